@@ -1,0 +1,18 @@
+import type { ViteUserConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    include: ['__test__/**/*.test.ts'],
+    // A crash in native code kills one worker, not the run.
+    pool: 'forks',
+    // What is proven about garbage collection needs a way to ask for it.
+    execArgv: ['--expose-gc'],
+    // Guests take the whole of a core: files in parallel only make each other wait.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+  },
+})
+
+export default config
