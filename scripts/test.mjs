@@ -1,0 +1,80 @@
+// npm test: the set-up, then the tests of both languages, then one line with the sum of both.
+
+import { spawn } from 'node:child_process'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
+import { root, setUp } from './setup.mjs'
+
+/** Runs a command with its output shown; resolves with how it ended and what it wrote to standard output. */
+function show(command, args) {
+  return new Promise(resolve => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    let text = ''
+    child.stdout.setEncoding('utf8').on('data', chunk => {
+      text += chunk
+      process.stdout.write(chunk)
+    })
+    child.on('error', error => resolve({ failed: true, text: String(error) }))
+    child.on('close', status => resolve({ failed: status !== 0, text }))
+  })
+}
+
+/** A run that failed without a failed test has crashed or did not build: that is one failure. No test at all is one too. */
+function tally(name, failed, { passed, failed: failures, skipped }) {
+  if ((failed && failures === 0) || passed + failures === 0) {
+    process.stdout.write(`\n${name} ${failed ? 'ended with an error' : 'ran no test'}\n`)
+    return { passed, failed: failures + 1, skipped }
+  }
+  return { passed, failed: failures, skipped }
+}
+
+async function rust() {
+  const { failed, text } = await show('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])
+  const lines = stripVTControlCharacters(text).matchAll(
+    /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/gm,
+  )
+  const sum = { passed: 0, failed: 0, skipped: 0 }
+  for (const [, passed, failures, ignored] of lines) {
+    sum.passed += Number(passed)
+    sum.failed += Number(failures)
+    sum.skipped += Number(ignored)
+  }
+  return tally('cargo test', failed, sum)
+}
+
+async function typescript() {
+  const report = join(root, 'target/vitest.json')
+  mkdirSync(join(root, 'target'), { recursive: true })
+  rmSync(report, { force: true })
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs')
+  const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const { failed } = await show(process.execPath, [vitest, ...args])
+  let sum = { passed: 0, failed: 0, skipped: 0 }
+  try {
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
+      readFileSync(report, 'utf8'),
+    )
+    sum = { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests }
+  } catch {
+    // No report: vitest itself has crashed, and tally() counts that.
+  }
+  return tally('vitest', failed, sum)
+}
+
+/** Runs all tests; resolves with the sum. */
+export async function runTests() {
+  setUp()
+  const sums = [await rust(), await typescript()]
+  const add = key => sums.reduce((sum, one) => sum + one[key], 0)
+  return { passed: add('passed'), failed: add('failed'), skipped: add('skipped') }
+}
+
+/** The closing line, and the exit status that goes with it. */
+export function conclude({ passed, failed, skipped }) {
+  process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
+  process.exitCode = failed > 0 || passed === 0 ? 1 : 0
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) conclude(await runTests())
