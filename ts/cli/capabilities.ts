@@ -1,0 +1,35 @@
+/** `dirtyrate capabilities`: what this machine's KVM can do. */
+
+import { type Capabilities, capabilities } from '../capabilities.js'
+import { EXIT_OK } from './exit.js'
+import type { Session } from './session.js'
+import { count } from './text.js'
+
+const yes = (has: boolean): string => (has ? 'yes' : 'no')
+
+function rows(found: Capabilities): [string, string][] {
+  return [
+    ['KVM API version', String(found.apiVersion)],
+    ['architecture', `${found.arch}, pages of ${count(found.pageSize)} bytes`],
+    ['manual dirty-log protect', found.manualDirtyLogProtect],
+    [
+      'dirty ring',
+      found.dirtyRing || found.dirtyRingAcqRel ? `${count(found.dirtyRingEntries)} entries` : 'none',
+    ],
+    ['  with acquire-release', yes(found.dirtyRingAcqRel)],
+    ['  with backup bitmap', yes(found.dirtyRingWithBitmap)],
+    ['memory slots', count(found.memorySlots)],
+    ['vCPUs', `${count(found.vcpus)}, recommended up to ${count(found.recommendedVcpus)}`],
+    ['immediate exit', yes(found.immediateExit)],
+    ['register synchronisation', yes(found.syncRegs)],
+    ['binary statistics', yes(found.binaryStatsFd)],
+    ['pre-faulting of memory', yes(found.preFaultMemory)],
+  ]
+}
+
+export async function runCapabilities(session: Session): Promise<number> {
+  const found = capabilities()
+  for (const [name, value] of rows(found)) session.print(`${name.padEnd(26)}${value}`)
+  session.document({ schemaVersion: 1, ...found })
+  return EXIT_OK
+}

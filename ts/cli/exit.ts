@@ -1,0 +1,34 @@
+/** Exit statuses of the command. */
+
+import type { DirtyRateErrorCode } from '../errors.js'
+
+export const EXIT_OK = 0
+/** The measurement failed, or its result is incomplete. */
+export const EXIT_FAILED = 1
+/** The command line, or a file that it names, cannot be used. */
+export const EXIT_USAGE = 2
+/** The machine cannot do it. */
+export const EXIT_ENVIRONMENT = 3
+/** SIGINT, as a shell counts it. */
+export const EXIT_INTERRUPTED = 130
+
+const USAGE: readonly string[] = [
+  'ERR_ARGUMENT',
+  'ERR_KERNEL_IMAGE',
+  'ERR_MODE_UNAVAILABLE',
+  'ERR_QAPI',
+] satisfies DirtyRateErrorCode[]
+const ENVIRONMENT: readonly string[] = [
+  'ERR_KVM_ABSENT',
+  'ERR_KVM_PERMISSION',
+  'ERR_KVM_VERSION',
+  'ERR_NATIVE_LOAD',
+  'ERR_MEMORY',
+  'ERR_UNSUPPORTED',
+] satisfies DirtyRateErrorCode[]
+
+/** The status for an error's code. */
+export function exitStatus(code: string): number {
+  if (USAGE.includes(code)) return EXIT_USAGE
+  return ENVIRONMENT.includes(code) ? EXIT_ENVIRONMENT : EXIT_FAILED
+}

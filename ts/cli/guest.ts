@@ -1,0 +1,57 @@
+/** `dirtyrate guest`: a built-in guest as a file, which boots here and in QEMU. */
+
+import { writeFile } from 'node:fs/promises'
+import { argumentError } from '../errors.js'
+import { parseCountText, parseRate } from '../units.js'
+import { buildGuest, makeWorkload, type WorkloadKind } from '../workload.js'
+import { EXIT_OK } from './exit.js'
+import type { Session } from './session.js'
+import { size } from './text.js'
+
+/** What the options have in common with those of the demo. */
+export interface GuestOptions {
+  workload: string
+  pages: string
+  memory: string
+  vcpus: string
+  rate?: string
+}
+
+export async function runGuest(
+  session: Session,
+  options: GuestOptions & { output: string },
+): Promise<number> {
+  const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
+  const guest = guestOf(options)
+  const image = buildGuest(guest, { memory: options.memory, vcpus })
+  try {
+    await writeFile(options.output, image)
+  } catch (error) {
+    throw argumentError(
+      `-o: cannot write '${options.output}': ${(error as Error).message}`,
+      'Give a file that can be written.',
+    )
+  }
+  session.print(
+    `${options.output}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
+  )
+  session.explain(
+    `Boot it with: qemu-system-x86_64 -accel kvm -machine q35,smm=off -m ${options.memory.replace('iB', '')} -smp ${vcpus} -nographic -kernel ${options.output}`,
+  )
+  session.document({
+    schemaVersion: 1,
+    file: options.output,
+    bytes: image.byteLength,
+    guest: { workload: guest.kind, pages: guest.pages, memory: options.memory, vcpus },
+  })
+  return EXIT_OK
+}
+
+/** The workload that the options describe. Throws ERR_ARGUMENT. */
+export function guestOf(options: GuestOptions): ReturnType<typeof makeWorkload> {
+  const kind = options.workload as WorkloadKind
+  return makeWorkload(kind, {
+    pages: kind === 'idle' ? 0 : parseCountText(options.pages, '--pages', 1),
+    ...(options.rate === undefined ? {} : { rate: parseRate(options.rate, '--rate') }),
+  })
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env node
+/** The command: options and their texts. What each command does is in the file of its name. */
+
+import { Command, CommanderError, Option } from 'commander'
+import manifest from '../../package.json' with { type: 'json' }
+import { argumentError } from '../errors.js'
+import { logLevels } from '../log.js'
+import { workloadKinds } from '../workload.js'
+import { type CalcOptions, runCalc } from './calc.js'
+import { runCapabilities } from './capabilities.js'
+import { type DemoOptions, runDemo } from './demo.js'
+import { EXIT_OK, EXIT_USAGE } from './exit.js'
+import { type GuestOptions, runGuest } from './guest.js'
+import { type GlobalOptions, quietOnClosedPipe, reportFailure, Session } from './session.js'
+
+const program = new Command('dirtyrate')
+
+/** An action of the program: runs with the global options, and leaves the exit status. */
+async function act(run: (session: Session) => Promise<number>): Promise<void> {
+  process.exitCode = await new Session(program.opts<GlobalOptions>()).run(run)
+}
+
+const rateOption = (): Option =>
+  new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
+const workloadOption = (): Option =>
+  new Option('--workload <name>', 'what the guest writes').choices([...workloadKinds]).default('stride')
+
+program
+  .description('How fast does a KVM virtual machine dirty its memory?')
+  .version(manifest.version)
+  .option('--json', 'one JSON document on standard output, and nothing else there', false)
+  .option('-q, --quiet', 'the figures only: no explanation, no progress', false)
+  .addOption(
+    new Option('--log-level <level>', "the core's log, on standard error")
+      .choices([...logLevels])
+      .default('off'),
+  )
+  .addHelpText(
+    'after',
+    '\nExit status: 0 done, 1 measurement failed or incomplete, 2 usage, 3 this machine cannot, 130 interrupted.',
+  )
+
+program
+  .command('capabilities')
+  .description("what this machine's KVM can do")
+  .action(() => act(runCapabilities))
+
+program
+  .command('demo')
+  .description('measure a guest whose dirty pages are known, with the truth beside each figure')
+  .option('--memory <size>', "the guest's memory", '1GiB')
+  .option('--vcpus <n>', 'its vCPUs', '1')
+  .addOption(workloadOption())
+  .option('--pages <n>', 'pages that it writes, all vCPUs together', '25600')
+  .addOption(rateOption())
+  .option('--window <duration>', 'how long each measurement is', '1s')
+  .option('--rounds <n>', 'how many measurements', '3')
+  .action((options: DemoOptions) => act(session => runDemo(session, options)))
+
+program
+  .command('calc')
+  .description('measure a target once')
+  .argument(
+    '<target>',
+    'guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N or kernel:FILE,memory=SIZE,vcpus=N',
+  )
+  .option('--mode <mode>', 'dirty-bitmap, or auto', 'auto')
+  .option('--window <duration>', 'how long to measure', '1s')
+  .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
+
+program
+  .command('guest')
+  .description('write a guest as an ELF that boots here and in qemu-system-x86_64 -kernel FILE')
+  .addOption(workloadOption())
+  .option('--pages <n>', 'pages that it writes, all vCPUs together', '25600')
+  .option('--memory <size>', 'the memory of the machine that it will run in', '1GiB')
+  .option('--vcpus <n>', 'its vCPUs', '1')
+  .requiredOption('-o, --output <file>', 'the file to write')
+  .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
+
+/** Commander's own ends: help and version are a success, the rest is usage, told once and in our form. */
+function reportUsage(error: CommanderError): number {
+  if (error.exitCode === EXIT_OK) return EXIT_OK
+  const message = error.message.replace(/^error: /, '')
+  // Without a command, commander has already printed the help.
+  if (error.code === 'commander.help') return EXIT_USAGE
+  const failure = argumentError(message, 'See dirtyrate --help, and --help of each command.')
+  return reportFailure(failure, process.argv.includes('--json'))
+}
+
+for (const command of [program, ...program.commands]) {
+  command
+    .exitOverride()
+    .showSuggestionAfterError(true)
+    .configureOutput({ outputError: () => {} })
+    .configureHelp({ showGlobalOptions: true })
+}
+
+quietOnClosedPipe()
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error
+  process.exitCode = reportUsage(error)
+}

@@ -1,0 +1,164 @@
+/**
+ * The dirty bits of a VM: one bitmap per client and RAM block, and the five steps of a measurement as five calls. What
+ * `measureDirtyRate()` does with them is in measurement/dirty-bitmap.ts.
+ */
+
+import { untilAborted } from './abort.js'
+import { argumentError, DirtyRateError } from './errors.js'
+import type { DirtyRateClient } from './measurement/client.js'
+import {
+  type CancelToken,
+  callNative,
+  type NativeDeadlineReport,
+  type NativeReap,
+  type NativeSyncReport,
+  type NativeVirtualMachine,
+} from './native.js'
+import { type Duration, parseChoice, parseDuration } from './units.js'
+
+/** Who has dirty bits of its own. A client's bits are its own: no other client's clear or reap touches them. */
+export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
+const clients: readonly Client[] = ['vga', 'code', 'migration', 'dirty-rate']
+
+/** What one sync did: durations in ns (`longestLockNs`: the longest single CLEAR), `pages` newly dirty for any client. */
+export type SyncReport = NativeSyncReport
+/** A client's dirty pages since its window opened: in all, by block, and beside them what the guest's own counters say. */
+export type Reap = NativeReap
+/** One deadline of `syncAt`: how late the native thread was, what its sync did, and the client's bits right after it. */
+export type DeadlineReport = NativeDeadlineReport
+
+/** The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Every method throws or rejects with ERR_CLOSED once the VM is closed. */
+export class DirtyMemory {
+  readonly #vm: NativeVirtualMachine
+  readonly #newToken: () => CancelToken
+  readonly #dirtyRate: DirtyRateClient
+
+  constructor(vm: NativeVirtualMachine, newToken: () => CancelToken, dirtyRate: DirtyRateClient) {
+    this.#vm = vm
+    this.#newToken = newToken
+    this.#dirtyRate = dirtyRate
+  }
+
+  /**
+   * Step 1: sets the client's tracking flag; the first flag turns the KVM log on in every block. Setting one twice changes nothing.
+   * Resolves with the ns that it took. Rejects with ERR_ARGUMENT, and with ERR_MEASURING while a measurement owns the client.
+   */
+  async startTracking(client: Client): Promise<number> {
+    this.#notMeasuring(client)
+    if (client === 'dirty-rate') this.#dirtyRate.takeForUser()
+    try {
+      return await callNative(() => this.#vm.startTracking(client))
+    } catch (error) {
+      if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.release()
+      throw error
+    }
+  }
+
+  /** Drops the client's flag; the last flag turns the log off. What was not synced is lost to it. Rejects as {@link startTracking}. */
+  async stopTracking(client: Client): Promise<void> {
+    this.#notMeasuring(client)
+    await callNative(() => this.#vm.stopTracking(client))
+    if (client === 'dirty-rate') this.#dirtyRate.release()
+  }
+
+  /** Whether the client's flag is set, by the caller or by a measurement. */
+  isTracking(client: Client): boolean {
+    this.#known(client)
+    return this.#isTracking(client)
+  }
+
+  /** Names of the blocks whose KVM log is on. */
+  loggingBlocks(): string[] {
+    return callNative(() => this.#vm.loggingBlocks())
+  }
+
+  /** Step 2: drops the first round of each block whose log has just gone on, which is all ones, and re-protects it; syncs the others. */
+  async discardInitialLog(options: { signal?: AbortSignal } = {}): Promise<SyncReport> {
+    return untilAborted(options.signal, this.#newToken(), token =>
+      callNative(() => this.#vm.discardInitialLog(token)),
+    )
+  }
+
+  /** Step 3: empties the client's bits, and nobody else's, and opens its window. Throws as {@link startTracking} rejects. */
+  clear(client: Client): void {
+    this.#notMeasuring(client)
+    callNative(() => this.#vm.clear(client))
+  }
+
+  /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
+  async sync(options: { signal?: AbortSignal } = {}): Promise<SyncReport> {
+    return untilAborted(options.signal, this.#newToken(), token => callNative(() => this.#vm.sync(token)))
+  }
+
+  /**
+   * Step 4: syncs at each deadline, kept by a native thread from the opening of the client's window. Deadlines ascend, 1 ms to 1 h.
+   * Rejects with ERR_ARGUMENT, or with the signal's reason.
+   */
+  async syncAt(
+    client: Client,
+    deadlines: readonly Duration[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<DeadlineReport[]> {
+    this.#known(client)
+    const ms = deadlines.map(deadline => parseWindow(deadline, 'deadline'))
+    if (ms.length === 0 || ms.some((at, i) => at <= (ms[i - 1] ?? 0))) {
+      throw argumentError('deadlines: not in ascending order, or none', "Give them as ['100ms', '1s'].")
+    }
+    return untilAborted(options.signal, this.#newToken(), token =>
+      callNative(() => this.#vm.syncAt(client, ms, token)),
+    )
+  }
+
+  /** Step 5: counts the client's bits as of the last sync; `take` empties them too. */
+  reap(client: Client, options: { take?: boolean } = {}): Reap {
+    if (options.take) this.#notMeasuring(client)
+    this.#known(client)
+    return callNative(() => this.#vm.reap(client, options.take ?? false))
+  }
+
+  /** Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Returns the words written. Throws ERR_ARGUMENT. */
+  readBitmap(client: Client, block: string, into: BigUint64Array<ArrayBuffer>): number {
+    this.#known(client)
+    return callNative(() => this.#vm.readBitmap(client, block, into))
+  }
+
+  /** The client's dirty pages of one block as runs; page numbers count from the block's start. Throws ERR_ARGUMENT. */
+  ranges(client: Client, block: string): { firstPage: number; pages: number }[] {
+    this.#known(client)
+    return callNative(() => this.#vm.ranges(client, block))
+  }
+
+  /** Dirty pages per 2 MiB region of one block into `into`. Returns the regions written. Throws ERR_ARGUMENT. */
+  heat(client: Client, block: string, into: Uint32Array<ArrayBuffer>): number {
+    this.#known(client)
+    return callNative(() => this.#vm.heat(client, block, into))
+  }
+
+  #isTracking(client: Client): boolean {
+    return callNative(() => this.#vm.isTracking(client))
+  }
+
+  #known(client: Client): void {
+    parseChoice(client, 'client', clients)
+  }
+
+  #notMeasuring(client: Client): void {
+    this.#known(client)
+    if (client === 'dirty-rate' && this.#dirtyRate.measuring) {
+      throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
+    }
+  }
+}
+
+/** The windows that the API measures. */
+const SHORTEST_WINDOW_MS = 1
+const LONGEST_WINDOW_MS = 3_600_000
+
+/** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, naming it `name`. */
+export function parseWindow(window: Duration, name: string): number {
+  const ms = parseDuration(window, name)
+  if (ms < SHORTEST_WINDOW_MS || ms > LONGEST_WINDOW_MS) {
+    throw argumentError(`${name}: ${ms} ms is out of range`, 'Give 1ms to 1h; a bare number is milliseconds.')
+  }
+  return ms
+}

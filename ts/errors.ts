@@ -1,0 +1,80 @@
+/**
+ * The one error class of the package, and the one table of its codes. A code is stable: test `error.code`, not `instanceof`, which
+ * fails between the ESM and the CommonJS copy of this package.
+ */
+
+/** Every code, with the hint that an error has unless it brings a better one. */
+const HINTS = {
+  ERR_KVM_ABSENT:
+    'Use an x86-64 Linux machine with virtualization switched on (in a VM: nested virtualization) and the kvm module loaded.',
+  ERR_KVM_PERMISSION:
+    'Join the group that owns the device (sudo usermod -aG kvm "$USER", then log in again), or run as root.',
+  ERR_KVM_VERSION: 'The device must be the KVM of the running kernel, not one passed through an emulator.',
+  ERR_KVM_IOCTL: 'The kernel refused a call that it should know: the message names it. See the kernel log.',
+  ERR_NATIVE_LOAD: 'Install again without --omit=optional, or build the binding from a clone: npm run setup.',
+  ERR_ARGUMENT: 'Correct the argument that the message names.',
+  ERR_STATE: 'Check vm.state before the call.',
+  ERR_MEASURING: "Wait for the measurement that owns the client, or use another client such as 'migration'.",
+  ERR_MODE_UNAVAILABLE: "Use mode 'dirty-bitmap', or 'auto'.",
+  ERR_PAUSED: 'Call resume(), then measure: a paused guest writes nothing.',
+  ERR_GUEST_CRASHED: 'The VM cannot go on: close it. Its memory and what was logged can still be read.',
+  ERR_CLOSED: 'Create a new VirtualMachine: a closed one has given everything back.',
+  ERR_CANCELLED: 'Call again: a cancelled call leaves nothing behind.',
+  ERR_KERNEL_IMAGE:
+    'Give an uncompressed ELF with a PVH entry note (XEN_ELFNOTE_PHYS32_ENTRY) that fits the memory.',
+  ERR_MEMORY: 'Ask for less memory, or raise the limit that the message names (ulimit -v, overcommit).',
+  ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
+  ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",
+  ERR_UNEXPECTED: 'This is a defect of dirtyrate: please report it with this message.',
+} as const
+
+/** The codes of {@link DirtyRateError}. */
+export type DirtyRateErrorCode = keyof typeof HINTS
+
+/** All codes, in the order of the README's table. */
+export const errorCodes: readonly DirtyRateErrorCode[] = Object.keys(HINTS) as DirtyRateErrorCode[]
+
+/** A failure with a stable `code`, a message that says what happened, and a `hint` that says what to do. */
+export class DirtyRateError extends Error {
+  override readonly name: string = 'DirtyRateError'
+  /** What happened, for programs. */
+  readonly code: DirtyRateErrorCode
+  /** What to do about it, for people. */
+  readonly hint: string
+
+  constructor(code: DirtyRateErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.hint = options.hint ?? HINTS[code]
+  }
+}
+
+/** An argument that cannot be used, and what to give instead. */
+export function argumentError(message: string, hint?: string): DirtyRateError {
+  return new DirtyRateError('ERR_ARGUMENT', message, hint === undefined ? {} : { hint })
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as Error & { code?: unknown }).code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+/** Whether `error` has this code, whichever copy of the package made it. */
+export function hasCode(error: unknown, code: DirtyRateErrorCode): boolean {
+  return codeOf(error) === code
+}
+
+/** napi-rs's own codes for an argument of the wrong type: 'InvalidArg', 'StringExpected', … */
+const NAPI_ARGUMENT = /^(InvalidArg|[A-Z][A-Za-z]*Expected)$/
+
+/** A native failure as a DirtyRateError with the hint of its code; anything else unchanged. */
+export function fromNative(error: unknown): unknown {
+  if (error instanceof DirtyRateError) return error
+  const code = codeOf(error)
+  if (code === undefined) return error
+  const { message } = error as Error
+  if (Object.hasOwn(HINTS, code)) {
+    return new DirtyRateError(code as DirtyRateErrorCode, message, { cause: error })
+  }
+  return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
+}

@@ -1,0 +1,41 @@
+/** What the package exports, and nothing else. */
+
+export { type Capabilities, capabilities } from './capabilities.js'
+export type { Client, DeadlineReport, DirtyMemory, Reap, SyncReport } from './dirty-memory.js'
+export { DirtyRateError, type DirtyRateErrorCode, errorCodes } from './errors.js'
+export { type LogEvent, type LogLevel, logLevels, setLog } from './log.js'
+export type { Cost, DirtyRateMeasurement, Interval, VirtualMachineMeasurement } from './measurement/result.js'
+export type { Block } from './memory.js'
+export { QapiError } from './qapi/error.js'
+export type {
+  CalcDirtyRateArguments,
+  DirtyRateInfo,
+  DirtyRateStatus,
+  DirtyRateVcpu,
+  Mode,
+  QueryDirtyRateArguments,
+  TimeUnit,
+} from './qapi/types.js'
+export { type OpenOptions, openTarget } from './targets/open.js'
+export type { MeasureOptions, Target, TargetDescription } from './targets/target.js'
+export type { Duration, Rate, Size } from './units.js'
+export {
+  type Crash,
+  type CreateOptions,
+  type KernelImage,
+  type ManualProtect,
+  type RamBlockInfo,
+  VirtualMachine,
+  type VirtualMachineState,
+} from './virtual-machine.js'
+export {
+  buildGuest,
+  type RunningWorkload,
+  type Truth,
+  type Workload,
+  type WorkloadInstant,
+  type WorkloadKind,
+  type WorkloadOptions,
+  workload,
+  workloadKinds,
+} from './workload.js'

@@ -1,0 +1,31 @@
+/** What QEMU's QAPI visitor accepts, and its texts for what it does not. */
+
+import { QapiError } from './error.js'
+
+interface Field {
+  type: 'integer' | { oneOf: readonly string[] }
+  required?: boolean
+}
+
+/** Checks `given` against `fields` in their order, then for members that are not among them. Throws QapiError. */
+export function checkArguments(given: unknown, fields: Record<string, Field>): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new QapiError("QMP input member 'arguments' must be an object")
+  }
+  const members = given as Record<string, unknown>
+  for (const [name, { type, required }] of Object.entries(fields)) {
+    const value = Object.hasOwn(members, name) ? members[name] : undefined
+    if (value === undefined) {
+      if (required) throw new QapiError(`Parameter '${name}' is missing`)
+    } else if (type === 'integer') {
+      if (!Number.isSafeInteger(value))
+        throw new QapiError(`Invalid parameter type for '${name}', expected: integer`)
+    } else if (typeof value !== 'string') {
+      throw new QapiError(`Invalid parameter type for '${name}', expected: string`)
+    } else if (!type.oneOf.includes(value)) {
+      throw new QapiError(`Parameter '${name}' does not accept value '${value}'`)
+    }
+  }
+  const unexpected = Object.keys(members).find(name => !Object.hasOwn(fields, name))
+  if (unexpected !== undefined) throw new QapiError(`Parameter '${unexpected}' is unexpected`)
+}

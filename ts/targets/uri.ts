@@ -1,0 +1,62 @@
+/** Target URIs: a scheme, what it names, then options in QEMU's syntax: `guest:stride,pages=25600,memory=1GiB`. `,,` is a comma. */
+
+import { argumentError } from '../errors.js'
+
+/** A target URI taken apart. */
+export interface TargetUri {
+  scheme: string
+  /** What stands before the first option: a workload, a file. */
+  name: string
+  options: ReadonlyMap<string, string>
+}
+
+/** Takes `uri` apart. Throws ERR_ARGUMENT when it has not this form. */
+export function parseTargetUri(uri: string): TargetUri {
+  const form = "Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE,memory=512MiB'."
+  if (typeof uri !== 'string') throw argumentError(`target: ${String(uri)} is not a string`, form)
+  const colon = uri.indexOf(':')
+  if (colon <= 0) throw argumentError(`target: '${uri}' has no scheme`, form)
+  const [name = '', ...rest] = splitOptions(uri.slice(colon + 1))
+  if (name === '') throw argumentError(`target: '${uri}' names nothing after '${uri.slice(0, colon)}:'`, form)
+  const options = new Map<string, string>()
+  for (const option of rest) {
+    const equals = option.indexOf('=')
+    if (equals <= 0) {
+      throw argumentError(
+        `target: '${option}' is not KEY=VALUE`,
+        'Separate options by one comma; a comma in a value is written ,,',
+      )
+    }
+    const key = option.slice(0, equals)
+    if (options.has(key)) throw argumentError(`target: '${key}' is there twice`, 'Give each option once.')
+    options.set(key, option.slice(equals + 1))
+  }
+  return { scheme: uri.slice(0, colon), name, options }
+}
+
+/** Puts a target URI together; the opposite of {@link parseTargetUri}. */
+export function formatTargetUri({ scheme, name, options }: TargetUri): string {
+  return `${scheme}:${[escapeOption(name), ...[...options].map(([key, value]) => `${escapeOption(key)}=${escapeOption(value)}`)].join(',')}`
+}
+
+/** A name or a value with its commas doubled. */
+export function escapeOption(text: string): string {
+  return text.replaceAll(',', ',,')
+}
+
+function splitOptions(text: string): string[] {
+  const parts: string[] = []
+  let part = ''
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] !== ',') part += text[i]
+    else if (text[i + 1] === ',') {
+      part += ','
+      i++
+    } else {
+      parts.push(part)
+      part = ''
+    }
+  }
+  parts.push(part)
+  return parts
+}

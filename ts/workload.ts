@@ -1,0 +1,176 @@
+/** Guests with a known answer: what they write, how fast, and the handle on the one that runs in a VM. */
+
+import { untilAborted } from './abort.js'
+import { argumentError } from './errors.js'
+import type { Block } from './memory.js'
+import { parseMemory, type RamBlock } from './memory.js'
+import {
+  type CancelToken,
+  callNative,
+  type NativeTruth,
+  type NativeVirtualMachine,
+  type NativeWorkloadOptions,
+  native,
+} from './native.js'
+import { formatRate, parseChoice, parseCount, parseRate, type Rate, type Size } from './units.js'
+
+/** The guests there are. */
+export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
+export type WorkloadKind = 'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'
+
+/** How a guest writes. Page counts are of guest pages (4096 bytes on x86-64). */
+export interface WorkloadOptions {
+  /** The working set, all vCPUs together. */
+  pages: number
+  /** Paced by the host: a native thread grants writes at this rate while the VM runs. Without it the guest writes as fast as it can. */
+  rate?: Rate
+  /** The guest writes only what `vm.workload.grant()` allows. Not together with `rate`. */
+  granted?: boolean
+  /** `split` (default): each vCPU has its own share of the pages; `shared`: every vCPU writes all of them. */
+  sharing?: 'split' | 'shared'
+  /** `packed` (default): from the first free address up; `spread`: over the ends of all RAM blocks. */
+  placement?: 'packed' | 'spread'
+  /** Makes `random` and `hot-cold` repeatable; a whole number below 2^32. */
+  seed?: number
+}
+
+/** A guest program, to be given to `vm.load()`. Made by {@link workload}. */
+export interface Workload {
+  readonly kind: WorkloadKind
+  readonly pages: number
+  readonly pacing: 'free' | 'granted'
+  readonly bytesPerSecond?: number
+  readonly sharing: 'split' | 'shared'
+  readonly placement: 'packed' | 'spread'
+  readonly seed?: number
+}
+
+/** Checks the options of a workload by name. Throws ERR_ARGUMENT. */
+export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Workload {
+  const known = parseChoice(kind, 'workload', workloadKinds)
+  const pages = parseCount(options.pages, 'pages', known === 'idle' ? 0 : 1)
+  if (options.rate !== undefined && options.granted) {
+    throw argumentError(
+      'granted: a workload with a rate is granted its writes by the host',
+      'Leave out rate or granted.',
+    )
+  }
+  return Object.freeze({
+    kind: known,
+    pages,
+    pacing: options.rate !== undefined || options.granted ? 'granted' : 'free',
+    ...(options.rate === undefined ? {} : { bytesPerSecond: parseRate(options.rate, 'rate') }),
+    sharing: parseChoice(options.sharing ?? 'split', 'sharing', ['split', 'shared']),
+    placement: parseChoice(options.placement ?? 'packed', 'placement', ['packed', 'spread']),
+    ...(options.seed === undefined ? {} : { seed: parseCount(options.seed, 'seed', 0, 2 ** 32 - 1) }),
+  })
+}
+
+/** The built-in guests. Each throws ERR_ARGUMENT. */
+export const workload: {
+  /** Writes its pages one after the other, round and round. */
+  stride(options: WorkloadOptions): Workload
+  /** Writes pages drawn uniformly at random from its working set. */
+  random(options: WorkloadOptions): Workload
+  /** Writes a small part of its working set most of the time. */
+  hotCold(options: WorkloadOptions): Workload
+  /** Writes to each page the value that it already has: dirty for KVM, invisible to page sampling. */
+  silent(options: WorkloadOptions): Workload
+  /** Writes nothing. */
+  idle(): Workload
+} = {
+  stride: options => makeWorkload('stride', options),
+  random: options => makeWorkload('random', options),
+  hotCold: options => makeWorkload('hot-cold', options),
+  silent: options => makeWorkload('silent', options),
+  idle: () => makeWorkload('idle', { pages: 0 }),
+}
+
+/** Whether `image` came from {@link workload}, as against a kernel's file names. */
+export function isWorkload(image: unknown): image is Workload {
+  return typeof image === 'object' && image !== null && 'kind' in image
+}
+
+/** A workload as the binding takes it, for a VM of `vcpus`. */
+export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions {
+  const { kind, pages, pacing, sharing, placement, bytesPerSecond, seed } = guest
+  return {
+    kind: parseChoice(kind, 'workload', workloadKinds),
+    pages,
+    vcpus,
+    pacing,
+    sharing,
+    placement,
+    ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
+    ...(seed === undefined ? {} : { seed }),
+  }
+}
+
+/** The options of a target URI that make this workload: `stride,pages=25600,rate=100MiB/s`. */
+export function workloadUriOptions(guest: Workload): string {
+  return [
+    guest.kind,
+    ...(guest.kind === 'idle' ? [] : [`pages=${guest.pages}`]),
+    ...(guest.bytesPerSecond === undefined ? [] : [`rate=${formatRate(guest.bytesPerSecond)}`]),
+    ...(guest.sharing === 'split' ? [] : [`sharing=${guest.sharing}`]),
+    ...(guest.placement === 'packed' ? [] : [`placement=${guest.placement}`]),
+    ...(guest.seed === undefined ? [] : [`seed=${guest.seed}`]),
+  ].join(',')
+}
+
+/**
+ * The guest as an ELF with a PVH entry, its parameters inside; it boots in `vm.load({ kernel })` and in `qemu-system-x86_64 -kernel`.
+ * `memory` is that of the machine it will run in. Needs no KVM. Throws ERR_ARGUMENT.
+ */
+export function buildGuest(
+  guest: Workload,
+  machine: { memory: Size | readonly Block[]; vcpus?: number },
+): Uint8Array {
+  const vcpus = parseCount(machine.vcpus ?? 1, 'vcpus', 1)
+  const ram: RamBlock[] = parseMemory(machine.memory)
+  return callNative(() => native().buildGuest(toNative(guest, vcpus), ram))
+}
+
+/** What each vCPU had written, and what it had been granted, at one instant. Opaque: give it to {@link RunningWorkload.truth}. */
+export interface WorkloadInstant {
+  writes: number[]
+  grants: number
+}
+
+/** Pages that the guest wrote between two instants, by its own counters: `low` surely, `high` possibly, `pages` by the counts as read. */
+export type Truth = NativeTruth
+
+/** The workload of a VM: the host's side of its mailboxes. */
+export class RunningWorkload {
+  /** What was loaded. */
+  readonly workload: Workload
+  readonly #vm: NativeVirtualMachine
+  readonly #newToken: () => CancelToken
+
+  constructor(guest: Workload, vm: NativeVirtualMachine, newToken: () => CancelToken) {
+    this.workload = guest
+    this.#vm = vm
+    this.#newToken = newToken
+  }
+
+  /** Lets each vCPU make `writes` more writes. A host write to the control page, which counts as dirty. Throws ERR_ARGUMENT, ERR_STATE. */
+  grant(writes: number): void {
+    parseCount(writes, 'writes', 1)
+    callNative(() => this.#vm.grant(writes))
+  }
+
+  /** Resolves when every granted write is made. Rejects with the signal's reason when aborted, and as a crash or close does. */
+  async settled(options: { signal?: AbortSignal } = {}): Promise<void> {
+    await untilAborted(options.signal, this.#newToken(), token => callNative(() => this.#vm.settled(token)))
+  }
+
+  /** The counters now. */
+  instant(): WorkloadInstant {
+    return callNative(() => this.#vm.instant())
+  }
+
+  /** What was written between two instants, exact when the guest was settled at both. */
+  truth(from: WorkloadInstant, to: WorkloadInstant): Truth {
+    return callNative(() => this.#vm.truth(from, to))
+  }
+}
