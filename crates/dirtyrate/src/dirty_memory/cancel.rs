@@ -1,0 +1,50 @@
+//! Waiting that another thread can end.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+
+/// Cancels the calls that were given a clone of it. Cancelling is final.
+#[derive(Debug, Clone, Default)]
+pub struct CancelToken(Arc<(Mutex<bool>, Condvar)>);
+
+impl CancelToken {
+    /// A token that nobody cancelled yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends every wait on this token, now and later.
+    pub fn cancel(&self) {
+        let (cancelled, woken) = &*self.0;
+        *cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        woken.notify_all();
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// [`Error::Cancelled`] once it was cancelled.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    /// Sleeps until `deadline` on CLOCK_MONOTONIC, or fails as soon as the token is cancelled.
+    pub fn sleep_until(&self, deadline: Instant) -> Result<()> {
+        let (cancelled, woken) = &*self.0;
+        let mut guard = cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if *guard {
+                return Err(Error::Cancelled);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            guard = woken.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Who reads dirty bits. Each client has bits of its own, and takes none from another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::Error;
+
+/// A reader of dirty memory, with QEMU's names (`DIRTY_MEMORY_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    /// The display. It tracks block by block (a log mask), not by a global flag.
+    Vga,
+    /// Translated code. The host's writes mark it while it tracks; KVM's log never does, and it turns no logging on.
+    Code,
+    /// Live migration. It begins with every bit set, because it has everything still to send.
+    Migration,
+    /// The dirty rate measurement.
+    DirtyRate,
+    /// One more measurement beside it: see [`DirtyMemory::open_accumulator`](super::DirtyMemory::open_accumulator).
+    Accumulator(u32),
+}
+
+impl Client {
+    /// Whether the client's bits come from the kernel's log, so that its tracking turns logging on.
+    pub(super) fn follows_log(self) -> bool {
+        self != Self::Code
+    }
+
+    /// Whether the client begins with every bit set. Such a client reads a page only after it took the page's bit, so an
+    /// initial round needs no delivery to it: it holds those bits already.
+    pub(super) fn begins_full(self) -> bool {
+        matches!(self, Self::Migration | Self::Vga)
+    }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vga => f.write_str("vga"),
+            Self::Code => f.write_str("code"),
+            Self::Migration => f.write_str("migration"),
+            Self::DirtyRate => f.write_str("dirty-rate"),
+            Self::Accumulator(number) => write!(f, "accumulator:{number}"),
+        }
+    }
+}
+
+impl FromStr for Client {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "vga" => Ok(Self::Vga),
+            "code" => Ok(Self::Code),
+            "migration" => Ok(Self::Migration),
+            "dirty-rate" => Ok(Self::DirtyRate),
+            _ => name.strip_prefix("accumulator:").and_then(|number| number.parse().ok()).map(Self::Accumulator).ok_or_else(
+                || Error::Argument(format!("no dirty memory client '{name}': use vga, code, migration or dirty-rate")),
+            ),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Step 4 at a deadline. Policy chooses the deadlines; this keeps them, on a thread that does nothing else.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{CancelToken, Client, DirtyMemory, Reap, SyncReport};
+use crate::error::Result;
+
+/// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The sync at one deadline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadlineReport {
+    /// The deadline, from the opening of the client's window.
+    pub requested: Duration,
+    /// How much later the sync began.
+    pub late: Duration,
+    /// The sync.
+    pub sync: SyncReport,
+    /// The client's bits right after it, not taken.
+    pub reap: Reap,
+    /// What the reap took.
+    pub reap_took: Duration,
+}
+
+/// Syncs at each of `deadlines`, which count from the opening of the client's window, and reaps the client without taking
+/// its bits. The calling thread sleeps in between. `alive` is asked now and then whether the guest still runs, and after
+/// each sync whether it ran all the time; its error ends the wait.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`](crate::Error::Cancelled), the error of `alive`, and those of [`DirtyMemory::sync`].
+pub fn sync_at(
+    memory: &Mutex<DirtyMemory>,
+    client: Client,
+    deadlines: &[Duration],
+    cancel: &CancelToken,
+    alive: impl Fn() -> Result<()>,
+) -> Result<Vec<DeadlineReport>> {
+    let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let opened = lock().window_opened(client).unwrap_or_else(Instant::now);
+    let mut reports = Vec::with_capacity(deadlines.len());
+    for &requested in deadlines {
+        let deadline = opened + requested;
+        alive()?;
+        while Instant::now() < deadline {
+            cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;
+            alive()?;
+        }
+        cancel.check()?;
+        let mut memory = lock();
+        let late = Instant::now().saturating_duration_since(deadline);
+        let sync = memory.sync(cancel)?;
+        let began = Instant::now();
+        let reap = memory.reap(client, false)?;
+        let reap_took = began.elapsed();
+        drop(memory);
+        alive()?;
+        reports.push(DeadlineReport { requested, late, sync, reap, reap_took });
+    }
+    Ok(reports)
+}

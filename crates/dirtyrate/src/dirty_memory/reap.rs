@@ -1,0 +1,135 @@
+//! Step 5: counting, and taking, a client's bits.
+
+use std::time::{Duration, Instant};
+
+use super::block::{Block, ClientBits};
+use super::{BlockInfo, Client, DirtyMemory, WitnessedWindow};
+use crate::bitmap::{generic, words_for};
+use crate::error::Result;
+
+/// One block's share of a [`Reap`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockReap {
+    /// Which block.
+    pub block: BlockInfo,
+    /// Distinct pages written in the block's window.
+    pub pages: u64,
+    /// The block's own window: the mean of its chunks' (each from the end of its CLEAR to the block's GET), by their size.
+    /// Zero before the first sync after the window opened.
+    pub window: Duration,
+    /// Dirty bytes over the window, summed chunk by chunk.
+    pub bytes_per_second: f64,
+    /// The block is gone; its last bits are here.
+    pub removed: bool,
+}
+
+/// What a client's bits say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reap {
+    /// Distinct pages over all blocks.
+    pub pages: u64,
+    /// Bytes in a page.
+    pub page_size: u64,
+    /// The sum of the blocks' rates.
+    pub bytes_per_second: f64,
+    /// From the first chunk's CLEAR to the last block's GET.
+    pub window: Duration,
+    /// The longest chunk's window less the shortest one's.
+    pub skew: Duration,
+    /// Block by block, by guest address; blocks that are gone come last.
+    pub blocks: Vec<BlockReap>,
+    /// The guest's counters around the window, where there is a witness.
+    pub witness: Option<WitnessedWindow>,
+}
+
+/// The span of all chunks' windows.
+#[derive(Default)]
+struct Span {
+    first_opened: Option<Instant>,
+    last_fetched: Option<Instant>,
+    shortest: Option<Duration>,
+    longest: Duration,
+}
+
+impl Span {
+    fn add(&mut self, opened: Instant, fetched: Instant) -> Duration {
+        let window = fetched.saturating_duration_since(opened);
+        self.first_opened = Some(self.first_opened.map_or(opened, |first| first.min(opened)));
+        self.last_fetched = Some(self.last_fetched.map_or(fetched, |last| last.max(fetched)));
+        self.shortest = Some(self.shortest.map_or(window, |shortest| shortest.min(window)));
+        self.longest = self.longest.max(window);
+        window
+    }
+}
+
+impl DirtyMemory {
+    /// Step 5: counts the client's bits, block by block, over the blocks' own windows. With `take` the bits are cleared,
+    /// and the client's next window opens where the current round began.
+    ///
+    /// # Errors
+    ///
+    /// As of [`clear`](Self::clear); nothing is taken then.
+    pub fn reap(&mut self, client: Client, take: bool) -> Result<Reap> {
+        self.check_client(client)?;
+        if take {
+            self.end_first_round_for(client)?;
+        }
+        let mut span = Span::default();
+        let live = self.blocks.iter().map(|block| (block, false));
+        let gone = self.removed.iter().map(|block| (block, true)).filter(|(block, _)| block.bits.contains_key(&client));
+        let blocks: Vec<_> = live
+            .chain(gone)
+            .map(|(block, removed)| self.reap_block(block, block.bits.get(&client), removed, &mut span))
+            .collect();
+        let reap = Reap {
+            pages: blocks.iter().map(|block| block.pages).sum(),
+            page_size: self.page_size,
+            bytes_per_second: blocks.iter().map(|block| block.bytes_per_second).sum(),
+            window: match (span.first_opened, span.last_fetched) {
+                (Some(opened), Some(fetched)) => fetched.saturating_duration_since(opened),
+                _ => Duration::ZERO,
+            },
+            skew: span.longest - span.shortest.unwrap_or(span.longest),
+            blocks,
+            witness: self.witness.window(client),
+        };
+        if take {
+            self.clear(client)?;
+        }
+        Ok(reap)
+    }
+
+    /// When the client's first chunk opened its window; `None` without blocks or bits.
+    pub(super) fn window_opened(&self, client: Client) -> Option<Instant> {
+        self.blocks.iter().filter_map(|block| block.bits.get(&client)).flat_map(|bits| bits.opened.iter().copied()).min()
+    }
+
+    fn reap_block(&self, block: &Block, bits: Option<&ClientBits>, removed: bool, span: &mut Span) -> BlockReap {
+        let mut reap = BlockReap {
+            block: block.info.clone(),
+            pages: 0,
+            window: Duration::ZERO,
+            bytes_per_second: 0.0,
+            removed,
+        };
+        let (Some(bits), Some(fetched)) = (bits, block.fetched) else {
+            reap.pages = bits.map_or(0, |bits| bits.bitmap.count());
+            return reap;
+        };
+        let mut weighted = 0.0;
+        for (number, (words, &opened)) in
+            bits.bitmap.words().chunks(words_for(self.chunk_pages)).zip(&bits.opened).enumerate()
+        {
+            let window = span.add(opened, fetched);
+            let dirty = generic::count(words);
+            reap.pages += dirty;
+            if !window.is_zero() {
+                reap.bytes_per_second += (dirty * self.page_size) as f64 / window.as_secs_f64();
+            }
+            let size = self.chunk_pages.min(block.info.pages - number as u64 * self.chunk_pages);
+            weighted += window.as_secs_f64() * size as f64;
+        }
+        reap.window = Duration::from_secs_f64(weighted / block.info.pages as f64);
+        reap
+    }
+}

@@ -1,0 +1,94 @@
+//! Reading a guest's own counters at the edges of a window, so that a measurement can be held against the truth.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Client;
+
+/// Counters that the guest raises as it writes. Read before and after the calls that open and close a window, they bound
+/// what the guest wrote inside it.
+pub trait Witness: Send + Sync {
+    /// The counters at this instant. What they mean is the witness's affair.
+    fn counters(&self) -> Vec<u64>;
+}
+
+/// The counters before an event that takes time, and after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    /// Read before the first call of it.
+    pub before: Vec<u64>,
+    /// Read after the last call of it.
+    pub after: Vec<u64>,
+}
+
+/// The counters around both ends of a client's window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessedWindow {
+    /// Around the sync that opened it.
+    pub opened: Bounds,
+    /// When the client's bits were cleared: from here on the host's own writes are in them.
+    pub cleared: Vec<u64>,
+    /// Around the fetches that closed it.
+    pub closed: Bounds,
+    /// When the bits were reaped: until here the host's own writes are in them.
+    pub reaped: Vec<u64>,
+}
+
+/// The readings of the last sync, and for each client those of the sync that opened its window.
+#[derive(Default)]
+pub(super) struct Marks {
+    witness: Option<Arc<dyn Witness>>,
+    begun: Option<Vec<u64>>,
+    last_fetch: Option<Vec<u64>>,
+    opening: Option<Bounds>,
+    closing: Option<Bounds>,
+    opened: BTreeMap<Client, (Bounds, Vec<u64>)>,
+}
+
+impl Marks {
+    pub fn new(witness: Option<Arc<dyn Witness>>) -> Self {
+        Self { witness, ..Self::default() }
+    }
+
+    fn read(&self) -> Option<Vec<u64>> {
+        self.witness.as_ref().map(|witness| witness.counters())
+    }
+
+    /// A sync begins.
+    pub fn begin(&mut self) {
+        self.begun = self.read();
+        self.last_fetch = None;
+    }
+
+    /// A block's log was fetched.
+    pub fn fetched(&mut self) {
+        self.last_fetch = self.read();
+    }
+
+    /// The sync that began is over. One that failed bounds nothing.
+    pub fn end(&mut self, succeeded: bool) {
+        let begun = if succeeded { self.begun.take() } else { None };
+        let after = self.read();
+        let bounds = |after: Option<Vec<u64>>| Some(Bounds { before: begun.clone()?, after: after? });
+        self.closing = bounds(self.last_fetch.take());
+        self.opening = bounds(after);
+    }
+
+    /// The client's window begins with the round that the last sync opened.
+    pub fn open(&mut self, client: Client) {
+        match (&self.opening, self.read()) {
+            (Some(opening), Some(cleared)) => self.opened.insert(client, (opening.clone(), cleared)),
+            _ => self.opened.remove(&client),
+        };
+    }
+
+    pub fn forget(&mut self, client: Client) {
+        self.opened.remove(&client);
+    }
+
+    /// The client's window so far.
+    pub fn window(&self, client: Client) -> Option<WitnessedWindow> {
+        let (opened, cleared) = self.opened.get(&client)?.clone();
+        Some(WitnessedWindow { opened, cleared, closed: self.closing.clone()?, reaped: self.read()? })
+    }
+}

@@ -1,0 +1,24 @@
+//! How fast does a KVM virtual machine dirty its memory?
+//!
+//! ```text
+//! guest write ─► KVM log ─► sync ─► DirtyMemory { VGA, CODE, MIGRATION, DIRTY_RATE, … } ─► reap ─► rate
+//!                            ▲             one bitmap per client per RAM block
+//!                            └── fetch, hand the bits to each client, protect the pages again
+//! ```
+//!
+//! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] is what talks to `/dev/kvm`; a VMM that
+//! has a `VmFd` and guest memory of its own takes [`kvm::Slots`] and [`kvm::BitmapLog`] from there and leaves the rest.
+//! [`bitmap`] has the page bitmaps. `machine` (x86-64) is what a guest needs around it, and [`workload`] has guests that
+//! say exactly which pages they wrote, against which every measurement here is held.
+//!
+//! Imports point downwards: `machine` → `workload`, `kvm` → `dirty_memory` → `bitmap`.
+
+pub mod bitmap;
+pub mod dirty_memory;
+mod error;
+pub mod kvm;
+#[cfg(target_arch = "x86_64")]
+pub mod machine;
+pub mod workload;
+
+pub use error::{Error, Result};
