@@ -1,0 +1,193 @@
+//! One probe of `/dev/kvm` that answers everything the project asks of a kernel.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::FromRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use kvm_bindings::KVM_API_VERSION;
+use kvm_ioctls::{Cap, Kvm};
+
+use super::ioctls::{
+    CAP_BINARY_STATS_FD, CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP,
+    CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY, DIRTY_LOG_INITIALLY_SET, DIRTY_LOG_MANUAL_PROTECT_ENABLE,
+};
+use crate::error::{Error, Result};
+
+/// Where KVM is.
+pub const DEFAULT_KVM_PATH: &str = "/dev/kvm";
+
+/// Bytes of an entry of the dirty ring (`struct kvm_dirty_gfn`).
+const RING_ENTRY_BYTES: u32 = 16;
+
+/// How pages are protected again after the log was read: QEMU's `kvm_get_manual_dirty_log_protect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ManualProtect {
+    /// KVM_GET_DIRTY_LOG clears the log and protects the pages by itself.
+    None,
+    /// GET only reads; KVM_CLEAR_DIRTY_LOG clears and protects.
+    Enable,
+    /// And a log begins with all ones, so that turning it on protects nothing.
+    InitiallySet,
+}
+
+impl ManualProtect {
+    /// The best that the capability's value allows. INITIALLY_SET alone, without ENABLE, is none.
+    fn from_capability(value: i32) -> Self {
+        let flags = u64::try_from(value).unwrap_or(0);
+        if flags & DIRTY_LOG_MANUAL_PROTECT_ENABLE == 0 {
+            Self::None
+        } else if flags & DIRTY_LOG_INITIALLY_SET == 0 {
+            Self::Enable
+        } else {
+            Self::InitiallySet
+        }
+    }
+
+    /// The argument of KVM_ENABLE_CAP.
+    pub(super) fn flags(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Enable => DIRTY_LOG_MANUAL_PROTECT_ENABLE,
+            Self::InitiallySet => DIRTY_LOG_MANUAL_PROTECT_ENABLE | DIRTY_LOG_INITIALLY_SET,
+        }
+    }
+
+    /// The name in the API and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Enable => "enable",
+            Self::InitiallySet => "initially-set",
+        }
+    }
+}
+
+/// What this kernel's KVM can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// KVM_GET_API_VERSION; always 12.
+    pub api_version: i32,
+    /// The best manual protect.
+    pub manual_protect: ManualProtect,
+    /// Whether a dirty ring can be enabled as KVM_CAP_DIRTY_LOG_RING.
+    pub dirty_ring: bool,
+    /// Whether a dirty ring can be enabled as KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
+    pub dirty_ring_acq_rel: bool,
+    /// The most entries that a vCPU's ring may have; 0 without rings.
+    pub dirty_ring_entries: u32,
+    /// Whether a ring VM may use the bitmap too, for what no vCPU wrote.
+    pub dirty_ring_with_bitmap: bool,
+    /// The most memory slots of a VM.
+    pub memory_slots: usize,
+    /// The most vCPUs of a VM.
+    pub vcpus: usize,
+    /// The most vCPUs that the kernel recommends.
+    pub recommended_vcpus: usize,
+    /// KVM_CAP_IMMEDIATE_EXIT, without which a vCPU cannot be stopped without a race.
+    pub immediate_exit: bool,
+    /// KVM_CAP_SYNC_REGS.
+    pub sync_regs: bool,
+    /// KVM_CAP_BINARY_STATS_FD.
+    pub binary_stats_fd: bool,
+    /// KVM_CAP_PRE_FAULT_MEMORY.
+    pub pre_fault_memory: bool,
+    /// The host's page size in bytes, which is the unit of the dirty log.
+    pub page_size: u64,
+}
+
+impl Capabilities {
+    /// Asks the KVM at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KvmAbsent`], [`Error::KvmPermission`] and [`Error::KvmVersion`], which is also the answer of a device that
+    /// is not KVM.
+    pub fn probe(path: &Path) -> Result<Self> {
+        Ok(Self::of(&open_kvm(path)?))
+    }
+
+    /// Asks an open KVM.
+    pub fn of(kvm: &Kvm) -> Self {
+        let raw = |capability: u32| kvm.check_extension_raw(capability.into());
+        let ring = raw(CAP_DIRTY_LOG_RING).max(0);
+        let ring_acq_rel = raw(CAP_DIRTY_LOG_RING_ACQ_REL).max(0);
+        Self {
+            api_version: kvm.get_api_version(),
+            manual_protect: ManualProtect::from_capability(raw(CAP_MANUAL_DIRTY_LOG_PROTECT2)),
+            dirty_ring: ring > 0,
+            dirty_ring_acq_rel: ring_acq_rel > 0,
+            dirty_ring_entries: ring.max(ring_acq_rel).unsigned_abs() / RING_ENTRY_BYTES,
+            dirty_ring_with_bitmap: raw(CAP_DIRTY_LOG_RING_WITH_BITMAP) > 0,
+            memory_slots: kvm.get_nr_memslots(),
+            vcpus: kvm.get_max_vcpus(),
+            recommended_vcpus: kvm.get_nr_vcpus(),
+            immediate_exit: kvm.check_extension(Cap::ImmediateExit),
+            sync_regs: kvm.check_extension(Cap::SyncRegs),
+            binary_stats_fd: raw(CAP_BINARY_STATS_FD) > 0,
+            pre_fault_memory: raw(CAP_PRE_FAULT_MEMORY) > 0,
+            page_size: host_page_size(),
+        }
+    }
+}
+
+/// The host's page size in bytes.
+pub fn host_page_size() -> u64 {
+    // SAFETY: sysconf takes no pointer, and _SC_PAGESIZE is known to every Linux.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).expect("the page size is positive")
+}
+
+/// Opens KVM and makes sure that it is KVM.
+pub(super) fn open_kvm(path: &Path) -> Result<Kvm> {
+    let owned = || PathBuf::from(path);
+    let name = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::Argument("a path cannot contain a NUL byte".to_owned()))?;
+    // SAFETY: the name is a NUL-terminated string that outlives the call.
+    let fd = unsafe { libc::open(name.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if fd < 0 {
+        let error = io::Error::last_os_error();
+        return Err(match error.raw_os_error() {
+            // The device file may be there without a module behind it.
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR) => Error::KvmAbsent { path: owned() },
+            Some(libc::EACCES | libc::EPERM) => Error::KvmPermission { path: owned() },
+            _ => Error::Ioctl { call: "open", context: path.display().to_string(), source: error },
+        });
+    }
+    // SAFETY: the descriptor was just opened, and nobody else owns it.
+    let kvm = unsafe { Kvm::from_raw_fd(fd) };
+    match kvm.get_api_version() {
+        version if version == KVM_API_VERSION as i32 => Ok(kvm),
+        found => Err(Error::KvmVersion { path: owned(), found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manual_protect_is_what_qemu_makes_of_the_capability() {
+        let cases = [
+            (-1, ManualProtect::None),
+            (0, ManualProtect::None),
+            (1, ManualProtect::Enable),
+            (2, ManualProtect::None),
+            (3, ManualProtect::InitiallySet),
+            (7, ManualProtect::InitiallySet),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(ManualProtect::from_capability(value), expected, "capability {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_kvm_is_told_apart() {
+        let probe = |path: &str| Capabilities::probe(Path::new(path)).expect_err(path);
+        assert!(matches!(probe("/dev/no-such-device"), Error::KvmAbsent { .. }));
+        assert!(matches!(probe("/dev/null/kvm"), Error::KvmAbsent { .. }));
+        assert!(matches!(probe("/dev/null"), Error::KvmVersion { .. }));
+        assert!(matches!(probe("/dev\0/kvm"), Error::Argument(_)));
+    }
+}

@@ -1,0 +1,98 @@
+//! The kernel's dirty bitmap, one slot at a time: KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG.
+//!
+//! For fault injection and for models there is [`FakeLog`](crate::dirty_memory::FakeLog), which keeps the same contract
+//! without a kernel.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kvm_bindings::kvm_enable_cap;
+use kvm_ioctls::VmFd;
+
+use super::Slots;
+use super::capabilities::{Capabilities, ManualProtect};
+use super::ioctls::{CAP_MANUAL_DIRTY_LOG_PROTECT2, clear_dirty_log, get_dirty_log};
+use crate::bitmap::PAGES_PER_WORD;
+use crate::dirty_memory::{BlockId, DirtyLog};
+use crate::error::{Error, Result};
+
+/// KVM's bitmap log of a VM.
+pub struct BitmapLog {
+    vm: Arc<VmFd>,
+    slots: Arc<Mutex<Slots>>,
+    protect: ManualProtect,
+}
+
+impl BitmapLog {
+    /// Negotiates manual protect for a VM and makes its log. With `protect` that state is forced, so that old kernels can
+    /// be tested on a new one; without, it is the best that the kernel has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for.
+    pub fn new(
+        vm: Arc<VmFd>,
+        slots: Arc<Mutex<Slots>>,
+        capabilities: &Capabilities,
+        protect: Option<ManualProtect>,
+    ) -> Result<Self> {
+        let best = capabilities.manual_protect;
+        let protect = protect.unwrap_or(best);
+        if protect > best {
+            return Err(Error::Unsupported(format!(
+                "manual protect '{}' was asked for, and this kernel's best is '{}'",
+                protect.name(),
+                best.name()
+            )));
+        }
+        if protect != ManualProtect::None {
+            let cap = kvm_enable_cap {
+                cap: CAP_MANUAL_DIRTY_LOG_PROTECT2,
+                args: [protect.flags(), 0, 0, 0],
+                ..Default::default()
+            };
+            vm.enable_cap(&cap)
+                .map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno))?;
+        }
+        Ok(Self { vm, slots, protect })
+    }
+
+    /// What was negotiated.
+    pub fn manual_protect(&self) -> ManualProtect {
+        self.protect
+    }
+
+    fn lookup(&self, block: BlockId) -> Result<(u32, u64)> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).lookup(block)
+    }
+}
+
+impl DirtyLog for BitmapLog {
+    fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).set_logging(block, on)
+    }
+
+    fn initially_set(&self) -> bool {
+        self.protect == ManualProtect::InitiallySet
+    }
+
+    fn fetch_reprotects(&self) -> bool {
+        self.protect == ManualProtect::None
+    }
+
+    fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
+        let (slot, pages) = self.lookup(block)?;
+        get_dirty_log(&*self.vm, slot, pages, into)
+    }
+
+    fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
+        let (slot, block_pages) = self.lookup(block)?;
+        // The only shape that the kernel accepts: anything else is EINVAL there, and a mistake here.
+        let in_shape = first_page.is_multiple_of(PAGES_PER_WORD)
+            && first_page + pages <= block_pages
+            && (pages.is_multiple_of(PAGES_PER_WORD) || first_page + pages == block_pages);
+        let count = u32::try_from(pages).ok().filter(|_| in_shape).ok_or_else(|| {
+            Error::Argument(format!("CLEAR of {pages} pages from {first_page} in a block of {block_pages}: want 64s"))
+        })?;
+        clear_dirty_log(&*self.vm, slot, first_page, count, bits)
+    }
+}

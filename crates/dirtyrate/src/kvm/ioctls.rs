@@ -1,0 +1,86 @@
+//! The ioctls and capabilities that kvm-ioctls lacks, each with what brings it. Where kvm-ioctls has a wrapper that
+//! allocates on every call, the ioctl is here again, to read into a buffer of the caller's.
+
+use std::os::fd::AsRawFd;
+
+use kvm_bindings::{KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_dirty_log};
+use kvm_bindings::kvm_dirty_log__bindgen_ty_1;
+use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
+use vmm_sys_util::{ioctl_iow_nr, ioctl_iowr_nr};
+
+use crate::bitmap::words_for;
+use crate::error::{Error, Result};
+
+/// `KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2`: its value is the set of `KVM_DIRTY_LOG_*` flags that may be enabled.
+pub const CAP_MANUAL_DIRTY_LOG_PROTECT2: u32 = 168;
+/// `KVM_CAP_DIRTY_LOG_RING`: its value is the largest ring in bytes.
+pub const CAP_DIRTY_LOG_RING: u32 = 192;
+/// `KVM_CAP_BINARY_STATS_FD`.
+pub const CAP_BINARY_STATS_FD: u32 = 203;
+/// `KVM_CAP_DIRTY_LOG_RING_ACQ_REL`: as 192, for architectures with weakly ordered memory.
+pub const CAP_DIRTY_LOG_RING_ACQ_REL: u32 = 223;
+/// `KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP`.
+pub const CAP_DIRTY_LOG_RING_WITH_BITMAP: u32 = 225;
+/// `KVM_CAP_PRE_FAULT_MEMORY`.
+pub const CAP_PRE_FAULT_MEMORY: u32 = 236;
+
+/// `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`: GET does not clear; CLEAR does.
+pub const DIRTY_LOG_MANUAL_PROTECT_ENABLE: u64 = 1 << 0;
+/// `KVM_DIRTY_LOG_INITIALLY_SET`: a log begins with all ones, and nothing protected.
+pub const DIRTY_LOG_INITIALLY_SET: u64 = 1 << 1;
+
+// Any kernel.
+ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
+// KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
+ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
+
+/// Reads the log of `slot`, which has `pages` pages, into `into`.
+pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64]) -> Result<()> {
+    assert!(into.len() >= words_for(pages), "the kernel writes {} words", words_for(pages));
+    let log = kvm_dirty_log {
+        slot,
+        padding1: 0,
+        __bindgen_anon_1: kvm_dirty_log__bindgen_ty_1 { dirty_bitmap: into.as_mut_ptr().cast() },
+    };
+    // SAFETY: the argument is a kvm_dirty_log, as the ioctl's number says. The kernel writes one bit for each page of the
+    // slot, rounded up to a long; the slot table registered the slot with `pages` pages and the buffer has room for
+    // them (asserted above). The buffer is exclusively borrowed for the call.
+    let result = unsafe { ioctl_with_ref(vm, KVM_GET_DIRTY_LOG(), &log) };
+    if result == 0 { Ok(()) } else { Err(Error::last_ioctl("KVM_GET_DIRTY_LOG", format!("slot {slot}"))) }
+}
+
+/// Clears the bits of `pages` pages from `first_page` that are set in `bits`, and protects those pages.
+pub fn clear_dirty_log(vm: &impl AsRawFd, slot: u32, first_page: u64, pages: u32, bits: &[u64]) -> Result<()> {
+    assert!(bits.len() >= words_for(pages.into()), "the kernel reads {} words", words_for(pages.into()));
+    let mut log = kvm_clear_dirty_log {
+        slot,
+        num_pages: pages,
+        first_page,
+        __bindgen_anon_1: kvm_clear_dirty_log__bindgen_ty_1 { dirty_bitmap: bits.as_ptr().cast_mut().cast() },
+    };
+    // SAFETY: the argument is a kvm_clear_dirty_log, as the ioctl's number says. The kernel only reads the bitmap, one
+    // bit for each of `pages` pages, rounded up to a long; `bits` has that many (asserted above).
+    let result = unsafe { ioctl_with_mut_ref(vm, KVM_CLEAR_DIRTY_LOG(), &mut log) };
+    if result == 0 {
+        Ok(())
+    } else {
+        let context = format!("slot {slot}, pages {first_page} to {}", first_page + u64::from(pages));
+        Err(Error::last_ioctl("KVM_CLEAR_DIRTY_LOG", context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn a_descriptor_that_is_not_a_vm_is_an_error_with_the_call_and_the_errno() {
+        let not_a_vm = File::open("/dev/null").expect("/dev/null");
+        let error = get_dirty_log(&not_a_vm, 3, 64, &mut [0]).expect_err("not a VM");
+        assert!(matches!(error, Error::Ioctl { call: "KVM_GET_DIRTY_LOG", .. }), "{error}");
+        assert!(error.to_string().contains("slot 3"), "{error}");
+        let error = clear_dirty_log(&not_a_vm, 3, 64, 64, &[0]).expect_err("not a VM");
+        assert!(error.to_string().contains("pages 64 to 128"), "{error}");
+    }
+}

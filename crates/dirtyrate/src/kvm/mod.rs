@@ -1,0 +1,16 @@
+//! All that talks to `/dev/kvm`: capabilities, the VM and its memory slots, vCPU threads, and the dirty log.
+
+pub mod arch;
+pub mod capabilities;
+pub mod dirty_log;
+mod ioctls;
+mod kick;
+pub mod slots;
+pub mod vcpu;
+pub mod vm;
+
+pub use capabilities::{Capabilities, ManualProtect};
+pub use dirty_log::BitmapLog;
+pub use slots::{BlockSpec, Slots};
+pub use vcpu::{ExitHandler, RunState, Step};
+pub use vm::{Vm, VmOptions};

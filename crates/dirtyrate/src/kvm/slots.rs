@@ -1,0 +1,222 @@
+//! RAM blocks as KVM memory slots. Slot numbers stay inside: outside a block is its name and its [`BlockId`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
+use kvm_ioctls::VmFd;
+use vm_memory::{GuestAddress, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
+
+use crate::dirty_memory::BlockId;
+use crate::error::{Error, Result};
+
+/// The most bytes in one block: KVM_MEM_MAX_NR_PAGES is just under 2^31 pages.
+const MAX_PAGES_PER_SLOT: u64 = (1 << 31) - 1;
+
+/// Guest physical addresses end here: the most that any of the architectures' page tables map.
+const GUEST_ADDRESS_END: u64 = 1 << 52;
+
+/// A RAM block as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockSpec {
+    /// The block's name, unique among the VM's blocks.
+    pub name: String,
+    /// The guest physical address of its first byte; a multiple of the page size.
+    pub guest_address: u64,
+    /// Its size; a multiple of the page size.
+    pub bytes: u64,
+}
+
+/// One memory slot.
+#[derive(Debug, Clone)]
+struct Slot {
+    number: u32,
+    region: kvm_userspace_memory_region,
+}
+
+impl Slot {
+    fn pages(&self, page_size: u64) -> u64 {
+        self.region.memory_size / page_size
+    }
+}
+
+/// The slots of a VM.
+#[derive(Debug)]
+pub struct Slots {
+    vm: Arc<VmFd>,
+    page_size: u64,
+    limit: usize,
+    by_block: BTreeMap<BlockId, Slot>,
+    free: BTreeSet<u32>,
+}
+
+impl Slots {
+    /// The slots of a VM that has none yet. `limit` is KVM_CAP_NR_MEMSLOTS.
+    pub fn new(vm: Arc<VmFd>, page_size: u64, limit: usize) -> Self {
+        Self { vm, page_size, limit, by_block: BTreeMap::new(), free: BTreeSet::new() }
+    }
+
+    /// How many more slots there may be.
+    pub fn available(&self) -> usize {
+        self.limit.saturating_sub(self.by_block.len())
+    }
+
+    /// Gives a block a slot that maps `memory`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if the VM has no slot left, [`Error::Ioctl`] if the kernel refuses.
+    ///
+    /// # Safety
+    ///
+    /// `memory` must stay mapped until the block is removed or the VM is gone.
+    pub unsafe fn add(&mut self, block: BlockId, name: &str, memory: &GuestRegionMmap) -> Result<()> {
+        let number = match self.free.first() {
+            Some(&number) => number,
+            None => self.by_block.len() as u32,
+        };
+        if self.available() == 0 {
+            let problem = format!("too many blocks: this kernel has {} memory slots", self.limit);
+            return Err(Error::Layout { block: name.to_owned(), problem });
+        }
+        let region = kvm_userspace_memory_region {
+            slot: number,
+            flags: 0,
+            guest_phys_addr: memory.start_addr().0,
+            memory_size: memory.len(),
+            userspace_addr: memory.get_mmap().as_ptr() as u64,
+        };
+        self.set(&region, name)?;
+        self.free.remove(&number);
+        self.by_block.insert(block, Slot { number, region });
+        Ok(())
+    }
+
+    /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
+    pub fn remove(&mut self, block: BlockId) -> Result<()> {
+        let slot = self.slot(block)?;
+        let (number, gone) = (slot.number, kvm_userspace_memory_region { memory_size: 0, flags: 0, ..slot.region });
+        self.set(&gone, "removal")?;
+        self.by_block.remove(&block);
+        self.free.insert(number);
+        Ok(())
+    }
+
+    /// Turns a block's dirty log on or off.
+    pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
+        let mut region = self.slot(block)?.region;
+        region.flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
+        self.set(&region, if on { "log on" } else { "log off" })
+    }
+
+    /// A block's slot number and page count, for the ioctls of its log.
+    pub(super) fn lookup(&self, block: BlockId) -> Result<(u32, u64)> {
+        self.slot(block).map(|slot| (slot.number, slot.pages(self.page_size)))
+    }
+
+    fn slot(&self, block: BlockId) -> Result<&Slot> {
+        self.by_block.get(&block).ok_or_else(|| Error::State(format!("block {} has no memory slot", block.0)))
+    }
+
+    fn set(&self, region: &kvm_userspace_memory_region, context: &str) -> Result<()> {
+        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add`), and it overlaps no
+        // other slot's (KVM refuses that with EEXIST).
+        unsafe { self.vm.set_user_memory_region(*region) }
+            .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", format!("{context}, slot {}", region.slot), errno))
+    }
+}
+
+/// Checks the shape of one block, and that it overlaps none of `others`.
+pub fn check_layout<'a>(
+    spec: &BlockSpec,
+    others: impl IntoIterator<Item = &'a BlockSpec>,
+    page_size: u64,
+) -> Result<()> {
+    let refuse = |problem: String| Err(Error::Layout { block: spec.name.clone(), problem });
+    if spec.name.is_empty() {
+        return refuse("a block needs a name".to_owned());
+    }
+    if spec.bytes == 0 {
+        return refuse("a block of 0 bytes: give it at least one page".to_owned());
+    }
+    if !spec.bytes.is_multiple_of(page_size) {
+        return refuse(format!("{} bytes is not a multiple of the page size, {page_size}", spec.bytes));
+    }
+    if !spec.guest_address.is_multiple_of(page_size) {
+        return refuse(format!("address {:#x} is not a multiple of the page size, {page_size}", spec.guest_address));
+    }
+    let Some(end) = spec.guest_address.checked_add(spec.bytes).filter(|&end| end <= GUEST_ADDRESS_END) else {
+        return refuse(format!(
+            "{:#x} + {} bytes ends above the guest physical address space ({GUEST_ADDRESS_END:#x})",
+            spec.guest_address, spec.bytes
+        ));
+    };
+    if spec.bytes / page_size > MAX_PAGES_PER_SLOT {
+        return refuse(format!("more than {MAX_PAGES_PER_SLOT} pages: divide it into several blocks"));
+    }
+    for other in others {
+        if other.name == spec.name {
+            return refuse("two blocks of this name".to_owned());
+        }
+        if spec.guest_address < other.guest_address + other.bytes && other.guest_address < end {
+            return refuse(format!(
+                "{:#x}..{end:#x} overlaps block '{}' at {:#x}..{:#x}",
+                spec.guest_address,
+                other.name,
+                other.guest_address,
+                other.guest_address + other.bytes
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Reserves a block's memory. No page of it exists until it is touched.
+pub(super) fn reserve(spec: &BlockSpec) -> Result<GuestRegionMmap> {
+    let refuse = |source| Error::Memory { block: spec.name.clone(), bytes: spec.bytes, source };
+    let bytes = usize::try_from(spec.bytes).map_err(|_| refuse(std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
+    // Anonymous, private and MAP_NORESERVE: neither memory nor commit charge is taken for what is not touched.
+    let mapping = MmapRegion::new(bytes).map_err(|error| {
+        refuse(match error {
+            vm_memory::mmap::MmapRegionError::Mmap(source) => source,
+            other => std::io::Error::other(other.to_string()),
+        })
+    })?;
+    GuestRegionMmap::new(mapping, GuestAddress(spec.guest_address)).ok_or_else(|| Error::Layout {
+        block: spec.name.clone(),
+        problem: format!("{:#x} + {} bytes wraps around", spec.guest_address, spec.bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    fn spec(name: &str, guest_address: u64, bytes: u64) -> BlockSpec {
+        BlockSpec { name: name.to_owned(), guest_address, bytes }
+    }
+
+    #[test]
+    fn bad_layouts_are_refused_by_name() {
+        let ram = spec("ram", 0, 16 * PAGE);
+        let cases = [
+            (spec("a", 16 * PAGE, 0), "0 bytes"),
+            (spec("a", 16 * PAGE, 100), "multiple of the page size"),
+            (spec("a", 100, PAGE), "multiple of the page size"),
+            (spec("a", u64::MAX - PAGE + 1, PAGE), "ends above"),
+            (spec("a", 1 << 52, PAGE), "ends above"),
+            (spec("a", 1 << 40, (1 << 31) * PAGE), "divide it"),
+            (spec("a", 15 * PAGE, PAGE), "overlaps block 'ram'"),
+            (spec("a", 0, 32 * PAGE), "overlaps block 'ram'"),
+            (spec("ram", 16 * PAGE, PAGE), "two blocks"),
+            (spec("", 16 * PAGE, PAGE), "needs a name"),
+        ];
+        for (bad, expected) in cases {
+            let text = check_layout(&bad, [&ram], PAGE).expect_err(expected).to_string();
+            assert!(text.contains(expected) && text.contains(&format!("'{}'", bad.name)), "{text}");
+        }
+        check_layout(&spec("a", 16 * PAGE, 3 * PAGE), [&ram], PAGE).expect("neighbours do not overlap");
+    }
+}

@@ -1,0 +1,467 @@
+//! vCPU threads: one each, started, held, resumed and ended from any thread.
+//!
+//! No kick is lost, because a vCPU thread decides to enter KVM_RUN under the lock that a request takes first:
+//!
+//! * the requester changes what is wanted under the lock, and only then sets `immediate_exit` and signals the thread;
+//! * the thread clears `immediate_exit` under the lock, having seen that it may run.
+//!
+//! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
+//! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
+
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::raw::c_int;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+
+use super::{arch, kick};
+use crate::error::{Error, Result};
+
+/// What to do after an exit was handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Go on.
+    Continue,
+    /// The guest says that it has nothing to do: let it rest this long, unless something is asked of it before.
+    Idle(Duration),
+    /// Nobody answers there, and the guest cannot go on: the reason.
+    Stop(String),
+}
+
+/// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs.
+pub trait ExitHandler: Send + Sync {
+    /// A read of an I/O port.
+    fn io_in(&self, port: u16, data: &mut [u8]) -> Step;
+    /// A write to an I/O port.
+    fn io_out(&self, port: u16, data: &[u8]) -> Step;
+    /// A read of an address where there is no memory slot.
+    fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step;
+    /// A write to such an address.
+    fn mmio_write(&self, address: u64, data: &[u8]) -> Step;
+}
+
+/// What a VM is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// Not started yet.
+    Created,
+    /// Its vCPUs run.
+    Running,
+    /// Stopped until it is resumed.
+    Paused,
+    /// Ended by request.
+    Shutdown,
+    /// Ended by a vCPU's unexpected exit.
+    Crashed,
+}
+
+/// Why a vCPU ended unexpectedly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash {
+    /// The vCPU.
+    pub vcpu: u64,
+    /// Why, in the kernel's terms.
+    pub reason: String,
+    /// Where it stood, where the kernel could say so.
+    pub instruction_pointer: Option<u64>,
+}
+
+impl From<&Crash> for Error {
+    fn from(crash: &Crash) -> Self {
+        Self::GuestCrashed {
+            vcpu: crash.vcpu,
+            reason: crash.reason.clone(),
+            instruction_pointer: crash.instruction_pointer,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    run: RunState,
+    /// Holds of [`Vcpus::hold`], which stop the vCPUs without changing what the VM is doing.
+    holds: usize,
+    /// Threads that may be inside KVM_RUN.
+    running: usize,
+    /// How often the guest was stopped by request: whoever measures compares it before and after.
+    pauses: u64,
+    crash: Option<Crash>,
+}
+
+impl State {
+    fn may_run(&self) -> bool {
+        self.run == RunState::Running && self.holds == 0
+    }
+
+    fn ended(&self) -> bool {
+        matches!(self.run, RunState::Shutdown | RunState::Crashed)
+    }
+}
+
+/// What it takes to get one vCPU out of KVM_RUN.
+struct Kick {
+    /// A second view of the vCPU's kvm_run page, for `immediate_exit`.
+    run_page: Mutex<VcpuFd>,
+    /// The vCPU's thread, while it is alive: never a thread that was joined.
+    thread: Mutex<Option<libc::pthread_t>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    kicks: Vec<Kick>,
+    signal: c_int,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is changed in single steps: it is whole even if a holder panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Takes every vCPU out of KVM_RUN. The request was made under the lock before.
+    fn kick(&self) {
+        self.changed.notify_all();
+        for kick in &self.kicks {
+            lock(&kick.run_page).set_kvm_immediate_exit(1);
+            // The flag must be there before the signal: whoever misses one sees the other.
+            fence(Ordering::SeqCst);
+            if let Some(thread) = *lock(&kick.thread) {
+                // SAFETY: the thread takes its entry away under this lock before it ends, so it is alive here.
+                let result = unsafe { libc::pthread_kill(thread, self.signal) };
+                debug_assert_eq!(result, 0, "a living thread can be signalled");
+            }
+        }
+    }
+
+    /// Waits until no vCPU is inside KVM_RUN.
+    fn wait_parked<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        while state.running > 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
+    /// Ends the VM because of `crash`, unless it ended already.
+    fn crash(&self, crash: Crash) {
+        let mut state = lock(&self.state);
+        if state.ended() {
+            return;
+        }
+        tracing::error!(vcpu = crash.vcpu, reason = %crash.reason, "vCPU ended unexpectedly");
+        state.run = RunState::Crashed;
+        state.crash = Some(crash);
+        drop(state);
+        self.kick();
+    }
+}
+
+/// The vCPUs of a VM.
+pub struct Vcpus {
+    shared: Arc<Shared>,
+    /// Until they are started: afterwards each belongs to its thread.
+    idle: Mutex<Vec<VcpuFd>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Vcpus {
+    /// Wraps the vCPUs of `vm`, in the order of their ids.
+    pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>) -> Result<Self> {
+        let kicks = vcpus.iter().map(|vcpu| kick_of(vm, vcpu)).collect::<Result<_>>()?;
+        let state = State { run: RunState::Created, holds: 0, running: 0, pauses: 0, crash: None };
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), kicks, signal: kick::signal()? });
+        Ok(Self { shared, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.shared.kicks.len()
+    }
+
+    /// What the VM is doing.
+    pub fn state(&self) -> RunState {
+        lock(&self.shared.state).run
+    }
+
+    /// How often it was paused or shut down by request.
+    pub fn pauses(&self) -> u64 {
+        lock(&self.shared.state).pauses
+    }
+
+    /// Why it crashed.
+    pub fn crash(&self) -> Option<Crash> {
+        lock(&self.shared.state).crash.clone()
+    }
+
+    /// Sets up the vCPUs before they start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] after the start, and those of `setup`.
+    pub fn set_up(&self, setup: impl FnOnce(&mut [VcpuFd]) -> Result<()>) -> Result<()> {
+        let mut idle = lock(&self.idle);
+        if self.state() != RunState::Created || idle.is_empty() {
+            return Err(Error::State("the virtual machine was started already".to_owned()));
+        }
+        setup(&mut idle)
+    }
+
+    /// Starts every vCPU on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] unless the VM was only created; [`Error::Ioctl`] if there can be no more threads.
+    pub fn start(&self, exits: &Arc<dyn ExitHandler>) -> Result<()> {
+        let mut threads = lock(&self.threads);
+        let mut idle = lock(&self.idle);
+        {
+            let mut state = lock(&self.shared.state);
+            if state.run != RunState::Created {
+                return Err(Error::State("the virtual machine was started already".to_owned()));
+            }
+            state.run = RunState::Running;
+        }
+        for (id, vcpu) in idle.drain(..).enumerate() {
+            let (shared, exits) = (Arc::clone(&self.shared), Arc::clone(exits));
+            let spawned = std::thread::Builder::new()
+                .name(format!("vcpu{id}"))
+                .spawn(move || Thread { id, vcpu, shared: &shared, exits: &*exits }.main());
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    let context = format!("vCPU {id}");
+                    let reason = format!("its thread could not be started: {source}");
+                    self.shared.crash(Crash { vcpu: id as u64, reason, instruction_pointer: None });
+                    return Err(Error::Ioctl { call: "pthread_create", context, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the guest. When this returns, no vCPU runs and all that they wrote is in the log. Pausing twice is once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] unless it runs; [`Error::GuestCrashed`].
+    pub fn pause(&self) -> Result<()> {
+        let mut state = lock(&self.shared.state);
+        match state.run {
+            RunState::Running => {}
+            RunState::Paused => return Ok(()),
+            _ => return Err(refusal(&state, "paused")),
+        }
+        state.run = RunState::Paused;
+        state.pauses += 1;
+        drop(state);
+        self.shared.kick();
+        drop(self.shared.wait_parked(lock(&self.shared.state)));
+        Ok(())
+    }
+
+    /// Lets a paused guest run again. Resuming one that runs changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`pause`](Self::pause).
+    pub fn resume(&self) -> Result<()> {
+        let mut state = lock(&self.shared.state);
+        match state.run {
+            RunState::Paused => state.run = RunState::Running,
+            RunState::Running => {}
+            _ => return Err(refusal(&state, "resumed")),
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once.
+    pub fn shutdown(&self) {
+        {
+            let mut state = lock(&self.shared.state);
+            if !state.ended() {
+                state.run = RunState::Shutdown;
+                state.pauses += 1;
+            }
+        }
+        self.shared.kick();
+        for thread in lock(&self.threads).drain(..) {
+            // A vCPU thread reports its own panic as a crash; there is nothing more to learn from the join.
+            let _ = thread.join();
+        }
+        lock(&self.idle).clear();
+    }
+
+    /// Runs `work` while no vCPU runs, without changing the VM's state. Holds nest across threads.
+    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
+        struct Hold<'a>(&'a Shared);
+        impl Drop for Hold<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.state).holds -= 1;
+                self.0.changed.notify_all();
+            }
+        }
+        lock(&self.shared.state).holds += 1;
+        let _hold = Hold(&self.shared);
+        self.shared.kick();
+        drop(self.shared.wait_parked(lock(&self.shared.state)));
+        work()
+    }
+
+    /// Fails unless the guest runs, and says what it does instead.
+    pub fn check_running(&self) -> Result<()> {
+        let state = lock(&self.shared.state);
+        match state.run {
+            RunState::Running => Ok(()),
+            RunState::Paused => Err(Error::Paused("the virtual machine is paused".to_owned())),
+            _ => Err(refusal(&state, "measured")),
+        }
+    }
+}
+
+impl Drop for Vcpus {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn refusal(state: &State, participle: &str) -> Error {
+    match (&state.crash, state.run) {
+        (Some(crash), _) => crash.into(),
+        (_, RunState::Created) => Error::State(format!("the virtual machine cannot be {participle}: it was not started")),
+        _ => Error::State(format!("the virtual machine cannot be {participle}: it was shut down")),
+    }
+}
+
+fn kick_of(vm: &VmFd, vcpu: &VcpuFd) -> Result<Kick> {
+    // SAFETY: F_DUPFD_CLOEXEC takes no pointer; the descriptor is open, as `vcpu` owns it.
+    let fd = unsafe { libc::fcntl(vcpu.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(Error::last_ioctl("fcntl(F_DUPFD_CLOEXEC)", "vCPU"));
+    }
+    // SAFETY: the descriptor was just made, and nobody else owns it.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: it is a vCPU of `vm`, and ownership goes to the wrapper.
+    let run_page = unsafe { vm.create_vcpu_from_rawfd(owned.into_raw_fd()) }
+        .map_err(|errno| Error::ioctl("mmap", "a vCPU's kvm_run", errno))?;
+    Ok(Kick { run_page: Mutex::new(run_page), thread: Mutex::new(None) })
+}
+
+/// One vCPU's thread.
+struct Thread<'a> {
+    id: usize,
+    vcpu: VcpuFd,
+    shared: &'a Shared,
+    exits: &'a dyn ExitHandler,
+}
+
+impl Thread<'_> {
+    fn main(mut self) {
+        // SAFETY: pthread_self has no precondition.
+        *lock(&self.shared.kicks[self.id].thread) = Some(unsafe { libc::pthread_self() });
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            if let Err(error) = kick::unblock(self.shared.signal) {
+                self.crash(error.to_string());
+            }
+            while self.enter() {
+                self.run();
+                self.leave();
+            }
+        }));
+        if ran.is_err() {
+            self.crash("its thread panicked".to_owned());
+            self.leave();
+        }
+        *lock(&self.shared.kicks[self.id].thread) = None;
+    }
+
+    /// Waits until the vCPU may run; false when the VM has ended.
+    fn enter(&mut self) -> bool {
+        let mut state = lock(&self.shared.state);
+        loop {
+            if state.ended() {
+                return false;
+            }
+            if state.may_run() {
+                state.running += 1;
+                lock(&self.shared.kicks[self.id].run_page).set_kvm_immediate_exit(0);
+                return true;
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn leave(&self) {
+        lock(&self.shared.state).running -= 1;
+        self.shared.changed.notify_all();
+    }
+
+    /// Runs the guest until it is kicked or ends.
+    fn run(&mut self) {
+        loop {
+            let step = match self.vcpu.run() {
+                Ok(VcpuExit::IoIn(port, data)) => self.exits.io_in(port, data),
+                Ok(VcpuExit::IoOut(port, data)) => self.exits.io_out(port, data),
+                Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
+                Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
+                Ok(VcpuExit::Intr) => return,
+                Ok(other) => Step::Stop(describe(&other)),
+                // EINTR: a kick. EAGAIN: a vCPU that waits for INIT or SIPI got it.
+                Err(errno) if errno.errno() == libc::EINTR => return,
+                Err(errno) if errno.errno() == libc::EAGAIN => Step::Continue,
+                Err(errno) => Step::Stop(format!("KVM_RUN failed: {errno}")),
+            };
+            match step {
+                Step::Continue => {}
+                Step::Idle(rest) => {
+                    if !self.rest(rest) {
+                        return;
+                    }
+                }
+                Step::Stop(reason) => {
+                    let reason = match arch::internal_error(&mut self.vcpu) {
+                        Some(detail) => format!("{reason} ({detail})"),
+                        None => reason,
+                    };
+                    self.crash(reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sleeps, unless something is asked of the vCPU; whether it may go on.
+    fn rest(&self, rest: Duration) -> bool {
+        let until = Instant::now() + rest;
+        let mut state = lock(&self.shared.state);
+        while state.may_run() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+
+    fn crash(&self, reason: String) {
+        let instruction_pointer = arch::instruction_pointer(&self.vcpu);
+        self.shared.crash(Crash { vcpu: self.id as u64, reason, instruction_pointer });
+    }
+}
+
+fn describe(exit: &VcpuExit) -> String {
+    match exit {
+        VcpuExit::Shutdown => "KVM_EXIT_SHUTDOWN (triple fault)".to_owned(),
+        VcpuExit::InternalError => "KVM_EXIT_INTERNAL_ERROR".to_owned(),
+        VcpuExit::FailEntry(reason, cpu) => format!("KVM_EXIT_FAIL_ENTRY (hardware reason {reason:#x}, CPU {cpu})"),
+        VcpuExit::SystemEvent(kind, _) => format!("KVM_EXIT_SYSTEM_EVENT {kind}"),
+        VcpuExit::Unsupported(number) => format!("KVM_EXIT {number}"),
+        other => format!("KVM_EXIT {other:?}"),
+    }
+}

@@ -1,0 +1,278 @@
+//! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use super::arch;
+use super::capabilities::{Capabilities, DEFAULT_KVM_PATH, ManualProtect, open_kvm};
+use super::dirty_log::BitmapLog;
+use super::slots::{BlockSpec, Slots, check_layout, reserve};
+use super::vcpu::Vcpus;
+use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
+use crate::error::{Error, Result};
+
+/// How to make a VM.
+#[derive(Debug, Clone)]
+pub struct VmOptions {
+    /// Where KVM is.
+    pub kvm_path: PathBuf,
+    /// Manual protect, forced; `None` for the kernel's best.
+    pub manual_protect: Option<ManualProtect>,
+    /// The most guest memory that one CLEAR protects again.
+    pub clear_chunk_bytes: u64,
+}
+
+impl Default for VmOptions {
+    fn default() -> Self {
+        Self {
+            kvm_path: PathBuf::from(DEFAULT_KVM_PATH),
+            manual_protect: None,
+            clear_chunk_bytes: DEFAULT_CLEAR_CHUNK_BYTES,
+        }
+    }
+}
+
+/// Guest memory as it is now.
+type Memory = Arc<GuestMemoryMmap>;
+
+/// A VM. All methods can be called from any thread; dropping it stops and joins everything.
+pub struct Vm {
+    // The order is that of dropping: first what runs, last what it runs on.
+    vcpus: Option<Vcpus>,
+    dirty_memory: Arc<Mutex<DirtyMemory>>,
+    slots: Arc<Mutex<Slots>>,
+    fd: Arc<VmFd>,
+    memory: RwLock<Memory>,
+    generation: Mutex<u64>,
+    kvm: Kvm,
+    capabilities: Capabilities,
+    manual_protect: ManualProtect,
+}
+
+impl Vm {
+    /// Makes a VM without memory and without vCPUs.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Capabilities::probe`]; [`Error::Unsupported`] for a kernel without KVM_CAP_IMMEDIATE_EXIT or the manual
+    /// protect that was asked for.
+    pub fn new(options: &VmOptions) -> Result<Self> {
+        let kvm = open_kvm(&options.kvm_path)?;
+        let capabilities = Capabilities::of(&kvm);
+        if !capabilities.immediate_exit {
+            let text = "this kernel has no KVM_CAP_IMMEDIATE_EXIT (Linux 4.13): a vCPU cannot be stopped safely";
+            return Err(Error::Unsupported(text.to_owned()));
+        }
+        let fd = Arc::new(kvm.create_vm().map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?);
+        arch::prepare_vm(&fd)?;
+        let slots = Slots::new(Arc::clone(&fd), capabilities.page_size, capabilities.memory_slots);
+        let slots = Arc::new(Mutex::new(slots));
+        let log = BitmapLog::new(Arc::clone(&fd), Arc::clone(&slots), &capabilities, options.manual_protect)?;
+        let manual_protect = log.manual_protect();
+        let dirty_memory = DirtyMemory::new(Box::new(log), capabilities.page_size, options.clear_chunk_bytes);
+        Ok(Self {
+            vcpus: None,
+            dirty_memory: Arc::new(Mutex::new(dirty_memory)),
+            slots,
+            fd,
+            memory: RwLock::new(Arc::new(GuestMemoryMmap::new())),
+            generation: Mutex::new(0),
+            kvm,
+            capabilities,
+            manual_protect,
+        })
+    }
+
+    /// Makes the VM's vCPUs, numbered from 0. Once, and after what must come before vCPUs (an in-kernel interrupt
+    /// controller).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for 0 or more than the kernel allows.
+    pub fn create_vcpus(&mut self, count: u32) -> Result<()> {
+        let limit = self.capabilities.vcpus;
+        if count == 0 || count as usize > limit {
+            return Err(Error::Argument(format!("{count} vCPUs: this kernel takes 1 to {limit}")));
+        }
+        let create = |id: u32| {
+            self.fd
+                .create_vcpu(id.into())
+                .map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
+        };
+        let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;
+        self.vcpus = Some(Vcpus::new(&self.fd, vcpus)?);
+        Ok(())
+    }
+
+    /// The vCPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] before [`create_vcpus`](Self::create_vcpus).
+    pub fn vcpus(&self) -> Result<&Vcpus> {
+        self.vcpus.as_ref().ok_or_else(|| Error::State("the virtual machine has no vCPUs yet".to_owned()))
+    }
+
+    /// The VM's descriptor, for devices of the kernel's.
+    pub fn fd(&self) -> &Arc<VmFd> {
+        &self.fd
+    }
+
+    /// The KVM that it was made of.
+    pub fn kvm(&self) -> &Kvm {
+        &self.kvm
+    }
+
+    /// What this kernel can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    /// The manual protect that was negotiated.
+    pub fn manual_protect(&self) -> ManualProtect {
+        self.manual_protect
+    }
+
+    /// The dirty memory, to be locked for each step.
+    pub fn dirty_memory(&self) -> &Arc<Mutex<DirtyMemory>> {
+        &self.dirty_memory
+    }
+
+    /// The dirty memory, locked.
+    pub fn lock_dirty_memory(&self) -> MutexGuard<'_, DirtyMemory> {
+        self.dirty_memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
+    pub fn memory(&self) -> Memory {
+        Arc::clone(&self.memory.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The blocks, by guest address.
+    pub fn blocks(&self) -> Vec<BlockInfo> {
+        self.lock_dirty_memory().blocks().cloned().collect()
+    }
+
+    /// Adds a RAM block, also while the VM runs and is being measured: its vCPUs are held until the block's log is on and
+    /// its first round over, so that not one write to it is missed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`], which names the block; [`Error::Memory`]; the kernel's refusal. The VM is as before then.
+    pub fn add_block(&self, spec: &BlockSpec) -> Result<BlockInfo> {
+        let mut dirty_memory = self.lock_dirty_memory();
+        let page_size = self.capabilities.page_size;
+        let others: Vec<_> = dirty_memory.blocks().map(|block| spec_of(block, page_size)).collect();
+        check_layout(spec, &others, page_size)?;
+        let region = Arc::new(reserve(spec)?);
+        let with = self
+            .memory()
+            .insert_region(Arc::clone(&region))
+            .map_err(|error| Error::Layout { block: spec.name.clone(), problem: error.to_string() })?;
+        let id = {
+            let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+            *generation += 1;
+            BlockId(*generation)
+        };
+        let info = BlockInfo {
+            id,
+            name: spec.name.clone(),
+            guest_address: spec.guest_address,
+            pages: spec.bytes / page_size,
+        };
+        self.held(|| {
+            // SAFETY: the region goes into `memory` below, or the slot is removed again; `memory` gives a region up only
+            // after its slot is gone, and is dropped after the VM's descriptors.
+            unsafe { self.lock_slots().add(id, &spec.name, &region) }?;
+            if let Err(error) = dirty_memory.add_block(info.clone()) {
+                self.lock_slots().remove(id)?;
+                return Err(error);
+            }
+            *self.memory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(with);
+            Ok(())
+        })?;
+        Ok(info)
+    }
+
+    /// Removes a block. Its vCPUs are held while the last of its bits are fetched, and these live until every client has
+    /// taken them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if there is no such block; the kernel's refusal. The block is still there then.
+    pub fn remove_block(&self, name: &str) -> Result<()> {
+        let mut dirty_memory = self.lock_dirty_memory();
+        let block = dirty_memory.blocks().find(|block| block.name == name).cloned();
+        self.held(|| {
+            dirty_memory.remove_block(name, || match &block {
+                Some(block) => self.lock_slots().remove(block.id),
+                None => Ok(()),
+            })?;
+            if let Some(block) = block {
+                let bytes = block.pages * self.capabilities.page_size;
+                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+                match memory.remove_region(GuestAddress(block.guest_address), bytes) {
+                    Ok((without, _)) => *memory = Arc::new(without),
+                    Err(error) => {
+                        return Err(Error::Layout { block: block.name, problem: error.to_string() });
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads guest memory. The guest may write it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for addresses where there is no RAM.
+    pub fn read_memory(&self, guest_address: u64, into: &mut [u8]) -> Result<()> {
+        let length = into.len();
+        self.memory()
+            .read_slice(into, GuestAddress(guest_address))
+            .map_err(|_| not_ram(guest_address, length))
+    }
+
+    /// Writes guest memory, and marks the pages for every client that tracks: KVM's log does not see the host.
+    ///
+    /// # Errors
+    ///
+    /// As of [`read_memory`](Self::read_memory); nothing is written then.
+    pub fn write_memory(&self, guest_address: u64, bytes: &[u8]) -> Result<()> {
+        let memory = self.memory();
+        if !memory.check_range(GuestAddress(guest_address), bytes.len()) {
+            return Err(not_ram(guest_address, bytes.len()));
+        }
+        let written = memory.write_slice(bytes, GuestAddress(guest_address));
+        self.lock_dirty_memory().mark_host_write(guest_address, bytes.len() as u64);
+        written.map_err(|_| not_ram(guest_address, bytes.len()))
+    }
+
+    /// The end of guest memory.
+    pub fn memory_end(&self) -> u64 {
+        self.memory().iter().map(|region| region.start_addr().0 + region.len()).max().unwrap_or(0)
+    }
+
+    fn lock_slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.vcpus {
+            Some(vcpus) => vcpus.hold(work),
+            None => work(),
+        }
+    }
+}
+
+fn spec_of(block: &BlockInfo, page_size: u64) -> BlockSpec {
+    BlockSpec { name: block.name.clone(), guest_address: block.guest_address, bytes: block.pages * page_size }
+}
+
+fn not_ram(guest_address: u64, length: usize) -> Error {
+    Error::Argument(format!("{length} bytes at {guest_address:#x} are not all in RAM blocks"))
+}
