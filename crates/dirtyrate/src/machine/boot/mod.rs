@@ -1,0 +1,3 @@
+//! Loading what is booted.
+
+pub mod pvh;

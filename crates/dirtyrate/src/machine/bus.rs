@@ -1,0 +1,87 @@
+//! Which device answers where.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kvm_ioctls::VmFd;
+
+use super::layout::{SERIAL_PORT, SERIAL_PORTS};
+use super::serial::{self, Console, SerialPort};
+use crate::error::Result;
+use crate::kvm::{ExitHandler, Step};
+use crate::workload::IDLE_PORT;
+
+/// How long a vCPU rests that says it has nothing to do.
+const IDLE_REST: Duration = Duration::from_millis(1);
+
+/// What an access to an address without memory or device means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownMmio {
+    /// The guest is broken: stop it and say where.
+    #[default]
+    Stop,
+    /// Nobody is there, as on a bus: reads give all ones, writes go nowhere.
+    Ignore,
+}
+
+/// The machine's devices.
+pub(super) struct Bus {
+    serial: Mutex<SerialPort>,
+    console: Arc<Console>,
+    unknown_mmio: UnknownMmio,
+}
+
+impl Bus {
+    pub fn new(vm: &VmFd, unknown_mmio: UnknownMmio) -> Result<Self> {
+        let console = Arc::new(Console::default());
+        let serial = Mutex::new(serial::create(vm, Arc::clone(&console))?);
+        Ok(Self { serial, console, unknown_mmio })
+    }
+
+    pub fn console(&self) -> &Arc<Console> {
+        &self.console
+    }
+
+    fn unknown_mmio(&self, access: &str, address: u64, length: usize) -> Step {
+        match self.unknown_mmio {
+            UnknownMmio::Ignore => Step::Continue,
+            UnknownMmio::Stop => Step::Stop(format!("KVM_EXIT_MMIO: {access} of {length} bytes at {address:#x}, where nothing is")),
+        }
+    }
+}
+
+fn serial_offset(port: u16) -> Option<u8> {
+    port.checked_sub(SERIAL_PORT).filter(|offset| *offset < SERIAL_PORTS).map(|offset| offset as u8)
+}
+
+impl ExitHandler for Bus {
+    fn io_in(&self, port: u16, data: &mut [u8]) -> Step {
+        // Ports are probed by every kernel: one that nobody answers reads all ones, as on a bus.
+        data.fill(0xff);
+        if let (Some(offset), [byte]) = (serial_offset(port), data) {
+            *byte = self.serial.lock().unwrap_or_else(PoisonError::into_inner).read(offset);
+        }
+        Step::Continue
+    }
+
+    fn io_out(&self, port: u16, data: &[u8]) -> Step {
+        if port == IDLE_PORT {
+            return Step::Idle(IDLE_REST);
+        }
+        if let (Some(offset), [byte]) = (serial_offset(port), data)
+            && let Err(error) = self.serial.lock().unwrap_or_else(PoisonError::into_inner).write(offset, *byte)
+        {
+            tracing::warn!(?error, "the serial port could not take a byte");
+        }
+        Step::Continue
+    }
+
+    fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step {
+        data.fill(0xff);
+        self.unknown_mmio("a read", address, data.len())
+    }
+
+    fn mmio_write(&self, address: u64, data: &[u8]) -> Step {
+        self.unknown_mmio("a write", address, data.len())
+    }
+}

@@ -1,0 +1,240 @@
+//! A guest with a known answer, as it runs: its counters, its budget, and the truth about a window.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use crate::dirty_memory::{CancelToken, Witness, WitnessedWindow};
+use crate::error::{Error, Result};
+use crate::kvm::{RunState, Vm};
+use crate::workload::{Bounds, Counters, GuestWords, Image, Mismatch, Pacing, PageSet, Program};
+
+/// How often a paced guest's budget is raised.
+const PACE: Duration = Duration::from_millis(2);
+
+/// The page sets that bound what a guest wrote in a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truth {
+    /// The pages that it surely wrote inside.
+    pub lower: PageSet,
+    /// The pages counted between the end of the window's CLEAR and its GET: the window's own definition.
+    pub written: PageSet,
+    /// The pages that it may have written.
+    pub upper: PageSet,
+}
+
+/// The RAM that holds the guest's counters, and nothing else: a block that is removed is not kept alive from here.
+struct Words(GuestMemoryMmap);
+
+impl GuestWords for Words {
+    fn load(&self, guest_address: u64) -> u64 {
+        // The address comes from the image, which was loaded into this very region.
+        self.0.load(GuestAddress(guest_address), Ordering::Acquire).unwrap_or(0)
+    }
+
+    fn store(&self, guest_address: u64, value: u64) {
+        let stored = self.0.store(value, GuestAddress(guest_address), Ordering::Release);
+        debug_assert!(stored.is_ok(), "{guest_address:#x} is in the image");
+    }
+}
+
+/// Any of a machine's memory, for comparing contents.
+struct AllWords(Arc<GuestMemoryMmap>);
+
+impl GuestWords for AllWords {
+    fn load(&self, guest_address: u64) -> u64 {
+        self.0.load(GuestAddress(guest_address), Ordering::Acquire).unwrap_or(0)
+    }
+
+    fn store(&self, _: u64, _: u64) {
+        unreachable!("contents are compared, not written")
+    }
+}
+
+/// A built-in guest that is loaded.
+pub struct Guest {
+    program: Program,
+    words: Words,
+    /// Not an owner: the VM's dirty memory owns the guest, as its witness.
+    vm: Weak<Vm>,
+    /// How often the control page was written. It changes only while dirty memory is locked.
+    grants: Mutex<u64>,
+    pacer: Mutex<Option<JoinHandle<()>>>,
+    ended: CancelToken,
+}
+
+impl Guest {
+    pub(super) fn new(vm: &Arc<Vm>, image: Image, bytes_per_second: Option<f64>) -> Result<Arc<Self>> {
+        let program = image.program().clone();
+        let memory = vm.memory();
+        let home = memory.iter().find(|region| {
+            let start = region.start_addr().0;
+            (start..start + region.len()).contains(&program.control_page())
+        });
+        let home = home.ok_or_else(|| Error::State("the guest's control page is not in RAM".to_owned()))?;
+        let mapping = vm_memory::GuestRegionMmap::with_arc(home.get_mmap(), home.start_addr());
+        let words = mapping.and_then(|region| GuestMemoryMmap::from_regions(vec![region]).ok());
+        let words = Words(words.ok_or_else(|| Error::State("the guest's RAM cannot be read".to_owned()))?);
+        let guest = Arc::new(Self {
+            program,
+            words,
+            vm: Arc::downgrade(vm),
+            grants: Mutex::new(0),
+            pacer: Mutex::new(None),
+            ended: CancelToken::new(),
+        });
+        if let Some(rate) = bytes_per_second {
+            let pacer = Pacer { guest: Arc::downgrade(&guest), ended: guest.ended.clone(), rate };
+            let thread = std::thread::Builder::new()
+                .name("pacer".to_owned())
+                .spawn(move || pacer.run())
+                .map_err(|source| Error::Ioctl { call: "pthread_create", context: "pacer".to_owned(), source })?;
+            *lock(&guest.pacer) = Some(thread);
+        }
+        Ok(guest)
+    }
+
+    /// What the guest does.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Whether every vCPU of it is set up.
+    pub fn ready(&self) -> bool {
+        self.program.ready(&self.words)
+    }
+
+    /// How far it is.
+    pub fn counters(&self) -> Counters {
+        self.program.counters(&self.words, *lock(&self.grants))
+    }
+
+    /// Whether it has made every write that was granted to it.
+    pub fn settled(&self) -> bool {
+        self.counters().all_settled()
+    }
+
+    /// Lets each vCPU make `writes` more. The host writes the control page for that, and marks it for every client.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a guest that runs freely; [`Error::Closed`].
+    pub fn grant(&self, writes: u64) -> Result<()> {
+        self.grant_each(|_| writes)
+    }
+
+    fn grant_each(&self, writes: impl Fn(u32) -> u64) -> Result<()> {
+        let vm = self.vm.upgrade().ok_or(Error::Closed)?;
+        if self.program.pacing() == Pacing::Free {
+            return Err(Error::Argument("this guest runs freely: only a granted one takes a budget".to_owned()));
+        }
+        // Under one lock, so that a window has both the mark and the count, or neither.
+        let mut dirty_memory = vm.lock_dirty_memory();
+        for vcpu in 0..self.program.vcpus() {
+            let address = self.program.budget_address(vcpu);
+            // The largest budget would mean "without end" to the guest.
+            let raised = self.words.load(address).saturating_add(writes(vcpu)).min(u64::MAX - 1);
+            self.words.store(address, raised);
+        }
+        dirty_memory.mark_host_write(self.program.control_page(), self.program.page_size());
+        *lock(&self.grants) += 1;
+        Ok(())
+    }
+
+    /// The truth between two instants: one and the same set where the guest stood still at both.
+    pub fn truth(&self, from: &Counters, to: &Counters) -> Truth {
+        let Bounds { lower, upper } = self.program.bounds((from, from), (to, to));
+        Truth { lower, written: self.program.written(from, to), upper }
+    }
+
+    /// The bounds of what was written in a window.
+    pub fn truth_of_window(&self, window: &WitnessedWindow) -> Truth {
+        let at = |reading: &[u64], grants: &[u64]| self.decode(reading, grants);
+        let opened = (at(&window.opened.before, &window.cleared), at(&window.opened.after, &window.cleared));
+        let closed = (at(&window.closed.before, &window.reaped), at(&window.closed.after, &window.reaped));
+        let written = self.program.written(&opened.1, &closed.0);
+        let Bounds { lower, upper } = self.program.bounds((&opened.0, &opened.1), (&closed.0, &closed.1));
+        Truth { lower, written, upper }
+    }
+
+    /// Whether the pages' contents say what the counters say. The machine stands still, or its guest is settled.
+    pub fn confirm_contents(&self) -> Result<std::result::Result<(), Mismatch>> {
+        let vm = self.vm.upgrade().ok_or(Error::Closed)?;
+        Ok(self.program.confirm_contents(&AllWords(vm.memory()), &self.counters()))
+    }
+
+    pub(super) fn stop_pacing(&self) {
+        self.ended.cancel();
+        if let Some(pacer) = lock(&self.pacer).take() {
+            // Its only failure is a panic, and then there is nobody left to stop.
+            let _ = pacer.join();
+        }
+    }
+
+    /// A witness's reading is the writes, the budgets and the number of grants; the last one from `grants`.
+    fn decode(&self, reading: &[u64], grants: &[u64]) -> Counters {
+        let vcpus = self.program.vcpus() as usize;
+        Counters {
+            writes: reading[..vcpus].to_vec(),
+            budgets: reading[vcpus..2 * vcpus].to_vec(),
+            grants: grants[2 * vcpus],
+        }
+    }
+}
+
+impl Witness for Guest {
+    fn counters(&self) -> Vec<u64> {
+        let Counters { mut writes, budgets, grants } = Guest::counters(self);
+        writes.extend(budgets);
+        writes.push(grants);
+        writes
+    }
+}
+
+/// Raises a guest's budget at a rate, as long as its machine runs.
+struct Pacer {
+    guest: Weak<Guest>,
+    ended: CancelToken,
+    rate: f64,
+}
+
+impl Pacer {
+    fn run(self) {
+        let mut last = Instant::now();
+        // Writes that are due and not granted yet; a fraction of one is carried over.
+        let mut due = 0.0;
+        // Whose turn it is to get what cannot be divided.
+        let mut turn = 0;
+        while self.ended.sleep_until(last + PACE).is_ok() {
+            let now = Instant::now();
+            let passed = now - last;
+            last = now;
+            let Some(guest) = self.guest.upgrade() else { return };
+            let Some(vm) = guest.vm.upgrade() else { return };
+            let running = vm.vcpus().is_ok_and(|vcpus| vcpus.state() == RunState::Running);
+            if !running || !guest.ready() {
+                continue;
+            }
+            due += self.rate * passed.as_secs_f64() / guest.program.page_size() as f64;
+            let vcpus = guest.program.vcpus();
+            let whole = due as u64;
+            if whole == 0 {
+                continue;
+            }
+            due -= whole as f64;
+            let (each, rest) = (whole / u64::from(vcpus), (whole % u64::from(vcpus)) as u32);
+            let granted = guest.grant_each(|vcpu| each + u64::from((vcpu + vcpus - turn) % vcpus < rest));
+            turn = (turn + rest) % vcpus;
+            if granted.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,77 @@
+//! Where things are in the guest's physical address space.
+
+use crate::error::{Error, Result};
+use crate::kvm::BlockSpec;
+
+/// RAM is not laid out from here to 4 GiB: the interrupt controllers, the firmware's place and PCI are there.
+pub const HOLE_START: u64 = 3 << 30;
+/// Where RAM goes on.
+pub const HOLE_END: u64 = 4 << 30;
+/// The least RAM: the first MiB is for what hands over to the kernel, and a kernel starts at 1 MiB.
+pub const LEAST_BYTES: u64 = 2 << 20;
+/// The most RAM: the address space of the page tables that our guests build, less the hole.
+pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - HOLE_START);
+
+/// `hvm_start_info` of PVH.
+pub(super) const START_INFO: u64 = 0x6000;
+/// The modules that it points to.
+pub(super) const MODULES: u64 = 0x6800;
+/// The memory map that it points to.
+pub(super) const MEMORY_MAP: u64 = 0x7000;
+/// Where the memory map has to end: the guests of `workload` put their other vCPUs' first instructions there.
+pub(super) const MEMORY_MAP_END: u64 = 0x8000;
+/// The command line.
+pub(super) const COMMAND_LINE: u64 = 0x2_0000;
+/// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
+pub(super) const COMMAND_LINE_BYTES: usize = 2048;
+
+/// The base of the first serial port.
+pub(super) const SERIAL_PORT: u16 = 0x3f8;
+/// How many ports it has.
+pub(super) const SERIAL_PORTS: u16 = 8;
+/// Its interrupt line.
+pub(super) const SERIAL_IRQ: u32 = 4;
+
+/// Lays `bytes` of RAM out around the hole: one block `ram`, or `ram-low` below 3 GiB and `ram-high` from 4 GiB.
+///
+/// # Errors
+///
+/// [`Error::Argument`] for less than 2 MiB, more than 128 TiB less the hole, or not whole pages.
+pub fn around_the_hole(bytes: u64, page_size: u64) -> Result<Vec<BlockSpec>> {
+    if !(LEAST_BYTES..=MOST_BYTES).contains(&bytes) || !bytes.is_multiple_of(page_size) {
+        return Err(Error::Argument(format!(
+            "memory of {bytes} bytes: give {LEAST_BYTES} to {MOST_BYTES} bytes, a multiple of {page_size}"
+        )));
+    }
+    let block = |name: &str, guest_address, bytes| BlockSpec { name: name.to_owned(), guest_address, bytes };
+    Ok(if bytes <= HOLE_START {
+        vec![block("ram", 0, bytes)]
+    } else {
+        vec![block("ram-low", 0, HOLE_START), block("ram-high", HOLE_END, bytes - HOLE_START)]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ram_goes_around_the_hole_and_none_is_lost() {
+        let three_pages = 3 * 4096;
+        for bytes in [2 << 20, (1 << 30) + three_pages, 3 << 30, (3 << 30) + three_pages, 1 << 40] {
+            let blocks = around_the_hole(bytes, 4096).expect("a good size");
+            assert_eq!(blocks.iter().map(|block| block.bytes).sum::<u64>(), bytes);
+            for block in &blocks {
+                let end = block.guest_address + block.bytes;
+                assert!(end <= HOLE_START || block.guest_address >= HOLE_END, "{block:?} is in the hole");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_machine_has_are_refused() {
+        for bytes in [0, 4096, (2 << 20) + 1, 1 << 60, u64::MAX] {
+            assert!(around_the_hole(bytes, 4096).is_err(), "{bytes}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! An x86-64 machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
+//! and a kernel that was loaded by PVH. Enough for the guests of [`workload`](crate::workload), and for Linux.
+
+pub mod boot;
+mod bus;
+mod guest;
+mod irqchip;
+pub mod layout;
+mod serial;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use bus::UnknownMmio;
+pub use guest::{Guest, Truth};
+pub use serial::Console;
+
+use crate::dirty_memory::{
+    BlockInfo, CancelToken, Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at,
+};
+use crate::error::{Error, Result};
+use crate::kvm::vcpu::Crash;
+use crate::kvm::{BlockSpec, RunState, Vm, VmOptions, arch};
+use crate::workload::{RamRange, Workload};
+use bus::Bus;
+
+/// How long a guest may take to set itself up: far more than any of ours needs, even emulated.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a wait for the guest looks at its memory.
+const POLL: Duration = Duration::from_micros(500);
+
+/// How to make a machine.
+#[derive(Debug, Clone)]
+pub struct MachineOptions {
+    /// Its RAM: see [`layout::around_the_hole`] for the usual one.
+    pub blocks: Vec<BlockSpec>,
+    /// How many vCPUs; the first one boots.
+    pub vcpus: u32,
+    /// What an access to an address without memory or device means.
+    pub unknown_mmio: UnknownMmio,
+    /// The VM beneath.
+    pub vm: VmOptions,
+}
+
+/// What is booted.
+#[derive(Debug, Clone)]
+pub struct KernelOptions {
+    /// An ELF with a PVH entry: a `vmlinux`, or a guest of [`workload`](crate::workload).
+    pub kernel: PathBuf,
+    /// A file that is handed over as the first module.
+    pub initrd: Option<PathBuf>,
+    /// The command line.
+    pub cmdline: String,
+}
+
+/// A machine. All methods can be called from any thread.
+pub struct Machine {
+    // Dropped first, so that no pacer grants to a VM that is going away.
+    guest: Mutex<Option<Arc<Guest>>>,
+    vm: Arc<Vm>,
+    bus: Arc<Bus>,
+    loaded: Mutex<bool>,
+}
+
+impl Machine {
+    /// Makes a machine that is not loaded and not started. `cancel` ends the making of a large one early.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`], which names the block; [`Error::Argument`] for the number of vCPUs; those of [`Vm::new`].
+    pub fn new(options: &MachineOptions, cancel: &CancelToken) -> Result<Self> {
+        if options.blocks.is_empty() {
+            return Err(Error::Argument("a virtual machine needs at least one RAM block".to_owned()));
+        }
+        let mut vm = Vm::new(&options.vm)?;
+        irqchip::create(vm.fd())?;
+        vm.create_vcpus(options.vcpus)?;
+        let cpuid = arch::supported_cpuid(vm.kvm())?;
+        vm.vcpus()?.set_up(|vcpus| {
+            vcpus.iter().enumerate().try_for_each(|(id, vcpu)| arch::set_identity(vcpu, &cpuid, id as u32))
+        })?;
+        for block in &options.blocks {
+            cancel.check()?;
+            vm.add_block(block)?;
+        }
+        let bus = Arc::new(Bus::new(vm.fd(), options.unknown_mmio)?);
+        Ok(Self { guest: Mutex::new(None), vm: Arc::new(vm), bus, loaded: Mutex::new(false) })
+    }
+
+    /// The VM: its memory, blocks and dirty memory.
+    pub fn vm(&self) -> &Arc<Vm> {
+        &self.vm
+    }
+
+    /// What the guest says on its serial port.
+    pub fn console(&self) -> &Arc<Console> {
+        self.bus.console()
+    }
+
+    /// What the machine is doing.
+    pub fn state(&self) -> RunState {
+        self.vm.vcpus().map_or(RunState::Created, |vcpus| vcpus.state())
+    }
+
+    /// Why it crashed.
+    pub fn crash(&self) -> Option<Crash> {
+        self.vm.vcpus().ok().and_then(|vcpus| vcpus.crash())
+    }
+
+    /// Loads a kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KernelImage`], which names the file; [`Error::State`] if something was loaded or started already.
+    pub fn load_kernel(&self, options: &KernelOptions) -> Result<()> {
+        let mut loaded = self.check_loadable()?;
+        boot::pvh::load_file(&self.vm, options)?;
+        *loaded = true;
+        Ok(())
+    }
+
+    /// Builds a guest with a known answer for this machine's RAM, and loads it. With `bytes_per_second` a thread grants its
+    /// budget at that rate while the machine runs, which wants [`Pacing::Granted`](crate::workload::Pacing::Granted).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Workload`]; [`Error::State`] if something was loaded or started already.
+    pub fn load_workload(&self, workload: &Workload, bytes_per_second: Option<f64>) -> Result<()> {
+        let mut loaded = self.check_loadable()?;
+        let vcpus = self.vm.vcpus()?.count();
+        if workload.vcpus as usize > vcpus {
+            let text = format!("a workload of {} vCPUs on a machine of {vcpus}", workload.vcpus);
+            return Err(Error::Argument(text));
+        }
+        let page_size = self.vm.capabilities().page_size;
+        let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
+        let image = workload.build(&ram)?;
+        boot::pvh::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"))?;
+        let guest = Guest::new(&self.vm, image, bytes_per_second)?;
+        self.vm.lock_dirty_memory().set_witness(Some(Arc::clone(&guest) as Arc<dyn Witness>));
+        *self.lock_guest() = Some(guest);
+        *loaded = true;
+        Ok(())
+    }
+
+    /// Starts the machine. With a workload, returns when all its vCPUs are set up: from then on they write nothing but what
+    /// the workload says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if nothing is loaded or it was started already; [`Error::GuestCrashed`].
+    pub fn start(&self) -> Result<()> {
+        if !*self.lock_loaded() {
+            let text = "nothing is loaded: load a workload or a kernel before the start".to_owned();
+            return Err(Error::State(text));
+        }
+        let vcpus = self.vm.vcpus()?;
+        let exits: Arc<dyn crate::kvm::ExitHandler> = Arc::clone(&self.bus) as _;
+        vcpus.start(&exits)?;
+        if let Ok(guest) = self.guest() {
+            let deadline = Instant::now() + READY_TIMEOUT;
+            while !guest.ready() {
+                vcpus.check_running()?;
+                if Instant::now() > deadline {
+                    vcpus.shutdown();
+                    let text = format!("the guest was not ready {} s after its start", READY_TIMEOUT.as_secs());
+                    return Err(Error::State(text));
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the guest; all that it wrote is in the log when this returns.
+    pub fn pause(&self) -> Result<()> {
+        self.vm.vcpus()?.pause()
+    }
+
+    /// Lets it run again.
+    pub fn resume(&self) -> Result<()> {
+        self.vm.vcpus()?.resume()
+    }
+
+    /// Ends the guest and joins its threads. Memory and bits can still be read.
+    pub fn shutdown(&self) {
+        if let Ok(vcpus) = self.vm.vcpus() {
+            vcpus.shutdown();
+        }
+        self.console().end();
+    }
+
+    /// Step 1 of a measurement: see [`DirtyMemory::start_tracking`](crate::dirty_memory::DirtyMemory::start_tracking).
+    pub fn start_tracking(&self, client: Client) -> Result<()> {
+        self.vm.lock_dirty_memory().start_tracking(client)
+    }
+
+    /// Step 2: see [`DirtyMemory::discard_initial_log`](crate::dirty_memory::DirtyMemory::discard_initial_log).
+    pub fn discard_initial_log(&self, cancel: &CancelToken) -> Result<SyncReport> {
+        self.vm.lock_dirty_memory().discard_initial_log(cancel)
+    }
+
+    /// Step 3: see [`DirtyMemory::clear`](crate::dirty_memory::DirtyMemory::clear).
+    pub fn clear(&self, client: Client) -> Result<()> {
+        self.vm.lock_dirty_memory().clear(client)
+    }
+
+    /// Step 4: see [`sync_at`]. The guest must run all the time: a pause or a crash inside a window is an error, not a
+    /// figure.
+    pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
+        let vcpus = self.vm.vcpus()?;
+        vcpus.check_running()?;
+        let pauses = vcpus.pauses();
+        sync_at(self.vm.dirty_memory(), client, deadlines, cancel, || {
+            vcpus.check_running()?;
+            if vcpus.pauses() == pauses {
+                return Ok(());
+            }
+            Err(Error::Paused("the virtual machine was paused within the window".to_owned()))
+        })
+    }
+
+    /// Step 5: see [`DirtyMemory::reap`](crate::dirty_memory::DirtyMemory::reap).
+    pub fn reap(&self, client: Client, take: bool) -> Result<Reap> {
+        self.vm.lock_dirty_memory().reap(client, take)
+    }
+
+    /// The guest with a known answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if none is loaded.
+    pub fn guest(&self) -> Result<Arc<Guest>> {
+        self.lock_guest()
+            .clone()
+            .ok_or_else(|| Error::State("no workload is loaded: only a built-in guest knows its truth".to_owned()))
+    }
+
+    /// What a workload wrote in a window; `None` without one.
+    pub fn truth(&self, window: Option<&WitnessedWindow>) -> Option<Truth> {
+        Some(self.guest().ok()?.truth_of_window(window?))
+    }
+
+    /// Waits until the workload has made every write that was granted to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] and [`Error::GuestCrashed`] if it does not run; [`Error::Cancelled`].
+    pub fn settled(&self, cancel: &CancelToken) -> Result<()> {
+        let guest = self.guest()?;
+        while !guest.settled() {
+            self.vm.vcpus()?.check_running()?;
+            cancel.sleep_until(Instant::now() + POLL)?;
+        }
+        Ok(())
+    }
+
+    fn check_loadable(&self) -> Result<MutexGuard<'_, bool>> {
+        let loaded = self.lock_loaded();
+        if *loaded {
+            return Err(Error::State("a guest is loaded already".to_owned()));
+        }
+        if self.state() != RunState::Created {
+            return Err(Error::State("the virtual machine was started already".to_owned()));
+        }
+        Ok(loaded)
+    }
+
+    fn lock_loaded(&self) -> MutexGuard<'_, bool> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_guest(&self) -> MutexGuard<'_, Option<Arc<Guest>>> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(guest) = self.lock_guest().take() {
+            guest.stop_pacing();
+        }
+        self.vm.lock_dirty_memory().set_witness(None);
+        self.shutdown();
+    }
+}
+
+fn ram_range(block: &BlockInfo, page_size: u64) -> RamRange {
+    RamRange { guest_address: block.guest_address, bytes: block.pages * page_size }
+}

@@ -1,0 +1,109 @@
+//! The serial port, and what comes out of it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kvm_ioctls::VmFd;
+use vm_superio::serial::NoEvents;
+use vm_superio::{Serial, Trigger};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::layout::SERIAL_IRQ;
+use crate::dirty_memory::CancelToken;
+use crate::error::{Error, Result};
+
+/// What is kept for a reader that comes late; the oldest output goes first.
+const CONSOLE_BYTES: usize = 1 << 20;
+
+/// How often a reader that waits looks whether it was cancelled.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The output of the serial port.
+#[derive(Debug, Default)]
+pub struct Console {
+    output: Mutex<Output>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Output {
+    bytes: VecDeque<u8>,
+    ended: bool,
+}
+
+impl Console {
+    /// Waits for output and takes all that there is; `None` once the machine has ended and all was read. Bytes that are not
+    /// UTF-8 are replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn read(&self, cancel: &CancelToken) -> Result<Option<String>> {
+        let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            cancel.check()?;
+            if !output.bytes.is_empty() {
+                let bytes: Vec<u8> = output.bytes.drain(..).collect();
+                return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            if output.ended {
+                return Ok(None);
+            }
+            let until = Instant::now() + CANCEL_INTERVAL;
+            let left = until.saturating_duration_since(Instant::now());
+            output = self.changed.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// No more output will come.
+    pub(super) fn end(&self) {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.changed.notify_all();
+    }
+}
+
+/// The serial port's side of the console.
+pub(super) struct ConsoleWriter(Arc<Console>);
+
+impl Write for ConsoleWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut output = self.0.output.lock().unwrap_or_else(PoisonError::into_inner);
+        output.bytes.extend(bytes);
+        let excess = output.bytes.len().saturating_sub(CONSOLE_BYTES);
+        output.bytes.drain(..excess);
+        self.0.changed.notify_all();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The port's interrupt line, which the kernel raises when the descriptor is written.
+pub(super) struct Interrupt(EventFd);
+
+impl Trigger for Interrupt {
+    type E = io::Error;
+
+    fn trigger(&self) -> io::Result<()> {
+        self.0.write(1)
+    }
+}
+
+/// The port itself.
+pub(super) type SerialPort = Serial<Interrupt, NoEvents, ConsoleWriter>;
+
+/// Wires a serial port to the VM's interrupt controller.
+pub(super) fn create(vm: &VmFd, console: Arc<Console>) -> Result<SerialPort> {
+    let line = EventFd::new(EFD_NONBLOCK).map_err(|source| Error::Ioctl {
+        call: "eventfd",
+        context: "the serial port's interrupt".to_owned(),
+        source,
+    })?;
+    vm.register_irqfd(&line, SERIAL_IRQ)
+        .map_err(|errno| Error::ioctl("KVM_IRQFD", format!("line {SERIAL_IRQ}"), errno))?;
+    Ok(Serial::new(Interrupt(line), ConsoleWriter(console)))
+}
