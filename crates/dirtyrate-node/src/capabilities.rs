@@ -1,0 +1,97 @@
+//! What needs no virtual machine: the probe, the layout of RAM, and building a guest.
+
+use std::path::Path;
+
+use dirtyrate::kvm::Capabilities;
+use dirtyrate::kvm::capabilities::{DEFAULT_KVM_PATH, host_page_size};
+use dirtyrate::workload::RamRange;
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::convert::whole;
+use crate::errors::{Result, thrown};
+use crate::guest::{NativeWorkloadOptions, workload};
+use crate::virtual_machine::{NativeBlockSpec, manual_protect_name};
+
+/// What this kernel's KVM can do.
+#[napi(object)]
+pub struct NativeCapabilities {
+    pub api_version: i32,
+    /// 'x86_64' or 'aarch64'.
+    pub arch: String,
+    #[napi(ts_type = "'none' | 'enable' | 'initially-set'")]
+    pub manual_dirty_log_protect: String,
+    pub dirty_ring: bool,
+    pub dirty_ring_acq_rel: bool,
+    /// 0: no ring.
+    pub dirty_ring_entries: u32,
+    pub dirty_ring_with_bitmap: bool,
+    pub memory_slots: u32,
+    pub vcpus: u32,
+    pub recommended_vcpus: u32,
+    pub immediate_exit: bool,
+    pub sync_regs: bool,
+    pub binary_stats_fd: bool,
+    pub pre_fault_memory: bool,
+    /// Bytes.
+    pub page_size: f64,
+}
+
+/// Asks the KVM at `path`, /dev/kvm by default. Throws ERR_KVM_ABSENT, ERR_KVM_PERMISSION, ERR_KVM_VERSION.
+#[napi]
+pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
+    let path = path.unwrap_or_else(|| DEFAULT_KVM_PATH.to_owned());
+    let found = Capabilities::probe(Path::new(&path)).map_err(thrown)?;
+    Ok(NativeCapabilities {
+        api_version: found.api_version,
+        arch: std::env::consts::ARCH.to_owned(),
+        manual_dirty_log_protect: manual_protect_name(found.manual_protect),
+        dirty_ring: found.dirty_ring,
+        dirty_ring_acq_rel: found.dirty_ring_acq_rel,
+        dirty_ring_entries: found.dirty_ring_entries,
+        dirty_ring_with_bitmap: found.dirty_ring_with_bitmap,
+        memory_slots: found.memory_slots as u32,
+        vcpus: found.vcpus as u32,
+        recommended_vcpus: found.recommended_vcpus as u32,
+        immediate_exit: found.immediate_exit,
+        sync_regs: found.sync_regs,
+        binary_stats_fd: found.binary_stats_fd,
+        pre_fault_memory: found.pre_fault_memory,
+        page_size: found.page_size as f64,
+    })
+}
+
+/// A range of RAM.
+#[napi(object)]
+pub struct NativeRamRange {
+    pub guest_address: f64,
+    pub bytes: f64,
+}
+
+/// Builds a guest for a machine with this RAM, as an ELF that boots by PVH. Throws ERR_ARGUMENT.
+#[napi]
+pub fn build_guest(options: NativeWorkloadOptions, ram: Vec<NativeRamRange>) -> Result<Buffer> {
+    let (workload, _) = workload(&options)?;
+    let range = |range: &NativeRamRange| {
+        Ok(RamRange {
+            guest_address: whole("guestAddress", range.guest_address)?,
+            bytes: whole("bytes", range.bytes)?,
+        })
+    };
+    let ram = ram.iter().map(range).collect::<Result<Vec<_>>>()?;
+    let image = workload.build(&ram).map_err(|error| thrown(error.into()))?;
+    Ok(image.elf().to_vec().into())
+}
+
+/// Lays `bytes` of RAM out around the hole between 3 and 4 GiB. Throws ERR_ARGUMENT.
+#[napi]
+pub fn layout_ram(bytes: f64) -> Result<Vec<NativeBlockSpec>> {
+    let bytes = whole("memory", bytes)?;
+    let blocks = dirtyrate::machine::layout::around_the_hole(bytes, host_page_size()).map_err(thrown)?;
+    let native = |block: dirtyrate::kvm::BlockSpec| NativeBlockSpec {
+        name: block.name,
+        guest_address: block.guest_address as f64,
+        bytes: block.bytes as f64,
+    };
+    Ok(blocks.into_iter().map(native).collect())
+}

@@ -1,0 +1,33 @@
+//! Numbers and durations across the border.
+
+use std::time::Duration;
+
+use dirtyrate::Error;
+
+use crate::errors::{Result, thrown};
+
+/// Above this a JavaScript number is not exact.
+const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+/// A whole number from JavaScript, from 0 to 2^53 - 1.
+pub fn whole(name: &str, value: f64) -> Result<u64> {
+    if value.fract() == 0.0 && (0.0..=MAX_SAFE_INTEGER).contains(&value) {
+        return Ok(value as u64);
+    }
+    Err(thrown(Error::Argument(format!("{name} is {value}: give a whole number from 0 to 2^53 - 1"))))
+}
+
+/// A whole number of milliseconds or a fraction of one, from JavaScript.
+pub fn milliseconds(name: &str, value: f64) -> Result<Duration> {
+    // A year: far beyond any window, and far below what a duration or an instant can hold.
+    const LONGEST: f64 = 366.0 * 24.0 * 3600.0 * 1000.0;
+    if (0.0..=LONGEST).contains(&value) {
+        return Ok(Duration::from_secs_f64(value / 1000.0));
+    }
+    Err(thrown(Error::Argument(format!("{name} is {value} ms: give 0 to {LONGEST} ms"))))
+}
+
+/// Nanoseconds for JavaScript.
+pub fn nanoseconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64
+}

@@ -1,0 +1,286 @@
+//! `NativeVirtualMachine`: its dirty memory, and the five steps.
+
+use std::time::{Duration, Instant};
+
+use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, SyncReport};
+use dirtyrate::machine::{Machine, Truth};
+use dirtyrate::{Error, bitmap};
+use napi::Env;
+use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
+use napi_derive::napi;
+
+use crate::cancel_token::{CancelToken, token};
+use crate::convert::{milliseconds, nanoseconds};
+use crate::errors::{Result, thrown};
+use crate::guest::{NativeTruth, native_truth};
+use crate::virtual_machine::NativeVirtualMachine;
+
+/// Guest memory in one region of a heat map.
+const HEAT_REGION_BYTES: u64 = 2 << 20;
+
+/// What a sync cost, and brought. Times in ns.
+#[napi(object)]
+pub struct NativeSyncReport {
+    pub ns: f64,
+    pub ioctl_ns: f64,
+    pub fetch_ns: f64,
+    pub clear_ns: f64,
+    pub longest_lock_ns: f64,
+    /// Pages that the log named.
+    pub pages: f64,
+}
+
+/// One block's share of a reap.
+#[napi(object)]
+pub struct NativeBlockReap {
+    pub name: String,
+    pub generation: f64,
+    pub guest_address: f64,
+    pub bytes: f64,
+    pub pages: f64,
+    pub window_ns: f64,
+    pub bytes_per_second: f64,
+    /// The block is gone; its last bits are here.
+    pub removed: bool,
+}
+
+/// What a client's bits say.
+#[napi(object)]
+pub struct NativeReap {
+    pub pages: f64,
+    pub bytes: f64,
+    pub bytes_per_second: f64,
+    /// From the first CLEAR to the last GET.
+    pub window_ns: f64,
+    pub skew_ns: f64,
+    /// What the reap itself took.
+    pub reap_ns: f64,
+    pub blocks: Vec<NativeBlockReap>,
+    /// With a workload: what the guest wrote in this window, by its own counters.
+    #[napi(ts_type = "NativeTruth | null")]
+    pub truth: Option<NativeTruth>,
+}
+
+/// The sync at one deadline.
+#[napi(object)]
+pub struct NativeDeadlineReport {
+    pub requested_ms: f64,
+    /// How much later than the deadline the sync began.
+    pub late_ns: f64,
+    pub sync: NativeSyncReport,
+    pub reap: NativeReap,
+}
+
+/// A run of dirty pages.
+#[napi(object)]
+pub struct NativePageRange {
+    /// Counted from the block's start.
+    pub first_page: f64,
+    pub pages: f64,
+}
+
+#[napi]
+impl NativeVirtualMachine {
+    /// Step 1: sets the client's flag. Resolves to the ns that it took.
+    #[napi(ts_return_type = "Promise<number>")]
+    pub fn start_tracking(&self, env: Env, client: String) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        self.run(env, move |machine| {
+            let began = Instant::now();
+            machine.start_tracking(client)?;
+            Ok(nanoseconds(began.elapsed()))
+        })
+    }
+
+    /// Takes the client's flag away, after a last sync.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn stop_tracking(&self, env: Env, client: String) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        self.run(env, move |machine| machine.vm().lock_dirty_memory().stop_tracking(client))
+    }
+
+    /// Whether the client's flag is set.
+    #[napi]
+    pub fn is_tracking(&self, client: String) -> Result<bool> {
+        Ok(self.machine()?.vm().lock_dirty_memory().is_tracking(parse(&client)?))
+    }
+
+    /// Sets or takes away the log mask of the VGA client in one block.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn set_log_mask(&self, env: Env, block: String, on: bool) -> Result<Object<'static>> {
+        self.run(env, move |machine| machine.vm().lock_dirty_memory().set_log_mask(&block, on))
+    }
+
+    /// The blocks whose log is on.
+    #[napi]
+    pub fn logging_blocks(&self) -> Result<Vec<String>> {
+        let machine = self.machine()?;
+        Ok(machine.vm().lock_dirty_memory().logging_blocks().map(|block| block.name.clone()).collect())
+    }
+
+    /// Step 2: ends the first round of each block whose logging has just gone on, and syncs the others.
+    #[napi(ts_return_type = "Promise<NativeSyncReport>")]
+    pub fn discard_initial_log(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
+        let cancel = token(cancel);
+        self.run(env, move |machine| machine.discard_initial_log(&cancel).map(native_sync))
+    }
+
+    /// Step 3: empties the client's bits.
+    #[napi]
+    pub fn clear(&self, client: String) -> Result<()> {
+        self.machine()?.clear(parse(&client)?).map_err(thrown)
+    }
+
+    /// Step 4, now.
+    #[napi(ts_return_type = "Promise<NativeSyncReport>")]
+    pub fn sync(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
+        let cancel = token(cancel);
+        self.run(env, move |machine| machine.vm().lock_dirty_memory().sync(&cancel).map(native_sync))
+    }
+
+    /// Step 4, at deadlines in ms from the opening of the client's window, ascending; this thread keeps them. The client is
+    /// reaped, not taken, right after each sync.
+    #[napi(ts_return_type = "Promise<NativeDeadlineReport[]>")]
+    pub fn sync_at(
+        &self,
+        env: Env,
+        client: String,
+        deadlines_ms: Vec<f64>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        let deadlines =
+            deadlines_ms.iter().map(|&deadline| milliseconds("deadline", deadline)).collect::<Result<Vec<Duration>>>()?;
+        if !deadlines.is_sorted() {
+            return Err(thrown(Error::Argument("deadlines must ascend".to_owned())));
+        }
+        let cancel = token(cancel);
+        self.run(env, move |machine| {
+            let reports = machine.sync_at(client, &deadlines, &cancel)?;
+            Ok(reports.into_iter().map(|report| native_deadline(machine, report)).collect::<Vec<_>>())
+        })
+    }
+
+    /// Step 5: counts the client's bits, and takes them if asked to.
+    #[napi]
+    pub fn reap(&self, client: String, take: bool) -> Result<NativeReap> {
+        let machine = self.machine()?;
+        let began = Instant::now();
+        let reap = machine.reap(parse(&client)?, take).map_err(thrown)?;
+        let took = began.elapsed();
+        Ok(native_reap(&machine, reap, took))
+    }
+
+    /// One more client for a measurement beside others.
+    #[napi]
+    pub fn open_accumulator(&self) -> Result<String> {
+        Ok(self.machine()?.vm().lock_dirty_memory().open_accumulator().to_string())
+    }
+
+    /// Ends a client at once, without a last sync: its flag and its bits are gone. Nothing happens after `close`.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn abandon(&self, env: Env, client: String) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        self.run(env, move |machine| machine.vm().lock_dirty_memory().abandon(client))
+    }
+
+    /// Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words.
+    #[napi]
+    pub fn read_bitmap(&self, client: String, block: String, mut into: BigUint64Array) -> Result<u32> {
+        let machine = self.machine()?;
+        let dirty_memory = machine.vm().lock_dirty_memory();
+        let words = dirty_memory.block(&block).map_err(thrown)?.words();
+        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile.
+        let into = unsafe { into.as_mut() };
+        let room = into.len();
+        let Some(into) = into.get_mut(..words) else {
+            let text = format!("the bitmap of '{block}' has {words} words, and the array {room}");
+            return Err(thrown(Error::Argument(text)));
+        };
+        match dirty_memory.bitmap(parse(&client)?, &block).map_err(thrown)? {
+            Some(bitmap) => into.copy_from_slice(bitmap.words()),
+            None => into.fill(0),
+        }
+        Ok(words as u32)
+    }
+
+    /// The client's runs of dirty pages in a block.
+    #[napi]
+    pub fn ranges(&self, client: String, block: String) -> Result<Vec<NativePageRange>> {
+        let machine = self.machine()?;
+        let dirty_memory = machine.vm().lock_dirty_memory();
+        let bitmap = dirty_memory.bitmap(parse(&client)?, &block).map_err(thrown)?;
+        let native = |range: bitmap::PageRange| NativePageRange {
+            first_page: range.first as f64,
+            pages: range.pages as f64,
+        };
+        Ok(bitmap.map(|bitmap| bitmap.ranges().map(native).collect()).unwrap_or_default())
+    }
+
+    /// The client's dirty pages in each 2 MiB region of a block, into `into`; the number of regions.
+    #[napi]
+    pub fn heat(&self, client: String, block: String, mut into: Uint32Array) -> Result<u32> {
+        let machine = self.machine()?;
+        let dirty_memory = machine.vm().lock_dirty_memory();
+        let pages_per_region = HEAT_REGION_BYTES.div_ceil(dirty_memory.page_size());
+        let regions = dirty_memory.block(&block).map_err(thrown)?.pages.div_ceil(pages_per_region) as usize;
+        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile.
+        let into = unsafe { into.as_mut() };
+        let room = into.len();
+        let Some(into) = into.get_mut(..regions) else {
+            let text = format!("block '{block}' has {regions} regions of 2 MiB, and the array room for {room}");
+            return Err(thrown(Error::Argument(text)));
+        };
+        dirty_memory.heat(parse(&client)?, &block, pages_per_region, into).map_err(thrown)?;
+        Ok(regions as u32)
+    }
+}
+
+fn parse(client: &str) -> Result<Client> {
+    client.parse().map_err(thrown)
+}
+
+fn native_sync(report: SyncReport) -> NativeSyncReport {
+    NativeSyncReport {
+        ns: nanoseconds(report.elapsed),
+        ioctl_ns: nanoseconds(report.fetch + report.reprotect),
+        fetch_ns: nanoseconds(report.fetch),
+        clear_ns: nanoseconds(report.reprotect),
+        longest_lock_ns: nanoseconds(report.longest_call),
+        pages: report.pages as f64,
+    }
+}
+
+fn native_deadline(machine: &Machine, report: DeadlineReport) -> NativeDeadlineReport {
+    NativeDeadlineReport {
+        requested_ms: report.requested.as_secs_f64() * 1000.0,
+        late_ns: nanoseconds(report.late),
+        sync: native_sync(report.sync),
+        reap: native_reap(machine, report.reap, report.reap_took),
+    }
+}
+
+fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
+    let truth: Option<Truth> = machine.truth(reap.witness.as_ref());
+    let page_size = reap.page_size;
+    let block = |block: &dirtyrate::dirty_memory::BlockReap| NativeBlockReap {
+        name: block.block.name.clone(),
+        generation: block.block.id.0 as f64,
+        guest_address: block.block.guest_address as f64,
+        bytes: (block.block.pages * page_size) as f64,
+        pages: block.pages as f64,
+        window_ns: nanoseconds(block.window),
+        bytes_per_second: block.bytes_per_second,
+        removed: block.removed,
+    };
+    NativeReap {
+        pages: reap.pages as f64,
+        bytes: (reap.pages * page_size) as f64,
+        bytes_per_second: reap.bytes_per_second,
+        window_ns: nanoseconds(reap.window),
+        skew_ns: nanoseconds(reap.skew),
+        reap_ns: nanoseconds(took),
+        blocks: reap.blocks.iter().map(block).collect(),
+        truth: truth.as_ref().map(native_truth),
+    }
+}

@@ -1,0 +1,178 @@
+//! `NativeVirtualMachine`: the built-in guests, and the truth about them.
+
+use dirtyrate::Error;
+use dirtyrate::machine::Truth;
+use dirtyrate::workload::{Counters, Kind, Pacing, Placement, Sharing, Workload};
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+
+use crate::cancel_token::{CancelToken, token};
+use crate::convert::whole;
+use crate::errors::{Result, thrown};
+use crate::virtual_machine::NativeVirtualMachine;
+
+/// What a built-in guest does.
+#[napi(object)]
+pub struct NativeWorkloadOptions {
+    #[napi(ts_type = "'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'")]
+    pub kind: String,
+    /// The working set of all vCPUs together.
+    pub pages: f64,
+    pub vcpus: f64,
+    /// Default 'split': each vCPU has its own share of the pages. 'shared': all write all.
+    #[napi(ts_type = "'split' | 'shared'")]
+    pub sharing: Option<String>,
+    /// Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks.
+    #[napi(ts_type = "'packed' | 'spread'")]
+    pub placement: Option<String>,
+    /// Default 'free'.
+    #[napi(ts_type = "'free' | 'granted'")]
+    pub pacing: Option<String>,
+    /// Grants the budget at this rate while the virtual machine runs; implies 'granted'.
+    pub bytes_per_second: Option<f64>,
+    /// Default 1.
+    pub seed: Option<f64>,
+}
+
+/// What the guest wrote in a window, in distinct pages.
+#[napi(object)]
+pub struct NativeTruth {
+    /// Surely written inside.
+    pub low: f64,
+    /// Counted between the end of the window's CLEAR and its GET.
+    pub pages: f64,
+    /// Possibly written inside.
+    pub high: f64,
+}
+
+/// The guest's counters at one instant.
+#[napi(object)]
+pub struct NativeInstant {
+    /// Writes made, by vCPU.
+    pub writes: Vec<f64>,
+    /// Writes granted, by vCPU; null when the guest runs freely.
+    #[napi(ts_type = "(number | null)[]")]
+    pub budgets: Vec<Option<f64>>,
+    /// Grants made by the host.
+    pub grants: f64,
+}
+
+#[napi]
+impl NativeVirtualMachine {
+    /// Builds a guest for this machine's RAM and loads it. Rejects with ERR_ARGUMENT, ERR_STATE.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn load_workload(&self, env: Env, options: NativeWorkloadOptions) -> Result<Object<'static>> {
+        let (workload, rate) = workload(&options)?;
+        self.run(env, move |machine| machine.load_workload(&workload, rate))
+    }
+
+    /// Lets each vCPU make `writes` more. The host writes the control page for that.
+    #[napi]
+    pub fn grant(&self, writes: f64) -> Result<()> {
+        let writes = whole("writes", writes)?;
+        self.machine()?.guest().and_then(|guest| guest.grant(writes)).map_err(thrown)
+    }
+
+    /// Resolves when every granted write is made.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn settled(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
+        let cancel = token(cancel);
+        self.run(env, move |machine| machine.settled(&cancel))
+    }
+
+    /// The guest's counters now.
+    #[napi]
+    pub fn instant(&self) -> Result<NativeInstant> {
+        let counters = self.machine()?.guest().map_err(thrown)?.counters();
+        let budget = |&budget: &u64| (budget != u64::MAX).then_some(budget as f64);
+        Ok(NativeInstant {
+            writes: counters.writes.iter().map(|&writes| writes as f64).collect(),
+            budgets: counters.budgets.iter().map(budget).collect(),
+            grants: counters.grants as f64,
+        })
+    }
+
+    /// The pages written between two instants: the same set thrice when the guest stood still at both.
+    #[napi]
+    pub fn truth(&self, from: NativeInstant, to: NativeInstant) -> Result<NativeTruth> {
+        let guest = self.machine()?.guest().map_err(thrown)?;
+        let vcpus = guest.program().vcpus() as usize;
+        let (from, to) = (counters(&from, vcpus)?, counters(&to, vcpus)?);
+        let grew = from.writes.iter().zip(&to.writes).all(|(from, to)| from <= to) && from.grants <= to.grants;
+        if !grew {
+            return Err(thrown(Error::Argument("the second instant is before the first".to_owned())));
+        }
+        Ok(native_truth(&guest.truth(&from, &to)))
+    }
+
+    /// Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still.
+    #[napi(ts_return_type = "Promise<string | null>")]
+    pub fn confirm_contents(&self, env: Env) -> Result<Object<'static>> {
+        self.run(env, |machine| {
+            Ok(machine.guest()?.confirm_contents()?.err().map(|mismatch| mismatch.to_string()))
+        })
+    }
+}
+
+fn counters(instant: &NativeInstant, vcpus: usize) -> Result<Counters> {
+    if instant.writes.len() != vcpus || instant.budgets.len() != vcpus {
+        let text = format!("an instant of another guest: this one has {vcpus} vCPUs");
+        return Err(thrown(Error::Argument(text)));
+    }
+    Ok(Counters {
+        writes: instant.writes.iter().map(|&writes| whole("writes", writes)).collect::<Result<_>>()?,
+        budgets: instant
+            .budgets
+            .iter()
+            .map(|budget| budget.map_or(Ok(u64::MAX), |budget| whole("budgets", budget)))
+            .collect::<Result<_>>()?,
+        grants: whole("grants", instant.grants)?,
+    })
+}
+
+/// The truth in numbers.
+pub fn native_truth(truth: &Truth) -> NativeTruth {
+    NativeTruth {
+        low: truth.lower.len() as f64,
+        pages: truth.written.len() as f64,
+        high: truth.upper.len() as f64,
+    }
+}
+
+/// The core's workload, and the rate at which it is paced.
+pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64>)> {
+    let refuse = |text: String| thrown(Error::Argument(text));
+    let kind: Kind = options.kind.parse().map_err(|error: dirtyrate::workload::UnknownKind| refuse(error.to_string()))?;
+    let sharing = match options.sharing.as_deref() {
+        None | Some("split") => Sharing::Split,
+        Some("shared") => Sharing::Shared,
+        Some(other) => return Err(refuse(format!("no sharing '{other}': use split or shared"))),
+    };
+    let placement = match options.placement.as_deref() {
+        None | Some("packed") => Placement::Packed,
+        Some("spread") => Placement::Spread,
+        Some(other) => return Err(refuse(format!("no placement '{other}': use packed or spread"))),
+    };
+    let rate = options.bytes_per_second;
+    let pacing = match (options.pacing.as_deref(), rate) {
+        (None | Some("free"), None) => Pacing::Free,
+        (Some("granted"), None) | (None | Some("granted"), Some(_)) => Pacing::Granted,
+        (Some("free"), Some(_)) => return Err(refuse("a guest that runs freely has no rate".to_owned())),
+        (Some(other), _) => return Err(refuse(format!("no pacing '{other}': use free or granted"))),
+    };
+    if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+        return Err(refuse(format!("a rate of {rate} bytes per second: give a positive one")));
+    }
+    let vcpus = whole("vcpus", options.vcpus)?;
+    let workload = Workload {
+        kind,
+        pages: whole("pages", options.pages)?,
+        vcpus: u32::try_from(vcpus).map_err(|_| refuse(format!("{vcpus} vCPUs are too many")))?,
+        sharing,
+        placement,
+        pacing,
+        seed: whole("seed", options.seed.unwrap_or(1.0))?,
+    };
+    Ok((workload, rate))
+}

@@ -1,0 +1,14 @@
+//! The N-API binding of [`dirtyrate`]: it converts, and it puts what takes time on a native thread. Policy is TypeScript's;
+//! everything else is the core's. One file per JavaScript class.
+//!
+//! `native/binding.d.cts` is generated from here.
+
+mod cancel_token;
+mod capabilities;
+mod convert;
+mod dirty_memory;
+mod errors;
+mod guest;
+mod log;
+mod promise;
+mod virtual_machine;
