@@ -41,6 +41,7 @@ export class DirtyMemory {
 
   /**
    * Step 1: sets the client's tracking flag; the first flag turns the KVM log on in every block. Setting one twice changes nothing.
+   * 'vga' has {@link setLogMask} instead.
    * Resolves with the ns that it took. Rejects with ERR_ARGUMENT, and with ERR_MEASURING while a measurement owns the client.
    */
   async startTracking(client: Client): Promise<number> {
@@ -65,6 +66,11 @@ export class DirtyMemory {
   isTracking(client: Client): boolean {
     this.#known(client)
     return this.#isTracking(client)
+  }
+
+  /** The log mask of the client 'vga' in one block, which may keep the log of that block alone on. Rejects with ERR_ARGUMENT. */
+  async setLogMask(block: string, on: boolean): Promise<void> {
+    await callNative(() => this.#vm.setLogMask(block, on))
   }
 
   /** Names of the blocks whose KVM log is on. */

@@ -25,7 +25,7 @@ const HINTS = {
   ERR_MEMORY: 'Ask for less memory, or raise the limit that the message names (ulimit -v, overcommit).',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",
-  ERR_UNEXPECTED: 'This is a defect of dirtyrate: please report it with this message.',
+  ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
 } as const
 
 /** The codes of {@link DirtyRateError}. */

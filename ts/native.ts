@@ -14,6 +14,7 @@ export type {
   NativeCrash,
   NativeCreateOptions,
   NativeDeadlineReport,
+  NativeInstant,
   NativeReap,
   NativeSyncReport,
   NativeTruth,

@@ -7,6 +7,7 @@ import { parseMemory, type RamBlock } from './memory.js'
 import {
   type CancelToken,
   callNative,
+  type NativeInstant,
   type NativeTruth,
   type NativeVirtualMachine,
   type NativeWorkloadOptions,
@@ -131,11 +132,8 @@ export function buildGuest(
   return callNative(() => native().buildGuest(toNative(guest, vcpus), ram))
 }
 
-/** What each vCPU had written, and what it had been granted, at one instant. Opaque: give it to {@link RunningWorkload.truth}. */
-export interface WorkloadInstant {
-  writes: number[]
-  grants: number
-}
+/** What each vCPU had written, and been granted, at one instant. Give it to {@link RunningWorkload.truth}. */
+export type WorkloadInstant = NativeInstant
 
 /** Pages that the guest wrote between two instants, by its own counters: `low` surely, `high` possibly, `pages` by the counts as read. */
 export type Truth = NativeTruth
@@ -172,5 +170,10 @@ export class RunningWorkload {
   /** What was written between two instants, exact when the guest was settled at both. */
   truth(from: WorkloadInstant, to: WorkloadInstant): Truth {
     return callNative(() => this.#vm.truth(from, to))
+  }
+
+  /** Whether the pages' contents bear the counters out: null, or what differs. The guest has to stand still: paused, or settled. */
+  async confirmContents(): Promise<string | null> {
+    return callNative(() => this.#vm.confirmContents())
   }
 }

@@ -106,7 +106,7 @@ export class Session {
 /** Tells a failure and returns its exit status. */
 export function reportFailure(error: unknown, json: boolean): number {
   const {
-    code = 'ERR_UNEXPECTED',
+    code = 'ERR_INTERNAL',
     message,
     hint = '',
   } = error as { code?: string; message?: string; hint?: string }

@@ -22,16 +22,16 @@ export class DirtyRateClient {
     this.#holder = 'nobody'
   }
 
-  /** A client for one measurement, and the way to give it back, which stops its tracking and never takes a bit from another. */
+  /** A client for one measurement, and the way to give it back: its flag and bits are gone then, and no other client has lost one. */
   acquire(vm: NativeVirtualMachine): { client: string; giveBack: () => Promise<void> } {
     if (this.#holder !== 'nobody') {
       const client = vm.openAccumulator()
-      return { client, giveBack: async () => vm.closeAccumulator(client) }
+      return { client, giveBack: () => vm.abandon(client) }
     }
     this.#holder = 'measurement'
     const giveBack = async (): Promise<void> => {
       try {
-        await vm.stopTracking('dirty-rate')
+        await vm.abandon('dirty-rate')
       } finally {
         this.release()
       }

@@ -100,6 +100,6 @@ export function bitmapMeasurement(
       pageSize,
       windowNs: reap.windowNs,
     }),
-    ...(reap.truth === null ? {} : { truth: reap.truth }),
+    ...(reap.truth ? { truth: reap.truth } : {}),
   }
 }
