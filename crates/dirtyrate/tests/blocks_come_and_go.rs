@@ -1,0 +1,214 @@
+//! RAM blocks that are added and removed while the VM runs and is being measured.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::kvm::{BlockSpec, ManualProtect};
+use dirtyrate::machine::{Machine, UnknownMmio};
+use dirtyrate::workload::{Kind, PageSet, Pacing};
+use support::*;
+
+fn plug() -> BlockSpec {
+    block("plug", 3 * GIB, 200 * 64 + 3)
+}
+
+fn with_plug() -> Vec<BlockSpec> {
+    vec![block("low", 0, 32 * MIB / PAGE + 3), plug(), block("high", 5 * GIB, 515)]
+}
+
+/// Takes the client's pages, those of a plug that is gone included.
+fn take_all(machine: &Machine, client: Client) -> PageSet {
+    let gone = {
+        let dirty_memory = machine.vm().lock_dirty_memory();
+        let exists = dirty_memory.blocks().any(|block| block.name == "plug");
+        let bits = if exists { None } else { dirty_memory.bitmap(client, "plug").ok().flatten() };
+        let first = plug().guest_address / PAGE;
+        let frames = bits.map(|bits| bits.ranges().flat_map(|range| first + range.first..first + range.end()));
+        frames.map(|frames| frames.collect::<PageSet>()).unwrap_or_default()
+    };
+    gone.union(&take(machine, client))
+}
+
+fn beside_measurements(protect: ManualProtect) {
+    let machine = protected(with_plug(), 2, protect);
+    let guest = run(&machine, &workload(Kind::Random, 3000, 2, Pacing::Granted));
+    machine.start_tracking(Client::Migration).expect("start");
+    take(&machine, Client::Migration);
+    let from = guest.counters();
+    let ended = AtomicBool::new(false);
+    let reaped = std::thread::scope(|scope| {
+        let measurements = scope.spawn(|| {
+            let mut count = 0;
+            while !ended.load(Ordering::Acquire) {
+                begin(&machine, Client::DirtyRate);
+                let window = Duration::from_millis(count % 3);
+                machine.sync_at(Client::DirtyRate, &[window], &CancelToken::new()).expect("step 4");
+                machine.reap(Client::DirtyRate, true).expect("step 5");
+                machine.vm().lock_dirty_memory().stop_tracking(Client::DirtyRate).expect("stop");
+                count += 1;
+            }
+            count
+        });
+        let mut reaped = PageSet::default();
+        for round in 0..60 {
+            make(&machine, &guest, 40);
+            if round % 3 == 0 {
+                sync(&machine);
+            }
+            // What was written and not fetched must survive the removal.
+            machine.vm().remove_block("plug").expect("removed");
+            if round % 2 == 0 {
+                reaped = reaped.union(&take_all(&machine, Client::Migration));
+                machine.vm().add_block(&plug()).expect("added");
+            } else {
+                let gone = take_all(&machine, Client::Migration);
+                reaped = reaped.union(&gone);
+                machine.vm().add_block(&plug()).expect("added");
+                // The other half of the rounds lets migration sync with a plug that is new, before it takes its pages.
+                sync(&machine);
+            }
+            // New RAM has to be migrated whole: take those pages away, they are not writes.
+            let fresh = take(&machine, Client::Migration);
+            let first = plug().guest_address / PAGE;
+            let whole: PageSet = (first..first + 200 * 64 + 3).collect();
+            assert!(whole.is_subset(&fresh), "migration has every page of a new block");
+            reaped = reaped.union(&fresh.difference(&whole));
+        }
+        make(&machine, &guest, 40);
+        sync(&machine);
+        ended.store(true, Ordering::Release);
+        assert!(measurements.join().expect("the measurements") > 10);
+        reaped.union(&take_all(&machine, Client::Migration))
+    });
+    let truth = guest.truth(&from, &guest.counters()).written;
+    assert_same(&reaped, &truth, &format!("{protect:?}"));
+}
+
+#[test]
+fn migration_loses_nothing_while_blocks_come_and_go_under_measurements() {
+    if kvm() {
+        PROTECTS.into_iter().for_each(beside_measurements);
+    }
+}
+
+#[test]
+fn a_new_block_is_measured_from_its_first_write() {
+    if !kvm() {
+        return;
+    }
+    for protect in PROTECTS {
+        // The guest never stands still: while the plug is away its writes there go nowhere.
+        let mut options = options(with_plug(), 2);
+        options.unknown_mmio = UnknownMmio::Ignore;
+        options.vm.manual_protect = Some(protect);
+        let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
+        let guest = run(&machine, &workload(Kind::Stride, 300, 2, Pacing::Free));
+        begin(&machine, Client::DirtyRate);
+        for _ in 0..20 {
+            machine.vm().remove_block("plug").expect("removed");
+            machine.clear(Client::DirtyRate).expect("clear");
+            machine.vm().add_block(&plug()).expect("added");
+            // A pass and more, however fast the guest is.
+            let target = guest.counters().writes[1] + 200;
+            while guest.counters().writes[1] < target {
+                std::thread::yield_now();
+            }
+            machine.pause().expect("paused");
+            sync(&machine);
+            let first = plug().guest_address / PAGE;
+            let is_written = |page: &u64| {
+                let mut word = [0; 8];
+                machine.vm().read_memory(page * PAGE, &mut word).expect("RAM");
+                word != [0; 8]
+            };
+            // New memory is zero, and this guest writes no zero: the contents are the truth.
+            let written: PageSet = (first..first + 200 * 64 + 3).filter(is_written).collect();
+            let dirty_memory = machine.vm().lock_dirty_memory();
+            let bits = dirty_memory.bitmap(Client::DirtyRate, "plug").expect("it exists").expect("it is tracked");
+            let measured: PageSet = bits.ranges().flat_map(|range| first + range.first..first + range.end()).collect();
+            drop(dirty_memory);
+            assert!(!written.is_empty());
+            assert_same(&measured, &written, &format!("{protect:?}"));
+            machine.resume().expect("resumed");
+        }
+    }
+}
+
+#[test]
+fn a_removed_block_is_in_the_result_until_it_is_taken() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(with_plug(), 1);
+    let guest = run(&machine, &workload(Kind::Stride, 300, 1, Pacing::Granted));
+    begin(&machine, Client::DirtyRate);
+    make(&machine, &guest, 300);
+    let written = guest.truth(&guest.counters(), &guest.counters());
+    assert!(written.written.is_empty(), "nothing between one instant and itself");
+    machine.vm().remove_block("plug").expect("removed");
+    machine.vm().add_block(&plug()).expect("added");
+    sync(&machine);
+    for _ in 0..2 {
+        let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let plugs: Vec<_> = reap.blocks.iter().filter(|reap| reap.block.name == "plug").collect();
+        assert_eq!(plugs.len(), 2, "the new plug and the one that is gone");
+        assert_eq!(plugs.iter().filter(|plug| plug.removed && plug.pages > 0).count(), 1);
+        assert_ne!(plugs[0].block.id, plugs[1].block.id, "they are of different generations");
+        assert!(plugs.iter().all(|plug| plug.removed || plug.pages == 0));
+    }
+    machine.reap(Client::DirtyRate, true).expect("taken");
+    let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+    assert!(reap.blocks.iter().all(|block| !block.removed), "what was taken is gone");
+}
+
+#[test]
+fn bad_blocks_are_refused_and_the_machine_goes_on() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(with_plug(), 1);
+    let guest = run(&machine, &workload(Kind::Stride, 300, 1, Pacing::Granted));
+    begin(&machine, Client::DirtyRate);
+    let bad = [
+        (block("plug", 10 * GIB, 1), "two blocks of this name"),
+        (block("new", 3 * GIB, 1), "overlaps block 'plug'"),
+        (block("new", 10 * GIB, 0), "0 bytes"),
+        (BlockSpec { name: "new".to_owned(), guest_address: 10 * GIB + 1, bytes: PAGE }, "multiple of the page size"),
+        (BlockSpec { name: "new".to_owned(), guest_address: 10 * GIB, bytes: 1 << 60 }, "ends above"),
+    ];
+    for (spec, expected) in bad {
+        let text = refusal(machine.vm().add_block(&spec));
+        assert!(text.contains(expected) && text.contains(&format!("'{}'", spec.name)), "{text}");
+    }
+    let text = refusal(machine.vm().remove_block("nothing"));
+    assert!(text.contains("no RAM block 'nothing': there is low, plug, high"), "{text}");
+    let from = guest.counters();
+    make(&machine, &guest, 100);
+    sync(&machine);
+    assert_same(&take(&machine, Client::DirtyRate), &guest.truth(&from, &guest.counters()).written, "afterwards");
+}
+
+#[test]
+fn the_hosts_writes_are_marked_for_whoever_tracks() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(with_plug(), 1);
+    run(&machine, &workload(Kind::Idle, 300, 1, Pacing::Free));
+    machine.start_tracking(Client::Code).expect("start");
+    assert_eq!(machine.vm().lock_dirty_memory().logging_blocks().count(), 0, "CODE turns no logging on");
+    begin(&machine, Client::DirtyRate);
+    // Two bytes, over the border of two pages.
+    machine.vm().write_memory(20 * MIB - 1, &[1, 2]).expect("RAM");
+    let expected: PageSet = [20 * MIB / PAGE - 1, 20 * MIB / PAGE].into_iter().collect();
+    assert_eq!(pages_of(&machine, Client::DirtyRate), expected);
+    assert_eq!(pages_of(&machine, Client::Code), expected);
+    assert!(pages_of(&machine, Client::Migration).is_empty(), "MIGRATION does not track");
+    let text = refusal(machine.vm().write_memory(32 * MIB + 3 * PAGE - 1, &[1, 2]));
+    assert!(text.contains("not all in RAM"), "{text}");
+    sync(&machine);
+    assert_eq!(take(&machine, Client::DirtyRate), expected, "and a refused write marks nothing");
+}

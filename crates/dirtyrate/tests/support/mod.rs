@@ -1,0 +1,138 @@
+//! What the tests on a real KVM share: machines, page sets, and whether there is a KVM at all.
+
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dirtyrate::Error;
+use dirtyrate::dirty_memory::{CancelToken, Client, Reap};
+use dirtyrate::kvm::{BlockSpec, Capabilities, ManualProtect, VmOptions};
+use dirtyrate::machine::{Guest, Machine, MachineOptions, UnknownMmio};
+use dirtyrate::workload::{Kind, Pacing, PageSet, Placement, Sharing, Workload};
+
+pub const PAGE: u64 = 4096;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+pub const WRITING: [Kind; 4] = [Kind::Stride, Kind::Random, Kind::HotCold, Kind::Silent];
+pub const PROTECTS: [ManualProtect; 3] = [ManualProtect::None, ManualProtect::Enable, ManualProtect::InitiallySet];
+
+/// Whether the test can run here. Where KVM is demanded, its absence is a failure.
+pub fn kvm() -> bool {
+    match Capabilities::probe(Path::new("/dev/kvm")) {
+        Ok(_) => true,
+        Err(error) if std::env::var_os("DIRTYRATE_REQUIRE_KVM").is_none() => {
+            eprintln!("skipped: {error}");
+            false
+        }
+        Err(error) => panic!("KVM is required here: {error}"),
+    }
+}
+
+pub fn block(name: &str, guest_address: u64, pages: u64) -> BlockSpec {
+    BlockSpec { name: name.to_owned(), guest_address, bytes: pages * PAGE }
+}
+
+/// Blocks with holes between, none a multiple of 64 pages, one of 1 GiB and 3 pages, and one above 4 GiB.
+pub fn scattered() -> Vec<BlockSpec> {
+    vec![
+        block("low", 0, 32 * MIB / PAGE + 3),
+        block("middle", GIB, GIB / PAGE + 3),
+        block("small", 2 * GIB + 5 * PAGE, 65),
+        block("high", 4 * GIB + 2 * MIB, 515),
+    ]
+}
+
+pub fn options(blocks: Vec<BlockSpec>, vcpus: u32) -> MachineOptions {
+    MachineOptions { blocks, vcpus, unknown_mmio: UnknownMmio::Stop, vm: VmOptions::default() }
+}
+
+pub fn machine(blocks: Vec<BlockSpec>, vcpus: u32) -> Machine {
+    Machine::new(&options(blocks, vcpus), &CancelToken::new()).expect("a machine")
+}
+
+pub fn protected(blocks: Vec<BlockSpec>, vcpus: u32, protect: ManualProtect) -> Machine {
+    let mut options = options(blocks, vcpus);
+    options.vm.manual_protect = Some(protect);
+    // Two chunks in the larger blocks, so that chunked re-protection is part of every test.
+    options.vm.clear_chunk_bytes = 512 * MIB;
+    let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
+    assert_eq!(machine.vm().manual_protect(), protect);
+    machine
+}
+
+pub fn workload(kind: Kind, pages: u64, vcpus: u32, pacing: Pacing) -> Workload {
+    let (sharing, placement) = (Sharing::Split, Placement::Spread);
+    Workload { kind, pages, vcpus, sharing, placement, pacing, seed: 7 }
+}
+
+/// Loads and starts a workload.
+pub fn run(machine: &Machine, workload: &Workload) -> Arc<Guest> {
+    machine.load_workload(workload, None).expect("the workload loads");
+    machine.start().expect("the guest starts");
+    machine.guest().expect("a workload is loaded")
+}
+
+/// Steps 1 to 3.
+pub fn begin(machine: &Machine, client: Client) {
+    machine.start_tracking(client).expect("step 1");
+    machine.discard_initial_log(&CancelToken::new()).expect("step 2");
+    machine.clear(client).expect("step 3");
+}
+
+/// Lets the guest make `writes` on each vCPU and waits for them.
+pub fn make(machine: &Machine, guest: &Guest, writes: u64) {
+    guest.grant(writes).expect("a granted guest");
+    machine.settled(&CancelToken::new()).expect("the guest runs");
+}
+
+/// Step 4, now.
+pub fn sync(machine: &Machine) {
+    machine.vm().lock_dirty_memory().sync(&CancelToken::new()).expect("step 4");
+}
+
+/// The client's pages as guest frame numbers: the bits, not the counts.
+pub fn pages_of(machine: &Machine, client: Client) -> PageSet {
+    let dirty_memory = machine.vm().lock_dirty_memory();
+    let blocks: Vec<_> = dirty_memory.blocks().cloned().collect();
+    let mut frames = Vec::new();
+    for block in blocks {
+        if let Some(bitmap) = dirty_memory.bitmap(client, &block.name).expect("the client exists") {
+            let first = block.guest_address / PAGE;
+            frames.extend(bitmap.ranges().flat_map(|range| first + range.first..first + range.end()));
+        }
+    }
+    frames.into()
+}
+
+/// Step 5: the pages, taken. The reap's count must be that of the bits.
+pub fn take(machine: &Machine, client: Client) -> PageSet {
+    let pages = pages_of(machine, client);
+    let reap: Reap = machine.reap(client, true).expect("step 5");
+    let removed: u64 = reap.blocks.iter().filter(|block| block.removed).map(|block| block.pages).sum();
+    assert_eq!(reap.pages - removed, pages.len() as u64, "the count is that of the bits");
+    pages
+}
+
+/// Says how two sets differ, in a line.
+pub fn assert_same(measured: &PageSet, truth: &PageSet, context: &str) {
+    let (missing, extra) = (truth.difference(measured), measured.difference(truth));
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "{context}: of {} pages {} are missing (first {:x?}) and {} are extra (first {:x?})",
+        truth.len(),
+        missing.len(),
+        missing.iter().next(),
+        extra.len(),
+        extra.iter().next()
+    );
+}
+
+/// The error's text, for what must fail.
+pub fn refusal<T>(result: Result<T, Error>) -> String {
+    match result {
+        Ok(_) => panic!("this must be refused"),
+        Err(error) => error.to_string(),
+    }
+}
