@@ -4,7 +4,7 @@ import { consoleOf } from './console.js'
 import { DirtyMemory, parseWindow } from './dirty-memory.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import { DirtyRateClient } from './measurement/client.js'
-import { Measurements, requireRunning } from './measurement/measurements.js'
+import { Measurements, requireRunning, WITHIN } from './measurement/measurements.js'
 import { availableModes, chooseMode } from './measurement/mode.js'
 import { bitmapMeasurement, type VirtualMachineMeasurement } from './measurement/result.js'
 import { type Block, parseBlock, parseMemory, parseVcpus, totalSize } from './memory.js'
@@ -200,9 +200,7 @@ export class VirtualMachine implements Target {
   /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
   async pause(): Promise<void> {
     await callNative(() => this.#vm.pause())
-    await this.#measurements.interruptAll(
-      new DirtyRateError('ERR_PAUSED', 'the VM was paused inside the window'),
-    )
+    await this.#measurements.interruptAll(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`))
   }
 
   async resume(): Promise<void> {
@@ -212,9 +210,7 @@ export class VirtualMachine implements Target {
   /** Ends the vCPUs; memory and bits stay readable. Measurements under way reject with ERR_STATE. */
   async shutdown(): Promise<void> {
     await callNative(() => this.#vm.shutdown())
-    await this.#measurements.interruptAll(
-      new DirtyRateError('ERR_STATE', 'the VM was shut down inside the window'),
-    )
+    await this.#measurements.interruptAll(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
   }
 
   /** Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the block. */
@@ -286,9 +282,7 @@ export class VirtualMachine implements Target {
   }
 
   async #close(): Promise<void> {
-    await this.#measurements.interruptAll(
-      new DirtyRateError('ERR_CLOSED', 'the VM was closed inside the window'),
-    )
+    await this.#measurements.interruptAll(new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`))
     await callNative(() => this.#vm.close())
   }
 

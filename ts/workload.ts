@@ -97,7 +97,8 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
   const { kind, pages, pacing, sharing, placement, bytesPerSecond, seed } = guest
   return {
     kind: parseChoice(kind, 'workload', workloadKinds),
-    pages,
+    // An idle guest writes none, but to the binding every vCPU of a program has a working set.
+    pages: kind === 'idle' ? Math.max(pages, vcpus) : pages,
     vcpus,
     pacing,
     sharing,

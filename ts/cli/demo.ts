@@ -27,12 +27,12 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
   const guest = guestOf(options)
   const { signal } = session
   const found = capabilities()
-  introduce(session, found, guest, memory, vcpus)
   session.progress('starting the guest')
   const vm = await VirtualMachine.create({ memory, vcpus, signal })
   try {
     await vm.load(guest)
     await vm.start()
+    introduce(session, found, guest, memory, vcpus)
     session.print(session.bold(row(COLUMNS, WIDTHS)))
     const measurements: VirtualMachineMeasurement[] = []
     for (let round = 1; round <= rounds; round++) {

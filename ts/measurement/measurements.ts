@@ -1,12 +1,19 @@
 /** The measurements under way on one VM: who owns which client, what ends one early, and that each cleans up behind itself. */
 
-import { DirtyRateError, fromNative } from '../errors.js'
+import { DirtyRateError, fromNative, hasCode } from '../errors.js'
+import { emit } from '../log.js'
 import { type CancelToken, callNative, type NativeVirtualMachine } from '../native.js'
 import type { DirtyRateClient } from './client.js'
 import { type BitmapRound, measureByDirtyBitmap } from './dirty-bitmap.js'
 
-/** How often a running measurement looks whether its guest has crashed: often against any window that a person waits for. */
-const WATCH_MS = 50
+/** Where its events come from, as the core names its modules. */
+const TARGET = 'dirtyrate::measurement'
+
+/** Ends a sentence about what ended a measurement. */
+export const WITHIN = 'within the window'
+
+/** What a native call fails with when the guest no longer runs. */
+const NOT_RUNNING = ['ERR_STATE', 'ERR_PAUSED', 'ERR_GUEST_CRASHED'] as const
 
 /** Throws unless the VM runs: ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED. `when` ends the sentence. */
 export function requireRunning(vm: NativeVirtualMachine, when: string): void {
@@ -18,7 +25,7 @@ export function requireRunning(vm: NativeVirtualMachine, when: string): void {
         hint: 'Call load(), then start().',
       })
     case 'paused':
-      throw new DirtyRateError('ERR_PAUSED', `the VM is paused ${when}`)
+      throw new DirtyRateError('ERR_PAUSED', `the VM was paused ${when}`)
     case 'shutdown':
       throw new DirtyRateError('ERR_STATE', `the VM was shut down ${when}`, {
         hint: 'Create a new VirtualMachine: one that was shut down does not start again.',
@@ -81,7 +88,6 @@ export class Measurements {
     const interruption = new Interruption(this.#newToken())
     const onAbort = (): void => interruption.interrupt(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
-    const watch = setInterval(() => this.#checkAlive(interruption), WATCH_MS).unref()
     const round = this.#measureWithClient(windowMs, interruption)
     this.#running.set(interruption, round)
     try {
@@ -90,10 +96,11 @@ export class Measurements {
       return result
     } catch (error) {
       interruption.check()
+      // The native thread looks at the vCPUs while it waits: say what happened in the same words, and with the same hints, as at the start.
+      if (NOT_RUNNING.some(code => hasCode(error, code))) requireRunning(this.#vm, WITHIN)
       throw fromNative(error)
     } finally {
       this.#running.delete(interruption)
-      clearInterval(watch)
       signal?.removeEventListener('abort', onAbort)
     }
   }
@@ -106,20 +113,20 @@ export class Measurements {
 
   async #measureWithClient(windowMs: number, interruption: Interruption): Promise<BitmapRound> {
     const { client, giveBack } = callNative(() => this.#dirtyRate.acquire(this.#vm))
+    emit('debug', TARGET, 'measurement began', { client, windowMs })
     try {
       const round = await measureByDirtyBitmap(this.#vm, client, windowMs, interruption.token)
-      requireRunning(this.#vm, 'inside the window')
+      emit('debug', TARGET, 'measurement done', {
+        client,
+        pages: round.reap.pages,
+        windowNs: round.reap.windowNs,
+      })
       return round
+    } catch (error) {
+      emit('debug', TARGET, 'measurement ended early', { client, error })
+      throw error
     } finally {
       await giveBack()
-    }
-  }
-
-  #checkAlive(interruption: Interruption): void {
-    try {
-      requireRunning(this.#vm, 'inside the window')
-    } catch (error) {
-      interruption.interrupt(error)
     }
   }
 }

@@ -1,0 +1,245 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { dirtyrate, root, run } from '../fixtures/command.js'
+import { crashOnFlag, elf, folder } from '../fixtures/elf.js'
+import { describeKvm } from '../fixtures/kvm.js'
+
+const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
+
+describe('the command', () => {
+  it('has its version and its help', async () => {
+    expect(await dirtyrate(['--version'])).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' })
+    const help = await dirtyrate(['--help'])
+    expect(help).toMatchObject({ status: 0, stderr: '' })
+    for (const command of ['capabilities', 'demo', 'calc', 'guest']) {
+      expect(help.stdout).toContain(`\n  ${command}`)
+      const own = await dirtyrate([command, '--help'])
+      expect(own).toMatchObject({ status: 0, stderr: '' })
+      expect(own.stdout).toContain('--json')
+    }
+  })
+
+  it('without a command shows the help, as a mistake', async () => {
+    const { status, stdout, stderr } = await dirtyrate([])
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(stderr).toContain('Usage: dirtyrate')
+  })
+
+  it('writes a guest where it is told to, and needs no KVM for it', async () => {
+    const file = folder()('guest.elf', '')
+    const { status, stdout } = await dirtyrate([
+      'guest',
+      '--workload',
+      'random',
+      '--pages',
+      '100',
+      '-o',
+      file,
+      '--json',
+    ])
+    expect(status).toBe(0)
+    const image = readFileSync(file)
+    expect(JSON.parse(stdout)).toEqual({
+      schemaVersion: 1,
+      file,
+      bytes: image.length,
+      guest: { workload: 'random', pages: 100, memory: '1GiB', vcpus: 1 },
+    })
+    expect(image.subarray(0, 4).toString('latin1')).toBe('\x7fELF')
+  })
+})
+
+/** Every way of giving something that cannot be: the status, and in JSON the code and what the message says. */
+const mistakes: [string[], number, string, string][] = [
+  [['nonsense'], 2, 'ERR_ARGUMENT', "unknown command 'nonsense'"],
+  [['calc'], 2, 'ERR_ARGUMENT', "missing required argument 'target'"],
+  [['demo', '--nonsense'], 2, 'ERR_ARGUMENT', "unknown option '--nonsense'"],
+  [['demo', '--log-level', 'loud'], 2, 'ERR_ARGUMENT', "'loud' is invalid"],
+  [['demo', '--workload', 'nonsense'], 2, 'ERR_ARGUMENT', "'nonsense' is invalid"],
+  [['demo', '--memory', '0B'], 2, 'ERR_ARGUMENT', 'memory'],
+  [['demo', '--memory', '1'], 2, 'ERR_ARGUMENT', "--memory: '1' has no unit"],
+  [['demo', '--memory=-1GiB'], 2, 'ERR_ARGUMENT', '--memory'],
+  [['demo', '--memory', 'NaN'], 2, 'ERR_ARGUMENT', '--memory'],
+  [['demo', '--memory', '6000B'], 2, 'ERR_ARGUMENT', 'memory'],
+  [['demo', '--memory', '1048576TiB'], 2, 'ERR_ARGUMENT', '2^53'],
+  [['demo', '--vcpus', '0'], 2, 'ERR_ARGUMENT', '--vcpus'],
+  [['demo', '--vcpus', '5000'], 2, 'ERR_ARGUMENT', 'vcpus'],
+  [['demo', '--pages', '0.5'], 2, 'ERR_ARGUMENT', '--pages'],
+  [['demo', '--pages', '99999999'], 2, 'ERR_ARGUMENT', 'pages'],
+  [['demo', '--rate', '100'], 2, 'ERR_ARGUMENT', "--rate: '100' has no unit"],
+  [['demo', '--window', '1000'], 2, 'ERR_ARGUMENT', "--window: '1000' has no unit"],
+  [['demo', '--window', '2h'], 2, 'ERR_ARGUMENT', '--window'],
+  [['demo', '--rounds', '0'], 2, 'ERR_ARGUMENT', '--rounds'],
+  [['calc', 'guest:nonsense'], 2, 'ERR_ARGUMENT', "workload 'nonsense'"],
+  [['calc', 'qemu:x'], 2, 'ERR_ARGUMENT', "scheme 'qemu'"],
+  [['calc', 'guest:stride', '--window', '1'], 2, 'ERR_ARGUMENT', "'1' has no unit"],
+  [['calc', 'guest:stride', '--mode', 'dirty-ring'], 2, 'ERR_MODE_UNAVAILABLE', 'dirty-ring'],
+  [['calc', 'guest:stride', '--mode', 'guess'], 2, 'ERR_ARGUMENT', "mode: 'guess'"],
+  [['calc', 'kernel:/nonexistent/kernel'], 2, 'ERR_KERNEL_IMAGE', '/nonexistent/kernel'],
+  [
+    ['guest', '--pages', '10', '-o', '/nonexistent/folder/guest'],
+    2,
+    'ERR_ARGUMENT',
+    '/nonexistent/folder/guest',
+  ],
+  [['guest', '--pages', '10'], 2, 'ERR_ARGUMENT', '-o, --output'],
+]
+
+describeKvm('a mistake', () => {
+  it.each(mistakes)('%j ends with %d, for people and for programs', async (args, status, code, message) => {
+    const [text, json] = await Promise.all([dirtyrate(args), dirtyrate([...args, '--json'])])
+    expect({ status: text.status, stdout: text.stdout }).toEqual({ status, stdout: '' })
+    const lines = text.stderr.trimEnd().split('\n')
+    expect(lines).toHaveLength(2)
+    expect(lines[0]).toMatch(/^dirtyrate: /)
+    expect(lines[0]).toContain(message)
+    expect({ status: json.status, stderr: json.stderr }).toEqual({ status, stderr: '' })
+    expect(JSON.parse(json.stdout)).toEqual({
+      error: { code, message: expect.stringContaining(message), hint: expect.stringMatching(/./) },
+    })
+  })
+})
+
+describeKvm('capabilities', () => {
+  it('are a list, and one document', async () => {
+    const text = await dirtyrate(['capabilities'])
+    expect(text).toMatchObject({ status: 0, stderr: '' })
+    expect(text.stdout).toContain('manual dirty-log protect')
+    const { status, stdout } = await dirtyrate(['capabilities', '--json'])
+    expect(status).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1, apiVersion: 12, pageSize: 4096 })
+  })
+})
+
+describeKvm('the demo', () => {
+  const quick = ['--pages', '2000', '--memory', '64MiB', '--window', '100ms', '--rounds', '2']
+
+  it('prints a table with the truth beside each measurement', async () => {
+    const { status, stdout, stderr } = await dirtyrate(['demo', ...quick])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toContain('A page is dirty once the guest has written to it')
+    expect(stdout).toMatch(/window +pages +rate +truth +agrees/)
+    expect(stdout.match(/MiB\/s.*(exactly|in bounds)/g)).toHaveLength(2)
+    expect(stdout).not.toContain('\x1b')
+    const quiet = await dirtyrate(['demo', ...quick, '--quiet'])
+    expect(quiet.status).toBe(0)
+    expect(quiet.stdout).not.toContain('A page is dirty')
+    expect(quiet.stdout.match(/MiB\/s.*(exactly|in bounds)/g)).toHaveLength(2)
+  })
+
+  it.each(['stride', 'random', 'hot-cold', 'silent', 'idle'])('is one document, %s', async kind => {
+    const { status, stdout, stderr } = await dirtyrate([
+      'demo',
+      ...quick,
+      '--workload',
+      kind,
+      '--vcpus',
+      '2',
+      '--json',
+    ])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const demo = JSON.parse(stdout)
+    expect(demo).toEqual({
+      schemaVersion: 1,
+      capabilities: expect.objectContaining({ apiVersion: 12 }),
+      guest: { workload: kind, pages: kind === 'idle' ? 0 : 2000, memoryBytes: 2 ** 26, vcpus: 2 },
+      measurements: [expect.anything(), expect.anything()],
+    })
+    for (const { pages, truth, complete } of demo.measurements) {
+      expect(complete).toBe(true)
+      expect(pages).toBeGreaterThanOrEqual(truth.low)
+      expect(pages).toBeLessThanOrEqual(truth.high)
+    }
+  })
+
+  it('paces the guest', async () => {
+    const { status, stdout } = await dirtyrate(['demo', ...quick, '--rate', '10MiB/s', '--json'])
+    expect(status).toBe(0)
+    for (const { pages, truth } of JSON.parse(stdout).measurements) {
+      expect(pages).toBeGreaterThanOrEqual(truth.low)
+      expect(pages).toBeLessThanOrEqual(truth.high)
+    }
+  })
+
+  it('tells events on standard error', async () => {
+    const { status, stdout, stderr } = await dirtyrate(['demo', ...quick, '--json', '--log-level', 'debug'])
+    expect(status).toBe(0)
+    JSON.parse(stdout)
+    expect(
+      stderr.match(/^debug dirtyrate::measurement: measurement done client=dirty-rate pages=\d+/gm),
+    ).toHaveLength(2)
+  })
+
+  it('is quiet about a reader that goes away', async () => {
+    const command = '"$0" dist/cli.js demo --pages 2000 --memory 64MiB --window 50ms --rounds 3 | head -1'
+    const { stdout, stderr } = await run('bash', ['-c', command, process.execPath])
+    expect(stderr).toBe('')
+    expect(stdout.split('\n')).toHaveLength(2)
+  })
+
+  it('has colour on a terminal, unless NO_COLOR', async () => {
+    const command = `node dist/cli.js demo ${quick.join(' ')} --rounds 1`
+    const terminal = (env: NodeJS.ProcessEnv): Promise<{ stdout: string }> =>
+      run('script', ['-qec', command, '/dev/null'], { env: { TERM: 'xterm', NO_COLOR: undefined, ...env } })
+    expect((await terminal({})).stdout).toContain('\x1b[32m')
+    expect((await terminal({ NO_COLOR: '1' })).stdout).not.toContain('\x1b[32m')
+  })
+})
+
+describeKvm('calc', () => {
+  it('is one measurement', async () => {
+    const uri = 'guest:stride,pages=1000,memory=64MiB,vcpus=2'
+    const { status, stdout, stderr } = await dirtyrate(['calc', uri, '--window', '100ms', '--json'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const measurement = JSON.parse(stdout)
+    expect(measurement).toMatchObject({ schemaVersion: 1, target: uri, mode: 'dirty-bitmap', complete: true })
+    expect(measurement.pages).toBeGreaterThanOrEqual(1000)
+    const text = await dirtyrate(['calc', uri, '--window', '100ms', '--mode', 'dirty-bitmap'])
+    expect(text.status).toBe(0)
+    expect(text.stdout).toMatch(/^[\d.]+ MiB\/s {2}guest:stride/)
+  })
+
+  it('boots a guest from its file', async () => {
+    const file = folder()('a,guest.elf', '')
+    await dirtyrate(['guest', '--pages', '1000', '--memory', '64MiB', '-o', file])
+    const uri = `kernel:${file.replaceAll(',', ',,')},memory=64MiB`
+    const { status, stdout } = await dirtyrate(['calc', uri, '--window', '500ms', '--json'])
+    expect(status).toBe(0)
+    const measurement = JSON.parse(stdout)
+    expect(measurement.target).toBe(`${uri},vcpus=1`)
+    expect(measurement.pages).toBeGreaterThanOrEqual(1000)
+  })
+
+  it('of a guest that crashes says how', async () => {
+    const crash = folder()('crash.elf', elf(crashOnFlag.slice(-2)))
+    const { status, stdout } = await dirtyrate(['calc', `kernel:${crash},memory=64MiB`, '--json'])
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout).error).toMatchObject({
+      code: 'ERR_GUEST_CRASHED',
+      message: expect.stringContaining('vCPU 0'),
+    })
+  })
+
+  it.each([[[]], [['--json']]])('is interrupted by SIGINT %j', async json => {
+    const args = [
+      'calc',
+      'guest:stride,pages=1000,memory=64MiB',
+      '--window',
+      '1h',
+      '--log-level',
+      'debug',
+      ...json,
+    ]
+    let sent = false
+    const { status, stdout } = await dirtyrate(args, {
+      onStderr: (text, kill) => {
+        if (!sent && text.includes('measurement began')) kill('SIGINT')
+        sent ||= text.includes('measurement began')
+      },
+    })
+    expect(status).toBe(130)
+    if (json.length > 0)
+      expect(JSON.parse(stdout).error).toMatchObject({ code: 'ERR_CANCELLED', message: 'interrupted' })
+    else expect(stdout).toBe('')
+  })
+})

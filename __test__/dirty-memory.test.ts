@@ -1,0 +1,234 @@
+import { expect, it } from 'vitest'
+import { type Client, type Workload, workload } from '../ts/index.js'
+import { describeKvm, full } from './fixtures/kvm.js'
+import { changedPages, contents, created, dirtyPages, PAGE, running } from './fixtures/machine.js'
+
+const MIB = 2 ** 20
+
+/** Holes between the blocks, sizes that are no multiple of 64 pages. */
+const holes = [
+  { name: 'a', guestAddress: 0, bytes: 16 * MIB + 3 * PAGE },
+  { name: 'b', guestAddress: 32 * MIB, bytes: 8 * MIB + PAGE },
+  { name: 'c', guestAddress: '4GiB', bytes: 8 * MIB + 65 * PAGE },
+]
+
+describeKvm('the five steps', () => {
+  const rounds = full ? 100 : 6
+  const guests: [string, Workload][] = [
+    ['stride', workload.stride({ pages: 1500, granted: true, placement: 'spread' })],
+    ['random', workload.random({ pages: 1500, granted: true, placement: 'spread', seed: 7 })],
+    ['hot-cold', workload.hotCold({ pages: 1500, granted: true, placement: 'spread' })],
+    [
+      'shared stride',
+      workload.stride({ pages: 1500, granted: true, sharing: 'shared', placement: 'spread' }),
+    ],
+  ]
+  const machines = [1, 2, 4].flatMap(vcpus =>
+    guests.map(([name, guest]) => ({ name, guest, vcpus, manualProtect: 'auto' as const })),
+  )
+  const states = (['none', 'enable', 'initially-set'] as const).map(manualProtect => ({
+    name: 'stride',
+    guest: workload.stride({ pages: 1500, granted: true, placement: 'spread' }),
+    vcpus: 2,
+    manualProtect,
+  }))
+
+  it.each([...machines, ...states])(
+    'find exactly the pages that changed: $name, $vcpus vCPUs, manual protect $manualProtect',
+    async ({ guest, vcpus, manualProtect }) => {
+      const vm = await running(guest, { memory: holes, vcpus, manualProtect })
+      const { dirtyMemory } = vm
+      for (let round = 0; round < rounds; round++) {
+        await vm.workload?.settled()
+        await dirtyMemory.startTracking('dirty-rate')
+        await dirtyMemory.discardInitialLog()
+        dirtyMemory.clear('dirty-rate')
+        const before = vm.blocks.map(({ name }) => contents(vm, name))
+        const from = vm.workload?.instant()
+        vm.workload?.grant(1 + Math.floor(Math.random() * 1000))
+        await vm.workload?.settled()
+        const to = vm.workload?.instant()
+        await dirtyMemory.sync()
+        const reap = dirtyMemory.reap('dirty-rate')
+        await dirtyMemory.stopTracking('dirty-rate')
+        for (const [at, { name }] of vm.blocks.entries()) {
+          const written = changedPages(before[at] as Buffer, contents(vm, name))
+          expect(dirtyPages(vm, 'dirty-rate', name)).toEqual(written)
+          expect(reap.blocks[at]?.pages).toBe(written.size)
+        }
+        expect(reap.pages).toBe(reap.blocks.reduce((sum, { pages }) => sum + pages, 0))
+        expect(await vm.workload?.confirmContents()).toBeNull()
+        if (from && to) expect(vm.workload?.truth(from, to).pages).toBe(reap.pages)
+        expect(reap.truth).toEqual({ low: reap.pages, pages: reap.pages, high: reap.pages })
+        expect(dirtyMemory.loggingBlocks()).toEqual([])
+      }
+    },
+  )
+
+  it('see writes that do not change what is there', async () => {
+    const vm = await running(workload.silent({ pages: 1000, granted: true }))
+    const { dirtyMemory } = vm
+    // The first pass writes what the pages do not hold yet.
+    vm.workload?.grant(1000)
+    await vm.workload?.settled()
+    await dirtyMemory.startTracking('dirty-rate')
+    await dirtyMemory.discardInitialLog()
+    dirtyMemory.clear('dirty-rate')
+    const before = contents(vm, 'ram')
+    vm.workload?.grant(1000)
+    await vm.workload?.settled()
+    await dirtyMemory.sync()
+    const { pages, truth } = dirtyMemory.reap('dirty-rate')
+    expect(pages).toBe(truth?.pages)
+    expect(pages).toBeGreaterThanOrEqual(1000)
+    expect(changedPages(before, contents(vm, 'ram')).size).toBeLessThan(10)
+  })
+
+  it("count the host's writes", async () => {
+    const vm = await created()
+    const { dirtyMemory } = vm
+    await dirtyMemory.startTracking('dirty-rate')
+    await dirtyMemory.discardInitialLog()
+    dirtyMemory.clear('dirty-rate')
+    vm.writeMemory(5 * PAGE - 1, Uint8Array.of(1, 2))
+    vm.writeMemory(63 * PAGE, new Uint8Array(2 * PAGE))
+    expect(dirtyPages(vm, 'dirty-rate', 'ram')).toEqual(new Set([4, 5, 63, 64]))
+    expect(dirtyMemory.ranges('dirty-rate', 'ram')).toEqual([
+      { firstPage: 4, pages: 2 },
+      { firstPage: 63, pages: 2 },
+    ])
+    const heat = new Uint32Array(32)
+    expect(dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(32)
+    expect([...heat.subarray(0, 2)]).toEqual([4, 0])
+    expect(dirtyMemory.reap('dirty-rate', { take: true }).pages).toBe(4)
+    expect(dirtyMemory.reap('dirty-rate').pages).toBe(0)
+  })
+
+  it('take deadlines from a native thread', async () => {
+    const vm = await running(workload.stride({ pages: 2000 }))
+    const { dirtyMemory } = vm
+    await dirtyMemory.startTracking('dirty-rate')
+    await dirtyMemory.discardInitialLog()
+    dirtyMemory.clear('dirty-rate')
+    const reports = await dirtyMemory.syncAt('dirty-rate', ['20ms', 60, '0.1s'])
+    expect(reports.map(({ requestedMs }) => requestedMs)).toEqual([20, 60, 100])
+    for (const [at, { reap, requestedMs }] of reports.entries()) {
+      expect(reap.windowNs).toBeGreaterThanOrEqual(requestedMs * 1e6)
+      expect(reap.pages).toBeGreaterThanOrEqual(reports[at - 1]?.reap.pages ?? 0)
+    }
+  })
+})
+
+describeKvm('the clients', () => {
+  it('have flags: the first turns the log on, the last turns it off, one twice changes nothing', async () => {
+    const vm = await created({ memory: holes })
+    const { dirtyMemory } = vm
+    expect(dirtyMemory.loggingBlocks()).toEqual([])
+    await dirtyMemory.startTracking('migration')
+    await dirtyMemory.startTracking('migration')
+    await dirtyMemory.startTracking('dirty-rate')
+    expect(dirtyMemory.loggingBlocks()).toEqual(['a', 'b', 'c'])
+    await dirtyMemory.stopTracking('migration')
+    expect(dirtyMemory.isTracking('migration')).toBe(false)
+    expect(dirtyMemory.loggingBlocks()).toEqual(['a', 'b', 'c'])
+    await dirtyMemory.stopTracking('dirty-rate')
+    expect(dirtyMemory.loggingBlocks()).toEqual([])
+  })
+
+  it('are refused by name', async () => {
+    const vm = await created()
+    const { dirtyMemory } = vm
+    const unknown = 'dirty' as Client
+    const argument = {
+      code: 'ERR_ARGUMENT',
+      message: "client: 'dirty' is not known",
+      hint: 'Known: vga, code, migration, dirty-rate.',
+    }
+    await expect(dirtyMemory.startTracking(unknown)).rejects.toMatchObject(argument)
+    expect(() => dirtyMemory.reap(unknown)).toThrow(expect.objectContaining(argument))
+    expect(() => dirtyMemory.readBitmap('migration', 'nowhere', new BigUint64Array(1))).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', message: expect.stringContaining('nowhere') }),
+    )
+    expect(() => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(1))).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT' }),
+    )
+  })
+
+  it.each([[[]], [['1s', '1s']], [['2s', '1s']], [['0.5ms']], [['2h']], [[Number.NaN]]])(
+    'are refused the deadlines %j',
+    async deadlines => {
+      const vm = await created()
+      await expect(vm.dirtyMemory.syncAt('dirty-rate', deadlines)).rejects.toMatchObject({
+        code: 'ERR_ARGUMENT',
+      })
+    },
+  )
+})
+
+describeKvm('a migration beside measurements', () => {
+  it.each(['before', 'between', 'inside'] as const)(
+    'started %s them loses no page and gains none',
+    async when => {
+      const vm = await running(workload.random({ pages: 3000, granted: true }), { vcpus: 2 })
+      const { dirtyMemory } = vm
+      const union = new Set<number>()
+      const collect = (): void => {
+        for (const page of dirtyPages(vm, 'migration', 'ram')) union.add(page)
+        dirtyMemory.reap('migration', { take: true })
+      }
+      // A migration starts with every page to be sent; what counts here is what it is told after that.
+      let before = contents(vm, 'ram')
+      const begin = async (): Promise<void> => {
+        await dirtyMemory.startTracking('migration')
+        await vm.workload?.settled()
+        await dirtyMemory.sync()
+        dirtyMemory.reap('migration', { take: true })
+        before = contents(vm, 'ram')
+      }
+      if (when === 'before') await begin()
+      const rounds = full ? 300 : 60
+      for (let round = 0; round < rounds; round++) {
+        const measurement = vm.measureDirtyRate({ window: 4 })
+        vm.workload?.grant(1 + (round % 17))
+        if (when === 'inside' && round === 10) await begin()
+        // At its own pace: a sync inside of some of the windows.
+        if (round % 3 === 0) await dirtyMemory.sync()
+        const { pages = -1, truth } = await measurement
+        expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
+        expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
+        if (when === 'between' && round === 10) await begin()
+        if (dirtyMemory.isTracking('migration') && round % 2 === 0) {
+          await dirtyMemory.sync()
+          collect()
+        }
+      }
+      await vm.workload?.settled()
+      await dirtyMemory.sync()
+      collect()
+      expect(union).toEqual(changedPages(before, contents(vm, 'ram')))
+      expect(dirtyMemory.loggingBlocks()).toEqual(['ram'])
+      await dirtyMemory.stopTracking('migration')
+      expect(dirtyMemory.loggingBlocks()).toEqual([])
+    },
+  )
+
+  it('sees blocks come and go', async () => {
+    const vm = await running(workload.stride({ pages: 500, granted: true }))
+    const { dirtyMemory } = vm
+    await dirtyMemory.startTracking('migration')
+    await dirtyMemory.sync()
+    dirtyMemory.reap('migration', { take: true })
+    for (let round = 0; round < 20; round++) {
+      const measurement = vm.measureDirtyRate({ window: 20 })
+      await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: 1 * MIB })
+      const address = 2 ** 30 + (round % 256) * PAGE
+      vm.writeMemory(address, Uint8Array.of(round))
+      await vm.removeBlock('dimm')
+      await measurement
+      const { blocks } = dirtyMemory.reap('migration', { take: true })
+      const dimm = blocks.find(({ name }) => name === 'dimm')
+      expect(dimm?.removed).toBe(true)
+      expect(dimm?.pages).toBeGreaterThanOrEqual(1)
+    }
+  })
+})

@@ -1,0 +1,54 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { dirtyRateMiB, inUnit, measuredInfo } from '../../ts/qapi/arithmetic.js'
+
+/** QEMU's own expression in 64-bit integers: DIV of `(pages * 1000) >> (20 - TARGET_PAGE_BITS)` by the duration. */
+const oracle = (pages: number, pageBits: number, ms: number): bigint =>
+  ((BigInt(pages) * 1000n) >> BigInt(20 - pageBits)) / BigInt(ms)
+
+describe("QEMU's arithmetic", () => {
+  it.each([
+    [25_600, 1000, 100],
+    [25_600, 1001, 99],
+    [25_603, 1000, 100],
+    [255, 1000, 0],
+    [256, 1000, 1],
+    [0, 50, 0],
+  ])('%d pages in %d ms are %d MiB/s', (pages, ms, rate) => expect(dirtyRateMiB(pages, 4096, ms)).toBe(rate))
+
+  it('equals integer arithmetic', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 2 ** 32 }),
+        fc.constantFrom(12, 14, 16),
+        fc.integer({ min: 1, max: 3_600_000 }),
+        (pages, bits, ms) => {
+          expect(BigInt(dirtyRateMiB(pages, 2 ** bits, ms))).toBe(oracle(pages, bits, ms))
+        },
+      ),
+    )
+  })
+
+  it('rounds times down', () => {
+    expect(inUnit(101, 'second')).toBe(0)
+    expect(inUnit(1999, 'second')).toBe(1)
+    expect(inUnit(101, 'millisecond')).toBe(101)
+    expect(
+      measuredInfo({
+        mode: 'dirty-bitmap',
+        startedAt: new Date(1_795_439_319_999),
+        pages: 2560,
+        pageSize: 4096,
+        windowNs: 100_999_999,
+      }),
+    ).toEqual({
+      'dirty-rate': 100,
+      status: 'measured',
+      'start-time': 1_795_439_319,
+      'calc-time': 100,
+      'calc-time-unit': 'millisecond',
+      'sample-pages': 0,
+      mode: 'dirty-bitmap',
+    })
+  })
+})

@@ -1,0 +1,154 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { formatRate, formatSize, parseCountText, parseDuration, parseRate, parseSize } from '../ts/units.js'
+
+const failure = (call: () => unknown): { code: string; message: string; hint: string } => {
+  try {
+    call()
+  } catch (error) {
+    return error as { code: string; message: string; hint: string }
+  }
+  throw new Error('it was accepted')
+}
+
+describe('durations', () => {
+  it.each([
+    ['1s', 1000],
+    ['250ms', 250],
+    ['1.5min', 90_000],
+    ['1h', 3_600_000],
+    ['500us', 0.5],
+    ['2 s', 2000],
+    [250, 250],
+    [0.5, 0.5],
+  ])('%s is %d ms', (text, ms) => expect(parseDuration(text, 'window')).toBeCloseTo(ms, 9))
+
+  it.each([
+    Number.NaN,
+    -1,
+    Number.POSITIVE_INFINITY,
+    '',
+    's',
+    '-1s',
+    '1 s s',
+    '1e3ms',
+    '0x10ms',
+    '1,5s',
+    null,
+    {},
+  ])('refuses %s', value => {
+    const error = failure(() => parseDuration(value as never, 'window'))
+    expect(error).toMatchObject({ code: 'ERR_ARGUMENT' })
+    expect(error.message).toMatch(/^window: /)
+    expect(error.hint).toContain('1s')
+  })
+
+  it('names the units there are', () => {
+    expect(failure(() => parseDuration('1S', '--window'))).toMatchObject({
+      message: "--window: 'S' is not a unit of a duration",
+      hint: expect.stringContaining('ms, s, min, h'),
+    })
+    expect(failure(() => parseDuration('1constructor', 'window')).code).toBe('ERR_ARGUMENT')
+  })
+
+  it.each([
+    ['1', '1s'],
+    ['1000', '1000ms'],
+  ])('takes a bare %s for %s, and only says so', (text, likely) => {
+    expect(failure(() => parseDuration(text, '--window'))).toMatchObject({ hint: `Did you mean ${likely}?` })
+  })
+})
+
+describe('sizes', () => {
+  it.each([
+    ['4GiB', 4 * 2 ** 30],
+    ['1.5KiB', 1536],
+    ['1GB', 1e9],
+    ['4096B', 4096],
+    [4096, 4096],
+    ['1TiB', 2 ** 40],
+  ])('%s is %d bytes', (text, bytes) => expect(parseSize(text, 'memory')).toBe(bytes))
+
+  it.each([
+    Number.NaN,
+    -4096,
+    0.5,
+    2 ** 60,
+    Number.POSITIVE_INFINITY,
+    '1.0001KiB',
+    '1048576TiB',
+    '4G',
+    'GiB',
+  ])('refuses %s', value => expect(failure(() => parseSize(value, 'memory')).code).toBe('ERR_ARGUMENT'))
+
+  it.each([
+    ['1', '1GiB'],
+    ['512', '512MiB'],
+    ['1073741824', '1073741824B'],
+  ])('takes a bare %s for %s, and only says so', (text, likely) => {
+    expect(failure(() => parseSize(text, '--memory'))).toMatchObject({ hint: `Did you mean ${likely}?` })
+  })
+
+  it('reads back what it writes', () => {
+    fc.assert(
+      fc.property(fc.maxSafeNat(), bytes => {
+        expect(parseSize(formatSize(bytes), 'size')).toBe(bytes)
+      }),
+    )
+  })
+
+  it('accepts a number exactly when it is a whole, safe one', () => {
+    fc.assert(
+      fc.property(fc.double(), value => {
+        if (Number.isSafeInteger(value) && value >= 0) expect(parseSize(value, 'size')).toBe(value)
+        else expect(failure(() => parseSize(value, 'size')).code).toBe('ERR_ARGUMENT')
+      }),
+    )
+  })
+
+  it('never throws anything but ERR_ARGUMENT', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.anything()), value => {
+        for (const parse of [parseSize, parseDuration, parseRate]) {
+          try {
+            expect(parse(value as never, 'x')).toBeGreaterThanOrEqual(0)
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'ERR_ARGUMENT', hint: expect.stringMatching(/./) })
+          }
+        }
+      }),
+    )
+  })
+})
+
+describe('rates', () => {
+  it.each([
+    ['100MiB/s', 100 * 2 ** 20],
+    ['400MB/s', 4e8],
+    ['10Gbit/s', 1.25e9],
+    ['8bit/s', 1],
+    [1000, 1000],
+  ])('%s is %d bytes per second', (text, rate) => expect(parseRate(text, 'rate')).toBe(rate))
+
+  it.each([0, '0MiB/s', '100MiB', -1, Number.NaN, 2 ** 60])('refuses %s', value =>
+    expect(failure(() => parseRate(value, 'rate')).code).toBe('ERR_ARGUMENT'),
+  )
+
+  it('reads back what it writes', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), rate => {
+        expect(parseRate(formatRate(rate), 'rate')).toBe(rate)
+      }),
+    )
+  })
+})
+
+describe('counts', () => {
+  it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '99999999999999999999'])("refuses '%s'", text =>
+    expect(failure(() => parseCountText(text, '--vcpus', 1)).code).toBe('ERR_ARGUMENT'),
+  )
+  it('keeps to its range', () => {
+    expect(parseCountText('4', '--vcpus', 1, 4)).toBe(4)
+    expect(failure(() => parseCountText('5', '--vcpus', 1, 4)).hint).toBe('Give a whole number from 1 to 4.')
+  })
+})
