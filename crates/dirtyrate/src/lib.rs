@@ -8,7 +8,7 @@
 //!
 //! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] is what talks to `/dev/kvm`; a VMM that
 //! has a `VmFd` and guest memory of its own takes [`kvm::Slots`] and [`kvm::BitmapLog`] from there and leaves the rest.
-//! [`bitmap`] has the page bitmaps. `machine` (x86-64) is what a guest needs around it, and [`workload`] has guests that
+//! [`bitmap`] has the page bitmaps. [`machine`] is what a guest needs around it, and [`workload`] has guests that
 //! say exactly which pages they wrote, against which every measurement here is held.
 //!
 //! Imports point downwards: `machine` → `workload`, `kvm` → `dirty_memory` → `bitmap`.
@@ -17,7 +17,6 @@ pub mod bitmap;
 pub mod dirty_memory;
 mod error;
 pub mod kvm;
-#[cfg(target_arch = "x86_64")]
 pub mod machine;
 pub mod workload;
 

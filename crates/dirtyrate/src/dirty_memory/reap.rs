@@ -32,7 +32,7 @@ pub struct Reap {
     pub page_size: u64,
     /// The sum of the blocks' rates.
     pub bytes_per_second: f64,
-    /// From the first chunk's CLEAR to the last block's GET.
+    /// From the first chunk's CLEAR to the last block's GET; zero before the first sync after the window opened.
     pub window: Duration,
     /// The longest chunk's window less the shortest one's.
     pub skew: Duration,
@@ -60,6 +60,14 @@ impl Span {
         self.longest = self.longest.max(window);
         window
     }
+
+    /// From the first CLEAR to the last GET; zero while no block was fetched after its CLEAR.
+    fn whole(&self) -> Duration {
+        match (self.first_opened, self.last_fetched) {
+            (Some(opened), Some(fetched)) if !self.longest.is_zero() => fetched.saturating_duration_since(opened),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 impl DirtyMemory {
@@ -85,10 +93,7 @@ impl DirtyMemory {
             pages: blocks.iter().map(|block| block.pages).sum(),
             page_size: self.page_size,
             bytes_per_second: blocks.iter().map(|block| block.bytes_per_second).sum(),
-            window: match (span.first_opened, span.last_fetched) {
-                (Some(opened), Some(fetched)) => fetched.saturating_duration_since(opened),
-                _ => Duration::ZERO,
-            },
+            window: span.whole(),
             skew: span.longest - span.shortest.unwrap_or(span.longest),
             blocks,
             witness: self.witness.window(client),

@@ -103,6 +103,7 @@ impl Vm {
                 .map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
         };
         let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;
+        arch::prepare_vcpus(&self.kvm, &self.fd, &vcpus)?;
         self.vcpus = Some(Vcpus::new(&self.fd, vcpus)?);
         Ok(())
     }

@@ -1,5 +1,7 @@
-//! An x86-64 machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
+//! A machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
 //! and a kernel that was loaded by PVH. Enough for the guests of [`workload`](crate::workload), and for Linux.
+//!
+//! x86-64 only, so far: on another architecture [`Machine::new`] refuses.
 
 pub mod boot;
 mod bus;
@@ -21,7 +23,7 @@ use crate::dirty_memory::{
 };
 use crate::error::{Error, Result};
 use crate::kvm::vcpu::Crash;
-use crate::kvm::{BlockSpec, RunState, Vm, VmOptions, arch};
+use crate::kvm::{BlockSpec, RunState, Vm, VmOptions};
 use crate::workload::{RamRange, Workload};
 use bus::Bus;
 
@@ -77,10 +79,6 @@ impl Machine {
         let mut vm = Vm::new(&options.vm)?;
         irqchip::create(vm.fd())?;
         vm.create_vcpus(options.vcpus)?;
-        let cpuid = arch::supported_cpuid(vm.kvm())?;
-        vm.vcpus()?.set_up(|vcpus| {
-            vcpus.iter().enumerate().try_for_each(|(id, vcpu)| arch::set_identity(vcpu, &cpuid, id as u32))
-        })?;
         for block in &options.blocks {
             cancel.check()?;
             vm.add_block(block)?;
@@ -116,7 +114,7 @@ impl Machine {
     /// [`Error::KernelImage`], which names the file; [`Error::State`] if something was loaded or started already.
     pub fn load_kernel(&self, options: &KernelOptions) -> Result<()> {
         let mut loaded = self.check_loadable()?;
-        boot::pvh::load_file(&self.vm, options)?;
+        boot::load_file(&self.vm, options)?;
         *loaded = true;
         Ok(())
     }
@@ -137,7 +135,7 @@ impl Machine {
         let page_size = self.vm.capabilities().page_size;
         let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
         let image = workload.build(&ram)?;
-        boot::pvh::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"))?;
+        boot::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"))?;
         let guest = Guest::new(&self.vm, image, bytes_per_second)?;
         self.vm.lock_dirty_memory().set_witness(Some(Arc::clone(&guest) as Arc<dyn Witness>));
         *self.lock_guest() = Some(guest);

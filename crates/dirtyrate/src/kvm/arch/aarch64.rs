@@ -1,14 +1,31 @@
-//! arm64: where a vCPU stands.
+//! arm64: the vCPUs' initial state, and where one stands.
 
-use kvm_ioctls::{VcpuFd, VmFd};
+use kvm_bindings::{KVM_ARM_VCPU_POWER_OFF, KVM_ARM_VCPU_PSCI_0_2, kvm_vcpu_init};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM_CORE | KVM_REG_ARM_CORE_REG(regs.pc)`.
 const PC: u64 = 0x6030_0000_0010_0040;
 
 /// Prepares a VM before its vCPUs are made: arm64 needs nothing.
 pub fn prepare_vm(_: &VmFd) -> Result<()> {
+    Ok(())
+}
+
+/// Gives the vCPUs, in the order of their ids, the host's own kind of CPU with PSCI; all but the first wait to be turned on
+/// (Documentation/virt/kvm/api.rst, 4.82).
+pub fn prepare_vcpus(_: &Kvm, vm: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
+    let mut target = kvm_vcpu_init::default();
+    vm.get_preferred_target(&mut target).map_err(|errno| Error::ioctl("KVM_ARM_PREFERRED_TARGET", "", errno))?;
+    target.features[0] |= 1 << KVM_ARM_VCPU_PSCI_0_2;
+    for (id, vcpu) in vcpus.iter().enumerate() {
+        let mut target = target;
+        if id > 0 {
+            target.features[0] |= 1 << KVM_ARM_VCPU_POWER_OFF;
+        }
+        vcpu.vcpu_init(&target).map_err(|errno| Error::ioctl("KVM_ARM_VCPU_INIT", format!("vCPU {id}"), errno))?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! x86-64: the vCPU's identity, and where it stands.
 
-use kvm_bindings::{CpuId, KVM_EXIT_INTERNAL_ERROR, KVM_MAX_CPUID_ENTRIES};
+use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
 use crate::error::{Error, Result};
@@ -14,24 +14,23 @@ pub fn prepare_vm(vm: &VmFd) -> Result<()> {
     vm.set_tss_address(TSS_ADDRESS).map_err(|errno| Error::ioctl("KVM_SET_TSS_ADDR", "", errno))
 }
 
-/// What all vCPUs of this host can be told that they are.
-pub fn supported_cpuid(kvm: &Kvm) -> Result<CpuId> {
-    kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
-        .map_err(|errno| Error::ioctl("KVM_GET_SUPPORTED_CPUID", "", errno))
-}
-
-/// Tells a vCPU what it is: all that the host supports, with its own APIC id in the leaves that carry one (Intel SDM,
-/// CPUID 01H, 0BH and 1FH).
-pub fn set_identity(vcpu: &VcpuFd, supported: &CpuId, id: u32) -> Result<()> {
-    let mut cpuid = supported.clone();
-    for entry in cpuid.as_mut_slice() {
-        match entry.function {
-            0x1 => entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24),
-            0xb | 0x1f => entry.edx = id,
-            _ => {}
+/// Tells the vCPUs, in the order of their ids, what they are: all that the host supports, each with its own APIC id in the
+/// leaves that carry one (Intel SDM, CPUID 01H, 0BH and 1FH).
+pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
+    let mut cpuid = kvm
+        .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+        .map_err(|errno| Error::ioctl("KVM_GET_SUPPORTED_CPUID", "", errno))?;
+    for (id, vcpu) in (0u32..).zip(vcpus) {
+        for entry in cpuid.as_mut_slice() {
+            match entry.function {
+                0x1 => entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24),
+                0xb | 0x1f => entry.edx = id,
+                _ => {}
+            }
         }
+        vcpu.set_cpuid2(&cpuid).map_err(|errno| Error::ioctl("KVM_SET_CPUID2", format!("vCPU {id}"), errno))?;
     }
-    vcpu.set_cpuid2(&cpuid).map_err(|errno| Error::ioctl("KVM_SET_CPUID2", format!("vCPU {id}"), errno))
+    Ok(())
 }
 
 /// Where a vCPU that is not running stands.

@@ -14,8 +14,8 @@ use linux_loader::loader::elf::{Elf, Error as ElfError, PvhBootCapability};
 use linux_loader::loader::{Error as LoaderError, KernelLoader, KernelLoaderResult};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, ReadVolatile};
 
-use super::super::KernelOptions;
-use super::super::layout::{
+use crate::machine::KernelOptions;
+use crate::machine::layout::{
     COMMAND_LINE, COMMAND_LINE_BYTES, HOLE_START, MEMORY_MAP, MEMORY_MAP_END, MODULES, START_INFO,
 };
 use crate::error::{Error, Result};
