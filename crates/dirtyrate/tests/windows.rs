@@ -1,0 +1,97 @@
+//! The reported windows are the real ones, held between instants that the test reads around the calls.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::workload::{Kind, Pacing};
+use support::*;
+
+#[test]
+fn a_window_is_as_long_as_it_was() {
+    if !kvm() {
+        return;
+    }
+    for protect in PROTECTS {
+        let machine = protected(scattered(), 1, protect);
+        run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));
+        machine.start_tracking(Client::DirtyRate).expect("step 1");
+        let before_opening = Instant::now();
+        machine.discard_initial_log(&CancelToken::new()).expect("step 2");
+        machine.clear(Client::DirtyRate).expect("step 3");
+        let opened = Instant::now();
+        let deadlines = [0, 5, 30, 31].map(Duration::from_millis);
+        let reports = machine.sync_at(Client::DirtyRate, &deadlines, &CancelToken::new()).expect("step 4");
+        let closed = Instant::now();
+        let last = reports.last().expect("four reports");
+        for (report, requested) in reports.iter().zip(deadlines) {
+            assert_eq!(report.requested, requested);
+            // A deadline counts from the opening of the window, and the GET comes after it.
+            assert!(report.reap.window >= requested, "{protect:?}: {:?} of {requested:?}", report.reap.window);
+            assert!(report.reap.window >= requested + report.late, "{protect:?}: the lateness is part of it");
+            // A block's own window is a mean of its chunks': within their span, but for the rounding of a float.
+            let windows = || report.reap.blocks.iter().map(|block| block.window);
+            let (shortest, longest) = (windows().min().expect("blocks"), windows().max().expect("blocks"));
+            let rounding = Duration::from_nanos(2);
+            assert!(longest <= report.reap.window + rounding, "{protect:?}: {longest:?}");
+            assert!(longest - shortest <= report.reap.skew + rounding, "{protect:?}: {longest:?} - {shortest:?}");
+        }
+        assert!(reports.is_sorted_by_key(|report| report.reap.window), "bits are kept: the window grows");
+        assert!(reports.is_sorted_by_key(|report| report.reap.pages), "and so do the pages");
+        assert!(last.reap.window <= closed - before_opening, "{protect:?}: longer than the time that passed");
+        assert!(
+            last.reap.window + last.sync.elapsed + last.reap_took >= deadlines[3].min(closed - opened),
+            "{protect:?}: shorter than from the opening's end to the deadline"
+        );
+        // The rate is the sum over the blocks of their bytes in their own windows.
+        let rate: f64 = last.reap.blocks.iter().map(|block| block.bytes_per_second).sum();
+        assert_eq!(last.reap.bytes_per_second, rate);
+        let bytes = (last.reap.pages * PAGE) as f64;
+        // Every chunk's window is at most the whole, and at least the longest block's less the spread.
+        let rounding = f64::EPSILON * 16.0;
+        let longest = last.reap.blocks.iter().map(|block| block.window).max().expect("blocks");
+        let shortest = longest.saturating_sub(last.reap.skew + Duration::from_nanos(2));
+        assert!(rate >= bytes / last.reap.window.as_secs_f64() * (1.0 - rounding), "{protect:?}: {rate}");
+        assert!(rate <= bytes / shortest.as_secs_f64() * (1.0 + rounding), "{protect:?}: {rate}");
+    }
+}
+
+#[test]
+fn taking_begins_the_next_window_where_the_last_sync_protected() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(scattered(), 1);
+    run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));
+    begin(&machine, Client::DirtyRate);
+    machine.sync_at(Client::DirtyRate, &[Duration::from_millis(50)], &CancelToken::new()).expect("step 4");
+    let before = Instant::now();
+    machine.reap(Client::DirtyRate, true).expect("taken");
+    let synced = Instant::now();
+    sync(&machine);
+    let after = Instant::now();
+    let window = machine.reap(Client::DirtyRate, false).expect("step 5").window;
+    // The new window opened in the sync before `before`, and not in the 50 ms before that.
+    assert!(window <= after - before + Duration::from_millis(50), "{window:?}");
+    assert!(window >= synced - before, "{window:?}");
+    machine.clear(Client::DirtyRate).expect("clear");
+    assert_eq!(machine.reap(Client::DirtyRate, false).expect("step 5").window, Duration::ZERO, "nothing fetched since");
+}
+
+#[test]
+fn chunks_have_windows_of_their_own() {
+    if !kvm() {
+        return;
+    }
+    // One block of 64 GiB in chunks of 1 GiB: protecting it the first time takes a while, and each chunk opens at its turn.
+    let machine = machine(vec![block("ram", 0, 64 * GIB / PAGE + 3)], 1);
+    run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));
+    let opening = Instant::now();
+    begin(&machine, Client::DirtyRate);
+    let opened = opening.elapsed();
+    let reports = machine.sync_at(Client::DirtyRate, &[Duration::from_millis(20)], &CancelToken::new()).expect("step 4");
+    let reap = &reports[0].reap;
+    assert!(reap.skew > Duration::ZERO, "65 chunks cannot open at one instant");
+    assert!(reap.skew <= opened, "and not further apart than the opening took");
+}
