@@ -13,7 +13,7 @@ if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
 fi
 
 cache=$PWD/target/rustc-web
-if [ ! -x "$cache/usr/bin/rustc" ] && [ -z "$(find "$cache" -name rustc -type f 2>/dev/null)" ]; then
+if [ ! -e "$cache/complete" ]; then
   if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
     echo "check-aarch64: no standard library for $target. Get it with: rustup target add $target" >&2
     exit 3
@@ -21,13 +21,14 @@ if [ ! -x "$cache/usr/bin/rustc" ] && [ -z "$(find "$cache" -name rustc -type f 
   rm -rf "$cache" && mkdir -p "$cache/debs"
   dpkg --add-architecture arm64
   apt-get update -qq
-  # The names carry versions that move: ask what today's rustc-web depends on.
-  depends=$(apt-cache depends --no-recommends --no-suggests rustc-web | sed -n 's/^ *Depends: //p')
-  std=$(grep -m1 '^libstd-rust-web-[0-9]' <<<"$depends")
-  llvm=$(apt-cache depends --no-recommends --no-suggests "$std" rustc-web | sed -n 's/^ *Depends: \(libllvm[0-9]*\)$/\1/p' | head -1)
+  # The names carry versions that move: ask what today's compiler depends on.
+  depends() { apt-cache depends --no-recommends --no-suggests "$@" | sed -n 's/^ *Depends: //p'; }
+  std=$(depends libstd-rust-web-dev | sed -n '/^libstd-rust-web-[0-9]/p' | head -1)
+  llvm=$(depends "$std" rustc-web libstd-rust-web-dev | sed -n '/^libllvm[0-9]/p' | head -1)
   (cd "$cache/debs" && apt-get download -qq rustc-web "$std" libstd-rust-web-dev ${llvm:+"$llvm"} libstd-rust-web-dev:arm64)
   for deb in "$cache"/debs/*.deb; do dpkg -x "$deb" "$cache"; done
   rm -rf "$cache/debs"
+  touch "$cache/complete"
 fi
 
 RUSTC=$(find "$cache" -name rustc -type f -perm -u+x | head -1)
