@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { VirtualMachine, workload } from '../ts/index.js'
-import { script } from './fixtures/command.js'
+import { run, script } from './fixtures/command.js'
 import { describeKvm, full } from './fixtures/kvm.js'
 
 const start = `
@@ -13,6 +13,24 @@ const start = `
     return vm
   }
 `
+
+describe('the package', () => {
+  it('is the same from ESM and from CommonJS, and importing it loads no binding', async () => {
+    const names =
+      "JSON.stringify([Object.keys(d).sort(), process.report.getReport().sharedObjects.filter(o => o.endsWith('.node'))])"
+    const esm = await script(`import * as d from 'dirtyrate'; console.log(${names})`)
+    const cjs = await run(process.execPath, [
+      '--input-type=commonjs',
+      '--eval',
+      `const d = require('dirtyrate'); console.log(${names})`,
+    ])
+    expect(esm).toMatchObject({ status: 0, stderr: '' })
+    expect(cjs).toEqual(esm)
+    const [exported, loaded] = JSON.parse(esm.stdout)
+    expect(exported).toContain('VirtualMachine')
+    expect(loaded).toEqual([])
+  })
+})
 
 describeKvm('a process', () => {
   it.each([
