@@ -22,14 +22,14 @@ const mutations = [
     file: 'kvm/dirty_log.rs',
     find: 'clear_dirty_log(&*self.vm, slot, first_page, count, bits)',
     replace: '{ let _ = (slot, count, bits); Ok(()) }',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'skip CLEAR of the first round',
     file: 'dirty_memory/sync.rs',
     find: 'self.log.reprotect(block.info.id, first, pages, &self.buffer[..words_for(pages)])?;',
     replace: 'let _ = (first, pages);',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'CLEAR one word too few',
@@ -37,98 +37,99 @@ const mutations = [
     find: 'let first = number as u64 * self.chunk_pages + extent.start as u64 * PAGES_PER_WORD;',
     replace:
       'let extent = extent.start..(extent.end - 1).max(extent.start + 1); let first = number as u64 * self.chunk_pages + extent.start as u64 * PAGES_PER_WORD;',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'CLEAR at the wrong page',
     file: 'dirty_memory/sync.rs',
     find: 'let first = number as u64 * self.chunk_pages + extent.start as u64 * PAGES_PER_WORD;',
     replace: 'let first = number as u64 * self.chunk_pages;',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'drop the last word',
     file: 'bitmap/mod.rs',
     find: 'generic::merge(source, &mut self.words);',
     replace: 'let all = source.len() - 1; generic::merge(&source[..all], &mut self.words[..all]);',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'fan out to one client only',
     file: 'dirty_memory/sync.rs',
     find: 'for (client, bits) in &mut block.bits {',
     replace: 'for (client, bits) in block.bits.iter_mut().take(1) {',
-    test: 'migration_beside'
+    test: 'migration_beside',
   },
   {
     name: 'forget a block',
     file: 'dirty_memory/sync.rs',
     find: 'for index in 0..memory.blocks.len() {\n                if memory.blocks[index].logging {',
     replace: 'for index in 1..memory.blocks.len() {\n                if memory.blocks[index].logging {',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'count a page twice',
     file: 'dirty_memory/reap.rs',
     find: 'reap.pages += dirty;',
     replace: 'reap.pages += dirty * 2;',
-    test: 'measured_equals_truth'
+    test: 'measured_equals_truth',
   },
   {
     name: 'clear every client',
     file: 'dirty_memory/sync.rs',
     find: 'block.clear(client);',
-    replace: 'let all: Vec<_> = block.bits.keys().copied().collect(); all.into_iter().for_each(|client| block.clear(client));',
-    test: 'migration_beside'
+    replace:
+      'let all: Vec<_> = block.bits.keys().copied().collect(); all.into_iter().for_each(|client| block.clear(client));',
+    test: 'migration_beside',
   },
   {
     name: 'migration does not begin full',
     file: 'dirty_memory/tracking.rs',
     find: 'if client.begins_full() {\n                bits.bitmap.set_all();',
     replace: 'if false {\n                bits.bitmap.set_all();',
-    test: 'migration_beside'
+    test: 'migration_beside',
   },
   {
     name: 'take before the first round is over',
     file: 'dirty_memory/sync.rs',
     find: 'if !client.begins_full() {\n            return Ok(());',
     replace: 'if true {\n            return Ok(());',
-    test: 'migration_beside'
+    test: 'migration_beside',
   },
   {
     name: 'remove a block without a last fetch',
     file: 'dirty_memory/mod.rs',
     find: 'if self.blocks[index].logging {\n            self.fetch_block(index)?;',
     replace: 'if false {\n            self.fetch_block(index)?;',
-    test: 'blocks_come_and_go'
+    test: 'blocks_come_and_go',
   },
   {
     name: 'leave a new block in its first round',
     file: 'dirty_memory/mod.rs',
     find: 'self.reconcile().and_then(|()| self.reprotect_initial(&CancelToken::new(), |block| block.info.id == id));',
     replace: 'self.reconcile();',
-    test: 'blocks_come_and_go'
+    test: 'blocks_come_and_go',
   },
   {
     name: 'forget the bits of removed blocks',
     file: 'dirty_memory/mod.rs',
     find: 'self.removed.push(block);',
     replace: 'drop(block);',
-    test: 'blocks_come_and_go'
+    test: 'blocks_come_and_go',
   },
   {
     name: 'do not mark what the host writes',
     file: 'dirty_memory/mod.rs',
     find: 'block.bits_mut(client).bitmap.set_range(range);',
     replace: 'let _ = (&block, client, range);',
-    test: 'blocks_come_and_go'
+    test: 'blocks_come_and_go',
   },
   {
     name: 'stop without a last sync',
     file: 'dirty_memory/tracking.rs',
     find: 'if self.blocks[index].logging && client.follows_log() {',
     replace: 'if false {',
-    test: 'migration_beside'
+    test: 'migration_beside',
   },
   {
     name: 'report the window that was asked for',
@@ -136,54 +137,83 @@ const mutations = [
     find: '(Some(opened), Some(fetched)) if !self.longest.is_zero() => fetched.saturating_duration_since(opened),',
     replace:
       '(Some(opened), Some(fetched)) => Duration::from_millis(fetched.saturating_duration_since(opened).as_millis() as u64),',
-    test: 'windows'
+    test: 'windows',
   },
   {
     name: 'never signal a vCPU',
     file: 'kvm/vcpu.rs',
     find: 'let result = unsafe { libc::pthread_kill(thread, self.signal) };',
     replace: 'let result = { let _ = (thread, self.signal); 0 };',
-    test: 'life'
+    test: 'life',
   },
   {
     name: 'a pause does not wait',
     file: 'kvm/vcpu.rs',
     find: 'self.shared.kick();\n        drop(self.shared.wait_parked(lock(&self.shared.state)));\n        Ok(())',
     replace: 'self.shared.kick();\n        Ok(())',
-    test: 'life'
-  }
+    test: 'life',
+  },
 ]
 
 const env = {
   ...process.env,
   CARGO_TARGET_DIR: join(root, 'target', 'mutation', 'build'),
   RUST_BACKTRACE: '0',
-  DIRTYRATE_REQUIRE_KVM: '1'
+  DIRTYRATE_REQUIRE_KVM: '1',
 }
 
 /** Builds a test of the tree; its executable, or what the compiler said. */
 function build(name) {
-  const args = ['test', '--locked', '--release', '-p', 'dirtyrate', '--test', name, '--no-run', '--message-format=json']
-  const { status, stdout, stderr } = spawnSync('cargo', args, { cwd: tree, env, encoding: 'utf8', maxBuffer: 1 << 28 })
+  const args = [
+    'test',
+    '--locked',
+    '--release',
+    '-p',
+    'dirtyrate',
+    '--test',
+    name,
+    '--no-run',
+    '--message-format=json',
+  ]
+  const { status, stdout, stderr } = spawnSync('cargo', args, {
+    cwd: tree,
+    env,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  })
   if (status !== 0) return { errors: stderr }
-  const artifacts = stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
-  return { executable: artifacts.findLast((artifact) => artifact.executable && artifact.target.name === name).executable }
+  const artifacts = stdout
+    .split('\n')
+    .filter(line => line.startsWith('{'))
+    .map(line => JSON.parse(line))
+  return {
+    executable: artifacts.findLast(artifact => artifact.executable && artifact.target.name === name)
+      .executable,
+  }
 }
 
 /** Runs it, not by way of cargo: what is killed at the time limit must be the test itself. */
 function run(executable) {
   const cwd = join(tree, 'crates', 'dirtyrate')
-  return spawnSync(executable, { cwd, env, encoding: 'utf8', maxBuffer: 1 << 28, timeout: TIMEOUT_MS, killSignal: 'SIGKILL' })
+  return spawnSync(executable, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    timeout: TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+  })
 }
 
 function fresh() {
   rmSync(tree, { recursive: true, force: true })
   mkdirSync(tree, { recursive: true })
-  for (const path of ['Cargo.toml', 'Cargo.lock', 'crates']) cpSync(join(root, path), join(tree, path), { recursive: true })
+  for (const path of ['Cargo.toml', 'Cargo.lock', 'crates'])
+    cpSync(join(root, path), join(tree, path), { recursive: true })
 }
 
 const wanted = process.argv.slice(2)
-const chosen = mutations.filter(({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)))
+const chosen = mutations.filter(({ name }) => wanted.length === 0 || wanted.some(part => name.includes(part)))
 let passed = 0
 let failed = 0
 const say = (ok, name, text) => {
@@ -200,7 +230,10 @@ for (const { name, file, find, replace, test: target } of chosen) {
     say(false, name, `the code to break is in ${file} ${places} times: bring this gate up to date`)
     continue
   }
-  writeFileSync(path, whole.replace(find, () => replace))
+  writeFileSync(
+    path,
+    whole.replace(find, () => replace),
+  )
   const { executable, errors } = build(target)
   if (errors !== undefined) {
     say(false, name, `does not compile:\n${errors}`)
@@ -212,9 +245,10 @@ for (const { name, file, find, replace, test: target } of chosen) {
   writeFileSync(path, whole)
 }
 // The other half of the proof: unbroken, the same tests pass.
-for (const target of new Set(chosen.map((mutation) => mutation.test))) {
+for (const target of new Set(chosen.map(mutation => mutation.test))) {
   const { executable, errors } = build(target)
-  const { status, stdout, stderr } = executable === undefined ? { status: 1, stdout: '', stderr: errors } : run(executable)
+  const { status, stdout, stderr } =
+    executable === undefined ? { status: 1, stdout: '', stderr: errors } : run(executable)
   say(status === 0, 'unbroken', `${target} ${status === 0 ? 'passes' : `fails:\n${stdout}${stderr}`}`)
 }
 console.log(`${passed} passed, ${failed} failed`)

@@ -34,9 +34,7 @@ export function missingToBuild(root) {
   }
   const cargo = output('cargo', ['--version'])
   if (cargo === undefined) {
-    missing.push(
-      'cargo is missing: the core is written in Rust. Get it from rustup.rs',
-    )
+    missing.push('cargo is missing: the core is written in Rust. Get it from rustup.rs')
   } else if (version(cargo) < version(wantRust)) {
     missing.push(
       `Rust ${wantRust} or later is needed; this is ${cargo.trim()}. Get it with: rustup update stable`,
