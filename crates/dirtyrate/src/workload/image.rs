@@ -1,0 +1,237 @@
+//! The image: where its parts lie, and what is baked into them. The layouts here are a contract
+//! with `x86_64/guest.s`, which gets every number from this file.
+//!
+//! ```text
+//! 0x8000      start of the other vCPUs (copied there by the first one; a page that nobody looks at again)
+//! 1 MiB       code                           1 page
+//!             header                         1 page     what the boot needs
+//!             parameters                     1 page for each vCPU
+//!             tables to build                links and first entries of the page tables
+//!             control                        1 page     a budget for each vCPU, written by the host
+//!             ── end of the file's content ──
+//!             mailboxes                      1 page for each vCPU, written by it
+//!             page tables                    built at boot, never written again
+//! next 2 MiB  the first page that the working set may have
+//! ```
+
+use std::collections::BTreeSet;
+
+use super::layout::{self, GIB, PAGE_SIZE, Segment};
+use super::page_tables::{PageTables, gibs};
+use super::sequence::Sequence;
+use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, elf};
+
+/// Where the image is loaded: above the first MiB, which a PC's firmware and devices share.
+pub(super) const IMAGE_BASE: u64 = 0x10_0000;
+/// Where the other vCPUs begin: a SIPI can name pages of the first MiB only.
+pub(super) const TRAMPOLINE: u64 = 0x8000;
+/// vCPUs that an xAPIC's 8-bit id can name, less what the architecture keeps for itself.
+pub(super) const MAX_VCPUS: u32 = 240;
+
+/// Size of the code; `guest.s` does not assemble if it needs more.
+pub(super) const CODE_BYTES: usize = PAGE_SIZE as usize;
+pub(super) const HEADER: u64 = IMAGE_BASE + CODE_BYTES as u64;
+pub(super) const PARAMETERS: u64 = HEADER + PAGE_SIZE;
+
+// The header: 8-byte words at these addresses.
+pub(super) const HEADER_VCPUS: u64 = HEADER;
+pub(super) const HEADER_KIND: u64 = HEADER + 8;
+pub(super) const HEADER_ROOT: u64 = HEADER + 16;
+pub(super) const HEADER_LINKS: u64 = HEADER + 24;
+pub(super) const HEADER_LINK_COUNT: u64 = HEADER + 32;
+pub(super) const HEADER_FIRST_ENTRIES: u64 = HEADER + 40;
+pub(super) const HEADER_DIRECTORIES: u64 = HEADER + 48;
+pub(super) const HEADER_DIRECTORY_COUNT: u64 = HEADER + 56;
+
+// A vCPU's parameters: 8-byte words at these offsets, then two words for each segment in two
+// tables.
+pub(super) const MAILBOX: u64 = 0;
+pub(super) const BUDGET: u64 = 8;
+/// What counts up to the value of each write; the value itself, where it is always the same.
+pub(super) const VALUE: u64 = 16;
+pub(super) const SEED: u64 = 24;
+pub(super) const SEGMENTS: u64 = 32;
+/// Pages that a random write chooses from; with hot-cold, the hot ones.
+pub(super) const PAGES: u64 = 40;
+pub(super) const COLD_FIRST: u64 = 48;
+pub(super) const COLD_PAGES: u64 = 56;
+/// Walking: address of the segment. Drawing: number of its first page.
+pub(super) const SEGMENT_A: u64 = 64;
+/// Walking: address after it. Drawing: what turns (page number * 4096) into an address.
+pub(super) const SEGMENT_B: u64 = SEGMENT_A + 8 * MAX_SEGMENTS as u64;
+/// Segments that a page of parameters has room for.
+pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
+
+// A mailbox: the number of writes made, in the low 56 bits of a word, and 1 once the vCPU is about
+// to begin.
+pub(super) const MAILBOX_WRITES: u64 = 0;
+pub(super) const MAILBOX_READY: u64 = 8;
+
+/// A budget that is never used up.
+pub(super) const UNLIMITED: u64 = u64::MAX;
+
+/// Addresses of the parts whose place depends on the workload.
+#[derive(Clone, Debug)]
+struct MemoryMap {
+    vcpus: u64,
+    tables: PageTables,
+    links: u64,
+    first_entries: u64,
+    control: u64,
+    mailboxes: u64,
+    root: u64,
+    end: u64,
+}
+
+impl MemoryMap {
+    fn new(vcpus: u32, gibs: BTreeSet<u64>) -> Self {
+        let vcpus = u64::from(vcpus);
+        let tables = PageTables::new(gibs);
+        let links = PARAMETERS + vcpus * PAGE_SIZE;
+        let first_entries = links + tables.links() as u64 * 16;
+        let control = (first_entries + tables.directories() * 8).next_multiple_of(PAGE_SIZE);
+        let mailboxes = control + PAGE_SIZE;
+        let root = mailboxes + vcpus * PAGE_SIZE;
+        let end = root + tables.bytes();
+        MemoryMap { vcpus, tables, links, first_entries, control, mailboxes, root, end }
+    }
+
+    /// The first address that the working set may have.
+    fn floor(&self) -> u64 {
+        self.end.next_multiple_of(2 << 20)
+    }
+}
+
+/// Chooses the page tables and the working set together, because each depends on the other: more
+/// tables make a longer image, which moves the working set up, perhaps into a GiB that needs one
+/// more table. Tables are only ever added, so this ends.
+fn settle(workload: &Workload, ranges: &[RamRange]) -> Result<(MemoryMap, Vec<Segment>), WorkloadError> {
+    let mut needed: BTreeSet<u64> = [0].into();
+    loop {
+        let map = MemoryMap::new(workload.vcpus, needed.clone());
+        if !layout::is_ram(ranges, IMAGE_BASE, map.end) || !layout::is_ram(ranges, TRAMPOLINE, TRAMPOLINE + PAGE_SIZE) {
+            return Err(WorkloadError::ImageOutsideRam { start: IMAGE_BASE, end: map.end });
+        }
+        let free = layout::free(ranges, map.floor());
+        let Some(working_set) = layout::place(&free, workload.pages, workload.placement) else {
+            return Err(WorkloadError::TooManyPages { pages: workload.pages, fit: surely_fit(workload.vcpus, ranges) });
+        };
+        let found = &(&gibs(&working_set) | &needed) | &(0..=(map.end - 1) / GIB).collect();
+        if found == needed {
+            return Ok((map, working_set));
+        }
+        needed = found;
+    }
+}
+
+/// The room that is left when every GiB of RAM has its tables.
+fn surely_fit(vcpus: u32, ranges: &[RamRange]) -> u64 {
+    let map = MemoryMap::new(vcpus, gibs(&layout::free(ranges, 0)));
+    layout::total(&layout::free(ranges, map.floor()))
+}
+
+/// A guest, ready to be loaded: the file and what it will do.
+#[derive(Clone, Debug)]
+pub struct Image {
+    elf: Vec<u8>,
+    program: Program,
+}
+
+impl Image {
+    /// The guest as an ELF file for PVH boot, all parameters inside.
+    pub fn elf(&self) -> &[u8] {
+        &self.elf
+    }
+
+    /// What the guest does, for comparison.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The file and the program.
+    pub fn into_parts(self) -> (Vec<u8>, Program) {
+        (self.elf, self.program)
+    }
+
+    /// Lays everything out and writes the file.
+    pub(super) fn new(workload: &Workload, ram: &[RamRange], code: &[u8; CODE_BYTES]) -> Result<Self, WorkloadError> {
+        let (map, working_set) = settle(workload, &layout::checked(ram)?)?;
+        let shares = layout::shares(&working_set, workload.vcpus, workload.sharing);
+        if let Some((vcpu, share)) = (0..).zip(&shares).find(|(_, share)| share.len() > MAX_SEGMENTS) {
+            return Err(WorkloadError::TooManySegments { vcpu, segments: share.len() });
+        }
+        let sequences =
+            (0..).zip(shares).map(|(vcpu, share)| Sequence::new(workload.kind, workload.seed, vcpu, share)).collect();
+        let program = Program::new(workload, sequences, map.control, map.mailboxes);
+        let contents = contents(&map, &program, code);
+        let elf = elf::file(IMAGE_BASE, &contents, map.end - IMAGE_BASE, IMAGE_BASE);
+        Ok(Image { elf, program })
+    }
+}
+
+/// The content from the image's base up to the mailboxes.
+fn contents(map: &MemoryMap, program: &Program, code: &[u8; CODE_BYTES]) -> Vec<u8> {
+    let mut image = vec![0; (map.mailboxes - IMAGE_BASE) as usize];
+    image[..CODE_BYTES].copy_from_slice(code);
+    let mut store = |address: u64, value: u64| {
+        let at = (address - IMAGE_BASE) as usize;
+        image[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    };
+
+    let kind = program.kind();
+    store(HEADER_VCPUS, map.vcpus);
+    store(HEADER_KIND, kind as u64);
+    store(HEADER_ROOT, map.root);
+    store(HEADER_LINKS, map.links);
+    store(HEADER_LINK_COUNT, map.tables.links() as u64);
+    store(HEADER_FIRST_ENTRIES, map.first_entries);
+    store(HEADER_DIRECTORIES, map.tables.first_directory(map.root));
+    store(HEADER_DIRECTORY_COUNT, map.tables.directories());
+
+    for (vcpu, sequence) in program.sequences() {
+        let page = PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
+        store(page + MAILBOX, program.mailbox_page(vcpu));
+        store(page + BUDGET, program.budget_address(vcpu));
+        let first_value = program.value(vcpu, 0);
+        store(
+            page + VALUE,
+            match kind {
+                Kind::Silent => first_value,
+                _ => first_value - 1,
+            },
+        );
+        store(page + SEED, sequence.seed());
+        let choice = sequence.choice();
+        store(page + PAGES, choice.pages);
+        store(page + COLD_FIRST, choice.cold_first);
+        store(page + COLD_PAGES, choice.cold_pages);
+        store(page + SEGMENTS, sequence.segments().len() as u64);
+        for (number, (first, segment)) in (0..).zip(sequence.segments()) {
+            let (a, b) = match kind {
+                Kind::Random | Kind::HotCold => (first, segment.guest_address.wrapping_sub(first * PAGE_SIZE)),
+                Kind::Stride | Kind::Silent | Kind::Idle => (segment.guest_address, segment.end()),
+            };
+            store(page + SEGMENT_A + number * 8, a);
+            store(page + SEGMENT_B + number * 8, b);
+        }
+        store(
+            program.budget_address(vcpu),
+            match program.pacing() {
+                Pacing::Free => UNLIMITED,
+                Pacing::Granted => 0,
+            },
+        );
+    }
+
+    for (number, link) in (0..).zip(map.tables.link(map.root)) {
+        store(map.links + number * 16, link.address);
+        store(map.links + number * 16 + 8, link.value);
+    }
+    for (number, entry) in (0..).zip(map.tables.first_entries()) {
+        store(map.first_entries + number * 8, entry);
+    }
+    image
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+use super::super::testing::{Random, build, ram, range, workloads};
+use super::super::{Placement, Sharing};
+use super::*;
+
+fn example() -> Workload {
+    Workload {
+        kind: Kind::Stride,
+        pages: 100,
+        vcpus: 1,
+        sharing: Sharing::Split,
+        placement: Placement::Packed,
+        pacing: Pacing::Free,
+        seed: 0,
+    }
+}
+
+/// What a loader puts into memory.
+struct Loaded {
+    bytes: Vec<u8>,
+    memory_bytes: u64,
+}
+
+impl Loaded {
+    fn new(image: &Image) -> Self {
+        let word = |at: usize| u64::from_le_bytes(image.elf()[at..at + 8].try_into().unwrap());
+        Loaded { bytes: image.elf()[word(64 + 8) as usize..].to_vec(), memory_bytes: word(64 + 40) }
+    }
+
+    fn word(&self, address: u64) -> u64 {
+        let at = (address - IMAGE_BASE) as usize;
+        u64::from_le_bytes(self.bytes[at..at + 8].try_into().unwrap())
+    }
+
+    /// The address of a write's page by the vCPU's baked parameters, the way `guest.s` finds it.
+    fn page(&self, kind: Kind, vcpu: u32, number: u64) -> u64 {
+        let page = PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
+        let segments = (0..self.word(page + SEGMENTS))
+            .map(|k| (self.word(page + SEGMENT_A + 8 * k), self.word(page + SEGMENT_B + 8 * k)));
+        match kind {
+            Kind::Random | Kind::HotCold => {
+                let (_, delta) = segments.rev().find(|(first, _)| *first <= number).unwrap();
+                (number << 12).wrapping_add(delta)
+            }
+            _ => segments.flat_map(|(from, to)| (from..to).step_by(4096)).nth(number as usize).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn what_is_baked_is_what_the_host_replays() {
+    for workload in workloads(1234) {
+        let image = build(&workload, &ram()).unwrap();
+        let (loaded, program) = (Loaded::new(&image), image.program());
+        assert_eq!(loaded.word(HEADER_VCPUS), u64::from(workload.vcpus));
+        assert_eq!(loaded.word(HEADER_KIND), workload.kind as u64);
+        for (vcpu, sequence) in program.sequences() {
+            let page = PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
+            for number in (0..sequence.pages()).step_by(3) {
+                assert_eq!(loaded.page(workload.kind, vcpu, number), sequence.address(number));
+            }
+            assert_eq!(loaded.word(page + MAILBOX), program.mailbox_page(vcpu));
+            assert_eq!(loaded.word(page + BUDGET), program.budget_address(vcpu));
+            assert_eq!(loaded.word(page + SEED), sequence.seed());
+            let counts = u64::from(workload.kind != Kind::Silent);
+            assert_eq!(loaded.word(page + VALUE) + counts, program.value(vcpu, 0));
+            assert_ne!(program.value(vcpu, 0), 0);
+            assert_eq!(program.value(vcpu, 9), program.value(vcpu, 0) + 9 * counts);
+            let budget = match workload.pacing {
+                Pacing::Free => u64::MAX,
+                Pacing::Granted => 0,
+            };
+            assert_eq!(loaded.word(program.budget_address(vcpu)), budget);
+        }
+    }
+}
+
+#[test]
+fn the_parts_are_in_order_and_the_working_set_is_clear_of_them() {
+    for mut workload in workloads(1234) {
+        for vcpus in [workload.vcpus, 240] {
+            workload.vcpus = vcpus;
+            let image = build(&workload, &ram()).unwrap();
+            let (loaded, program) = (Loaded::new(&image), image.program());
+            let end = IMAGE_BASE + loaded.memory_bytes;
+            let links = loaded.word(HEADER_LINKS);
+            let starts = [
+                PARAMETERS + u64::from(vcpus) * PAGE_SIZE,
+                links + loaded.word(HEADER_LINK_COUNT) * 16,
+                loaded.word(HEADER_FIRST_ENTRIES) + loaded.word(HEADER_DIRECTORY_COUNT) * 8,
+                program.control_page() + PAGE_SIZE,
+                program.mailbox_page(vcpus - 1) + PAGE_SIZE,
+                loaded.word(HEADER_ROOT) + PAGE_SIZE,
+                loaded.word(HEADER_DIRECTORIES),
+            ];
+            assert!(starts.is_sorted(), "{starts:x?}");
+            assert_eq!(program.mailbox_page(0), IMAGE_BASE + loaded.bytes.len() as u64);
+            assert_eq!(loaded.word(HEADER_DIRECTORIES) + loaded.word(HEADER_DIRECTORY_COUNT) * PAGE_SIZE, end);
+            let first_entries = loaded.word(HEADER_FIRST_ENTRIES);
+            let mapped: BTreeSet<u64> =
+                (0..loaded.word(HEADER_DIRECTORY_COUNT)).map(|k| loaded.word(first_entries + 8 * k) / GIB).collect();
+            assert!(mapped.contains(&0));
+            for (_, sequence) in program.sequences() {
+                for number in 0..sequence.pages() {
+                    let address = sequence.address(number);
+                    assert!(address >= end.next_multiple_of(2 << 20));
+                    assert!(layout::is_ram(&ram(), address, address + PAGE_SIZE));
+                    assert!(mapped.contains(&(address / GIB)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_of_the_ranges_does_not_matter() {
+    for workload in workloads(500) {
+        let mut reversed = ram();
+        reversed.reverse();
+        let images = [ram(), reversed].map(|ram| build(&workload, &ram).unwrap());
+        assert_eq!(images[0].elf(), images[1].elf());
+    }
+}
+
+#[test]
+fn a_sparse_giant_costs_tables_only_where_it_is_touched() {
+    let ram = [range(0, 786_432), range(4 << 30, 4 << 28)];
+    let spread = Workload { placement: Placement::Spread, ..example() };
+    for workload in [example(), spread] {
+        let loaded = Loaded::new(&build(&workload, &ram).unwrap());
+        assert!(loaded.memory_bytes < 64 << 10, "{}", loaded.memory_bytes);
+    }
+}
+
+/// Tables, image and working set settle even where more tables push the working set into the next
+/// GiB.
+#[test]
+fn the_number_that_is_said_to_fit_fits() {
+    let mut random = Random(5);
+    for _ in 0..60 {
+        let ram: Vec<RamRange> = [range(0, 520 + random.below(300_000))]
+            .into_iter()
+            .chain((1..random.below(5)).map(|k| range(k << 40, 1 + random.below(700_000))))
+            .collect();
+        for placement in [Placement::Packed, Placement::Spread] {
+            let greedy = Workload { placement, pages: u64::MAX, ..example() };
+            match build(&greedy, &ram) {
+                Err(WorkloadError::TooManyPages { pages, fit }) => {
+                    assert_eq!(pages, u64::MAX);
+                    let workload = Workload { pages: fit, ..greedy };
+                    if fit == 0 {
+                        assert_eq!(build(&workload, &ram).unwrap_err(), WorkloadError::NoPages);
+                    } else {
+                        build(&workload, &ram).unwrap();
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_built_is_refused() {
+    let refused = |workload: Workload, ram: &[RamRange]| build(&workload, ram).unwrap_err();
+    let ram = [range(0, 4096)];
+    for vcpus in [0, 241, u32::MAX] {
+        let workload = Workload { vcpus, ..example() };
+        assert_eq!(refused(workload, &ram), WorkloadError::VcpusOutOfRange { vcpus });
+    }
+    let workload = Workload { pages: 0, ..example() };
+    assert_eq!(refused(workload, &ram), WorkloadError::NoPages);
+    let workload = Workload { pages: 3, vcpus: 4, ..example() };
+    assert_eq!(refused(workload, &ram), WorkloadError::MoreVcpusThanPages { vcpus: 4, pages: 3 });
+    let shared = Workload { sharing: Sharing::Shared, ..workload };
+    assert!(build(&shared, &ram).is_ok());
+    let workload = Workload { pages: 4096 - 511, ..example() };
+    assert_eq!(refused(workload, &ram), WorkloadError::TooManyPages { pages: 3585, fit: 3584 });
+    for ram in [
+        &[][..],
+        &[range(0, 257)],
+        &[range(0x10_0000, 4096)],
+        &[range(0, 8), range(0x9000, 4096)],
+        &[range(0, 256), range(0x20_0000, 4096)],
+        &[range(4 << 30, 4096)],
+    ] {
+        assert!(matches!(refused(example(), ram), WorkloadError::ImageOutsideRam { start: 0x10_0000, .. }), "{ram:?}");
+    }
+}
+
+#[test]
+fn a_share_in_too_many_pieces_is_refused() {
+    let ram: Vec<RamRange> =
+        std::iter::once(range(0, 1024)).chain((1..300).map(|k| range((1 << 30) + k * 0x3000, 2))).collect();
+    let workload = Workload { pages: 300, placement: Placement::Spread, ..example() };
+    assert_eq!(build(&workload, &ram).unwrap_err(), WorkloadError::TooManySegments { vcpu: 0, segments: 300 });
+    // Each piece is one page at the end of its block; two vCPUs share them out.
+    assert!(build(&Workload { vcpus: 2, ..workload }, &ram).is_ok());
+    assert!(build(&workload, &ram[..MAX_SEGMENTS]).is_ok());
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_code_is_in_the_image() {
+    let image = example().build(&ram()).unwrap();
+    let code = &Loaded::new(&image).bytes[..CODE_BYTES];
+    assert_eq!(code[..2], [0xfa, 0xfc], "cli, cld: the entry is the first byte");
+    // The page ends in padding: hlt.
+    assert_eq!(code[CODE_BYTES - 16..], [0xf4; 16]);
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[test]
+fn there_is_no_code_for_other_architectures() {
+    assert!(matches!(example().build(&ram()), Err(WorkloadError::UnsupportedArchitecture { .. })));
+}

@@ -1,0 +1,128 @@
+//! Guests with a known answer: small programs that write to memory in a way that the host can
+//! compute, page for page.
+//!
+//! A [`Workload`] says what a guest does; [`Workload::build`] makes an [`Image`] of it for given
+//! RAM: an ELF file that boots by PVH on any KVM virtual machine, and a [`Program`] that knows
+//! which page each write goes to. Each vCPU counts its writes in a mailbox page of its own, so two
+//! readings of the [`Counters`] give the set of pages written between them: [`Program::written`]
+//! for a guest that stands still at both, [`Program::bounds`] for one that runs on. The pages'
+//! contents tell the same story a second time: [`Program::confirm_contents`].
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use dirtyrate::workload::{Kind, Pacing, Placement, RamRange, Sharing, Workload};
+//!
+//! let ram = [RamRange { guest_address: 0, bytes: 64 << 20 }];
+//! let image = Workload {
+//!     kind: Kind::Stride,
+//!     pages: 1000,
+//!     vcpus: 1,
+//!     sharing: Sharing::Split,
+//!     placement: Placement::Packed,
+//!     pacing: Pacing::Free,
+//!     seed: 0,
+//! }
+//! .build(&ram)?;
+//! std::fs::write("guest.elf", image.elf())?; // qemu-system-x86_64 -accel kvm -m 64 -kernel guest.elf
+//! # Ok(()) }
+//! ```
+//!
+//! This module knows nothing of KVM, nor of how dirty pages are found: it is what both are compared
+//! with. Where to read on: `layout` (which pages), `image` (where everything lies),
+//! `x86_64/guest.s` (the guest), `sequence` (its writes, again, in Rust), `truth` (what may be
+//! concluded from the counters).
+
+mod contents;
+mod elf;
+mod error;
+mod image;
+mod kind;
+mod layout;
+mod page_set;
+mod page_tables;
+mod program;
+mod sequence;
+mod truth;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+#[cfg(test)]
+mod testing;
+
+pub use contents::Mismatch;
+pub use error::WorkloadError;
+pub use image::Image;
+pub use kind::{Kind, Pacing, Placement, Sharing, UnknownKind};
+pub use page_set::PageSet;
+pub use program::{Counters, GuestWords, Program};
+pub use truth::Bounds;
+
+/// I/O port that a vCPU writes one byte to, again and again, while its budget is used up: a hint
+/// that it has nothing to do. A VMM may sleep there for a moment; one that ignores it gets a guest
+/// that polls. Linux uses the port for delays (`io_delay=0xed`), because nothing answers there.
+pub const IDLE_PORT: u16 = 0xed;
+
+/// Guest-physical addresses that are RAM: one block of a VM's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RamRange {
+    /// Where it begins; a multiple of 4096.
+    pub guest_address: u64,
+    /// Its size; a multiple of 4096, not 0.
+    pub bytes: u64,
+}
+
+/// What a guest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Which pages it writes, and in what order.
+    pub kind: Kind,
+    /// Size of the working set, all vCPUs together, in pages of 4096 bytes.
+    pub pages: u64,
+    /// vCPUs that take part: those with an APIC id below this. A VM may have more, which halt, or
+    /// fewer.
+    pub vcpus: u32,
+    /// How they divide the working set.
+    pub sharing: Sharing,
+    /// Where it lies.
+    pub placement: Placement,
+    /// Who decides how fast it is written.
+    pub pacing: Pacing,
+    /// Start of the random kinds; the same seed gives the same writes.
+    pub seed: u64,
+}
+
+impl Workload {
+    /// Builds the guest for a VM with this RAM, given in any order. The VM may have more RAM than
+    /// is given here, not less.
+    ///
+    /// The image takes the RAM from 1 MiB on and the page at 0x8000; the working set is above it.
+    pub fn build(&self, ram: &[RamRange]) -> Result<Image, WorkloadError> {
+        self.check()?;
+        Image::new(self, ram, guest_code()?)
+    }
+
+    /// What can be said without looking at the RAM.
+    fn check(&self) -> Result<(), WorkloadError> {
+        let Workload { pages, vcpus, .. } = *self;
+        if pages == 0 {
+            return Err(WorkloadError::NoPages);
+        }
+        if !(1..=image::MAX_VCPUS).contains(&vcpus) {
+            return Err(WorkloadError::VcpusOutOfRange { vcpus });
+        }
+        if self.sharing == Sharing::Split && pages < u64::from(vcpus) {
+            return Err(WorkloadError::MoreVcpusThanPages { vcpus, pages });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn guest_code() -> Result<&'static [u8; image::CODE_BYTES], WorkloadError> {
+    Ok(x86_64::code())
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn guest_code() -> Result<&'static [u8; image::CODE_BYTES], WorkloadError> {
+    Err(WorkloadError::UnsupportedArchitecture { architecture: std::env::consts::ARCH })
+}

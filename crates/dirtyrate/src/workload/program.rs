@@ -1,0 +1,177 @@
+//! What a built guest does, as the host knows it: addresses, counters, and the page and value of
+//! every write.
+
+use super::image::{MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
+use super::layout::PAGE_SIZE;
+use super::sequence::Sequence;
+use super::{Kind, Pacing, Sharing, Workload};
+
+/// The vCPU's number is in the top byte of a value, above what an index can reach in a lifetime.
+const VCPU_SHIFT: u32 = 56;
+
+/// The bits of a mailbox's first word that count: the guest stores the value there that it stored
+/// in the page.
+const COUNT_MASK: u64 = (1 << VCPU_SHIFT) - 1;
+
+/// What every silent write stores. The same for all vCPUs: with shared pages, different values
+/// would not be silent.
+const SILENT_VALUE: u64 = 0x0073_696c_656e_7421;
+
+/// Guest memory, as seen by whoever runs the guest.
+///
+/// Addresses are guest-physical and multiples of 8. A load acquires and a store releases, and
+/// neither is ever torn: on an `AtomicU64` that overlays guest memory, `Ordering::Acquire` and
+/// `Ordering::Release`.
+pub trait GuestWords {
+    /// Reads a word.
+    fn load(&self, guest_address: u64) -> u64;
+    /// Writes a word.
+    fn store(&self, guest_address: u64, value: u64);
+}
+
+/// How far the guest is, at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// For each vCPU, the number of writes that it had counted: raised after each write.
+    pub writes: Vec<u64>,
+    /// For each vCPU, its budget just after that: the number of writes granted since the start,
+    /// `u64::MAX` when it runs freely.
+    pub budgets: Vec<u64>,
+    /// The number of times that the host had written to the control page.
+    pub grants: u64,
+}
+
+impl Counters {
+    /// Whether this vCPU had no write under way: all that it was granted was done and counted.
+    ///
+    /// KVM may emulate a store and log it just afterwards. To be sure that the last count is in the
+    /// log as well, let the vCPU leave the guest once after this was seen: it does so by itself at
+    /// [`IDLE_PORT`](super::IDLE_PORT).
+    pub fn is_settled(&self, vcpu: u32) -> bool {
+        self.writes[vcpu as usize] >= self.budgets[vcpu as usize]
+    }
+
+    /// Whether no vCPU had a write under way.
+    pub fn all_settled(&self) -> bool {
+        (0..self.writes.len() as u32).all(|vcpu| self.is_settled(vcpu))
+    }
+}
+
+/// What a built guest does.
+#[derive(Clone, Debug)]
+pub struct Program {
+    kind: Kind,
+    sharing: Sharing,
+    pacing: Pacing,
+    sequences: Vec<Sequence>,
+    control: u64,
+    mailboxes: u64,
+}
+
+impl Program {
+    pub(super) fn new(workload: &Workload, sequences: Vec<Sequence>, control: u64, mailboxes: u64) -> Self {
+        Program {
+            kind: workload.kind,
+            sharing: workload.sharing,
+            pacing: workload.pacing,
+            sequences,
+            control,
+            mailboxes,
+        }
+    }
+
+    /// What the guest does.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// How its vCPUs divide the pages.
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
+    /// Who decides how fast it writes.
+    pub fn pacing(&self) -> Pacing {
+        self.pacing
+    }
+
+    /// vCPUs that write.
+    pub fn vcpus(&self) -> u32 {
+        self.sequences.len() as u32
+    }
+
+    /// Bytes in a page.
+    pub fn page_size(&self) -> u64 {
+        PAGE_SIZE
+    }
+
+    /// Guest address of the page where this vCPU keeps its counter: written whenever it has made a
+    /// write.
+    pub fn mailbox_page(&self, vcpu: u32) -> u64 {
+        assert!(vcpu < self.vcpus(), "there is no vCPU {vcpu}");
+        self.mailboxes + u64::from(vcpu) * PAGE_SIZE
+    }
+
+    /// Guest address of the page with the budgets: written by the host only.
+    pub fn control_page(&self) -> u64 {
+        self.control
+    }
+
+    /// Guest address of a vCPU's budget, the total number of writes granted to it since the start.
+    /// The host may raise it at any time and must not lower it.
+    pub fn budget_address(&self, vcpu: u32) -> u64 {
+        assert!(vcpu < self.vcpus(), "there is no vCPU {vcpu}");
+        self.control + u64::from(vcpu) * 8
+    }
+
+    /// Whether every vCPU has booted. From then on the guest writes nothing but what this program
+    /// says (the flag itself may be logged a moment later, see [`Counters::is_settled`]). Never
+    /// true on a VM that has fewer vCPUs than the workload.
+    pub fn ready(&self, memory: &dyn GuestWords) -> bool {
+        (0..self.vcpus()).all(|vcpu| memory.load(self.mailbox_page(vcpu) + MAILBOX_READY) != 0)
+    }
+
+    /// How far the guest is now. `grants` is the number of host writes to the control page so far,
+    /// read while no grant is half done (under the lock that a grant holds, say).
+    pub fn counters(&self, memory: &dyn GuestWords, grants: u64) -> Counters {
+        // All counts before any budget: a count that has reached a budget read later had reached
+        // the budget of its own time too, because budgets only grow. The other way round, a
+        // grant in between would make a vCPU look settled that is not.
+        let writes =
+            (0..self.vcpus()).map(|vcpu| memory.load(self.mailbox_page(vcpu) + MAILBOX_WRITES) & COUNT_MASK).collect();
+        let budgets = (0..self.vcpus())
+            .map(|vcpu| match (self.kind, self.pacing) {
+                // An idle guest reads no budget and has nothing under way, whatever is granted to
+                // it.
+                (Kind::Idle, _) => 0,
+                (_, Pacing::Free) => UNLIMITED,
+                (_, Pacing::Granted) => memory.load(self.budget_address(vcpu)),
+            })
+            .collect();
+        Counters { writes, budgets, grants }
+    }
+
+    /// The value that this write stores in the first 8 bytes of its page: `vcpu << 56 | index + 1`,
+    /// and always the same for a silent guest. Never 0, so that it differs from memory that was
+    /// never written.
+    pub fn value(&self, vcpu: u32, index: u64) -> u64 {
+        match self.kind {
+            Kind::Silent => SILENT_VALUE,
+            _ => (u64::from(vcpu) << VCPU_SHIFT) + index + 1,
+        }
+    }
+
+    /// Guest address of the page that this write goes to.
+    pub fn page(&self, vcpu: u32, index: u64) -> u64 {
+        let sequence = self.sequence(vcpu);
+        sequence.address(sequence.page(index))
+    }
+
+    pub(super) fn sequence(&self, vcpu: u32) -> &Sequence {
+        &self.sequences[vcpu as usize]
+    }
+
+    pub(super) fn sequences(&self) -> impl Iterator<Item = (u32, &Sequence)> {
+        (0..).zip(&self.sequences)
+    }
+}

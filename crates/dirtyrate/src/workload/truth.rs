@@ -1,0 +1,131 @@
+//! Which pages were written between two instants.
+//!
+//! # The argument
+//!
+//! For its write number `i`, a vCPU does in this order:
+//!
+//! 1. go on only if `i` is below its budget,
+//! 2. `D(i)`: store to the page,
+//! 3. `C(i)`: store the count `i + 1` to its mailbox.
+//!
+//! x86 keeps stores in order, so whoever reads the count `c` knows that `D(i)` and `C(i)` have
+//! happened for all `i < c`, and that `C(c)` and everything after it have not. Only `D(c)` is
+//! unknown: it may have happened, or may happen at any time. If the count has reached the budget,
+//! the vCPU is *settled*: it is held at step 1 of write `c`, and `D(c)` has not begun either.
+//!
+//! KVM logs a store just before it happens (a write fault is logged, then the store is tried again,
+//! and logged afresh if the log was cleared in between) or, where it emulates the guest, just
+//! after, but always before the vCPU goes on to its next store. So what a vCPU stored after CLEAR
+//! returned is in the log by the time of its next store; of what it stored before CLEAR began, only
+//! the very last store can be; and of what it has not stored by the time of GET, only the very next
+//! one.
+//!
+//! That holds where the CPU logs by itself (PML), too: it may mark `D(c + 1)` while `C(c)` still
+//! waits in its store buffer, but KVM makes the vCPU exit before it looks at such a log (GET) and
+//! after it has reset one (the TLB flush of CLEAR), and an exit empties the store buffer.
+//!
+//! A window opens with a CLEAR and closes with a GET. With counts read on either side of each,
+//! `open.0`, CLEAR, `open.1` … `close.0`, GET, `close.1`, for each vCPU:
+//!
+//! | | surely logged | possibly logged |
+//! |---|---|---|
+//! | first `D` | `open.1 + 1`; `open.1` itself if it was settled then | `open.0` |
+//! | last `D` | `close.0 - 1` | `close.1`; `close.1 - 1` if it was settled then |
+//! | mailbox | if there is a `C` from `open.1` to `close.0 - 2`, or `close.0 - 1` if settled | if there is a possible `D` |
+//!
+//! (`C(open.1)` had not happened at `open.1`, settled or not; the `C` last seen may still be on its
+//! way into the log.)
+//!
+//! One thing the counters cannot show: with emulation, that the last `C` of a settled vCPU has been
+//! logged too. It has when the vCPU left the guest afterwards, as it does again and again at
+//! [`IDLE_PORT`](super::IDLE_PORT), or was paused. *Settled* means that as well, below and in the
+//! results: without it, a mailbox may be logged some nanoseconds (or, if the vCPU's thread is
+//! preempted just then, a time slice) late, on the other side of an edge.
+//!
+//! The control page is the host's: it counts its grants itself, under a lock, so a grant is either
+//! counted and done or not begun: surely inside if `close.0.grants > open.1.grants`, possibly if
+//! `close.1.grants > open.0.grants`.
+//!
+//! With every vCPU settled and no grant made around both edges, `open.0 == open.1` and `close.0 ==
+//! close.1`, and both bounds are `written`.
+
+use std::ops::Range;
+
+use super::layout::PAGE_SIZE;
+use super::{Counters, PageSet, Program};
+
+/// What a log of one window must and may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The pages that were surely written inside the window.
+    pub lower: PageSet,
+    /// The pages that were possibly written inside it.
+    pub upper: PageSet,
+}
+
+impl Program {
+    /// Exactly the pages written by the writes that are counted at `to` and not at `from`, with the
+    /// mailboxes that counted them, and the control page if there was a grant between.
+    ///
+    /// That is what a log shows if all vCPUs were settled ([`Counters::all_settled`]) or stopped
+    /// *between* two writes at both instants; otherwise see [`bounds`](Self::bounds). Both
+    /// instants must be after the guest was [`ready`](Self::ready).
+    pub fn written(&self, from: &Counters, to: &Counters) -> PageSet {
+        self.pages(
+            |vcpu| {
+                let writes = from.writes[vcpu]..to.writes[vcpu];
+                (writes.clone(), !writes.is_empty())
+            },
+            to.grants > from.grants,
+        )
+    }
+
+    /// What the log of a window must and may hold, while the guest runs on: counters read before
+    /// and after the window was opened, and before and after it was closed. The argument is at
+    /// the top of `truth.rs`.
+    pub fn bounds(&self, open: (&Counters, &Counters), close: (&Counters, &Counters)) -> Bounds {
+        Bounds {
+            lower: self.pages(
+                |vcpu| {
+                    let counted = open.1.writes[vcpu]..close.0.writes[vcpu];
+                    let sure = counted.start + under_way(open.1, vcpu)..counted.end;
+                    let mailbox = counted.start + under_way(close.0, vcpu) < counted.end;
+                    (sure, mailbox)
+                },
+                close.0.grants > open.1.grants,
+            ),
+            upper: self.pages(
+                |vcpu| {
+                    let end = close.1.writes[vcpu] + under_way(close.1, vcpu);
+                    let possible = open.0.writes[vcpu]..end;
+                    (possible.clone(), !possible.is_empty())
+                },
+                close.1.grants > open.0.grants,
+            ),
+        }
+    }
+
+    /// Of each vCPU the pages of some writes and perhaps the mailbox; perhaps the control page.
+    fn pages(&self, of: impl Fn(usize) -> (Range<u64>, bool), control: bool) -> PageSet {
+        let mut frames = Vec::new();
+        for (vcpu, sequence) in self.sequences() {
+            let (writes, mailbox) = of(vcpu as usize);
+            sequence.append_frames(writes, &mut frames);
+            if mailbox {
+                frames.push(self.mailbox_page(vcpu) / PAGE_SIZE);
+            }
+        }
+        if control {
+            frames.push(self.control_page() / PAGE_SIZE);
+        }
+        frames.into()
+    }
+}
+
+/// How many writes this vCPU may have made that were not counted: 1, or 0 if it was settled.
+fn under_way(at: &Counters, vcpu: usize) -> u64 {
+    u64::from(!at.is_settled(vcpu as u32))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+
+use super::super::testing::{FakeGuest, Logging, build, ram, workloads};
+use super::super::{Kind, Pacing, Workload};
+use super::*;
+
+fn naive(program: &Program, from: &Counters, to: &Counters) -> PageSet {
+    let mut frames = BTreeSet::new();
+    for vcpu in 0..program.vcpus() {
+        for index in from.writes[vcpu as usize]..to.writes[vcpu as usize] {
+            frames.insert(program.page(vcpu, index) / 4096);
+            frames.insert(program.mailbox_page(vcpu) / 4096);
+        }
+    }
+    if from.grants != to.grants {
+        frames.insert(program.control_page() / 4096);
+    }
+    frames.into_iter().collect()
+}
+
+#[test]
+fn what_was_written_agrees_with_a_replay() {
+    for workload in workloads(777) {
+        let program = build(&workload, &ram()).unwrap().into_parts().1;
+        let counters = |writes: &[u64], grants| Counters {
+            writes: (0..workload.vcpus as usize)
+                .map(|vcpu| writes[vcpu % writes.len()])
+                .map(|writes| if workload.kind == Kind::Idle { 0 } else { writes })
+                .collect(),
+            budgets: vec![0; workload.vcpus as usize],
+            grants,
+        };
+        for (from, to) in [
+            (counters(&[0], 0), counters(&[0], 0)),
+            (counters(&[0], 0), counters(&[1, 0, 5], 3)),
+            (counters(&[100, 7], 1), counters(&[100, 300, 9], 1)),
+            (counters(&[776], 1), counters(&[778], 2)),
+            (counters(&[5, 1000], 1), counters(&[4000, 1001], 9)),
+        ] {
+            assert_eq!(program.written(&from, &to), naive(&program, &from, &to), "{workload:?}");
+        }
+    }
+}
+
+/// Each workload under each way of logging.
+fn logged(workloads: Vec<Workload>) -> impl Iterator<Item = (Workload, Logging)> {
+    workloads
+        .into_iter()
+        .flat_map(|workload| [Logging::ByFault, Logging::AfterStore].map(|logging| (workload, logging)))
+}
+
+/// The guest goes on between any two reads, so every window cuts its vCPUs in the middle of
+/// something.
+#[test]
+fn the_log_of_a_running_guest_is_within_the_bounds() {
+    let (mut exact, mut windows) = (0, 0);
+    for (seed, (workload, logging)) in (1..).zip(logged(workloads(60))) {
+        // With emulation, a settled vCPU counts only once it has left the guest; here none does.
+        if logging == Logging::AfterStore && workload.pacing == Pacing::Granted {
+            continue;
+        }
+        let program = build(&workload, &ram()).unwrap().into_parts().1;
+        let guest = FakeGuest::new(&program, seed * 0x1_2345, logging);
+        for window in 0..60 {
+            if workload.pacing == Pacing::Granted {
+                guest.grant(40);
+            }
+            let before_open = guest.counters();
+            guest.run(4);
+            guest.clear_log();
+            guest.run(4);
+            let after_open = guest.counters();
+            guest.run(if window % 3 == 0 { 2 } else { 200 });
+            let before_close = guest.counters();
+            guest.run(4);
+            let log = guest.log();
+            guest.run(4);
+            let after_close = guest.counters();
+
+            let bounds = program.bounds((&before_open, &after_open), (&before_close, &after_close));
+            assert!(bounds.lower.is_subset(&log), "{workload:?}: not logged {:x?}", bounds.lower.difference(&log));
+            assert!(log.is_subset(&bounds.upper), "{workload:?}: not possible {:x?}", log.difference(&bounds.upper));
+            windows += 1;
+            exact += u64::from(bounds.lower == bounds.upper);
+        }
+    }
+    assert!(exact > 0 && exact < windows, "{exact} of {windows} exact");
+}
+
+/// A budgeted guest that is let to settle at both ends: the bounds are one set, and it is the log.
+#[test]
+fn a_settled_guest_is_known_exactly() {
+    for (seed, (workload, logging)) in (1..).zip(logged(workloads(60))) {
+        if workload.pacing == Pacing::Free && workload.kind != Kind::Idle {
+            continue;
+        }
+        let program = build(&workload, &ram()).unwrap().into_parts().1;
+        let guest = FakeGuest::new(&program, seed * 0x5_4321, logging);
+        let settle = || {
+            for _ in 0..100_000 {
+                guest.run(50);
+                let at = program.counters(&guest.still(), guest.grants());
+                if at.all_settled() {
+                    guest.leave();
+                    return at;
+                }
+            }
+            panic!("{workload:?} does not settle");
+        };
+        let mut from = settle();
+        for round in 0..20 {
+            guest.clear_log();
+            if round % 4 != 3 {
+                guest.grant(30);
+                guest.grant(30);
+            }
+            let to = settle();
+            let log = guest.log();
+            assert_eq!(log, program.written(&from, &to), "{workload:?}");
+            let bounds = program.bounds((&from, &from), (&to, &to));
+            assert_eq!((&bounds.lower, &bounds.upper), (&log, &log));
+            from = to;
+        }
+    }
+}
+
+#[test]
+fn a_free_guest_is_known_to_one_page_and_the_mailbox() {
+    for workload in workloads(500) {
+        if workload.pacing != Pacing::Free || workload.kind == Kind::Idle {
+            continue;
+        }
+        let program = build(&workload, &ram()).unwrap().into_parts().1;
+        let at = |writes| Counters {
+            writes: vec![writes; workload.vcpus as usize],
+            budgets: vec![u64::MAX; workload.vcpus as usize],
+            grants: 0,
+        };
+        let (open, close) = (at(10), at(200));
+        let bounds = program.bounds((&open, &open), (&close, &close));
+        // One page for each vCPU at each end of the window.
+        let slack = bounds.upper.len() - bounds.lower.len();
+        assert!(slack <= 2 * workload.vcpus as usize, "{slack}");
+        assert!(bounds.lower.is_subset(&program.written(&open, &close)));
+        assert!(program.written(&open, &close).is_subset(&bounds.upper));
+        // Nothing counted: nothing is sure, but a write may have been made.
+        let bounds = program.bounds((&open, &open), (&open, &open));
+        assert!(bounds.lower.is_empty());
+        assert!(bounds.upper.contains(program.mailbox_page(0) / 4096));
+        assert!(bounds.upper.contains(program.page(0, 10) / 4096));
+    }
+}

@@ -1,0 +1,89 @@
+//! The guest's code. It is data here: assembled into a read-only section, copied into images, never
+//! run by the host.
+//!
+//! What the guest asks of a VMM: the state of Xen's PVH ABI for the first vCPU (it does not look at
+//! the start info), memory that is 0 where nothing was loaded, APIC ids that count up from 0, and
+//! for several vCPUs an APIC in xAPIC mode at its usual address, the other vCPUs waiting for INIT
+//! and SIPI. It needs no interrupt, timer, firmware or device.
+
+use std::arch::global_asm;
+
+use super::image::{self, CODE_BYTES};
+use super::{IDLE_PORT, Kind, sequence};
+
+/// The xAPIC's interrupt command register, where every PC has it.
+const INTERRUPT_COMMAND: u64 = 0xfee0_0300;
+/// "All excluding self", asserted, delivery mode INIT: Intel SDM volume 3, "Interrupt Command
+/// Register".
+const INIT_OTHERS: u64 = 0x000c_4500;
+/// The same with delivery mode start-up; the vector is the number of the page to start at.
+const START_OTHERS: u64 = 0x000c_4600 | (image::TRAMPOLINE >> 12);
+
+const CR0_PROTECTED: u64 = 1 << 0;
+const CR0_EXTENSION_TYPE: u64 = 1 << 4;
+const CR0_PAGING: u64 = 1 << 31;
+const CR4_PHYSICAL_ADDRESS_EXTENSION: u64 = 1 << 5;
+const EFER: u64 = 0xc000_0080;
+const EFER_LONG_MODE_ENABLE: u64 = 1 << 8;
+
+/// With 8 bits, so that `out` needs no register for it.
+const IDLE_PORT_BYTE: u8 = IDLE_PORT as u8;
+const _: () = assert!(IDLE_PORT_BYTE as u16 == IDLE_PORT);
+
+global_asm!(
+    include_str!("guest.s"),
+    code_bytes = const CODE_BYTES,
+    image_base = const image::IMAGE_BASE,
+    trampoline = const image::TRAMPOLINE,
+    interrupt_command = const INTERRUPT_COMMAND,
+    init_others = const INIT_OTHERS,
+    start_others = const START_OTHERS,
+    cr0_protected = const CR0_PROTECTED | CR0_EXTENSION_TYPE,
+    cr0_long = const CR0_PROTECTED | CR0_EXTENSION_TYPE | CR0_PAGING,
+    cr4 = const CR4_PHYSICAL_ADDRESS_EXTENSION,
+    efer = const EFER,
+    efer_long = const EFER_LONG_MODE_ENABLE,
+    header_vcpus = const image::HEADER_VCPUS,
+    header_kind = const image::HEADER_KIND,
+    header_root = const image::HEADER_ROOT,
+    header_links = const image::HEADER_LINKS,
+    header_link_count = const image::HEADER_LINK_COUNT,
+    header_first_entries = const image::HEADER_FIRST_ENTRIES,
+    header_directories = const image::HEADER_DIRECTORIES,
+    header_directory_count = const image::HEADER_DIRECTORY_COUNT,
+    parameters = const image::PARAMETERS,
+    mailbox = const image::MAILBOX,
+    budget = const image::BUDGET,
+    value = const image::VALUE,
+    seed = const image::SEED,
+    segments = const image::SEGMENTS,
+    pages = const image::PAGES,
+    cold_first = const image::COLD_FIRST,
+    cold_pages = const image::COLD_PAGES,
+    segment_a = const image::SEGMENT_A,
+    segment_b = const image::SEGMENT_B,
+    mailbox_writes = const image::MAILBOX_WRITES,
+    mailbox_ready = const image::MAILBOX_READY,
+    stride = const Kind::Stride as u64,
+    random = const Kind::Random as u64,
+    hot_cold = const Kind::HotCold as u64,
+    silent = const Kind::Silent as u64,
+    gamma = const sequence::GAMMA,
+    multiplier_1 = const sequence::MULTIPLIER_1,
+    multiplier_2 = const sequence::MULTIPLIER_2,
+    hot_below = const sequence::HOT_BELOW,
+    idle_port = const IDLE_PORT_BYTE,
+    options(att_syntax)
+);
+
+// SAFETY: guest.s defines this symbol as `code_bytes` initialised bytes in a read-only section;
+// that nothing writes to it makes reading it safe.
+unsafe extern "C" {
+    safe static dirtyrate_guest_code: [u8; CODE_BYTES];
+}
+
+/// The code, made to be loaded at the image's base and entered at its first byte, in the state of
+/// PVH's ABI.
+pub(super) fn code() -> &'static [u8; CODE_BYTES] {
+    &dirtyrate_guest_code
+}
