@@ -73,10 +73,7 @@ pub struct NativeRamRange {
 pub fn build_guest(options: NativeWorkloadOptions, ram: Vec<NativeRamRange>) -> Result<Buffer> {
     let (workload, _) = workload(&options)?;
     let range = |range: &NativeRamRange| {
-        Ok(RamRange {
-            guest_address: whole("guestAddress", range.guest_address)?,
-            bytes: whole("bytes", range.bytes)?,
-        })
+        Ok(RamRange { guest_address: whole("guestAddress", range.guest_address)?, bytes: whole("bytes", range.bytes)? })
     };
     let ram = ram.iter().map(range).collect::<Result<Vec<_>>>()?;
     let image = workload.build(&ram).map_err(|error| thrown(error.into()))?;

@@ -149,8 +149,10 @@ impl NativeVirtualMachine {
         cancel: Option<&CancelToken>,
     ) -> Result<Object<'static>> {
         let client = parse(&client)?;
-        let deadlines =
-            deadlines_ms.iter().map(|&deadline| milliseconds("deadline", deadline)).collect::<Result<Vec<Duration>>>()?;
+        let deadlines = deadlines_ms
+            .iter()
+            .map(|&deadline| milliseconds("deadline", deadline))
+            .collect::<Result<Vec<Duration>>>()?;
         if !deadlines.is_sorted() {
             return Err(thrown(Error::Argument("deadlines must ascend".to_owned())));
         }
@@ -210,10 +212,8 @@ impl NativeVirtualMachine {
         let machine = self.machine()?;
         let dirty_memory = machine.vm().lock_dirty_memory();
         let bitmap = dirty_memory.bitmap(parse(&client)?, &block).map_err(thrown)?;
-        let native = |range: bitmap::PageRange| NativePageRange {
-            first_page: range.first as f64,
-            pages: range.pages as f64,
-        };
+        let native =
+            |range: bitmap::PageRange| NativePageRange { first_page: range.first as f64, pages: range.pages as f64 };
         Ok(bitmap.map(|bitmap| bitmap.ranges().map(native).collect()).unwrap_or_default())
     }
 

@@ -109,9 +109,7 @@ impl NativeVirtualMachine {
     /// Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still.
     #[napi(ts_return_type = "Promise<string | null>")]
     pub fn confirm_contents(&self, env: Env) -> Result<Object<'static>> {
-        self.run(env, |machine| {
-            Ok(machine.guest()?.confirm_contents()?.err().map(|mismatch| mismatch.to_string()))
-        })
+        self.run(env, |machine| Ok(machine.guest()?.confirm_contents()?.err().map(|mismatch| mismatch.to_string())))
     }
 }
 
@@ -133,17 +131,14 @@ fn counters(instant: &NativeInstant, vcpus: usize) -> Result<Counters> {
 
 /// The truth in numbers.
 pub fn native_truth(truth: &Truth) -> NativeTruth {
-    NativeTruth {
-        low: truth.lower.len() as f64,
-        pages: truth.written.len() as f64,
-        high: truth.upper.len() as f64,
-    }
+    NativeTruth { low: truth.lower.len() as f64, pages: truth.written.len() as f64, high: truth.upper.len() as f64 }
 }
 
 /// The core's workload, and the rate at which it is paced.
 pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64>)> {
     let refuse = |text: String| thrown(Error::Argument(text));
-    let kind: Kind = options.kind.parse().map_err(|error: dirtyrate::workload::UnknownKind| refuse(error.to_string()))?;
+    let kind: Kind =
+        options.kind.parse().map_err(|error: dirtyrate::workload::UnknownKind| refuse(error.to_string()))?;
     let sharing = match options.sharing.as_deref() {
         None | Some("split") => Sharing::Split,
         Some("shared") => Sharing::Shared,

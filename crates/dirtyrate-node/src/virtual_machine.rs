@@ -176,10 +176,7 @@ impl NativeVirtualMachine {
     }
 
     /// What it is doing.
-    #[napi(
-        getter,
-        ts_return_type = "'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'"
-    )]
+    #[napi(getter, ts_return_type = "'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'")]
     pub fn state(&self) -> &'static str {
         match self.peek().map(|machine| machine.state()) {
             None => "closed",

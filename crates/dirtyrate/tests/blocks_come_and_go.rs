@@ -8,7 +8,7 @@ use std::time::Duration;
 use dirtyrate::dirty_memory::{CancelToken, Client};
 use dirtyrate::kvm::{BlockSpec, ManualProtect};
 use dirtyrate::machine::{Machine, UnknownMmio};
-use dirtyrate::workload::{Kind, PageSet, Pacing};
+use dirtyrate::workload::{Kind, Pacing, PageSet};
 use support::*;
 
 fn plug() -> BlockSpec {

@@ -63,7 +63,8 @@ fn a_shutdown_from_anywhere_ends_a_wait_and_is_final() {
     run(&machine, &workload(Kind::Stride, 500, 2, Pacing::Free));
     begin(&machine, Client::DirtyRate);
     std::thread::scope(|scope| {
-        let window = scope.spawn(|| machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new()));
+        let window =
+            scope.spawn(|| machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new()));
         let console = scope.spawn(|| machine.console().read(&CancelToken::new()));
         std::thread::sleep(Duration::from_millis(30));
         machine.shutdown();
@@ -109,7 +110,8 @@ fn a_pause_inside_a_window_is_an_error_not_a_figure() {
     run(&machine, &workload(Kind::Stride, 500, 1, Pacing::Free));
     begin(&machine, Client::DirtyRate);
     std::thread::scope(|scope| {
-        let window = scope.spawn(|| machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new()));
+        let window =
+            scope.spawn(|| machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new()));
         std::thread::sleep(Duration::from_millis(30));
         machine.pause().expect("paused");
         machine.resume().expect("resumed");

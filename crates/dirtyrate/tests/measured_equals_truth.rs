@@ -3,7 +3,7 @@
 mod support;
 
 use dirtyrate::dirty_memory::{CancelToken, Client};
-use dirtyrate::workload::{Kind, PageSet, Pacing, Sharing};
+use dirtyrate::workload::{Kind, Pacing, PageSet, Sharing};
 use support::*;
 
 /// Rounds of one configuration. Over all configurations of a test they come to hundreds for each workload, vCPU count and

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dirtyrate::dirty_memory::{CancelToken, Client};
 use dirtyrate::machine::Machine;
-use dirtyrate::workload::{Kind, PageSet, Pacing};
+use dirtyrate::workload::{Kind, Pacing, PageSet};
 use support::*;
 
 /// A measurement of no particular length: the five steps, then the flag is taken away.

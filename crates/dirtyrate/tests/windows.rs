@@ -90,7 +90,8 @@ fn chunks_have_windows_of_their_own() {
     let opening = Instant::now();
     begin(&machine, Client::DirtyRate);
     let opened = opening.elapsed();
-    let reports = machine.sync_at(Client::DirtyRate, &[Duration::from_millis(20)], &CancelToken::new()).expect("step 4");
+    let reports =
+        machine.sync_at(Client::DirtyRate, &[Duration::from_millis(20)], &CancelToken::new()).expect("step 4");
     let reap = &reports[0].reap;
     assert!(reap.skew > Duration::ZERO, "65 chunks cannot open at one instant");
     assert!(reap.skew <= opened, "and not further apart than the opening took");

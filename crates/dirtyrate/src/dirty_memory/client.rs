@@ -54,9 +54,13 @@ impl FromStr for Client {
             "code" => Ok(Self::Code),
             "migration" => Ok(Self::Migration),
             "dirty-rate" => Ok(Self::DirtyRate),
-            _ => name.strip_prefix("accumulator:").and_then(|number| number.parse().ok()).map(Self::Accumulator).ok_or_else(
-                || Error::Argument(format!("no dirty memory client '{name}': use vga, code, migration or dirty-rate")),
-            ),
+            _ => name
+                .strip_prefix("accumulator:")
+                .and_then(|number| number.parse().ok())
+                .map(Self::Accumulator)
+                .ok_or_else(|| {
+                    Error::Argument(format!("no dirty memory client '{name}': use vga, code, migration or dirty-rate"))
+                }),
         }
     }
 }

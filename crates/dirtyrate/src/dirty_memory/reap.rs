@@ -106,17 +106,16 @@ impl DirtyMemory {
 
     /// When the client's first chunk opened its window; `None` without blocks or bits.
     pub(super) fn window_opened(&self, client: Client) -> Option<Instant> {
-        self.blocks.iter().filter_map(|block| block.bits.get(&client)).flat_map(|bits| bits.opened.iter().copied()).min()
+        self.blocks
+            .iter()
+            .filter_map(|block| block.bits.get(&client))
+            .flat_map(|bits| bits.opened.iter().copied())
+            .min()
     }
 
     fn reap_block(&self, block: &Block, bits: Option<&ClientBits>, removed: bool, span: &mut Span) -> BlockReap {
-        let mut reap = BlockReap {
-            block: block.info.clone(),
-            pages: 0,
-            window: Duration::ZERO,
-            bytes_per_second: 0.0,
-            removed,
-        };
+        let mut reap =
+            BlockReap { block: block.info.clone(), pages: 0, window: Duration::ZERO, bytes_per_second: 0.0, removed };
         let (Some(bits), Some(fetched)) = (bits, block.fetched) else {
             reap.pages = bits.map_or(0, |bits| bits.bitmap.count());
             return reap;

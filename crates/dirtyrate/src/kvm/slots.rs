@@ -121,8 +121,9 @@ impl Slots {
     fn set(&self, region: &kvm_userspace_memory_region, context: &str) -> Result<()> {
         // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add`), and it overlaps no
         // other slot's (KVM refuses that with EEXIST).
-        unsafe { self.vm.set_user_memory_region(*region) }
-            .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", format!("{context}, slot {}", region.slot), errno))
+        unsafe { self.vm.set_user_memory_region(*region) }.map_err(|errno| {
+            Error::ioctl("KVM_SET_USER_MEMORY_REGION", format!("{context}, slot {}", region.slot), errno)
+        })
     }
 }
 

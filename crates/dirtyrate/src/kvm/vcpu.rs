@@ -333,7 +333,9 @@ impl Drop for Vcpus {
 fn refusal(state: &State, participle: &str) -> Error {
     match (&state.crash, state.run) {
         (Some(crash), _) => crash.into(),
-        (_, RunState::Created) => Error::State(format!("the virtual machine cannot be {participle}: it was not started")),
+        (_, RunState::Created) => {
+            Error::State(format!("the virtual machine cannot be {participle}: it was not started"))
+        }
         _ => Error::State(format!("the virtual machine cannot be {participle}: it was shut down")),
     }
 }

@@ -98,9 +98,7 @@ impl Vm {
             return Err(Error::Argument(format!("{count} vCPUs: this kernel takes 1 to {limit}")));
         }
         let create = |id: u32| {
-            self.fd
-                .create_vcpu(id.into())
-                .map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
+            self.fd.create_vcpu(id.into()).map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
         };
         let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;
         arch::prepare_vcpus(&self.kvm, &self.fd, &vcpus)?;
@@ -178,12 +176,8 @@ impl Vm {
             *generation += 1;
             BlockId(*generation)
         };
-        let info = BlockInfo {
-            id,
-            name: spec.name.clone(),
-            guest_address: spec.guest_address,
-            pages: spec.bytes / page_size,
-        };
+        let info =
+            BlockInfo { id, name: spec.name.clone(), guest_address: spec.guest_address, pages: spec.bytes / page_size };
         self.held(|| {
             // SAFETY: the region goes into `memory` below, or the slot is removed again; `memory` gives a region up only
             // after its slot is gone, and is dropped after the VM's descriptors.
@@ -233,9 +227,7 @@ impl Vm {
     /// [`Error::Argument`] for addresses where there is no RAM.
     pub fn read_memory(&self, guest_address: u64, into: &mut [u8]) -> Result<()> {
         let length = into.len();
-        self.memory()
-            .read_slice(into, GuestAddress(guest_address))
-            .map_err(|_| not_ram(guest_address, length))
+        self.memory().read_slice(into, GuestAddress(guest_address)).map_err(|_| not_ram(guest_address, length))
     }
 
     /// Writes guest memory, and marks the pages for every client that tracks: KVM's log does not see the host.

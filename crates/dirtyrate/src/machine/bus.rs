@@ -45,7 +45,9 @@ impl Bus {
     fn unknown_mmio(&self, access: &str, address: u64, length: usize) -> Step {
         match self.unknown_mmio {
             UnknownMmio::Ignore => Step::Continue,
-            UnknownMmio::Stop => Step::Stop(format!("KVM_EXIT_MMIO: {access} of {length} bytes at {address:#x}, where nothing is")),
+            UnknownMmio::Stop => {
+                Step::Stop(format!("KVM_EXIT_MMIO: {access} of {length} bytes at {address:#x}, where nothing is"))
+            }
         }
     }
 }

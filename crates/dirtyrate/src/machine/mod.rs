@@ -168,6 +168,8 @@ impl Machine {
                 }
                 std::thread::sleep(POLL);
             }
+            // As in `settled`: what the guest did to get ready is in the log now, or nowhere.
+            vcpus.hold(|| ());
         }
         Ok(())
     }
@@ -241,7 +243,7 @@ impl Machine {
         Some(self.guest().ok()?.truth_of_window(window?))
     }
 
-    /// Waits until the workload has made every write that was granted to it.
+    /// Waits until the workload has made every write that was granted to it, and all of them are in the log.
     ///
     /// # Errors
     ///
@@ -252,6 +254,9 @@ impl Machine {
             self.vm.vcpus()?.check_running()?;
             cancel.sleep_until(Instant::now() + POLL)?;
         }
+        // A KVM that emulates the guest stores first and logs the page just afterwards: the count may be seen before its own
+        // page is in the log. Once each vCPU has left the guest, both are done.
+        self.vm.vcpus()?.hold(|| ());
         Ok(())
     }
 

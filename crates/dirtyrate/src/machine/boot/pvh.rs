@@ -14,12 +14,12 @@ use linux_loader::loader::elf::{Elf, Error as ElfError, PvhBootCapability};
 use linux_loader::loader::{Error as LoaderError, KernelLoader, KernelLoaderResult};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, ReadVolatile};
 
+use crate::error::{Error, Result};
+use crate::kvm::Vm;
 use crate::machine::KernelOptions;
 use crate::machine::layout::{
     COMMAND_LINE, COMMAND_LINE_BYTES, HOLE_START, MEMORY_MAP, MEMORY_MAP_END, MODULES, START_INFO,
 };
-use crate::error::{Error, Result};
-use crate::kvm::Vm;
 
 /// `XEN_HVM_START_MAGIC_VALUE`.
 const START_MAGIC: u32 = 0x336e_c578;

@@ -1,0 +1,250 @@
+//! Dirty memory and its model side by side: each operation is done to both, and everything that can be seen is compared.
+
+use std::collections::BTreeMap;
+
+use dirtyrate::Error;
+use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::block::Calls;
+use super::compare::reap_of;
+use super::faulty_log::{Faults, FaultyLog, SharedFaults};
+use super::model::{Model, Outcome, Refusal};
+use super::operations::{CHUNKS, Operation, PLACE_PAGES, SIZES, Scenario, Step, Who, Written};
+use super::pages::Pages;
+
+pub const PAGE_SIZE: u64 = 4096;
+/// How often each operation had each outcome.
+pub type Tally = BTreeMap<(&'static str, Option<Refusal>), u64>;
+
+/// An operation's name, and what came of it: found, and expected.
+type Both = (&'static str, dirtyrate::Result<u64>, Outcome<u64>);
+
+pub fn refusal(error: Error) -> Refusal {
+    match error {
+        Error::Unsupported(_) => Refusal::Log,
+        Error::Cancelled => Refusal::Cancelled,
+        Error::Argument(_) => Refusal::Argument,
+        Error::Layout { .. } => Refusal::Layout,
+        Error::State(_) => Refusal::Delete,
+        error => panic!("an error that nobody made: {error}"),
+    }
+}
+
+/// Does a scenario; the number of operations done.
+pub fn check(scenario: &Scenario, tally: &mut Tally) -> Result<u64, TestCaseError> {
+    let mut rig = Rig::new(scenario);
+    let mut done = 0;
+    for (number, step) in scenario.steps.iter().enumerate() {
+        let at = |error: TestCaseError| match error {
+            TestCaseError::Fail(why) => TestCaseError::fail(format!("after step {number}, {step:?}: {why}")),
+            reject => reject,
+        };
+        if let Some((name, outcome)) = rig.step(step).map_err(at)? {
+            *tally.entry((name, outcome.err())).or_default() += 1;
+            // An argument that is refused does nothing.
+            done += u64::from(!matches!(outcome, Err(Refusal::Argument | Refusal::Layout)));
+        }
+    }
+    Ok(done)
+}
+
+pub struct Rig {
+    pub memory: DirtyMemory,
+    pub log: FakeLog,
+    faults: SharedFaults,
+    pub model: Model,
+    /// The accumulators of the two places, open or not.
+    pub accumulators: [Client; 2],
+    blocks_made: u64,
+    pub steps: usize,
+}
+
+impl Rig {
+    fn new(scenario: &Scenario) -> Self {
+        let (asked, chunk_pages) = CHUNKS[scenario.chunk];
+        let log = FakeLog::new(scenario.protect);
+        let faults = SharedFaults::default();
+        let faulty = FaultyLog { log: log.clone(), faults: faults.clone(), chunk_pages };
+        Self {
+            memory: DirtyMemory::new(Box::new(faulty), PAGE_SIZE, asked * PAGE_SIZE),
+            log,
+            faults,
+            model: Model::new(scenario.protect, chunk_pages, PAGE_SIZE),
+            accumulators: [Client::Accumulator(1000), Client::Accumulator(1001)],
+            blocks_made: 0,
+            steps: 0,
+        }
+    }
+
+    fn client(&self, who: Who) -> Client {
+        match who {
+            Who::Vga => Client::Vga,
+            Who::Code => Client::Code,
+            Who::Migration => Client::Migration,
+            Who::DirtyRate => Client::DirtyRate,
+            Who::Accumulator(place) => self.accumulators[place],
+        }
+    }
+
+    pub fn clients(&self) -> [Client; 6] {
+        let [first, second] = self.accumulators;
+        [Client::Vga, Client::Code, Client::Migration, Client::DirtyRate, first, second]
+    }
+
+    /// Which block, by any number; none if there is none.
+    fn block(&self, number: usize) -> Option<usize> {
+        number.checked_rem(self.model.blocks.len())
+    }
+
+    /// Does one step to both. `None` if there is nothing to do it to.
+    fn step(&mut self, step: &Step) -> Result<Option<(&'static str, Outcome<()>)>, TestCaseError> {
+        let cancel = match step.operation {
+            Operation::Sync { cancel } | Operation::DiscardInitialLog { cancel } => cancel,
+            _ => None,
+        };
+        let token = CancelToken::new();
+        if cancel == Some(0) {
+            token.cancel();
+        }
+        *self.faults.lock() = Faults {
+            calls: Calls::new(&step.faults, cancel),
+            token: token.clone(),
+            pages: self.model.blocks.iter().map(|block| (block.info.id, block.info.pages)).collect(),
+        };
+        self.model.calls = Calls::new(&step.faults, cancel);
+        self.steps += 1;
+        let needed_only = self.model.logs_what_is_needed();
+        let Some((name, found, expected)) = self.operate(&step.operation, &token)? else { return Ok(None) };
+        let found = found.map_err(refusal);
+        prop_assert_eq!(found, expected, "the outcome");
+        let fired = self.faults.lock().calls.fired;
+        prop_assert_eq!(fired, self.model.calls.fired, "the log refused as many calls");
+
+        // What is undone after one refusal leaves nothing on, and what has succeeded has tried all.
+        let flags = ["start", "stop", "set log mask on", "set log mask off", "add block", "abandon"].contains(&name);
+        let undone = matches!(name, "start" | "set log mask on") && found == Err(Refusal::Log) && fired == 1;
+        if (flags && found.is_ok() && needed_only) || undone {
+            prop_assert!(self.model.logs_what_is_needed(), "a log is on that nobody needs");
+        }
+        let synced = matches!(name, "sync" | "discard") && found.is_ok();
+        prop_assert_eq!(self.model.broken_promise(&self.clients(), synced), None, "no bit is lost");
+        self.compare()?;
+        Ok(Some((name, found.map(drop))))
+    }
+
+    fn operate(&mut self, operation: &Operation, token: &CancelToken) -> Result<Option<Both>, TestCaseError> {
+        let nothing = |()| 0;
+        let (memory, model) = (&mut self.memory, &mut self.model);
+        let both = match *operation {
+            Operation::Start(who) => {
+                let client = self.client(who);
+                ("start", self.memory.start_tracking(client).map(nothing), self.model.start(client).map(nothing))
+            }
+            Operation::Stop(who) => {
+                let client = self.client(who);
+                ("stop", self.memory.stop_tracking(client).map(nothing), self.model.stop(client).map(nothing))
+            }
+            Operation::SetLogMask { block, on } => {
+                let name = self.block(block).map_or("none", |at| &self.model.blocks[at].info.name).to_owned();
+                let found = self.memory.set_log_mask(&name, on).map(nothing);
+                let expected = self.model.set_log_mask(&name, on).map(nothing);
+                (if on { "set log mask on" } else { "set log mask off" }, found, expected)
+            }
+            Operation::OpenAccumulator(place) => {
+                if model.accumulators.contains(&self.accumulators[place]) {
+                    return Ok(None);
+                }
+                let client = memory.open_accumulator();
+                prop_assert!(model.accumulators.insert(client), "an accumulator of its own");
+                self.accumulators[place] = client;
+                ("open", Ok(0), Ok(0))
+            }
+            Operation::Abandon(who) => {
+                let client = self.client(who);
+                ("abandon", self.memory.abandon(client).map(nothing), self.model.abandon(client).map(nothing))
+            }
+            Operation::GuestWrite { block, pages } => {
+                let Some(at) = self.block(block) else { return Ok(None) };
+                let info = self.model.blocks[at].info.clone();
+                let pages = written(pages, info.pages);
+                pages.iter().for_each(|page| self.log.guest_write(info.id, page));
+                self.model.guest_write(at, &pages);
+                ("guest write", Ok(0), Ok(0))
+            }
+            Operation::HostWrite { page, offset, bytes } => {
+                memory.mark_host_write(page * PAGE_SIZE + offset, bytes);
+                model.host_write(page * PAGE_SIZE + offset, bytes);
+                ("host write", Ok(0), Ok(0))
+            }
+            Operation::Sync { .. } => ("sync", memory.sync(token).map(|report| report.pages), model.sync()),
+            Operation::DiscardInitialLog { .. } => {
+                let found = memory.discard_initial_log(token).map(|report| report.pages);
+                ("discard", found, model.discard_initial_log())
+            }
+            Operation::Clear(who) => {
+                let client = self.client(who);
+                let ends = self.model.ends_first_round(client);
+                let name = if ends { "clear, which ends a first round" } else { "clear" };
+                (name, self.memory.clear(client).map(nothing), self.model.clear(client).map(nothing))
+            }
+            Operation::Reap { who, take } => {
+                let client = self.client(who);
+                self.compare_views(client)?;
+                let ends = self.model.ends_first_round(client);
+                let before = self.expected_reap(client);
+                let reap = self.memory.reap(client, take);
+                let expected = if take { self.model.clear(client) } else { self.model.exists(client) };
+                let total = before.iter().map(|(_, pages, _)| pages).sum::<u64>();
+                if let Ok(reap) = &reap {
+                    prop_assert_eq!(reap_of(reap), before, "reap of {}", client);
+                }
+                let name = match (take, ends) {
+                    (false, _) => "reap",
+                    (true, false) => "reap and take",
+                    (true, true) => "reap and take, which ends a first round",
+                };
+                (name, reap.map(|reap| reap.pages), expected.map(|()| total))
+            }
+            Operation::AddBlock { name, place, size } => {
+                let guest_address = (1 + place as u64 * PLACE_PAGES) * PAGE_SIZE;
+                if model.blocks.iter().any(|block| block.info.guest_address == guest_address) {
+                    return Ok(None);
+                }
+                self.blocks_made += 1;
+                let id = BlockId(self.blocks_made);
+                let info = BlockInfo { id, name: format!("ram{name}"), guest_address, pages: SIZES[size] };
+                self.log.add_block(id, info.pages);
+                let found = memory.add_block(info.clone());
+                if found.is_err() {
+                    self.log.remove_block(id);
+                }
+                ("add block", found.map(nothing), model.add_block(info).map(nothing))
+            }
+            Operation::RemoveBlock { block, delete_fails } => {
+                let info = self.block(block).map(|at| self.model.blocks[at].info.clone());
+                let name = info.as_ref().map_or("none", |info| &info.name);
+                let found = self.memory.remove_block(name, || {
+                    if delete_fails {
+                        return Err(Error::State("the block stays".to_owned()));
+                    }
+                    info.iter().for_each(|info| self.log.remove_block(info.id));
+                    Ok(())
+                });
+                ("remove block", found.map(nothing), self.model.remove_block(name, delete_fails).map(nothing))
+            }
+        };
+        Ok(Some(both))
+    }
+}
+
+fn written(pages: Written, size: u64) -> Pages {
+    let mut written = Pages::none(size);
+    match pages {
+        Written::Run { first, count, step } => (0..count).for_each(|n| written.insert((first + n * step) % size)),
+        Written::Last => written.insert(size - 1),
+        Written::All => written = Pages::all(size),
+    }
+    written
+}
