@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dirtyrate::dirty_memory::{CancelToken, Client};
@@ -21,15 +21,16 @@ fn with_plug() -> Vec<BlockSpec> {
 
 /// Takes the client's pages, those of a plug that is gone included.
 fn take_all(machine: &Machine, client: Client) -> PageSet {
-    let gone = {
-        let dirty_memory = machine.vm().lock_dirty_memory();
-        let exists = dirty_memory.blocks().any(|block| block.name == "plug");
-        let bits = if exists { None } else { dirty_memory.bitmap(client, "plug").ok().flatten() };
-        let first = plug().guest_address / PAGE;
-        let frames = bits.map(|bits| bits.ranges().flat_map(|range| first + range.first..first + range.end()));
-        frames.map(|frames| frames.collect::<PageSet>()).unwrap_or_default()
+    let mut dirty_memory = machine.vm().lock_dirty_memory();
+    let exists = dirty_memory.blocks().any(|block| block.name == "plug");
+    let gone = match (exists, dirty_memory.block("plug")) {
+        (false, Ok(plug)) => dirty_memory
+            .bitmap(client, "plug")
+            .expect("it is known")
+            .map(|bits| frames_of(plug, bits).collect::<PageSet>()),
+        _ => None,
     };
-    gone.union(&take(machine, client))
+    gone.unwrap_or_default().union(&take_from(&mut dirty_memory, client))
 }
 
 fn beside_measurements(protect: ManualProtect) {
@@ -39,21 +40,24 @@ fn beside_measurements(protect: ManualProtect) {
     take(&machine, Client::Migration);
     let from = guest.counters();
     let ended = AtomicBool::new(false);
+    let measured = AtomicU64::new(0);
     let reaped = std::thread::scope(|scope| {
-        let measurements = scope.spawn(|| {
-            let mut count = 0;
+        scope.spawn(|| {
             while !ended.load(Ordering::Acquire) {
                 begin(&machine, Client::DirtyRate);
-                let window = Duration::from_millis(count % 3);
+                let window = Duration::from_millis(measured.load(Ordering::Relaxed) % 3);
                 machine.sync_at(Client::DirtyRate, &[window], &CancelToken::new()).expect("step 4");
                 machine.reap(Client::DirtyRate, true).expect("step 5");
                 machine.vm().lock_dirty_memory().stop_tracking(Client::DirtyRate).expect("stop");
-                count += 1;
+                measured.fetch_add(1, Ordering::Relaxed);
             }
-            count
         });
+        let end = EndsOnDrop(&ended);
         let mut reaped = PageSet::default();
-        for round in 0..60 {
+        for round in 0.. {
+            if round >= 60 && measured.load(Ordering::Relaxed) >= 100 {
+                break;
+            }
             make(&machine, &guest, 40);
             if round % 3 == 0 {
                 sync(&machine);
@@ -79,8 +83,7 @@ fn beside_measurements(protect: ManualProtect) {
         }
         make(&machine, &guest, 40);
         sync(&machine);
-        ended.store(true, Ordering::Release);
-        assert!(measurements.join().expect("the measurements") > 10);
+        drop(end);
         reaped.union(&take_all(&machine, Client::Migration))
     });
     let truth = guest.truth(&from, &guest.counters()).written;
@@ -128,7 +131,7 @@ fn a_new_block_is_measured_from_its_first_write() {
             let written: PageSet = (first..first + 200 * 64 + 3).filter(is_written).collect();
             let dirty_memory = machine.vm().lock_dirty_memory();
             let bits = dirty_memory.bitmap(Client::DirtyRate, "plug").expect("it exists").expect("it is tracked");
-            let measured: PageSet = bits.ranges().flat_map(|range| first + range.first..first + range.end()).collect();
+            let measured: PageSet = frames_of(dirty_memory.block("plug").expect("it exists"), bits).collect();
             drop(dirty_memory);
             assert!(!written.is_empty());
             assert_same(&measured, &written, &format!("{protect:?}"));

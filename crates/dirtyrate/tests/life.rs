@@ -37,6 +37,7 @@ fn a_paused_guest_stands_still_whoever_pauses_it() {
                 }
             });
         }
+        let _end = EndsOnDrop(&ended);
         for _ in 0..200 {
             machine.pause().expect("paused");
             let before = guest.counters();
@@ -45,7 +46,6 @@ fn a_paused_guest_stands_still_whoever_pauses_it() {
             assert_eq!(machine.state(), RunState::Paused);
             machine.resume().expect("resumed");
         }
-        ended.store(true, Ordering::Release);
     });
     let before = guest.counters().writes;
     while guest.counters().writes.iter().zip(&before).any(|(now, before)| now <= before) {

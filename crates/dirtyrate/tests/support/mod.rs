@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dirtyrate::Error;
-use dirtyrate::dirty_memory::{CancelToken, Client, Reap};
+use dirtyrate::bitmap::PageBitmap;
+use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DirtyMemory, Reap};
 use dirtyrate::kvm::{BlockSpec, Capabilities, ManualProtect, VmOptions};
 use dirtyrate::machine::{Guest, Machine, MachineOptions, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing, PageSet, Placement, Sharing, Workload};
@@ -94,22 +95,34 @@ pub fn sync(machine: &Machine) {
 
 /// The client's pages as guest frame numbers: the bits, not the counts.
 pub fn pages_of(machine: &Machine, client: Client) -> PageSet {
-    let dirty_memory = machine.vm().lock_dirty_memory();
-    let blocks: Vec<_> = dirty_memory.blocks().cloned().collect();
+    pages_in(&machine.vm().lock_dirty_memory(), client)
+}
+
+fn pages_in(dirty_memory: &DirtyMemory, client: Client) -> PageSet {
     let mut frames = Vec::new();
-    for block in blocks {
+    for block in dirty_memory.blocks() {
         if let Some(bitmap) = dirty_memory.bitmap(client, &block.name).expect("the client exists") {
-            let first = block.guest_address / PAGE;
-            frames.extend(bitmap.ranges().flat_map(|range| first + range.first..first + range.end()));
+            frames.extend(frames_of(block, bitmap));
         }
     }
     frames.into()
 }
 
+/// The set bits of a block as guest frame numbers.
+pub fn frames_of(block: &BlockInfo, bitmap: &PageBitmap) -> impl Iterator<Item = u64> {
+    let first = block.guest_address / PAGE;
+    bitmap.ranges().flat_map(move |range| first + range.first..first + range.end())
+}
+
 /// Step 5: the pages, taken. The reap's count must be that of the bits.
 pub fn take(machine: &Machine, client: Client) -> PageSet {
-    let pages = pages_of(machine, client);
-    let reap: Reap = machine.reap(client, true).expect("step 5");
+    take_from(&mut machine.vm().lock_dirty_memory(), client)
+}
+
+/// The same under one lock with what the caller does: beside other threads' syncs, what is read must be what is taken.
+pub fn take_from(dirty_memory: &mut DirtyMemory, client: Client) -> PageSet {
+    let pages = pages_in(dirty_memory, client);
+    let reap: Reap = dirty_memory.reap(client, true).expect("step 5");
     let removed: u64 = reap.blocks.iter().filter(|block| block.removed).map(|block| block.pages).sum();
     assert_eq!(reap.pages - removed, pages.len() as u64, "the count is that of the bits");
     pages
@@ -134,5 +147,14 @@ pub fn refusal<T>(result: Result<T, Error>) -> String {
     match result {
         Ok(_) => panic!("this must be refused"),
         Err(error) => error.to_string(),
+    }
+}
+
+/// Tells other threads to end when it goes out of scope, also by a failed assertion: a test that fails must not hang.
+pub struct EndsOnDrop<'a>(pub &'a std::sync::atomic::AtomicBool);
+
+impl Drop for EndsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Release);
     }
 }
