@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Type-checks the core crate for aarch64: nothing outside kvm/arch, machine and workload may assume x86-64.
+# Type-checks the workspace for aarch64: nothing outside kvm/arch, machine and workload may assume x86-64.
 # Uses the installed toolchain if it has the target's standard library; otherwise unpacks Debian's compiler of that target below
 # target/, which needs apt and changes nothing on the machine but apt's list of architectures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=aarch64-unknown-linux-gnu
-check=(cargo check --locked --package dirtyrate --target "$target" --target-dir target/aarch64)
+check=(cargo check --locked --workspace --target "$target" --target-dir target/aarch64)
 
 if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
   exec "${check[@]}"

@@ -12,8 +12,13 @@ pub fn thrown(error: dirtyrate::Error) -> Thrown {
     Error::new(error.code().to_owned(), error)
 }
 
-/// The error of the core, to reject a promise with; called on the JavaScript thread.
-pub fn rejected(env: Env, error: dirtyrate::Error) -> Error {
+/// What must not happen.
+pub fn internal(message: &str) -> Thrown {
+    Error::new("ERR_INTERNAL".to_owned(), message.to_owned())
+}
+
+/// An error to reject a promise with; called on the JavaScript thread.
+pub fn rejected(env: Env, error: Thrown) -> Error {
     // A promise is rejected with the value that the error keeps, `code` included.
-    Error::from(JsError::from(thrown(error)).into_unknown(env))
+    Error::from(JsError::from(error).into_unknown(env))
 }

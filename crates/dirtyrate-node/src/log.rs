@@ -15,7 +15,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use crate::errors::{Result, thrown};
+use crate::errors::{Result, internal, thrown};
 
 /// Events that wait for JavaScript. More are dropped: a log must not grow without end, or hold a guest up.
 const QUEUE: usize = 1024;
@@ -45,7 +45,6 @@ pub fn set_log(level: String, callback: Option<Function<'_, NativeLogEvent, ()>>
         let text = format!("no log level '{level}': use error, warn, info, debug, trace or off");
         thrown(Error::Argument(text))
     })?;
-    let failed = |error: napi::Error| crate::errors::Thrown::new("ERR_INTERNAL".to_owned(), error.reason.clone());
     let callback = callback
         .map(|callback| {
             callback
@@ -56,7 +55,7 @@ pub fn set_log(level: String, callback: Option<Function<'_, NativeLogEvent, ()>>
                 .build()
         })
         .transpose()
-        .map_err(failed)?;
+        .map_err(|error| internal(&error.reason))?;
     SUBSCRIBE.call_once(|| {
         // The only subscriber in this library; it fails if another part of the process has set one for the same statics.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(Forward));

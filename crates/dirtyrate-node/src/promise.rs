@@ -17,12 +17,14 @@ where
     T: ToNapiValue + Send + 'static,
 {
     type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
-    let failed = |error: napi::Error| errors::Thrown::new("ERR_INTERNAL".to_owned(), error.reason.clone());
-    let (deferred, promise) = env.create_deferred::<T, Resolver<T>>().map_err(failed)?;
+    let (deferred, promise) =
+        env.create_deferred::<T, Resolver<T>>().map_err(|error| errors::internal(&error.reason))?;
     let promise = Object::from_raw(env.raw(), napi::JsValue::raw(&promise));
     let spawned = std::thread::Builder::new().name("dirtyrate-call".to_owned()).spawn(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|_| Err(Error::Unsupported("the call panicked: this is a bug in dirtyrate".to_owned())));
+        let outcome = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(outcome) => outcome.map_err(errors::thrown),
+            Err(_) => Err(errors::internal("a native call panicked")),
+        };
         deferred.resolve(Box::new(move |env| outcome.map_err(|error| errors::rejected(env, error))));
     });
     spawned.map_err(|source| {

@@ -12,19 +12,6 @@ pub const LEAST_BYTES: u64 = 2 << 20;
 /// The most RAM: the address space of the page tables that our guests build, less the hole.
 pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - HOLE_START);
 
-/// `hvm_start_info` of PVH.
-pub(super) const START_INFO: u64 = 0x6000;
-/// The modules that it points to.
-pub(super) const MODULES: u64 = 0x6800;
-/// The memory map that it points to.
-pub(super) const MEMORY_MAP: u64 = 0x7000;
-/// Where the memory map has to end: the guests of `workload` put their other vCPUs' first instructions there.
-pub(super) const MEMORY_MAP_END: u64 = 0x8000;
-/// The command line.
-pub(super) const COMMAND_LINE: u64 = 0x2_0000;
-/// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
-pub(super) const COMMAND_LINE_BYTES: usize = 2048;
-
 /// The base of the first serial port.
 pub(super) const SERIAL_PORT: u16 = 0x3f8;
 /// How many ports it has.

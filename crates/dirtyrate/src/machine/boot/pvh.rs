@@ -17,10 +17,20 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestM
 use crate::error::{Error, Result};
 use crate::kvm::Vm;
 use crate::machine::KernelOptions;
-use crate::machine::layout::{
-    COMMAND_LINE, COMMAND_LINE_BYTES, HOLE_START, MEMORY_MAP, MEMORY_MAP_END, MODULES, START_INFO,
-};
+use crate::machine::layout::HOLE_START;
 
+/// `hvm_start_info` of PVH.
+const START_INFO: u64 = 0x6000;
+/// The modules that it points to.
+const MODULES: u64 = 0x6800;
+/// The memory map that it points to.
+const MEMORY_MAP: u64 = 0x7000;
+/// Where the memory map has to end: the guests of `workload` put their other vCPUs' first instructions there.
+const MEMORY_MAP_END: u64 = 0x8000;
+/// The command line.
+const COMMAND_LINE: u64 = 0x2_0000;
+/// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
+const COMMAND_LINE_BYTES: usize = 2048;
 /// `XEN_HVM_START_MAGIC_VALUE`.
 const START_MAGIC: u32 = 0x336e_c578;
 /// Version 1 has the memory map.

@@ -63,7 +63,7 @@ fn spread_is_at_the_end_of_every_range_and_in_proportion() {
         for pages in 1..=all {
             let placed = addresses(&place(&free, pages as u64, Placement::Spread).unwrap());
             assert_eq!(placed.len(), pages);
-            let mut expected = Vec::new();
+            let mut expected: Vec<u64> = Vec::new();
             for range in &naive {
                 let share = range.iter().filter(|page| placed.binary_search(page).is_ok()).count();
                 if pages >= naive.len() {
