@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dirtyrate::dirty_memory::{CancelToken, Client};
-use dirtyrate::kvm::RunState;
+use dirtyrate::kvm::{ExitHandler, RunState, Step};
 use dirtyrate::machine::{KernelOptions, Machine, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing, RamRange, Workload};
 use dirtyrate::{Error, kvm::BlockSpec};
@@ -51,6 +52,54 @@ fn a_paused_guest_stands_still_whoever_pauses_it() {
     while guest.counters().writes.iter().zip(&before).any(|(now, before)| now <= before) {
         machine.vm().vcpus().expect("vCPUs").check_running().expect("every vCPU goes on");
         std::thread::yield_now();
+    }
+}
+
+/// Devices that take their time.
+#[derive(Default)]
+struct SlowDevices {
+    at_work: AtomicBool,
+}
+
+impl ExitHandler for SlowDevices {
+    fn io_in(&self, _: u16, _: &mut [u8]) -> Step {
+        Step::Continue
+    }
+
+    fn io_out(&self, _: u16, _: &[u8]) -> Step {
+        self.at_work.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(3));
+        self.at_work.store(false, Ordering::SeqCst);
+        Step::Continue
+    }
+
+    fn mmio_read(&self, _: u64, _: &mut [u8]) -> Step {
+        Step::Continue
+    }
+
+    fn mmio_write(&self, _: u64, _: &[u8]) -> Step {
+        Step::Continue
+    }
+}
+
+#[test]
+fn a_pause_waits_for_a_vcpu_that_is_in_a_device() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(ram(), 1);
+    // A guest without a budget writes to its idle port all the time.
+    machine.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
+    let devices = Arc::new(SlowDevices::default());
+    let vcpus = machine.vm().vcpus().expect("vCPUs");
+    vcpus.start(&(Arc::clone(&devices) as Arc<dyn ExitHandler>)).expect("it starts");
+    for _ in 0..50 {
+        while !devices.at_work.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        machine.pause().expect("paused");
+        assert!(!devices.at_work.load(Ordering::SeqCst), "a paused vCPU is in no device");
+        machine.resume().expect("resumed");
     }
 }
 
