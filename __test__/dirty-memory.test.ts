@@ -42,7 +42,7 @@ describeKvm('the five steps', () => {
         await vm.workload?.settled()
         await dirtyMemory.startTracking('dirty-rate')
         await dirtyMemory.discardInitialLog()
-        dirtyMemory.clear('dirty-rate')
+        await dirtyMemory.clear('dirty-rate')
         const before = vm.blocks.map(({ name }) => contents(vm, name))
         const from = vm.workload?.instant()
         vm.workload?.grant(1 + Math.floor(Math.random() * 1000))
@@ -73,7 +73,7 @@ describeKvm('the five steps', () => {
     await vm.workload?.settled()
     await dirtyMemory.startTracking('dirty-rate')
     await dirtyMemory.discardInitialLog()
-    dirtyMemory.clear('dirty-rate')
+    await dirtyMemory.clear('dirty-rate')
     const before = contents(vm, 'ram')
     vm.workload?.grant(1000)
     await vm.workload?.settled()
@@ -89,7 +89,7 @@ describeKvm('the five steps', () => {
     const { dirtyMemory } = vm
     await dirtyMemory.startTracking('dirty-rate')
     await dirtyMemory.discardInitialLog()
-    dirtyMemory.clear('dirty-rate')
+    await dirtyMemory.clear('dirty-rate')
     vm.writeMemory(5 * PAGE - 1, Uint8Array.of(1, 2))
     vm.writeMemory(63 * PAGE, new Uint8Array(2 * PAGE))
     expect(dirtyPages(vm, 'dirty-rate', 'ram')).toEqual(new Set([4, 5, 63, 64]))
@@ -100,7 +100,7 @@ describeKvm('the five steps', () => {
     const heat = new Uint32Array(32)
     expect(dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(32)
     expect([...heat.subarray(0, 2)]).toEqual([4, 0])
-    expect(dirtyMemory.reap('dirty-rate', { take: true }).pages).toBe(4)
+    expect((await dirtyMemory.take('dirty-rate')).pages).toBe(4)
     expect(dirtyMemory.reap('dirty-rate').pages).toBe(0)
   })
 
@@ -109,7 +109,7 @@ describeKvm('the five steps', () => {
     const { dirtyMemory } = vm
     await dirtyMemory.startTracking('dirty-rate')
     await dirtyMemory.discardInitialLog()
-    dirtyMemory.clear('dirty-rate')
+    await dirtyMemory.clear('dirty-rate')
     const reports = await dirtyMemory.syncAt('dirty-rate', ['20ms', 60, '0.1s'])
     expect(reports.map(({ requestedMs }) => requestedMs)).toEqual([20, 60, 100])
     for (const [at, { reap, requestedMs }] of reports.entries()) {
@@ -173,8 +173,7 @@ describeKvm('a migration beside measurements', () => {
       const { dirtyMemory } = vm
       const union = new Set<number>()
       const collect = (): void => {
-        for (const page of dirtyPages(vm, 'migration', 'ram')) union.add(page)
-        dirtyMemory.reap('migration', { take: true })
+        for (const page of dirtyPages(vm, 'migration', 'ram', { take: true })) union.add(page)
       }
       // A migration starts with every page to be sent; what counts here is what it is told after that.
       let before = contents(vm, 'ram')
@@ -182,7 +181,7 @@ describeKvm('a migration beside measurements', () => {
         await dirtyMemory.startTracking('migration')
         await vm.workload?.settled()
         await dirtyMemory.sync()
-        dirtyMemory.reap('migration', { take: true })
+        await dirtyMemory.take('migration')
         before = contents(vm, 'ram')
       }
       if (when === 'before') await begin()
@@ -217,7 +216,7 @@ describeKvm('a migration beside measurements', () => {
     const { dirtyMemory } = vm
     await dirtyMemory.startTracking('migration')
     await dirtyMemory.sync()
-    dirtyMemory.reap('migration', { take: true })
+    await dirtyMemory.take('migration')
     for (let round = 0; round < 20; round++) {
       const measurement = vm.measureDirtyRate({ window: 20 })
       await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: 1 * MIB })
@@ -225,7 +224,7 @@ describeKvm('a migration beside measurements', () => {
       vm.writeMemory(address, Uint8Array.of(round))
       await vm.removeBlock('dimm')
       await measurement
-      const { blocks } = dirtyMemory.reap('migration', { take: true })
+      const { blocks } = await dirtyMemory.take('migration')
       const dimm = blocks.find(({ name }) => name === 'dimm')
       expect(dimm?.removed).toBe(true)
       expect(dimm?.pages).toBeGreaterThanOrEqual(1)

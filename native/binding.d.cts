@@ -35,7 +35,7 @@ export declare class NativeVirtualMachine {
   /** Step 2: ends the first round of each block whose logging has just gone on, and syncs the others. */
   discardInitialLog(cancel?: CancelToken | undefined | null): Promise<NativeSyncReport>
   /** Step 3: empties the client's bits. */
-  clear(client: string): void
+  clear(client: string): Promise<void>
   /** Step 4, now. */
   sync(cancel?: CancelToken | undefined | null): Promise<NativeSyncReport>
   /**
@@ -43,14 +43,19 @@ export declare class NativeVirtualMachine {
    * reaped, not taken, right after each sync.
    */
   syncAt(client: string, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeDeadlineReport[]>
-  /** Step 5: counts the client's bits, and takes them if asked to. */
-  reap(client: string, take: boolean): NativeReap
+  /** Step 5: counts the client's bits. */
+  reap(client: string): NativeReap
+  /** Step 5: counts the client's bits and takes them; its next window opens where the current round began. */
+  take(client: string): Promise<NativeReap>
   /** One more client for a measurement beside others. */
   openAccumulator(): string
   /** Ends a client at once, without a last sync: its flag and its bits are gone. Nothing happens after `close`. */
   abandon(client: string): Promise<void>
-  /** Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words. */
-  readBitmap(client: string, block: string, into: BigUint64Array): number
+  /**
+   * Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words. With
+   * `take` the bits are taken at the same instant.
+   */
+  readBitmap(client: string, block: string, into: BigUint64Array, take: boolean): number
   /** The client's runs of dirty pages in a block. */
   ranges(client: string, block: string): Array<NativePageRange>
   /** The client's dirty pages in each 2 MiB region of a block, into `into`; the number of regions. */

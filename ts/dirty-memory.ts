@@ -6,6 +6,7 @@
 import { untilAborted } from './abort.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import type { DirtyRateClient } from './measurement/client.js'
+import { notShared } from './memory.js'
 import {
   type CancelToken,
   callNative,
@@ -55,7 +56,7 @@ export class DirtyMemory {
     }
   }
 
-  /** Drops the client's flag; the last flag turns the log off. What was not synced is lost to it. Rejects as {@link startTracking}. */
+  /** Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped. Rejects as {@link startTracking}. */
   async stopTracking(client: Client): Promise<void> {
     this.#notMeasuring(client)
     await callNative(() => this.#vm.stopTracking(client))
@@ -85,10 +86,10 @@ export class DirtyMemory {
     )
   }
 
-  /** Step 3: empties the client's bits, and nobody else's, and opens its window. Throws as {@link startTracking} rejects. */
-  clear(client: Client): void {
+  /** Step 3: empties the client's bits, and nobody else's, and opens its window. Rejects as {@link startTracking}. */
+  async clear(client: Client): Promise<void> {
     this.#notMeasuring(client)
-    callNative(() => this.#vm.clear(client))
+    await callNative(() => this.#vm.clear(client))
   }
 
   /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
@@ -115,17 +116,32 @@ export class DirtyMemory {
     )
   }
 
-  /** Step 5: counts the client's bits as of the last sync; `take` empties them too. */
-  reap(client: Client, options: { take?: boolean } = {}): Reap {
-    if (options.take) this.#notMeasuring(client)
+  /** Step 5: counts the client's bits as of the last sync. Waits for a sync that is under way. */
+  reap(client: Client): Reap {
     this.#known(client)
-    return callNative(() => this.#vm.reap(client, options.take ?? false))
+    return callNative(() => this.#vm.reap(client))
   }
 
-  /** Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Returns the words written. Throws ERR_ARGUMENT. */
-  readBitmap(client: Client, block: string, into: BigUint64Array<ArrayBuffer>): number {
+  /** Step 5: counts the client's bits and empties them at once: its next window is open. Rejects as {@link startTracking}. */
+  async take(client: Client): Promise<Reap> {
+    this.#notMeasuring(client)
+    return callNative(() => this.#vm.take(client))
+  }
+
+  /**
+   * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Returns the words written. With `take` the bits are
+   * taken at the same instant, as a migration does that sends what it took. Throws ERR_ARGUMENT; with `take`, ERR_MEASURING.
+   */
+  readBitmap(
+    client: Client,
+    block: string,
+    into: BigUint64Array<ArrayBuffer>,
+    options: { take?: boolean } = {},
+  ): number {
+    if (options.take) this.#notMeasuring(client)
     this.#known(client)
-    return callNative(() => this.#vm.readBitmap(client, block, into))
+    notShared(into, 'into')
+    return callNative(() => this.#vm.readBitmap(client, block, into, options.take ?? false))
   }
 
   /** The client's dirty pages of one block as runs; page numbers count from the block's start. Throws ERR_ARGUMENT. */
@@ -137,6 +153,7 @@ export class DirtyMemory {
   /** Dirty pages per 2 MiB region of one block into `into`. Returns the regions written. Throws ERR_ARGUMENT. */
   heat(client: Client, block: string, into: Uint32Array<ArrayBuffer>): number {
     this.#known(client)
+    notShared(into, 'into')
     return callNative(() => this.#vm.heat(client, block, into))
   }
 

@@ -18,6 +18,16 @@ export interface RamBlock {
   bytes: number
 }
 
+/** Refuses an array over shared memory: another thread could write what the core reads or fills. Throws ERR_ARGUMENT. */
+export function notShared(array: ArrayBufferView, name: string): void {
+  if (!ArrayBuffer.isView(array) || array.buffer instanceof SharedArrayBuffer) {
+    throw argumentError(
+      `${name}: not a typed array over memory of its own`,
+      'Give one over an ArrayBuffer, not a SharedArrayBuffer.',
+    )
+  }
+}
+
 /** Reads one block. Throws ERR_ARGUMENT that names it. */
 export function parseBlock(block: Block): RamBlock {
   if (typeof block !== 'object' || block === null || typeof block.name !== 'string' || block.name === '') {

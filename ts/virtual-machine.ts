@@ -7,7 +7,7 @@ import { DirtyRateClient } from './measurement/client.js'
 import { Measurements, requireRunning, WITHIN } from './measurement/measurements.js'
 import { availableModes, chooseMode } from './measurement/mode.js'
 import { bitmapMeasurement, type VirtualMachineMeasurement } from './measurement/result.js'
-import { type Block, parseBlock, parseMemory, parseVcpus, totalSize } from './memory.js'
+import { type Block, notShared, parseBlock, parseMemory, parseVcpus, totalSize } from './memory.js'
 import {
   type CancelToken,
   callNative,
@@ -227,12 +227,14 @@ export class VirtualMachine implements Target {
   /** Copies guest memory from `address` (guest physical) into all of `into`. Throws ERR_ARGUMENT outside of RAM. */
   readMemory(address: number, into: Uint8Array): void {
     parseCount(address, 'address', 0)
+    notShared(into, 'into')
     callNative(() => this.#vm.readMemory(address, into))
   }
 
   /** Writes guest memory; the pages are dirty for every client that tracks. Throws ERR_ARGUMENT outside of RAM. */
   writeMemory(address: number, bytes: Uint8Array): void {
     parseCount(address, 'address', 0)
+    notShared(bytes, 'bytes')
     callNative(() => this.#vm.writeMemory(address, bytes))
   }
 

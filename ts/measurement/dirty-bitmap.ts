@@ -23,7 +23,7 @@ export async function measureByDirtyBitmap(
   const initial = await vm.discardInitialLog(cancel)
 
   // 3. Empty this client's bits. Its window is open.
-  vm.clear(client)
+  await vm.clear(client)
 
   // 4. Fetch from KVM at the deadline. A native thread keeps it: an event loop that is busy moves neither end of the window.
   const [deadline] = await vm.syncAt(client, [windowMs], cancel)

@@ -126,9 +126,10 @@ impl NativeVirtualMachine {
     }
 
     /// Step 3: empties the client's bits.
-    #[napi]
-    pub fn clear(&self, client: String) -> Result<()> {
-        self.machine()?.clear(parse(&client)?).map_err(thrown)
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn clear(&self, env: Env, client: String) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        self.run(env, move |machine| machine.clear(client))
     }
 
     /// Step 4, now.
@@ -163,14 +164,17 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// Step 5: counts the client's bits, and takes them if asked to.
+    /// Step 5: counts the client's bits.
     #[napi]
-    pub fn reap(&self, client: String, take: bool) -> Result<NativeReap> {
-        let machine = self.machine()?;
-        let began = Instant::now();
-        let reap = machine.reap(parse(&client)?, take).map_err(thrown)?;
-        let took = began.elapsed();
-        Ok(native_reap(&machine, reap, took))
+    pub fn reap(&self, client: String) -> Result<NativeReap> {
+        reap(&*self.machine()?, parse(&client)?, false).map_err(thrown)
+    }
+
+    /// Step 5: counts the client's bits and takes them; its next window opens where the current round began.
+    #[napi(ts_return_type = "Promise<NativeReap>")]
+    pub fn take(&self, env: Env, client: String) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        self.run(env, move |machine| reap(machine, client, true))
     }
 
     /// One more client for a measurement beside others.
@@ -183,25 +187,32 @@ impl NativeVirtualMachine {
     #[napi(ts_return_type = "Promise<void>")]
     pub fn abandon(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
-        self.run(env, move |machine| machine.vm().lock_dirty_memory().abandon(client))
+        self.run(env, move |machine| machine.abandon(client))
     }
 
-    /// Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words.
+    /// Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words. With
+    /// `take` the bits are taken at the same instant.
     #[napi]
-    pub fn read_bitmap(&self, client: String, block: String, mut into: BigUint64Array) -> Result<u32> {
+    pub fn read_bitmap(&self, client: String, block: String, mut into: BigUint64Array, take: bool) -> Result<u32> {
+        let client = parse(&client)?;
         let machine = self.machine()?;
-        let dirty_memory = machine.vm().lock_dirty_memory();
+        let mut dirty_memory = machine.vm().lock_dirty_memory();
         let words = dirty_memory.block(&block).map_err(thrown)?.words();
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile.
+        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
+        // no array over shared memory through.
         let into = unsafe { into.as_mut() };
         let room = into.len();
         let Some(into) = into.get_mut(..words) else {
             let text = format!("the bitmap of '{block}' has {words} words, and the array {room}");
             return Err(thrown(Error::Argument(text)));
         };
-        match dirty_memory.bitmap(parse(&client)?, &block).map_err(thrown)? {
-            Some(bitmap) => into.copy_from_slice(bitmap.words()),
-            None => into.fill(0),
+        if take {
+            dirty_memory.take_bitmap(client, &block, into).map_err(thrown)?;
+        } else {
+            match dirty_memory.bitmap(client, &block).map_err(thrown)? {
+                Some(bitmap) => into.copy_from_slice(bitmap.words()),
+                None => into.fill(0),
+            }
         }
         Ok(words as u32)
     }
@@ -224,7 +235,8 @@ impl NativeVirtualMachine {
         let dirty_memory = machine.vm().lock_dirty_memory();
         let pages_per_region = HEAT_REGION_BYTES.div_ceil(dirty_memory.page_size());
         let regions = dirty_memory.block(&block).map_err(thrown)?.pages.div_ceil(pages_per_region) as usize;
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile.
+        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
+        // no array over shared memory through.
         let into = unsafe { into.as_mut() };
         let room = into.len();
         let Some(into) = into.get_mut(..regions) else {
@@ -234,6 +246,13 @@ impl NativeVirtualMachine {
         dirty_memory.heat(parse(&client)?, &block, pages_per_region, into).map_err(thrown)?;
         Ok(regions as u32)
     }
+}
+
+fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<NativeReap> {
+    let began = Instant::now();
+    let reap = machine.reap(client, take)?;
+    let took = began.elapsed();
+    Ok(native_reap(machine, reap, took))
 }
 
 fn parse(client: &str) -> Result<Client> {

@@ -84,7 +84,7 @@ impl NativeVirtualMachine {
     /// The guest's counters now.
     #[napi]
     pub fn instant(&self) -> Result<NativeInstant> {
-        let counters = self.machine()?.guest().map_err(thrown)?.counters();
+        let counters = self.machine()?.counters().map_err(thrown)?;
         let budget = |&budget: &u64| (budget != u64::MAX).then_some(budget as f64);
         Ok(NativeInstant {
             writes: counters.writes.iter().map(|&writes| writes as f64).collect(),

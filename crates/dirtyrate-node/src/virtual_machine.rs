@@ -224,7 +224,7 @@ impl NativeVirtualMachine {
     pub fn add_block(&self, env: Env, block: NativeBlockSpec) -> Result<Object<'static>> {
         let spec = block_spec(&block)?;
         self.run(env, move |machine| {
-            let block = machine.vm().add_block(&spec)?;
+            let block = machine.add_block(&spec)?;
             Ok(native_block(&block, machine.vm().capabilities().page_size))
         })
     }
@@ -239,7 +239,8 @@ impl NativeVirtualMachine {
     #[napi]
     pub fn read_memory(&self, address: f64, mut into: Uint8Array) -> Result<()> {
         let address = whole("address", address)?;
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile.
+        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
+        // no array over shared memory through.
         let into = unsafe { into.as_mut() };
         self.machine()?.vm().read_memory(address, into).map_err(thrown)
     }
@@ -262,10 +263,12 @@ impl NativeVirtualMachine {
 
 impl Drop for NativeVirtualMachine {
     fn drop(&mut self) {
-        // Collected, or its JavaScript environment is gone: calls under way must not keep the guest running.
-        if let Some(machine) = self.peek() {
-            machine.shutdown();
-        }
+        // Collected, or its JavaScript environment is gone. Calls under way must not keep the guest running; and the end of a
+        // large guest takes a while, which the JavaScript thread must not wait for.
+        let Some(machine) = self.machine.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let end = move || machine.shutdown();
+        // Without a thread to spare it ends when the closure is dropped, here.
+        let _ = std::thread::Builder::new().name("dirtyrate-end".to_owned()).spawn(end);
     }
 }
 

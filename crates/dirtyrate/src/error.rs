@@ -118,9 +118,10 @@ impl Error {
         }
     }
 
-    /// A refused ioctl, from the `errno` of the calling thread's last call.
-    pub(crate) fn last_ioctl(call: &'static str, context: impl Into<String>) -> Self {
-        Self::Ioctl { call, context: context.into(), source: io::Error::last_os_error() }
+    /// A refused ioctl, from the `errno` of the calling thread's last call, which is read before `context` allocates.
+    pub(crate) fn last_ioctl(call: &'static str, context: impl FnOnce() -> String) -> Self {
+        let source = io::Error::last_os_error();
+        Self::Ioctl { call, context: context(), source }
     }
 
     /// A refused ioctl of one of the rust-vmm crates.

@@ -5,6 +5,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dirtyrate::bitmap::{Ranges, words_for};
 use dirtyrate::dirty_memory::{CancelToken, Client};
 use dirtyrate::kvm::{BlockSpec, ManualProtect};
 use dirtyrate::machine::{Machine, UnknownMmio};
@@ -214,4 +215,36 @@ fn the_hosts_writes_are_marked_for_whoever_tracks() {
     assert!(text.contains("not all in RAM"), "{text}");
     sync(&machine);
     assert_eq!(take(&machine, Client::DirtyRate), expected, "and a refused write marks nothing");
+}
+
+#[test]
+fn a_bitmap_is_taken_block_by_block_also_of_a_block_that_is_gone() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(with_plug(), 1);
+    let guest = run(&machine, &workload(Kind::Stride, 300, 1, Pacing::Granted));
+    begin(&machine, Client::DirtyRate);
+    machine.start_tracking(Client::Migration).expect("start");
+    take(&machine, Client::Migration);
+    let from = guest.counters();
+    make(&machine, &guest, 300);
+    sync(&machine);
+    machine.vm().remove_block("plug").expect("removed");
+    let truth = guest.truth(&from, &guest.counters()).written;
+    let mut dirty_memory = machine.vm().lock_dirty_memory();
+    let mut taken = Vec::new();
+    for spec in with_plug() {
+        let mut words = vec![0; words_for(spec.bytes / PAGE)];
+        let wrong = refusal(dirty_memory.take_bitmap(Client::Migration, &spec.name, &mut words[1..]));
+        assert!(wrong.contains("words"), "{wrong}");
+        dirty_memory.take_bitmap(Client::Migration, &spec.name, &mut words).expect("taken");
+        let first = spec.guest_address / PAGE;
+        taken.extend(Ranges::new(&words).flat_map(|range| first + range.first..first + range.end()));
+    }
+    assert_same(&taken.into(), &truth, "block by block");
+    let rest = dirty_memory.reap(Client::Migration, false).expect("step 5");
+    assert_eq!((rest.pages, rest.blocks.iter().filter(|block| block.removed).count()), (0, 0), "all of it was taken");
+    let others = dirty_memory.reap(Client::DirtyRate, false).expect("step 5");
+    assert_eq!(others.pages, truth.len() as u64, "and from nobody else");
 }

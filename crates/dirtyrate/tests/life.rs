@@ -30,11 +30,16 @@ fn a_paused_guest_stands_still_whoever_pauses_it() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !ended.load(Ordering::Acquire) {
-                    machine.vm().vcpus().expect("vCPUs").hold(|| {
-                        let before = guest.counters();
-                        std::thread::yield_now();
-                        assert_eq!(guest.counters(), before, "held");
-                    });
+                    machine
+                        .vm()
+                        .vcpus()
+                        .expect("vCPUs")
+                        .hold(|| {
+                            let before = guest.counters();
+                            std::thread::yield_now();
+                            assert_eq!(guest.counters(), before, "held");
+                        })
+                        .expect("held");
                 }
             });
         }
@@ -104,6 +109,104 @@ fn a_pause_waits_for_a_vcpu_that_is_in_a_device() {
 }
 
 #[test]
+fn a_second_pause_waits_like_the_first() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(ram(), 1);
+    machine.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
+    let devices = Arc::new(SlowDevices::default());
+    let vcpus = machine.vm().vcpus().expect("vCPUs");
+    vcpus.start(&(Arc::clone(&devices) as Arc<dyn ExitHandler>)).expect("it starts");
+    for _ in 0..50 {
+        while !devices.at_work.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    machine.pause().expect("paused");
+                    assert!(!devices.at_work.load(Ordering::SeqCst), "a paused vCPU is in no device");
+                });
+            }
+        });
+        machine.resume().expect("resumed");
+    }
+}
+
+#[test]
+fn a_pause_that_is_overruled_does_not_wait_for_ever() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(ram(), 4);
+    run(&machine, &workload(Kind::Stride, 500, 4, Pacing::Free));
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Acquire) {
+                machine.resume().expect("resumed");
+            }
+        });
+        let _end = EndsOnDrop(&ended);
+        for _ in 0..200 {
+            machine.pause().expect("paused, or overruled");
+        }
+    });
+}
+
+/// A device that asks for what only others can do.
+struct Misguided {
+    machine: std::sync::Weak<Machine>,
+    refused: AtomicBool,
+}
+
+impl ExitHandler for Misguided {
+    fn io_in(&self, _: u16, _: &mut [u8]) -> Step {
+        Step::Continue
+    }
+
+    fn io_out(&self, _: u16, _: &[u8]) -> Step {
+        let Some(machine) = self.machine.upgrade() else { return Step::Shutdown };
+        // What a device may do: write guest memory, for DMA.
+        machine.vm().write_memory(20 * MIB, &[1]).expect("RAM");
+        let refusals = [
+            machine.pause().err(),
+            machine.vm().add_block(&block("new", GIB, 1)).err(),
+            machine.vm().remove_block("ram").err(),
+        ];
+        let all = refusals.iter().all(|error| matches!(error, Some(Error::State(_))));
+        self.refused.store(all, Ordering::SeqCst);
+        Step::Shutdown
+    }
+
+    fn mmio_read(&self, _: u64, _: &mut [u8]) -> Step {
+        Step::Continue
+    }
+
+    fn mmio_write(&self, _: u64, _: &[u8]) -> Step {
+        Step::Continue
+    }
+}
+
+#[test]
+fn a_device_may_write_memory_but_not_wait_for_its_own_vcpu() {
+    if !kvm() {
+        return;
+    }
+    let machine = Arc::new(machine(ram(), 1));
+    machine.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
+    let device = Arc::new(Misguided { machine: Arc::downgrade(&machine), refused: AtomicBool::new(false) });
+    let vcpus = machine.vm().vcpus().expect("vCPUs");
+    vcpus.start(&(Arc::clone(&device) as Arc<dyn ExitHandler>)).expect("it starts");
+    while machine.state() == RunState::Running {
+        std::thread::yield_now();
+    }
+    assert_eq!(machine.state(), RunState::Shutdown, "a guest that asks for its end has not crashed");
+    assert!(device.refused.load(Ordering::SeqCst));
+}
+
+#[test]
 fn a_shutdown_from_anywhere_ends_a_wait_and_is_final() {
     if !kvm() {
         return;
@@ -147,6 +250,7 @@ fn states_that_cannot_be_measured_say_which_they_are() {
     machine.pause().expect("paused");
     assert!(matches!(measure(&machine), Err(Error::Paused(_))));
     machine.resume().expect("resumed");
+    begin(&machine, Client::DirtyRate);
     measure(&machine).expect("it runs");
 }
 
@@ -167,6 +271,29 @@ fn a_pause_inside_a_window_is_an_error_not_a_figure() {
         let text = refusal(window.join().expect("no panic"));
         assert!(text.contains("paused"), "{text}");
     });
+    // A pause after the window opened counts, though nobody waited for its end yet.
+    machine.clear(Client::DirtyRate).expect("step 3");
+    machine.pause().expect("paused");
+    machine.resume().expect("resumed");
+    assert!(refusal(machine.sync_at(Client::DirtyRate, &[Duration::ZERO], &CancelToken::new())).contains("paused"));
+    machine.clear(Client::DirtyRate).expect("step 3");
+    machine.sync_at(Client::DirtyRate, &[Duration::ZERO], &CancelToken::new()).expect("a new window");
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused_before_they_are_waited_for() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(ram(), 1);
+    run(&machine, &workload(Kind::Stride, 500, 1, Pacing::Free));
+    let hour = [Duration::from_secs(3600)];
+    let wait = |client, deadlines: &[Duration]| machine.sync_at(client, deadlines, &CancelToken::new());
+    assert!(refusal(wait(Client::DirtyRate, &hour)).contains("does not track"));
+    assert!(refusal(wait(Client::Accumulator(7), &hour)).contains("is not open"));
+    begin(&machine, Client::DirtyRate);
+    assert!(refusal(wait(Client::DirtyRate, &[Duration::MAX])).contains("beyond any clock"));
+    wait(Client::DirtyRate, &[Duration::ZERO]).expect("the machine is usable");
 }
 
 #[test]
@@ -224,6 +351,7 @@ fn crash(machine: &Machine, kernel: std::path::PathBuf) -> (String, Option<u64>)
         panic!("the guest must crash: {waited:?}")
     };
     assert_eq!(machine.state(), RunState::Crashed);
+    while machine.console().read(&CancelToken::new()).expect("not cancelled").is_some() {}
     assert!(matches!(machine.pause(), Err(Error::GuestCrashed { .. })));
     (reason, instruction_pointer)
 }
@@ -259,6 +387,112 @@ fn a_crash_is_reported_with_its_vcpu_reason_and_place() {
     std::fs::remove_dir_all(&directory).expect("clean-up");
 }
 
+/// An ELF of these segments: type, address, bytes in the file, size in memory.
+fn elf(segments: &[(u32, u64, &[u8], u64)]) -> Vec<u8> {
+    let mut elf = vec![0; 64];
+    elf[..8].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0]);
+    elf[16..20].copy_from_slice(&[2, 0, 62, 0]);
+    elf[20] = 1;
+    elf[32] = 64;
+    elf[52..58].copy_from_slice(&[64, 0, 56, 0, segments.len() as u8, 0]);
+    let mut data = Vec::new();
+    for (kind, address, bytes, memory) in segments {
+        let offset = 64 + 56 * segments.len() as u64 + data.len() as u64;
+        elf.extend(kind.to_le_bytes());
+        elf.extend(7u32.to_le_bytes());
+        for word in [offset, *address, *address, bytes.len() as u64, *memory, 4] {
+            elf.extend(word.to_le_bytes());
+        }
+        data.extend(*bytes);
+        data.resize(data.len().next_multiple_of(4), 0);
+    }
+    elf.extend(data);
+    elf
+}
+
+fn note(name: &[u8], kind: u32, descriptor: &[u8]) -> Vec<u8> {
+    let mut note = Vec::new();
+    for word in [name.len() as u32, descriptor.len() as u32, kind] {
+        note.extend(word.to_le_bytes());
+    }
+    note.extend(name);
+    note.resize(note.len().next_multiple_of(4), 0);
+    note.extend(descriptor);
+    note
+}
+
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+
+fn kernel(path: std::path::PathBuf) -> KernelOptions {
+    KernelOptions { kernel: path, initrd: None, cmdline: String::new() }
+}
+
+#[test]
+fn a_kernel_with_several_notes_boots_and_its_bss_is_zero() {
+    if !kvm() {
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("dirtyrate-notes-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("kernel");
+    let entry = 2 * MIB as u32;
+    let pvh = note(b"Xen\0", 18, &entry.to_le_bytes());
+    let other = note(b"GNU\0", 5, &[1, 2, 3, 4]);
+    let halt = [0xf4];
+    let segments = [(PT_LOAD, 2 * MIB, &halt[..], 3 * PAGE), (PT_NOTE, 0, &pvh[..], 0), (PT_NOTE, 0, &other[..], 0)];
+    std::fs::write(&path, elf(&segments)).expect("a file");
+    let machine = machine(ram(), 1);
+    machine.vm().write_memory(2 * MIB, &[0xff; 3 * PAGE as usize]).expect("RAM");
+    begin(&machine, Client::DirtyRate);
+    machine.load_kernel(&kernel(path)).expect("it loads");
+    let mut bss = vec![1; 3 * PAGE as usize - 1];
+    machine.vm().read_memory(2 * MIB + 1, &mut bss).expect("RAM");
+    assert!(bss.iter().all(|&byte| byte == 0), "p_filesz to p_memsz is zero");
+    // Loading is the host's writing: every page of it is marked, with those of the boot parameters below 1 MiB.
+    let marked = pages_of(&machine, Client::DirtyRate);
+    assert!((0..3).all(|page| marked.contains(2 * MIB / PAGE + page)), "{marked:?}");
+    assert!(marked.iter().any(|frame| frame < MIB / PAGE), "{marked:?}");
+    machine.start().expect("it starts");
+    std::fs::remove_dir_all(&directory).expect("clean-up");
+}
+
+#[test]
+fn a_load_that_fails_leaves_nothing_behind() {
+    if !kvm() {
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("dirtyrate-failed-load-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("kernel");
+    let entry = MIB as u32;
+    let pvh = note(b"Xen\0", 18, &entry.to_le_bytes());
+    let ones = vec![0xff; 8 * MIB as usize];
+    std::fs::write(&path, elf(&[(PT_LOAD, MIB, &ones[..], 8 * MIB), (PT_NOTE, 0, &pvh[..], 0)])).expect("a file");
+    let machine = machine(ram(), 1);
+    let absent = KernelOptions { initrd: Some(directory.join("absent")), ..kernel(path.clone()) };
+    assert!(refusal(machine.load_kernel(&absent)).contains("No such file"));
+    let too_long = KernelOptions { cmdline: "x".repeat(5000), ..kernel(path.clone()) };
+    assert!(refusal(machine.load_kernel(&too_long)).contains("command line"));
+    let huge = directory.join("initrd");
+    std::fs::File::create(&huge).and_then(|file| file.set_len(30 * MIB)).expect("a file");
+    let too_large = KernelOptions { initrd: Some(huge), ..kernel(path) };
+    assert!(refusal(machine.load_kernel(&too_large)).contains("do not fit"));
+    let mut memory = vec![1; 32 * MIB as usize];
+    machine.vm().read_memory(0, &mut memory).expect("RAM");
+    assert!(memory.iter().all(|&byte| byte == 0), "nothing was written");
+    // And the truth of the guest that is loaded next is its own.
+    let guest = run(&machine, &workload(Kind::Stride, 500, 1, Pacing::Granted));
+    begin(&machine, Client::DirtyRate);
+    let from = guest.counters();
+    make(&machine, &guest, 300);
+    sync(&machine);
+    let truth = guest.truth(&from, &guest.counters()).written;
+    assert!(truth.len() > 300);
+    assert_same(&take(&machine, Client::DirtyRate), &truth, "after failed loads");
+    std::fs::remove_dir_all(&directory).expect("clean-up");
+}
+
 #[test]
 fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     if !kvm() {
@@ -282,9 +516,7 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
         ("truncated", good[..offset + 10].to_vec(), "cut off"),
         ("no-note", note_less, "no PVH entry"),
     ];
-    let load = |machine: &Machine, kernel: std::path::PathBuf| {
-        machine.load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() })
-    };
+    let load = |machine: &Machine, path: std::path::PathBuf| machine.load_kernel(&kernel(path));
     let machine = machine(ram(), 1);
     for (name, bytes, expected) in cases {
         let path = directory.join(name);
@@ -294,6 +526,10 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     }
     assert!(refusal(load(&machine, directory.join("absent"))).contains("No such file"));
     assert!(refusal(load(&machine, directory.clone())).contains("not a regular file"));
+    // Nobody will ever write to this pipe: the refusal must not wait for it.
+    let fifo = directory.join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there").success());
+    assert!(refusal(load(&machine, fifo)).contains("not a regular file"));
     // A kernel that is larger than memory.
     let path = directory.join("good");
     std::fs::write(&path, &good).expect("a file");

@@ -6,9 +6,8 @@ use dirtyrate::dirty_memory::{CancelToken, Client};
 use dirtyrate::workload::{Kind, Pacing, PageSet, Sharing};
 use support::*;
 
-/// Rounds of one configuration. Over all configurations of a test they come to hundreds for each workload, vCPU count and
-/// manual-protect state.
-const ROUNDS: u64 = 25;
+/// Rounds of one configuration; each test has three, one for each state of manual protect.
+const ROUNDS: u64 = 100;
 
 /// Numbers of writes that are no multiple of anything: some fill whole words of the bitmap, some a single bit.
 fn writes(round: u64) -> u64 {

@@ -116,3 +116,34 @@ fn accumulators_each_get_their_own_right_answer() {
     }
     assert_eq!(machine.vm().lock_dirty_memory().logging_blocks().count(), 0, "the last one turned logging off");
 }
+
+#[test]
+fn a_client_that_stops_beside_a_window_moves_the_truth_with_the_bits() {
+    if !kvm() {
+        return;
+    }
+    for stop_inside in [false, true] {
+        let machine = machine(scattered(), 1);
+        let guest = run(&machine, &workload(Kind::Random, 2000, 1, Pacing::Granted));
+        begin(&machine, Client::Migration);
+        machine.start_tracking(Client::DirtyRate).expect("step 1");
+        machine.discard_initial_log(&CancelToken::new()).expect("step 2");
+        make(&machine, &guest, 100);
+        let stop = || machine.vm().lock_dirty_memory().stop_tracking(Client::Migration).expect("stop");
+        if !stop_inside {
+            stop();
+        }
+        machine.clear(Client::DirtyRate).expect("step 3");
+        make(&machine, &guest, 30);
+        sync(&machine);
+        make(&machine, &guest, 20);
+        if stop_inside {
+            stop();
+        }
+        let measured = pages_of(&machine, Client::DirtyRate);
+        let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let truth = machine.truth(reap.witness.as_ref()).expect("a workload runs");
+        assert!(truth.lower.is_subset(&measured), "lower, stop inside: {stop_inside}");
+        assert!(measured.is_subset(&truth.upper), "upper, stop inside: {stop_inside}");
+    }
+}

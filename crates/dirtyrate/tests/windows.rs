@@ -84,8 +84,8 @@ fn chunks_have_windows_of_their_own() {
     if !kvm() {
         return;
     }
-    // One block of 64 GiB in chunks of 1 GiB: protecting it the first time takes a while, and each chunk opens at its turn.
-    let machine = machine(vec![block("ram", 0, 64 * GIB / PAGE + 3)], 1);
+    // A block of 64 GiB in chunks of 1 GiB: protecting it the first time takes a while, and each chunk opens at its turn.
+    let machine = machine(vec![block("low", 0, 32 * MIB / PAGE), block("high", 4 * GIB, 64 * GIB / PAGE + 3)], 1);
     run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));
     let opening = Instant::now();
     begin(&machine, Client::DirtyRate);

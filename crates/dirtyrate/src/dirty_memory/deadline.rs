@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{CancelToken, Client, DirtyMemory, Reap, SyncReport};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
@@ -30,7 +30,8 @@ pub struct DeadlineReport {
 ///
 /// # Errors
 ///
-/// [`Error::Cancelled`](crate::Error::Cancelled), the error of `alive`, and those of [`DirtyMemory::sync`].
+/// [`Error::State`] for a client that does not track, [`Error::Cancelled`], the error of `alive`, and those of
+/// [`DirtyMemory::sync`].
 pub fn sync_at(
     memory: &Mutex<DirtyMemory>,
     client: Client,
@@ -39,10 +40,19 @@ pub fn sync_at(
     alive: impl Fn() -> Result<()>,
 ) -> Result<Vec<DeadlineReport>> {
     let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
-    let opened = lock().window_opened(client).unwrap_or_else(Instant::now);
+    let opened = {
+        let memory = lock();
+        memory.check_client(client)?;
+        if !memory.is_tracking(client) {
+            return Err(Error::State(format!("{client} does not track: start tracking before a window")));
+        }
+        memory.window_opened(client).unwrap_or_else(Instant::now)
+    };
     let mut reports = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {
-        let deadline = opened + requested;
+        let deadline = opened
+            .checked_add(requested)
+            .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
         alive()?;
         while Instant::now() < deadline {
             cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;

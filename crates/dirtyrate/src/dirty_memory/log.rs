@@ -21,7 +21,7 @@ pub trait DirtyLog: Send {
     /// Whether [`fetch`](Self::fetch) re-protects by itself (no manual protect), so that nothing is left to do.
     fn fetch_reprotects(&self) -> bool;
 
-    /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit is lost.
+    /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit may be lost.
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()>;
 
     /// Takes the pages that are set in `bits` out of the log and protects them again. `bits` describes `pages` pages from

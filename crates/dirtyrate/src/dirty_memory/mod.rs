@@ -7,14 +7,16 @@
 //! [`DirtyMemory`] knows the kernel only as [`DirtyLog`]. The steps are those of QEMU's dirty-bitmap measurement:
 //! [`start_tracking`](DirtyMemory::start_tracking), [`discard_initial_log`](DirtyMemory::discard_initial_log),
 //! [`clear`](DirtyMemory::clear), [`sync`](DirtyMemory::sync) (or [`sync_at`] a deadline),
-//! [`reap`](DirtyMemory::reap). Two promises hold whatever fails in between:
+//! [`reap`](DirtyMemory::reap). Three promises hold whatever fails in between:
 //!
 //! * **No bit is lost.** Between two takings (a clear, or a reap that takes) every tracking client is told of each page
 //!   that was written, by the next sync that succeeds. Bits go to the clients before their pages are protected again.
 //! * **No bit is taken from another.** A client's clear, reap, start or stop changes no other client's bits.
+//! * **No bit is made up.**
 //!
-//! A third holds but for one case, named here: **no bit is made up**. The exception is a plain sync of a log that begins
-//! all ones, which delivers what the kernel says; step 2 is there to avoid it.
+//! A log that begins all ones protects nothing in its first round, so what is written then cannot be told from what is not.
+//! Whoever ends that round decides: step 2, and a client that begins full when it takes its bits, drop the ones, and every
+//! window opens there; a sync, and the last fetch before a log goes off, deliver them as the kernel says them.
 
 mod block;
 mod cancel;
@@ -112,16 +114,20 @@ impl DirtyMemory {
     ///
     /// [`Error::Layout`] if a block of that name exists; the log's refusal, after which the block is not added.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
-        if self.blocks.iter().any(|block| block.info.name == info.name) {
-            let problem = "a block of this name exists; names are unique at one time".to_owned();
-            return Err(Error::Layout { block: info.name, problem });
+        let problem = if self.blocks.iter().any(|block| block.info.name == info.name) {
+            Some("a block of this name exists; names are unique at one time")
+        } else if self.blocks.iter().chain(&self.removed).any(|block| block.info.id == info.id) {
+            Some("a block of this generation exists, or has bits that were not taken")
+        } else {
+            (info.pages == 0).then_some("a block of 0 pages")
+        };
+        if let Some(problem) = problem {
+            return Err(Error::Layout { block: info.name, problem: problem.to_owned() });
         }
-        let id = info.id;
         let at = self.blocks.partition_point(|block| block.info.guest_address < info.guest_address);
         self.blocks.insert(at, Block::new(info, self.chunk_pages, Instant::now()));
         let started =
-            self.reconcile().and_then(|()| self.reprotect_initial(&CancelToken::new(), |block| block.info.id == id));
-        let Some(at) = self.blocks.iter().position(|block| block.info.id == id) else { return started };
+            self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));
         if let Err(error) = started {
             self.blocks.remove(at);
             return Err(error);
@@ -144,7 +150,7 @@ impl DirtyMemory {
     pub fn remove_block(&mut self, name: &str, delete: impl FnOnce() -> Result<()>) -> Result<()> {
         let index = self.position(name)?;
         if self.blocks[index].logging {
-            self.fetch_block(index)?;
+            self.run_partial_sync(|memory| memory.fetch_block(index).map(drop))?;
         }
         delete()?;
         let mut block = self.blocks.remove(index);
@@ -158,7 +164,7 @@ impl DirtyMemory {
     /// Marks pages that the host wrote, which KVM's log does not see, in every tracking client. To be called after the
     /// write: a client that takes the bit first would read the old content.
     pub fn mark_host_write(&mut self, guest_address: u64, bytes: u64) {
-        let Some(last) = bytes.checked_sub(1).and_then(|rest| guest_address.checked_add(rest)) else { return };
+        let Some(last) = bytes.checked_sub(1).map(|rest| guest_address.saturating_add(rest)) else { return };
         let (first, last) = (guest_address / self.page_size, last / self.page_size);
         for block in &mut self.blocks {
             let start = block.info.guest_address / self.page_size;
@@ -180,9 +186,41 @@ impl DirtyMemory {
         Ok(self.named(block)?.bits.get(&client).map(|bits| &bits.bitmap))
     }
 
+    /// Copies the client's bits of a block into `into` and takes them, at one instant: what a migration sends is what it took.
+    /// `into` has one bit for each page of the block. Of two blocks of one name, the one that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for an unknown block or an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
+    /// then.
+    pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<()> {
+        self.check_client(client)?;
+        let words = self.named(block)?.info.words();
+        if into.len() != words {
+            return Err(Error::Argument(format!("the bitmap of '{block}' has {words} words, not {}", into.len())));
+        }
+        self.end_first_round_for(client)?;
+        match self.bitmap(client, block)? {
+            Some(bitmap) => into.copy_from_slice(bitmap.words()),
+            None => into.fill(0),
+        }
+        if let Ok(index) = self.position(block) {
+            self.blocks[index].clear(client);
+        } else if let Some(gone) = self.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
+            gone.bits.remove(&client);
+            self.removed.retain(|block| !block.bits.is_empty());
+        }
+        Ok(())
+    }
+
     /// What a block is, or was while a client still has bits of it.
     pub fn block(&self, name: &str) -> Result<&BlockInfo> {
         Ok(&self.named(name)?.info)
+    }
+
+    /// A block that exists.
+    pub fn existing_block(&self, name: &str) -> Result<&BlockInfo> {
+        self.position(name).map(|index| &self.blocks[index].info)
     }
 
     /// Dirty pages in each region of `pages_per_region` pages of a block, for as many as `into` has room for.

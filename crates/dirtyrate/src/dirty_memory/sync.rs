@@ -21,6 +21,13 @@ pub struct SyncReport {
     pub pages: u64,
 }
 
+/// One block's fetch.
+pub(super) struct Fetched {
+    report: SyncReport,
+    /// When the fetch returned: a page that is clean in it is seen from here on.
+    ended: Instant,
+}
+
 impl SyncReport {
     fn add_fetch(&mut self, took: Duration) {
         self.fetch += took;
@@ -122,22 +129,8 @@ impl DirtyMemory {
         Ok(())
     }
 
-    /// Ends the first round of the blocks that `which` selects.
-    pub(super) fn reprotect_initial(
-        &mut self,
-        cancel: &CancelToken,
-        which: impl Fn(&super::Block) -> bool,
-    ) -> Result<()> {
-        for index in 0..self.blocks.len() {
-            if which(&self.blocks[index]) {
-                self.reprotect_initial_chunks(index, cancel)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Fetches a block's log and hands it out, without protecting its pages again: the last fetch before the log goes.
-    pub(super) fn fetch_block(&mut self, index: usize) -> Result<SyncReport> {
+    pub(super) fn fetch_block(&mut self, index: usize) -> Result<Fetched> {
         let mut report = SyncReport::default();
         let block = &mut self.blocks[index];
         let words = block.info.words();
@@ -166,23 +159,22 @@ impl DirtyMemory {
                 chunk.opened = ended;
             }
         }
-        Ok(report)
+        Ok(Fetched { report, ended })
     }
 
     /// Fetches a block's log, hands it out, and protects the pages again, in chunks. A clean chunk needs no call: its
     /// pages are protected as they are.
     pub(super) fn sync_block(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
-        let mut report = self.fetch_block(index)?;
+        let Fetched { mut report, ended } = self.fetch_block(index)?;
         if self.log.fetch_reprotects() {
             return Ok(report);
         }
         let block = &mut self.blocks[index];
-        let fetched_until = Instant::now();
         let fetched = &self.buffer[..block.info.words()];
         let words_per_chunk = words_for(self.chunk_pages);
         for (number, (bits, chunk)) in fetched.chunks(words_per_chunk).zip(&mut block.chunks).enumerate() {
             let Some(extent) = generic::dirty_extent(bits) else {
-                chunk.opened = fetched_until;
+                chunk.opened = ended;
                 continue;
             };
             cancel.check()?;
@@ -198,7 +190,7 @@ impl DirtyMemory {
     }
 
     /// Protects every page of the chunks that are in a first round of all ones, which goes to nobody.
-    fn reprotect_initial_chunks(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
+    pub(super) fn reprotect_initial_chunks(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         let block = &mut self.blocks[index];
         if !block.has_initial_chunk() {
@@ -231,5 +223,13 @@ impl DirtyMemory {
         self.witness.end(outcome.is_ok());
         report.elapsed = began.elapsed();
         outcome.map(|()| report)
+    }
+
+    /// The frame of what syncs some of the blocks only.
+    pub(super) fn run_partial_sync(&mut self, steps: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.witness.begin();
+        let outcome = steps(self);
+        self.witness.end(false);
+        outcome
     }
 }

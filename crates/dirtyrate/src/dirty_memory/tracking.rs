@@ -44,14 +44,10 @@ impl DirtyMemory {
         if !self.tracking.contains(&client) {
             return Ok(());
         }
-        for index in 0..self.blocks.len() {
-            if self.blocks[index].logging && client.follows_log() {
-                if self.wanted(index, Some(client)) {
-                    self.sync_block(index, &CancelToken::new())?;
-                } else {
-                    self.fetch_block(index)?;
-                }
-            }
+        if client.follows_log() {
+            self.run_partial_sync(|memory| {
+                (0..memory.blocks.len()).try_for_each(|index| memory.sync_last(index, client))
+            })?;
         }
         self.tracking.remove(&client);
         self.reconcile()
@@ -77,11 +73,7 @@ impl DirtyMemory {
             return Ok(());
         }
         if !on {
-            if self.wanted(index, Some(Client::Vga)) {
-                self.sync_block(index, &CancelToken::new())?;
-            } else {
-                self.fetch_block(index)?;
-            }
+            self.run_partial_sync(|memory| memory.sync_last(index, Client::Vga))?;
         }
         self.blocks[index].vga = on;
         if let Err(error) = self.reconcile() {
@@ -137,25 +129,44 @@ impl DirtyMemory {
             || self.tracking.iter().any(|client| client.follows_log() && Some(*client) != except)
     }
 
+    /// The last sync of a block for a client that stops. If the log goes off with it, nobody needs the pages protected.
+    fn sync_last(&mut self, index: usize, client: Client) -> Result<()> {
+        if !self.blocks[index].logging {
+            return Ok(());
+        }
+        if self.wanted(index, Some(client)) {
+            self.sync_block(index, &CancelToken::new())?;
+        } else {
+            self.fetch_block(index)?;
+        }
+        Ok(())
+    }
+
     /// Makes each block's log on or off as its clients need it. Every block is tried; the first error is returned.
-    pub(super) fn reconcile(&mut self) -> Result<()> {
+    fn reconcile(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for index in 0..self.blocks.len() {
-            let on = self.wanted(index, None);
-            let block = &mut self.blocks[index];
-            if block.logging == on {
-                continue;
-            }
-            match self.log.set_logging(block.info.id, on) {
-                Ok(()) if on => block.begin_logging(self.log.initially_set(), Instant::now()),
-                Ok(()) => {
-                    block.logging = false;
-                    block.chunks.iter_mut().for_each(|chunk| chunk.initial = false);
-                }
-                Err(error) => outcome = outcome.and(Err(error)),
-            }
+            let block = self.reconcile_block(index);
+            outcome = outcome.and(block);
         }
         outcome
+    }
+
+    /// Makes one block's log on or off as its clients need it.
+    pub(super) fn reconcile_block(&mut self, index: usize) -> Result<()> {
+        let on = self.wanted(index, None);
+        let block = &mut self.blocks[index];
+        if block.logging == on {
+            return Ok(());
+        }
+        self.log.set_logging(block.info.id, on)?;
+        if on {
+            block.begin_logging(self.log.initially_set(), Instant::now());
+        } else {
+            block.logging = false;
+            block.chunks.iter_mut().for_each(|chunk| chunk.initial = false);
+        }
+        Ok(())
     }
 
     /// Undoes what a failed change turned on. A second failure is only logged: the first is what the caller must see.

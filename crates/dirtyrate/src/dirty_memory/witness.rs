@@ -65,13 +65,22 @@ impl Marks {
         self.last_fetch = self.read();
     }
 
-    /// The sync that began is over. One that failed bounds nothing.
-    pub fn end(&mut self, succeeded: bool) {
-        let begun = if succeeded { self.begun.take() } else { None };
-        let after = self.read();
-        let bounds = |after: Option<Vec<u64>>| Some(Bounds { before: begun.clone()?, after: after? });
-        self.closing = bounds(self.last_fetch.take());
-        self.opening = bounds(after);
+    /// The sync that began is over. If it did not reach every block, some rounds began with it and some before: the bounds
+    /// are those of both.
+    pub fn end(&mut self, complete: bool) {
+        let Some((before, after)) = self.begun.take().zip(self.read()) else { return };
+        let fetched = self.last_fetch.take();
+        if complete {
+            self.closing = fetched.map(|after| Bounds { before: before.clone(), after });
+            self.opening = Some(Bounds { before, after });
+        } else {
+            if let (Some(closing), Some(fetched)) = (&mut self.closing, fetched) {
+                closing.after = fetched;
+            }
+            if let Some(opening) = &mut self.opening {
+                opening.after = after;
+            }
+        }
     }
 
     /// The client's window begins with the round that the last sync opened.

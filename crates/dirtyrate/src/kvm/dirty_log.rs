@@ -3,10 +3,9 @@
 //! For fault injection and for models there is [`FakeLog`](crate::dirty_memory::FakeLog), which keeps the same contract
 //! without a kernel.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kvm_bindings::kvm_enable_cap;
-use kvm_ioctls::VmFd;
 
 use super::Slots;
 use super::capabilities::{Capabilities, ManualProtect};
@@ -17,24 +16,18 @@ use crate::error::{Error, Result};
 
 /// KVM's bitmap log of a VM.
 pub struct BitmapLog {
-    vm: Arc<VmFd>,
     slots: Arc<Mutex<Slots>>,
     protect: ManualProtect,
 }
 
 impl BitmapLog {
-    /// Negotiates manual protect for a VM and makes its log. With `protect` that state is forced, so that old kernels can
+    /// Negotiates manual protect for the VM of `slots` and makes its log. With `protect` that state is forced, so that old kernels can
     /// be tested on a new one; without, it is the best that the kernel has.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for.
-    pub fn new(
-        vm: Arc<VmFd>,
-        slots: Arc<Mutex<Slots>>,
-        capabilities: &Capabilities,
-        protect: Option<ManualProtect>,
-    ) -> Result<Self> {
+    pub fn new(slots: Arc<Mutex<Slots>>, capabilities: &Capabilities, protect: Option<ManualProtect>) -> Result<Self> {
         let best = capabilities.manual_protect;
         let protect = protect.unwrap_or(best);
         if protect > best {
@@ -50,25 +43,27 @@ impl BitmapLog {
                 args: [protect.flags(), 0, 0, 0],
                 ..Default::default()
             };
-            vm.enable_cap(&cap)
+            lock(&slots)
+                .vm()
+                .enable_cap(&cap)
                 .map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno))?;
         }
-        Ok(Self { vm, slots, protect })
+        Ok(Self { slots, protect })
     }
 
     /// What was negotiated.
     pub fn manual_protect(&self) -> ManualProtect {
         self.protect
     }
+}
 
-    fn lookup(&self, block: BlockId) -> Result<(u32, u64)> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).lookup(block)
-    }
+fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl DirtyLog for BitmapLog {
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).set_logging(block, on)
+        lock(&self.slots).set_logging(block, on)
     }
 
     fn initially_set(&self) -> bool {
@@ -80,12 +75,16 @@ impl DirtyLog for BitmapLog {
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
-        let (slot, pages) = self.lookup(block)?;
-        get_dirty_log(&*self.vm, slot, pages, into)
+        // Without manual protect the kernel clears before it copies out, and a copy that failed would lose bits: it cannot,
+        // as the buffer is memory of ours.
+        let slots = lock(&self.slots);
+        let (slot, pages, name) = slots.lookup(block)?;
+        get_dirty_log(&**slots.vm(), slot, pages, into, name)
     }
 
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
-        let (slot, block_pages) = self.lookup(block)?;
+        let slots = lock(&self.slots);
+        let (slot, block_pages, name) = slots.lookup(block)?;
         // The only shape that the kernel accepts: anything else is EINVAL there, and a mistake here.
         let in_shape = first_page.is_multiple_of(PAGES_PER_WORD)
             && first_page + pages <= block_pages
@@ -93,6 +92,6 @@ impl DirtyLog for BitmapLog {
         let count = u32::try_from(pages).ok().filter(|_| in_shape).ok_or_else(|| {
             Error::Argument(format!("CLEAR of {pages} pages from {first_page} in a block of {block_pages}: want 64s"))
         })?;
-        clear_dirty_log(&*self.vm, slot, first_page, count, bits)
+        clear_dirty_log(&**slots.vm(), slot, first_page, count, bits, name)
     }
 }

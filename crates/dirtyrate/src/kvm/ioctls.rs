@@ -34,8 +34,8 @@ ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
 // KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 
-/// Reads the log of `slot`, which has `pages` pages, into `into`.
-pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64]) -> Result<()> {
+/// Reads the log of `slot`, which has `pages` pages, into `into`; errors call it `block`.
+pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64], block: &str) -> Result<()> {
     assert!(into.len() >= words_for(pages), "the kernel writes {} words", words_for(pages));
     let log = kvm_dirty_log {
         slot,
@@ -46,11 +46,18 @@ pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64])
     // slot, rounded up to a long; the slot table registered the slot with `pages` pages and the buffer has room for
     // them (asserted above). The buffer is exclusively borrowed for the call.
     let result = unsafe { ioctl_with_ref(vm, KVM_GET_DIRTY_LOG(), &log) };
-    if result == 0 { Ok(()) } else { Err(Error::last_ioctl("KVM_GET_DIRTY_LOG", format!("slot {slot}"))) }
+    if result == 0 { Ok(()) } else { Err(Error::last_ioctl("KVM_GET_DIRTY_LOG", || format!("block '{block}'"))) }
 }
 
 /// Clears the bits of `pages` pages from `first_page` that are set in `bits`, and protects those pages.
-pub fn clear_dirty_log(vm: &impl AsRawFd, slot: u32, first_page: u64, pages: u32, bits: &[u64]) -> Result<()> {
+pub fn clear_dirty_log(
+    vm: &impl AsRawFd,
+    slot: u32,
+    first_page: u64,
+    pages: u32,
+    bits: &[u64],
+    block: &str,
+) -> Result<()> {
     assert!(bits.len() >= words_for(pages.into()), "the kernel reads {} words", words_for(pages.into()));
     let mut log = kvm_clear_dirty_log {
         slot,
@@ -64,7 +71,7 @@ pub fn clear_dirty_log(vm: &impl AsRawFd, slot: u32, first_page: u64, pages: u32
     if result == 0 {
         Ok(())
     } else {
-        let context = format!("slot {slot}, pages {first_page} to {}", first_page + u64::from(pages));
+        let context = || format!("block '{block}', pages {first_page} to {}", first_page + u64::from(pages));
         Err(Error::last_ioctl("KVM_CLEAR_DIRTY_LOG", context))
     }
 }
@@ -77,10 +84,10 @@ mod tests {
     #[test]
     fn a_descriptor_that_is_not_a_vm_is_an_error_with_the_call_and_the_errno() {
         let not_a_vm = File::open("/dev/null").expect("/dev/null");
-        let error = get_dirty_log(&not_a_vm, 3, 64, &mut [0]).expect_err("not a VM");
+        let error = get_dirty_log(&not_a_vm, 3, 64, &mut [0], "ram").expect_err("not a VM");
         assert!(matches!(error, Error::Ioctl { call: "KVM_GET_DIRTY_LOG", .. }), "{error}");
-        assert!(error.to_string().contains("slot 3"), "{error}");
-        let error = clear_dirty_log(&not_a_vm, 3, 64, 64, &[0]).expect_err("not a VM");
+        assert!(error.to_string().contains("block 'ram'"), "{error}");
+        let error = clear_dirty_log(&not_a_vm, 3, 64, 64, &[0], "ram").expect_err("not a VM");
         assert!(error.to_string().contains("pages 64 to 128"), "{error}");
     }
 }

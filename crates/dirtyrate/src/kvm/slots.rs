@@ -7,6 +7,7 @@ use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use vm_memory::{GuestAddress, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
+use super::capabilities::host_page_size;
 use crate::dirty_memory::BlockId;
 use crate::error::{Error, Result};
 
@@ -30,14 +31,9 @@ pub struct BlockSpec {
 /// One memory slot.
 #[derive(Debug, Clone)]
 struct Slot {
-    number: u32,
+    /// The block's name, for errors.
+    name: String,
     region: kvm_userspace_memory_region,
-}
-
-impl Slot {
-    fn pages(&self, page_size: u64) -> u64 {
-        self.region.memory_size / page_size
-    }
 }
 
 /// The slots of a VM.
@@ -52,8 +48,13 @@ pub struct Slots {
 
 impl Slots {
     /// The slots of a VM that has none yet. `limit` is KVM_CAP_NR_MEMSLOTS.
-    pub fn new(vm: Arc<VmFd>, page_size: u64, limit: usize) -> Self {
-        Self { vm, page_size, limit, by_block: BTreeMap::new(), free: BTreeSet::new() }
+    pub fn new(vm: Arc<VmFd>, limit: usize) -> Self {
+        Self { vm, page_size: host_page_size(), limit, by_block: BTreeMap::new(), free: BTreeSet::new() }
+    }
+
+    /// The VM that they are of.
+    pub(super) fn vm(&self) -> &Arc<VmFd> {
+        &self.vm
     }
 
     /// How many more slots there may be.
@@ -69,7 +70,8 @@ impl Slots {
     ///
     /// # Safety
     ///
-    /// `memory` must stay mapped until the block is removed or the VM is gone.
+    /// `memory` must stay mapped until the block is removed or the VM is gone, which it is when the last descriptor of it and
+    /// of its vCPUs is closed.
     pub unsafe fn add(&mut self, block: BlockId, name: &str, memory: &GuestRegionMmap) -> Result<()> {
         let number = match self.free.first() {
             Some(&number) => number,
@@ -86,44 +88,44 @@ impl Slots {
             memory_size: memory.len(),
             userspace_addr: memory.get_mmap().as_ptr() as u64,
         };
-        self.set(&region, name)?;
+        self.set(&region, || format!("block '{name}'"))?;
         self.free.remove(&number);
-        self.by_block.insert(block, Slot { number, region });
+        self.by_block.insert(block, Slot { name: name.to_owned(), region });
         Ok(())
     }
 
     /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
     pub fn remove(&mut self, block: BlockId) -> Result<()> {
         let slot = self.slot(block)?;
-        let (number, gone) = (slot.number, kvm_userspace_memory_region { memory_size: 0, flags: 0, ..slot.region });
-        self.set(&gone, "removal")?;
+        let gone = kvm_userspace_memory_region { memory_size: 0, flags: 0, ..slot.region };
+        self.set(&gone, || format!("removal of block '{}'", slot.name))?;
         self.by_block.remove(&block);
-        self.free.insert(number);
+        self.free.insert(gone.slot);
         Ok(())
     }
 
     /// Turns a block's dirty log on or off.
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        let mut region = self.slot(block)?.region;
-        region.flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
-        self.set(&region, if on { "log on" } else { "log off" })
+        let slot = self.slot(block)?;
+        let flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
+        let region = kvm_userspace_memory_region { flags, ..slot.region };
+        self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))
     }
 
-    /// A block's slot number and page count, for the ioctls of its log.
-    pub(super) fn lookup(&self, block: BlockId) -> Result<(u32, u64)> {
-        self.slot(block).map(|slot| (slot.number, slot.pages(self.page_size)))
+    /// A block's slot number, page count and name, for the ioctls of its log.
+    pub(super) fn lookup(&self, block: BlockId) -> Result<(u32, u64, &str)> {
+        self.slot(block).map(|slot| (slot.region.slot, slot.region.memory_size / self.page_size, slot.name.as_str()))
     }
 
     fn slot(&self, block: BlockId) -> Result<&Slot> {
         self.by_block.get(&block).ok_or_else(|| Error::State(format!("block {} has no memory slot", block.0)))
     }
 
-    fn set(&self, region: &kvm_userspace_memory_region, context: &str) -> Result<()> {
+    fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {
         // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add`), and it overlaps no
         // other slot's (KVM refuses that with EEXIST).
-        unsafe { self.vm.set_user_memory_region(*region) }.map_err(|errno| {
-            Error::ioctl("KVM_SET_USER_MEMORY_REGION", format!("{context}, slot {}", region.slot), errno)
-        })
+        unsafe { self.vm.set_user_memory_region(*region) }
+            .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", context(), errno))
     }
 }
 

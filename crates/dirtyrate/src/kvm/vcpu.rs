@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 
 use super::{arch, kick};
@@ -27,11 +28,16 @@ pub enum Step {
     Continue,
     /// The guest says that it has nothing to do: let it rest this long, unless something is asked of it before.
     Idle(Duration),
+    /// The guest asks for its end, which is not a crash.
+    Shutdown,
     /// Nobody answers there, and the guest cannot go on: the reason.
     Stop(String),
 }
 
-/// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs.
+/// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs held.
+///
+/// A device may read and write guest memory. It cannot wait for the vCPU that it runs on: pausing, holding, and adding or
+/// removing blocks are refused there; it ends the VM by what it returns.
 pub trait ExitHandler: Send + Sync {
     /// A read of an I/O port.
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step;
@@ -41,6 +47,8 @@ pub trait ExitHandler: Send + Sync {
     fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step;
     /// A write to such an address.
     fn mmio_write(&self, address: u64, data: &[u8]) -> Step;
+    /// The last vCPU has ended, for whatever reason: there will be no more calls.
+    fn ended(&self) {}
 }
 
 /// What a VM is doing.
@@ -86,6 +94,8 @@ struct State {
     holds: usize,
     /// Threads that may be inside KVM_RUN.
     running: usize,
+    /// Threads that have not ended.
+    alive: usize,
     /// How often the guest was stopped by request: whoever measures compares it before and after.
     pauses: u64,
     crash: Option<Crash>,
@@ -137,23 +147,25 @@ impl Shared {
         }
     }
 
-    /// Waits until no vCPU is inside KVM_RUN.
+    /// Waits until no vCPU is inside KVM_RUN, or until they may run again: whoever asked them to stop was overruled.
     fn wait_parked<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        while state.running > 0 {
+        while state.running > 0 && !state.may_run() {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state
     }
 
-    /// Ends the VM because of `crash`, unless it ended already.
-    fn crash(&self, crash: Crash) {
+    /// Ends the VM, because of `crash` or as asked for, unless it ended already.
+    fn end(&self, crash: Option<Crash>) {
         let mut state = lock(&self.state);
-        if state.ended() {
-            return;
+        if !state.ended() {
+            if let Some(crash) = &crash {
+                tracing::error!(vcpu = crash.vcpu, reason = %crash.reason, "vCPU ended unexpectedly");
+            }
+            state.run = if crash.is_some() { RunState::Crashed } else { RunState::Shutdown };
+            state.crash = crash;
+            state.pauses += 1;
         }
-        tracing::error!(vcpu = crash.vcpu, reason = %crash.reason, "vCPU ended unexpectedly");
-        state.run = RunState::Crashed;
-        state.crash = Some(crash);
         drop(state);
         self.kick();
     }
@@ -171,7 +183,7 @@ impl Vcpus {
     /// Wraps the vCPUs of `vm`, in the order of their ids.
     pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>) -> Result<Self> {
         let kicks = vcpus.iter().map(|vcpu| kick_of(vm, vcpu)).collect::<Result<_>>()?;
-        let state = State { run: RunState::Created, holds: 0, running: 0, pauses: 0, crash: None };
+        let state = State { run: RunState::Created, holds: 0, running: 0, alive: 0, pauses: 0, crash: None };
         let shared =
             Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), kicks, signal: kick::signal()? });
         Ok(Self { shared, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
@@ -187,7 +199,7 @@ impl Vcpus {
         lock(&self.shared.state).run
     }
 
-    /// How often it was paused or shut down by request.
+    /// How often it was paused, or ended.
     pub fn pauses(&self) -> u64 {
         lock(&self.shared.state).pauses
     }
@@ -202,12 +214,19 @@ impl Vcpus {
     /// # Errors
     ///
     /// [`Error::State`] after the start, and those of `setup`.
-    pub fn set_up(&self, setup: impl FnOnce(&mut [VcpuFd]) -> Result<()>) -> Result<()> {
-        let mut idle = lock(&self.idle);
-        if self.state() != RunState::Created || idle.is_empty() {
-            return Err(Error::State("the virtual machine was started already".to_owned()));
-        }
-        setup(&mut idle)
+    pub fn set_up(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<()>) -> Result<()> {
+        let idle = lock(&self.idle);
+        not_started(&lock(&self.shared.state))?;
+        setup(&idle)
+    }
+
+    /// Fails unless the VM was only created.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`], [`Error::GuestCrashed`].
+    pub fn check_not_started(&self) -> Result<()> {
+        not_started(&lock(&self.shared.state))
     }
 
     /// Starts every vCPU on a thread of its own.
@@ -220,11 +239,11 @@ impl Vcpus {
         let mut idle = lock(&self.idle);
         {
             let mut state = lock(&self.shared.state);
-            if state.run != RunState::Created {
-                return Err(Error::State("the virtual machine was started already".to_owned()));
-            }
+            not_started(&state)?;
             state.run = RunState::Running;
+            state.alive = idle.len();
         }
+        let count = idle.len();
         for (id, vcpu) in idle.drain(..).enumerate() {
             let (shared, exits) = (Arc::clone(&self.shared), Arc::clone(exits));
             let spawned = std::thread::Builder::new()
@@ -235,7 +254,9 @@ impl Vcpus {
                 Err(source) => {
                     let context = format!("vCPU {id}");
                     let reason = format!("its thread could not be started: {source}");
-                    self.shared.crash(Crash { vcpu: id as u64, reason, instruction_pointer: None });
+                    // Those that were not started will not end either.
+                    lock(&self.shared.state).alive -= count - id;
+                    self.shared.end(Some(Crash { vcpu: id as u64, reason, instruction_pointer: None }));
                     return Err(Error::Ioctl { call: "pthread_create", context, source });
                 }
             }
@@ -243,24 +264,27 @@ impl Vcpus {
         Ok(())
     }
 
-    /// Stops the guest. When this returns, no vCPU runs and all that they wrote is in the log. Pausing twice is once.
+    /// Stops the guest. When this returns, no vCPU runs and all that they wrote is in the log, unless somebody has resumed
+    /// it meanwhile. Pausing twice is once.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] unless it runs; [`Error::GuestCrashed`].
+    /// [`Error::State`] unless it runs, or on a vCPU's own thread; [`Error::GuestCrashed`].
     pub fn pause(&self) -> Result<()> {
+        self.check_not_vcpu()?;
         let mut state = lock(&self.shared.state);
         match state.run {
-            RunState::Running => {}
-            RunState::Paused => return Ok(()),
+            RunState::Running => {
+                state.run = RunState::Paused;
+                state.pauses += 1;
+            }
+            RunState::Paused => {}
             _ => return Err(refusal(&state, "paused")),
         }
-        state.run = RunState::Paused;
-        state.pauses += 1;
         drop(state);
         self.shared.kick();
-        drop(self.shared.wait_parked(lock(&self.shared.state)));
-        Ok(())
+        let state = self.shared.wait_parked(lock(&self.shared.state));
+        if state.ended() { Err(refusal(&state, "paused")) } else { Ok(()) }
     }
 
     /// Lets a paused guest run again. Resuming one that runs changes nothing.
@@ -280,17 +304,15 @@ impl Vcpus {
         Ok(())
     }
 
-    /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once.
+    /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once. On a vCPU's own thread, that one is
+    /// not waited for.
     pub fn shutdown(&self) {
-        {
-            let mut state = lock(&self.shared.state);
-            if !state.ended() {
-                state.run = RunState::Shutdown;
-                state.pauses += 1;
-            }
-        }
-        self.shared.kick();
-        for thread in lock(&self.threads).drain(..) {
+        self.shared.end(None);
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let (own, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|thread| thread.thread().id() == std::thread::current().id());
+        lock(&self.threads).extend(own);
+        for thread in others {
             // A vCPU thread reports its own panic as a crash; there is nothing more to learn from the join.
             let _ = thread.join();
         }
@@ -298,7 +320,11 @@ impl Vcpus {
     }
 
     /// Runs `work` while no vCPU runs, without changing the VM's state. Holds nest across threads.
-    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] on a vCPU's own thread, which cannot wait for itself.
+    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         struct Hold<'a>(&'a Shared);
         impl Drop for Hold<'_> {
             fn drop(&mut self) {
@@ -306,11 +332,20 @@ impl Vcpus {
                 self.0.changed.notify_all();
             }
         }
+        self.check_not_vcpu()?;
         lock(&self.shared.state).holds += 1;
         let _hold = Hold(&self.shared);
         self.shared.kick();
         drop(self.shared.wait_parked(lock(&self.shared.state)));
-        work()
+        Ok(work())
+    }
+
+    fn check_not_vcpu(&self) -> Result<()> {
+        let current = std::thread::current().id();
+        if lock(&self.threads).iter().any(|thread| thread.thread().id() == current) {
+            return Err(Error::State("a vCPU's own thread cannot wait for the vCPUs to stop".to_owned()));
+        }
+        Ok(())
     }
 
     /// Fails unless the guest runs, and says what it does instead.
@@ -330,6 +365,14 @@ impl Drop for Vcpus {
     }
 }
 
+fn not_started(state: &State) -> Result<()> {
+    match state.run {
+        RunState::Created => Ok(()),
+        RunState::Running | RunState::Paused => Err(Error::State("the virtual machine was started already".to_owned())),
+        RunState::Shutdown | RunState::Crashed => Err(refusal(state, "started")),
+    }
+}
+
 fn refusal(state: &State, participle: &str) -> Error {
     match (&state.crash, state.run) {
         (Some(crash), _) => crash.into(),
@@ -344,7 +387,7 @@ fn kick_of(vm: &VmFd, vcpu: &VcpuFd) -> Result<Kick> {
     // SAFETY: F_DUPFD_CLOEXEC takes no pointer; the descriptor is open, as `vcpu` owns it.
     let fd = unsafe { libc::fcntl(vcpu.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
     if fd < 0 {
-        return Err(Error::last_ioctl("fcntl(F_DUPFD_CLOEXEC)", "vCPU"));
+        return Err(Error::last_ioctl("fcntl(F_DUPFD_CLOEXEC)", || "a vCPU's descriptor".to_owned()));
     }
     // SAFETY: the descriptor was just made, and nobody else owns it.
     let owned = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -362,45 +405,54 @@ struct Thread<'a> {
     exits: &'a dyn ExitHandler,
 }
 
-impl Thread<'_> {
+/// A vCPU that may be inside KVM_RUN, until this is dropped: also by a panic of a device.
+struct Inside<'a>(&'a Shared);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).running -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl<'a> Thread<'a> {
     fn main(mut self) {
         // SAFETY: pthread_self has no precondition.
         *lock(&self.shared.kicks[self.id].thread) = Some(unsafe { libc::pthread_self() });
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            if let Err(error) = kick::unblock(self.shared.signal) {
-                self.crash(error.to_string());
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.shared.signal) {
+            Ok(()) => {
+                while let Some(_inside) = self.enter() {
+                    self.run();
+                }
             }
-            while self.enter() {
-                self.run();
-                self.leave();
-            }
+            Err(error) => self.crash(error.to_string()),
         }));
         if ran.is_err() {
             self.crash("its thread panicked".to_owned());
-            self.leave();
         }
         *lock(&self.shared.kicks[self.id].thread) = None;
+        let mut state = lock(&self.shared.state);
+        state.alive -= 1;
+        if state.alive == 0 {
+            drop(state);
+            self.exits.ended();
+        }
     }
 
-    /// Waits until the vCPU may run; false when the VM has ended.
-    fn enter(&mut self) -> bool {
+    /// Waits until the vCPU may run; `None` when the VM has ended.
+    fn enter(&self) -> Option<Inside<'a>> {
         let mut state = lock(&self.shared.state);
         loop {
             if state.ended() {
-                return false;
+                return None;
             }
             if state.may_run() {
                 state.running += 1;
                 lock(&self.shared.kicks[self.id].run_page).set_kvm_immediate_exit(0);
-                return true;
+                return Some(Inside(self.shared));
             }
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    fn leave(&self) {
-        lock(&self.shared.state).running -= 1;
-        self.shared.changed.notify_all();
     }
 
     /// Runs the guest until it is kicked or ends.
@@ -412,6 +464,7 @@ impl Thread<'_> {
                 Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
                 Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
                 Ok(VcpuExit::Intr) => return,
+                Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => Step::Shutdown,
                 Ok(other) => Step::Stop(describe(&other)),
                 // EINTR: a kick. EAGAIN: a vCPU that waits for INIT or SIPI got it.
                 Err(errno) if errno.errno() == libc::EINTR => return,
@@ -424,6 +477,10 @@ impl Thread<'_> {
                     if !self.rest(rest) {
                         return;
                     }
+                }
+                Step::Shutdown => {
+                    self.shared.end(None);
+                    return;
                 }
                 Step::Stop(reason) => {
                     let reason = match arch::internal_error(&mut self.vcpu) {
@@ -439,10 +496,10 @@ impl Thread<'_> {
 
     /// Sleeps, unless something is asked of the vCPU; whether it may go on.
     fn rest(&self, rest: Duration) -> bool {
-        let until = Instant::now() + rest;
+        let began = Instant::now();
         let mut state = lock(&self.shared.state);
         while state.may_run() {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = rest.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return true;
             }
@@ -453,7 +510,7 @@ impl Thread<'_> {
 
     fn crash(&self, reason: String) {
         let instruction_pointer = arch::instruction_pointer(&self.vcpu);
-        self.shared.crash(Crash { vcpu: self.id as u64, reason, instruction_pointer });
+        self.shared.end(Some(Crash { vcpu: self.id as u64, reason, instruction_pointer }));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -38,6 +38,13 @@ impl Default for VmOptions {
 /// Guest memory as it is now.
 type Memory = Arc<GuestMemoryMmap>;
 
+/// The blocks as they are now, for readers that must not wait for a sync.
+#[derive(Default)]
+struct Layout {
+    memory: Memory,
+    blocks: Vec<BlockInfo>,
+}
+
 /// A VM. All methods can be called from any thread; dropping it stops and joins everything.
 pub struct Vm {
     // The order is that of dropping: first what runs, last what it runs on.
@@ -45,7 +52,7 @@ pub struct Vm {
     dirty_memory: Arc<Mutex<DirtyMemory>>,
     slots: Arc<Mutex<Slots>>,
     fd: Arc<VmFd>,
-    memory: RwLock<Memory>,
+    layout: RwLock<Layout>,
     generation: Mutex<u64>,
     kvm: Kvm,
     capabilities: Capabilities,
@@ -68,9 +75,9 @@ impl Vm {
         }
         let fd = Arc::new(kvm.create_vm().map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?);
         arch::prepare_vm(&fd)?;
-        let slots = Slots::new(Arc::clone(&fd), capabilities.page_size, capabilities.memory_slots);
+        let slots = Slots::new(Arc::clone(&fd), capabilities.memory_slots);
         let slots = Arc::new(Mutex::new(slots));
-        let log = BitmapLog::new(Arc::clone(&fd), Arc::clone(&slots), &capabilities, options.manual_protect)?;
+        let log = BitmapLog::new(Arc::clone(&slots), &capabilities, options.manual_protect)?;
         let manual_protect = log.manual_protect();
         let dirty_memory = DirtyMemory::new(Box::new(log), capabilities.page_size, options.clear_chunk_bytes);
         Ok(Self {
@@ -78,7 +85,7 @@ impl Vm {
             dirty_memory: Arc::new(Mutex::new(dirty_memory)),
             slots,
             fd,
-            memory: RwLock::new(Arc::new(GuestMemoryMmap::new())),
+            layout: RwLock::default(),
             generation: Mutex::new(0),
             kvm,
             capabilities,
@@ -115,14 +122,10 @@ impl Vm {
         self.vcpus.as_ref().ok_or_else(|| Error::State("the virtual machine has no vCPUs yet".to_owned()))
     }
 
-    /// The VM's descriptor, for devices of the kernel's.
-    pub fn fd(&self) -> &Arc<VmFd> {
+    /// The VM's descriptor, for devices of the kernel's. Not for everybody: one that outlived the VM could run a vCPU on memory
+    /// that is gone.
+    pub(crate) fn fd(&self) -> &Arc<VmFd> {
         &self.fd
-    }
-
-    /// The KVM that it was made of.
-    pub fn kvm(&self) -> &Kvm {
-        &self.kvm
     }
 
     /// What this kernel can do.
@@ -147,12 +150,12 @@ impl Vm {
 
     /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
     pub fn memory(&self) -> Memory {
-        Arc::clone(&self.memory.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.read_layout().memory)
     }
 
     /// The blocks, by guest address.
     pub fn blocks(&self) -> Vec<BlockInfo> {
-        self.lock_dirty_memory().blocks().cloned().collect()
+        self.read_layout().blocks.clone()
     }
 
     /// Adds a RAM block, also while the VM runs and is being measured: its vCPUs are held until the block's log is on and
@@ -162,6 +165,11 @@ impl Vm {
     ///
     /// [`Error::Layout`], which names the block; [`Error::Memory`]; the kernel's refusal. The VM is as before then.
     pub fn add_block(&self, spec: &BlockSpec) -> Result<BlockInfo> {
+        // Held first, locked afterwards: a device that writes guest memory on its vCPU's thread takes the lock too.
+        self.held(|| self.add_block_held(spec))?
+    }
+
+    fn add_block_held(&self, spec: &BlockSpec) -> Result<BlockInfo> {
         let mut dirty_memory = self.lock_dirty_memory();
         let page_size = self.capabilities.page_size;
         let others: Vec<_> = dirty_memory.blocks().map(|block| spec_of(block, page_size)).collect();
@@ -178,17 +186,17 @@ impl Vm {
         };
         let info =
             BlockInfo { id, name: spec.name.clone(), guest_address: spec.guest_address, pages: spec.bytes / page_size };
-        self.held(|| {
-            // SAFETY: the region goes into `memory` below, or the slot is removed again; `memory` gives a region up only
-            // after its slot is gone, and is dropped after the VM's descriptors.
-            unsafe { self.lock_slots().add(id, &spec.name, &region) }?;
-            if let Err(error) = dirty_memory.add_block(info.clone()) {
-                self.lock_slots().remove(id)?;
-                return Err(error);
+        // SAFETY: the region goes into the layout below, which is dropped after every descriptor of the VM and its vCPUs: none
+        // is given away. If it does not get there, its slot is removed again, or the region is never unmapped.
+        unsafe { self.lock_slots().add(id, &spec.name, &region) }?;
+        if let Err(error) = dirty_memory.add_block(info.clone()) {
+            if let Err(second) = self.lock_slots().remove(id) {
+                tracing::error!(error = %second, block = spec.name, "a slot stays behind, and its memory with it");
+                std::mem::forget(region);
             }
-            *self.memory.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(with);
-            Ok(())
-        })?;
+            return Err(error);
+        }
+        self.set_layout(&dirty_memory, Arc::new(with));
         Ok(info)
     }
 
@@ -199,25 +207,20 @@ impl Vm {
     ///
     /// [`Error::Argument`] if there is no such block; the kernel's refusal. The block is still there then.
     pub fn remove_block(&self, name: &str) -> Result<()> {
+        self.held(|| self.remove_block_held(name))?
+    }
+
+    fn remove_block_held(&self, name: &str) -> Result<()> {
         let mut dirty_memory = self.lock_dirty_memory();
-        let block = dirty_memory.blocks().find(|block| block.name == name).cloned();
-        self.held(|| {
-            dirty_memory.remove_block(name, || match &block {
-                Some(block) => self.lock_slots().remove(block.id),
-                None => Ok(()),
-            })?;
-            if let Some(block) = block {
-                let bytes = block.pages * self.capabilities.page_size;
-                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-                match memory.remove_region(GuestAddress(block.guest_address), bytes) {
-                    Ok((without, _)) => *memory = Arc::new(without),
-                    Err(error) => {
-                        return Err(Error::Layout { block: block.name, problem: error.to_string() });
-                    }
-                }
-            }
-            Ok(())
-        })
+        let block = dirty_memory.existing_block(name)?.clone();
+        let bytes = block.pages * self.capabilities.page_size;
+        let (without, _) = self
+            .memory()
+            .remove_region(GuestAddress(block.guest_address), bytes)
+            .map_err(|error| Error::Layout { block: block.name, problem: error.to_string() })?;
+        dirty_memory.remove_block(name, || self.lock_slots().remove(block.id))?;
+        self.set_layout(&dirty_memory, Arc::new(without));
+        Ok(())
     }
 
     /// Reads guest memory. The guest may write it meanwhile.
@@ -254,10 +257,19 @@ impl Vm {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held<T>(&self, work: impl FnOnce() -> T) -> T {
+    fn read_layout(&self) -> RwLockReadGuard<'_, Layout> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_layout(&self, dirty_memory: &DirtyMemory, memory: Memory) {
+        let blocks = dirty_memory.blocks().cloned().collect();
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Layout { memory, blocks };
+    }
+
+    fn held<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         match &self.vcpus {
             Some(vcpus) => vcpus.hold(work),
-            None => work(),
+            None => Ok(work()),
         }
     }
 }

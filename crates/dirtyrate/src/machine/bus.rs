@@ -86,4 +86,8 @@ impl ExitHandler for Bus {
     fn mmio_write(&self, address: u64, data: &[u8]) -> Step {
         self.unknown_mmio("a write", address, data.len())
     }
+
+    fn ended(&self) {
+        self.console.end();
+    }
 }

@@ -12,6 +12,22 @@ pub const LEAST_BYTES: u64 = 2 << 20;
 /// The most RAM: the address space of the page tables that our guests build, less the hole.
 pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - HOLE_START);
 
+/// From here to 4 GiB no RAM can be: the IOAPIC, the local APICs, and the pages that KVM takes for real mode on Intel.
+const DEVICES_START: u64 = 0xfec0_0000;
+
+/// Checks that a block leaves the place of the interrupt controllers alone.
+pub(super) fn check_clear_of_devices(spec: &BlockSpec) -> Result<()> {
+    let end = spec.guest_address.saturating_add(spec.bytes);
+    if spec.guest_address < HOLE_END && end > DEVICES_START {
+        let problem = format!(
+            "{:#x}..{end:#x} covers {DEVICES_START:#x}..{HOLE_END:#x}, where the interrupt controllers are",
+            spec.guest_address
+        );
+        return Err(Error::Layout { block: spec.name.clone(), problem });
+    }
+    Ok(())
+}
+
 /// The base of the first serial port.
 pub(super) const SERIAL_PORT: u16 = 0x3f8;
 /// How many ports it has.
@@ -52,6 +68,18 @@ mod tests {
                 let end = block.guest_address + block.bytes;
                 assert!(end <= HOLE_START || block.guest_address >= HOLE_END, "{block:?} is in the hole");
             }
+        }
+    }
+
+    #[test]
+    fn a_block_over_the_interrupt_controllers_is_refused_by_name() {
+        let block = |guest_address, bytes| BlockSpec { name: "big".to_owned(), guest_address, bytes };
+        for (guest_address, bytes) in [(0, 5 << 30), (0xfec0_0000, 4096), (0xffff_f000, 4096), (3 << 30, 1 << 30)] {
+            let text = check_clear_of_devices(&block(guest_address, bytes)).expect_err("a device is there").to_string();
+            assert!(text.contains("'big'") && text.contains("interrupt controllers"), "{text}");
+        }
+        for (guest_address, bytes) in [(0, 0xfec0_0000), (4 << 30, 1 << 40), (3 << 30, 4096)] {
+            check_clear_of_devices(&block(guest_address, bytes)).expect("nothing is there");
         }
     }
 

@@ -10,6 +10,7 @@ mod irqchip;
 pub mod layout;
 mod serial;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::dirty_memory::{
 use crate::error::{Error, Result};
 use crate::kvm::vcpu::Crash;
 use crate::kvm::{BlockSpec, RunState, Vm, VmOptions};
-use crate::workload::{RamRange, Workload};
+use crate::workload::{Counters, RamRange, Workload};
 use bus::Bus;
 
 /// How long a guest may take to set itself up: far more than any of ours needs, even emulated.
@@ -64,6 +65,8 @@ pub struct Machine {
     vm: Arc<Vm>,
     bus: Arc<Bus>,
     loaded: Mutex<bool>,
+    /// How often the VM had been paused when each client's window opened.
+    pauses_at_clear: Mutex<BTreeMap<Client, u64>>,
 }
 
 impl Machine {
@@ -81,10 +84,27 @@ impl Machine {
         vm.create_vcpus(options.vcpus)?;
         for block in &options.blocks {
             cancel.check()?;
+            layout::check_clear_of_devices(block)?;
             vm.add_block(block)?;
         }
         let bus = Arc::new(Bus::new(vm.fd(), options.unknown_mmio)?);
-        Ok(Self { guest: Mutex::new(None), vm: Arc::new(vm), bus, loaded: Mutex::new(false) })
+        Ok(Self {
+            guest: Mutex::new(None),
+            vm: Arc::new(vm),
+            bus,
+            loaded: Mutex::new(false),
+            pauses_at_clear: Mutex::default(),
+        })
+    }
+
+    /// Adds a RAM block: see [`Vm::add_block`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Vm::add_block`]; and [`Error::Layout`] for one that covers the interrupt controllers.
+    pub fn add_block(&self, spec: &BlockSpec) -> Result<BlockInfo> {
+        layout::check_clear_of_devices(spec)?;
+        self.vm.add_block(spec)
     }
 
     /// The VM: its memory, blocks and dirty memory.
@@ -169,7 +189,7 @@ impl Machine {
                 std::thread::sleep(POLL);
             }
             // As in `settled`: what the guest did to get ready is in the log now, or nowhere.
-            vcpus.hold(|| ());
+            vcpus.hold(|| ())?;
         }
         Ok(())
     }
@@ -189,6 +209,7 @@ impl Machine {
         if let Ok(vcpus) = self.vm.vcpus() {
             vcpus.shutdown();
         }
+        // A machine that was never started has no last vCPU to say so.
         self.console().end();
     }
 
@@ -204,15 +225,24 @@ impl Machine {
 
     /// Step 3: see [`DirtyMemory::clear`](crate::dirty_memory::DirtyMemory::clear).
     pub fn clear(&self, client: Client) -> Result<()> {
-        self.vm.lock_dirty_memory().clear(client)
+        let pauses = self.vm.vcpus()?.pauses();
+        self.vm.lock_dirty_memory().clear(client)?;
+        self.lock_pauses().insert(client, pauses);
+        Ok(())
     }
 
-    /// Step 4: see [`sync_at`]. The guest must run all the time: a pause or a crash inside a window is an error, not a
-    /// figure.
+    /// Ends a client: see [`DirtyMemory::abandon`](crate::dirty_memory::DirtyMemory::abandon).
+    pub fn abandon(&self, client: Client) -> Result<()> {
+        self.lock_pauses().remove(&client);
+        self.vm.lock_dirty_memory().abandon(client)
+    }
+
+    /// Step 4: see [`sync_at`]. The guest must run all the time since step 3: a pause or a crash inside a window is an
+    /// error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running()?;
-        let pauses = vcpus.pauses();
+        let pauses = self.lock_pauses().get(&client).copied().unwrap_or_else(|| vcpus.pauses());
         sync_at(self.vm.dirty_memory(), client, deadlines, cancel, || {
             vcpus.check_running()?;
             if vcpus.pauses() == pauses {
@@ -243,6 +273,17 @@ impl Machine {
         Some(self.guest().ok()?.truth_of_window(window?))
     }
 
+    /// How far the workload is, while no grant is half done.
+    ///
+    /// # Errors
+    ///
+    /// As of [`guest`](Self::guest).
+    pub fn counters(&self) -> Result<Counters> {
+        let guest = self.guest()?;
+        let _no_grant = self.vm.lock_dirty_memory();
+        Ok(guest.counters())
+    }
+
     /// Waits until the workload has made every write that was granted to it, and all of them are in the log.
     ///
     /// # Errors
@@ -256,8 +297,7 @@ impl Machine {
         }
         // A KVM that emulates the guest stores first and logs the page just afterwards: the count may be seen before its own
         // page is in the log. Once each vCPU has left the guest, both are done.
-        self.vm.vcpus()?.hold(|| ());
-        Ok(())
+        self.vm.vcpus()?.hold(|| ())
     }
 
     fn check_loadable(&self) -> Result<MutexGuard<'_, bool>> {
@@ -265,10 +305,12 @@ impl Machine {
         if *loaded {
             return Err(Error::State("a guest is loaded already".to_owned()));
         }
-        if self.state() != RunState::Created {
-            return Err(Error::State("the virtual machine was started already".to_owned()));
-        }
+        self.vm.vcpus()?.check_not_started()?;
         Ok(loaded)
+    }
+
+    fn lock_pauses(&self) -> MutexGuard<'_, BTreeMap<Client, u64>> {
+        self.pauses_at_clear.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_loaded(&self) -> MutexGuard<'_, bool> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kvm_ioctls::VmFd;
 use vm_superio::serial::NoEvents;
@@ -34,8 +34,8 @@ struct Output {
 }
 
 impl Console {
-    /// Waits for output and takes all that there is; `None` once the machine has ended and all was read. Bytes that are not
-    /// UTF-8 are replaced.
+    /// Waits for output and takes all that there is; `None` once the machine has ended and all was read. A character of
+    /// several bytes is held back until it is whole; bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
     ///
@@ -44,16 +44,16 @@ impl Console {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             cancel.check()?;
-            if !output.bytes.is_empty() {
-                let bytes: Vec<u8> = output.bytes.drain(..).collect();
+            let whole =
+                if output.ended { output.bytes.len() } else { whole_characters(output.bytes.make_contiguous()) };
+            if whole > 0 {
+                let bytes: Vec<u8> = output.bytes.drain(..whole).collect();
                 return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
             }
             if output.ended {
                 return Ok(None);
             }
-            let until = Instant::now() + CANCEL_INTERVAL;
-            let left = until.saturating_duration_since(Instant::now());
-            output = self.changed.wait_timeout(output, left).unwrap_or_else(PoisonError::into_inner).0;
+            output = self.changed.wait_timeout(output, CANCEL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -62,6 +62,17 @@ impl Console {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         self.changed.notify_all();
     }
+}
+
+/// How many of the bytes end with a whole character, or with one that can never become whole.
+fn whole_characters(bytes: &[u8]) -> usize {
+    // The longest character has four bytes, so only the last three can be the beginning of one.
+    let tail = bytes.len().saturating_sub(3);
+    let begins = |&at: &usize| {
+        let unfinished = std::str::from_utf8(&bytes[at..]).err();
+        unfinished.is_some_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    };
+    (tail..bytes.len()).find(begins).unwrap_or(bytes.len())
 }
 
 /// The serial port's side of the console.
@@ -106,4 +117,37 @@ pub(super) fn create(vm: &VmFd, console: Arc<Console>) -> Result<SerialPort> {
     vm.register_irqfd(&line, SERIAL_IRQ)
         .map_err(|errno| Error::ioctl("KVM_IRQFD", format!("line {SERIAL_IRQ}"), errno))?;
     Ok(Serial::new(Interrupt(line), ConsoleWriter(console)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_comes_byte_by_byte_is_read_whole() {
+        let text = "Grüße, 世界 🦀!";
+        let console = Arc::new(Console::default());
+        let mut port = ConsoleWriter(Arc::clone(&console));
+        let mut read = String::new();
+        for byte in text.bytes() {
+            port.write_all(&[byte]).expect("it takes everything");
+            if whole_characters(console.output.lock().expect("no panic").bytes.make_contiguous()) > 0 {
+                read += &console.read(&CancelToken::new()).expect("not cancelled").expect("not ended");
+            }
+        }
+        assert_eq!(read, text);
+        port.write_all(&[0xc3]).expect("it takes everything");
+        console.end();
+        assert_eq!(console.read(&CancelToken::new()).expect("not cancelled").as_deref(), Some("\u{fffd}"));
+        assert_eq!(console.read(&CancelToken::new()).expect("not cancelled"), None);
+    }
+
+    #[test]
+    fn what_can_never_become_a_character_is_not_held_back() {
+        assert_eq!(whole_characters(&[b'a', 0xff]), 2);
+        assert_eq!(whole_characters(&[b'a', 0xc3]), 1);
+        assert_eq!(whole_characters(&[0xf0, 0x9f, 0xa6]), 0);
+        assert_eq!(whole_characters(&[0xf0, 0x9f, b'a']), 3);
+        assert_eq!(whole_characters(&[]), 0);
+    }
 }

@@ -333,7 +333,12 @@ impl Model {
         }
         let at = self.blocks.iter().filter(|block| block.info.guest_address < info.guest_address).count();
         self.blocks.insert(at, Block::new(info, self.chunk_pages));
-        let outcome = self.adjust_logging().and_then(|()| self.end_first_round(at));
+        // Only the new block's log: one that an earlier failure left on elsewhere is not this block's affair.
+        let on = match self.is_needed(at, None) {
+            true => self.set_logging(at, true),
+            false => Ok(()),
+        };
+        let outcome = on.and_then(|()| self.end_first_round(at));
         if outcome.is_err() {
             self.blocks.remove(at);
         } else if self.tracking.contains(&Client::Migration) {

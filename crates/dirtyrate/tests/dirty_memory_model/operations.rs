@@ -113,8 +113,14 @@ const CASTS: [&[Who]; 6] = [
 
 pub fn scenario(protect: FakeProtect) -> impl Strategy<Value = Scenario> {
     let begin = vec(add_block().prop_map(|operation| Step { operation, faults: Vec::new() }), 1..=PLACES);
-    let some = |cast| prop_oneof![30 => step(cast).prop_map(|step| vec![step]), 1 => flags_while_the_log_fails(cast)];
-    let steps = Union::new(CASTS.map(|cast| vec(some(cast), 1..170)));
+    let some = |cast| {
+        prop_oneof![
+            40 => step(cast).prop_map(|step| vec![step]),
+            1 => flags_while_the_log_fails(cast),
+            1 => first_round_that_ends_in_parts(cast),
+        ]
+    };
+    let steps = Union::new(CASTS.map(|cast| vec(some(cast), 1..150)));
     (0..CHUNKS.len(), begin, steps).prop_map(move |(chunk, mut steps, rest)| {
         steps.extend(rest.into_iter().flatten());
         Scenario { protect, chunk, steps }
@@ -135,6 +141,25 @@ fn flags_while_the_log_fails(cast: &'static [Who]) -> impl Strategy<Value = Vec<
     let faults =
         vec(prop_oneof![2 => 0..2_usize, 1 => 2..5_usize].prop_map(|number| (FakeCall::SetLogging, number)), 0..=2);
     vec((flag(cast), faults).prop_map(|(operation, faults)| Step { operation, faults }), 2..8)
+}
+
+/// Logging goes on anew, and the first round of some chunks ends, and of others does not.
+fn first_round_that_ends_in_parts(cast: &'static [Who]) -> impl Strategy<Value = Vec<Step>> {
+    let write = (0..PLACES, written()).prop_map(|(block, pages)| Operation::GuestWrite { block, pages });
+    let end = || {
+        prop_oneof![
+            2 => Just(Operation::DiscardInitialLog { cancel: None }),
+            1 => Just(Operation::Sync { cancel: None }),
+            1 => select(cast).prop_map(Operation::Clear),
+        ]
+    };
+    let sound = |operation| Step { operation, faults: Vec::new() };
+    (select(cast), end(), 1..6_usize, vec(write, 1..4), end()).prop_map(move |(who, part, chunk, writes, rest)| {
+        let begin = [Operation::Abandon(who), Operation::Start(who)].map(sound);
+        let part = Step { operation: part, faults: vec![(FakeCall::Reprotect, chunk)] };
+        let writes = writes.into_iter().map(sound);
+        begin.into_iter().chain([part]).chain(writes).chain([sound(rest)]).collect()
+    })
 }
 
 fn flag(cast: &'static [Who]) -> impl Strategy<Value = Operation> {

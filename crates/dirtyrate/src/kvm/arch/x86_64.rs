@@ -15,7 +15,7 @@ pub fn prepare_vm(vm: &VmFd) -> Result<()> {
 }
 
 /// Tells the vCPUs, in the order of their ids, what they are: all that the host supports, each with its own APIC id in the
-/// leaves that carry one (Intel SDM, CPUID 01H, 0BH and 1FH).
+/// leaves that carry one (Intel SDM, CPUID 01H, 0BH and 1FH; AMD APM 3, Fn8000_001E).
 pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     let mut cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
@@ -25,6 +25,7 @@ pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
             match entry.function {
                 0x1 => entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24),
                 0xb | 0x1f => entry.edx = id,
+                0x8000_001e => entry.eax = id,
                 _ => {}
             }
         }

@@ -1,6 +1,10 @@
 //! Loading what is booted: by the protocol of the architecture.
 
 #[cfg(target_arch = "x86_64")]
+mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod plan;
+#[cfg(target_arch = "x86_64")]
 mod pvh;
 #[cfg(target_arch = "x86_64")]
 pub(super) use pvh::{load_bytes, load_file};

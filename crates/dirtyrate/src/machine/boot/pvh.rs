@@ -1,19 +1,15 @@
 //! Direct boot by PVH: an ELF whose note XEN_ELFNOTE_PHYS32_ENTRY names a 32-bit entry, and `hvm_start_info` in memory
 //! (Xen, docs/misc/pvh.pandoc).
 
-use std::fs::File;
-use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
 use kvm_bindings::{kvm_regs, kvm_segment};
 use kvm_ioctls::VcpuFd;
-use linux_loader::configurator::pvh::PvhBootConfigurator;
-use linux_loader::configurator::{BootConfigurator, BootParams};
 use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
-use linux_loader::loader::elf::{Elf, Error as ElfError, PvhBootCapability};
-use linux_loader::loader::{Error as LoaderError, KernelLoader, KernelLoaderResult};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, ReadVolatile};
+use vm_memory::{ByteValued, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
+use super::kernel::{self, refusal};
+use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::kvm::Vm;
 use crate::machine::KernelOptions;
@@ -41,105 +37,81 @@ const MEMORY_MAP_RAM: u32 = 1;
 const CR0_PE_ET: u64 = 1 << 0 | 1 << 4;
 /// The one bit of RFLAGS that is always set.
 const RFLAGS_RESERVED: u64 = 1 << 1;
+/// The first MiB, which is for what hands over to the kernel.
+const LOW_END: u64 = 1 << 20;
 /// Where an initrd is put: below this, as high as it fits, so that it is out of the kernel's way.
 const INITRD_BELOW: u64 = HOLE_START;
 
 /// Loads a kernel file, and an initrd where there is one.
 pub fn load_file(vm: &Vm, options: &KernelOptions) -> Result<()> {
-    let path = &options.kernel;
-    let refuse = |problem: String| Error::KernelImage { path: path.clone(), problem };
-    let mut file = open(path)?;
-    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(refuse("the file is empty".to_owned()));
-    }
-    let kernel = load_elf(vm, &mut file, path)?;
-    if options.cmdline.len() >= COMMAND_LINE_BYTES || options.cmdline.contains('\0') {
-        let text = format!("a command line has less than {COMMAND_LINE_BYTES} bytes and no NUL");
-        return Err(Error::Argument(text));
-    }
-    let initrd = options.initrd.as_deref().map(|path| load_initrd(vm, path, kernel.end)).transpose()?;
-    write_start_info(vm, path, &options.cmdline, initrd)?;
-    enter(vm, kernel.entry)
+    let kernel = kernel::read(&options.kernel)?;
+    let initrd = match options.initrd.as_deref() {
+        Some(path) => Some((path, kernel::read(path)?)),
+        None => None,
+    };
+    load(vm, &options.kernel, &kernel, &options.cmdline, initrd)
 }
 
 /// Loads a kernel that is in memory; `name` is what errors call it.
 pub fn load_bytes(vm: &Vm, elf: &[u8], name: &Path) -> Result<()> {
-    let kernel = load_elf(vm, &mut Cursor::new(elf), name)?;
-    write_start_info(vm, name, "", None)?;
-    enter(vm, kernel.entry)
+    load(vm, name, elf, "", None)
 }
 
-struct Loaded {
-    entry: u64,
-    end: u64,
-}
-
-fn open(path: &Path) -> Result<File> {
-    let refuse = |problem: String| Error::KernelImage { path: path.to_owned(), problem };
-    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(file),
-        Ok(_) => Err(refuse("not a regular file".to_owned())),
-        Err(error) => Err(refuse(error.to_string())),
+fn load(vm: &Vm, path: &Path, elf: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
+    if cmdline.len() >= COMMAND_LINE_BYTES || cmdline.contains('\0') {
+        let text = format!("a command line has less than {COMMAND_LINE_BYTES} bytes and no NUL");
+        return Err(Error::Argument(text));
     }
+    if !vm.memory().check_range(GuestAddress(0), LOW_END as usize) {
+        return Err(refusal(path, "a machine boots from the first MiB of RAM: give it a block at address 0"));
+    }
+    let mut plan = Plan::default();
+    let entry = kernel::plan(elf, path, &mut plan)?;
+    if let Some((address, length)) = plan.outside_ram(vm) {
+        let end = vm.memory_end();
+        let text =
+            format!("larger than memory: {length} bytes at {address:#x} are not all in RAM, which ends at {end:#x}");
+        return Err(refusal(path, text));
+    }
+    for taken in [START_INFO..MEMORY_MAP_END, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64] {
+        if plan.touches(&taken) {
+            let text = format!("it lies at {:#x}..{:#x}, where the boot parameters go", taken.start, taken.end);
+            return Err(refusal(path, text));
+        }
+    }
+    let initrd = initrd.map(|(path, bytes)| place_initrd(vm, path, bytes, &mut plan)).transpose()?;
+    plan_start_info(vm, cmdline, initrd, &mut plan)?;
+    enter(vm, entry)?;
+    plan.carry_out(vm)
 }
 
-fn load_elf<F: Read + ReadVolatile + Seek>(vm: &Vm, file: &mut F, path: &Path) -> Result<Loaded> {
-    let refuse = |problem: String| Error::KernelImage { path: path.to_owned(), problem };
+/// Plans the initrd, as high as it fits: its address and length.
+fn place_initrd<'a>(vm: &Vm, path: &Path, bytes: Vec<u8>, plan: &mut Plan<'a>) -> Result<(u64, u64)> {
+    let length = bytes.len() as u64;
     let memory = vm.memory();
-    let loaded: KernelLoaderResult = Elf::load(&*memory, None, file, None).map_err(|error| {
-        refuse(match error {
-            LoaderError::Elf(ElfError::InvalidElfMagicNumber) => "not an ELF file".to_owned(),
-            LoaderError::Elf(ElfError::ReadElfHeader) => "truncated: shorter than an ELF header".to_owned(),
-            LoaderError::Elf(ElfError::ReadProgramHeader) => "truncated: its program headers are cut off".to_owned(),
-            LoaderError::Elf(ElfError::ReadKernelImage) => {
-                format!("a segment is cut off, or lies outside RAM, which ends at {:#x}", vm.memory_end())
-            }
-            other => other.to_string(),
-        })
-    })?;
-    let end = loaded.kernel_end;
-    if end == 0 {
-        return Err(refuse("it has nothing to load".to_owned()));
-    }
-    if !memory.address_in_range(GuestAddress(end - 1)) {
-        return Err(refuse(format!("larger than memory: it ends at {end:#x}, RAM at {:#x}", vm.memory_end())));
-    }
-    match loaded.pvh_boot_cap {
-        PvhBootCapability::PvhEntryPresent(entry) => Ok(Loaded { entry: entry.0, end }),
-        _ => Err(refuse("no PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY): build Linux with CONFIG_PVH=y".to_owned())),
-    }
-}
-
-fn load_initrd(vm: &Vm, path: &Path, kernel_end: u64) -> Result<(u64, u64)> {
-    let refuse = |problem: String| Error::KernelImage { path: path.to_owned(), problem };
-    let mut file = open(path)?;
-    let length = file.metadata().map_err(|error| refuse(error.to_string()))?.len();
-    if length == 0 {
-        return Err(refuse("the file is empty".to_owned()));
-    }
-    let memory = vm.memory();
-    let low = memory.iter().find(|region| region.start_addr().0 == 0);
-    let top = low.map_or(0, |region| region.len().min(INITRD_BELOW));
+    let top = memory.iter().find(|region| region.start_addr().0 == 0).map_or(0, |low| low.len().min(INITRD_BELOW));
     let page_size = vm.capabilities().page_size;
-    let start = top.checked_sub(length).map(|start| start / page_size * page_size).filter(|&start| start >= kernel_end);
-    let start = start.ok_or_else(|| refuse(format!("{length} bytes do not fit between the kernel and {top:#x}")))?;
-    memory
-        .read_exact_volatile_from(GuestAddress(start), &mut file, length as usize)
-        .map_err(|error| refuse(error.to_string()))?;
+    let start = top.checked_sub(length).map(|start| start / page_size * page_size);
+    let Some(start) = start.filter(|&start| start >= plan.end().max(LOW_END)) else {
+        return Err(refusal(path, format!("{length} bytes do not fit between the kernel and {top:#x}")));
+    };
+    plan.write(start, bytes);
     Ok((start, length))
 }
 
-fn write_start_info(vm: &Vm, path: &Path, cmdline: &str, initrd: Option<(u64, u64)>) -> Result<()> {
+fn plan_start_info(vm: &Vm, cmdline: &str, initrd: Option<(u64, u64)>, plan: &mut Plan) -> Result<()> {
     let memory = vm.memory();
-    let refuse = |problem: String| Error::KernelImage { path: path.to_owned(), problem };
-    let map = memory_map(&memory);
-    if MEMORY_MAP + std::mem::size_of_val(map.as_slice()) as u64 > MEMORY_MAP_END {
-        return Err(Error::Argument(format!("{} RAM blocks are more than a memory map takes at boot", map.len())));
+    let entry = |region: &vm_memory::GuestRegionMmap| hvm_memmap_table_entry {
+        addr: region.start_addr().0,
+        size: region.len(),
+        type_: MEMORY_MAP_RAM,
+        reserved: 0,
+    };
+    let map: Vec<u8> = memory.iter().flat_map(|region| entry(region).as_slice().to_vec()).collect();
+    if MEMORY_MAP + map.len() as u64 > MEMORY_MAP_END {
+        let blocks = memory.num_regions();
+        return Err(Error::Argument(format!("{blocks} RAM blocks are more than a memory map takes at boot")));
     }
-    let mut line = cmdline.as_bytes().to_vec();
-    line.push(0);
-    memory.write_slice(&line, GuestAddress(COMMAND_LINE)).map_err(|_| refuse(no_low_ram()))?;
     let start_info = hvm_start_info {
         magic: START_MAGIC,
         version: START_INFO_VERSION,
@@ -147,29 +119,17 @@ fn write_start_info(vm: &Vm, path: &Path, cmdline: &str, initrd: Option<(u64, u6
         modlist_paddr: initrd.map_or(0, |_| MODULES),
         cmdline_paddr: COMMAND_LINE,
         memmap_paddr: MEMORY_MAP,
-        memmap_entries: map.len() as u32,
+        memmap_entries: memory.num_regions() as u32,
         ..Default::default()
     };
-    let mut params = BootParams::new(&start_info, GuestAddress(START_INFO));
-    params.set_sections(&map, GuestAddress(MEMORY_MAP));
+    plan.write(START_INFO, start_info.as_slice().to_vec());
+    plan.write(MEMORY_MAP, map);
+    plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());
     if let Some((paddr, size)) = initrd {
-        params.set_modules(&[hvm_modlist_entry { paddr, size, ..Default::default() }], GuestAddress(MODULES));
+        let module = hvm_modlist_entry { paddr, size, ..Default::default() };
+        plan.write(MODULES, module.as_slice().to_vec());
     }
-    PvhBootConfigurator::write_bootparams(&params, &*memory).map_err(|_| refuse(no_low_ram()))
-}
-
-fn no_low_ram() -> String {
-    "a machine boots from RAM at address 0: give it a block there".to_owned()
-}
-
-fn memory_map(memory: &GuestMemoryMmap) -> Vec<hvm_memmap_table_entry> {
-    let entry = |region: &vm_memory::GuestRegionMmap| hvm_memmap_table_entry {
-        addr: region.start_addr().0,
-        size: region.len(),
-        type_: MEMORY_MAP_RAM,
-        reserved: 0,
-    };
-    memory.iter().map(entry).collect()
+    Ok(())
 }
 
 /// Puts the first vCPU where PVH wants it: 32-bit protected mode, flat segments, no paging, `ebx` at the start info. The
