@@ -13,6 +13,7 @@ use crate::cancel_token::{CancelToken, token};
 use crate::convert::{milliseconds, nanoseconds};
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
+use crate::promise;
 use crate::virtual_machine::NativeVirtualMachine;
 
 /// Guest memory in one region of a heat map.
@@ -187,7 +188,8 @@ impl NativeVirtualMachine {
     #[napi(ts_return_type = "Promise<void>")]
     pub fn abandon(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
-        self.run(env, move |machine| machine.abandon(client))
+        let machine = self.machine().ok();
+        promise::run(env, move || machine.map_or(Ok(()), |machine| machine.abandon(client)))
     }
 
     /// Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words. With
