@@ -86,10 +86,11 @@ describeKvm('a process', () => {
       import { VirtualMachine } from 'dirtyrate'
       for (let i = 0; i < 3; i++) {
         const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(inside)}.replaceAll("'dirtyrate'", JSON.stringify(import.meta.resolve('dirtyrate'))))))
-        const done = once(worker, 'message')
+        // Both before the first wait: a worker is gone soon after its message.
+        const [done, exited] = [once(worker, 'message'), once(worker, 'exit')]
         worker.on('error', error => { console.error(error); process.exitCode = 1 })
         ${end}
-        if (${JSON.stringify(name === 'that ends')}) await once(worker, 'exit')
+        if (${JSON.stringify(name === 'that ends')}) await exited
       }
       const vm = await VirtualMachine.create({ memory: '64MiB' })
       await vm.close()

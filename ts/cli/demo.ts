@@ -114,9 +114,7 @@ function explain(session: Session, good: boolean, vcpus: number): void {
   session.explain(
     `pages   distinct pages that KVM logged as written in that window, ${vcpus === 1 ? "the guest's page of counters" : 'a page of counters per vCPU'} included`,
   )
-  session.explain(
-    'rate    the same in bytes, by the length of the window',
-  )
+  session.explain('rate    the same in bytes, by the length of the window')
   session.explain(
     `truth   what the guest counted itself, read without KVM's log; it runs on meanwhile, so to within ${vcpus === 1 ? 'a page' : 'a page per vCPU'} at each end`,
   )

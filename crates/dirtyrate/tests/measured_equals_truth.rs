@@ -89,8 +89,7 @@ fn free_running(kind: Kind, vcpus: u32) {
         let machine = protected(scattered(), vcpus, protect);
         let guest = run(&machine, &workload(kind, 3000, vcpus, Pacing::Free));
         begin(&machine, Client::DirtyRate);
-        let mut slack = 0;
-        let mut total = 0;
+        let mut slack = Vec::new();
         for round in 0..ROUNDS {
             let context = format!("{context}, round {round}");
             // Wait by the guest's own progress, not by a clock: at least a few hundred writes fall into each window.
@@ -105,11 +104,13 @@ fn free_running(kind: Kind, vcpus: u32) {
             assert_same(&truth.lower.difference(&measured), &PageSet::default(), &format!("{context}: lower"));
             assert_same(&measured.difference(&truth.upper), &PageSet::default(), &format!("{context}: upper"));
             assert!(truth.lower.is_subset(&truth.written) && truth.written.is_subset(&truth.upper), "{context}");
-            slack += truth.upper.len() - truth.lower.len();
-            total += truth.upper.len();
+            slack.push((truth.upper.len() - truth.lower.len()) as f64 / truth.upper.len() as f64);
         }
-        // What must be and what may be in the log are close, or the test would say little.
-        assert!(slack * 20 < total, "{context}: {slack} of {total} pages are uncertain, over 5 %");
+        // What must be and what may be in the log are close, or the test would say little. The median: in a round in which
+        // this thread was taken off its processor between a counter and an ioctl, the guest wrote on meanwhile.
+        slack.sort_by(f64::total_cmp);
+        let median = slack[slack.len() / 2];
+        assert!(median < 0.05, "{context}: in half of the rounds over {median} of the pages are uncertain");
     }
 }
 
