@@ -94,6 +94,10 @@ export declare class NativeVirtualMachine {
   get vcpuCount(): number
   /** The manual protect that was negotiated. */
   manualProtect(): 'none' | 'enable' | 'initially-set'
+  /** The one exact source of dirty bits that it has. */
+  get dirtyLog(): 'bitmap' | 'ring'
+  /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
+  get ringEntries(): number
   /** The RAM blocks, by guest address. */
   blocks(): Array<NativeBlock>
   /** Adds a RAM block, also while the guest runs and is measured. Rejects with ERR_ARGUMENT, which names the block. */
@@ -182,6 +186,10 @@ export interface NativeCreateOptions {
   vcpus: number
   /** Default 'auto': the best that the kernel has. */
   manualProtect?: 'auto' | 'none' | 'enable' | 'initially-set'
+  /** Dirty rings with this many entries for each vCPU, a power of two, in place of the bitmap. */
+  ringEntries?: number
+  /** When rings are harvested: 'run', the default, is all the time; 'hold', for tests, only when one is full and at a sync. */
+  reaper?: 'run' | 'hold'
   /** Default 'stop'. */
   unknownMmio?: 'stop' | 'ignore'
   /** Default 1 GiB. */
@@ -249,8 +257,26 @@ export interface NativeReap {
   /** What the reap itself took. */
   reapNs: number
   blocks: Array<NativeBlockReap>
+  /** False: entries were lost within the window, and the pages are a lower bound. */
+  complete: boolean
+  /** With dirty rings. */
+  ring?: NativeRingReap | null
+  /** With dirty rings. */
+  vcpus?: NativeVcpuReap[] | null
   /** With a workload: what the guest wrote in this window, by its own counters. */
   truth?: NativeTruth | null
+}
+
+/** What the rings tell of a window. Of all vCPUs, entries are pages and duplicates; dropped and lost ones are beside them. */
+export interface NativeRingReap {
+  entries: number
+  duplicates: number
+  /** Pages that more than one vCPU wrote. */
+  sharedPages: number
+  /** Entries of memory that is not logged, or not there any more. */
+  dropped: number
+  /** Entries that are known to be lost. */
+  lost: number
 }
 
 /** What a sync cost, and brought. Times in ns. */
@@ -272,6 +298,15 @@ export interface NativeTruth {
   pages: number
   /** Possibly written inside. */
   high: number
+}
+
+/** One vCPU's share of a window. */
+export interface NativeVcpuReap {
+  id: number
+  pages: number
+  entries: number
+  duplicates: number
+  bytesPerSecond: number
 }
 
 /** What a built-in guest does. */

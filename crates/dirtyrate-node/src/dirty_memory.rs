@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, SyncReport};
+use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
 use dirtyrate::machine::{Machine, Truth};
 use dirtyrate::{Error, bitmap};
 use napi::Env;
@@ -45,6 +45,29 @@ pub struct NativeBlockReap {
     pub removed: bool,
 }
 
+/// What the rings tell of a window. Of all vCPUs, entries are pages and duplicates; dropped and lost ones are beside them.
+#[napi(object)]
+pub struct NativeRingReap {
+    pub entries: f64,
+    pub duplicates: f64,
+    /// Pages that more than one vCPU wrote.
+    pub shared_pages: f64,
+    /// Entries of memory that is not logged, or not there any more.
+    pub dropped: f64,
+    /// Entries that are known to be lost.
+    pub lost: f64,
+}
+
+/// One vCPU's share of a window.
+#[napi(object)]
+pub struct NativeVcpuReap {
+    pub id: f64,
+    pub pages: f64,
+    pub entries: f64,
+    pub duplicates: f64,
+    pub bytes_per_second: f64,
+}
+
 /// What a client's bits say.
 #[napi(object)]
 pub struct NativeReap {
@@ -57,6 +80,14 @@ pub struct NativeReap {
     /// What the reap itself took.
     pub reap_ns: f64,
     pub blocks: Vec<NativeBlockReap>,
+    /// False: entries were lost within the window, and the pages are a lower bound.
+    pub complete: bool,
+    /// With dirty rings.
+    #[napi(ts_type = "NativeRingReap | null")]
+    pub ring: Option<NativeRingReap>,
+    /// With dirty rings.
+    #[napi(ts_type = "NativeVcpuReap[] | null")]
+    pub vcpus: Option<Vec<NativeVcpuReap>>,
     /// With a workload: what the guest wrote in this window, by its own counters.
     #[napi(ts_type = "NativeTruth | null")]
     pub truth: Option<NativeTruth>,
@@ -294,7 +325,26 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         bytes_per_second: block.bytes_per_second,
         removed: block.removed,
     };
+    let seconds = reap.window.as_secs_f64();
+    let vcpu = |(id, vcpu): (usize, &VcpuReap)| NativeVcpuReap {
+        id: id as f64,
+        pages: vcpu.pages as f64,
+        entries: vcpu.entries as f64,
+        duplicates: vcpu.duplicates as f64,
+        bytes_per_second: if seconds > 0.0 { (vcpu.pages * page_size) as f64 / seconds } else { 0.0 },
+    };
+    let sum = |of: fn(&VcpuReap) -> u64, ring: &RingReap| ring.vcpus.iter().map(of).sum::<u64>() as f64;
+    let ring = |ring: &RingReap| NativeRingReap {
+        entries: sum(|vcpu| vcpu.entries, ring),
+        duplicates: sum(|vcpu| vcpu.duplicates, ring),
+        shared_pages: ring.shared_pages as f64,
+        dropped: ring.dropped as f64,
+        lost: ring.lost as f64,
+    };
     NativeReap {
+        complete: reap.is_complete(),
+        ring: reap.ring.as_ref().map(ring),
+        vcpus: reap.ring.as_ref().map(|ring| ring.vcpus.iter().enumerate().map(vcpu).collect()),
         pages: reap.pages as f64,
         bytes: (reap.pages * page_size) as f64,
         bytes_per_second: reap.bytes_per_second,

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dirtyrate::dirty_memory::BlockInfo;
-use dirtyrate::kvm::{BlockSpec, ManualProtect, RunState, VmOptions};
+use dirtyrate::kvm::dirty_ring::Reaping;
+use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect, RunState, VmOptions};
 use dirtyrate::machine::{KernelOptions, Machine, MachineOptions, UnknownMmio};
 use dirtyrate::{Error, dirty_memory};
 use napi::Env;
@@ -44,6 +45,11 @@ pub struct NativeCreateOptions {
     /// Default 'auto': the best that the kernel has.
     #[napi(ts_type = "'auto' | 'none' | 'enable' | 'initially-set'")]
     pub manual_protect: Option<String>,
+    /// Dirty rings with this many entries for each vCPU, a power of two, in place of the bitmap.
+    pub ring_entries: Option<f64>,
+    /// When rings are harvested: 'run', the default, is all the time; 'hold', for tests, only when one is full and at a sync.
+    #[napi(ts_type = "'run' | 'hold'")]
+    pub reaper: Option<String>,
     /// Default 'stop'.
     #[napi(ts_type = "'stop' | 'ignore'")]
     pub unknown_mmio: Option<String>,
@@ -211,6 +217,18 @@ impl NativeVirtualMachine {
         Ok(manual_protect_name(self.machine()?.vm().manual_protect()))
     }
 
+    /// The one exact source of dirty bits that it has.
+    #[napi(getter, ts_return_type = "'bitmap' | 'ring'")]
+    pub fn dirty_log(&self) -> Result<&'static str> {
+        Ok(if self.machine()?.vm().ring_entries() > 0 { "ring" } else { "bitmap" })
+    }
+
+    /// Entries in each vCPU's dirty ring; 0 with a bitmap.
+    #[napi(getter)]
+    pub fn ring_entries(&self) -> Result<u32> {
+        Ok(self.machine()?.vm().ring_entries())
+    }
+
     /// The RAM blocks, by guest address.
     #[napi]
     pub fn blocks(&self) -> Result<Vec<NativeBlock>> {
@@ -284,6 +302,22 @@ fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
             return Err(refuse(format!("no manual protect '{other}': use auto, none, enable or initially-set")));
         }
     };
+    let reaping = match options.reaper.as_deref() {
+        None | Some("run") => Reaping::Run,
+        Some("hold") => Reaping::Hold,
+        Some(other) => return Err(refuse(format!("no reaper '{other}': use run or hold"))),
+    };
+    let log = match options.ring_entries {
+        None => LogKind::Bitmap(manual_protect),
+        Some(_) if manual_protect.is_some_and(|protect| protect != ManualProtect::None) => {
+            return Err(refuse("a virtual machine with dirty rings has no manual protect: leave it out".to_owned()));
+        }
+        Some(entries) => {
+            let entries = whole("ringEntries", entries)?;
+            let entries = u32::try_from(entries).map_err(|_| refuse(format!("{entries} ring entries are too many")))?;
+            LogKind::Ring { entries, reaping }
+        }
+    };
     let unknown_mmio = match options.unknown_mmio.as_deref() {
         None | Some("stop") => UnknownMmio::Stop,
         Some("ignore") => UnknownMmio::Ignore,
@@ -296,7 +330,7 @@ fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
         unknown_mmio,
         vm: VmOptions {
             kvm_path: options.kvm_path.as_ref().map_or(defaults.kvm_path, PathBuf::from),
-            manual_protect,
+            log,
             clear_chunk_bytes: match options.clear_chunk_bytes {
                 Some(bytes) => whole("clearChunkBytes", bytes)?,
                 None => dirty_memory::DEFAULT_CLEAR_CHUNK_BYTES,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dirtyrate::bitmap::{Ranges, words_for};
 use dirtyrate::dirty_memory::{CancelToken, Client};
-use dirtyrate::kvm::{BlockSpec, ManualProtect};
+use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect};
 use dirtyrate::machine::{Machine, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing, PageSet};
 use support::*;
@@ -107,7 +107,7 @@ fn a_new_block_is_measured_from_its_first_write() {
         // The guest never stands still: while the plug is away its writes there go nowhere.
         let mut options = options(with_plug(), 2);
         options.unknown_mmio = UnknownMmio::Ignore;
-        options.vm.manual_protect = Some(protect);
+        options.vm.log = LogKind::Bitmap(Some(protect));
         let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
         let guest = run(&machine, &workload(Kind::Stride, 300, 2, Pacing::Free));
         begin(&machine, Client::DirtyRate);

@@ -4,8 +4,10 @@
 
 pub mod generic;
 pub mod ranges;
+mod sparse;
 
 pub use ranges::{PageRange, Ranges};
+pub use sparse::SparsePages;
 
 /// Pages in one word of a bitmap.
 pub const PAGES_PER_WORD: u64 = u64::BITS as u64;

@@ -1,6 +1,6 @@
 //! Step 4 at a deadline. Policy chooses the deadlines; this keeps them, on a thread that does nothing else.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use super::{CancelToken, Client, DirtyMemory, Reap, SyncReport};
@@ -32,14 +32,13 @@ pub struct DeadlineReport {
 ///
 /// [`Error::State`] for a client that does not track, [`Error::Cancelled`], the error of `alive`, and those of
 /// [`DirtyMemory::sync`].
-pub fn sync_at(
-    memory: &Mutex<DirtyMemory>,
+pub fn sync_at<'a>(
+    lock: impl Fn() -> MutexGuard<'a, DirtyMemory>,
     client: Client,
     deadlines: &[Duration],
     cancel: &CancelToken,
     alive: impl Fn() -> Result<()>,
 ) -> Result<Vec<DeadlineReport>> {
-    let lock = || memory.lock().unwrap_or_else(PoisonError::into_inner);
     let opened = {
         let memory = lock();
         memory.check_client(client)?;

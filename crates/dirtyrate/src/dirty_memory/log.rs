@@ -1,11 +1,43 @@
 //! What dirty memory needs of a kernel's dirty log.
 
+use std::time::{Duration, Instant};
+
+use crate::bitmap::SparsePages;
 use crate::error::Result;
 
 /// The identity of a RAM block: unique for the life of a VM, so that a block that comes back under the same name is
 /// another block. It is the block's *generation*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u64);
+
+/// The edges between two windows, where a log draws them for all blocks at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepared {
+    /// Where the window ends that is being fetched.
+    pub closed: Instant,
+    /// Where the next one begins.
+    pub opened: Instant,
+    /// What it took.
+    pub took: Duration,
+}
+
+/// What one vCPU wrote of a block, as its ring says.
+#[derive(Debug, Clone, Default)]
+pub struct VcpuPages {
+    /// The distinct pages.
+    pub pages: SparsePages,
+    /// The entries that named them: each page at least once.
+    pub entries: u64,
+}
+
+/// Entries of a vCPU's ring that count for no page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RingLoss {
+    /// Of memory that is not logged, or not there any more.
+    pub dropped: u64,
+    /// Known to be lost: the kernel wrote over them.
+    pub lost: u64,
+}
 
 /// The source of dirty bits, one block at a time.
 ///
@@ -20,6 +52,22 @@ pub trait DirtyLog: Send {
 
     /// Whether [`fetch`](Self::fetch) re-protects by itself (no manual protect), so that nothing is left to do.
     fn fetch_reprotects(&self) -> bool;
+
+    /// Brings the log up to the present before blocks are fetched, where it is not kept block by block. Then what is fetched
+    /// next is of that window.
+    fn prepare(&mut self) -> Result<Option<Prepared>> {
+        Ok(None)
+    }
+
+    /// Takes what each vCPU wrote of the block that was fetched last; nothing where the log does not tell.
+    fn take_by_vcpu(&mut self, _: BlockId) -> Vec<VcpuPages> {
+        Vec::new()
+    }
+
+    /// Takes what each vCPU's ring lost since the last call; nothing where the log does not tell.
+    fn take_loss(&mut self) -> Vec<RingLoss> {
+        Vec::new()
+    }
 
     /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit may be lost.
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()>;

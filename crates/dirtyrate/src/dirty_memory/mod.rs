@@ -26,6 +26,7 @@ mod fake_log;
 mod log;
 mod reap;
 mod sync;
+mod tally;
 mod tracking;
 mod witness;
 
@@ -39,12 +40,13 @@ pub use cancel::CancelToken;
 pub use client::Client;
 pub use deadline::{DeadlineReport, sync_at};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
-pub use log::{BlockId, DirtyLog};
+pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 pub use reap::{BlockReap, Reap};
 pub use sync::SyncReport;
+pub use tally::{RingReap, VcpuReap};
 pub use witness::{Bounds, Witness, WitnessedWindow};
 
-use crate::bitmap::{PageBitmap, PageRange, generic};
+use crate::bitmap::{PageBitmap, PageRange, SparsePages, generic};
 use crate::error::{Error, Result};
 
 /// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
@@ -66,6 +68,10 @@ pub struct DirtyMemory {
     /// One fetch buffer, as large as the largest block's bitmap.
     buffer: Vec<u64>,
     witness: witness::Marks,
+    /// The edges of the sync that is under way, where the log draws them for all blocks.
+    prepared: Option<Prepared>,
+    /// What each measuring client knows of the vCPUs, where the log tells.
+    tallies: tally::Tallies,
 }
 
 impl DirtyMemory {
@@ -84,6 +90,8 @@ impl DirtyMemory {
             accumulators_opened: 0,
             buffer: Vec::new(),
             witness: witness::Marks::default(),
+            prepared: None,
+            tallies: tally::Tallies::default(),
         }
     }
 
@@ -216,6 +224,12 @@ impl DirtyMemory {
     /// What a block is, or was while a client still has bits of it.
     pub fn block(&self, name: &str) -> Result<&BlockInfo> {
         Ok(&self.named(name)?.info)
+    }
+
+    /// The pages of a block that one vCPU wrote in the client's window, where the log tells; `None` where it wrote none.
+    pub fn vcpu_pages(&self, client: Client, vcpu: usize, block: &str) -> Result<Option<&SparsePages>> {
+        self.check_client(client)?;
+        Ok(self.tallies.pages(client, vcpu, self.named(block)?.info.id))
     }
 
     /// A block that exists.

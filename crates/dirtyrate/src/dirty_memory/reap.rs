@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::block::{Block, ClientBits};
-use super::{BlockInfo, Client, DirtyMemory, WitnessedWindow};
+use super::{BlockInfo, Client, DirtyMemory, RingReap, WitnessedWindow};
 use crate::bitmap::{generic, words_for};
 use crate::error::Result;
 
@@ -38,6 +38,8 @@ pub struct Reap {
     pub skew: Duration,
     /// Block by block, by guest address; blocks that are gone come last.
     pub blocks: Vec<BlockReap>,
+    /// What the rings tell beyond the pages, where the log is one of rings.
+    pub ring: Option<RingReap>,
     /// The guest's counters around the window, where there is a witness.
     pub witness: Option<WitnessedWindow>,
 }
@@ -70,6 +72,13 @@ impl Span {
     }
 }
 
+impl Reap {
+    /// Whether nothing is known to be missing; otherwise the pages are a lower bound.
+    pub fn is_complete(&self) -> bool {
+        self.ring.as_ref().is_none_or(|ring| ring.lost == 0)
+    }
+}
+
 impl DirtyMemory {
     /// Step 5: counts the client's bits, block by block, over the blocks' own windows. With `take` the bits are cleared,
     /// and the client's next window opens where the current round began.
@@ -96,6 +105,7 @@ impl DirtyMemory {
             window: span.whole(),
             skew: span.longest - span.shortest.unwrap_or(span.longest),
             blocks,
+            ring: self.tallies.reap(client),
             witness: self.witness.window(client),
         };
         if take {

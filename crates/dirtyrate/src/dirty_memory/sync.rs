@@ -112,6 +112,7 @@ impl DirtyMemory {
             block.bits.remove(&client);
         }
         self.removed.retain(|block| !block.bits.is_empty());
+        self.tallies.clear(client);
         self.witness.open(client);
         Ok(())
     }
@@ -138,10 +139,13 @@ impl DirtyMemory {
             self.buffer.resize(words, 0);
         }
         let fetched = &mut self.buffer[..words];
-        let began = Instant::now();
+        let mut began = Instant::now();
         self.log.fetch(block.info.id, fetched)?;
-        let ended = Instant::now();
+        let mut ended = Instant::now();
         report.add_fetch(ended - began);
+        if let Some(prepared) = self.prepared {
+            (began, ended) = (prepared.closed, prepared.opened);
+        }
         self.witness.fetched();
         if let Some(last) = fetched.last_mut() {
             *last &= tail_mask(block.info.pages);
@@ -154,6 +158,8 @@ impl DirtyMemory {
                 bits.bitmap.merge(fetched);
             }
         }
+        let measuring = self.tracking.iter().copied().filter(|client| client.follows_log() && !client.begins_full());
+        self.tallies.add(measuring, block.info.id, &self.log.take_by_vcpu(block.info.id));
         if self.log.fetch_reprotects() {
             for chunk in &mut block.chunks {
                 chunk.opened = ended;
@@ -219,7 +225,8 @@ impl DirtyMemory {
         let mut report = SyncReport::default();
         let began = Instant::now();
         self.witness.begin();
-        let outcome = steps(self, &mut report);
+        let outcome = self.prepare(&mut report).and_then(|()| steps(self, &mut report));
+        self.prepared = None;
         self.witness.end(outcome.is_ok());
         report.elapsed = began.elapsed();
         outcome.map(|()| report)
@@ -228,8 +235,20 @@ impl DirtyMemory {
     /// The frame of what syncs some of the blocks only.
     pub(super) fn run_partial_sync(&mut self, steps: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.witness.begin();
-        let outcome = steps(self);
+        let outcome = self.prepare(&mut SyncReport::default()).and_then(|()| steps(self));
+        self.prepared = None;
         self.witness.end(false);
         outcome
+    }
+
+    /// Has the log draw its edge.
+    fn prepare(&mut self, report: &mut SyncReport) -> Result<()> {
+        self.prepared = self.log.prepare()?;
+        if let Some(prepared) = &self.prepared {
+            report.add_fetch(prepared.took);
+        }
+        let measuring = self.tracking.iter().copied().filter(|client| client.follows_log() && !client.begins_full());
+        self.tallies.lose(measuring, &self.log.take_loss());
+        Ok(())
     }
 }

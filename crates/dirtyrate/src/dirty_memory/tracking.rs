@@ -115,6 +115,7 @@ impl DirtyMemory {
         }
         self.removed.retain(|block| !block.bits.is_empty());
         self.witness.forget(client);
+        self.tallies.clear(client);
         self.reconcile()
     }
 

@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 
 use kvm_bindings::kvm_dirty_log__bindgen_ty_1;
 use kvm_bindings::{KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_dirty_log};
-use vmm_sys_util::ioctl::{ioctl_with_mut_ref, ioctl_with_ref};
-use vmm_sys_util::{ioctl_iow_nr, ioctl_iowr_nr};
+use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref};
+use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
 
 use crate::bitmap::words_for;
 use crate::error::{Error, Result};
@@ -33,6 +33,8 @@ pub const DIRTY_LOG_INITIALLY_SET: u64 = 1 << 1;
 ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
 // KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
+// KVM_CAP_DIRTY_LOG_RING or KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
+ioctl_io_nr!(KVM_RESET_DIRTY_RINGS, KVMIO, 0xc7);
 
 /// Reads the log of `slot`, which has `pages` pages, into `into`; errors call it `block`.
 pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64], block: &str) -> Result<()> {
@@ -76,6 +78,13 @@ pub fn clear_dirty_log(
     }
 }
 
+/// Gives the entries of all rings that are marked as harvested back to the kernel, which protects their pages: how many.
+pub fn reset_dirty_rings(vm: &impl AsRawFd) -> Result<u32> {
+    // SAFETY: the ioctl takes no argument; the descriptor is a VM's, or the kernel says that it is not.
+    let result = unsafe { ioctl(vm, KVM_RESET_DIRTY_RINGS()) };
+    u32::try_from(result).map_err(|_| Error::last_ioctl("KVM_RESET_DIRTY_RINGS", String::new))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +98,6 @@ mod tests {
         assert!(error.to_string().contains("block 'ram'"), "{error}");
         let error = clear_dirty_log(&not_a_vm, 3, 64, 64, &[0], "ram").expect_err("not a VM");
         assert!(error.to_string().contains("pages 64 to 128"), "{error}");
+        assert!(reset_dirty_rings(&not_a_vm).is_err());
     }
 }

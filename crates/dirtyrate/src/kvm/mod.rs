@@ -3,6 +3,7 @@
 pub mod arch;
 pub mod capabilities;
 pub mod dirty_log;
+pub mod dirty_ring;
 mod ioctls;
 mod kick;
 pub mod slots;
@@ -13,4 +14,4 @@ pub use capabilities::{Capabilities, ManualProtect};
 pub use dirty_log::BitmapLog;
 pub use slots::{BlockSpec, Slots};
 pub use vcpu::{ExitHandler, RunState, Step};
-pub use vm::{Vm, VmOptions};
+pub use vm::{LogKind, Vm, VmOptions};

@@ -34,6 +34,7 @@ struct Slot {
     /// The block's name, for errors.
     name: String,
     region: kvm_userspace_memory_region,
+    logged: bool,
 }
 
 /// The slots of a VM.
@@ -43,13 +44,21 @@ pub struct Slots {
     page_size: u64,
     limit: usize,
     by_block: BTreeMap<BlockId, Slot>,
+    by_number: BTreeMap<u32, BlockId>,
     free: BTreeSet<u32>,
 }
 
 impl Slots {
     /// The slots of a VM that has none yet. `limit` is KVM_CAP_NR_MEMSLOTS.
     pub fn new(vm: Arc<VmFd>, limit: usize) -> Self {
-        Self { vm, page_size: host_page_size(), limit, by_block: BTreeMap::new(), free: BTreeSet::new() }
+        Self {
+            vm,
+            page_size: host_page_size(),
+            limit,
+            by_block: BTreeMap::new(),
+            by_number: BTreeMap::new(),
+            free: BTreeSet::new(),
+        }
     }
 
     /// The VM that they are of.
@@ -90,7 +99,8 @@ impl Slots {
         };
         self.set(&region, || format!("block '{name}'"))?;
         self.free.remove(&number);
-        self.by_block.insert(block, Slot { name: name.to_owned(), region });
+        self.by_number.insert(number, block);
+        self.by_block.insert(block, Slot { name: name.to_owned(), region, logged: false });
         Ok(())
     }
 
@@ -100,6 +110,7 @@ impl Slots {
         let gone = kvm_userspace_memory_region { memory_size: 0, flags: 0, ..slot.region };
         self.set(&gone, || format!("removal of block '{}'", slot.name))?;
         self.by_block.remove(&block);
+        self.by_number.remove(&gone.slot);
         self.free.insert(gone.slot);
         Ok(())
     }
@@ -109,7 +120,23 @@ impl Slots {
         let slot = self.slot(block)?;
         let flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
         let region = kvm_userspace_memory_region { flags, ..slot.region };
-        self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))
+        self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))?;
+        if let Some(slot) = self.by_block.get_mut(&block) {
+            slot.logged = on;
+        }
+        Ok(())
+    }
+
+    /// The block of a slot that is logged and has that page.
+    pub(super) fn logged(&self, slot: u32, page: u64) -> Option<BlockId> {
+        let block = *self.by_number.get(&slot)?;
+        let slot = self.by_block.get(&block)?;
+        (slot.logged && page < slot.region.memory_size / self.page_size).then_some(block)
+    }
+
+    /// Whether any block is logged.
+    pub(super) fn any_logged(&self) -> bool {
+        self.by_block.values().any(|slot| slot.logged)
     }
 
     /// A block's slot number, page count and name, for the ioctls of its log.

@@ -8,18 +8,22 @@
 //! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
 //! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::raw::c_int;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kvm_bindings::KVM_SYSTEM_EVENT_SHUTDOWN;
+use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 
 use super::{arch, kick};
 use crate::error::{Error, Result};
+
+/// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
+const RING_FULL_REST: Duration = Duration::from_micros(200);
 
 /// What to do after an exit was handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +128,11 @@ struct Shared {
     changed: Condvar,
     kicks: Vec<Kick>,
     signal: c_int,
+    ring_full: OnceLock<RingFullHook>,
 }
+
+/// Told the number of a vCPU that left because its ring is full.
+type RingFullHook = Box<dyn Fn(usize) + Send + Sync>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is changed in single steps: it is whole even if a holder panicked.
@@ -145,6 +153,13 @@ impl Shared {
                 debug_assert_eq!(result, 0, "a living thread can be signalled");
             }
         }
+    }
+
+    fn check_not_vcpu(&self) -> Result<()> {
+        if VCPU_OF.get() == std::ptr::from_ref(self) {
+            return Err(Error::State("a vCPU's own thread cannot wait for the vCPUs to stop".to_owned()));
+        }
+        Ok(())
     }
 
     /// Waits until no vCPU is inside KVM_RUN, or until they may run again: whoever asked them to stop was overruled.
@@ -171,6 +186,38 @@ impl Shared {
     }
 }
 
+/// Stops the vCPUs of a VM for a moment, from anywhere.
+#[derive(Clone)]
+pub struct Holder(Arc<Shared>);
+
+impl Holder {
+    /// Runs `work` while no vCPU runs, without changing the VM's state. Holds nest across threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] on a vCPU's own thread, which cannot wait for itself.
+    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        struct Hold<'a>(&'a Shared);
+        impl Drop for Hold<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.state).holds -= 1;
+                self.0.changed.notify_all();
+            }
+        }
+        self.0.check_not_vcpu()?;
+        lock(&self.0.state).holds += 1;
+        let _hold = Hold(&self.0);
+        self.0.kick();
+        drop(self.0.wait_parked(lock(&self.0.state)));
+        Ok(work())
+    }
+}
+
+thread_local! {
+    /// The VM that this thread is a vCPU of, by its address.
+    static VCPU_OF: Cell<*const Shared> = const { Cell::new(std::ptr::null()) };
+}
+
 /// The vCPUs of a VM.
 pub struct Vcpus {
     shared: Arc<Shared>,
@@ -184,8 +231,13 @@ impl Vcpus {
     pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>) -> Result<Self> {
         let kicks = vcpus.iter().map(|vcpu| kick_of(vm, vcpu)).collect::<Result<_>>()?;
         let state = State { run: RunState::Created, holds: 0, running: 0, alive: 0, pauses: 0, crash: None };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), kicks, signal: kick::signal()? });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            kicks,
+            signal: kick::signal()?,
+            ring_full: OnceLock::new(),
+        });
         Ok(Self { shared, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
     }
 
@@ -215,6 +267,11 @@ impl Vcpus {
     ///
     /// [`Error::State`] after the start, and those of `setup`.
     pub fn set_up(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<()>) -> Result<()> {
+        self.set_up_with(setup)
+    }
+
+    /// Gives `setup` the vCPUs before they start, to make something of them.
+    pub(super) fn set_up_with<T>(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<T>) -> Result<T> {
         let idle = lock(&self.idle);
         not_started(&lock(&self.shared.state))?;
         setup(&idle)
@@ -271,7 +328,7 @@ impl Vcpus {
     ///
     /// [`Error::State`] unless it runs, or on a vCPU's own thread; [`Error::GuestCrashed`].
     pub fn pause(&self) -> Result<()> {
-        self.check_not_vcpu()?;
+        self.shared.check_not_vcpu()?;
         let mut state = lock(&self.shared.state);
         match state.run {
             RunState::Running => {
@@ -319,33 +376,20 @@ impl Vcpus {
         lock(&self.idle).clear();
     }
 
-    /// Runs `work` while no vCPU runs, without changing the VM's state. Holds nest across threads.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::State`] on a vCPU's own thread, which cannot wait for itself.
-    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
-        struct Hold<'a>(&'a Shared);
-        impl Drop for Hold<'_> {
-            fn drop(&mut self) {
-                lock(&self.0.state).holds -= 1;
-                self.0.changed.notify_all();
-            }
-        }
-        self.check_not_vcpu()?;
-        lock(&self.shared.state).holds += 1;
-        let _hold = Hold(&self.shared);
-        self.shared.kick();
-        drop(self.shared.wait_parked(lock(&self.shared.state)));
-        Ok(work())
+    /// What stops them for a moment.
+    pub fn holder(&self) -> Holder {
+        Holder(Arc::clone(&self.shared))
     }
 
-    fn check_not_vcpu(&self) -> Result<()> {
-        let current = std::thread::current().id();
-        if lock(&self.threads).iter().any(|thread| thread.thread().id() == current) {
-            return Err(Error::State("a vCPU's own thread cannot wait for the vCPUs to stop".to_owned()));
-        }
-        Ok(())
+    /// See [`Holder::hold`].
+    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        self.holder().hold(work)
+    }
+
+    /// Has `notify` told which vCPU left because its dirty ring is full. Once, before the start.
+    pub(super) fn on_ring_full(&self, notify: impl Fn(usize) + Send + Sync + 'static) {
+        // Once: a VM has one log.
+        let _ = self.shared.ring_full.set(Box::new(notify));
     }
 
     /// Fails unless the guest runs, and says what it does instead.
@@ -417,6 +461,7 @@ impl Drop for Inside<'_> {
 
 impl<'a> Thread<'a> {
     fn main(mut self) {
+        VCPU_OF.set(std::ptr::from_ref(self.shared));
         // SAFETY: pthread_self has no precondition.
         *lock(&self.shared.kicks[self.id].thread) = Some(unsafe { libc::pthread_self() });
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.shared.signal) {
@@ -464,6 +509,7 @@ impl<'a> Thread<'a> {
                 Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
                 Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
                 Ok(VcpuExit::Intr) => return,
+                Ok(VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL)) => self.ring_full(),
                 Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => Step::Shutdown,
                 Ok(other) => Step::Stop(describe(&other)),
                 // EINTR: a kick. EAGAIN: a vCPU that waits for INIT or SIPI got it.
@@ -492,6 +538,15 @@ impl<'a> Thread<'a> {
                 }
             }
         }
+    }
+
+    /// Has the rings harvested, and gives that some time; a ring that is still full then ends KVM_RUN at once again.
+    fn ring_full(&self) -> Step {
+        let Some(notify) = self.shared.ring_full.get() else {
+            return Step::Stop("KVM_EXIT_DIRTY_RING_FULL, on a VM without rings".to_owned());
+        };
+        notify(self.id);
+        Step::Idle(RING_FULL_REST)
     }
 
     /// Sleeps, unless something is asked of the vCPU; whether it may go on.

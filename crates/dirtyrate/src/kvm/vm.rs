@@ -1,7 +1,7 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -9,18 +9,39 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestM
 use super::arch;
 use super::capabilities::{Capabilities, DEFAULT_KVM_PATH, ManualProtect, open_kvm};
 use super::dirty_log::BitmapLog;
+use super::dirty_ring::{Reaping, RingSetup};
 use super::slots::{BlockSpec, Slots, check_layout, reserve};
 use super::vcpu::Vcpus;
-use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
+use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory};
 use crate::error::{Error, Result};
+
+/// The one exact source of dirty bits that a VM has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKind {
+    /// A bitmap, with manual protect forced to a state; `None` for the kernel's best.
+    Bitmap(Option<ManualProtect>),
+    /// A ring for each vCPU.
+    Ring {
+        /// Entries in each: a power of two.
+        entries: u32,
+        /// When they are harvested.
+        reaping: Reaping,
+    },
+}
+
+impl Default for LogKind {
+    fn default() -> Self {
+        Self::Bitmap(None)
+    }
+}
 
 /// How to make a VM.
 #[derive(Debug, Clone)]
 pub struct VmOptions {
     /// Where KVM is.
     pub kvm_path: PathBuf,
-    /// Manual protect, forced; `None` for the kernel's best.
-    pub manual_protect: Option<ManualProtect>,
+    /// The source of dirty bits.
+    pub log: LogKind,
     /// The most guest memory that one CLEAR protects again.
     pub clear_chunk_bytes: u64,
 }
@@ -29,7 +50,7 @@ impl Default for VmOptions {
     fn default() -> Self {
         Self {
             kvm_path: PathBuf::from(DEFAULT_KVM_PATH),
-            manual_protect: None,
+            log: LogKind::default(),
             clear_chunk_bytes: DEFAULT_CLEAR_CHUNK_BYTES,
         }
     }
@@ -49,18 +70,24 @@ struct Layout {
 pub struct Vm {
     // The order is that of dropping: first what runs, last what it runs on.
     vcpus: Option<Vcpus>,
-    dirty_memory: Arc<Mutex<DirtyMemory>>,
+    /// `None` until the vCPUs are there whose rings it is made of.
+    dirty_memory: OnceLock<Mutex<DirtyMemory>>,
+    ring_setup: Option<RingSetup>,
+    /// What the host wrote and nobody was told yet: a device that writes must not wait for a sync.
+    host_writes: Mutex<Vec<(u64, u64)>>,
     slots: Arc<Mutex<Slots>>,
     fd: Arc<VmFd>,
     layout: RwLock<Layout>,
     generation: Mutex<u64>,
     kvm: Kvm,
     capabilities: Capabilities,
+    clear_chunk_bytes: u64,
     manual_protect: ManualProtect,
+    ring_entries: u32,
 }
 
 impl Vm {
-    /// Makes a VM without memory and without vCPUs.
+    /// Makes a VM without memory and without vCPUs. With rings, vCPUs come before memory.
     ///
     /// # Errors
     ///
@@ -77,20 +104,38 @@ impl Vm {
         arch::prepare_vm(&fd)?;
         let slots = Slots::new(Arc::clone(&fd), capabilities.memory_slots);
         let slots = Arc::new(Mutex::new(slots));
-        let log = BitmapLog::new(Arc::clone(&slots), &capabilities, options.manual_protect)?;
-        let manual_protect = log.manual_protect();
-        let dirty_memory = DirtyMemory::new(Box::new(log), capabilities.page_size, options.clear_chunk_bytes);
-        Ok(Self {
+        let mut vm = Self {
             vcpus: None,
-            dirty_memory: Arc::new(Mutex::new(dirty_memory)),
-            slots,
+            dirty_memory: OnceLock::new(),
+            ring_setup: None,
+            host_writes: Mutex::default(),
+            slots: Arc::clone(&slots),
             fd,
             layout: RwLock::default(),
             generation: Mutex::new(0),
             kvm,
             capabilities,
-            manual_protect,
-        })
+            clear_chunk_bytes: options.clear_chunk_bytes,
+            manual_protect: ManualProtect::None,
+            ring_entries: 0,
+        };
+        match options.log {
+            LogKind::Bitmap(protect) => {
+                let log = BitmapLog::new(slots, &vm.capabilities, protect)?;
+                vm.manual_protect = log.manual_protect();
+                vm.set_log(Box::new(log));
+            }
+            LogKind::Ring { entries, reaping } => {
+                vm.ring_setup = Some(RingSetup::enable(slots, &vm.capabilities, entries, reaping)?);
+                vm.ring_entries = entries;
+            }
+        }
+        Ok(vm)
+    }
+
+    fn set_log(&mut self, log: Box<dyn DirtyLog>) {
+        let dirty_memory = DirtyMemory::new(log, self.capabilities.page_size, self.clear_chunk_bytes);
+        self.dirty_memory = OnceLock::from(Mutex::new(dirty_memory));
     }
 
     /// Makes the VM's vCPUs, numbered from 0. Once, and after what must come before vCPUs (an in-kernel interrupt
@@ -109,7 +154,15 @@ impl Vm {
         };
         let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;
         arch::prepare_vcpus(&self.kvm, &self.fd, &vcpus)?;
-        self.vcpus = Some(Vcpus::new(&self.fd, vcpus)?);
+        // The rings are mapped of the vCPUs' descriptors before these go to their threads.
+        let setup = self.ring_setup.take();
+        let wrapped = Vcpus::new(&self.fd, vcpus)?;
+        if let Some(setup) = setup {
+            let (log, full) = wrapped.set_up_with(|vcpus| setup.attach(vcpus, wrapped.holder()))?;
+            wrapped.on_ring_full(move |vcpu| full.notify(vcpu));
+            self.set_log(Box::new(log));
+        }
+        self.vcpus = Some(wrapped);
         Ok(())
     }
 
@@ -138,14 +191,39 @@ impl Vm {
         self.manual_protect
     }
 
-    /// The dirty memory, to be locked for each step.
-    pub fn dirty_memory(&self) -> &Arc<Mutex<DirtyMemory>> {
-        &self.dirty_memory
+    /// Entries in each vCPU's dirty ring; 0 for a VM with a bitmap.
+    pub fn ring_entries(&self) -> u32 {
+        self.ring_entries
     }
 
-    /// The dirty memory, locked.
+    /// The dirty memory, locked, with all that the host wrote until now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] for a VM with rings before [`create_vcpus`](Self::create_vcpus).
+    pub fn try_lock_dirty_memory(&self) -> Result<MutexGuard<'_, DirtyMemory>> {
+        let dirty_memory = self.dirty_memory.get().ok_or_else(|| {
+            Error::State("a virtual machine with dirty rings has no memory before its vCPUs".to_owned())
+        })?;
+        let mut dirty_memory = dirty_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.mark_host_writes(&mut dirty_memory);
+        Ok(dirty_memory)
+    }
+
+    /// The same, for a VM that has its vCPUs, or a bitmap.
+    ///
+    /// # Panics
+    ///
+    /// On a VM with rings before [`create_vcpus`](Self::create_vcpus).
     pub fn lock_dirty_memory(&self) -> MutexGuard<'_, DirtyMemory> {
-        self.dirty_memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.try_lock_dirty_memory().expect("the vCPUs are there")
+    }
+
+    fn mark_host_writes(&self, dirty_memory: &mut DirtyMemory) {
+        let writes = std::mem::take(&mut *self.host_writes.lock().unwrap_or_else(PoisonError::into_inner));
+        for (guest_address, bytes) in writes {
+            dirty_memory.mark_host_write(guest_address, bytes);
+        }
     }
 
     /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
@@ -165,12 +243,12 @@ impl Vm {
     ///
     /// [`Error::Layout`], which names the block; [`Error::Memory`]; the kernel's refusal. The VM is as before then.
     pub fn add_block(&self, spec: &BlockSpec) -> Result<BlockInfo> {
-        // Held first, locked afterwards: a device that writes guest memory on its vCPU's thread takes the lock too.
-        self.held(|| self.add_block_held(spec))?
+        // Locked first: while a sync is under way, the guest goes on.
+        let mut dirty_memory = self.try_lock_dirty_memory()?;
+        self.held(|| self.add_block_held(&mut dirty_memory, spec))?
     }
 
-    fn add_block_held(&self, spec: &BlockSpec) -> Result<BlockInfo> {
-        let mut dirty_memory = self.lock_dirty_memory();
+    fn add_block_held(&self, dirty_memory: &mut DirtyMemory, spec: &BlockSpec) -> Result<BlockInfo> {
         let page_size = self.capabilities.page_size;
         let others: Vec<_> = dirty_memory.blocks().map(|block| spec_of(block, page_size)).collect();
         check_layout(spec, &others, page_size)?;
@@ -196,7 +274,7 @@ impl Vm {
             }
             return Err(error);
         }
-        self.set_layout(&dirty_memory, Arc::new(with));
+        self.set_layout(dirty_memory, Arc::new(with));
         Ok(info)
     }
 
@@ -207,11 +285,11 @@ impl Vm {
     ///
     /// [`Error::Argument`] if there is no such block; the kernel's refusal. The block is still there then.
     pub fn remove_block(&self, name: &str) -> Result<()> {
-        self.held(|| self.remove_block_held(name))?
+        let mut dirty_memory = self.try_lock_dirty_memory()?;
+        self.held(|| self.remove_block_held(&mut dirty_memory, name))?
     }
 
-    fn remove_block_held(&self, name: &str) -> Result<()> {
-        let mut dirty_memory = self.lock_dirty_memory();
+    fn remove_block_held(&self, dirty_memory: &mut DirtyMemory, name: &str) -> Result<()> {
         let block = dirty_memory.existing_block(name)?.clone();
         let bytes = block.pages * self.capabilities.page_size;
         let (without, _) = self
@@ -219,7 +297,7 @@ impl Vm {
             .remove_region(GuestAddress(block.guest_address), bytes)
             .map_err(|error| Error::Layout { block: block.name, problem: error.to_string() })?;
         dirty_memory.remove_block(name, || self.lock_slots().remove(block.id))?;
-        self.set_layout(&dirty_memory, Arc::new(without));
+        self.set_layout(dirty_memory, Arc::new(without));
         Ok(())
     }
 
@@ -244,7 +322,12 @@ impl Vm {
             return Err(not_ram(guest_address, bytes.len()));
         }
         let written = memory.write_slice(bytes, GuestAddress(guest_address));
-        self.lock_dirty_memory().mark_host_write(guest_address, bytes.len() as u64);
+        self.host_writes.lock().unwrap_or_else(PoisonError::into_inner).push((guest_address, bytes.len() as u64));
+        // Told at once unless somebody is at work, who may be waiting for this very thread; then the next who looks is told
+        // first. So the list is as long as what is written during one sync.
+        if let Some(Ok(mut dirty_memory)) = self.dirty_memory.get().map(Mutex::try_lock) {
+            self.mark_host_writes(&mut dirty_memory);
+        }
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }
 

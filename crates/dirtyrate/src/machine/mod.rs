@@ -243,13 +243,19 @@ impl Machine {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running()?;
         let pauses = self.lock_pauses().get(&client).copied().unwrap_or_else(|| vcpus.pauses());
-        sync_at(self.vm.dirty_memory(), client, deadlines, cancel, || {
-            vcpus.check_running()?;
-            if vcpus.pauses() == pauses {
-                return Ok(());
-            }
-            Err(Error::Paused("the virtual machine was paused within the window".to_owned()))
-        })
+        sync_at(
+            || self.vm.lock_dirty_memory(),
+            client,
+            deadlines,
+            cancel,
+            || {
+                vcpus.check_running()?;
+                if vcpus.pauses() == pauses {
+                    return Ok(());
+                }
+                Err(Error::Paused("the virtual machine was paused within the window".to_owned()))
+            },
+        )
     }
 
     /// Step 5: see [`DirtyMemory::reap`](crate::dirty_memory::DirtyMemory::reap).

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use dirtyrate::Error;
 use dirtyrate::bitmap::PageBitmap;
 use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DirtyMemory, Reap};
-use dirtyrate::kvm::{BlockSpec, Capabilities, ManualProtect, VmOptions};
+use dirtyrate::kvm::dirty_ring::Reaping;
+use dirtyrate::kvm::{BlockSpec, Capabilities, LogKind, ManualProtect, VmOptions};
 use dirtyrate::machine::{Guest, Machine, MachineOptions, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing, PageSet, Placement, Sharing, Workload};
 
@@ -55,12 +56,19 @@ pub fn machine(blocks: Vec<BlockSpec>, vcpus: u32) -> Machine {
 
 pub fn protected(blocks: Vec<BlockSpec>, vcpus: u32, protect: ManualProtect) -> Machine {
     let mut options = options(blocks, vcpus);
-    options.vm.manual_protect = Some(protect);
+    options.vm.log = LogKind::Bitmap(Some(protect));
     // Two chunks in the larger blocks, so that chunked re-protection is part of every test.
     options.vm.clear_chunk_bytes = 512 * MIB;
     let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
     assert_eq!(machine.vm().manual_protect(), protect);
     machine
+}
+
+/// A machine with dirty rings of this many entries.
+pub fn with_rings(blocks: Vec<BlockSpec>, vcpus: u32, entries: u32, reaping: Reaping) -> Machine {
+    let mut options = options(blocks, vcpus);
+    options.vm.log = LogKind::Ring { entries, reaping };
+    Machine::new(&options, &CancelToken::new()).expect("a machine with rings")
 }
 
 pub fn workload(kind: Kind, pages: u64, vcpus: u32, pacing: Pacing) -> Workload {

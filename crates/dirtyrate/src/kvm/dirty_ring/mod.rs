@@ -1,0 +1,180 @@
+//! KVM's dirty rings: each vCPU reports the pages that it writes (Documentation/virt/kvm/api.rst, 8.29).
+//!
+//! `cursor` is the arithmetic of one ring, `mapped` the ring itself, `rings` all of a VM's with what was harvested, `reaper`
+//! the thread that keeps them from filling. [`RingLog`] is what dirty memory sees.
+//!
+//! Manual protect is never enabled beside rings: with INITIALLY_SET the first write to a page would not be reported.
+
+mod cursor;
+mod mapped;
+mod reaper;
+mod rings;
+
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use kvm_bindings::kvm_enable_cap;
+pub use reaper::Reaping;
+use reaper::{Reaper, Wake};
+use rings::Rings;
+
+use super::Slots;
+use super::capabilities::Capabilities;
+use super::ioctls::{CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log};
+use super::vcpu::Holder;
+use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
+use crate::error::{Error, Result};
+
+/// Bytes of an entry (`struct kvm_dirty_gfn`).
+const ENTRY_BYTES: u64 = 16;
+/// Entries that the kernel keeps free for itself, with those of the hardware's page-modification log: a ring must have more
+/// (KVM_DIRTY_RING_RSVD_ENTRIES and the size of PML).
+const RESERVED_ENTRIES: u32 = 64 + 512;
+
+/// The dirty rings of a VM.
+pub struct RingLog {
+    slots: Arc<Mutex<Slots>>,
+    rings: Arc<Mutex<Rings>>,
+    holder: Holder,
+    /// There is a bitmap beside the rings, for what no vCPU wrote.
+    with_bitmap: bool,
+    _reaper: Reaper,
+}
+
+/// Rings that were enabled, and wait for their vCPUs.
+pub struct RingSetup {
+    slots: Arc<Mutex<Slots>>,
+    entries: u32,
+    with_bitmap: bool,
+    reaping: Reaping,
+}
+
+/// Tells the reaper that a vCPU's ring is full.
+#[derive(Clone)]
+pub struct RingFull {
+    rings: Arc<Mutex<Rings>>,
+    wake: Wake,
+}
+
+impl RingFull {
+    /// The vCPU left because its ring is full.
+    pub fn notify(&self, vcpu: usize) {
+        lock(&self.rings).is_full(vcpu);
+        self.wake.full();
+    }
+}
+
+impl RingSetup {
+    /// Enables rings of `entries` entries for the VM of `slots`, before its first vCPU.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a size that no kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
+    /// ones.
+    pub fn enable(
+        slots: Arc<Mutex<Slots>>,
+        capabilities: &Capabilities,
+        entries: u32,
+        reaping: Reaping,
+    ) -> Result<Self> {
+        let page_entries = (capabilities.page_size / ENTRY_BYTES) as u32;
+        let most = capabilities.dirty_ring_entries;
+        if most == 0 {
+            return Err(Error::Unsupported("this kernel has no dirty ring (Linux 5.11, arm64 6.2)".to_owned()));
+        }
+        let least = page_entries.max(RESERVED_ENTRIES.next_power_of_two());
+        if !entries.is_power_of_two() || !(least..=most).contains(&entries) {
+            return Err(Error::Argument(format!(
+                "a dirty ring of {entries} entries: give a power of two from {least} to {most}"
+            )));
+        }
+        let number = if capabilities.dirty_ring { CAP_DIRTY_LOG_RING } else { CAP_DIRTY_LOG_RING_ACQ_REL };
+        let enable = |number: u32, argument: u64| {
+            let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
+            let slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.vm().enable_cap(&cap).map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno))
+        };
+        enable(number, u64::from(entries) * ENTRY_BYTES)?;
+        let with_bitmap = capabilities.dirty_ring_with_bitmap;
+        if with_bitmap {
+            enable(CAP_DIRTY_LOG_RING_WITH_BITMAP, 0)?;
+        }
+        Ok(Self { slots, entries, with_bitmap, reaping })
+    }
+
+    /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `holder` stops those vCPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ioctl`] if a ring cannot be mapped or the reaper not be started.
+    pub fn attach<'a>(
+        self,
+        vcpus: impl IntoIterator<Item = &'a (impl AsRawFd + 'a)>,
+        holder: Holder,
+    ) -> Result<(RingLog, RingFull)> {
+        let mut rings = Rings::new(Arc::clone(&self.slots));
+        vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu, self.entries))?;
+        let rings = Arc::new(Mutex::new(rings));
+        let wake = Wake::default();
+        let reaper = Reaper::start(Arc::clone(&rings), holder.clone(), wake.clone(), self.reaping, self.entries)?;
+        let full = RingFull { rings: Arc::clone(&rings), wake };
+        Ok((RingLog { slots: self.slots, rings, holder, with_bitmap: self.with_bitmap, _reaper: reaper }, full))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl DirtyLog for RingLog {
+    fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
+        lock(&self.slots).set_logging(block, on)?;
+        // What was reported of a block belongs to the time that its log was on.
+        lock(&self.rings).forget(block);
+        Ok(())
+    }
+
+    fn initially_set(&self) -> bool {
+        false
+    }
+
+    fn fetch_reprotects(&self) -> bool {
+        true
+    }
+
+    /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests them while they
+    /// stand: nothing is written between the end of one window and the beginning of the next.
+    fn prepare(&mut self) -> Result<Option<Prepared>> {
+        let began = Instant::now();
+        self.holder.hold(|| {
+            let closed = Instant::now();
+            lock(&self.rings).harvest_stopped()?;
+            let opened = Instant::now();
+            Ok(Some(Prepared { closed, opened, took: opened - began }))
+        })?
+    }
+
+    fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
+        into.fill(0);
+        if self.with_bitmap {
+            let slots = lock(&self.slots);
+            let (slot, pages, name) = slots.lookup(block)?;
+            get_dirty_log(&**slots.vm(), slot, pages, into, name)?;
+        }
+        lock(&self.rings).set_in(block, into);
+        Ok(())
+    }
+
+    fn reprotect(&mut self, _: BlockId, _: u64, _: u64, _: &[u64]) -> Result<()> {
+        Err(Error::State("the RESET of a dirty ring protects its pages already".to_owned()))
+    }
+
+    fn take_by_vcpu(&mut self, block: BlockId) -> Vec<VcpuPages> {
+        lock(&self.rings).take(block)
+    }
+
+    fn take_loss(&mut self) -> Vec<RingLoss> {
+        lock(&self.rings).take_loss()
+    }
+}

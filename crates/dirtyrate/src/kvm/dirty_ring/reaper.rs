@@ -1,0 +1,132 @@
+//! The thread that empties the rings while the guest runs.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::rings::{Harvested, Rings};
+use crate::error::{Error, Result};
+use crate::kvm::vcpu::Holder;
+
+/// How long the reaper sleeps at the most: a guest that begins to write fills no ring of a useful size in this time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+/// And at the least: it must leave the processor to the guest.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+/// A ring is to be harvested when it is filled to one in this many.
+const FILL: u32 = 8;
+
+/// When to harvest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reaping {
+    /// All the time, as often as the rings fill.
+    #[default]
+    Run,
+    /// Only when a ring is full, and at a sync: for tests of what happens then.
+    Hold,
+}
+
+#[derive(Default)]
+struct Control {
+    full: bool,
+    ended: bool,
+}
+
+/// What wakes the reaper.
+#[derive(Clone, Default)]
+pub(super) struct Wake(Arc<(Mutex<Control>, Condvar)>);
+
+impl Wake {
+    /// A ring is full.
+    pub fn full(&self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).full = true;
+        self.0.1.notify_all();
+    }
+
+    fn end(&self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.0.1.notify_all();
+    }
+
+    /// Sleeps until a ring is full or the time is over; false at the end.
+    fn wait(&self, pause: Option<Duration>) -> bool {
+        let until = pause.map(|pause| Instant::now() + pause);
+        let mut control = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !control.ended && !control.full {
+            let Some(until) = until else {
+                control = self.0.1.wait(control).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            control = self.0.1.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        control.full = false;
+        !control.ended
+    }
+}
+
+/// The thread, which ends with this.
+pub(super) struct Reaper {
+    wake: Wake,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reaper {
+    pub fn start(rings: Arc<Mutex<Rings>>, holder: Holder, wake: Wake, reaping: Reaping, size: u32) -> Result<Self> {
+        let woken = wake.clone();
+        let thread = std::thread::Builder::new()
+            .name("reaper".to_owned())
+            .spawn(move || run(&rings, &holder, &woken, reaping, size))
+            .map_err(|source| Error::Ioctl { call: "pthread_create", context: "the reaper".to_owned(), source })?;
+        Ok(Self { wake, thread: Some(thread) })
+    }
+}
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        self.wake.end();
+        if let Some(thread) = self.thread.take() {
+            // Its only failure is a panic, and then there is nobody left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(rings: &Mutex<Rings>, holder: &Holder, wake: &Wake, reaping: Reaping, size: u32) {
+    let lock = || rings.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pause = SHORTEST_PAUSE;
+    while wake.wait((reaping == Reaping::Run).then_some(pause)) {
+        if !lock().is_logging() {
+            pause = LONGEST_PAUSE;
+            continue;
+        }
+        // The lock is given up in between: the vCPUs that are waited for below take it when their rings are full.
+        let mut harvested = lock().harvest();
+        if harvested.as_ref().is_ok_and(|harvested| !harvested.in_step || harvested.overrun) {
+            // Out of step with the kernel: that is put right while nobody writes.
+            harvested = holder.hold(|| lock().harvest_stopped()).and_then(|stopped| stopped);
+        }
+        match harvested {
+            Ok(harvested) => pause = next_pause(pause, &harvested, size),
+            Err(error) => {
+                tracing::error!(%error, "the dirty rings could not be harvested; the next sync tries again");
+                pause = LONGEST_PAUSE;
+            }
+        }
+    }
+}
+
+/// Twice as long while the rings are far from what they may fill to, half as long when they are beyond.
+fn next_pause(pause: Duration, harvested: &Harvested, size: u32) -> Duration {
+    let target = size / FILL;
+    let next = if harvested.most > target {
+        pause / 2
+    } else if harvested.most < target / 2 {
+        pause * 2
+    } else {
+        pause
+    };
+    next.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
