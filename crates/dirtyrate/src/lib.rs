@@ -18,6 +18,7 @@ pub mod dirty_memory;
 mod error;
 pub mod kvm;
 pub mod machine;
+pub mod sampling;
 pub mod workload;
 
 pub use error::{Error, Result};

@@ -1,0 +1,148 @@
+//! The pages of guest memory that is mapped into this process.
+
+use std::sync::Arc;
+
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
+
+use super::pagemap::Pagemap;
+use super::prefetch::prefetch;
+use super::reader::{Contents, Look, PageBlock, PageReader};
+use crate::dirty_memory::BlockInfo;
+use crate::error::{Error, Result};
+
+/// Reads guest memory that is mapped here, while the guest writes it.
+///
+/// Every page is copied before it is hashed, with vm-memory's volatile slices, as every host access to guest memory in this
+/// crate is: no reference to memory that a vCPU may be writing ever exists. A torn page is possible and harmless; it only
+/// says that the page is changing. The copy goes from a cold page into a hot one: the next pages are prefetched meanwhile.
+///
+/// **Untouched pages.** Reading a page of anonymous memory that nobody has touched maps one: the kernel's zero page, or a huge one,
+/// and page tables. So the kernel is asked first (`/proc/self/pagemap`), for private anonymous memory only, which is what
+/// this crate makes: of shared memory and of files, the page tables of one process do not say what exists, and those
+/// blocks are read as they are. Asking costs about as much as looking, so that a first look takes about twice as long as the
+/// later ones: what was found touched is not asked about again. If the host takes such a page back in between (a balloon), the look
+/// maps the zero page there. A page in swap is touched, and is read back from there.
+#[derive(Debug)]
+pub struct GuestMemoryReader {
+    memory: Arc<GuestMemoryMmap>,
+    blocks: Vec<PageBlock>,
+    page_size: u64,
+    pagemap: Option<Pagemap>,
+    page: Box<[u8]>,
+}
+
+impl GuestMemoryReader {
+    /// Reads `blocks` of `memory`, which stays mapped as long as the reader lives, also if a block is removed from its VM.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a block that is empty or not whole within one region of the memory, or a page size that is not
+    /// the host's.
+    pub fn new(memory: Arc<GuestMemoryMmap>, blocks: &[BlockInfo], page_size: u64) -> Result<Self> {
+        let host = host_page_size();
+        if page_size != host {
+            return Err(Error::Argument(format!(
+                "pages of {page_size} bytes: sampling takes the host's, {host} bytes"
+            )));
+        }
+        for block in blocks {
+            let bytes = block.pages.checked_mul(page_size);
+            let whole = bytes.filter(|&bytes| bytes > 0).is_some_and(|bytes| {
+                memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| {
+                    bytes <= region.len() - (block.guest_address - region.start_addr().0)
+                        && (region.as_ptr().addr() as u64 + (block.guest_address - region.start_addr().0))
+                            .is_multiple_of(page_size)
+                })
+            });
+            if !whole {
+                let text = format!("block '{}' is not {} whole pages of one memory region", block.name, block.pages);
+                return Err(Error::Argument(text));
+            }
+        }
+        let pagemap = Pagemap::open()
+            .inspect_err(|error| tracing::warn!(%error, "no /proc/self/pagemap: sampling will map untouched pages"))
+            .ok();
+        Ok(Self {
+            memory,
+            blocks: blocks.iter().map(PageBlock::from).collect(),
+            page_size,
+            pagemap,
+            page: vec![0; page_size as usize].into_boxed_slice(),
+        })
+    }
+
+    /// Whether pages that nobody has touched are left so: not where `/proc/self/pagemap` cannot be opened, or a block is not
+    /// private anonymous memory.
+    pub fn spares_untouched(&self) -> bool {
+        let spared = |block: &PageBlock| {
+            self.memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| private(region.flags()))
+        };
+        self.pagemap.is_some() && self.blocks.iter().all(spared)
+    }
+}
+
+impl PageReader for GuestMemoryReader {
+    fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    fn blocks(&self) -> &[PageBlock] {
+        &self.blocks
+    }
+
+    fn read(&mut self, block: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
+        let base = GuestAddress(self.blocks[block].guest_address);
+        let region = self.memory.find_region(base).ok_or_else(|| gone(&self.blocks[block]))?;
+        let offset = base.0 - region.start_addr().0;
+        let start = region.as_ptr().wrapping_add(offset as usize);
+
+        let mut pagemap = self.pagemap.as_mut().filter(|_| private(region.flags()));
+        if let Some(pagemap) = pagemap.as_mut() {
+            pagemap.forget();
+        }
+        let host_page = |look: &Look| start.addr() as u64 / self.page_size + look.page;
+        // Where nobody can be asked, everything is touched. The next page is asked about while it is being fetched: the call
+        // takes as long as the fetch.
+        let mut prepare = |looks: &[Look]| {
+            let Some((look, next)) = looks.split_first() else { return Ok(true) };
+            prefetch(start.wrapping_add((look.page * self.page_size) as usize));
+            match pagemap.as_mut().filter(|_| !look.touched) {
+                Some(pagemap) => {
+                    let next = next.iter().filter(|look| !look.touched).map(host_page);
+                    pagemap.is_touched(host_page(look), next).map_err(|source| {
+                        let context = "/proc/self/pagemap".to_owned();
+                        Error::Ioctl { call: "pread", context, source }
+                    })
+                }
+                None => Ok(true),
+            }
+        };
+        let mut next_exists = prepare(looks)?;
+        for (place, look) in looks.iter().enumerate() {
+            let exists = next_exists;
+            next_exists = prepare(&looks[place + 1..])?;
+            if !exists {
+                visit(place, Contents::Untouched);
+                continue;
+            }
+            let address = MemoryRegionAddress(offset + look.page * self.page_size);
+            let page = region.get_slice(address, self.page.len()).map_err(|_| gone(&self.blocks[block]))?;
+            page.copy_to(&mut self.page[..]);
+            visit(place, Contents::Bytes(&self.page));
+        }
+        Ok(())
+    }
+}
+
+fn private(flags: i32) -> bool {
+    flags & libc::MAP_ANONYMOUS != 0 && flags & libc::MAP_PRIVATE != 0
+}
+
+fn gone(block: &PageBlock) -> Error {
+    Error::Argument(format!("a page beyond block '{}', which has {} pages", block.name, block.pages))
+}
+
+pub(super) fn host_page_size() -> u64 {
+    // SAFETY: sysconf has no precondition.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}

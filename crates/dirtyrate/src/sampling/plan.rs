@@ -1,0 +1,223 @@
+//! Which pages are looked at.
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
+use super::reader::PageBlock;
+use crate::error::{Error, Result};
+
+/// Samples for each GiB of memory, unless asked otherwise: one per 2 MiB, as in QEMU.
+pub const DEFAULT_SAMPLES_PER_GIB: u32 = 512;
+/// The fewest, as in QEMU (`MIN_SAMPLE_PAGE_COUNT`).
+pub const LEAST_SAMPLES_PER_GIB: u32 = 128;
+/// The most, as in QEMU (`MAX_SAMPLE_PAGE_COUNT`).
+pub const MOST_SAMPLES_PER_GIB: u32 = 16384;
+
+/// How samples are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Design {
+    /// One page from each of n equal parts (strata) of a block, at a random place within its part. The variance is never
+    /// larger than a simple random sample's, and with dirty pages in runs much smaller.
+    #[default]
+    Stratified,
+    /// n pages of a block, each any page, with replacement: QEMU's, which never chooses the last page; this one does.
+    SimpleRandom,
+}
+
+/// How to make a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Samples for each GiB: 128 to 16384.
+    pub samples_per_gib: u32,
+    /// How they are chosen.
+    pub design: Design,
+    /// The same seed and blocks make the same plan, in every version of this crate.
+    pub seed: u64,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self { samples_per_gib: DEFAULT_SAMPLES_PER_GIB, design: Design::default(), seed: 0 }
+    }
+}
+
+/// The pages to look at, block by block, by address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    options: PlanOptions,
+    blocks: Vec<Vec<u64>>,
+}
+
+impl Plan {
+    /// Chooses pages of `blocks`, of `page_size` bytes each.
+    ///
+    /// A block has n = ⌈bytes × samples per GiB / 1 GiB⌉ samples, at most its pages: every block has at least one, and none a
+    /// smaller share than was asked for, so that no interval is wider than that of the asked number.
+    /// In both designs a page is expected n / pages times, the same for every page, the last one included: strata are n equal parts
+    /// of the block to a fraction of a page, and a page on a boundary can be drawn from either side (and then counts twice).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for samples per GiB out of range, an empty block, or one of 2^63 bytes and more.
+    pub fn new(blocks: &[PageBlock], page_size: u64, options: PlanOptions) -> Result<Self> {
+        let density = options.samples_per_gib;
+        if !(LEAST_SAMPLES_PER_GIB..=MOST_SAMPLES_PER_GIB).contains(&density) {
+            return Err(Error::Argument(format!(
+                "{density} samples per GiB: give {LEAST_SAMPLES_PER_GIB} to {MOST_SAMPLES_PER_GIB}"
+            )));
+        }
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(options.seed);
+        let choose = |block: &PageBlock| {
+            let bytes = block.pages.checked_mul(page_size).filter(|&bytes| bytes > 0 && bytes <= i64::MAX as u64);
+            let bytes = bytes.ok_or_else(|| {
+                Error::Argument(format!(
+                    "block '{}' cannot have {} pages of {page_size} bytes",
+                    block.name, block.pages
+                ))
+            })?;
+            let samples = (u128::from(bytes) * u128::from(density)).div_ceil(1 << 30) as u64;
+            Ok(match options.design {
+                Design::Stratified => stratified(&mut rng, block.pages, samples.min(block.pages)),
+                Design::SimpleRandom => simple_random(&mut rng, block.pages, samples.min(block.pages)),
+            })
+        };
+        Ok(Self { options, blocks: blocks.iter().map(choose).collect::<Result<_>>()? })
+    }
+
+    /// How it was made.
+    pub fn options(&self) -> PlanOptions {
+        self.options
+    }
+
+    /// The pages of each block, in the order of the blocks; ascending, and with repetitions where a page was drawn twice.
+    pub fn blocks(&self) -> &[Vec<u64>] {
+        &self.blocks
+    }
+
+    /// Samples over all blocks.
+    pub fn samples(&self) -> u64 {
+        self.blocks.iter().map(|pages| pages.len() as u64).sum()
+    }
+}
+
+/// Stratum i is the i-th of `samples` equal parts of the block. In units of 1 / `samples` of a page, a stratum is `pages` long and a
+/// page `samples`, so that all is in whole numbers: each unit is drawn with the same probability, and each page has as many.
+fn stratified(rng: &mut impl Rng, pages: u64, samples: u64) -> Vec<u64> {
+    let within =
+        |i: u64, rng: &mut _| (u128::from(i) * u128::from(pages) + u128::from(below(rng, pages))) / u128::from(samples);
+    (0..samples).map(|i| within(i, rng) as u64).collect()
+}
+
+fn simple_random(rng: &mut impl Rng, pages: u64, samples: u64) -> Vec<u64> {
+    let mut chosen: Vec<_> = (0..samples).map(|_| below(rng, pages)).collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// A number below `bound`, each as likely: Lemire, "Fast random integer generation in an interval", 2019. Its own, because the
+/// `rand` crate does not promise the same numbers in its next version.
+fn below(rng: &mut impl Rng, bound: u64) -> u64 {
+    let reject = bound.wrapping_neg() % bound;
+    loop {
+        let product = u128::from(rng.next_u64()) * u128::from(bound);
+        if product as u64 >= reject {
+            return (product >> 64) as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(pages: u64) -> PageBlock {
+        PageBlock { name: format!("{pages}"), guest_address: 0, pages }
+    }
+
+    fn plan(pages: &[u64], samples_per_gib: u32, design: Design, seed: u64) -> Plan {
+        let blocks: Vec<_> = pages.iter().copied().map(block).collect();
+        Plan::new(&blocks, 4096, PlanOptions { samples_per_gib, design, seed }).expect("a good plan")
+    }
+
+    #[test]
+    fn a_gib_has_one_sample_in_each_2_mib_and_small_blocks_have_one_at_least() {
+        let plan = plan(&[1 << 18, 1, 511, 512, 513, (1 << 18) + 1], 512, Design::Stratified, 7);
+        let counts: Vec<_> = plan.blocks().iter().map(Vec::len).collect();
+        assert_eq!(counts, [512, 1, 1, 1, 2, 513]);
+        assert_eq!(plan.samples(), 512 + 1 + 1 + 1 + 2 + 513);
+        for (stratum, page) in plan.blocks()[0].iter().enumerate() {
+            assert_eq!(page / 512, stratum as u64);
+        }
+    }
+
+    #[test]
+    fn pages_are_in_order_and_within_their_block() {
+        for design in [Design::Stratified, Design::SimpleRandom] {
+            for samples_per_gib in [128, 1000, 16384] {
+                let sizes = [1, 2, 15, 16, 17, 4099, 262_147, (1 << 22) + 1];
+                let plan = plan(&sizes, samples_per_gib, design, 3);
+                for (pages, size) in plan.blocks().iter().zip(sizes) {
+                    assert!(!pages.is_empty() && pages.is_sorted() && *pages.last().expect("one") < size);
+                    let exact = size as f64 * 4096.0 * f64::from(samples_per_gib) / f64::from(1 << 30);
+                    assert!(pages.len() as f64 >= exact && (pages.len() as f64) < exact + 1.0);
+                }
+            }
+        }
+    }
+
+    /// Every page, the last one too, is expected equally often. Over R plans, Σ (seen − expected)² / expected is at most that of
+    /// as many independent uniform draws (strata only take variance away), which is χ² with pages − 1 degrees of freedom d, about;
+    /// P(χ² ≥ d + 2√(dx) + 2x) ≤ e^−x (Laurent and Massart 2000, lemma 1). x = 20: a false alarm in 5 × 10^8 runs.
+    #[test]
+    fn every_page_is_chosen_equally_often() {
+        for design in [Design::Stratified, Design::SimpleRandom] {
+            // Whole strata, strata with a fraction of a page, a block of less than two strata, and one less than a stratum.
+            for (pages, samples_per_gib) in [(1024, 4096), (997, 16384), (700, 512), (61, 512)] {
+                let rounds = 40_000;
+                let mut seen = vec![0_u32; pages as usize];
+                let mut drawn = 0_u64;
+                for seed in 0..rounds {
+                    let plan = plan(&[pages], samples_per_gib, design, seed);
+                    drawn += plan.samples();
+                    for &page in &plan.blocks()[0] {
+                        seen[page as usize] += 1;
+                    }
+                }
+                let expected = drawn as f64 / pages as f64;
+                let statistic: f64 = seen.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
+                let (d, x) = (pages as f64 - 1.0, 20.0_f64);
+                let limit = d + 2.0 * (d * x).sqrt() + 2.0 * x;
+                assert!(statistic < limit, "{design:?}, {pages} pages: {statistic} is not below {limit}");
+                // A page's own count is at most binomial in its variance: Bernstein's bound, the same e^−x on either side.
+                let off = (2.0 * x * expected).sqrt() + x / 3.0;
+                let last = f64::from(*seen.last().expect("a page"));
+                assert!(
+                    (last - expected).abs() < off,
+                    "{design:?}: the last of {pages} pages {last} times, not {expected}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_plan_for_ever() {
+        assert_eq!(plan(&[4096, 1], 1024, Design::Stratified, 1), plan(&[4096, 1], 1024, Design::Stratified, 1));
+        assert_ne!(plan(&[1 << 18], 512, Design::Stratified, 1), plan(&[1 << 18], 512, Design::Stratified, 2));
+        // What version 0.1 drew.
+        let drawn = |design| plan(&[2048, 9], 1024, design, 1).blocks().to_vec();
+        assert_eq!(drawn(Design::Stratified), [vec![207, 447, 537, 959, 1071, 1431, 1788, 1925], vec![0]]);
+        assert_eq!(drawn(Design::SimpleRandom), [vec![205, 378, 1071, 1209, 1528, 1530, 1662, 2021], vec![0]]);
+    }
+
+    #[test]
+    fn what_cannot_be_planned_is_refused() {
+        for samples_per_gib in [0, 127, 16385, u32::MAX] {
+            let options = PlanOptions { samples_per_gib, ..PlanOptions::default() };
+            let text = Plan::new(&[block(1)], 4096, options).expect_err("out of range").to_string();
+            assert!(text.contains("128") && text.contains("16384"), "{text}");
+        }
+        for pages in [0, 1 << 52, u64::MAX] {
+            assert!(Plan::new(&[block(pages)], 4096, PlanOptions::default()).is_err(), "{pages}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a comparison found.
+
+use std::time::Duration;
+
+use super::estimate::{Part, combine};
+use super::interval::{Interval, Intervals};
+
+/// A fraction of pages, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The estimate, without bias from the plan.
+    pub fraction: f64,
+    /// Where the true fraction lies.
+    pub interval: Interval,
+}
+
+/// A rate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// The sum over the blocks of fraction × bytes / the block's own window.
+    pub bytes_per_second: f64,
+    /// Where it lies, in bytes per second, by the sampling error alone: a longer window is another figure, not the same one.
+    pub interval: Interval,
+}
+
+/// One block's share of a [`Sampled`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockSampled {
+    /// The block's name.
+    pub name: String,
+    /// The guest physical address of its first page.
+    pub guest_address: u64,
+    /// Its pages.
+    pub pages: u64,
+    /// Bytes in a page.
+    pub page_size: u64,
+    /// Samples of it, at least one.
+    pub samples: u64,
+    /// Those found changed since the begin.
+    pub hits: u64,
+    /// Those of the hits that the comparison before this one did not find.
+    pub new_hits: u64,
+    /// Samples that were all zeros at the begin, untouched ones included.
+    pub zero_pages: u64,
+    /// Samples that nobody had touched at the begin.
+    pub untouched_pages: u64,
+    /// The mean of the samples' own windows.
+    pub window: Duration,
+    /// The standard error of hits / samples, on the safe side: as of [`Sampled::standard_error`].
+    pub standard_error: f64,
+}
+
+/// What a comparison found: the samples that changed since the begin, at least once and visibly.
+///
+/// The figures of several blocks weigh each block by its pages (or bytes per second): they are not hits / samples where blocks differ
+/// in their share of samples, if only by rounding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// Bytes in a page.
+    pub page_size: u64,
+    /// Pages of all blocks.
+    pub pages: u64,
+    /// Samples.
+    pub samples: u64,
+    /// Samples found changed since the begin, in this comparison or one before: one that changed stays changed.
+    pub hits: u64,
+    /// Those of the hits that the comparison before this one did not find.
+    pub new_hits: u64,
+    /// Samples that were all zeros at the begin, untouched ones included.
+    pub zero_pages: u64,
+    /// Samples that nobody had touched at the begin.
+    pub untouched_pages: u64,
+    /// The mean of the samples' own windows, each from its first look to this one.
+    pub window: Duration,
+    /// The longest window of a sample less the shortest one's.
+    pub skew: Duration,
+    /// No sample's window is wrong by more than this: a batch of samples has one time, the middle of its looks.
+    pub window_error: Duration,
+    /// How long the looks of this comparison took.
+    pub took: Duration,
+    /// Block by block, in the reader's order.
+    pub blocks: Vec<BlockSampled>,
+}
+
+impl Sampled {
+    pub(super) fn new(page_size: u64, blocks: Vec<BlockSampled>) -> Self {
+        let total = |of: fn(&BlockSampled) -> u64| blocks.iter().map(of).sum::<u64>();
+        let samples = total(|block| block.samples);
+        let windows: f64 = blocks.iter().map(|block| block.samples as f64 * block.window.as_secs_f64()).sum();
+        Self {
+            page_size,
+            pages: total(|block| block.pages),
+            samples,
+            hits: total(|block| block.hits),
+            new_hits: total(|block| block.new_hits),
+            zero_pages: total(|block| block.zero_pages),
+            untouched_pages: total(|block| block.untouched_pages),
+            window: Duration::from_secs_f64(windows / samples.max(1) as f64),
+            skew: Duration::ZERO,
+            window_error: Duration::ZERO,
+            took: Duration::ZERO,
+            blocks,
+        }
+    }
+
+    /// The fraction of pages that changed since the begin. Comparisons with one begin share their samples, and their errors: to tell
+    /// how much was added between two, take [`increment`](Self::increment).
+    pub fn dirty(&self, intervals: &Intervals) -> Estimate {
+        self.by_pages(|block| block.hits, intervals)
+    }
+
+    /// The fraction of pages that were first found changed in this comparison.
+    pub fn increment(&self, intervals: &Intervals) -> Estimate {
+        self.by_pages(|block| block.new_hits, intervals)
+    }
+
+    /// The fraction of pages that were all zeros at the begin.
+    pub fn zero(&self, intervals: &Intervals) -> Estimate {
+        self.by_pages(|block| block.zero_pages, intervals)
+    }
+
+    /// Dirty bytes per second: fraction × bytes / window, by block, summed.
+    pub fn rate(&self, intervals: &Intervals) -> Rate {
+        let most = self.blocks.iter().map(BlockSampled::most_bytes_per_second).sum();
+        let weights = |block: &BlockSampled| block.part(block.most_bytes_per_second(), block.hits);
+        rate(combine(self.blocks.iter().map(weights), intervals), most)
+    }
+
+    /// The standard error of the dirty fraction, on the safe side: by pairing neighbouring strata, or a simple random sample's. It
+    /// shows what stratification gains on this memory. It is no replacement for the interval: with few hits it is itself a guess, and it
+    /// is 0 where no neighbours differ.
+    pub fn standard_error(&self) -> f64 {
+        let share = |block: &BlockSampled| block.pages as f64 / self.pages as f64 * block.standard_error;
+        self.blocks.iter().map(|block| share(block).powi(2)).sum::<f64>().sqrt()
+    }
+
+    fn by_pages(&self, hits: fn(&BlockSampled) -> u64, intervals: &Intervals) -> Estimate {
+        combine(self.blocks.iter().map(|block| block.part(block.pages as f64, hits(block))), intervals)
+    }
+}
+
+impl BlockSampled {
+    /// The fraction of the block's pages that changed since the begin.
+    pub fn dirty(&self, intervals: &Intervals) -> Estimate {
+        combine([self.part(1.0, self.hits)].into_iter(), intervals)
+    }
+
+    /// The block's dirty bytes per second.
+    pub fn rate(&self, intervals: &Intervals) -> Rate {
+        rate(self.dirty(intervals), self.most_bytes_per_second())
+    }
+
+    /// Where every page changes once. A window of no length is one that the clock was too coarse for.
+    fn most_bytes_per_second(&self) -> f64 {
+        (self.pages * self.page_size) as f64 / self.window.max(Duration::from_nanos(1)).as_secs_f64()
+    }
+
+    fn part(&self, weight: f64, hits: u64) -> Part {
+        Part { weight, hits, samples: self.samples }
+    }
+}
+
+fn rate(of: Estimate, most: f64) -> Rate {
+    let interval = Interval { low: of.interval.low * most, high: of.interval.high * most, ..of.interval };
+    Rate { bytes_per_second: of.fraction * most, interval }
+}

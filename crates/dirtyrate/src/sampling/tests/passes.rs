@@ -1,0 +1,267 @@
+//! Sampling over a memory of which everything is known.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::super::*;
+use crate::dirty_memory::CancelToken;
+use crate::error::{Error, Result};
+
+const PAGE: u64 = 4096;
+
+/// What the memory is, and what was done to it.
+#[derive(Debug, Default)]
+struct State {
+    /// The value of every byte of each page of each block; `None`: untouched.
+    pages: Vec<Vec<Option<u8>>>,
+    /// Pages that were looked at.
+    looks: Vec<(usize, Look)>,
+    /// Fails, or cancels, at that look.
+    fail_at: Option<(usize, Option<CancelToken>)>,
+    /// How long each call takes.
+    takes: Duration,
+}
+
+#[derive(Debug)]
+struct Fake {
+    blocks: Vec<PageBlock>,
+    state: Arc<Mutex<State>>,
+}
+
+impl PageReader for Fake {
+    fn page_size(&self) -> u64 {
+        PAGE
+    }
+
+    fn blocks(&self) -> &[PageBlock] {
+        &self.blocks
+    }
+
+    fn read(&mut self, block: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
+        let mut state = self.state.lock().expect("not poisoned");
+        assert!(looks.len() <= 64 && looks.is_sorted_by_key(|look| look.page));
+        std::thread::sleep(state.takes);
+        for (place, look) in looks.iter().enumerate() {
+            match &state.fail_at {
+                Some((at, None)) if *at == state.looks.len() => return Err(Error::Closed),
+                Some((at, Some(cancel))) if *at == state.looks.len() => cancel.cancel(),
+                _ => {}
+            }
+            state.looks.push((block, *look));
+            match state.pages[block][look.page as usize] {
+                Some(value) => visit(place, Contents::Bytes(&[value; PAGE as usize])),
+                None => visit(place, Contents::Untouched),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fake(sizes: &[u64]) -> (Fake, Arc<Mutex<State>>) {
+    let block =
+        |(i, &pages): (usize, &u64)| PageBlock { name: format!("block {i}"), guest_address: (i as u64) << 40, pages };
+    let pages = sizes.iter().map(|&pages| vec![Some(1); pages as usize]).collect();
+    let state = Arc::new(Mutex::new(State { pages, ..State::default() }));
+    (Fake { blocks: sizes.iter().enumerate().map(block).collect(), state: Arc::clone(&state) }, state)
+}
+
+fn plan(reader: &Fake, samples_per_gib: u32) -> Plan {
+    Plan::new(&reader.blocks, PAGE, PlanOptions { samples_per_gib, design: Design::Stratified, seed: 11 })
+        .expect("a plan")
+}
+
+fn change(state: &Mutex<State>, which: impl Fn(usize, u64) -> bool, to: Option<u8>) {
+    let mut state = state.lock().expect("not poisoned");
+    for (block, pages) in state.pages.iter_mut().enumerate() {
+        for (page, value) in pages.iter_mut().enumerate().filter(|(page, _)| which(block, *page as u64)) {
+            let _ = page;
+            *value = to;
+        }
+    }
+}
+
+#[test]
+fn each_comparison_adds_what_changed_since_the_last_and_forgets_nothing() {
+    let (reader, state) = fake(&[5000, 1, 3000]);
+    let plan = plan(&reader, 16384);
+    let drawn = plan.blocks().to_vec();
+    let cancel = CancelToken::new();
+    let count = |which: &dyn Fn(usize, u64) -> bool| {
+        let hits = |(block, pages): (usize, &Vec<u64>)| pages.iter().filter(|&&page| which(block, page)).count() as u64;
+        drawn.iter().enumerate().map(hits).collect::<Vec<_>>()
+    };
+    let total = |which: &dyn Fn(usize, u64) -> bool| count(which).iter().sum::<u64>();
+
+    // Block 0 has a run of zeros and a run that nobody has touched.
+    change(&state, |block, page| block == 0 && (100..900).contains(&page), Some(0));
+    change(&state, |block, page| block == 0 && (900..2100).contains(&page), None);
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    let none = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((none.hits, none.new_hits, none.samples), (0, 0, total(&|_, _| true)));
+    assert_eq!(none.zero_pages, total(&|block, page| block == 0 && (100..2100).contains(&page)));
+    assert_eq!(none.untouched_pages, total(&|block, page| block == 0 && (900..2100).contains(&page)));
+    assert_eq!(none.dirty(&Intervals::default()).interval.low, 0.0);
+
+    let first = |block: usize, page: u64| block != 1 && page.is_multiple_of(5);
+    change(&state, first, Some(2));
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((found.hits, found.new_hits), (total(&first), total(&first)));
+    assert_eq!(found.blocks.iter().map(|block| block.hits).collect::<Vec<_>>(), count(&first));
+
+    // What changed changes back; others change, among them the block of one page; pages that were zeros are discarded.
+    change(&state, first, Some(1));
+    let second = |block: usize, page: u64| block == 1 || page % 7 == 1;
+    change(&state, second, Some(3));
+    change(
+        &state,
+        |block, page| block == 0 && (100..900).contains(&page) && !first(block, page) && !second(block, page),
+        None,
+    );
+    let either = |block: usize, page: u64| first(block, page) || second(block, page);
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((found.hits, found.new_hits), (total(&either), total(&either) - total(&first)));
+    assert_eq!(found.blocks.iter().map(|block| block.new_hits).sum::<u64>(), found.new_hits);
+    assert_eq!((found.blocks[1].hits, found.blocks[1].samples), (1, 1));
+
+    // The figures weigh the blocks by their pages.
+    let intervals = Intervals::default();
+    let by_pages: f64 =
+        found.blocks.iter().map(|block| block.pages as f64 * block.hits as f64 / block.samples as f64).sum::<f64>()
+            / 8001.0;
+    assert!((found.dirty(&intervals).fraction - by_pages).abs() < 1e-12);
+    let rates: f64 = found.blocks.iter().map(|block| block.rate(&intervals).bytes_per_second).sum();
+    let rate = found.rate(&intervals);
+    assert!((rate.bytes_per_second / rates - 1.0).abs() < 1e-12);
+    assert!(rate.interval.low < rate.bytes_per_second && rate.bytes_per_second < rate.interval.high);
+    let block = &found.blocks[2];
+    let expected = block.hits as f64 / block.samples as f64 * (block.pages * PAGE) as f64 / block.window.as_secs_f64();
+    assert!((block.rate(&intervals).bytes_per_second / expected - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn every_sample_is_looked_at_once_in_order_and_none_again_that_has_changed() {
+    let (reader, state) = fake(&[3000, 777]);
+    let plan = plan(&reader, 16384);
+    let expected: Vec<_> = plan
+        .blocks()
+        .iter()
+        .enumerate()
+        .flat_map(|(block, pages)| pages.iter().map(move |&page| (block, page)))
+        .collect();
+    change(&state, |_, page| page % 2 == 1, None);
+    let looks = |state: &Mutex<State>| std::mem::take(&mut state.lock().expect("not poisoned").looks);
+    let cancel = CancelToken::new();
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    assert_eq!(looks(&state).iter().map(|(block, look)| (*block, look.page)).collect::<Vec<_>>(), expected);
+    change(&state, |_, page| page % 3 == 0, Some(9));
+    sampling.compare(&cancel).expect("a comparison");
+    let second = looks(&state);
+    assert_eq!(second.iter().map(|(block, look)| (*block, look.page)).collect::<Vec<_>>(), expected);
+    assert!(
+        second.iter().all(|(_, look)| look.touched == (look.page % 2 == 0)),
+        "what was touched is not asked about again"
+    );
+    sampling.compare(&cancel).expect("a comparison");
+    let left: Vec<_> = expected.into_iter().filter(|(_, page)| page % 3 != 0).collect();
+    assert_eq!(looks(&state).iter().map(|(block, look)| (*block, look.page)).collect::<Vec<_>>(), left);
+}
+
+/// A reader that takes its time: windows are those of the samples, not of the passes.
+#[test]
+fn windows_are_the_samples_own() {
+    let (reader, state) = fake(&[1024, 1]);
+    let plan = plan(&reader, 16384);
+    assert_eq!(plan.samples(), 65);
+    let takes = Duration::from_millis(20);
+    state.lock().expect("not poisoned").takes = takes;
+    let cancel = CancelToken::new();
+    let before = Instant::now();
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    assert!(sampling.began() >= before && sampling.first_pass() >= 2 * takes);
+    state.lock().expect("not poisoned").takes = Duration::ZERO;
+    let began = Instant::now();
+    let found = sampling.compare(&cancel).expect("a comparison");
+    let ended = Instant::now();
+    // The first batch's time is the middle of a call of 20 ms at least, and the second's of the next one.
+    let (first, second) = (found.blocks[0].window, found.blocks[1].window);
+    let rounding = Duration::from_nanos(2);
+    assert!(first >= takes / 2 + takes - rounding && first <= ended - before, "{first:?}");
+    assert!(second >= takes / 2 - rounding && second <= ended - before - takes, "{second:?}");
+    assert!(began - before + rounding >= first.saturating_sub(found.took) + takes / 2);
+    assert_eq!(found.skew.max(rounding), found.skew);
+    assert!(found.skew.abs_diff(first.abs_diff(second)) <= rounding, "{:?}", found.skew);
+    assert!(found.window_error >= takes / 2);
+    let mean = (first.as_secs_f64() * 64.0 + second.as_secs_f64()) / 65.0;
+    assert!((found.window.as_secs_f64() - mean).abs() < 1e-8);
+}
+
+#[test]
+fn a_comparison_that_fails_loses_nothing() {
+    let (reader, state) = fake(&[8192]);
+    let plan = plan(&reader, 16384);
+    let samples = plan.samples();
+    assert_eq!(samples, 512);
+    let cancel = CancelToken::new();
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    change(&state, |_, _| true, Some(2));
+    state.lock().expect("not poisoned").fail_at = Some((512 + 100, None));
+    assert!(matches!(sampling.compare(&cancel), Err(Error::Closed)));
+    change(&state, |_, _| true, Some(1));
+    state.lock().expect("not poisoned").fail_at = None;
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((found.hits, found.new_hits), (100, 100));
+    assert_eq!(sampling.compare(&cancel).expect("a comparison").new_hits, 0);
+}
+
+#[test]
+fn a_cancel_ends_either_pass_at_the_next_batch() {
+    let (reader, state) = fake(&[8192]);
+    let plan = plan(&reader, 16384);
+    let looks = || state.lock().expect("not poisoned").looks.len();
+    let fail_at = |at, cancel: &CancelToken| {
+        state.lock().expect("not poisoned").fail_at = Some((at, Some(cancel.clone())));
+    };
+    let cancel = CancelToken::new();
+    let again = Fake { blocks: reader.blocks.clone(), state: Arc::clone(&state) };
+    fail_at(70, &cancel);
+    assert!(matches!(Sampling::begin(again, plan.clone(), &cancel), Err(Error::Cancelled)));
+    assert_eq!(looks(), 128);
+    let mut sampling = Sampling::begin(reader, plan, &CancelToken::new()).expect("a first look");
+    let cancel = CancelToken::new();
+    fail_at(128 + 512 + 10, &cancel);
+    assert!(matches!(sampling.compare(&cancel), Err(Error::Cancelled)));
+    assert_eq!(looks(), 128 + 512 + 64);
+    assert_eq!(sampling.compare(&CancelToken::new()).expect("a comparison").hits, 0);
+}
+
+#[test]
+fn a_plan_for_other_blocks_is_refused() {
+    let (small, _) = fake(&[100]);
+    let (large, _) = fake(&[10_000]);
+    let (two, _) = fake(&[100, 100]);
+    let cancel = CancelToken::new();
+    for reader in [small, two] {
+        let plan = plan(&large, 16384);
+        assert!(matches!(Sampling::begin(reader, plan, &cancel), Err(Error::Argument(_))));
+    }
+}
+
+#[test]
+fn a_reader_that_shows_too_little_is_caught() {
+    struct Half(Fake);
+    impl PageReader for Half {
+        fn page_size(&self) -> u64 {
+            PAGE
+        }
+        fn blocks(&self) -> &[PageBlock] {
+            &self.0.blocks
+        }
+        fn read(&mut self, block: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
+            self.0.read(block, &looks[..looks.len() / 2], visit)
+        }
+    }
+    let (reader, _) = fake(&[1024]);
+    let plan = plan(&reader, 16384);
+    let boxed: Box<dyn PageReader> = Box::new(Half(reader));
+    assert!(matches!(Sampling::begin(boxed, plan, &CancelToken::new()), Err(Error::State(_))));
+}
