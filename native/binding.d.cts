@@ -72,6 +72,11 @@ export declare class NativeVirtualMachine {
   truth(from: NativeInstant, to: NativeInstant): NativeTruth
   /** Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still. */
   confirmContents(): Promise<string | null>
+  /**
+   * Page sampling of the guest's memory: looks at the samples, and again at deadlines in ms from the beginning of the first
+   * look, ascending. Independent of dirty logging. Rejects as `syncAt`.
+   */
+  sampleAt(options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
   /** Makes a virtual machine, which takes seconds for a terabyte. Rejects with ERR_KVM_*, ERR_ARGUMENT, ERR_MEMORY. */
   static create(options: NativeCreateOptions, cancel?: CancelToken | undefined | null): Promise<NativeVirtualMachine>
   /** Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_STATE. */
@@ -277,6 +282,63 @@ export interface NativeRingReap {
   dropped: number
   /** Entries that are known to be lost. */
   lost: number
+}
+
+/** One block's share. */
+export interface NativeSampledBlock {
+  name: string
+  guestAddress: number
+  bytes: number
+  samples: number
+  hits: number
+  zeroPages: number
+  windowNs: number
+  /** The estimate of distinct dirty pages. */
+  pages: number
+}
+
+/** How to sample. */
+export interface NativeSampleOptions {
+  /** 128 to 16384; default 512. */
+  samplesPerGib?: number
+  /** In (0, 1); default 0.95. */
+  confidence?: number
+  /** Default 'wilson'. */
+  interval?: 'wilson' | 'clopper-pearson'
+  /** Default 'stratified'. */
+  design?: 'stratified' | 'simple-random'
+  /** Default: a number that nobody knows. */
+  seed?: number
+}
+
+/** The comparison at one deadline. Each figure has the ends of its interval beside it. */
+export interface NativeSampleReport {
+  requestedMs: number
+  lateNs: number
+  samples: number
+  /** Samples that changed since the first look. */
+  hits: number
+  /** Samples that were zero then. */
+  zeroPages: number
+  samplesPerGib: number
+  /** The mean of the samples' own windows. */
+  windowNs: number
+  skewNs: number
+  /** What both passes took. */
+  hashNs: number
+  pages: number
+  pagesLow: number
+  pagesHigh: number
+  bytesPerSecond: number
+  bytesPerSecondLow: number
+  bytesPerSecondHigh: number
+  /** Since the deadline before. */
+  incrementPages: number
+  incrementLow: number
+  incrementHigh: number
+  blocks: Array<NativeSampledBlock>
+  /** With a workload: what the guest wrote between the passes. */
+  truth?: NativeTruth | null
 }
 
 /** What a sync cost, and brought. Times in ns. */

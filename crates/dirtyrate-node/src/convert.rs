@@ -31,3 +31,13 @@ pub fn milliseconds(name: &str, value: f64) -> Result<Duration> {
 pub fn nanoseconds(duration: Duration) -> f64 {
     duration.as_nanos() as f64
 }
+
+/// Deadlines from JavaScript, which ascend.
+pub fn deadlines(milliseconds_each: &[f64]) -> Result<Vec<Duration>> {
+    let deadlines: Vec<_> =
+        milliseconds_each.iter().map(|&deadline| milliseconds("deadline", deadline)).collect::<Result<_>>()?;
+    if !deadlines.is_sorted() {
+        return Err(thrown(Error::Argument("deadlines must ascend".to_owned())));
+    }
+    Ok(deadlines)
+}

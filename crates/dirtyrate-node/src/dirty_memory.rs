@@ -10,7 +10,7 @@ use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
-use crate::convert::{milliseconds, nanoseconds};
+use crate::convert::{deadlines, nanoseconds};
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
 use crate::promise;
@@ -182,13 +182,7 @@ impl NativeVirtualMachine {
         cancel: Option<&CancelToken>,
     ) -> Result<Object<'static>> {
         let client = parse(&client)?;
-        let deadlines = deadlines_ms
-            .iter()
-            .map(|&deadline| milliseconds("deadline", deadline))
-            .collect::<Result<Vec<Duration>>>()?;
-        if !deadlines.is_sorted() {
-            return Err(thrown(Error::Argument("deadlines must ascend".to_owned())));
-        }
+        let deadlines = deadlines(&deadlines_ms)?;
         let cancel = token(cancel);
         self.run(env, move |machine| {
             let reports = machine.sync_at(client, &deadlines, &cancel)?;

@@ -14,4 +14,5 @@ mod errors;
 mod guest;
 mod log;
 mod promise;
+mod sample;
 mod virtual_machine;

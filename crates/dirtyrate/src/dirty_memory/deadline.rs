@@ -52,12 +52,7 @@ pub fn sync_at<'a>(
         let deadline = opened
             .checked_add(requested)
             .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
-        alive()?;
-        while Instant::now() < deadline {
-            cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;
-            alive()?;
-        }
-        cancel.check()?;
+        wait_until(deadline, cancel, &alive)?;
         let mut memory = lock();
         let late = Instant::now().saturating_duration_since(deadline);
         let sync = memory.sync(cancel)?;
@@ -69,4 +64,14 @@ pub fn sync_at<'a>(
         reports.push(DeadlineReport { requested, late, sync, reap, reap_took });
     }
     Ok(reports)
+}
+
+/// Sleeps until `deadline`, while `alive` says that there is something to wait for.
+pub(crate) fn wait_until(deadline: Instant, cancel: &CancelToken, alive: impl Fn() -> Result<()>) -> Result<()> {
+    alive()?;
+    while Instant::now() < deadline {
+        cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;
+        alive()?;
+    }
+    cancel.check()
 }

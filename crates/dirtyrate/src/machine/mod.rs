@@ -8,6 +8,7 @@ mod bus;
 mod guest;
 mod irqchip;
 pub mod layout;
+mod sample;
 mod serial;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use bus::UnknownMmio;
 pub use guest::{Guest, Truth};
+pub use sample::{SampleOptions, SampleReport};
 pub use serial::Console;
 
 use crate::dirty_memory::{
@@ -243,19 +245,20 @@ impl Machine {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running()?;
         let pauses = self.lock_pauses().get(&client).copied().unwrap_or_else(|| vcpus.pauses());
-        sync_at(
-            || self.vm.lock_dirty_memory(),
-            client,
-            deadlines,
-            cancel,
-            || {
-                vcpus.check_running()?;
-                if vcpus.pauses() == pauses {
-                    return Ok(());
-                }
-                Err(Error::Paused("the virtual machine was paused within the window".to_owned()))
-            },
-        )
+        let alive = self.alive_since(pauses)?;
+        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, alive)
+    }
+
+    /// Fails unless the guest runs, and ran ever since it had been paused `pauses` times.
+    fn alive_since(&self, pauses: u64) -> Result<impl Fn() -> Result<()> + '_> {
+        let vcpus = self.vm.vcpus()?;
+        Ok(move || {
+            vcpus.check_running()?;
+            if vcpus.pauses() == pauses {
+                return Ok(());
+            }
+            Err(Error::Paused("the virtual machine was paused within the window".to_owned()))
+        })
     }
 
     /// Step 5: see [`DirtyMemory::reap`](crate::dirty_memory::DirtyMemory::reap).

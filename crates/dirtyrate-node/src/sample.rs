@@ -1,0 +1,160 @@
+//! `NativeVirtualMachine`: page sampling.
+
+use dirtyrate::Error;
+use dirtyrate::machine::{SampleOptions, SampleReport};
+use dirtyrate::sampling::{Design, IntervalMethod, Intervals};
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+
+use crate::cancel_token::{CancelToken, token};
+use crate::convert::{deadlines, nanoseconds, whole};
+use crate::errors::{Result, thrown};
+use crate::guest::{NativeTruth, native_truth};
+use crate::virtual_machine::NativeVirtualMachine;
+
+/// How to sample.
+#[napi(object)]
+pub struct NativeSampleOptions {
+    /// 128 to 16384; default 512.
+    pub samples_per_gib: Option<f64>,
+    /// In (0, 1); default 0.95.
+    pub confidence: Option<f64>,
+    /// Default 'wilson'.
+    #[napi(ts_type = "'wilson' | 'clopper-pearson'")]
+    pub interval: Option<String>,
+    /// Default 'stratified'.
+    #[napi(ts_type = "'stratified' | 'simple-random'")]
+    pub design: Option<String>,
+    /// Default: a number that nobody knows.
+    pub seed: Option<f64>,
+}
+
+/// One block's share.
+#[napi(object)]
+pub struct NativeSampledBlock {
+    pub name: String,
+    pub guest_address: f64,
+    pub bytes: f64,
+    pub samples: f64,
+    pub hits: f64,
+    pub zero_pages: f64,
+    pub window_ns: f64,
+    /// The estimate of distinct dirty pages.
+    pub pages: f64,
+}
+
+/// The comparison at one deadline. Each figure has the ends of its interval beside it.
+#[napi(object)]
+pub struct NativeSampleReport {
+    pub requested_ms: f64,
+    pub late_ns: f64,
+    pub samples: f64,
+    /// Samples that changed since the first look.
+    pub hits: f64,
+    /// Samples that were zero then.
+    pub zero_pages: f64,
+    pub samples_per_gib: f64,
+    /// The mean of the samples' own windows.
+    pub window_ns: f64,
+    pub skew_ns: f64,
+    /// What both passes took.
+    pub hash_ns: f64,
+    pub pages: f64,
+    pub pages_low: f64,
+    pub pages_high: f64,
+    pub bytes_per_second: f64,
+    pub bytes_per_second_low: f64,
+    pub bytes_per_second_high: f64,
+    /// Since the deadline before.
+    pub increment_pages: f64,
+    pub increment_low: f64,
+    pub increment_high: f64,
+    pub blocks: Vec<NativeSampledBlock>,
+    /// With a workload: what the guest wrote between the passes.
+    #[napi(ts_type = "NativeTruth | null")]
+    pub truth: Option<NativeTruth>,
+}
+
+#[napi]
+impl NativeVirtualMachine {
+    /// Page sampling of the guest's memory: looks at the samples, and again at deadlines in ms from the beginning of the first
+    /// look, ascending. Independent of dirty logging. Rejects as `syncAt`.
+    #[napi(ts_return_type = "Promise<NativeSampleReport[]>")]
+    pub fn sample_at(
+        &self,
+        env: Env,
+        options: NativeSampleOptions,
+        deadlines_ms: Vec<f64>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let options = sample_options(&options)?;
+        let deadlines = deadlines(&deadlines_ms)?;
+        let cancel = token(cancel);
+        self.run(env, move |machine| {
+            let reports = machine.sample_at(&options, &deadlines, &cancel)?;
+            Ok(reports.iter().map(|report| native(report, &options)).collect::<Vec<_>>())
+        })
+    }
+}
+
+fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
+    let refuse = |text: String| thrown(Error::Argument(text));
+    let method = match options.interval.as_deref() {
+        None | Some("wilson") => IntervalMethod::Wilson,
+        Some("clopper-pearson") => IntervalMethod::ClopperPearson,
+        Some(other) => return Err(refuse(format!("no interval '{other}': use wilson or clopper-pearson"))),
+    };
+    let design = match options.design.as_deref() {
+        None | Some("stratified") => Design::Stratified,
+        Some("simple-random") => Design::SimpleRandom,
+        Some(other) => return Err(refuse(format!("no design '{other}': use stratified or simple-random"))),
+    };
+    let samples = options.samples_per_gib.unwrap_or(f64::from(dirtyrate::sampling::DEFAULT_SAMPLES_PER_GIB));
+    let samples = whole("samplesPerGib", samples)?;
+    Ok(SampleOptions {
+        samples_per_gib: u32::try_from(samples).map_err(|_| refuse(format!("{samples} samples are too many")))?,
+        design,
+        seed: options.seed.map(|seed| whole("seed", seed)).transpose()?,
+        intervals: Intervals::new(method, options.confidence.unwrap_or(0.95)).map_err(thrown)?,
+    })
+}
+
+fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport {
+    let sampled = &report.sampled;
+    let (dirty, increment) = (sampled.dirty(&options.intervals), sampled.increment(&options.intervals));
+    let rate = sampled.rate(&options.intervals);
+    let pages = sampled.pages as f64;
+    let block = |block: &dirtyrate::sampling::BlockSampled| NativeSampledBlock {
+        name: block.name.clone(),
+        guest_address: block.guest_address as f64,
+        bytes: (block.pages * block.page_size) as f64,
+        samples: block.samples as f64,
+        hits: block.hits as f64,
+        zero_pages: block.zero_pages as f64,
+        window_ns: nanoseconds(block.window),
+        pages: block.dirty(&options.intervals).fraction * block.pages as f64,
+    };
+    NativeSampleReport {
+        requested_ms: report.requested.as_secs_f64() * 1000.0,
+        late_ns: nanoseconds(report.late),
+        samples: sampled.samples as f64,
+        hits: sampled.hits as f64,
+        zero_pages: sampled.zero_pages as f64,
+        samples_per_gib: f64::from(options.samples_per_gib),
+        window_ns: nanoseconds(sampled.window),
+        skew_ns: nanoseconds(sampled.skew),
+        hash_ns: nanoseconds(report.hashing),
+        pages: dirty.fraction * pages,
+        pages_low: dirty.interval.low * pages,
+        pages_high: dirty.interval.high * pages,
+        bytes_per_second: rate.bytes_per_second,
+        bytes_per_second_low: rate.interval.low,
+        bytes_per_second_high: rate.interval.high,
+        increment_pages: increment.fraction * pages,
+        increment_low: increment.interval.low * pages,
+        increment_high: increment.interval.high * pages,
+        blocks: sampled.blocks.iter().map(block).collect(),
+        truth: report.truth.as_ref().map(native_truth),
+    }
+}

@@ -1,0 +1,102 @@
+//! Page sampling of a machine's own memory, at deadlines.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use super::{Machine, Truth};
+use crate::dirty_memory::{Bounds, CancelToken, Witness, WitnessedWindow, wait_until};
+use crate::error::{Error, Result};
+use crate::sampling::{Design, GuestMemoryReader, Intervals, Plan, PlanOptions, Sampled, Sampling};
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleOptions {
+    /// Samples for each GiB: 128 to 16384.
+    pub samples_per_gib: u32,
+    /// How they are chosen.
+    pub design: Design,
+    /// The same seed and blocks make the same choice; `None` for one that nobody knows.
+    pub seed: Option<u64>,
+    /// How the interval is made.
+    pub intervals: Intervals,
+}
+
+/// The comparison at one deadline.
+#[derive(Debug, Clone)]
+pub struct SampleReport {
+    /// The deadline, from the beginning of the first look.
+    pub requested: Duration,
+    /// How much later the comparison began.
+    pub late: Duration,
+    /// What both passes took.
+    pub hashing: Duration,
+    /// What it found.
+    pub sampled: Sampled,
+    /// With a workload: what the guest wrote between the passes.
+    pub truth: Option<Truth>,
+}
+
+impl Machine {
+    /// Looks at a few pages, and again at each of `deadlines`, which count from the beginning of the first look: each sample's
+    /// own window is about as long. Needs no dirty log, and sees what no log does: the host's writes; and does not see what a
+    /// log does: writes of the same value. The guest must run all the time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a number of samples out of range; [`Error::Cancelled`]; as of [`sync_at`](Self::sync_at).
+    pub fn sample_at(
+        &self,
+        options: &SampleOptions,
+        deadlines: &[Duration],
+        cancel: &CancelToken,
+    ) -> Result<Vec<SampleReport>> {
+        let alive = self.alive_since(self.vm.vcpus()?.pauses())?;
+        alive()?;
+        let page_size = self.vm.capabilities().page_size;
+        let reader = GuestMemoryReader::new(self.vm.memory(), &self.vm.blocks(), page_size)?;
+        let plan = PlanOptions {
+            samples_per_gib: options.samples_per_gib,
+            design: options.design,
+            seed: options.seed.unwrap_or_else(random_seed),
+        };
+        let plan = Plan::new(crate::sampling::PageReader::blocks(&reader), page_size, plan)?;
+        let (opened, sampling) = self.witnessed(|| Sampling::begin(reader, plan, cancel));
+        let mut sampling = sampling?;
+        let mut reports = Vec::with_capacity(deadlines.len());
+        for &requested in deadlines {
+            let deadline = sampling
+                .began()
+                .checked_add(requested)
+                .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
+            wait_until(deadline, cancel, &alive)?;
+            let late = Instant::now().saturating_duration_since(deadline);
+            let (closed, sampled) = self.witnessed(|| sampling.compare(cancel));
+            let sampled = sampled?;
+            alive()?;
+            let window = opened.clone().zip(closed).map(|(opened, closed)| WitnessedWindow {
+                cleared: opened.after.clone(),
+                reaped: closed.before.clone(),
+                opened,
+                closed,
+            });
+            let truth = self.truth(window.as_ref());
+            let hashing = sampling.first_pass() + sampled.took;
+            reports.push(SampleReport { requested, late, hashing, sampled, truth });
+        }
+        Ok(reports)
+    }
+
+    /// The guest's counters around `work`, where there is a workload.
+    fn witnessed<T>(&self, work: impl FnOnce() -> T) -> (Option<Bounds>, T) {
+        let read = || self.guest().ok().map(|guest| Witness::counters(&*guest));
+        let before = read();
+        let done = work();
+        let bounds = before.zip(read()).map(|(before, after)| Bounds { before, after });
+        (bounds, done)
+    }
+}
+
+/// A number that nobody knows: the standard library seeds its hashers from the system's random source.
+fn random_seed() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
