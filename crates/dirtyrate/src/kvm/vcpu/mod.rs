@@ -1,0 +1,292 @@
+//! vCPU threads: one each, started, held, resumed and ended from any thread.
+//!
+//! No kick is lost, because a vCPU thread decides to enter KVM_RUN under the lock that a request takes first:
+//!
+//! * the requester changes what is wanted under the lock, and only then sets `immediate_exit` and signals the thread;
+//! * the thread clears `immediate_exit` under the lock, having seen that it may run.
+//!
+//! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
+//! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
+//!
+//! `shared` is the state and the kick, `thread` what a vCPU's thread does.
+
+mod shared;
+mod thread;
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kvm_ioctls::{VcpuFd, VmFd};
+pub use shared::Holder;
+use shared::{Shared, State, lock};
+use thread::Thread;
+
+use crate::error::{Error, Result};
+
+/// What to do after an exit was handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Go on.
+    Continue,
+    /// The guest says that it has nothing to do: let it rest this long, unless something is asked of it before.
+    Idle(Duration),
+    /// The guest asks for its end, which is not a crash.
+    Shutdown,
+    /// Nobody answers there, and the guest cannot go on: the reason.
+    Stop(String),
+}
+
+/// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs held.
+///
+/// A device may read and write guest memory. It cannot wait for the vCPU that it runs on: pausing, holding, and adding or
+/// removing blocks are refused there; it ends the VM by what it returns.
+pub trait ExitHandler: Send + Sync {
+    /// A read of an I/O port.
+    fn io_in(&self, port: u16, data: &mut [u8]) -> Step;
+    /// A write to an I/O port.
+    fn io_out(&self, port: u16, data: &[u8]) -> Step;
+    /// A read of an address where there is no memory slot.
+    fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step;
+    /// A write to such an address.
+    fn mmio_write(&self, address: u64, data: &[u8]) -> Step;
+    /// The last vCPU has ended, for whatever reason: there will be no more calls.
+    fn ended(&self) {}
+}
+
+/// What a VM is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunState {
+    /// Not started yet.
+    Created,
+    /// Its vCPUs run.
+    Running,
+    /// Stopped until it is resumed.
+    Paused,
+    /// Ended by request.
+    Shutdown,
+    /// Ended by a vCPU's unexpected exit.
+    Crashed,
+}
+
+/// Why a vCPU ended unexpectedly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crash {
+    /// The vCPU.
+    pub vcpu: u64,
+    /// Why, in the kernel's terms.
+    pub reason: String,
+    /// Where it stood, where the kernel could say so.
+    pub instruction_pointer: Option<u64>,
+}
+
+impl From<&Crash> for Error {
+    fn from(crash: &Crash) -> Self {
+        Self::GuestCrashed {
+            vcpu: crash.vcpu,
+            reason: crash.reason.clone(),
+            instruction_pointer: crash.instruction_pointer,
+        }
+    }
+}
+
+/// The vCPUs of a VM.
+pub struct Vcpus {
+    shared: Arc<Shared>,
+    /// Until they are started: afterwards each belongs to its thread.
+    idle: Mutex<Vec<VcpuFd>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Vcpus {
+    /// Wraps the vCPUs of `vm`, in the order of their ids.
+    pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>) -> Result<Self> {
+        let shared = Arc::new(Shared::new(vm, &vcpus)?);
+        Ok(Self { shared, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.shared.kicks.len()
+    }
+
+    /// What the VM is doing.
+    pub fn state(&self) -> RunState {
+        lock(&self.shared.state).run
+    }
+
+    /// How often it was paused, or ended.
+    pub fn pauses(&self) -> u64 {
+        lock(&self.shared.state).pauses
+    }
+
+    /// Why it crashed.
+    pub fn crash(&self) -> Option<Crash> {
+        lock(&self.shared.state).crash.clone()
+    }
+
+    /// Sets up the vCPUs before they start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] after the start, and those of `setup`.
+    pub fn set_up(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<()>) -> Result<()> {
+        self.set_up_with(setup)
+    }
+
+    /// Gives `setup` the vCPUs before they start, to make something of them.
+    pub(super) fn set_up_with<T>(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<T>) -> Result<T> {
+        let idle = lock(&self.idle);
+        not_started(&lock(&self.shared.state))?;
+        setup(&idle)
+    }
+
+    /// Fails unless the VM was only created.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`], [`Error::GuestCrashed`].
+    pub fn check_not_started(&self) -> Result<()> {
+        not_started(&lock(&self.shared.state))
+    }
+
+    /// Starts every vCPU on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] unless the VM was only created; [`Error::Ioctl`] if there can be no more threads.
+    pub fn start(&self, exits: &Arc<dyn ExitHandler>) -> Result<()> {
+        let mut threads = lock(&self.threads);
+        let mut idle = lock(&self.idle);
+        {
+            let mut state = lock(&self.shared.state);
+            not_started(&state)?;
+            state.run = RunState::Running;
+            state.alive = idle.len();
+        }
+        let count = idle.len();
+        for (id, vcpu) in idle.drain(..).enumerate() {
+            let (shared, exits) = (Arc::clone(&self.shared), Arc::clone(exits));
+            let spawned = std::thread::Builder::new()
+                .name(format!("vcpu{id}"))
+                .spawn(move || Thread { id, vcpu, shared: &shared, exits: &*exits }.main());
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(source) => {
+                    let context = format!("vCPU {id}");
+                    let reason = format!("its thread could not be started: {source}");
+                    // Those that were not started will not end either.
+                    lock(&self.shared.state).alive -= count - id;
+                    self.shared.end(Some(Crash { vcpu: id as u64, reason, instruction_pointer: None }));
+                    return Err(Error::Ioctl { call: "pthread_create", context, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops the guest. When this returns, no vCPU runs and all that they wrote is in the log, unless somebody has resumed
+    /// it meanwhile. Pausing twice is once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] unless it runs, or on a vCPU's own thread; [`Error::GuestCrashed`].
+    pub fn pause(&self) -> Result<()> {
+        self.shared.check_not_vcpu()?;
+        let mut state = lock(&self.shared.state);
+        match state.run {
+            RunState::Running => {
+                state.run = RunState::Paused;
+                state.pauses += 1;
+            }
+            RunState::Paused => {}
+            _ => return Err(refusal(&state, "paused")),
+        }
+        drop(state);
+        self.shared.kick();
+        let state = self.shared.wait_parked(lock(&self.shared.state));
+        if state.ended() { Err(refusal(&state, "paused")) } else { Ok(()) }
+    }
+
+    /// Lets a paused guest run again. Resuming one that runs changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As of [`pause`](Self::pause).
+    pub fn resume(&self) -> Result<()> {
+        let mut state = lock(&self.shared.state);
+        match state.run {
+            RunState::Paused => state.run = RunState::Running,
+            RunState::Running => {}
+            _ => return Err(refusal(&state, "resumed")),
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once. On a vCPU's own thread, that one is
+    /// not waited for.
+    pub fn shutdown(&self) {
+        self.shared.end(None);
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let (own, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|thread| thread.thread().id() == std::thread::current().id());
+        lock(&self.threads).extend(own);
+        for thread in others {
+            // A vCPU thread reports its own panic as a crash; there is nothing more to learn from the join.
+            let _ = thread.join();
+        }
+        lock(&self.idle).clear();
+    }
+
+    /// What stops them for a moment.
+    pub fn holder(&self) -> Holder {
+        Holder(Arc::clone(&self.shared))
+    }
+
+    /// See [`Holder::hold`].
+    pub fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        self.holder().hold(work)
+    }
+
+    /// Has `notify` told which vCPU left because its dirty ring is full. Once, before the start.
+    pub(super) fn on_ring_full(&self, notify: impl Fn(usize) + Send + Sync + 'static) {
+        // Once: a VM has one log.
+        let _ = self.shared.ring_full.set(Box::new(notify));
+    }
+
+    /// Fails unless the guest runs, and says what it does instead.
+    pub fn check_running(&self) -> Result<()> {
+        let state = lock(&self.shared.state);
+        match state.run {
+            RunState::Running => Ok(()),
+            RunState::Paused => Err(Error::Paused("the virtual machine is paused".to_owned())),
+            _ => Err(refusal(&state, "measured")),
+        }
+    }
+}
+
+impl Drop for Vcpus {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn not_started(state: &State) -> Result<()> {
+    match state.run {
+        RunState::Created => Ok(()),
+        RunState::Running | RunState::Paused => Err(Error::State("the virtual machine was started already".to_owned())),
+        RunState::Shutdown | RunState::Crashed => Err(refusal(state, "started")),
+    }
+}
+
+fn refusal(state: &State, participle: &str) -> Error {
+    match (&state.crash, state.run) {
+        (Some(crash), _) => crash.into(),
+        (_, RunState::Created) => {
+            Error::State(format!("the virtual machine cannot be {participle}: it was not started"))
+        }
+        _ => Error::State(format!("the virtual machine cannot be {participle}: it was shut down")),
+    }
+}
