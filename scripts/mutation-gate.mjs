@@ -223,6 +223,20 @@ const mutations = [
     replace: 'if block.0 % 2 == 1 { lock(&self.rings).set_in(block, into); }',
     test: 'rings',
   },
+  {
+    name: 'compare a sample with another',
+    file: 'sampling/passes.rs',
+    find: '!= self.hashes[sample];',
+    replace: '!= self.hashes[0];',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'count the hits of earlier deadlines again',
+    file: 'sampling/passes.rs',
+    find: 'new_hits: hits - samples.reported,',
+    replace: 'new_hits: hits,',
+    test: 'sampling_guest',
+  },
 ]
 
 const env = {
