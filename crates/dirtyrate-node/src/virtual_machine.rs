@@ -308,6 +308,9 @@ fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
         Some(other) => return Err(refuse(format!("no reaper '{other}': use run or hold"))),
     };
     let log = match options.ring_entries {
+        None if options.reaper.is_some() => {
+            return Err(refuse("a reaper is for dirty rings: give ringEntries too".to_owned()));
+        }
         None => LogKind::Bitmap(manual_protect),
         Some(_) if manual_protect.is_some_and(|protect| protect != ManualProtect::None) => {
             return Err(refuse("a virtual machine with dirty rings has no manual protect: leave it out".to_owned()));

@@ -37,6 +37,25 @@ pub struct RingLoss {
     pub dropped: u64,
     /// Known to be lost: the kernel wrote over them.
     pub lost: u64,
+    /// Found to be lost of a window before, which said that something may be.
+    pub lost_before: u64,
+    /// More may be lost: the ring was full to the last entry.
+    pub maybe_lost: bool,
+}
+
+impl RingLoss {
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.dropped += other.dropped;
+        self.lost += other.lost;
+        self.lost_before += other.lost_before;
+        self.maybe_lost |= other.maybe_lost;
+    }
+
+    /// Whether pages may be missing.
+    pub fn is_incomplete(&self) -> bool {
+        self.lost > 0 || self.maybe_lost
+    }
 }
 
 /// The source of dirty bits, one block at a time.

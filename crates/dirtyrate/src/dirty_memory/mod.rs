@@ -213,6 +213,8 @@ impl DirtyMemory {
             Some(bitmap) => into.copy_from_slice(bitmap.words()),
             None => into.fill(0),
         }
+        let id = self.named(block)?.info.id;
+        self.tallies.clear_block(client, id);
         if let Ok(index) = self.position(block) {
             self.blocks[index].clear(client);
         } else if let Some(gone) = self.removed.iter_mut().rev().find(|gone| gone.info.name == block) {

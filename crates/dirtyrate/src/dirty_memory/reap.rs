@@ -75,7 +75,7 @@ impl Span {
 impl Reap {
     /// Whether nothing is known to be missing; otherwise the pages are a lower bound.
     pub fn is_complete(&self) -> bool {
-        self.ring.as_ref().is_none_or(|ring| ring.lost == 0)
+        self.ring.as_ref().is_none_or(|ring| ring.lost == 0 && !ring.maybe_lost)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CancelToken, Client, DirtyMemory};
+use super::{CancelToken, Client, DirtyMemory, RingLoss};
 use crate::bitmap::{PAGES_PER_WORD, generic, tail_mask, words_for};
 use crate::error::Result;
 
@@ -247,8 +247,20 @@ impl DirtyMemory {
         if let Some(prepared) = &self.prepared {
             report.add_fetch(prepared.took);
         }
+        let loss = self.log.take_loss();
+        if loss.iter().any(RingLoss::is_incomplete) {
+            // A client that begins full must not miss a page: where any may be missing, it has them all again.
+            for block in self.blocks.iter_mut().filter(|block| block.logging) {
+                for (client, bits) in &mut block.bits {
+                    let tracks = if *client == Client::Vga { block.vga } else { self.tracking.contains(client) };
+                    if tracks && client.begins_full() {
+                        bits.bitmap.set_all();
+                    }
+                }
+            }
+        }
         let measuring = self.tracking.iter().copied().filter(|client| client.follows_log() && !client.begins_full());
-        self.tallies.lose(measuring, &self.log.take_loss());
+        self.tallies.lose(measuring, &loss);
         Ok(())
     }
 }

@@ -29,6 +29,8 @@ pub struct RingReap {
     pub dropped: u64,
     /// Entries that are known to be lost: the pages are a lower bound then.
     pub lost: u64,
+    /// More may be lost, as a ring was full to the last entry: a lower bound as well.
+    pub maybe_lost: bool,
 }
 
 #[derive(Debug, Default)]
@@ -70,9 +72,7 @@ impl Tallies {
         self.vcpus = self.vcpus.max(vcpus.len());
         for client in clients {
             for loss in vcpus {
-                let tally = self.by_client.entry(client).or_default();
-                tally.loss.dropped += loss.dropped;
-                tally.loss.lost += loss.lost;
+                self.by_client.entry(client).or_default().loss.add(loss);
             }
         }
     }
@@ -82,9 +82,17 @@ impl Tallies {
         self.by_client.remove(&client);
     }
 
-    /// What the rings tell of the client's window; `None` where there are none.
+    /// Forgets what a client knows of one block.
+    pub fn clear_block(&mut self, client: Client, block: BlockId) {
+        if let Some(tally) = self.by_client.get_mut(&client) {
+            tally.vcpus.iter_mut().for_each(|vcpu| drop(vcpu.remove(&block)));
+        }
+    }
+
+    /// What the rings tell of the client's window; `None` where there are none, and for clients that begin full: what may be
+    /// missing they were given.
     pub fn reap(&self, client: Client) -> Option<RingReap> {
-        if self.vcpus == 0 {
+        if self.vcpus == 0 || client.begins_full() {
             return None;
         }
         let mut reap = RingReap { vcpus: vec![VcpuReap::default(); self.vcpus], ..RingReap::default() };
@@ -99,7 +107,7 @@ impl Tallies {
             reap.duplicates = reap.entries - reap.pages;
         }
         reap.shared_pages = by_block.into_values().map(SparsePages::shared).sum();
-        (reap.dropped, reap.lost) = (tally.loss.dropped, tally.loss.lost);
+        (reap.dropped, reap.lost, reap.maybe_lost) = (tally.loss.dropped, tally.loss.lost, tally.loss.maybe_lost);
         Some(reap)
     }
 

@@ -1,7 +1,7 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -231,6 +231,12 @@ impl Vm {
         Arc::clone(&self.read_layout().memory)
     }
 
+    /// The memory and the blocks that it is made of, at one instant.
+    pub fn memory_and_blocks(&self) -> (Memory, Vec<BlockInfo>) {
+        let layout = self.read_layout();
+        (Arc::clone(&layout.memory), layout.blocks.clone())
+    }
+
     /// The blocks, by guest address.
     pub fn blocks(&self) -> Vec<BlockInfo> {
         self.read_layout().blocks.clone()
@@ -249,6 +255,8 @@ impl Vm {
     }
 
     fn add_block_held(&self, dirty_memory: &mut DirtyMemory, spec: &BlockSpec) -> Result<BlockInfo> {
+        // A device may have written between the lock and the hold.
+        self.mark_host_writes(dirty_memory);
         let page_size = self.capabilities.page_size;
         let others: Vec<_> = dirty_memory.blocks().map(|block| spec_of(block, page_size)).collect();
         check_layout(spec, &others, page_size)?;
@@ -290,6 +298,8 @@ impl Vm {
     }
 
     fn remove_block_held(&self, dirty_memory: &mut DirtyMemory, name: &str) -> Result<()> {
+        // A device may have written between the lock and the hold; its mark would find no block any more.
+        self.mark_host_writes(dirty_memory);
         let block = dirty_memory.existing_block(name)?.clone();
         let bytes = block.pages * self.capabilities.page_size;
         let (without, _) = self
@@ -325,8 +335,10 @@ impl Vm {
         self.host_writes.lock().unwrap_or_else(PoisonError::into_inner).push((guest_address, bytes.len() as u64));
         // Told at once unless somebody is at work, who may be waiting for this very thread; then the next who looks is told
         // first. So the list is as long as what is written during one sync.
-        if let Some(Ok(mut dirty_memory)) = self.dirty_memory.get().map(Mutex::try_lock) {
-            self.mark_host_writes(&mut dirty_memory);
+        match self.dirty_memory.get().map(Mutex::try_lock) {
+            Some(Ok(mut dirty_memory)) => self.mark_host_writes(&mut dirty_memory),
+            Some(Err(TryLockError::Poisoned(poisoned))) => self.mark_host_writes(&mut poisoned.into_inner()),
+            Some(Err(TryLockError::WouldBlock)) | None => {}
         }
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }

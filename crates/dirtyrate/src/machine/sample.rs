@@ -53,7 +53,8 @@ impl Machine {
         let alive = self.alive_since(self.vm.vcpus()?.pauses())?;
         alive()?;
         let page_size = self.vm.capabilities().page_size;
-        let reader = GuestMemoryReader::new(self.vm.memory(), &self.vm.blocks(), page_size)?;
+        let (memory, blocks) = self.vm.memory_and_blocks();
+        let reader = GuestMemoryReader::new(memory, &blocks, page_size)?;
         let plan = PlanOptions {
             samples_per_gib: options.samples_per_gib,
             design: options.design,

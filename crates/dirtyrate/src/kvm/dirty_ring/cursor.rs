@@ -40,6 +40,8 @@ pub struct Harvest {
     pub entries: u32,
     /// Entries that the kernel had written over before they were.
     pub lost: u32,
+    /// The whole ring was read: there may have been more, which was written over.
+    pub at_limit: bool,
 }
 
 /// A reader's place in a ring.
@@ -51,20 +53,36 @@ pub struct Cursor {
     next: u32,
     /// There is reason to look for entries that were written over.
     suspect: bool,
+    /// The kernel said that the ring is full, and nothing was found in it since.
+    full: bool,
+    /// How often in a row that was so while nobody wrote.
+    starved: u32,
+    /// All positions were empty when this reader stood here.
+    verified: bool,
 }
 
 impl Cursor {
     /// At this entry, where a ring is empty.
     #[cfg(test)]
     fn at(index: u32) -> Self {
-        Self { reset: index, next: index, suspect: false }
+        Self { reset: index, next: index, ..Self::default() }
     }
 
-    /// Reads what there is, at most as much as the ring holds: `each` gets the slot and the page.
-    pub fn harvest(&mut self, entries: &mut impl Entries, mut each: impl FnMut(u32, u64)) -> Harvest {
+    /// Reads what there is, at most as much as the ring holds: `each` gets the slot and the page. Only while nobody writes
+    /// (`stopped`) can a gap be told from an entry that is just being written.
+    pub fn harvest(&mut self, entries: &mut impl Entries, stopped: bool, mut each: impl FnMut(u32, u64)) -> Harvest {
         let mut harvest = Harvest::default();
         let size = entries.size();
         let mask = size - 1;
+        // An entry here, and none just before, where all was empty: the kernel began to write here. Had it begun elsewhere, it
+        // would have come round, and have written what is just before this first.
+        if self.suspect
+            && self.verified
+            && entries.state(self.next & mask) == EntryState::Dirty
+            && entries.state(self.next.wrapping_sub(1) & mask) == EntryState::Empty
+        {
+            self.suspect = false;
+        }
         while self.unreset() < size {
             match entries.state(self.next & mask) {
                 EntryState::Dirty => {
@@ -77,11 +95,10 @@ impl Cursor {
                 // Harvested before a RESET that did not get here.
                 EntryState::Harvested => self.next = self.next.wrapping_add(1),
                 EntryState::Empty => {
-                    let Some(gap) = self.gap(entries) else {
-                        // Something was here, and nothing is beyond: the kernel writes where this reader looks.
-                        self.suspect &= harvest.entries == 0;
+                    if !stopped {
                         break;
-                    };
+                    }
+                    let Some(gap) = self.gap(entries) else { break };
                     for _ in 0..gap {
                         entries.mark_harvested(self.next & mask);
                         self.next = self.next.wrapping_add(1);
@@ -93,8 +110,46 @@ impl Cursor {
         if self.unreset() == size {
             // As much as there can be: perhaps there was more.
             self.suspect = true;
+            harvest.at_limit = true;
+        }
+        if harvest.entries > 0 {
+            (self.full, self.starved, self.verified) = (false, 0, false);
         }
         harvest
+    }
+
+    /// The kernel said twice that the ring is full, and there is nothing in it: an overrun of about a whole ring, all of which
+    /// was read as if it were in step. Nobody writes, and nobody can. Hands back as many entries as the kernel must count for
+    /// a ring to be full, `full` of them; how many, or none.
+    pub fn free(&mut self, entries: &mut impl Entries, full: u32) -> u32 {
+        if !std::mem::take(&mut self.full) {
+            return 0;
+        }
+        // Once it may have been full before the last harvest, and said so after it. Twice, it was entered in between.
+        self.starved += 1;
+        let empty = self.unreset() == 0 && (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty);
+        if self.starved < 2 || !empty {
+            return 0;
+        }
+        for _ in 0..full {
+            entries.mark_harvested(self.next & (entries.size() - 1));
+            self.next = self.next.wrapping_add(1);
+        }
+        self.suspect = true;
+        self.verified = false;
+        full
+    }
+
+    /// Nobody writes, and RESET counted what it should: if all is empty, the next entry will tell where the kernel stands.
+    pub fn verify(&mut self, entries: &impl Entries) {
+        if self.suspect && !self.verified {
+            self.verified = (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty);
+        }
+    }
+
+    /// Whether there may be a gap, which only a stopped harvest finds.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
     }
 
     /// The empty positions before a dirty one, if there is reason to look.
@@ -124,11 +179,13 @@ impl Cursor {
         }
         self.next = self.reset;
         self.suspect = true;
+        self.verified = false;
     }
 
     /// The kernel says that the ring is full: if there is nothing to harvest, something was written over.
     pub fn is_full(&mut self) {
         self.suspect = true;
+        self.full = true;
     }
 }
 
@@ -209,13 +266,14 @@ mod tests {
     impl Reader {
         fn harvest(&mut self, kernel: &mut Kernel) {
             let read = &mut self.read;
-            let harvest = self.cursor.harvest(kernel, |_, page| read.push(page));
+            let harvest = self.cursor.harvest(kernel, true, |_, page| read.push(page));
             self.lost += u64::from(harvest.lost);
         }
 
         fn reset(&mut self, kernel: &mut Kernel) {
             if kernel.reset() == self.cursor.unreset() {
                 self.cursor.was_reset();
+                self.cursor.verify(kernel);
             } else {
                 self.cursor.resynchronise(kernel);
             }
@@ -274,8 +332,8 @@ mod tests {
             let mut pushed = 0;
             for operation in operations {
                 match operation {
-                    // An emulated one does not, at once; but it cannot overrun its ring a second time before it leaves.
-                    Operation::Push(count) if kernel.used() < kernel.size() => for _ in 0..count.min(2 * kernel.size() - kernel.used() - 1) {
+                    // An emulated one does not, at once: it may go round more than once before it leaves.
+                    Operation::Push(count) if kernel.used() < kernel.size() / 2 => for _ in 0..count.min(3 * kernel.size()) {
                         kernel.push(pushed);
                         pushed += 1;
                     },
@@ -284,16 +342,21 @@ mod tests {
                     Operation::Reset => reader.reset(&mut kernel),
                 }
             }
-            // The vCPU is out. Harvest until it is in step: one more entry is all that it takes to see where the kernel stands.
-            for _ in 0..4 {
+            // The vCPU is out, and comes in again only if its ring is not full.
+            let mut entered = false;
+            for _ in 0..400 {
                 reader.harvest(&mut kernel);
                 reader.reset(&mut kernel);
-            }
-            reader.cursor.is_full();
-            kernel.push(u64::MAX);
-            for _ in 0..2 {
-                reader.harvest(&mut kernel);
-                reader.reset(&mut kernel);
+                let full = kernel.size() / 2;
+                if kernel.used() >= full {
+                    reader.cursor.is_full();
+                    reader.lost += u64::from(reader.cursor.free(&mut kernel, full));
+                    reader.reset(&mut kernel);
+                } else if !entered {
+                    // One more entry is all that it takes to see where the kernel stands.
+                    kernel.push(u64::MAX);
+                    entered = true;
+                }
             }
             prop_assert_eq!(kernel.used(), 0, "in step");
             prop_assert_eq!(reader.read.last(), Some(&u64::MAX));
@@ -302,7 +365,7 @@ mod tests {
             // From here on it is exact.
             let known = reader.read.len();
             for page in 0..after {
-                if kernel.used() == kernel.size() {
+                if kernel.used() >= kernel.size() / 2 {
                     reader.harvest(&mut kernel);
                     reader.reset(&mut kernel);
                 }

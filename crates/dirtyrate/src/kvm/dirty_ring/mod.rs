@@ -130,8 +130,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl DirtyLog for RingLog {
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         lock(&self.slots).set_logging(block, on)?;
-        // What was reported of a block belongs to the time that its log was on.
-        lock(&self.rings).forget(block);
+        // What was reported of a block belongs to the time that its log was on: also what is still in a ring, and would be taken
+        // for another block's once the slot's number is used again.
+        let mut rings = lock(&self.rings);
+        if let Err(error) = rings.harvest() {
+            tracing::warn!(%error, "the dirty rings could not be harvested; the reaper tries again");
+        }
+        rings.forget(block);
         Ok(())
     }
 
@@ -149,7 +154,9 @@ impl DirtyLog for RingLog {
         let began = Instant::now();
         self.holder.hold(|| {
             let closed = Instant::now();
-            lock(&self.rings).harvest_stopped()?;
+            let mut rings = lock(&self.rings);
+            rings.harvest_stopped()?;
+            rings.close_window();
             let opened = Instant::now();
             Ok(Some(Prepared { closed, opened, took: opened - began }))
         })?

@@ -47,8 +47,8 @@ impl Wake {
         self.0.1.notify_all();
     }
 
-    /// Sleeps until a ring is full or the time is over; false at the end.
-    fn wait(&self, pause: Option<Duration>) -> bool {
+    /// Sleeps until a ring is full, or the time is over.
+    fn wait(&self, pause: Option<Duration>) -> Woken {
         let until = pause.map(|pause| Instant::now() + pause);
         let mut control = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         while !control.ended && !control.full {
@@ -62,9 +62,20 @@ impl Wake {
             }
             control = self.0.1.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        control.full = false;
-        !control.ended
+        match (control.ended, std::mem::take(&mut control.full)) {
+            (true, _) => Woken::Ended,
+            (false, true) => Woken::Full,
+            (false, false) => Woken::InTime,
+        }
     }
+}
+
+/// Why the reaper is awake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    InTime,
+    Full,
+    Ended,
 }
 
 /// The thread, which ends with this.
@@ -97,15 +108,20 @@ impl Drop for Reaper {
 fn run(rings: &Mutex<Rings>, holder: &Holder, wake: &Wake, reaping: Reaping, size: u32) {
     let lock = || rings.lock().unwrap_or_else(PoisonError::into_inner);
     let mut pause = SHORTEST_PAUSE;
-    while wake.wait((reaping == Reaping::Run).then_some(pause)) {
-        if !lock().is_logging() {
+    loop {
+        let woken = wake.wait((reaping == Reaping::Run).then_some(pause));
+        if woken == Woken::Ended {
+            return;
+        }
+        // A ring that is full keeps its vCPU out, also after its log went off.
+        if woken == Woken::InTime && !lock().is_logging() {
             pause = LONGEST_PAUSE;
             continue;
         }
         // The lock is given up in between: the vCPUs that are waited for below take it when their rings are full.
         let mut harvested = lock().harvest();
-        if harvested.as_ref().is_ok_and(|harvested| !harvested.in_step || harvested.overrun) {
-            // Out of step with the kernel: that is put right while nobody writes.
+        if harvested.as_ref().is_ok_and(|harvested| woken == Woken::Full || !harvested.in_step || harvested.overrun) {
+            // Perhaps out of step with the kernel: that is found, and put right, while nobody writes.
             harvested = holder.hold(|| lock().harvest_stopped()).and_then(|stopped| stopped);
         }
         match harvested {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::RESERVED_ENTRIES;
 use super::cursor::{Cursor, Entries};
 use super::mapped::MappedRing;
 use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
@@ -18,8 +19,14 @@ const MOST_REPETITIONS: u32 = 8;
 struct VcpuRing {
     ring: MappedRing,
     cursor: Cursor,
+    /// Of the window that is open.
     staged: BTreeMap<BlockId, VcpuPages>,
     loss: RingLoss,
+    /// Of the window that was closed last, until it is fetched.
+    ready: BTreeMap<BlockId, VcpuPages>,
+    ready_loss: RingLoss,
+    /// What may be missing was said with the window that was closed: what is found of it later is not lost twice.
+    told: bool,
 }
 
 /// How full the rings were, and whether the kernel agrees on what was taken out.
@@ -29,7 +36,7 @@ pub(super) struct Harvested {
     pub most: u32,
     /// RESET counted what was harvested.
     pub in_step: bool,
-    /// Something was lost, or may have been.
+    /// A ring may have been overrun: only a stopped harvest can tell.
     pub overrun: bool,
 }
 
@@ -47,7 +54,15 @@ impl Rings {
     pub fn attach(&mut self, vcpu: &impl AsRawFd, size: u32) -> Result<()> {
         let ring = MappedRing::new(vcpu, size)?;
         let cursor = Cursor::default();
-        self.rings.push(VcpuRing { ring, cursor, staged: BTreeMap::new(), loss: RingLoss::default() });
+        self.rings.push(VcpuRing {
+            ring,
+            cursor,
+            staged: BTreeMap::new(),
+            loss: RingLoss::default(),
+            ready: BTreeMap::new(),
+            ready_loss: RingLoss::default(),
+            told: false,
+        });
         Ok(())
     }
 
@@ -60,10 +75,14 @@ impl Rings {
 
     /// Takes out what is in the rings, and has its pages protected again. The vCPUs may run.
     pub fn harvest(&mut self) -> Result<Harvested> {
+        self.harvest_while(false)
+    }
+
+    fn harvest_while(&mut self, stopped: bool) -> Result<Harvested> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut harvested = Harvested::default();
-        for VcpuRing { ring, cursor, staged, loss } in &mut self.rings {
-            let harvest = cursor.harvest(ring, |slot, page| match slots.logged(slot, page) {
+        for VcpuRing { ring, cursor, staged, loss, told, .. } in &mut self.rings {
+            let harvest = cursor.harvest(ring, stopped, |slot, page| match slots.logged(slot, page) {
                 Some(block) => {
                     let vcpu = staged.entry(block).or_default();
                     vcpu.pages.insert(page);
@@ -71,8 +90,14 @@ impl Rings {
                 }
                 None => loss.dropped += 1,
             });
-            loss.lost += u64::from(harvest.lost);
-            harvested.overrun |= harvest.lost > 0;
+            if *told {
+                loss.lost_before += u64::from(harvest.lost);
+            } else {
+                loss.lost += u64::from(harvest.lost);
+            }
+            loss.maybe_lost |= harvest.at_limit;
+            *told &= cursor.is_suspect() && !harvest.at_limit;
+            harvested.overrun |= cursor.is_suspect();
             harvested.most = harvested.most.max(harvest.entries);
         }
         let expected: u64 = self.rings.iter().map(|ring| u64::from(ring.cursor.unreset())).sum();
@@ -83,25 +108,51 @@ impl Rings {
         Ok(harvested)
     }
 
-    /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel.
+    /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel as far as can be known.
     pub fn harvest_stopped(&mut self) -> Result<Harvested> {
-        let mut all = Harvested { in_step: true, ..Harvested::default() };
+        let mut all = Harvested::default();
         for _ in 0..MOST_REPETITIONS {
-            let harvested = self.harvest()?;
-            all.most = all.most.max(harvested.most);
-            all.overrun |= harvested.overrun;
+            let harvested = self.harvest_while(true)?;
+            all = Harvested { most: all.most.max(harvested.most), ..harvested };
             if !harvested.in_step {
-                all.overrun = true;
-                for ring in &mut self.rings {
-                    if ring.cursor.unreset() > 0 {
-                        ring.cursor.resynchronise(&ring.ring);
-                    }
+                for ring in self.rings.iter_mut().filter(|ring| ring.cursor.unreset() > 0) {
+                    ring.cursor.resynchronise(&ring.ring);
+                    ring.loss.maybe_lost = true;
                 }
-            } else if harvested.most < self.rings.iter().map(|ring| ring.ring.size()).max().unwrap_or(0) {
+                continue;
+            }
+            for VcpuRing { ring, cursor, .. } in &mut self.rings {
+                cursor.verify(ring);
+            }
+            let mut freed = 0;
+            for VcpuRing { ring, cursor, loss, .. } in &mut self.rings {
+                let full = ring.size() - RESERVED_ENTRIES;
+                let entries = cursor.free(ring, full);
+                loss.lost += u64::from(entries);
+                freed += entries;
+            }
+            if freed == 0 && harvested.most < self.rings.iter().map(|ring| ring.ring.size()).max().unwrap_or(0) {
                 break;
             }
         }
+        if !all.in_step {
+            self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
+        }
         Ok(all)
+    }
+
+    /// Closes the window: what was harvested is ready to be fetched, and nothing of the next one gets among it.
+    pub fn close_window(&mut self) {
+        for ring in &mut self.rings {
+            for (block, staged) in std::mem::take(&mut ring.staged) {
+                let ready = ring.ready.entry(block).or_default();
+                ready.pages.merge(&staged.pages);
+                ready.entries += staged.entries;
+            }
+            let loss = std::mem::take(&mut ring.loss);
+            ring.told |= loss.maybe_lost;
+            ring.ready_loss.add(&loss);
+        }
     }
 
     /// Whether any block is logged: without one the kernel writes no entry.
@@ -109,25 +160,28 @@ impl Rings {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).any_logged()
     }
 
-    /// Sets the bits of what was harvested of a block, by whichever vCPU.
+    /// Sets the bits of what was written of a block in the closed window, by whichever vCPU.
     pub fn set_in(&self, block: BlockId, words: &mut [u64]) {
-        for staged in self.rings.iter().filter_map(|ring| ring.staged.get(&block)) {
-            staged.pages.set_in(words);
+        for ready in self.rings.iter().filter_map(|ring| ring.ready.get(&block)) {
+            ready.pages.set_in(words);
         }
     }
 
-    /// Takes what each vCPU wrote of a block.
+    /// Takes what each vCPU wrote of a block in the closed window.
     pub fn take(&mut self, block: BlockId) -> Vec<VcpuPages> {
-        self.rings.iter_mut().map(|ring| ring.staged.remove(&block).unwrap_or_default()).collect()
+        self.rings.iter_mut().map(|ring| ring.ready.remove(&block).unwrap_or_default()).collect()
     }
 
     /// Forgets what was harvested of a block.
     pub fn forget(&mut self, block: BlockId) {
-        self.rings.iter_mut().for_each(|ring| drop(ring.staged.remove(&block)));
+        for ring in &mut self.rings {
+            ring.staged.remove(&block);
+            ring.ready.remove(&block);
+        }
     }
 
-    /// Takes what each vCPU's ring lost since the last call.
+    /// Takes what each vCPU's ring lost in the closed window.
     pub fn take_loss(&mut self) -> Vec<RingLoss> {
-        self.rings.iter_mut().map(|ring| std::mem::take(&mut ring.loss)).collect()
+        self.rings.iter_mut().map(|ring| std::mem::take(&mut ring.ready_loss)).collect()
     }
 }

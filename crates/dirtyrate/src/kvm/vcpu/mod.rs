@@ -39,7 +39,8 @@ pub enum Step {
 
 /// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs held.
 ///
-/// A device may read and write guest memory. It cannot wait for the vCPU that it runs on: pausing, holding, and adding or
+/// A device may read and write guest memory; it must not lock dirty memory, whose holder may be waiting for this very vCPU.
+/// It cannot wait for the vCPU that it runs on: pausing, holding, and adding or
 /// removing blocks are refused there; it ends the VM by what it returns.
 pub trait ExitHandler: Send + Sync {
     /// A read of an I/O port.
