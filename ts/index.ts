@@ -19,6 +19,7 @@ export type {
 } from './measurement/result.js'
 export type { Block } from './memory.js'
 export { QapiError } from './qapi/error.js'
+export { type HmpTarget, humanMonitorCommand } from './qapi/hmp.js'
 export { formatTrace, type TraceName, traceNames } from './qapi/trace.js'
 export type {
   CalcDirtyRateArguments,

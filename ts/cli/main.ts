@@ -74,6 +74,7 @@ program
 
 measuring(program.command('calc').description('measure a target once'))
   .option('--window <duration>', 'how long to measure', '1s')
+  .option('--hmp', "print what QEMU's info dirty_rate would", false)
   .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
 
 program
