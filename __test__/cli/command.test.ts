@@ -12,7 +12,7 @@ describe('the command', () => {
     expect(await dirtyrate(['--version'])).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' })
     const help = await dirtyrate(['--help'])
     expect(help).toMatchObject({ status: 0, stderr: '' })
-    for (const command of ['capabilities', 'demo', 'calc', 'guest']) {
+    for (const command of ['capabilities', 'demo', 'calc', 'curve', 'watch', 'guest']) {
       expect(help.stdout).toContain(`\n  ${command}`)
       const own = await dirtyrate([command, '--help'])
       expect(own).toMatchObject({ status: 0, stderr: '' })
@@ -90,6 +90,11 @@ const mistakes: [string[], number, string, string][] = [
   ],
   [['calc', 'guest:stride', '--confidence', '1'], 2, 'ERR_ARGUMENT', 'confidence: 1'],
   [['calc', 'guest:stride', '--confidence', '95%'], 2, 'ERR_ARGUMENT', "--confidence: '95%'"],
+  [['curve', 'guest:stride', '--windows', ','], 2, 'ERR_ARGUMENT', '--windows: no window'],
+  [['curve', 'guest:stride', '--windows', '50ms,1'], 2, 'ERR_ARGUMENT', "--windows: '1' has no unit"],
+  [['curve', 'guest:stride', '--windows', '2h'], 2, 'ERR_ARGUMENT', '--windows'],
+  [['watch', 'guest:stride', '--every', '0s'], 2, 'ERR_ARGUMENT', '--every'],
+  [['watch', 'guest:stride', '--count', '0'], 2, 'ERR_ARGUMENT', '--count'],
   [['calc', 'kernel:/nonexistent/kernel'], 2, 'ERR_KERNEL_IMAGE', '/nonexistent/kernel'],
   [
     ['guest', '--pages', '10', '-o', '/nonexistent/folder/guest'],

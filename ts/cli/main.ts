@@ -8,10 +8,12 @@ import { logLevels } from '../log.js'
 import { workloadKinds } from '../workload.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
+import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
 import { EXIT_OK, EXIT_USAGE } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { type GlobalOptions, quietOnClosedPipe, reportFailure, Session } from './session.js'
+import { runWatch, type WatchCommandOptions } from './watch.js'
 
 const program = new Command('dirtyrate')
 
@@ -76,6 +78,21 @@ measuring(program.command('calc').description('measure a target once'))
   .option('--window <duration>', 'how long to measure', '1s')
   .option('--hmp', "print what QEMU's info dirty_rate would", false)
   .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
+
+measuring(program.command('curve').description('distinct pages for several windows, from one run'))
+  .option('--windows <list>', 'the windows, separated by commas', '50ms,100ms,200ms,500ms,1s')
+  .action((target: string, options: CurveCommandOptions) =>
+    act(session => runCurve(session, target, options)),
+  )
+
+measuring(
+  program.command('watch').description('measure a target again and again; --json: a document per line'),
+)
+  .option('--every <duration>', 'how long each window is', '1s')
+  .option('--count <n>', 'how many windows (default: until interrupted)')
+  .action((target: string, options: WatchCommandOptions) =>
+    act(session => runWatch(session, target, options)),
+  )
 
 program
   .command('guest')
