@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { VirtualMachine, workload } from '../ts/index.js'
 import { run, script } from './fixtures/command.js'
 import { describeKvm, full } from './fixtures/kvm.js'
+import { exactModesHere, logFor } from './fixtures/modes.js'
 
 const start = `
   import { VirtualMachine, workload } from 'dirtyrate'
@@ -184,4 +185,44 @@ describeKvm('cycles of create, run, measure, abort and close', () => {
     // The JavaScript heap and malloc map and unmap as they please, but not once a cycle.
     expect(after.mappings - before.mappings).toBeLessThan(cycles)
   })
+})
+
+describeKvm('measurements of every kind', () => {
+  const rounds = full ? 2000 : 60
+  it.each(exactModesHere)(
+    `leave nothing behind on a VM for %s: ${rounds}`,
+    { timeout: 600_000 },
+    async mode => {
+      const vm = await VirtualMachine.create({ memory: MEMORY, vcpus: 2, historySize: 10, ...logFor(mode) })
+      try {
+        await vm.load(workload.stride({ pages: 200 }))
+        await vm.start()
+        const round = async (number: number): Promise<void> => {
+          await vm.measureDirtyRate({ window: 2 })
+          await vm.measureDirtyRate({ window: 2, mode: 'page-sampling' })
+          await vm.measureDirtyCurve({ windows: [1, 2] })
+          for await (const _ of vm.watchDirtyRate({ every: 2 })) break
+          const left = vm.watchDirtyRate({ every: 2, signal: AbortSignal.timeout(1 + (number % 5)) })
+          await left.next().catch(() => undefined)
+          await left.return?.()
+        }
+        for (let number = 0; number < 10; number++) await round(number)
+        const before = held()
+        for (let number = 0; number < rounds; number++) await round(number)
+        expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+        expect(vm.history).toHaveLength(10)
+        await vi.waitFor(
+          () => {
+            const now = held()
+            expect(now.descriptors).toBeLessThanOrEqual(before.descriptors)
+            expect(now.threads).toBeLessThanOrEqual(before.threads)
+            expect(now.guestMappings).toBeLessThanOrEqual(before.guestMappings)
+          },
+          { timeout: 30_000, interval: 50 },
+        )
+      } finally {
+        await vm.close()
+      }
+    },
+  )
 })

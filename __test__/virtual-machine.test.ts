@@ -53,9 +53,25 @@ describeKvm('creating a VM', () => {
     await expect(VirtualMachine.create({ memory: [] })).rejects.toMatchObject({ code: 'ERR_ARGUMENT' })
   })
 
-  it('refuses what this release has not', async () => {
-    const create = VirtualMachine.create({ memory: '64MiB', dirtyLog: { ringEntries: 4096 } })
-    await expect(create).rejects.toMatchObject({ code: 'ERR_MODE_UNAVAILABLE' })
+  it.each([
+    [{ ringEntries: 1000 }, 'ringEntries: 1000 is not a power of two', 'Give 512 or 1024.'],
+    [{ ringEntries: 0 }, 'ringEntries: 0', ''],
+    [{ ringEntries: 1.5 }, 'ringEntries: 1.5', ''],
+    [{ ringEntries: Number.NaN }, 'ringEntries: NaN', ''],
+    [{}, 'ringEntries', ''],
+    ['ring', "dirtyLog: 'ring' is not known", 'auto, bitmap'],
+  ])('refuses the dirty log %j', async (dirtyLog, message, hint) => {
+    const create = VirtualMachine.create({ memory: '64MiB', dirtyLog: dirtyLog as never })
+    await expect(create).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining(message),
+      hint: expect.stringContaining(hint),
+    })
+  })
+
+  it.each([-1, 1.5, Number.NaN, 2e6])('refuses a history of %s', async historySize => {
+    const create = VirtualMachine.create({ memory: '64MiB', historySize })
+    await expect(create).rejects.toMatchObject({ code: 'ERR_ARGUMENT' })
   })
 
   it.each([
@@ -86,7 +102,10 @@ describeKvm('creating a VM', () => {
     expect(await vm.describe()).toMatchObject({
       memoryBytes: 5 * GIB,
       vcpus: 1,
-      modes: [{ mode: 'dirty-bitmap' }],
+      modes: [
+        { mode: 'dirty-bitmap', exact: true },
+        { mode: 'page-sampling', exact: false },
+      ],
     })
   })
 

@@ -1,11 +1,12 @@
 /**
  * The dirty bits of a VM: one bitmap per client and RAM block, and the five steps of a measurement as five calls. What
- * `measureDirtyRate()` does with them is in measurement/dirty-bitmap.ts.
+ * `measureDirtyRate()` does with them is in measurement/five-steps.ts.
  */
 
 import { untilAborted } from './abort.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import type { DirtyRateClient } from './measurement/client.js'
+import { parseWindow } from './measurement/windows.js'
 import { notShared } from './memory.js'
 import {
   type CancelToken,
@@ -15,7 +16,7 @@ import {
   type NativeSyncReport,
   type NativeVirtualMachine,
 } from './native.js'
-import { type Duration, parseChoice, parseDuration } from './units.js'
+import { type Duration, parseChoice } from './units.js'
 
 /** Who has dirty bits of its own. A client's bits are its own: no other client's clear or reap touches them. */
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
@@ -171,17 +172,4 @@ export class DirtyMemory {
       throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
     }
   }
-}
-
-/** The windows that the API measures. */
-const SHORTEST_WINDOW_MS = 1
-const LONGEST_WINDOW_MS = 3_600_000
-
-/** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, naming it `name`. */
-export function parseWindow(window: Duration, name: string): number {
-  const ms = parseDuration(window, name)
-  if (ms < SHORTEST_WINDOW_MS || ms > LONGEST_WINDOW_MS) {
-    throw argumentError(`${name}: ${ms} ms is out of range`, 'Give 1ms to 1h; a bare number is milliseconds.')
-  }
-  return ms
 }

@@ -15,7 +15,7 @@ const HINTS = {
   ERR_ARGUMENT: 'Correct the argument that the message names.',
   ERR_STATE: 'Check vm.state before the call.',
   ERR_MEASURING: "Wait for the measurement that owns the client, or use another client such as 'migration'.",
-  ERR_MODE_UNAVAILABLE: "Use mode 'dirty-bitmap', or 'auto'.",
+  ERR_MODE_UNAVAILABLE: "Use a mode that describe() lists for this VM, or 'auto'.",
   ERR_PAUSED: 'Call resume(), then measure: a paused guest writes nothing.',
   ERR_GUEST_CRASHED: 'The VM cannot go on: close it. Its memory and what was logged can still be read.',
   ERR_CLOSED: 'Create a new VirtualMachine: a closed one has given everything back.',

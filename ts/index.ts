@@ -1,12 +1,26 @@
 /** What the package exports, and nothing else. */
 
 export { type Capabilities, capabilities } from './capabilities.js'
+export type { CreateOptions, ManualProtect } from './create-options.js'
 export type { Client, DeadlineReport, DirtyMemory, Reap, SyncReport } from './dirty-memory.js'
 export { DirtyRateError, type DirtyRateErrorCode, errorCodes } from './errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './log.js'
-export type { Cost, DirtyRateMeasurement, Interval, VirtualMachineMeasurement } from './measurement/result.js'
+export type { DirtyRateCurve, DirtyRatePoint } from './measurement/curve.js'
+export type { MeasurementBegun, MeasurementEvents } from './measurement/events.js'
+export type { DirtyLogKind } from './measurement/mode.js'
+export type { SampleRequest, SamplingOptions } from './measurement/page-sampling.js'
+export type {
+  Cost,
+  DirtyRateMeasurement,
+  Interval,
+  RingMeasurement,
+  VcpuMeasurement,
+  VirtualMachineMeasurement,
+} from './measurement/result.js'
 export type { Block } from './memory.js'
 export { QapiError } from './qapi/error.js'
+export { type HmpTarget, humanMonitorCommand } from './qapi/hmp.js'
+export { formatTrace, type TraceName, traceNames } from './qapi/trace.js'
 export type {
   CalcDirtyRateArguments,
   DirtyRateInfo,
@@ -17,13 +31,19 @@ export type {
   TimeUnit,
 } from './qapi/types.js'
 export { type OpenOptions, openTarget } from './targets/open.js'
-export type { MeasureOptions, Target, TargetDescription } from './targets/target.js'
+export type {
+  CommonOptions,
+  CurveOptions,
+  MeasureOptions,
+  SampleOptions,
+  Target,
+  TargetDescription,
+  WatchOptions,
+} from './targets/target.js'
 export type { Duration, Rate, Size } from './units.js'
 export {
   type Crash,
-  type CreateOptions,
   type KernelImage,
-  type ManualProtect,
   type RamBlockInfo,
   VirtualMachine,
   type VirtualMachineState,

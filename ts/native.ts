@@ -16,6 +16,8 @@ export type {
   NativeDeadlineReport,
   NativeInstant,
   NativeReap,
+  NativeSampleOptions,
+  NativeSampleReport,
   NativeSyncReport,
   NativeTruth,
   NativeVirtualMachine,

@@ -1,13 +1,19 @@
 /** A VM of our own: its life, its memory, and the measurements of it. */
 
+import { untilAborted } from './abort.js'
 import { consoleOf } from './console.js'
-import { DirtyMemory, parseWindow } from './dirty-memory.js'
+import { type CreateOptions, type ManualProtect, parseCreate, parseHistorySize } from './create-options.js'
+import { DirtyMemory } from './dirty-memory.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import { DirtyRateClient } from './measurement/client.js'
-import { Measurements, requireRunning, WITHIN } from './measurement/measurements.js'
-import { availableModes, chooseMode } from './measurement/mode.js'
-import { bitmapMeasurement, type VirtualMachineMeasurement } from './measurement/result.js'
-import { type Block, notShared, parseBlock, parseMemory, parseVcpus, totalSize } from './memory.js'
+import type { DirtyRateCurve } from './measurement/curve.js'
+import type { MeasurementEvents } from './measurement/events.js'
+import { Measurements } from './measurement/measurements.js'
+import { Meter } from './measurement/meter.js'
+import { costToGuest, type DirtyLogKind, exactMode, modesOf } from './measurement/mode.js'
+import type { VirtualMachineMeasurement } from './measurement/result.js'
+import { AT_BEGIN, requireRunning, WITHIN } from './measurement/running.js'
+import { type Block, notShared, parseBlock, totalSize } from './memory.js'
 import {
   type CancelToken,
   callNative,
@@ -18,34 +24,19 @@ import {
 } from './native.js'
 import { DirtyRateJob } from './qapi/dirty-rate-job.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './qapi/types.js'
-import type { MeasureOptions, Target, TargetDescription } from './targets/target.js'
+import type {
+  CurveOptions,
+  MeasureOptions,
+  Target,
+  TargetDescription,
+  WatchOptions,
+} from './targets/target.js'
 import { escapeOption } from './targets/uri.js'
-import { parseChoice, parseCount, parseSize, type Size } from './units.js'
+import { parseChoice, parseCount } from './units.js'
 import { isWorkload, RunningWorkload, toNative, type Workload, workloadUriOptions } from './workload.js'
 
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
-
-/** What KVM does for CLEAR: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */
-export type ManualProtect = 'none' | 'enable' | 'initially-set'
-
-export interface CreateOptions {
-  /** A size, laid out around the hole below 4 GiB, or RAM blocks with holes between them. Multiples of the page size. */
-  memory: Size | readonly Block[]
-  /** Default 1; at most `capabilities().vcpus`. */
-  vcpus?: number
-  /** The VM's one exact source. This release has the bitmap; `auto` (default) is that. */
-  dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number }
-  /** Default `auto`: the best that the kernel has. */
-  manualProtect?: 'auto' | ManualProtect
-  /** What a guest's access to no device does: `stop` (default) is a crash, `ignore` reads ones and drops writes. */
-  unknownMmio?: 'stop' | 'ignore'
-  /** Guest memory that one CLEAR covers: a guest that faults waits for one of them at most. Default 1 GiB. */
-  clearChunk?: Size
-  /** Default /dev/kvm. */
-  kvmPath?: string
-  signal?: AbortSignal
-}
 
 /** An ELF with a PVH entry, by file name. */
 export interface KernelImage {
@@ -65,8 +56,12 @@ const newToken = (): CancelToken => new (native().CancelToken)()
 export class VirtualMachine implements Target {
   readonly #vm: NativeVirtualMachine
   readonly #measurements: Measurements
+  readonly #meter: Meter
   readonly #job: DirtyRateJob
-  readonly #pageSize: number
+  /** The one exact source: what was chosen at creation. */
+  readonly dirtyLog: DirtyLogKind
+  /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
+  readonly ringEntries: number
   /** The five steps, and the bits of each client. */
   readonly dirtyMemory: DirtyMemory
   /** The serial port's output, as it comes. */
@@ -75,66 +70,48 @@ export class VirtualMachine implements Target {
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
 
-  private constructor(vm: NativeVirtualMachine, pageSize: number) {
+  private constructor(vm: NativeVirtualMachine, pageSize: number, historySize: number) {
     const dirtyRate = new DirtyRateClient()
     this.#vm = vm
-    this.#pageSize = pageSize
-    this.#measurements = new Measurements(vm, newToken, dirtyRate)
-    this.#job = new DirtyRateJob(windowMs => this.#measure(windowMs))
+    this.dirtyLog = vm.dirtyLog
+    this.ringEntries = vm.ringEntries
+    this.#measurements = new Measurements(vm, newToken)
+    const measured = { vm, log: this.dirtyLog, pageSize, uri: () => this.uri }
+    this.#meter = new Meter(measured, this.#measurements, dirtyRate, historySize)
+    this.#job = new DirtyRateJob({
+      log: this.dirtyLog,
+      requireMeasurable: () => requireRunning(vm, AT_BEGIN),
+      measure: request => this.#meter.measure(request, 'calc'),
+    })
     this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate)
     this.console = consoleOf(vm, newToken)
   }
 
   /**
    * Creates a VM. Its memory is reserved, not touched. Rejects with ERR_ARGUMENT (which names the block), ERR_KVM_*, ERR_MEMORY,
-   * ERR_UNSUPPORTED (`manualProtect`), ERR_MODE_UNAVAILABLE (`dirtyLog`), or the signal's reason.
+   * ERR_UNSUPPORTED (`manualProtect`, `dirtyLog`), or the signal's reason.
    */
   static async create(options: CreateOptions): Promise<VirtualMachine> {
-    const { dirtyLog = 'auto', kvmPath, clearChunk, signal } = options
-    if (typeof dirtyLog === 'object') {
-      throw new DirtyRateError(
-        'ERR_MODE_UNAVAILABLE',
-        'dirtyLog: a dirty ring is not available in this release',
-        {
-          hint: "Use dirtyLog 'bitmap', or 'auto'.",
-        },
-      )
-    }
-    parseChoice(dirtyLog, 'dirtyLog', ['auto', 'bitmap'])
+    const { kvmPath, signal } = options
     const { pageSize } = callNative(() => native().capabilities(kvmPath))
-    const checked = {
-      blocks: parseMemory(options.memory),
-      vcpus: parseVcpus(options.vcpus ?? 1),
-      manualProtect: parseChoice(options.manualProtect ?? 'auto', 'manualProtect', [
-        'auto',
-        'none',
-        'enable',
-        'initially-set',
-      ]),
-      unknownMmio: parseChoice(options.unknownMmio ?? 'stop', 'unknownMmio', ['stop', 'ignore']),
-      ...(clearChunk === undefined ? {} : { clearChunkBytes: parseSize(clearChunk, 'clearChunk') }),
-      ...(kvmPath === undefined ? {} : { kvmPath }),
-    }
-    signal?.throwIfAborted()
+    const historySize = parseHistorySize(options.historySize)
+    const checked = parseCreate(options)
     const token = newToken()
-    const cancel = (): void => token.cancel()
-    signal?.addEventListener('abort', cancel, { once: true })
-    try {
+    // A VM that is there all the same when the abort comes is given back.
+    return untilAborted(signal, token, async () => {
       const vm = await callNative(() => native().NativeVirtualMachine.create(checked, token))
-      if (signal?.aborted) await vm.close()
-      signal?.throwIfAborted()
-      return new VirtualMachine(vm, pageSize)
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw error
-    } finally {
-      signal?.removeEventListener('abort', cancel)
-    }
+      if (signal?.aborted) {
+        await vm.close()
+        signal.throwIfAborted()
+      }
+      return new VirtualMachine(vm, pageSize, historySize)
+    })
   }
 
   /** As a target URI; of a VM with blocks of its own, with their total size. `vm:` before anything is loaded. */
   get uri(): string {
-    const machine = `memory=${totalSize(this.#vm.blocks())},vcpus=${this.vcpus}`
+    const log = this.dirtyLog === 'ring' ? `,log=ring,ring-entries=${this.ringEntries}` : ''
+    const machine = `memory=${totalSize(this.#vm.blocks())},vcpus=${this.vcpus}${log}`
     return this.#image === undefined ? `vm:${machine}` : `${this.#image},${machine}`
   }
 
@@ -149,6 +126,11 @@ export class VirtualMachine implements Target {
 
   get vcpus(): number {
     return this.#vm.vcpuCount
+  }
+
+  /** The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of watchDirtyRate. */
+  get history(): VirtualMachineMeasurement[] {
+    return this.#meter.history
   }
 
   /** What was negotiated with KVM at creation. */
@@ -244,28 +226,50 @@ export class VirtualMachine implements Target {
       memoryBytes: this.blocks.reduce((sum, block) => sum + block.bytes, 0),
       vcpus: this.vcpus,
       state: this.state,
-      modes: availableModes.map(mode => ({
+      modes: modesOf(this.dirtyLog).map(mode => ({
         mode,
-        exact: true,
-        costToGuest:
-          'a write fault on the first write to each page of a window, and the wait for one CLEAR at most',
+        exact: mode === exactMode(this.dirtyLog),
+        costToGuest: costToGuest[mode],
       })),
     }
   }
 
+  /** Calls `listener` at each event of that name; the returned function ends that. A listener that throws disturbs no measurement. */
+  on<Name extends keyof MeasurementEvents>(
+    name: Name,
+    listener: (event: MeasurementEvents[Name]) => void,
+  ): () => void {
+    parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
+    return this.#meter.events.on(name, listener)
+  }
+
   /**
-   * Measures one window, exactly; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
+   * Measures one window; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
    * ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED, or the signal's reason; the log is then off and the VM usable.
    */
   async measureDirtyRate(options: MeasureOptions = {}): Promise<VirtualMachineMeasurement> {
-    const windowMs = parseWindow(options.window ?? '1s', 'window')
-    chooseMode(options.mode ?? 'auto')
-    return this.#measure(windowMs, options.signal)
+    return this.#meter.measure(options)
+  }
+
+  /** Measures distinct pages for every window, from one run. Rejects as {@link measureDirtyRate}. */
+  async measureDirtyCurve(options: CurveOptions): Promise<DirtyRateCurve> {
+    return this.#meter.curve(options)
+  }
+
+  /**
+   * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on in between: each page written since the
+   * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
+   * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
+   */
+  watchDirtyRate(
+    options: WatchOptions = {},
+  ): AsyncIterableIterator<VirtualMachineMeasurement, void, undefined> {
+    return this.#meter.watch(options)
   }
 
   /** QEMU's calc-dirty-rate: resolves at once. Rejects with QapiError (ERR_QAPI) and its texts, or as {@link measureDirtyRate}. */
   async calcDirtyRate(args: CalcDirtyRateArguments): Promise<void> {
-    this.#job.calc(args, () => requireRunning(this.#vm, 'when the measurement began'))
+    this.#job.calc(args)
   }
 
   /** QEMU's query-dirty-rate. Rejects with what the last job failed with, if it did. */
@@ -286,11 +290,5 @@ export class VirtualMachine implements Target {
   async #close(): Promise<void> {
     await this.#measurements.interruptAll(new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`))
     await callNative(() => this.#vm.close())
-  }
-
-  async #measure(requestedMs: number, signal?: AbortSignal): Promise<VirtualMachineMeasurement> {
-    const startedAt = new Date()
-    const round = await this.#measurements.measure(requestedMs, signal)
-    return bitmapMeasurement(round, { target: this.uri, startedAt, requestedMs, pageSize: this.#pageSize })
   }
 }

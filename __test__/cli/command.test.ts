@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { dirtyrate, root, run } from '../fixtures/command.js'
 import { crashOnFlag, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
+import { exactModesHere, modesHere } from '../fixtures/modes.js'
 
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
 
@@ -11,7 +12,7 @@ describe('the command', () => {
     expect(await dirtyrate(['--version'])).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' })
     const help = await dirtyrate(['--help'])
     expect(help).toMatchObject({ status: 0, stderr: '' })
-    for (const command of ['capabilities', 'demo', 'calc', 'guest']) {
+    for (const command of ['capabilities', 'demo', 'calc', 'curve', 'watch', 'guest']) {
       expect(help.stdout).toContain(`\n  ${command}`)
       const own = await dirtyrate([command, '--help'])
       expect(own).toMatchObject({ status: 0, stderr: '' })
@@ -73,8 +74,27 @@ const mistakes: [string[], number, string, string][] = [
   [['calc', 'guest:nonsense'], 2, 'ERR_ARGUMENT', "workload 'nonsense'"],
   [['calc', 'qemu:x'], 2, 'ERR_ARGUMENT', "scheme 'qemu'"],
   [['calc', 'guest:stride', '--window', '1'], 2, 'ERR_ARGUMENT', "'1' has no unit"],
-  [['calc', 'guest:stride', '--mode', 'dirty-ring'], 2, 'ERR_MODE_UNAVAILABLE', 'dirty-ring'],
   [['calc', 'guest:stride', '--mode', 'guess'], 2, 'ERR_ARGUMENT', "mode: 'guess'"],
+  [['calc', 'guest:stride,log=bitmap', '--mode', 'dirty-ring'], 2, 'ERR_MODE_UNAVAILABLE', 'dirty-ring'],
+  [['calc', 'guest:stride,log=ring', '--mode', 'dirty-bitmap'], 2, 'ERR_MODE_UNAVAILABLE', 'dirty-bitmap'],
+  [['calc', 'guest:stride,log=both'], 2, 'ERR_ARGUMENT', "log: 'both'"],
+  [['calc', 'guest:stride,log=bitmap,ring-entries=64'], 2, 'ERR_ARGUMENT', 'ring-entries'],
+  [['calc', 'guest:stride,ring-entries=1000'], 2, 'ERR_ARGUMENT', 'power of two'],
+  [['calc', 'guest:stride,ring-entries=-1'], 2, 'ERR_ARGUMENT', 'ring-entries'],
+  [['calc', 'guest:stride', '--sample-pages', '512'], 2, 'ERR_ARGUMENT', '--sample-pages'],
+  [
+    ['calc', 'guest:stride', '--mode', 'page-sampling', '--sample-pages', '127'],
+    2,
+    'ERR_ARGUMENT',
+    '--sample-pages: 127',
+  ],
+  [['calc', 'guest:stride', '--confidence', '1'], 2, 'ERR_ARGUMENT', 'confidence: 1'],
+  [['calc', 'guest:stride', '--confidence', '95%'], 2, 'ERR_ARGUMENT', "--confidence: '95%'"],
+  [['curve', 'guest:stride', '--windows', ','], 2, 'ERR_ARGUMENT', '--windows: no window'],
+  [['curve', 'guest:stride', '--windows', '50ms,1'], 2, 'ERR_ARGUMENT', "--windows: '1' has no unit"],
+  [['curve', 'guest:stride', '--windows', '2h'], 2, 'ERR_ARGUMENT', '--windows'],
+  [['watch', 'guest:stride', '--every', '0s'], 2, 'ERR_ARGUMENT', '--every'],
+  [['watch', 'guest:stride', '--count', '0'], 2, 'ERR_ARGUMENT', '--count'],
   [['calc', 'kernel:/nonexistent/kernel'], 2, 'ERR_KERNEL_IMAGE', '/nonexistent/kernel'],
   [
     ['guest', '--pages', '10', '-o', '/nonexistent/folder/guest'],
@@ -118,13 +138,16 @@ describeKvm('the demo', () => {
     const { status, stdout, stderr } = await dirtyrate(['demo', ...quick])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toContain('A page is dirty once the guest has written to it')
-    expect(stdout).toMatch(/window +pages +rate +truth +agrees/)
-    expect(stdout.match(/MiB\/s.*(exactly|in bounds)/g)).toHaveLength(2)
+    expect(stdout).toMatch(/mode +pages +rate +interval +truth +error +duplicates +cost/)
+    for (const mode of modesHere) expect(stdout.match(new RegExp(`^ *${mode} .*MiB/s`, 'gm'))).toHaveLength(2)
+    expect(stdout.match(/(exactly|in bounds)/g)?.length).toBeGreaterThanOrEqual(2 * exactModesHere.length)
     expect(stdout).not.toContain('\x1b')
     const quiet = await dirtyrate(['demo', ...quick, '--quiet'])
     expect(quiet.status).toBe(0)
     expect(quiet.stdout).not.toContain('A page is dirty')
-    expect(quiet.stdout.match(/MiB\/s.*(exactly|in bounds)/g)).toHaveLength(2)
+    expect(quiet.stdout.match(/(exactly|in bounds)/g)?.length).toBeGreaterThanOrEqual(
+      2 * exactModesHere.length,
+    )
   })
 
   it.each(['stride', 'random', 'hot-cold', 'silent', 'idle'])('is one document, %s', async kind => {
@@ -143,10 +166,13 @@ describeKvm('the demo', () => {
       schemaVersion: 1,
       capabilities: expect.objectContaining({ apiVersion: 12 }),
       guest: { workload: kind, pages: kind === 'idle' ? 0 : 2000, memoryBytes: 2 ** 26, vcpus: 2 },
-      measurements: [expect.anything(), expect.anything()],
+      measurements: expect.any(Array),
     })
-    for (const { pages, truth, complete } of demo.measurements) {
+    const modes = demo.measurements.map(({ mode }: { mode: string }) => mode)
+    expect(modes.toSorted()).toEqual([...modesHere, ...modesHere].toSorted())
+    for (const { mode, pages, truth, complete } of demo.measurements) {
       expect(complete).toBe(true)
+      if (mode === 'page-sampling') continue
       expect(pages).toBeGreaterThanOrEqual(truth.low)
       expect(pages).toBeLessThanOrEqual(truth.high)
     }
@@ -155,7 +181,8 @@ describeKvm('the demo', () => {
   it('paces the guest', async () => {
     const { status, stdout } = await dirtyrate(['demo', ...quick, '--rate', '10MiB/s', '--json'])
     expect(status).toBe(0)
-    for (const { pages, truth } of JSON.parse(stdout).measurements) {
+    for (const { mode, pages, truth } of JSON.parse(stdout).measurements) {
+      if (mode === 'page-sampling') continue
       expect(pages).toBeGreaterThanOrEqual(truth.low)
       expect(pages).toBeLessThanOrEqual(truth.high)
     }
@@ -166,8 +193,8 @@ describeKvm('the demo', () => {
     expect(status).toBe(0)
     JSON.parse(stdout)
     expect(
-      stderr.match(/^debug dirtyrate::measurement: measurement done client=dirty-rate pages=\d+/gm),
-    ).toHaveLength(2)
+      stderr.match(/^debug dirtyrate::measurement: measurement done id=\d+ by=measure pages=\d+/gm),
+    ).toHaveLength(2 * modesHere.length)
   })
 
   it('is quiet about a reader that goes away', async () => {

@@ -152,7 +152,6 @@ describeKvm('a measurement', () => {
   })
 
   it.each([
-    ['page-sampling', 'ERR_MODE_UNAVAILABLE'],
     ['dirty-ring', 'ERR_MODE_UNAVAILABLE'],
     ['guess', 'ERR_ARGUMENT'],
   ])('refuses the mode %s', async (mode, code) => {

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { dirtyRateMiB, inUnit, measuredInfo } from '../../ts/qapi/arithmetic.js'
+import {
+  dirtyRateMiB,
+  inUnit,
+  measuredInfo,
+  rateOfPages,
+  ringRate,
+  samplingRate,
+} from '../../ts/qapi/arithmetic.js'
 
 /** QEMU's own expression in 64-bit integers: DIV of `(pages * 1000) >> (20 - TARGET_PAGE_BITS)` by the duration. */
 const oracle = (pages: number, pageBits: number, ms: number): bigint =>
@@ -37,9 +44,8 @@ describe("QEMU's arithmetic", () => {
       measuredInfo({
         mode: 'dirty-bitmap',
         startedAt: new Date(1_795_439_319_999),
-        pages: 2560,
-        pageSize: 4096,
         windowNs: 100_999_999,
+        figures: { 'sample-pages': 0, 'dirty-rate': rateOfPages(2560, 4096, 100_999_999) },
       }),
     ).toEqual({
       'dirty-rate': 100,
@@ -50,5 +56,35 @@ describe("QEMU's arithmetic", () => {
       'sample-pages': 0,
       mode: 'dirty-bitmap',
     })
+  })
+
+  it('sums the truncated rates of vCPUs, but counts a page once', () => {
+    const vcpus = [
+      { id: 0, 'dirty-rate': 32 },
+      { id: 1, 'dirty-rate': 7 },
+    ]
+    // 32.9 and 7.9 of separate pages are 40.8: QEMU says 39.
+    expect(ringRate(vcpus, 40)).toBe(39)
+    // The same pages written by both.
+    expect(ringRate(vcpus, 32)).toBe(32)
+    expect(ringRate([], 5)).toBe(0)
+  })
+
+  it('extrapolates samples in integers', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 2 ** 22 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.array(fc.integer({ min: 4096, max: 2 ** 40 }), { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: 1, max: 3_600_000 }),
+        (samples, share, blocks, ms) => {
+          const hits = Math.floor(samples * share)
+          const mib = blocks.reduce((sum, bytes) => sum + (BigInt(bytes) >> 20n), 0n)
+          const rate = (BigInt(hits) * mib * 1000n) / (BigInt(samples) * BigInt(ms))
+          expect(BigInt(samplingRate(hits, samples, blocks, ms * 1e6 + 999_999))).toBe(rate)
+        },
+      ),
+    )
+    expect(samplingRate(0, 0, [], 1e9)).toBe(0)
   })
 })

@@ -1,12 +1,17 @@
 import { describe, expect, it } from 'vitest'
-import { type CalcDirtyRateArguments, workload } from '../../ts/index.js'
+import { type CalcDirtyRateArguments, type DirtyLogKind, workload } from '../../ts/index.js'
 import { DirtyRateJob } from '../../ts/qapi/dirty-rate-job.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created, running, sleep } from '../fixtures/machine.js'
 
 /** A job whose measurement must not begin. */
-const refusing = (): DirtyRateJob => new DirtyRateJob(() => Promise.reject(new Error('it was started')))
-const calc = (args: unknown) => () => refusing().calc(args as CalcDirtyRateArguments, () => {})
+const refusing = (log: DirtyLogKind = 'bitmap'): DirtyRateJob =>
+  new DirtyRateJob({
+    log,
+    requireMeasurable: () => {},
+    measure: () => Promise.reject(new Error('it was started')),
+  })
+const calc = (args: unknown, log?: DirtyLogKind) => () => refusing(log).calc(args as CalcDirtyRateArguments)
 
 describe("calc-dirty-rate's refusals are QEMU's, in its order", () => {
   it.each([
@@ -52,8 +57,12 @@ describe("calc-dirty-rate's refusals are QEMU's, in its order", () => {
     expect(calc(args)).toThrow(expect.objectContaining({ code: 'ERR_QAPI' }))
   })
 
-  it('names what this release lacks, after all of that', () => {
-    expect(calc({ 'calc-time': 1 })).toThrow(expect.objectContaining({ code: 'ERR_MODE_UNAVAILABLE' }))
+  it('refuses the log that a VM has not, in both directions and after all of that', () => {
+    const refused = (mode: string): unknown =>
+      expect.objectContaining({ message: `mode ${mode} is not enabled, use other method instead.` })
+    expect(calc({ 'calc-time': 1, mode: 'dirty-ring' }, 'bitmap')).toThrow(refused('dirty-ring'))
+    expect(calc({ 'calc-time': 1, mode: 'dirty-bitmap' }, 'ring')).toThrow(refused('dirty-bitmap'))
+    for (const log of ['bitmap', 'ring'] as const) expect(calc({ 'calc-time': 1 }, log)).not.toThrow()
   })
 
   it('reads as in QEMU before the first job', () => {

@@ -1,48 +1,66 @@
 /** `dirtyrate calc TARGET`: one measurement. */
 
-import { parseWindow } from '../dirty-memory.js'
-import { chooseMode } from '../measurement/mode.js'
+import { argumentError } from '../errors.js'
 import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../measurement/result.js'
-import type { Mode } from '../qapi/types.js'
-import { openTarget } from '../targets/open.js'
+import { parseWindow } from '../measurement/windows.js'
+import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
-import { count, mibPerSecond, ms } from './text.js'
+import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
+import { count, mibPerSecond, ms, rateInterval } from './text.js'
 
-export interface CalcOptions {
-  mode: string
+export interface CalcOptions extends ModeOptions {
   window: string
+  hmp: boolean
 }
 
 export async function runCalc(session: Session, uri: string, options: CalcOptions): Promise<number> {
   // What is wrong with the command line is said before a VM is made.
   const window = parseWindow(options.window, '--window')
-  const mode = chooseMode(options.mode as Mode | 'auto')
+  const mode = parseModeOptions(options)
+  if (options.hmp && session.options.json) {
+    throw argumentError("--hmp: prints QEMU's text, and --json a document", 'Give one of the two.')
+  }
   const { signal } = session
-  session.progress(`starting ${uri}`)
-  const target = await openTarget(uri, { signal })
-  try {
+  return withTarget(session, uri, mode.mode, async target => {
     session.progress(`measuring for ${options.window}`)
-    const measurement = await target.measureDirtyRate({ window, mode, signal })
-    printMeasurement(session, measurement)
+    const measurement = await target.measureDirtyRate({ ...mode, window, signal })
+    if (options.hmp) for (const line of dirtyRateLinesOfMs(measurement.qapi)) session.print(line)
+    else printMeasurement(session, measurement)
     session.document(measurement)
     return measurement.complete ? EXIT_OK : EXIT_FAILED
-  } finally {
-    await target.close()
-  }
+  })
 }
 
 function printMeasurement(session: Session, measurement: DirtyRateMeasurement): void {
   const { bytesPerSecond, pages, window, mode, complete, warnings, cost } = measurement
+  const { sampling, ring, vcpus = [] } = measurement
   const { truth }: VirtualMachineMeasurement = measurement
   session.print(
     `${session.bold(mibPerSecond(bytesPerSecond))}${complete ? '' : ' or more'}  ${measurement.target}`,
   )
   session.print(`mode     ${mode}`)
   session.print(`window   ${ms(window.ns)}`)
-  if (pages !== undefined) session.print(`pages    ${count(pages)} distinct`)
+  if (sampling) session.print(`interval ${rateInterval(measurement.interval)}`)
+  if (pages !== undefined) session.print(`pages    ${count(pages)} ${sampling ? 'estimated' : 'distinct'}`)
+  if (sampling) {
+    session.print(
+      `samples  ${count(sampling.samples)}, of which ${count(sampling.hits)} changed and ${count(sampling.zeroPages)} are zero`,
+    )
+  }
+  if (ring) {
+    session.print(
+      `ring     ${count(ring.entries)} entries, ${count(ring.duplicates)} duplicates, ${count(ring.sharedPages)} pages shared, ${count(ring.lost)} lost`,
+    )
+  }
+  for (const vcpu of vcpus) {
+    session.print(
+      `vCPU ${String(vcpu.id).padEnd(3)} ${mibPerSecond(vcpu.bytesPerSecond)}, ${count(vcpu.pages)} pages`,
+    )
+  }
   if (truth) session.print(`truth    ${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
-  if (cost) {
+  if (cost?.hashNs !== undefined) session.print(`cost     hashing ${ms(cost.hashNs)}`)
+  else if (cost) {
     session.print(
       `cost     start ${ms(cost.startNs)}, sync ${ms(cost.syncNs)}, reap ${ms(cost.reapNs)}, longest lock ${ms(cost.longestLockNs)}`,
     )

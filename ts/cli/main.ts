@@ -8,10 +8,12 @@ import { logLevels } from '../log.js'
 import { workloadKinds } from '../workload.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
+import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
 import { EXIT_OK, EXIT_USAGE } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { type GlobalOptions, quietOnClosedPipe, reportFailure, Session } from './session.js'
+import { runWatch, type WatchCommandOptions } from './watch.js'
 
 const program = new Command('dirtyrate')
 
@@ -25,6 +27,18 @@ const rateOption = (): Option =>
 const workloadOption = (): Option =>
   new Option('--workload <name>', 'what the guest writes').choices([...workloadKinds]).default('stride')
 
+/** Adds what the commands that measure a target have in common. */
+function measuring(command: Command): Command {
+  return command
+    .argument(
+      '<target>',
+      'guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N or kernel:FILE,memory=SIZE,vcpus=N; log=ring,ring-entries=N for a dirty ring',
+    )
+    .option('--mode <mode>', 'dirty-bitmap, dirty-ring, page-sampling, or auto: the exact one', 'auto')
+    .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)')
+    .option('--confidence <p>', 'of an interval, between 0 and 1 (default: 0.95)')
+}
+
 program
   .description('How fast does a KVM virtual machine dirty its memory?')
   .version(manifest.version)
@@ -35,6 +49,7 @@ program
       .choices([...logLevels])
       .default('off'),
   )
+  .option('--trace', "QEMU's trace events of dirty rates, on standard error", false)
   .addHelpText(
     'after',
     '\nExit status: 0 done, 1 measurement failed or incomplete, 2 usage, 3 this machine cannot, 130 interrupted.',
@@ -47,26 +62,37 @@ program
 
 program
   .command('demo')
-  .description('measure a guest whose dirty pages are known, with the truth beside each figure')
+  .description(
+    'measure a guest whose dirty pages are known, in every mode, with the truth beside each figure',
+  )
   .option('--memory <size>', "the guest's memory", '1GiB')
   .option('--vcpus <n>', 'its vCPUs', '1')
   .addOption(workloadOption())
   .option('--pages <n>', 'pages that it writes, all vCPUs together', '25600')
   .addOption(rateOption())
   .option('--window <duration>', 'how long each measurement is', '1s')
-  .option('--rounds <n>', 'how many measurements', '3')
+  .option('--rounds <n>', 'how many measurements in each mode', '1')
   .action((options: DemoOptions) => act(session => runDemo(session, options)))
 
-program
-  .command('calc')
-  .description('measure a target once')
-  .argument(
-    '<target>',
-    'guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N or kernel:FILE,memory=SIZE,vcpus=N',
-  )
-  .option('--mode <mode>', 'dirty-bitmap, or auto', 'auto')
+measuring(program.command('calc').description('measure a target once'))
   .option('--window <duration>', 'how long to measure', '1s')
+  .option('--hmp', "print what QEMU's info dirty_rate would", false)
   .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
+
+measuring(program.command('curve').description('distinct pages for several windows, from one run'))
+  .option('--windows <list>', 'the windows, separated by commas', '50ms,100ms,200ms,500ms,1s')
+  .action((target: string, options: CurveCommandOptions) =>
+    act(session => runCurve(session, target, options)),
+  )
+
+measuring(
+  program.command('watch').description('measure a target again and again; --json: a document per line'),
+)
+  .option('--every <duration>', 'how long each window is', '1s')
+  .option('--count <n>', 'how many windows (default: until interrupted)')
+  .action((target: string, options: WatchCommandOptions) =>
+    act(session => runWatch(session, target, options)),
+  )
 
 program
   .command('guest')

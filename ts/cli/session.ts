@@ -1,7 +1,8 @@
 /** What every command has: where it writes, how it is interrupted, and how its failure is told. */
 
 import { DirtyRateError } from '../errors.js'
-import { type LogLevel, setLog } from '../log.js'
+import { type LogEvent, type LogLevel, logLevels, setLog } from '../log.js'
+import { formatTrace } from '../qapi/trace.js'
 import { EXIT_INTERRUPTED, EXIT_OK, exitStatus } from './exit.js'
 
 /** The options that every command has. */
@@ -9,6 +10,8 @@ export interface GlobalOptions {
   json: boolean
   quiet: boolean
   logLevel: LogLevel
+  /** QEMU's trace events. */
+  trace: boolean
 }
 
 /** Colours for a terminal that wants them: https://no-color.org. */
@@ -19,7 +22,11 @@ const paint = (stream: NodeJS.WriteStream, sgr: number, text: string): string =>
 export class Session {
   readonly options: GlobalOptions
   readonly #abort = new AbortController()
+  /** Documents are one line each. */
+  #lines = false
   #progress = false
+  /** Whether the last line may be written over. */
+  #inPlace = false
 
   constructor(options: GlobalOptions) {
     this.options = options
@@ -30,9 +37,15 @@ export class Session {
     return this.#abort.signal
   }
 
+  /** From here on there is a document per line: what is told of a failure too. */
+  streamDocuments(): void {
+    this.#lines = true
+  }
+
   /** One line of the result. Nothing with --json. */
   print(line = ''): void {
     this.#clearProgress()
+    this.#endInPlace()
     if (!this.options.json) process.stdout.write(`${line}\n`)
   }
 
@@ -41,10 +54,22 @@ export class Session {
     if (!this.options.quiet) this.print(line)
   }
 
-  /** The one document of --json. */
+  /** One line of the result; on a terminal in the place of the one before. */
+  update(line: string): void {
+    if (process.stdout.isTTY !== true || this.options.json) {
+      this.print(line)
+      return
+    }
+    this.#clearProgress()
+    // Cut to the terminal's width: what is wrapped cannot be written over.
+    process.stdout.write(`\r\x1b[K${line.slice(0, (process.stdout.columns ?? 80) - 1)}`)
+    this.#inPlace = true
+  }
+
+  /** The one document of --json, or one of many. */
   document(value: unknown): void {
     this.#clearProgress()
-    if (this.options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+    if (this.options.json) process.stdout.write(document(value, this.#lines))
   }
 
   /** What it is busy with, on a terminal only, until the next line. */
@@ -80,21 +105,30 @@ export class Session {
       return await command(this)
     } catch (error) {
       this.#clearProgress()
-      const status = reportFailure(error, this.options.json)
+      this.#endInPlace()
+      const status = reportFailure(error, this.options.json, this.#lines)
       return this.#abort.signal.aborted ? EXIT_INTERRUPTED : status
     } finally {
+      this.#endInPlace()
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
     }
   }
 
   #listen(): void {
-    const { logLevel } = this.options
-    if (logLevel === 'off') return
-    setLog(logLevel, ({ level, target, message, fields }) => {
+    const { logLevel, trace } = this.options
+    if (logLevel === 'off' && !trace) return
+    setLog(trace ? 'trace' : logLevel, event => {
+      const traced = trace ? formatTrace(event) : undefined
+      const logged = logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel)
+      if (traced === undefined && !logged) return
       this.#clearProgress()
-      const values = Object.entries(fields).map(([key, value]) => ` ${key}=${value}`)
-      process.stderr.write(`${level} ${target}: ${message}${values.join('')}\n`)
+      process.stderr.write(`${traced ?? logLine(event)}\n`)
     })
+  }
+
+  #endInPlace(): void {
+    if (this.#inPlace) process.stdout.write('\n')
+    this.#inPlace = false
   }
 
   #clearProgress(): void {
@@ -103,8 +137,17 @@ export class Session {
   }
 }
 
+function logLine({ level, target, message, fields }: LogEvent): string {
+  const values = Object.entries(fields).map(([key, value]) => ` ${key}=${value}`)
+  return `${level} ${target}: ${message}${values.join('')}`
+}
+
+function document(value: unknown, oneLine: boolean): string {
+  return `${oneLine ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`
+}
+
 /** Tells a failure and returns its exit status. */
-export function reportFailure(error: unknown, json: boolean): number {
+export function reportFailure(error: unknown, json: boolean, oneLine = false): number {
   const {
     code = 'ERR_INTERNAL',
     message,
@@ -112,7 +155,7 @@ export function reportFailure(error: unknown, json: boolean): number {
   } = error as { code?: string; message?: string; hint?: string }
   const text = message ?? String(error)
   if (json) {
-    process.stdout.write(`${JSON.stringify({ error: { code, message: text, hint } }, null, 2)}\n`)
+    process.stdout.write(document({ error: { code, message: text, hint } }, oneLine))
   } else {
     process.stderr.write(`dirtyrate: ${text}\n${hint === '' ? '' : `${hint}\n`}`)
   }

@@ -1,5 +1,7 @@
 /** Figures as people read them. */
 
+import type { Interval } from '../measurement/result.js'
+
 /** `1234567` as `1,234,567`. */
 export function count(value: number): string {
   return value.toLocaleString('en-US')
@@ -33,4 +35,18 @@ export function row(cells: readonly string[], widths: readonly number[]): string
     .map((cell, i) => cell.padStart(widths[i] ?? 0))
     .join('  ')
     .trimEnd()
+}
+
+/** An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. */
+export function rateInterval({ low, high, confidence }: Interval): string {
+  const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
+  if (high === null) return `${mib(low)} MiB/s or more`
+  if (confidence === 1) return 'exact'
+  return `${mib(low)} to ${mib(high)} MiB/s (${Number((confidence * 100).toPrecision(4))} %)`
+}
+
+/** `fraction` of `width` as a bar, to an eighth of a character. */
+export function bar(fraction: number, width: number): string {
+  const eighths = Math.round(Math.min(Math.max(fraction, 0), 1) * width * 8)
+  return '█'.repeat(Math.floor(eighths / 8)) + (' ▏▎▍▌▋▊▉'[eighths % 8] ?? '').trim()
 }

@@ -5,6 +5,12 @@
 
 import type { NativeVirtualMachine } from '../native.js'
 
+/** A client for one measurement, and the way to give it back: its flag and bits are gone then, and no other client has lost one. */
+export interface AcquiredClient {
+  client: string
+  giveBack(): Promise<void>
+}
+
 export class DirtyRateClient {
   #holder: 'nobody' | 'user' | 'measurement' = 'nobody'
 
@@ -22,12 +28,9 @@ export class DirtyRateClient {
     this.#holder = 'nobody'
   }
 
-  /** A client for one measurement, and the way to give it back: its flag and bits are gone then, and no other client has lost one. */
-  acquire(vm: NativeVirtualMachine): { client: string; giveBack: () => Promise<void> } {
-    if (this.#holder !== 'nobody') {
-      const client = vm.openAccumulator()
-      return { client, giveBack: () => vm.abandon(client) }
-    }
+  /** The client DIRTY_RATE if it is free, and otherwise an accumulator. */
+  acquire(vm: NativeVirtualMachine): AcquiredClient {
+    if (this.#holder !== 'nobody') return accumulator(vm)
     this.#holder = 'measurement'
     const giveBack = async (): Promise<void> => {
       try {
@@ -38,4 +41,10 @@ export class DirtyRateClient {
     }
     return { client: 'dirty-rate', giveBack }
   }
+}
+
+/** An accumulator: for what tracks for long and would keep others from the client DIRTY_RATE. */
+export function accumulator(vm: NativeVirtualMachine): AcquiredClient {
+  const client = vm.openAccumulator()
+  return { client, giveBack: () => vm.abandon(client) }
 }

@@ -1,27 +1,59 @@
-/** Which mode measures. */
+/** Which mode measures: what a VM's log can do, and the choice among that. */
 
 import { DirtyRateError } from '../errors.js'
 import type { Mode } from '../qapi/types.js'
 import { parseChoice } from '../units.js'
 
-const modes: readonly Mode[] = ['page-sampling', 'dirty-ring', 'dirty-bitmap']
+/** The modes there are, as QEMU lists them. */
+export const modes: readonly Mode[] = ['page-sampling', 'dirty-ring', 'dirty-bitmap']
 
-/** The modes of this release. */
-export const availableModes: readonly Mode[] = ['dirty-bitmap']
+/** The one exact source of a VM, chosen at its creation. */
+export type DirtyLogKind = 'bitmap' | 'ring'
 
-/** Throws ERR_MODE_UNAVAILABLE unless this release has `mode`. */
-export function requireMode(mode: Mode): void {
-  if (availableModes.includes(mode)) return
-  throw new DirtyRateError(
-    'ERR_MODE_UNAVAILABLE',
-    `mode ${mode} is not available in this release; available: ${availableModes.join(', ')}`,
-  )
+/** The exact mode of a VM with this log. */
+export function exactMode(log: DirtyLogKind): Mode {
+  return log === 'ring' ? 'dirty-ring' : 'dirty-bitmap'
 }
 
-/** The mode for `wanted`; 'auto' is the exact source that the VM has. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
-export function chooseMode(wanted: Mode | 'auto'): Mode {
-  const mode = parseChoice(wanted, 'mode', [...modes, 'auto'])
-  if (mode === 'auto') return 'dirty-bitmap'
-  requireMode(mode)
+/** The modes of a VM with this log, its exact one first. */
+export function modesOf(log: DirtyLogKind): readonly Mode[] {
+  return [exactMode(log), 'page-sampling']
+}
+
+/** `wanted` if it is a mode, or 'auto'. Throws ERR_ARGUMENT. */
+export function parseMode(wanted: unknown): Mode | 'auto' {
+  return parseChoice(wanted, 'mode', [...modes, 'auto'])
+}
+
+/** What a mode costs the guest, in a sentence's part. */
+export const costToGuest: Readonly<Record<Mode, string>> = {
+  'dirty-bitmap':
+    'a write fault on the first write to each page of a window, and the wait for one CLEAR at most',
+  'dirty-ring':
+    'a write fault on the first write to each page of a window, and an exit whenever its ring is full',
+  'page-sampling': 'nothing but memory bandwidth: its pages are read, not tracked',
+}
+
+/** How to get a VM with the other log. */
+const howToCreate: Readonly<Record<DirtyLogKind, string>> = {
+  bitmap: "create it with dirtyLog: 'bitmap' (target option log=bitmap)",
+  ring: 'create it with dirtyLog: { ringEntries: 65536 } (target option log=ring,ring-entries=65536)',
+}
+
+/** The mode for `wanted` on a VM with this log; 'auto' is its exact one. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
+export function chooseMode(wanted: Mode | 'auto', log: DirtyLogKind): Mode {
+  const mode = parseMode(wanted)
+  if (mode === 'auto') return exactMode(log)
+  if (!modesOf(log).includes(mode)) throw modeUnavailable(mode, log)
   return mode
+}
+
+/** ERR_MODE_UNAVAILABLE: which modes a VM with this log has, and how to create one with the other. */
+export function modeUnavailable(mode: Mode, log: DirtyLogKind): DirtyRateError {
+  const other = log === 'ring' ? 'bitmap' : 'ring'
+  return new DirtyRateError(
+    'ERR_MODE_UNAVAILABLE',
+    `mode ${mode} is not available: this VM has a dirty ${log}, and so ${modesOf(log).join(' and ')}`,
+    { hint: `For ${mode}, ${howToCreate[other]}; 'auto' is the exact mode of any VM.` },
+  )
 }

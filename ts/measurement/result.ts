@@ -3,7 +3,6 @@
 import type { NativeTruth } from '../native.js'
 import { measuredInfo } from '../qapi/arithmetic.js'
 import type { DirtyRateInfo, Mode } from '../qapi/types.js'
-import type { BitmapRound } from './dirty-bitmap.js'
 
 /** Bounds of a figure. `confidence` 1: exact. `high` null: no upper bound is known. */
 export interface Interval {
@@ -28,6 +27,34 @@ export interface Cost {
   ioctlNs: number
   /** The longest single call that held the kernel's lock on this VM's memory: a vCPU that faults waits up to this. */
   longestLockNs: number
+  /** Mode page-sampling only: hashing, at both ends. */
+  hashNs?: number
+}
+
+/** One vCPU's share, by its own dirty ring. A page that several wrote is in the count of each. */
+export interface VcpuMeasurement {
+  id: number
+  /** Distinct pages. */
+  pages: number
+  /** Ring entries, duplicates included. */
+  entries: number
+  /** Entries for a page that this vCPU had an entry for already. */
+  duplicates: number
+  bytesPerSecond: number
+}
+
+/** The entries of all dirty rings. */
+export interface RingMeasurement {
+  /** Those of the vCPUs: of their pages, and duplicates. */
+  entries: number
+  /** Entries for a page that the same vCPU had an entry for already. */
+  duplicates: number
+  /** Pages that more than one vCPU wrote. */
+  sharedPages: number
+  /** Beside `entries`: of memory that is not logged, or not there any more. */
+  dropped: number
+  /** Beside `entries`: known to be lost. Above 0 only when the measurement is not complete. */
+  lost: number
 }
 
 /** How fast a VM dirtied its memory in one window. */
@@ -38,7 +65,10 @@ export interface DirtyRateMeasurement {
   mode: Mode
   /** ISO 8601. */
   startedAt: string
-  /** As asked for, in ms; from the first CLEAR to the last GET, in ns; and the spread between the blocks' own windows, in ns. */
+  /**
+   * As asked for, in ms; from the first CLEAR to the last GET, in ns; and the spread between the blocks' own windows, in ns. In mode
+   * page-sampling the mean of the samples' own windows, and the longest less the shortest.
+   */
   window: { requestedMs: number; ns: number; skewNs: number }
   /** Sum over blocks of dirty bytes by the block's own window. */
   bytesPerSecond: number
@@ -49,12 +79,16 @@ export interface DirtyRateMeasurement {
   /** Bytes. */
   pageSize: number
   blocks?: { name: string; guestAddress: number; bytes: number; pages: number; windowNs: number }[]
-  vcpus?: { id: number; pages: number; entries: number; duplicates: number; bytesPerSecond: number }[]
+  /** Mode dirty-ring only. */
+  vcpus?: VcpuMeasurement[]
+  /** Mode page-sampling only: what was looked at, what of it had changed, what of it was zero. */
   sampling?: { samples: number; hits: number; zeroPages: number; samplesPerGiB: number }
-  ring?: { entries: number; duplicates: number; lost: number }
+  /** Mode dirty-ring only. */
+  ring?: RingMeasurement
   cost?: Cost
   /** False: the figure is a lower bound, and `warnings` say why. */
   complete: boolean
+  /** `RING_OVERRUN`: entries of a dirty ring were lost. */
   warnings: { code: string; message: string }[]
   /** The same result as QEMU's query-dirty-rate would give it. */
   qapi: DirtyRateInfo
@@ -66,40 +100,61 @@ export interface VirtualMachineMeasurement extends DirtyRateMeasurement {
   truth?: NativeTruth
 }
 
-/** A window that dirty-bitmap measured, as a result. */
-export function bitmapMeasurement(
-  round: BitmapRound,
-  context: { target: string; startedAt: Date; requestedMs: number; pageSize: number },
+/** What a mode knows of one window. */
+export interface Figures
+  extends Pick<
+    VirtualMachineMeasurement,
+    | 'mode'
+    | 'window'
+    | 'bytesPerSecond'
+    | 'interval'
+    | 'blocks'
+    | 'vcpus'
+    | 'sampling'
+    | 'ring'
+    | 'complete'
+    | 'warnings'
+    | 'truth'
+  > {
+  pages: number
+  cost: Cost
+  /** Of a curve by page sampling: pages first seen dirty since the point before, with its own interval. */
+  increment?: { pages: number; low: number; high: number }
+  /** What QEMU's own answer depends on the mode for. */
+  qapi: Pick<DirtyRateInfo, 'dirty-rate' | 'sample-pages' | 'vcpu-dirty-rate'>
+}
+
+/** What does not depend on the mode. */
+export interface Frame {
+  target: string
+  startedAt: Date
+  pageSize: number
+}
+
+/** A window's figures as a result. */
+export function measurementOf(
+  figures: Figures,
+  { target, startedAt, pageSize }: Frame,
 ): VirtualMachineMeasurement {
-  const { reap, cost } = round
-  const { target, startedAt, requestedMs, pageSize } = context
+  const { mode, window, bytesPerSecond, interval, pages, blocks, vcpus, sampling, ring, cost } = figures
   return {
     schemaVersion: 1,
     target,
-    mode: 'dirty-bitmap',
+    mode,
     startedAt: startedAt.toISOString(),
-    window: { requestedMs, ns: reap.windowNs, skewNs: reap.skewNs },
-    bytesPerSecond: reap.bytesPerSecond,
-    interval: { low: reap.bytesPerSecond, high: reap.bytesPerSecond, confidence: 1 },
-    pages: reap.pages,
+    window,
+    bytesPerSecond,
+    interval,
+    pages,
     pageSize,
-    blocks: reap.blocks.map(({ name, guestAddress, bytes, pages, windowNs }) => ({
-      name,
-      guestAddress,
-      bytes,
-      pages,
-      windowNs,
-    })),
+    ...(blocks === undefined ? {} : { blocks }),
+    ...(vcpus === undefined ? {} : { vcpus }),
+    ...(sampling === undefined ? {} : { sampling }),
+    ...(ring === undefined ? {} : { ring }),
     cost,
-    complete: true,
-    warnings: [],
-    qapi: measuredInfo({
-      mode: 'dirty-bitmap',
-      startedAt,
-      pages: reap.pages,
-      pageSize,
-      windowNs: reap.windowNs,
-    }),
-    ...(reap.truth ? { truth: reap.truth } : {}),
+    complete: figures.complete,
+    warnings: figures.warnings,
+    qapi: measuredInfo({ mode, startedAt, windowNs: window.ns, figures: figures.qapi }),
+    ...(figures.truth === undefined ? {} : { truth: figures.truth }),
   }
 }

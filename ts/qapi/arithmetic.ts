@@ -1,6 +1,6 @@
 /** QEMU's integer arithmetic of rates and times. */
 
-import type { DirtyRateInfo, Mode, TimeUnit } from './types.js'
+import type { DirtyRateInfo, DirtyRateVcpu, Mode, TimeUnit } from './types.js'
 
 const NS_PER_MS = 1_000_000
 const MS_PER_SECOND = 1000
@@ -11,27 +11,62 @@ export function dirtyRateMiB(pages: number, pageSize: number, durationMs: number
   return Math.floor(Math.floor((pages * MS_PER_SECOND) / (MIB / pageSize)) / Math.max(durationMs, 1))
 }
 
+/** {@link dirtyRateMiB} of a window in ns. */
+export function rateOfPages(pages: number, pageSize: number, windowNs: number): number {
+  return dirtyRateMiB(pages, pageSize, wholeMs(windowNs))
+}
+
+/**
+ * QEMU's rate of a VM with dirty rings: the sum of the vCPUs' truncated rates. Pages that several vCPUs wrote would be in it several
+ * times; it is `ofUnion`, the truncated rate of all distinct pages, then.
+ */
+export function ringRate(vcpus: readonly DirtyRateVcpu[], ofUnion: number): number {
+  const sum = vcpus.reduce((total, vcpu) => total + vcpu['dirty-rate'], 0)
+  return Math.min(sum, ofUnion)
+}
+
+/** QEMU's rate by page sampling, in integers: `hits * MiB * 1000 / (samples * duration_ms)`, each block's size in whole MiB. */
+export function samplingRate(
+  hits: number,
+  samples: number,
+  blockBytes: readonly number[],
+  windowNs: number,
+): number {
+  const mib = blockBytes.reduce((sum, bytes) => sum + Math.floor(bytes / MIB), 0)
+  const divisor = samples * Math.max(wholeMs(windowNs), 1)
+  return divisor === 0 ? 0 : Number((BigInt(hits) * BigInt(mib) * BigInt(MS_PER_SECOND)) / BigInt(divisor))
+}
+
 /** A time in ms in QEMU's unit, rounded down. */
 export function inUnit(ms: number, unit: TimeUnit): number {
   return unit === 'second' ? Math.floor(ms / MS_PER_SECOND) : ms
+}
+
+/** `info` with its time, which is in ms, in `unit`. The members are in the order in which QEMU prints them. */
+export function infoInUnit(info: DirtyRateInfo, unit: TimeUnit): DirtyRateInfo {
+  return { ...info, 'calc-time-unit': unit, 'calc-time': inUnit(info['calc-time'], unit) }
 }
 
 /** A finished measurement as `query-dirty-rate` gives it, its time in milliseconds. */
 export function measuredInfo(round: {
   mode: Mode
   startedAt: Date
-  pages: number
-  pageSize: number
   windowNs: number
+  figures: Pick<DirtyRateInfo, 'dirty-rate' | 'sample-pages' | 'vcpu-dirty-rate'>
 }): DirtyRateInfo {
-  const durationMs = Math.floor(round.windowNs / NS_PER_MS)
+  const { 'vcpu-dirty-rate': vcpus, 'sample-pages': samples, 'dirty-rate': rate } = round.figures
   return {
-    'dirty-rate': dirtyRateMiB(round.pages, round.pageSize, durationMs),
+    ...(vcpus === undefined ? {} : { 'vcpu-dirty-rate': vcpus }),
     status: 'measured',
-    'start-time': Math.floor(round.startedAt.getTime() / MS_PER_SECOND),
-    'calc-time': durationMs,
-    'calc-time-unit': 'millisecond',
-    'sample-pages': 0,
+    'sample-pages': samples,
+    ...(rate === undefined ? {} : { 'dirty-rate': rate }),
     mode: round.mode,
+    'calc-time-unit': 'millisecond',
+    'start-time': Math.floor(round.startedAt.getTime() / MS_PER_SECOND),
+    'calc-time': wholeMs(round.windowNs),
   }
+}
+
+function wholeMs(ns: number): number {
+  return Math.floor(ns / NS_PER_MS)
 }

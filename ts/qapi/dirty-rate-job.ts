@@ -1,18 +1,22 @@
 /** `calc-dirty-rate` and `query-dirty-rate` of one VM: one job, QEMU's checks in QEMU's order, QEMU's texts. */
 
-import { requireMode } from '../measurement/mode.js'
+import { type DirtyLogKind, modesOf } from '../measurement/mode.js'
+import { DEFAULT_SAMPLES, FEWEST_SAMPLES, MOST_SAMPLES } from '../measurement/page-sampling.js'
 import type { DirtyRateMeasurement } from '../measurement/result.js'
 import { checkArguments } from './arguments.js'
-import { inUnit } from './arithmetic.js'
+import { infoInUnit } from './arithmetic.js'
 import { QapiError } from './error.js'
-import type { CalcDirtyRateArguments, DirtyRateInfo, Mode, QueryDirtyRateArguments } from './types.js'
+import { trace } from './trace.js'
+import type {
+  CalcDirtyRateArguments,
+  DirtyRateInfo,
+  DirtyRateStatus,
+  Mode,
+  QueryDirtyRateArguments,
+} from './types.js'
 
 const SHORTEST_MS = 50
 const LONGEST_MS = 60_000
-const FEWEST_SAMPLES = 128
-const MOST_SAMPLES = 16_384
-/** What `sample-pages` reads while a job runs, whatever its mode. */
-const DEFAULT_SAMPLE_PAGES = 512
 
 const unit = { type: { oneOf: ['second', 'millisecond'] } } as const
 const CALC = {
@@ -33,22 +37,34 @@ const UNSTARTED: DirtyRateInfo = {
   'calc-time': 0,
 }
 
+/** What a job measures. */
+export interface JobRequest {
+  window: number
+  mode: Mode
+  /** Per GiB; in mode page-sampling only. */
+  samplePages?: number
+}
+
+/** The VM of a job. */
+export interface JobTarget {
+  readonly log: DirtyLogKind
+  /** Throws when the VM is not running: QEMU would measure 0 then. */
+  requireMeasurable(): void
+  measure(request: JobRequest): Promise<DirtyRateMeasurement>
+}
+
 /** The one job of a VM. */
 export class DirtyRateJob {
-  readonly #measure: (windowMs: number) => Promise<DirtyRateMeasurement>
+  readonly #target: JobTarget
   #info: DirtyRateInfo = UNSTARTED
   #failure: unknown
 
-  /** `measure` starts a measurement; it throws at once, before its first await, when the VM cannot be measured. */
-  constructor(measure: (windowMs: number) => Promise<DirtyRateMeasurement>) {
-    this.#measure = measure
+  constructor(target: JobTarget) {
+    this.#target = target
   }
 
-  /**
-   * Starts a job and returns; the measurement runs on. Throws QapiError with QEMU's text, ERR_MODE_UNAVAILABLE, and as
-   * `requireMeasurable` does when the VM is not running (QEMU measures 0 then).
-   */
-  calc(given: CalcDirtyRateArguments, requireMeasurable: () => void): void {
+  /** Starts a job and returns; the measurement runs on. Throws QapiError with QEMU's text, and what `requireMeasurable` throws. */
+  calc(given: CalcDirtyRateArguments): void {
     checkArguments(given, CALC)
     const {
       'calc-time': time,
@@ -67,42 +83,50 @@ export class DirtyRateJob {
         throw new QapiError(`sample-pages is out of range[${FEWEST_SAMPLES}, ${MOST_SAMPLES}].`)
       }
     }
-    if (mode === 'dirty-ring') throw new QapiError(`mode ${mode} is not enabled, use other method instead.`)
-    requireMode(mode)
-    requireMeasurable()
-    this.#start(ms, mode)
+    if (!modesOf(this.#target.log).includes(mode)) {
+      throw new QapiError(`mode ${mode} is not enabled, use other method instead.`)
+    }
+    this.#target.requireMeasurable()
+    this.#start(ms, mode, samples ?? DEFAULT_SAMPLES)
   }
 
   /** The state of the job, its times in the unit asked for. Throws what a failed job failed with, until the next one starts. */
   query(given: QueryDirtyRateArguments): DirtyRateInfo {
     checkArguments(given, QUERY)
+    trace('query_dirty_rate_info', { new_state: this.#info.status })
     if (this.#failure !== undefined) throw this.#failure
-    const timeUnit = given['calc-time-unit'] ?? 'second'
-    return {
-      ...this.#info,
-      'calc-time': inUnit(this.#info['calc-time'], timeUnit),
-      'calc-time-unit': timeUnit,
-    }
+    return infoInUnit(this.#info, given['calc-time-unit'] ?? 'second')
   }
 
-  #start(ms: number, mode: Mode): void {
+  #start(ms: number, mode: Mode, samples: number): void {
     this.#failure = undefined
-    this.#info = {
+    // QEMU goes back to the beginning first.
+    traceState('unstarted')
+    this.#enter({
       status: 'measuring',
-      'sample-pages': DEFAULT_SAMPLE_PAGES,
+      // The default whatever the mode, as in QEMU.
+      'sample-pages': samples,
       mode,
       'calc-time-unit': 'millisecond',
       'start-time': Math.floor(Date.now() / 1000),
       'calc-time': ms,
-    }
-    this.#measure(ms).then(
-      measurement => {
-        this.#info = measurement.qapi
-      },
+    })
+    const request = { window: ms, mode, ...(mode === 'page-sampling' ? { samplePages: samples } : {}) }
+    this.#target.measure(request).then(
+      measurement => this.#enter(measurement.qapi),
       (error: unknown) => {
-        this.#info = UNSTARTED
+        this.#enter(UNSTARTED)
         this.#failure = error
       },
     )
   }
+
+  #enter(info: DirtyRateInfo): void {
+    traceState(info.status)
+    this.#info = info
+  }
+}
+
+function traceState(status: DirtyRateStatus): void {
+  trace('dirtyrate_set_state', { new_state: status })
 }

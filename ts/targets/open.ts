@@ -1,7 +1,11 @@
 /** From a URI to a target that can be measured. One function per scheme. */
 
+import { capabilities } from '../capabilities.js'
+import type { CreateOptions } from '../create-options.js'
 import { argumentError } from '../errors.js'
-import { parseCountText, parseRate, parseSize } from '../units.js'
+import { type DirtyLogKind, modesOf, modeUnavailable, parseMode } from '../measurement/mode.js'
+import type { Mode } from '../qapi/types.js'
+import { parseChoice, parseCountText, parseRate, parseSize } from '../units.js'
 import { type KernelImage, VirtualMachine } from '../virtual-machine.js'
 import { makeWorkload, type Workload, type WorkloadKind, workloadKinds } from '../workload.js'
 import type { Target } from './target.js'
@@ -10,6 +14,8 @@ import { parseTargetUri, type TargetUri } from './uri.js'
 /** The working set of a guest target that does not say: 100 MiB of 4 KiB pages. */
 const DEFAULT_PAGES = 25_600
 const DEFAULT_MEMORY = '1GiB'
+/** The ring of a target that does not say, or the longest that the kernel has: entries of 16 bytes, so 1 MiB per vCPU. */
+export const DEFAULT_RING_ENTRIES = 65_536
 
 const SCHEMES: Record<string, (uri: TargetUri, options: OpenOptions) => Promise<Target>> = {
   guest: openGuest,
@@ -17,14 +23,17 @@ const SCHEMES: Record<string, (uri: TargetUri, options: OpenOptions) => Promise<
 }
 
 export interface OpenOptions {
+  /** What it will be measured in: a VM that is made for this target gets the log that this needs, unless the URI says which. */
+  mode?: Mode | 'auto'
   /** Ends the opening; the promise rejects with `signal.reason`. */
   signal?: AbortSignal
 }
 
 /**
  * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,seed=N`, a VM
- * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF. The VM is started, and
- * ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists, and as `VirtualMachine` does.
+ * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF. Both take
+ * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
+ * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, and as `VirtualMachine` does.
  */
 export async function openTarget(uri: string, options: OpenOptions = {}): Promise<Target> {
   const parsed = parseTargetUri(uri)
@@ -39,7 +48,7 @@ export async function openTarget(uri: string, options: OpenOptions = {}): Promis
 }
 
 async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> {
-  const given = pick(uri, ['pages', 'rate', 'memory', 'vcpus', 'sharing', 'placement', 'seed'])
+  const given = pick(uri, ['pages', 'rate', 'memory', 'vcpus', 'sharing', 'placement', 'seed', ...LOG])
   const kind = workloadKinds.find(known => known === uri.name)
   if (kind === undefined) {
     throw argumentError(
@@ -62,7 +71,7 @@ function workloadOf(kind: WorkloadKind, given: Given): Workload {
 }
 
 async function openKernel(uri: TargetUri, options: OpenOptions): Promise<Target> {
-  const given = pick(uri, ['memory', 'vcpus', 'initrd', 'cmdline'])
+  const given = pick(uri, ['memory', 'vcpus', 'initrd', 'cmdline', ...LOG])
   const { initrd, cmdline } = given
   const image: KernelImage = {
     kernel: uri.name,
@@ -75,9 +84,10 @@ async function openKernel(uri: TargetUri, options: OpenOptions): Promise<Target>
 async function startVm(
   given: Given,
   image: Workload | KernelImage,
-  { signal }: OpenOptions,
+  { signal, mode }: OpenOptions,
 ): Promise<Target> {
   const vm = await VirtualMachine.create({
+    dirtyLog: logOf(given, mode),
     memory: parseSize(given.memory ?? DEFAULT_MEMORY, 'memory'),
     vcpus: parseCountText(given.vcpus ?? '1', 'vcpus', 1),
     ...(signal === undefined ? {} : { signal }),
@@ -91,6 +101,30 @@ async function startVm(
   } catch (error) {
     await vm.close()
     throw error
+  }
+}
+
+const LOG = ['log', 'ring-entries'] as const
+
+/** The log that the options name, or else that `mode` needs. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
+function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOptions['dirtyLog']> {
+  const { log, 'ring-entries': entries } = given
+  const wanted = parseMode(mode)
+  const needed: DirtyLogKind = wanted === 'dirty-ring' || entries !== undefined ? 'ring' : 'bitmap'
+  const kind = log === undefined ? needed : parseChoice(log, 'log', ['bitmap', 'ring'])
+  if (kind === 'bitmap' && entries !== undefined) {
+    throw argumentError('ring-entries: used only with log=ring', 'Leave it out, or give log=ring.')
+  }
+  if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) {
+    throw modeUnavailable(wanted, kind)
+  }
+  if (kind === 'bitmap') return 'bitmap'
+  const longest = capabilities().dirtyRingEntries
+  return {
+    ringEntries:
+      entries === undefined
+        ? Math.min(DEFAULT_RING_ENTRIES, longest || DEFAULT_RING_ENTRIES)
+        : parseCountText(entries, 'ring-entries', 1),
   }
 }
 

@@ -1,0 +1,204 @@
+/** calc in its modes, curve and watch, as a person runs them. */
+
+import { expect, it } from 'vitest'
+import { traceNames } from '../../ts/index.js'
+import { dirtyrate, run } from '../fixtures/command.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { describeMode } from '../fixtures/modes.js'
+
+const guest = 'guest:stride,pages=1000,memory=64MiB'
+
+interface Point {
+  requestedMs: number
+  pages: number
+  truth: { low: number; high: number }
+}
+
+/** What runs on a terminal of its own, and what that showed. */
+const terminal = (args: string): ReturnType<typeof run> =>
+  run('script', ['-qec', `node dist/cli.js ${args}`, '/dev/null'], { env: { TERM: 'xterm', NO_COLOR: '1' } })
+
+describeKvm('calc', () => {
+  it("prints QEMU's text with --hmp", async () => {
+    const { status, stdout, stderr } = await dirtyrate(['calc', guest, '--window', '50ms', '--hmp'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(
+      /^Status: measured\nStart Time: \d+ \(ms\)\nPeriod: 0 \(sec\)\nMode: dirty-bitmap\nDirty rate: \d+ \(MB\/s\)\n$/,
+    )
+    const both = await dirtyrate(['calc', guest, '--hmp', '--json'])
+    expect(both.status).toBe(2)
+    expect(JSON.parse(both.stdout).error.code).toBe('ERR_ARGUMENT')
+  })
+
+  it("prints QEMU's trace events with --trace, and nothing else of the log", async () => {
+    const { status, stdout, stderr } = await dirtyrate([
+      'calc',
+      guest,
+      '--window',
+      '50ms',
+      '--trace',
+      '--json',
+    ])
+    expect(status).toBe(0)
+    const { pages, qapi } = JSON.parse(stdout)
+    const lines = stderr.trimEnd().split('\n')
+    expect(lines).toContain(`dirtyrate_bitmap_reap ramblock name: ram, has ${pages} dirty pages`)
+    expect(lines.at(-1)).toBe(`dirtyrate_calculate dirty rate: ${qapi['dirty-rate']} MB/s`)
+    for (const line of lines) expect(traceNames).toContain(line.split(' ', 1)[0])
+    const logged = await dirtyrate([
+      'calc',
+      guest,
+      '--window',
+      '50ms',
+      '--trace',
+      '--log-level',
+      'debug',
+      '--quiet',
+    ])
+    expect(logged.stderr).toContain('debug dirtyrate::measurement: measurement done')
+    expect(logged.stderr).toContain('\ndirtyrate_calculate ')
+  })
+})
+
+describeKvm('curve', () => {
+  it('is a table', async () => {
+    const { status, stdout, stderr } = await dirtyrate(['curve', guest, '--windows', '40ms,10ms,20ms,10ms'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(/^dirty-bitmap {2}guest:stride/)
+    expect(stdout).toMatch(/window +pages +dirty +rate +interval/)
+    expect(stdout.match(/^ *[\d.]+ ms .* MiB\/s +exact$/gm)).toHaveLength(3)
+    expect(stdout).not.toContain('█')
+  })
+
+  it('is one document', async () => {
+    const { status, stdout, stderr } = await dirtyrate(['curve', guest, '--windows', '10ms,100ms', '--json'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const curve = JSON.parse(stdout)
+    expect(curve).toMatchObject({
+      schemaVersion: 1,
+      target: `${guest},vcpus=1`,
+      mode: 'dirty-bitmap',
+      complete: true,
+    })
+    expect(curve.points.map(({ requestedMs }: Point) => requestedMs)).toEqual([10, 100])
+    for (const { pages, truth } of curve.points as Point[]) {
+      expect(pages).toBeGreaterThanOrEqual(truth.low)
+      expect(pages).toBeLessThanOrEqual(truth.high)
+    }
+  })
+
+  it('has a chart on a terminal', async () => {
+    const { status, stdout } = await terminal(`curve ${guest} --windows 10ms,50ms`)
+    expect(status).toBe(0)
+    expect(stdout.match(/^ *[\d.]+ ms {2}[█▉▊▋▌▍▎▏]* [\d.]+ [KM]iB\r?$/gm)).toHaveLength(2)
+  })
+})
+
+describeKvm('watch', () => {
+  it('is a line for each window', async () => {
+    const { status, stdout, stderr } = await dirtyrate(['watch', guest, '--every', '20ms', '--count', '3'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines).toHaveLength(3)
+    for (const line of lines)
+      expect(line).toMatch(/^\d\d:\d\d:\d\d\.\d{3} +[\d.]+ MiB\/s +[\d,]+ pages {2}in [\d.]+ ms$/)
+  })
+
+  it('is a document a line', async () => {
+    const { status, stdout, stderr } = await dirtyrate([
+      'watch',
+      guest,
+      '--every',
+      '20ms',
+      '--count',
+      '3',
+      '--json',
+    ])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const documents = stdout
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line))
+    expect(documents).toHaveLength(3)
+    const calc = JSON.parse((await dirtyrate(['calc', guest, '--window', '20ms', '--json'])).stdout)
+    for (const document of documents) {
+      // The same shape as calc's.
+      expect(Object.keys(document)).toEqual(Object.keys(calc))
+      expect(document.pages).toBeGreaterThanOrEqual(document.truth.low)
+      expect(document.pages).toBeLessThanOrEqual(document.truth.high)
+    }
+  })
+
+  it('is written in place on a terminal', async () => {
+    const { status, stdout } = await terminal(`watch ${guest} --every 20ms --count 3 --quiet`)
+    expect(status).toBe(0)
+    expect(stdout.split('\r\x1b[K')).toHaveLength(4)
+    expect(stdout.match(/\n/g)).toHaveLength(1)
+  })
+
+  it.each([[[]], [['--json']]])('goes on until it is interrupted %j', async json => {
+    let sent = false
+    const { status, stdout } = await dirtyrate(
+      ['watch', guest, '--every', '20ms', '--log-level', 'debug', ...json],
+      {
+        onStderr: (text, kill) => {
+          if (!sent && (text.match(/measurement done/g)?.length ?? 0) >= 3) {
+            sent = true
+            kill('SIGINT')
+          }
+        },
+      },
+    )
+    expect(status).toBe(130)
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines.length).toBeGreaterThanOrEqual(3)
+    // What it ends with is a line too.
+    if (json.length > 0) expect(JSON.parse(lines.at(-1) ?? '').error).toMatchObject({ code: 'ERR_CANCELLED' })
+  })
+})
+
+describeMode('dirty-ring', 'a dirty ring on the command line', () => {
+  it('is what --mode dirty-ring or log=ring is', async () => {
+    const byMode = await dirtyrate(['calc', guest, '--mode', 'dirty-ring', '--window', '50ms', '--json'])
+    expect(byMode.status).toBe(0)
+    const measurement = JSON.parse(byMode.stdout)
+    expect(measurement).toMatchObject({ mode: 'dirty-ring', complete: true, ring: { lost: 0 } })
+    expect(measurement.target).toMatch(/,log=ring,ring-entries=\d+$/)
+    const byLog = await dirtyrate(['calc', `${guest},ring-entries=4096`, '--window', '50ms'])
+    expect(byLog.stdout).toMatch(/^mode +dirty-ring$/m)
+    expect(byLog.stdout).toMatch(/^ring +[\d,]+ entries, [\d,]+ duplicates/m)
+    expect(byLog.stdout).toMatch(/^vCPU 0 /m)
+    const hmp = await dirtyrate(['calc', guest, '--mode', 'dirty-ring', '--window', '50ms', '--hmp'])
+    expect(hmp.stdout).toMatch(
+      /Mode: dirty-ring\nDirty rate: \d+ \(MB\/s\)\nvcpu\[0\], Dirty rate: \d+ \(MB\/s\)\n$/,
+    )
+  })
+})
+
+describeMode('page-sampling', 'page sampling on the command line', () => {
+  const sampling = ['--mode', 'page-sampling', '--sample-pages', '4096', '--confidence', '0.9']
+
+  it('has an interval', async () => {
+    const { status, stdout } = await dirtyrate(['calc', guest, ...sampling, '--window', '50ms'])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^interval [\d.]+ to [\d.]+ MiB\/s \(90 %\)$/m)
+    expect(stdout).toMatch(/^samples +256, of which/m)
+    const hmp = await dirtyrate(['calc', guest, ...sampling, '--window', '50ms', '--hmp'])
+    expect(hmp.stdout).toMatch(/Sample Pages: 4096 \(per GB\)\nPeriod: 0 \(sec\)\nMode: page-sampling\n/)
+  })
+
+  it('has a curve, and can be watched', async () => {
+    const curve = await dirtyrate(['curve', guest, ...sampling, '--windows', '10ms,50ms', '--json'])
+    expect(curve.status).toBe(0)
+    for (const point of JSON.parse(curve.stdout).points) {
+      expect(point).toMatchObject({ interval: { confidence: 0.9 }, increment: { pages: expect.any(Number) } })
+    }
+    const watch = await dirtyrate(['watch', guest, ...sampling, '--every', '20ms', '--count', '2', '--json'])
+    expect(
+      watch.stdout
+        .trimEnd()
+        .split('\n')
+        .map(line => JSON.parse(line).mode),
+    ).toEqual(['page-sampling', 'page-sampling'])
+  })
+})

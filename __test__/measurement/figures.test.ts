@@ -1,0 +1,214 @@
+/** What a mode makes of what the core says, without a VM. */
+
+import { describe, expect, it } from 'vitest'
+import { bitmapFigures } from '../../ts/measurement/dirty-bitmap.js'
+import { ringFigures } from '../../ts/measurement/dirty-ring.js'
+import type { ExactRound } from '../../ts/measurement/five-steps.js'
+import { parseSampling, refuseSampling, samplePages } from '../../ts/measurement/page-sampling.js'
+import { measurementOf } from '../../ts/measurement/result.js'
+import type { NativeReap, NativeSampleReport, NativeVirtualMachine } from '../../ts/native.js'
+
+const cost = { startNs: 1, syncNs: 2, clearNs: 3, harvestNs: 4, reapNs: 5, ioctlNs: 6, longestLockNs: 7 }
+const frame = { target: 'vm:', startedAt: new Date(1_795_439_319_999), pageSize: 4096 }
+const block = {
+  name: 'ram',
+  generation: 1,
+  guestAddress: 0,
+  bytes: 2 ** 30,
+  bytesPerSecond: 1,
+  removed: false,
+}
+
+function round(reap: Partial<NativeReap>): ExactRound {
+  const pages = reap.pages ?? 5120
+  const base: NativeReap = {
+    pages,
+    bytes: pages * 4096,
+    bytesPerSecond: pages * 4096 * 2,
+    windowNs: 500_000_000,
+    skewNs: 11,
+    reapNs: 5,
+    blocks: [{ ...block, pages, windowNs: 500_000_000 }],
+    complete: true,
+    ring: null,
+    vcpus: null,
+  }
+  return { requestedMs: 500, reap: { ...base, ...reap }, cost }
+}
+
+/** Two vCPUs, 300 of whose pages are the same. */
+const rings = {
+  ring: { entries: 6000, duplicates: 580, sharedPages: 300, dropped: 0, lost: 0 },
+  vcpus: [
+    { id: 0, pages: 2720, entries: 3000, duplicates: 280, bytesPerSecond: 2720 * 8192 },
+    { id: 1, pages: 2700, entries: 3000, duplicates: 300, bytesPerSecond: 2700 * 8192 },
+  ],
+}
+
+describe('a window over a bitmap', () => {
+  it('is exact', () => {
+    const result = measurementOf(bitmapFigures(round({}), 4096), frame)
+    expect(result).toMatchObject({
+      mode: 'dirty-bitmap',
+      window: { requestedMs: 500, ns: 500_000_000, skewNs: 11 },
+      bytesPerSecond: 40 * 2 ** 20,
+      interval: { low: 40 * 2 ** 20, high: 40 * 2 ** 20, confidence: 1 },
+      pages: 5120,
+      complete: true,
+      warnings: [],
+      qapi: { 'dirty-rate': 40, status: 'measured', 'calc-time': 500, 'start-time': 1_795_439_319 },
+    })
+    for (const member of ['ring', 'vcpus', 'sampling', 'truth']) expect(result).not.toHaveProperty(member)
+    expect(result.qapi).not.toHaveProperty('vcpu-dirty-rate')
+  })
+})
+
+describe('a window over rings', () => {
+  it('is the union of the vCPUs, with entries and duplicates beside it', () => {
+    const result = measurementOf(ringFigures(round(rings), 4096), frame)
+    expect(result).toMatchObject({
+      mode: 'dirty-ring',
+      pages: 5120,
+      interval: { low: 40 * 2 ** 20, high: 40 * 2 ** 20, confidence: 1 },
+      ring: rings.ring,
+      vcpus: rings.vcpus,
+      complete: true,
+      warnings: [],
+    })
+    // Each vCPU's 21 MiB/s; the sum counts the shared pages twice, the VM's rate does not.
+    expect(result.qapi).toEqual({
+      'vcpu-dirty-rate': [
+        { 'dirty-rate': 21, id: 0 },
+        { 'dirty-rate': 21, id: 1 },
+      ],
+      status: 'measured',
+      'sample-pages': 0,
+      'dirty-rate': 40,
+      mode: 'dirty-ring',
+      'calc-time-unit': 'millisecond',
+      'start-time': 1_795_439_319,
+      'calc-time': 500,
+    })
+  })
+
+  it('that lost entries is a lower bound, and says so', () => {
+    const lost = { ...rings, complete: false, ring: { ...rings.ring, lost: 17 } }
+    const result = measurementOf(ringFigures(round(lost), 4096), frame)
+    expect(result.interval).toEqual({ low: 40 * 2 ** 20, high: null, confidence: 1 })
+    expect(result.complete).toBe(false)
+    expect(result.warnings).toEqual([{ code: 'RING_OVERRUN', message: expect.stringContaining('17') }])
+    // How many may be unknown.
+    const unknown = { ...rings, complete: false }
+    expect(ringFigures(round(unknown), 4096).warnings).toMatchObject([{ code: 'RING_OVERRUN' }])
+  })
+})
+
+describe('a window by sampling', () => {
+  const report: NativeSampleReport = {
+    requestedMs: 500,
+    lateNs: 0,
+    samples: 512,
+    hits: 10,
+    zeroPages: 400,
+    samplesPerGib: 512,
+    windowNs: 500_000_000,
+    skewNs: 3,
+    hashNs: 99,
+    pages: 5120,
+    pagesLow: 2800,
+    pagesHigh: 9400,
+    bytesPerSecond: 40 * 2 ** 20,
+    bytesPerSecondLow: 2800 * 8192,
+    bytesPerSecondHigh: 9400 * 8192,
+    incrementPages: 5120,
+    incrementLow: 2800,
+    incrementHigh: 9400,
+    blocks: [
+      {
+        name: 'ram',
+        guestAddress: 0,
+        bytes: 2 ** 30,
+        samples: 512,
+        hits: 10,
+        zeroPages: 400,
+        windowNs: 5e8,
+        pages: 5120,
+      },
+    ],
+    truth: { low: 5000, pages: 5001, high: 5002 },
+  }
+  const vm = { sampleAt: async () => [report] } as unknown as NativeVirtualMachine
+
+  it('has an interval, and what is behind it', async () => {
+    const [figures] = await samplePages(vm, parseSampling({ confidence: 0.9 }), [500], undefined as never)
+    if (figures === undefined) throw new Error('no figures')
+    const result = measurementOf(figures, frame)
+    expect(result).toMatchObject({
+      mode: 'page-sampling',
+      interval: { low: 2800 * 8192, high: 9400 * 8192, confidence: 0.9 },
+      pages: 5120,
+      sampling: { samples: 512, hits: 10, zeroPages: 400, samplesPerGiB: 512 },
+      cost: { hashNs: 99, startNs: 0, longestLockNs: 0 },
+      complete: true,
+      truth: report.truth,
+    })
+    // 10 of 512 samples of 1024 MiB in 500 ms.
+    expect(result.qapi).toMatchObject({ 'dirty-rate': 40, 'sample-pages': 512, mode: 'page-sampling' })
+    expect(figures.increment).toEqual({ pages: 5120, low: 2800, high: 9400 })
+    expect(result).not.toHaveProperty('increment')
+  })
+
+  it('is refused a report too few', async () => {
+    await expect(samplePages(vm, parseSampling({}), [1, 2], undefined as never)).rejects.toThrow(RangeError)
+  })
+})
+
+describe('the options of sampling', () => {
+  it('have defaults', () => {
+    expect(parseSampling({})).toEqual({
+      samplesPerGib: 512,
+      confidence: 0.95,
+      design: 'stratified',
+      interval: 'wilson',
+    })
+    const sampling = { seed: 7, design: 'simple-random', interval: 'clopper-pearson' } as const
+    expect(parseSampling({ samplePages: 128, confidence: 0.5, sampling })).toEqual({
+      samplesPerGib: 128,
+      confidence: 0.5,
+      ...sampling,
+    })
+  })
+
+  it.each([
+    [{ samplePages: 127 }, 'samplePages: 127'],
+    [{ samplePages: 16_385 }, 'samplePages: 16385'],
+    [{ samplePages: 512.5 }, 'samplePages'],
+    [{ samplePages: '512' }, 'samplePages'],
+    [{ confidence: 0 }, 'confidence: 0'],
+    [{ confidence: 1 }, 'confidence: 1'],
+    [{ confidence: Number.NaN }, 'confidence: NaN'],
+    [{ confidence: '0.9' }, 'confidence'],
+    [{ sampling: { seed: -1 } }, 'sampling.seed'],
+    [{ sampling: { seed: 2 ** 32 } }, 'sampling.seed'],
+    [{ sampling: { design: 'all' } }, 'sampling.design'],
+    [{ sampling: { interval: 'wald' } }, 'sampling.interval'],
+  ])('refuse %j', (options, message) => {
+    const refused = expect.objectContaining({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining(message),
+    })
+    expect(() => parseSampling(options as never)).toThrow(refused)
+  })
+
+  it('are refused by an exact mode, which would ignore them', () => {
+    const refused = expect.objectContaining({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining('dirty-ring'),
+    })
+    expect(() => refuseSampling('dirty-ring', { samplePages: 512 })).toThrow(refused)
+    expect(() => refuseSampling('dirty-ring', { sampling: {} })).toThrow(refused)
+    expect(() => refuseSampling('dirty-ring', { confidence: 2 })).toThrow('confidence')
+    // An exact figure is exact at any confidence.
+    expect(() => refuseSampling('dirty-ring', { confidence: 0.9 })).not.toThrow()
+  })
+})

@@ -1,0 +1,151 @@
+import { expect, it } from 'vitest'
+import { type VirtualMachineMeasurement, workload } from '../../ts/index.js'
+import { full } from '../fixtures/kvm.js'
+import { PAGE, running } from '../fixtures/machine.js'
+import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
+
+const mode = 'page-sampling'
+
+/** The pages that the interval of the rate stands for, over the window that the rate is by. */
+function pagesOf({ interval, window }: VirtualMachineMeasurement): { low: number; high: number } {
+  const pages = (rate: number): number => (rate * window.ns) / 1e9 / PAGE
+  return { low: pages(interval.low), high: pages(interval.high ?? Number.NaN) }
+}
+
+describeMode(mode, 'a measurement by page sampling', () => {
+  it('has the shape that the JSON has', async () => {
+    const vm = await running(workload.stride({ pages: 2000, rate: '20MiB/s' }))
+    const measurement = await vm.measureDirtyRate({
+      window: '100ms',
+      mode,
+      samplePages: 4096,
+      confidence: 0.9,
+    })
+    const n = expect.any(Number)
+    expect(JSON.parse(JSON.stringify(measurement))).toEqual({
+      schemaVersion: 1,
+      target: 'guest:stride,pages=2000,rate=20MiB/s,memory=64MiB,vcpus=1',
+      mode,
+      startedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      window: { requestedMs: 100, ns: n, skewNs: n },
+      bytesPerSecond: n,
+      interval: { low: n, high: n, confidence: 0.9 },
+      pages: n,
+      pageSize: PAGE,
+      blocks: [{ name: 'ram', guestAddress: 0, bytes: 2 ** 26, pages: n, windowNs: n }],
+      sampling: { samples: n, hits: n, zeroPages: n, samplesPerGiB: 4096 },
+      cost: expect.objectContaining({ hashNs: n }),
+      complete: true,
+      warnings: [],
+      qapi: expect.objectContaining({ status: 'measured', mode, 'sample-pages': 4096 }),
+      truth: { low: n, pages: n, high: n },
+    })
+    // 4096 per GiB of 64 MiB.
+    expect(measurement.sampling?.samples).toBe(256)
+    const { low, high } = measurement.interval
+    expect(low).toBeLessThanOrEqual(measurement.bytesPerSecond)
+    expect(high).toBeGreaterThanOrEqual(measurement.bytesPerSecond)
+    expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+  })
+
+  it('covers what the guest counted, as often as it says', async () => {
+    const vm = await running(workload.stride({ pages: 4000 }))
+    const rounds = full ? 100 : 30
+    let missed = 0
+    for (let round = 0; round < rounds; round++) {
+      const measurement = await vm.measureDirtyRate({ window: 60, mode, samplePages: 4096, confidence: 0.99 })
+      const { low, high } = pagesOf(measurement)
+      const { truth = { low: 0, high: 0 } } = measurement
+      if (truth.high < low || truth.low > high) missed++
+    }
+    // Binomial: at 1 % each, more misses than this have a probability below 1e-6.
+    expect(missed).toBeLessThanOrEqual(full ? 10 : 6)
+  })
+
+  it('reads nothing of a guest that writes nothing, and nothing of silent writes', async () => {
+    const idle = await running(workload.idle())
+    const nothing = await idle.measureDirtyRate({ window: 50, mode })
+    expect(nothing.sampling?.hits).toBe(0)
+    expect(nothing).toMatchObject({ pages: 0, bytesPerSecond: 0, interval: { low: 0 } })
+    // Zero hits are no proof of zero pages.
+    expect(nothing.interval.high).toBeGreaterThan(0)
+    await idle.close()
+
+    const silent = await running(workload.silent({ pages: 8000 }))
+    // The first pass over the pages does change them.
+    await silent.measureDirtyRate({ window: 500 })
+    const [blind, exact] = await Promise.all([
+      silent.measureDirtyRate({ window: 300, mode, samplePages: 16_384 }),
+      silent.measureDirtyRate({ window: 300 }),
+    ])
+    expect(exact.pages).toBeGreaterThanOrEqual(8000)
+    // All but what changes in each VM: its mailbox, which a sample may be of.
+    expect(blind.sampling?.hits).toBeLessThanOrEqual(3)
+  })
+
+  it('looks at the same pages with the same seed', async () => {
+    const vm = await running(workload.stride({ pages: 4000, granted: true }))
+    await vm.workload?.settled()
+    const measure = (seed: number): Promise<VirtualMachineMeasurement> =>
+      vm.measureDirtyRate({ window: 1, mode, samplePages: 2048, sampling: { seed, design: 'simple-random' } })
+    const zero = async (seed: number): Promise<number | undefined> =>
+      (await measure(seed)).sampling?.zeroPages
+    vm.workload?.grant(3000)
+    await vm.workload?.settled()
+    // The guest stands still: what differs is the choice of pages.
+    const first = await zero(1)
+    expect(await zero(1)).toBe(first)
+    const others = new Set<number | undefined>()
+    for (let seed = 2; seed < 12; seed++) others.add(await zero(seed))
+    expect(others.size).toBeGreaterThan(1)
+  })
+
+  it.each([
+    [{ samplePages: 127 }, 'samplePages'],
+    [{ samplePages: 16_385 }, 'samplePages'],
+    [{ confidence: 1 }, 'confidence'],
+  ])('refuses %j', async (options, message) => {
+    const vm = await running(workload.idle())
+    await expect(vm.measureDirtyRate({ mode, ...options })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it.each(exactModesHere)('runs beside %s, each with its own right answer', async exact => {
+    const vm = await running(workload.stride({ pages: 6000 }), { vcpus: 2, ...logFor(exact) })
+    for (let round = 0; round < 5; round++) {
+      const [sampled, measured] = await Promise.all([
+        vm.measureDirtyRate({ window: 60, mode, samplePages: 16_384, confidence: 0.999_999 }),
+        vm.measureDirtyRate({ window: 60 }),
+      ])
+      expect(measured.pages).toBeGreaterThanOrEqual(measured.truth?.low ?? Number.NaN)
+      expect(measured.pages).toBeLessThanOrEqual(measured.truth?.high ?? Number.NaN)
+      const { low, high } = pagesOf(sampled)
+      expect(low).toBeLessThanOrEqual(sampled.truth?.high ?? Number.NaN)
+      expect(high).toBeGreaterThanOrEqual(sampled.truth?.low ?? Number.NaN)
+    }
+    expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+  })
+
+  it('ends early with a signal, a pause and a close', async () => {
+    const vm = await running(workload.stride({ pages: 500 }))
+    const reason = new Error('mine')
+    const controller = new AbortController()
+    const aborted = vm.measureDirtyRate({ window: '1h', mode, signal: controller.signal })
+    setTimeout(() => controller.abort(reason), 20)
+    await expect(aborted).rejects.toBe(reason)
+    const paused = expect(vm.measureDirtyRate({ window: '1h', mode })).rejects.toMatchObject({
+      code: 'ERR_PAUSED',
+    })
+    await vm.pause()
+    await paused
+    await expect(vm.measureDirtyRate({ mode })).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    await vm.resume()
+    const closed = expect(vm.measureDirtyRate({ window: '1h', mode })).rejects.toMatchObject({
+      code: 'ERR_CLOSED',
+    })
+    await vm.close()
+    await closed
+  })
+})

@@ -1,0 +1,291 @@
+import { expect, it } from 'vitest'
+import { type VirtualMachine, type VirtualMachineMeasurement, workload } from '../../ts/index.js'
+import { crashOnFlag, elf, FLAG_ADDRESS, folder } from '../fixtures/elf.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { changedPages, contents, created, dirtyPages, running, sleep } from '../fixtures/machine.js'
+import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
+
+function expectTruth({ pages = -1, truth }: VirtualMachineMeasurement): void {
+  expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
+  expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
+}
+
+/** Nothing is left of what was measured, and the VM can be measured. */
+async function expectClean(vm: VirtualMachine): Promise<void> {
+  expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+  expectTruth(await vm.measureDirtyRate({ window: 10 }))
+  expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+}
+
+for (const mode of exactModesHere) {
+  const log = logFor(mode)
+  describeKvm(`watching by ${mode}`, () => {
+    it('is one measurement after the other', async () => {
+      const vm = await running(workload.stride({ pages: 3000 }), { vcpus: 2, ...log })
+      const seen: VirtualMachineMeasurement[] = []
+      for await (const measurement of vm.watchDirtyRate({ every: 20 })) {
+        expect(measurement).toMatchObject({ schemaVersion: 1, mode, target: vm.uri, complete: true })
+        expectTruth(measurement)
+        expect(measurement.window.requestedMs % 20).toBe(0)
+        seen.push(measurement)
+        if (seen.length === 8) break
+      }
+      // The log went on once.
+      expect(seen[0]?.cost?.startNs).toBeGreaterThan(0)
+      for (const { cost } of seen.slice(1)) expect(cost?.startNs).toBe(0)
+      await expectClean(vm)
+    })
+
+    it.each([1, 2])(
+      'leaves no gap: what is written between two rounds is in the next, %d vCPUs',
+      async vcpus => {
+        const vm = await running(workload.stride({ pages: 6000, granted: true }), { vcpus, ...log })
+        const { dirtyMemory } = vm
+        await vm.workload?.settled()
+        // An oracle that saw everything: a client that tracks from before the first round, and the pages' contents.
+        await dirtyMemory.startTracking('migration')
+        await dirtyMemory.sync()
+        await dirtyMemory.take('migration')
+        const before = contents(vm, 'ram')
+        const rounds: number[] = []
+        let granted = 0
+        for await (const { pages = -1, truth } of vm.watchDirtyRate({ every: 10 })) {
+          if (granted > 0) {
+            expect(truth).toEqual({ low: pages, pages, high: pages })
+            rounds.push(pages)
+          }
+          if (rounds.length === 12) break
+          // Nobody waits for a round now, and the guest stands still again before anybody does.
+          granted += 100 + rounds.length
+          vm.workload?.grant(100 + rounds.length)
+          await vm.workload?.settled()
+        }
+        await dirtyMemory.sync()
+        const union = dirtyPages(vm, 'migration', 'ram')
+        expect(union).toEqual(changedPages(before, contents(vm, 'ram')))
+        // A stride over more pages than were granted writes each once; beyond those there are, in each round, the pages of the counters.
+        const others = union.size - granted * vcpus
+        expect(rounds.map(pages => pages - others)).toEqual(rounds.map((_, at) => (100 + at) * vcpus))
+        await dirtyMemory.stopTracking('migration')
+        await expectClean(vm)
+      },
+    )
+
+    it('gives a slow consumer one longer window, not a queue', async () => {
+      const vm = await running(workload.stride({ pages: 3000, rate: '20MiB/s' }), log)
+      const windows: number[] = []
+      for await (const measurement of vm.watchDirtyRate({ every: 10 })) {
+        expectTruth(measurement)
+        windows.push(measurement.window.requestedMs)
+        if (windows.length === 4) break
+        await sleep(95)
+      }
+      // 95 ms later the multiples that have passed are gone: one window covers them.
+      for (const ms of windows.slice(1)) {
+        expect(ms).toBeGreaterThanOrEqual(90)
+        expect(ms % 10).toBe(0)
+      }
+      await expectClean(vm)
+    })
+
+    it('begins nothing before it is asked', async () => {
+      const vm = await running(workload.idle(), log)
+      const watch = vm.watchDirtyRate({ every: 10 })
+      await sleep(20)
+      expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+      expect(await watch.return?.()).toEqual({ done: true, value: undefined })
+      expect(await watch.next()).toEqual({ done: true, value: undefined })
+    })
+
+    it.each(['break', 'throw', 'abort inside', 'abort between', 'return inside'])(
+      'cleans up: %s',
+      async way => {
+        const vm = await running(workload.stride({ pages: 500 }), log)
+        const controller = new AbortController()
+        const reason = new Error('mine')
+        const watch = vm.watchDirtyRate({ every: 15, signal: controller.signal })
+        const loop = async (): Promise<string> => {
+          let seen = 0
+          for await (const measurement of watch) {
+            expectTruth(measurement)
+            if (++seen < 2) continue
+            if (way === 'break') break
+            if (way === 'throw') throw reason
+            if (way === 'abort inside') setTimeout(() => controller.abort(reason), 5)
+            if (way === 'return inside') setTimeout(() => void watch.return?.(), 5)
+            if (way === 'abort between') {
+              controller.abort(reason)
+              // At once, and not when the loop asks again.
+              while (vm.dirtyMemory.loggingBlocks().length > 0) await sleep(1)
+            }
+          }
+          return 'left'
+        }
+        if (way === 'break' || way === 'return inside') expect(await loop()).toBe('left')
+        else await expect(loop()).rejects.toBe(reason)
+        await expectClean(vm)
+        // Told once.
+        expect(await watch.next()).toEqual({ done: true, value: undefined })
+      },
+    )
+
+    it.each(['pause', 'shutdown', 'close'] as const)(
+      'ends with %s, between two rounds and inside of one',
+      async end => {
+        const code = { pause: 'ERR_PAUSED', shutdown: 'ERR_STATE', close: 'ERR_CLOSED' }[end]
+        const vm = await running(workload.stride({ pages: 500 }), log)
+        const between = vm.watchDirtyRate({ every: 10 })
+        const inside = vm.watchDirtyRate({ every: '1h' })
+        await between.next()
+        const pending = inside.next()
+        const outcome = expect(pending).rejects.toMatchObject({ code })
+        await sleep(20)
+        await vm[end]()
+        if (end !== 'close') expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+        await outcome
+        await expect(between.next()).rejects.toMatchObject({ code })
+        expect(await between.next()).toEqual({ done: true, value: undefined })
+      },
+    )
+
+    it('calls of next() are one after the other', async () => {
+      const vm = await running(workload.stride({ pages: 500 }), log)
+      const watch = vm.watchDirtyRate({ every: 10 })
+      const both = await Promise.all([watch.next(), watch.next(), watch.next()])
+      const starts = both.map(({ value }) => value?.startedAt ?? '')
+      expect(starts.toSorted()).toEqual(starts)
+      await watch.return?.()
+      await expectClean(vm)
+    })
+
+    it('runs beside a curve, a measurement, a job and a migration, each with its own right answer', async () => {
+      const vm = await running(workload.random({ pages: 3000, granted: true, seed: 9 }), { vcpus: 2, ...log })
+      const { dirtyMemory } = vm
+      await vm.workload?.settled()
+      await dirtyMemory.startTracking('migration')
+      await dirtyMemory.sync()
+      await dirtyMemory.take('migration')
+      const before = contents(vm, 'ram')
+      const union = new Set<number>()
+      const collect = async (): Promise<void> => {
+        await dirtyMemory.sync()
+        for (const page of dirtyPages(vm, 'migration', 'ram', { take: true })) union.add(page)
+      }
+      let busy = true
+      const writer = (async () => {
+        for (let round = 0; busy; round++) {
+          vm.workload?.grant(1 + (round % 40))
+          await sleep(3)
+          if (round % 5 === 0) await collect()
+        }
+      })()
+      const watched = (async () => {
+        let rounds = 0
+        for await (const measurement of vm.watchDirtyRate({ every: 25 })) {
+          expectTruth(measurement)
+          if (++rounds === 10) break
+        }
+      })()
+      await vm.calcDirtyRate({ 'calc-time': 200, 'calc-time-unit': 'millisecond', mode })
+      // QEMU has one job.
+      await expect(vm.calcDirtyRate({ 'calc-time': 1, mode })).rejects.toMatchObject({
+        message: 'the dirty rate is already being measured.',
+      })
+      const [curve, measurement] = await Promise.all([
+        vm.measureDirtyCurve({ windows: [20, 60, 150] }),
+        vm.measureDirtyRate({ window: 120 }),
+      ])
+      expectTruth(measurement)
+      for (const { pages, truth } of curve.points) {
+        expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
+        expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
+      }
+      await watched
+      while ((await vm.queryDirtyRate()).status === 'measuring') await sleep(5)
+      expect((await vm.queryDirtyRate()).status).toBe('measured')
+      busy = false
+      await writer
+      await vm.workload?.settled()
+      await collect()
+      expect(union).toEqual(changedPages(before, contents(vm, 'ram')))
+      expect(dirtyMemory.loggingBlocks()).toEqual(['ram'])
+      await dirtyMemory.stopTracking('migration')
+      await expectClean(vm)
+    })
+  })
+}
+
+describeKvm('watching', () => {
+  it.each([0, -1, Number.NaN, '1', '2h'])('is refused every %s, at once', async every => {
+    const vm = await created()
+    const refused = expect.objectContaining({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining('every'),
+    })
+    expect(() => vm.watchDirtyRate({ every })).toThrow(refused)
+  })
+
+  it('is refused on a VM that does not run, and with a signal that is aborted', async () => {
+    const vm = await created()
+    await expect(vm.watchDirtyRate().next()).rejects.toMatchObject({ code: 'ERR_STATE' })
+    const reason = new Error('mine')
+    await expect(vm.watchDirtyRate({ signal: AbortSignal.abort(reason) }).next()).rejects.toBe(reason)
+  })
+
+  it('ends with a crash, and says how', async () => {
+    const vm = await running({ kernel: folder()('crash.elf', elf(crashOnFlag)) })
+    const watch = vm.watchDirtyRate({ every: 20 })
+    await watch.next()
+    vm.writeMemory(FLAG_ADDRESS, Uint8Array.of(1))
+    const loop = async (): Promise<void> => {
+      for await (const _ of watch);
+    }
+    await expect(loop()).rejects.toMatchObject({
+      code: 'ERR_GUEST_CRASHED',
+      message: expect.stringContaining('vCPU 0'),
+    })
+    expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+  })
+
+  it('sees blocks come and go', async () => {
+    const vm = await running(workload.stride({ pages: 500, rate: '5MiB/s' }))
+    let rounds = 0
+    for await (const { blocks = [] } of vm.watchDirtyRate({ every: 15 })) {
+      if (rounds % 2 === 0) {
+        await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: '1MiB' })
+        vm.writeMemory(2 ** 30 + 4096 * rounds, Uint8Array.of(1))
+      } else {
+        expect(blocks.find(({ name }) => name === 'dimm')?.pages).toBe(1)
+        await vm.removeBlock('dimm')
+      }
+      if (++rounds === 8) break
+    }
+    await expectClean(vm)
+  })
+})
+
+describeMode('page-sampling', 'watching by page-sampling', () => {
+  it('is consecutive windows, and turns no log on', async () => {
+    const vm = await running(workload.stride({ pages: 8000, rate: '40MiB/s' }))
+    let rounds = 0
+    for await (const measurement of vm.watchDirtyRate({
+      every: 30,
+      mode: 'page-sampling',
+      samplePages: 16_384,
+    })) {
+      expect(measurement).toMatchObject({ mode: 'page-sampling', window: { requestedMs: 30 } })
+      expect(measurement.interval.low).toBeLessThanOrEqual(measurement.bytesPerSecond)
+      expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
+      if (++rounds === 4) break
+    }
+  })
+
+  it('ends with its signal', async () => {
+    const vm = await running(workload.stride({ pages: 500 }))
+    const reason = new Error('mine')
+    const controller = new AbortController()
+    const watch = vm.watchDirtyRate({ every: '1h', mode: 'page-sampling', signal: controller.signal })
+    setTimeout(() => controller.abort(reason), 30)
+    await expect(watch.next()).rejects.toBe(reason)
+  })
+})

@@ -1,0 +1,60 @@
+/** What the commands that measure a target have in common: the options about the mode, and the target's life. */
+
+import { argumentError } from '../errors.js'
+import { parseMode } from '../measurement/mode.js'
+import { FEWEST_SAMPLES, MOST_SAMPLES, parseConfidence } from '../measurement/page-sampling.js'
+import type { Mode } from '../qapi/types.js'
+import { openTarget } from '../targets/open.js'
+import type { SampleOptions, Target } from '../targets/target.js'
+import { parseCountText } from '../units.js'
+import type { Session } from './session.js'
+
+/** As on the command line. */
+export interface ModeOptions {
+  mode: string
+  samplePages?: string
+  confidence?: string
+}
+
+/** As the API takes them. */
+export interface ParsedMode extends SampleOptions {
+  mode: Mode | 'auto'
+}
+
+/** Throws ERR_ARGUMENT, before a VM is made. */
+export function parseModeOptions({ mode: wanted, samplePages, confidence }: ModeOptions): ParsedMode {
+  const mode = parseMode(wanted)
+  if (samplePages !== undefined && mode !== 'page-sampling') {
+    throw argumentError('--sample-pages: used only in page-sampling mode', 'Give --mode page-sampling too.')
+  }
+  return {
+    mode,
+    ...(samplePages === undefined
+      ? {}
+      : { samplePages: parseCountText(samplePages, '--sample-pages', FEWEST_SAMPLES, MOST_SAMPLES) }),
+    ...(confidence === undefined ? {} : { confidence: parseConfidenceText(confidence) }),
+  }
+}
+
+function parseConfidenceText(text: string): number {
+  if (!/^[0-9]*\.?[0-9]+$/.test(text)) {
+    throw argumentError(`--confidence: '${text}' is not a number`, 'Give one between 0 and 1, such as 0.95.')
+  }
+  return parseConfidence(Number(text))
+}
+
+/** Opens `uri`, with the log that `mode` needs, for as long as `use` takes. */
+export async function withTarget<T>(
+  session: Session,
+  uri: string,
+  mode: Mode | 'auto',
+  use: (target: Target) => Promise<T>,
+): Promise<T> {
+  session.progress(`starting ${uri}`)
+  const target = await openTarget(uri, { signal: session.signal, mode })
+  try {
+    return await use(target)
+  } finally {
+    await target.close()
+  }
+}

@@ -1,0 +1,76 @@
+/** What a caller says about a VM to be made, checked and in the form that the binding takes. */
+
+import { argumentError } from './errors.js'
+import { type Block, parseMemory, parseVcpus } from './memory.js'
+import type { NativeCreateOptions } from './native.js'
+import { parseChoice, parseCount, parseSize, type Size } from './units.js'
+
+/** What KVM does for CLEAR: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */
+export type ManualProtect = 'none' | 'enable' | 'initially-set'
+
+export interface CreateOptions {
+  /** A size, laid out around the hole below 4 GiB, or RAM blocks with holes between them. Multiples of the page size. */
+  memory: Size | readonly Block[]
+  /** Default 1; at most `capabilities().vcpus`. */
+  vcpus?: number
+  /** The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, its entries a power of two. */
+  dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number }
+  /** How many of its last measurements `vm.history` has. Default 100. */
+  historySize?: number
+  /** Default `auto`: the best that the kernel has. */
+  manualProtect?: 'auto' | ManualProtect
+  /** What a guest's access to no device does: `stop` (default) is a crash, `ignore` reads ones and drops writes. */
+  unknownMmio?: 'stop' | 'ignore'
+  /** Guest memory that one CLEAR covers: a guest that faults waits for one of them at most. Default 1 GiB. */
+  clearChunk?: Size
+  /** Default /dev/kvm. */
+  kvmPath?: string
+  /** Of a dirty ring. `run` (default): a thread empties it while the guest runs; `hold`, for tests: only a full ring and a sync do. */
+  reaper?: 'run' | 'hold'
+  signal?: AbortSignal
+}
+
+const DEFAULT_HISTORY = 100
+const LONGEST_HISTORY = 1_000_000
+
+/** Throws ERR_ARGUMENT. */
+export function parseHistorySize(size: number = DEFAULT_HISTORY): number {
+  return parseCount(size, 'historySize', 0, LONGEST_HISTORY)
+}
+
+/** Throws ERR_ARGUMENT, which names what it is about. */
+export function parseCreate(options: CreateOptions): NativeCreateOptions {
+  const { kvmPath, clearChunk, reaper } = options
+  const ringEntries = parseDirtyLog(options.dirtyLog ?? 'auto')
+  return {
+    blocks: parseMemory(options.memory),
+    vcpus: parseVcpus(options.vcpus ?? 1),
+    manualProtect: parseChoice(options.manualProtect ?? 'auto', 'manualProtect', [
+      'auto',
+      'none',
+      'enable',
+      'initially-set',
+    ]),
+    unknownMmio: parseChoice(options.unknownMmio ?? 'stop', 'unknownMmio', ['stop', 'ignore']),
+    ...(clearChunk === undefined ? {} : { clearChunkBytes: parseSize(clearChunk, 'clearChunk') }),
+    ...(kvmPath === undefined ? {} : { kvmPath }),
+    ...(ringEntries === undefined ? {} : { ringEntries }),
+    ...(reaper === undefined ? {} : { reaper: parseChoice(reaper, 'reaper', ['run', 'hold']) }),
+  }
+}
+
+/** The entries of a ring; undefined for a bitmap, which is also what 'auto' is. Throws ERR_ARGUMENT. */
+function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number | undefined {
+  if (typeof dirtyLog !== 'object' || dirtyLog === null) {
+    parseChoice(dirtyLog, 'dirtyLog', ['auto', 'bitmap'])
+    return undefined
+  }
+  const entries = parseCount(dirtyLog.ringEntries, 'ringEntries', 1)
+  if (!Number.isInteger(Math.log2(entries))) {
+    throw argumentError(
+      `ringEntries: ${entries} is not a power of two`,
+      `Give ${2 ** Math.floor(Math.log2(entries))} or ${2 ** Math.ceil(Math.log2(entries))}.`,
+    )
+  }
+  return entries
+}

@@ -1,0 +1,57 @@
+/** The events of a VM's measurements. None is named `error`: a failure is its caller's, who has the rejected promise. */
+
+import type { Mode } from '../qapi/types.js'
+import type { DirtyRateCurve } from './curve.js'
+import type { VirtualMachineMeasurement } from './result.js'
+
+/** What began: a call of measureDirtyRate or measureDirtyCurve, one round of watchDirtyRate, or the job of calcDirtyRate. */
+export interface MeasurementBegun {
+  /** Of one VM; the event that ends this measurement has it too. */
+  id: number
+  by: 'measure' | 'curve' | 'watch' | 'calc'
+  mode: Mode
+  /** One, and of a curve all of them. */
+  windowsMs: readonly number[]
+  /** ISO 8601. */
+  startedAt: string
+}
+
+/** Each `start` is followed by one of the others, with its `id`. */
+export interface MeasurementEvents {
+  start: MeasurementBegun
+  /** It has its result. */
+  done: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
+  /** It has a result that is a lower bound only: `result.warnings` say why. */
+  incomplete: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
+  /** It has none: what its caller got as a rejection, an abort's reason too. */
+  failed: MeasurementBegun & { error: unknown }
+}
+
+type Listener<T> = (event: T) => void
+
+/** A list of listeners by event. A listener that throws does so on its own, later: it disturbs no measurement. */
+export class Emitter<Events> {
+  readonly #listeners = new Map<keyof Events, Set<Listener<never>>>()
+
+  /** Adds a listener; the returned function takes it away. */
+  on<Name extends keyof Events>(name: Name, listener: Listener<Events[Name]>): () => void {
+    // An object of its own: one function may listen twice, and be taken away once.
+    const entry: Listener<Events[Name]> = event => listener(event)
+    const listeners = this.#listeners.get(name) ?? new Set()
+    listeners.add(entry)
+    this.#listeners.set(name, listeners)
+    return () => void listeners.delete(entry)
+  }
+
+  emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {
+    for (const listener of [...(this.#listeners.get(name) ?? [])] as Listener<Events[Name]>[]) {
+      try {
+        listener(event)
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+}

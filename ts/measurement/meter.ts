@@ -1,0 +1,200 @@
+/** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and tells the events and the history. */
+
+import { emit } from '../log.js'
+import {
+  type CancelToken,
+  callNative,
+  type NativeSampleOptions,
+  type NativeVirtualMachine,
+} from '../native.js'
+import { traceCalculation } from '../qapi/trace.js'
+import type { Mode } from '../qapi/types.js'
+import type { CurveOptions, MeasureOptions, WatchOptions } from '../targets/target.js'
+import type { DirtyRateClient } from './client.js'
+import { curveOf, type DirtyRateCurve } from './curve.js'
+import { bitmapFigures } from './dirty-bitmap.js'
+import { ringFigures } from './dirty-ring.js'
+import { Emitter, type MeasurementBegun, type MeasurementEvents } from './events.js'
+import { type ExactRound, measureExactly } from './five-steps.js'
+import { History } from './history.js'
+import type { Interruption, Measurements } from './measurements.js'
+import { chooseMode, type DirtyLogKind } from './mode.js'
+import { parseSampling, refuseSampling, type SampleRequest, samplePages } from './page-sampling.js'
+import { type Figures, type Frame, measurementOf, type VirtualMachineMeasurement } from './result.js'
+import { exactRounds, Rounds, samplingRounds } from './watch.js'
+import { parseWindow, parseWindows } from './windows.js'
+
+/** Where its events come from, as the core names its modules. */
+const TARGET = 'dirtyrate::measurement'
+const DEFAULT_WINDOW = '1s'
+
+/** The VM that is measured. */
+export interface Measured {
+  vm: NativeVirtualMachine
+  log: DirtyLogKind
+  pageSize: number
+  uri(): string
+}
+
+/** A mode, with the samples that it takes if it takes any. */
+interface Choice {
+  mode: Mode
+  samples?: NativeSampleOptions
+}
+
+export class Meter {
+  readonly #of: Measured
+  readonly #measurements: Measurements
+  readonly #dirtyRate: DirtyRateClient
+  readonly #history: History<VirtualMachineMeasurement>
+  readonly events: Emitter<MeasurementEvents> = new Emitter()
+  #lastId = 0
+
+  constructor(of: Measured, measurements: Measurements, dirtyRate: DirtyRateClient, historySize: number) {
+    this.#of = of
+    this.#measurements = measurements
+    this.#dirtyRate = dirtyRate
+    this.#history = new History(historySize)
+  }
+
+  get history(): VirtualMachineMeasurement[] {
+    return this.#history.entries()
+  }
+
+  async measure(
+    options: MeasureOptions,
+    by: 'measure' | 'calc' = 'measure',
+  ): Promise<VirtualMachineMeasurement> {
+    const windowMs = parseWindow(options.window ?? DEFAULT_WINDOW, 'window')
+    const choice = this.#choose(options)
+    return this.#measurements.run(options.signal, interruption =>
+      this.#told(by, choice.mode, [windowMs], interruption, async startedAt => {
+        const [figures] = await this.#figures(choice, [windowMs], interruption.token)
+        return this.#result(figures as Figures, startedAt)
+      }),
+    )
+  }
+
+  async curve(options: CurveOptions): Promise<DirtyRateCurve> {
+    const windowsMs = parseWindows(options.windows, 'windows')
+    const choice = this.#choose(options)
+    return this.#measurements.run(options.signal, interruption =>
+      this.#told('curve', choice.mode, windowsMs, interruption, async startedAt =>
+        curveOf(await this.#figures(choice, windowsMs, interruption.token), this.#frame(startedAt)),
+      ),
+    )
+  }
+
+  watch(options: WatchOptions): Rounds<VirtualMachineMeasurement> {
+    const everyMs = parseWindow(options.every ?? DEFAULT_WINDOW, 'every')
+    const choice = this.#choose(options)
+    return new Rounds(this.#measurements, options.signal, interruption =>
+      this.#watched(choice, everyMs, interruption),
+    )
+  }
+
+  /** Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
+  #choose(options: SampleRequest & { mode?: Mode | 'auto' }): Choice {
+    const mode = chooseMode(options.mode ?? 'auto', this.#of.log)
+    if (mode === 'page-sampling') return { mode, samples: parseSampling(options) }
+    refuseSampling(mode, options)
+    return { mode }
+  }
+
+  async *#watched(
+    choice: Choice,
+    everyMs: number,
+    interruption: Interruption,
+  ): AsyncGenerator<VirtualMachineMeasurement, void, undefined> {
+    const { mode, samples } = choice
+    const { token } = interruption
+    const source =
+      samples === undefined
+        ? this.#exactRounds(everyMs, token)
+        : samplingRounds(this.#of.vm, samples, everyMs, token)
+    try {
+      // An exact window opens where the one before it was closed, whenever the next round is asked for.
+      let opened = new Date()
+      for (;;) {
+        yield await this.#told('watch', mode, [everyMs], interruption, async askedAt => {
+          const { value } = await source.next()
+          const startedAt = samples === undefined ? opened : askedAt
+          opened = new Date()
+          return this.#result(value as Figures, startedAt)
+        })
+      }
+    } finally {
+      await source.return()
+    }
+  }
+
+  async *#exactRounds(everyMs: number, token: CancelToken): AsyncGenerator<Figures, void, undefined> {
+    for await (const round of exactRounds(this.#of.vm, everyMs, token)) yield this.#exact(round)
+  }
+
+  #figures(choice: Choice, windowsMs: readonly number[], token: CancelToken): Promise<Figures[]> {
+    const { vm } = this.#of
+    if (choice.samples !== undefined) return samplePages(vm, choice.samples, windowsMs, token)
+    return this.#withClient(async client => {
+      const rounds = await measureExactly(vm, client, windowsMs, token)
+      return rounds.map(round => this.#exact(round))
+    })
+  }
+
+  #exact(round: ExactRound): Figures {
+    const { log, pageSize } = this.#of
+    return log === 'ring' ? ringFigures(round, pageSize) : bitmapFigures(round, pageSize)
+  }
+
+  async #withClient<T>(measure: (client: string) => Promise<T>): Promise<T> {
+    const { client, giveBack } = callNative(() => this.#dirtyRate.acquire(this.#of.vm))
+    try {
+      return await measure(client)
+    } finally {
+      await giveBack()
+    }
+  }
+
+  #result(figures: Figures, startedAt: Date): VirtualMachineMeasurement {
+    traceCalculation(figures)
+    const result = measurementOf(figures, this.#frame(startedAt))
+    this.#history.add(result)
+    return result
+  }
+
+  #frame(startedAt: Date): Frame {
+    return { target: this.#of.uri(), startedAt, pageSize: this.#of.pageSize }
+  }
+
+  /** Runs `measure` between its events. */
+  async #told<T extends VirtualMachineMeasurement | DirtyRateCurve>(
+    by: MeasurementBegun['by'],
+    mode: Mode,
+    windowsMs: readonly number[],
+    interruption: Interruption,
+    measure: (startedAt: Date) => Promise<T>,
+  ): Promise<T> {
+    const startedAt = new Date()
+    const begun = { id: ++this.#lastId, by, mode, windowsMs, startedAt: startedAt.toISOString() }
+    emit('debug', TARGET, 'measurement began', { id: begun.id, by, mode, windowsMs })
+    this.events.emit('start', begun)
+    try {
+      const result = await measure(startedAt)
+      interruption.check()
+      emit('debug', TARGET, 'measurement done', { id: begun.id, by, ...told(result) })
+      this.events.emit(result.complete ? 'done' : 'incomplete', { ...begun, result })
+      return result
+    } catch (thrown) {
+      const error = interruption.explain(thrown)
+      emit('debug', TARGET, 'measurement ended early', { id: begun.id, by, error })
+      this.events.emit('failed', { ...begun, error })
+      throw thrown
+    }
+  }
+}
+
+/** What the log says of a result. */
+function told(result: VirtualMachineMeasurement | DirtyRateCurve): Record<string, unknown> {
+  if ('points' in result) return { points: result.points.length }
+  return { pages: result.pages, windowNs: result.window.ns }
+}

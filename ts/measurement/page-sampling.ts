@@ -1,0 +1,129 @@
+/**
+ * The mode 'page-sampling': hashes of some pages at the window's two ends. An estimate with an interval; it tracks nothing, so it
+ * costs the guest next to nothing, and it does not see a write of what was there already.
+ */
+
+import { argumentError } from '../errors.js'
+import type { CancelToken, NativeSampleOptions, NativeSampleReport, NativeVirtualMachine } from '../native.js'
+import { samplingRate } from '../qapi/arithmetic.js'
+import { parseChoice, parseCount } from '../units.js'
+import type { Figures } from './result.js'
+
+/** QEMU's limits of sample-pages. */
+export const FEWEST_SAMPLES = 128
+export const MOST_SAMPLES = 16_384
+/** QEMU's default: one in each 2 MiB. */
+export const DEFAULT_SAMPLES = 512
+const DEFAULT_CONFIDENCE = 0.95
+
+/** What else can be chosen about the samples. */
+export interface SamplingOptions {
+  /** `stratified` (default): one sample at a random place in each part of the memory; `simple-random`: anywhere, as in QEMU. */
+  design?: 'stratified' | 'simple-random'
+  /** How the interval is made; default `wilson`. `clopper-pearson` never covers less than its confidence, and is wider. */
+  interval?: 'wilson' | 'clopper-pearson'
+  /** Makes the choice of pages repeatable: a whole number below 2^32. */
+  seed?: number
+}
+
+/** What can be chosen in this mode. */
+export interface SampleRequest {
+  samplePages?: number
+  confidence?: number
+  sampling?: SamplingOptions
+}
+
+/** Checks `request`. Throws ERR_ARGUMENT. */
+export function parseSampling(request: SampleRequest): NativeSampleOptions {
+  const { samplePages, confidence, sampling = {} } = request
+  const { design, interval, seed } = sampling
+  return {
+    samplesPerGib:
+      samplePages === undefined
+        ? DEFAULT_SAMPLES
+        : parseCount(samplePages, 'samplePages', FEWEST_SAMPLES, MOST_SAMPLES),
+    confidence: parseConfidence(confidence ?? DEFAULT_CONFIDENCE),
+    design: parseChoice(design ?? 'stratified', 'sampling.design', ['stratified', 'simple-random']),
+    interval: parseChoice(interval ?? 'wilson', 'sampling.interval', ['wilson', 'clopper-pearson']),
+    ...(seed === undefined ? {} : { seed: parseCount(seed, 'sampling.seed', 0, 2 ** 32 - 1) }),
+  }
+}
+
+/** `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT. */
+export function parseConfidence(confidence: number): number {
+  if (typeof confidence !== 'number' || !(confidence > 0 && confidence < 1)) {
+    throw argumentError(
+      `confidence: ${String(confidence)} is out of range`,
+      'Give a number above 0 and below 1, such as 0.95.',
+    )
+  }
+  return confidence
+}
+
+/** Throws ERR_ARGUMENT for a choice that an exact mode would ignore. */
+export function refuseSampling(mode: string, request: SampleRequest): void {
+  if (request.confidence !== undefined) parseConfidence(request.confidence)
+  const given = (['samplePages', 'sampling'] as const).find(name => request[name] !== undefined)
+  if (given !== undefined) {
+    throw argumentError(
+      `${given}: used only in page-sampling mode, and this is ${mode}`,
+      "Leave it out, or give mode: 'page-sampling'.",
+    )
+  }
+}
+
+/** Looks at the samples, and again at each deadline: ms from the beginning of the first look, ascending. */
+export async function samplePages(
+  vm: NativeVirtualMachine,
+  options: NativeSampleOptions,
+  deadlinesMs: readonly number[],
+  cancel: CancelToken,
+): Promise<Figures[]> {
+  const reports = await vm.sampleAt(options, [...deadlinesMs], cancel)
+  if (reports.length !== deadlinesMs.length)
+    throw new RangeError('sampleAt answered with no report for a deadline')
+  const confidence = options.confidence ?? DEFAULT_CONFIDENCE
+  return reports.map(report => samplingFigures(report, confidence))
+}
+
+function samplingFigures(report: NativeSampleReport, confidence: number): Figures {
+  const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, samplesPerGib, blocks } = report
+  return {
+    mode: 'page-sampling',
+    window: { requestedMs, ns: windowNs, skewNs },
+    bytesPerSecond: report.bytesPerSecond,
+    interval: { low: report.bytesPerSecondLow, high: report.bytesPerSecondHigh, confidence },
+    pages: report.pages,
+    blocks: blocks.map(({ name, guestAddress, bytes, pages, windowNs }) => ({
+      name,
+      guestAddress,
+      bytes,
+      pages,
+      windowNs,
+    })),
+    sampling: { samples, hits, zeroPages, samplesPerGiB: samplesPerGib },
+    increment: { pages: report.incrementPages, low: report.incrementLow, high: report.incrementHigh },
+    cost: {
+      startNs: 0,
+      syncNs: 0,
+      clearNs: 0,
+      harvestNs: 0,
+      reapNs: 0,
+      ioctlNs: 0,
+      longestLockNs: 0,
+      hashNs: report.hashNs,
+    },
+    complete: true,
+    warnings: [],
+    qapi: {
+      'sample-pages': samplesPerGib,
+      'dirty-rate': samplingRate(
+        hits,
+        samples,
+        blocks.map(({ bytes }) => bytes),
+        windowNs,
+      ),
+    },
+    ...(report.truth ? { truth: report.truth } : {}),
+  }
+}

@@ -1,0 +1,171 @@
+/** Round after round: where the rounds come from, and the iterator that a loop over them drives. */
+
+import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
+import { accumulator } from './client.js'
+import { costOf, type ExactRound, type Opening, openWindow, syncAndReap } from './five-steps.js'
+import type { Interruption, Measurements } from './measurements.js'
+import { samplePages } from './page-sampling.js'
+import type { Figures } from './result.js'
+
+const NS_PER_MS = 1e6
+
+/** Where the current window opened, and when the next one may end: both in ms from the first opening. */
+export class Schedule {
+  readonly #everyMs: number
+  readonly #now: () => number
+  /** The opening of the first window, as this side's clock saw it. */
+  readonly #start: number
+  #opened = 0
+
+  constructor(everyMs: number, now: () => number = () => performance.now()) {
+    this.#everyMs = everyMs
+    this.#now = now
+    this.#start = now()
+  }
+
+  /**
+   * How long the window that is open has to be, to end at the first multiple that is still ahead. One that is less than half a period
+   * after an opening, which was late then, is passed over: of a window of next to nothing nobody learns anything.
+   */
+  nextWindowMs(): number {
+    const now = Math.max(this.#opened, this.#now() - this.#start)
+    const multiple = Math.max(
+      Math.ceil(now / this.#everyMs),
+      Math.floor(this.#opened / this.#everyMs + 0.5) + 1,
+    )
+    return multiple * this.#everyMs - this.#opened
+  }
+
+  /**
+   * The window was closed, and the next one opened, by a sync that began `lateNs` after the window's `requestedMs` and took `syncNs`: the
+   * opening lies within it. This side's clock says where, and is wrong by the event loop's delay at most; so no error adds up.
+   */
+  reopened(requestedMs: number, lateNs: number, syncNs: number): void {
+    const earliest = this.#opened + requestedMs + lateNs / NS_PER_MS
+    const latest = earliest + syncNs / NS_PER_MS
+    this.#opened = Math.max(earliest, Math.min(latest, this.#now() - this.#start))
+  }
+}
+
+/**
+ * Rounds of an exact mode. One client tracks from the first opening until the loop is left, and its bits are taken after each sync: a
+ * page written at any time in between is in one of the rounds. Deadlines are multiples of `everyMs` from the first opening; who asks
+ * late gets one longer window.
+ */
+export async function* exactRounds(
+  vm: NativeVirtualMachine,
+  everyMs: number,
+  cancel: CancelToken,
+): AsyncGenerator<ExactRound, void, undefined> {
+  const { client, giveBack } = accumulator(vm)
+  try {
+    let opening: Opening | undefined = await openWindow(vm, client, cancel)
+    const schedule = new Schedule(everyMs)
+    for (;;) {
+      const windowMs = schedule.nextWindowMs()
+      const reports = await syncAndReap(vm, client, [windowMs], cancel)
+      const reap = await vm.take(client)
+      for (const { lateNs, sync } of reports) schedule.reopened(windowMs, lateNs, sync.ns)
+      // What was asked for is whole multiples: the window is shorter by what the one before was late.
+      const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
+      yield { requestedMs, reap, cost: costOf(vm, opening, reports) }
+      opening = undefined
+    }
+  } finally {
+    await giveBack()
+  }
+}
+
+/** Rounds of page sampling: windows of `everyMs`, one as soon as the one before is over and asked for. */
+export async function* samplingRounds(
+  vm: NativeVirtualMachine,
+  options: NativeSampleOptions,
+  everyMs: number,
+  cancel: CancelToken,
+): AsyncGenerator<Figures, void, undefined> {
+  for (;;) yield* await samplePages(vm, options, [everyMs], cancel)
+}
+
+/**
+ * The iterator over `rounds`. Nothing begins before the first `next()`; leaving the loop, an abort, a failure, and what interrupts the
+ * VM's measurements end it and clean up at once, also between two rounds. A failure is told once; then the loop is over.
+ */
+export class Rounds<T> implements AsyncIterableIterator<T, void, undefined> {
+  readonly #measurements: Measurements
+  readonly #signal: AbortSignal | undefined
+  readonly #rounds: (interruption: Interruption) => AsyncGenerator<T, void, undefined>
+  #entered: ReturnType<Measurements['enter']> | undefined
+  #generator: AsyncGenerator<T, void, undefined> | undefined
+  #over = false
+  #left = false
+  /** The call of `next()` before: one after the other. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    measurements: Measurements,
+    signal: AbortSignal | undefined,
+    rounds: (interruption: Interruption) => AsyncGenerator<T, void, undefined>,
+  ) {
+    this.#measurements = measurements
+    this.#signal = signal
+    this.#rounds = rounds
+  }
+
+  next(): Promise<IteratorResult<T, void>> {
+    const next = this.#turn.then(() => this.#next())
+    this.#turn = next.catch(() => undefined)
+    return next
+  }
+
+  async return(): Promise<IteratorResult<T, void>> {
+    this.#left = true
+    this.#entered?.interruption.interrupt(undefined)
+    await this.#cleanUp()
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async #next(): Promise<IteratorResult<T, void>> {
+    if (this.#over || this.#left) return { done: true, value: undefined }
+    try {
+      const { interruption } = this.#enter()
+      interruption.check()
+      const round = await this.#generator?.next()
+      interruption.check()
+      if (round !== undefined) return round
+      throw new RangeError('a watch has rounds without end')
+    } catch (error) {
+      const said = this.#entered === undefined ? error : this.#entered.interruption.explain(error)
+      this.#over = true
+      await this.#cleanUp()
+      if (this.#isLeft()) return { done: true, value: undefined }
+      throw said
+    }
+  }
+
+  #enter(): ReturnType<Measurements['enter']> {
+    if (this.#entered !== undefined) return this.#entered
+    let cleanedUp = (): void => {}
+    const cleaned = new Promise<void>(resolve => {
+      cleanedUp = resolve
+    })
+    const onInterrupt = (): void => void this.#cleanUp().then(cleanedUp)
+    this.#entered = this.#measurements.enter(this.#signal, onInterrupt, cleaned)
+    this.#generator = this.#rounds(this.#entered.interruption)
+    return this.#entered
+  }
+
+  /** It may have been left while a round was under way. */
+  #isLeft(): boolean {
+    return this.#left
+  }
+
+  /** Queued behind a round that is under way, which the token has cancelled. */
+  async #cleanUp(): Promise<void> {
+    await this.#generator?.return().catch(() => undefined)
+    this.#entered?.leave()
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * QEMU's human monitor, as far as it is about the dirty rate: `calc_dirty_rate`, `info dirty_rate` and their help, line for line. Lines
+ * end in CR LF, as on QEMU's wire. The start time's `(ms)` is QEMU's slip (the value is in seconds), kept because scripts look for it.
+ */
+
+import { infoInUnit } from './arithmetic.js'
+import { HmpReader, HmpSyntaxError } from './hmp-expression.js'
+import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './types.js'
+
+/** What the monitor drives: any target. */
+export interface HmpTarget {
+  calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
+  queryDirtyRate(args?: QueryDirtyRateArguments): Promise<DirtyRateInfo>
+}
+
+const CALC = 'calc_dirty_rate'
+const INFO = 'dirty_rate'
+
+const HELP_CALC = [
+  'calc_dirty_rate [-r] [-b] second [sample_pages_per_GB] -- start a round of guest dirty rate measurement (using -r to',
+  '\t\t\t specify dirty ring as the method of calculation and',
+  '\t\t\t -b to specify dirty bitmap as method of calculation)',
+]
+const HELP_INFO = ['info dirty_rate  -- show dirty rate information']
+
+/** Runs one command line on `target` and resolves with what QEMU's monitor prints. Never rejects for a command that is refused. */
+export async function humanMonitorCommand(target: HmpTarget, commandLine: string): Promise<string> {
+  const lines = await run(target, commandLine)
+  return lines.map(line => `${line}\r\n`).join('')
+}
+
+/** `info dirty_rate`, line by line, of an answer of query-dirty-rate with its time in seconds. */
+export function dirtyRateLines(info: DirtyRateInfo): string[] {
+  const rate = info['dirty-rate']
+  const vcpus = info['vcpu-dirty-rate'] ?? []
+  return [
+    `Status: ${info.status}`,
+    `Start Time: ${info['start-time']} (ms)`,
+    ...(info.mode === 'page-sampling' ? [`Sample Pages: ${info['sample-pages']} (per GB)`] : []),
+    `Period: ${info['calc-time']} (sec)`,
+    `Mode: ${info.mode}`,
+    `Dirty rate: ${rate === undefined ? '(not ready)' : `${rate} (MB/s)`}`,
+    ...vcpus.map(vcpu => `vcpu[${vcpu.id}], Dirty rate: ${vcpu['dirty-rate']} (MB/s)`),
+  ]
+}
+
+/** {@link dirtyRateLines} of an answer in milliseconds. */
+export function dirtyRateLinesOfMs(info: DirtyRateInfo): string[] {
+  return dirtyRateLines(infoInUnit(info, 'second'))
+}
+
+/** The first word of `text`, and what follows it. */
+function split(text: string): { word: string; rest: string } {
+  const [, word = '', rest = ''] = /^\s*(\S*)(.*)$/s.exec(text) ?? []
+  return { word, rest }
+}
+
+async function run(target: HmpTarget, commandLine: string): Promise<string[]> {
+  const { word, rest } = split(commandLine)
+  switch (word) {
+    case '':
+      return []
+    case CALC:
+      return withSyntax(CALC, () => calc(target, rest))
+    case 'info': {
+      const info = split(rest)
+      if (info.word === '') return HELP_INFO
+      if (info.word !== INFO) return [`unknown command: 'info ${info.word}'`]
+      return withSyntax(`info ${INFO}`, async () => {
+        new HmpReader(INFO, info.rest).end()
+        return dirtyRateLines(await target.queryDirtyRate())
+      })
+    }
+    case 'help':
+    case '?':
+      return help(rest)
+    default:
+      return [`unknown command: '${word}'`]
+  }
+}
+
+function help(text: string): string[] {
+  const { word, rest } = split(text)
+  switch (word) {
+    case '':
+      return [...HELP_CALC, ...HELP_INFO]
+    case CALC:
+      return HELP_CALC
+    case 'info': {
+      const info = split(rest).word
+      return info === '' || info === INFO ? HELP_INFO : [`unknown command: 'info ${info}'`]
+    }
+    default:
+      return [`unknown command: '${word}'`]
+  }
+}
+
+async function calc(target: HmpTarget, text: string): Promise<string[]> {
+  const reader = new HmpReader(CALC, text)
+  const ring = reader.flag('r', 'b')
+  const bitmap = reader.flag('b', '')
+  const seconds = Number(reader.integer())
+  const samples = reader.optionalInteger()
+  reader.end()
+  if (seconds === 0) return ['Incorrect period length specified!']
+  if (ring && bitmap) return ['Either dirty ring or dirty bitmap can be specified!']
+  await target.calcDirtyRate({
+    'calc-time': seconds,
+    mode: bitmap ? 'dirty-bitmap' : ring ? 'dirty-ring' : 'page-sampling',
+    // -1 is how QEMU's monitor spells that none was given.
+    ...(samples === undefined || samples === -1n ? {} : { 'sample-pages': Number(samples) }),
+  })
+  return [
+    `Starting dirty rate measurement with period ${seconds} seconds`,
+    "[Please use 'info dirty_rate' to check results]",
+  ]
+}
+
+/** `command`'s lines; a line that cannot be read, or a refusal, in the monitor's form. */
+async function withSyntax(command: string, lines: () => Promise<string[]>): Promise<string[]> {
+  try {
+    return await lines()
+  } catch (error) {
+    if (error instanceof HmpSyntaxError) {
+      const advice = `Try "help ${command}" for more information`
+      const [shown = '', ...cut] = error.message.split('\0')
+      // In C a NUL ends the text, and with it this line's end.
+      return cut.length > 0 ? [shown + advice] : [shown, advice]
+    }
+    return [`Error: ${(error as Error).message}`]
+  }
+}
