@@ -106,6 +106,15 @@ describe('sizes', () => {
     )
   })
 
+  it.each([Object.create(null), { toString: null }, [Object.create(null)]])(
+    'says so of an object without a string to give: %#',
+    value => {
+      for (const parse of [parseSize, parseDuration, parseRate]) {
+        expect(() => parse(value as never, 'x')).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }))
+      }
+    },
+  )
+
   it('never throws anything but ERR_ARGUMENT', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.anything()), value => {

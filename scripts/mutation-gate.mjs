@@ -56,8 +56,8 @@ const mutations = [
   {
     name: 'fan out to one client only',
     file: 'dirty_memory/sync.rs',
-    find: 'for (client, bits) in &mut block.bits {',
-    replace: 'for (client, bits) in block.bits.iter_mut().take(1) {',
+    find: 'for (client, bits) in &mut block.bits {\n            let tracks',
+    replace: 'for (client, bits) in block.bits.iter_mut().take(1) {\n            let tracks',
     test: 'migration_beside',
   },
   {

@@ -88,7 +88,7 @@ const KINDS: Record<'duration' | 'size' | 'rate', Kind> = {
 const WITH_UNIT = /^([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ/]*)$/
 
 function parse(value: unknown, name: string, kind: Kind): number {
-  const shown = typeof value === 'string' ? `'${value}'` : String(value)
+  const shown = show(value)
   const give = `Give a number of ${kind.number} or a string with its unit: ${kind.examples}.`
   if (typeof value === 'number') {
     if (!Number.isFinite(value) || value < 0)
@@ -181,8 +181,15 @@ export function parseChoice<T extends string>(value: unknown, name: string, choi
   return found
 }
 
-function show(value: unknown): string {
-  return typeof value === 'string' ? `'${value}'` : String(value)
+/** A value as an error shows it, whatever it is. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`
+  try {
+    return String(value)
+  } catch {
+    // An object without a string to give.
+    return `an ${typeof value}`
+  }
 }
 
 const BINARY: readonly (readonly [string, number])[] = [

@@ -6,8 +6,8 @@ import type { Workload } from '../workload.js'
 import type { Session } from './session.js'
 import { count, mibPerSecond, ms, rateInterval, row, size } from './text.js'
 
-const COLUMNS = ['mode', 'pages', 'rate', 'interval', 'truth', 'error', 'duplicates', 'cost']
-const WIDTHS = [13, 9, 14, 28, 9, 9, 10, 9]
+const COLUMNS = ['mode', 'window', 'pages', 'rate', 'interval', 'truth', 'error', 'duplicates', 'cost']
+const WIDTHS = [13, 11, 9, 13, 27, 9, 9, 10, 9]
 
 /** The table's first line. */
 export const TITLES: string = row(COLUMNS, WIDTHS)
@@ -28,6 +28,7 @@ export function rowOf(session: Session, measurement: VirtualMachineMeasurement):
   const spent = cost?.hashNs ?? (cost?.startNs ?? 0) + (cost?.syncNs ?? 0) + (cost?.reapNs ?? 0)
   const cells = [
     mode,
+    ms(measurement.window.ns),
     count(pages),
     mibPerSecond(bytesPerSecond),
     rateInterval(interval),

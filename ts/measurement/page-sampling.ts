@@ -6,7 +6,7 @@
 import { argumentError } from '../errors.js'
 import type { CancelToken, NativeSampleOptions, NativeSampleReport, NativeVirtualMachine } from '../native.js'
 import { samplingRate } from '../qapi/arithmetic.js'
-import { parseChoice, parseCount } from '../units.js'
+import { parseChoice, parseCount, show } from '../units.js'
 import type { Figures } from './result.js'
 
 /** QEMU's limits of sample-pages. */
@@ -53,7 +53,7 @@ export function parseSampling(request: SampleRequest): NativeSampleOptions {
 export function parseConfidence(confidence: number): number {
   if (typeof confidence !== 'number' || !(confidence > 0 && confidence < 1)) {
     throw argumentError(
-      `confidence: ${String(confidence)} is out of range`,
+      `confidence: ${show(confidence)} is out of range`,
       'Give a number above 0 and below 1, such as 0.95.',
     )
   }

@@ -1,6 +1,7 @@
 /** Target URIs: a scheme, what it names, then options in QEMU's syntax: `guest:stride,pages=25600,memory=1GiB`. `,,` is a comma. */
 
 import { argumentError } from '../errors.js'
+import { show } from '../units.js'
 
 /** A target URI taken apart. */
 export interface TargetUri {
@@ -13,7 +14,7 @@ export interface TargetUri {
 /** Takes `uri` apart. Throws ERR_ARGUMENT when it has not this form. */
 export function parseTargetUri(uri: string): TargetUri {
   const form = "Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE,memory=512MiB'."
-  if (typeof uri !== 'string') throw argumentError(`target: ${String(uri)} is not a string`, form)
+  if (typeof uri !== 'string') throw argumentError(`target: ${show(uri)} is not a string`, form)
   const colon = uri.indexOf(':')
   if (colon <= 0) throw argumentError(`target: '${uri}' has no scheme`, form)
   const [name = '', ...rest] = splitOptions(uri.slice(colon + 1))
