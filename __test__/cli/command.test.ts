@@ -138,7 +138,7 @@ describeKvm('the demo', () => {
     const { status, stdout, stderr } = await dirtyrate(['demo', ...quick])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toContain('A page is dirty once the guest has written to it')
-    expect(stdout).toMatch(/mode +pages +rate +interval +truth +error +duplicates +cost/)
+    expect(stdout).toMatch(/mode +window +pages +rate +interval +truth +error +duplicates +cost/)
     for (const mode of modesHere) expect(stdout.match(new RegExp(`^ *${mode} .*MiB/s`, 'gm'))).toHaveLength(2)
     expect(stdout.match(/(exactly|in bounds)/g)?.length).toBeGreaterThanOrEqual(2 * exactModesHere.length)
     expect(stdout).not.toContain('\x1b')
