@@ -56,8 +56,8 @@ const mutations = [
   {
     name: 'fan out to one client only',
     file: 'dirty_memory/sync.rs',
-    find: 'for (client, bits) in &mut block.bits {\n            let tracks',
-    replace: 'for (client, bits) in block.bits.iter_mut().take(1) {\n            let tracks',
+    find: 'for (client, bits) in &mut block.bits {\n            if',
+    replace: 'for (client, bits) in block.bits.iter_mut().take(1) {\n            if',
     test: 'migration_beside',
   },
   {
@@ -184,8 +184,8 @@ const mutations = [
   {
     name: 'lose the bits of a failed sync',
     file: 'dirty_memory/sync.rs',
-    find: 'if tracks && client.follows_log() {',
-    replace: 'if tracks && client.follows_log() && report.pages % 3 != 1 {',
+    find: 'if client.follows_log() && client.tracks(&self.tracking, block.vga) {',
+    replace: 'if client.follows_log() && client.tracks(&self.tracking, block.vga) && report.pages % 3 != 1 {',
     test: 'dirty_memory_model',
   },
   {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] is what talks to `/dev/kvm`; a VMM that
-//! has a `VmFd` and guest memory of its own takes [`kvm::Slots`] and [`kvm::BitmapLog`] from there and leaves the rest.
+//! has a `VmFd` and guest memory of its own takes [`kvm::Slots`] and [`kvm::BitmapLog`] from there,
+//! or [`kvm::dirty_ring`], and leaves the rest.
 //! [`bitmap`] has the page bitmaps; [`sampling`] estimates from the hashes of a few pages where there is no log.
 //! [`machine`] is what a guest needs around it, and [`workload`] has guests that say exactly which pages they wrote, against
 //! which every measurement here is held.

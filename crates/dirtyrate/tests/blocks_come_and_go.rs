@@ -2,15 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dirtyrate::bitmap::{Ranges, words_for};
-use dirtyrate::dirty_memory::{CancelToken, Client};
-use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect};
+use dirtyrate::dirty_memory::{BlockId, CancelToken, Client};
+use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect, Slots};
 use dirtyrate::machine::{Machine, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing, PageSet};
 use support::*;
+use vm_memory::{GuestAddress, GuestRegionMmap, MmapRegion};
 
 fn plug() -> BlockSpec {
     block("plug", 3 * GIB, 200 * 64 + 3)
@@ -247,4 +249,29 @@ fn a_bitmap_is_taken_block_by_block_also_of_a_block_that_is_gone() {
     assert_eq!((rest.pages, rest.blocks.iter().filter(|block| block.removed).count()), (0, 0), "all of it was taken");
     let others = dirty_memory.reap(Client::DirtyRate, false).expect("step 5");
     assert_eq!(others.pages, truth.len() as u64, "and from nobody else");
+}
+
+#[test]
+fn a_block_too_many_is_refused_by_name_and_a_slot_that_is_free_again_is_used() {
+    if !kvm() {
+        return;
+    }
+    let vm = kvm_ioctls::Kvm::new().and_then(|kvm| kvm.create_vm()).expect("a VM");
+    let mut slots = Slots::new(Arc::new(vm), 2);
+    let region = |number: u64| {
+        let memory = MmapRegion::new(PAGE as usize).expect("a page");
+        GuestRegionMmap::<()>::new(memory, GuestAddress(number * MIB)).expect("an address")
+    };
+    let regions = [region(0), region(1), region(2)];
+    let add = |slots: &mut Slots, number: usize, name: &str| {
+        // SAFETY: the regions are mapped until the end of the test, and the VM is gone before: `slots` owns it.
+        unsafe { slots.add(BlockId(number as u64), name, &regions[number]) }
+    };
+    add(&mut slots, 0, "first").expect("a slot");
+    add(&mut slots, 1, "second").expect("a slot");
+    let text = refusal(add(&mut slots, 2, "third"));
+    assert!(text.contains("'third'") && text.contains("too many blocks") && text.contains("2 memory slots"), "{text}");
+    slots.remove(BlockId(0)).expect("removed");
+    add(&mut slots, 2, "third").expect("the slot that was the first's");
+    drop(slots);
 }

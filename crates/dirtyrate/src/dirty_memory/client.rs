@@ -1,5 +1,6 @@
 //! Who reads dirty bits. Each client has bits of its own, and takes none from another.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -30,6 +31,16 @@ impl Client {
     /// initial round needs no delivery to it: it holds those bits already.
     pub(super) fn begins_full(self) -> bool {
         matches!(self, Self::Migration | Self::Vga)
+    }
+
+    /// Whether the client measures: its bits are of a window, and it wants to know who wrote them.
+    pub(super) fn measures(self) -> bool {
+        self.follows_log() && !self.begins_full()
+    }
+
+    /// Whether the client is told of a block's writes: VGA by the block's log mask, any other by its flag.
+    pub(super) fn tracks(self, flags: &BTreeSet<Self>, vga: bool) -> bool {
+        if self == Self::Vga { vga } else { flags.contains(&self) }
     }
 }
 

@@ -153,12 +153,11 @@ impl DirtyMemory {
         report.pages = generic::count(fetched);
         block.fetched = Some(began);
         for (client, bits) in &mut block.bits {
-            let tracks = if *client == Client::Vga { block.vga } else { self.tracking.contains(client) };
-            if tracks && client.follows_log() {
+            if client.follows_log() && client.tracks(&self.tracking, block.vga) {
                 bits.bitmap.merge(fetched);
             }
         }
-        let measuring = self.tracking.iter().copied().filter(|client| client.follows_log() && !client.begins_full());
+        let measuring = self.tracking.iter().copied().filter(|client| client.measures());
         self.tallies.add(measuring, block.info.id, &self.log.take_by_vcpu(block.info.id));
         if self.log.fetch_reprotects() {
             for chunk in &mut block.chunks {
@@ -252,14 +251,13 @@ impl DirtyMemory {
             // A client that begins full must not miss a page: where any may be missing, it has them all again.
             for block in self.blocks.iter_mut().filter(|block| block.logging) {
                 for (client, bits) in &mut block.bits {
-                    let tracks = if *client == Client::Vga { block.vga } else { self.tracking.contains(client) };
-                    if tracks && client.begins_full() {
+                    if client.begins_full() && client.tracks(&self.tracking, block.vga) {
                         bits.bitmap.set_all();
                     }
                 }
             }
         }
-        let measuring = self.tracking.iter().copied().filter(|client| client.follows_log() && !client.begins_full());
+        let measuring = self.tracking.iter().copied().filter(|client| client.measures());
         self.tallies.lose(measuring, &loss);
         Ok(())
     }

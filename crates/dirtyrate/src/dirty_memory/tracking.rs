@@ -121,7 +121,7 @@ impl DirtyMemory {
 
     /// Whether the client is told of this block's writes.
     pub(super) fn tracks(&self, client: Client, index: usize) -> bool {
-        if client == Client::Vga { self.blocks[index].vga } else { self.tracking.contains(&client) }
+        client.tracks(&self.tracking, self.blocks[index].vga)
     }
 
     /// Whether anybody but `except` needs the block's log.

@@ -7,8 +7,9 @@
 //! and reports a full ring in which there is nothing to harvest.
 //!
 //! Entries are written in order, so in step there is never an empty position before a dirty one. [`Cursor`] looks for that
-//! whenever it has reason to: the empty positions are entries that were written over. It hands them back as harvested, which
-//! is all that the kernel waits for, and is in step again.
+//! while nobody writes, whenever it has reason to: the empty positions are entries that were written over. It hands them back
+//! as harvested, which is all that the kernel waits for. An overrun can be of a whole ring and more; then nothing is dirty, and
+//! the kernel lets nobody write: [`Cursor::free`] hands back as many entries as a full ring must have.
 
 /// The state of a position, as its flags say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
