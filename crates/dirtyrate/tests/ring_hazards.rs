@@ -42,6 +42,33 @@ fn what_is_harvested_during_a_sync_is_of_the_next_window_for_everybody() {
 }
 
 #[test]
+fn a_reaper_that_gets_no_processor_loses_nothing() {
+    if !kvm() {
+        return;
+    }
+    for vcpus in [1, 2, 4] {
+        let machine = with_rings(scattered(), vcpus, LARGE, Reaping::Watermark);
+        let guest = run(&machine, &workload(Kind::Stride, 3000 * u64::from(vcpus), vcpus, Pacing::Granted));
+        begin(&machine, Client::DirtyRate);
+        for round in 0..3 {
+            let from = guest.counters();
+            // Each write is one entry and its count another: more than two rings of them on each vCPU, with nobody else to harvest.
+            make(&machine, &guest, 80_000 + round);
+            sync(&machine);
+            let truth = guest.truth(&from, &guest.counters()).written;
+            let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+            let context = format!("{vcpus} vCPUs, round {round}");
+            assert!(reap.is_complete(), "{context}: {:?}", reap.ring);
+            let ring = reap.ring.as_ref().expect("a VM with rings");
+            for vcpu in &ring.vcpus {
+                assert!(vcpu.entries > u64::from(2 * LARGE), "{context}: {vcpu:?}");
+            }
+            assert_same(&take(&machine, Client::DirtyRate), &truth, &context);
+        }
+    }
+}
+
+#[test]
 fn a_guest_whose_log_goes_off_with_a_full_ring_goes_on() {
     if !kvm() {
         return;

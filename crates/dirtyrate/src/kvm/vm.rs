@@ -158,8 +158,8 @@ impl Vm {
         let setup = self.ring_setup.take();
         let wrapped = Vcpus::new(&self.fd, vcpus)?;
         if let Some(setup) = setup {
-            let (log, full) = wrapped.set_up_with(|vcpus| setup.attach(vcpus, wrapped.holder()))?;
-            wrapped.on_ring_full(move |vcpu| full.notify(vcpu));
+            let (log, exits) = wrapped.set_up_with(|vcpus| setup.attach(vcpus, wrapped.holder()))?;
+            wrapped.set_ring_exits(exits);
             self.set_log(Box::new(log));
         }
         self.vcpus = Some(wrapped);

@@ -141,6 +141,11 @@ impl Cursor {
         full
     }
 
+    /// Whether the entry is dirty that is `ahead` of the one to read next: entries are written in order.
+    pub fn is_dirty_at(&self, entries: &impl Entries, ahead: u32) -> bool {
+        entries.state(self.next.wrapping_add(ahead) & (entries.size() - 1)) == EntryState::Dirty
+    }
+
     /// Nobody writes, and RESET counted what it should: if all is empty, the next entry will tell where the kernel stands.
     pub fn verify(&mut self, entries: &impl Entries) {
         if self.suspect && !self.verified {

@@ -3,6 +3,9 @@
 //! `cursor` is the arithmetic of one ring, `mapped` the ring itself, `rings` all of a VM's with what was harvested, `reaper`
 //! the thread that keeps them from filling. [`RingLog`] is what dirty memory sees.
 //!
+//! A reaper that does not get a processor comes too late, and a vCPU that is emulated does not leave at a full ring. So each
+//! vCPU is kicked by its own CPU time as well, and harvests the rings itself when its own has passed a watermark.
+//!
 //! Manual protect is never enabled beside rings: with INITIALLY_SET the first write to a page would not be reported.
 
 mod cursor;
@@ -12,7 +15,7 @@ mod rings;
 
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kvm_bindings::kvm_enable_cap;
 pub use reaper::Reaping;
@@ -22,7 +25,7 @@ use rings::Rings;
 use super::Slots;
 use super::capabilities::Capabilities;
 use super::ioctls::{CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log};
-use super::vcpu::Holder;
+use super::vcpu::{Holder, RingExits};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 
@@ -31,6 +34,14 @@ const ENTRY_BYTES: u64 = 16;
 /// Entries that the kernel keeps free for itself, with those of the hardware's page-modification log: a ring must have more
 /// (KVM_DIRTY_RING_RSVD_ENTRIES and the size of PML).
 const RESERVED_ENTRIES: u32 = 64 + 512;
+/// A vCPU that has filled its ring to one in this many harvests it before it goes on.
+const WATERMARK: u32 = 2;
+/// How often a vCPU looks, at the least, on its way to the watermark.
+const LOOKS: u32 = 2;
+/// What one entry takes a vCPU, at the least: the first write to a protected page, on the fastest host known.
+const FASTEST_ENTRY: Duration = Duration::from_nanos(260);
+/// The kernel's clocks of CPU time go by ticks: it is no use to ask for less.
+const SHORTEST_RUN: Duration = Duration::from_millis(1);
 
 /// The dirty rings of a VM.
 pub struct RingLog {
@@ -50,16 +61,35 @@ pub struct RingSetup {
     reaping: Reaping,
 }
 
-/// Tells the reaper that a vCPU's ring is full.
-#[derive(Clone)]
-pub struct RingFull {
+/// Looks after the rings on the vCPUs' own threads, where no other thread must be scheduled first.
+pub struct Watermark {
     rings: Arc<Mutex<Rings>>,
     wake: Wake,
+    entries: u32,
+    reaping: Reaping,
 }
 
-impl RingFull {
-    /// The vCPU left because its ring is full.
-    pub fn notify(&self, vcpu: usize) {
+impl RingExits for Watermark {
+    fn longest_run(&self) -> Option<Duration> {
+        (self.reaping != Reaping::Hold).then(|| (self.entries / WATERMARK / LOOKS * FASTEST_ENTRY).max(SHORTEST_RUN))
+    }
+
+    fn kicked(&self, vcpu: usize) {
+        if self.reaping == Reaping::Hold {
+            return;
+        }
+        let mut rings = lock(&self.rings);
+        if !rings.has_passed(vcpu, self.entries / WATERMARK) {
+            return;
+        }
+        match rings.harvest() {
+            Ok(harvested) if harvested.in_step && !harvested.overrun => {}
+            // What there is to put right, and to say, is the reaper's.
+            Ok(_) | Err(_) => self.wake.full(),
+        }
+    }
+
+    fn full(&self, vcpu: usize) {
         lock(&self.rings).is_full(vcpu);
         self.wake.full();
     }
@@ -112,14 +142,14 @@ impl RingSetup {
         self,
         vcpus: impl IntoIterator<Item = &'a (impl AsRawFd + 'a)>,
         holder: Holder,
-    ) -> Result<(RingLog, RingFull)> {
+    ) -> Result<(RingLog, Watermark)> {
         let mut rings = Rings::new(Arc::clone(&self.slots));
         vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu, self.entries))?;
         let rings = Arc::new(Mutex::new(rings));
         let wake = Wake::default();
         let reaper = Reaper::start(Arc::clone(&rings), holder.clone(), wake.clone(), self.reaping, self.entries)?;
-        let full = RingFull { rings: Arc::clone(&rings), wake };
-        Ok((RingLog { slots: self.slots, rings, holder, with_bitmap: self.with_bitmap, _reaper: reaper }, full))
+        let watermark = Watermark { rings: Arc::clone(&rings), wake, entries: self.entries, reaping: self.reaping };
+        Ok((RingLog { slots: self.slots, rings, holder, with_bitmap: self.with_bitmap, _reaper: reaper }, watermark))
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Reaping {
     /// All the time, as often as the rings fill.
     #[default]
     Run,
+    /// Only by the vCPUs themselves, at the watermark: for tests of a reaper that gets no processor.
+    Watermark,
     /// Only when a ring is full, and at a sync: for tests of what happens then.
     Hold,
 }

@@ -73,6 +73,11 @@ impl Rings {
         }
     }
 
+    /// Whether a vCPU's ring holds more than `entries`.
+    pub fn has_passed(&self, vcpu: usize, entries: u32) -> bool {
+        self.rings.get(vcpu).is_some_and(|ring| ring.cursor.is_dirty_at(&ring.ring, entries))
+    }
+
     /// Takes out what is in the rings, and has its pages protected again. The vCPUs may run.
     pub fn harvest(&mut self) -> Result<Harvested> {
         self.harvest_while(false)

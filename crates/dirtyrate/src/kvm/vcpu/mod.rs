@@ -8,10 +8,11 @@
 //! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
 //! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
 //!
-//! `shared` is the state and the kick, `thread` what a vCPU's thread does.
+//! `shared` is the state and the kick, `thread` what a vCPU's thread does, `timer` what kicks it by its own clock.
 
 mod shared;
 mod thread;
+mod timer;
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -53,6 +54,16 @@ pub trait ExitHandler: Send + Sync {
     fn mmio_write(&self, address: u64, data: &[u8]) -> Step;
     /// The last vCPU has ended, for whatever reason: there will be no more calls.
     fn ended(&self) {}
+}
+
+/// Who looks after the vCPUs' dirty rings. Called on vCPU threads, outside of KVM_RUN and without any lock of theirs held.
+pub trait RingExits: Send + Sync {
+    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it is not to be.
+    fn longest_run(&self) -> Option<Duration>;
+    /// A vCPU was taken out of KVM_RUN, and has not entered again.
+    fn kicked(&self, vcpu: usize);
+    /// A vCPU left because its ring is full.
+    fn full(&self, vcpu: usize);
 }
 
 /// What a VM is doing.
@@ -251,10 +262,10 @@ impl Vcpus {
         self.holder().hold(work)
     }
 
-    /// Has `notify` told which vCPU left because its dirty ring is full. Once, before the start.
-    pub(super) fn on_ring_full(&self, notify: impl Fn(usize) + Send + Sync + 'static) {
+    /// Has `exits` look after the vCPUs' rings. Once, before the start.
+    pub(super) fn set_ring_exits(&self, exits: impl RingExits + 'static) {
         // Once: a VM has one log.
-        let _ = self.shared.ring_full.set(Box::new(notify));
+        let _ = self.shared.ring_exits.set(Box::new(exits));
     }
 
     /// Fails unless the guest runs, and says what it does instead.

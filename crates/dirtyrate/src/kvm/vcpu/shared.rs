@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kvm_ioctls::{VcpuFd, VmFd};
 
-use super::{Crash, RunState};
+use super::{Crash, RingExits, RunState};
 use crate::error::{Error, Result};
 use crate::kvm::kick;
 
@@ -49,11 +49,9 @@ pub(super) struct Shared {
     pub changed: Condvar,
     pub kicks: Vec<Kick>,
     pub signal: c_int,
-    pub ring_full: OnceLock<RingFullHook>,
+    /// Of a VM with dirty rings.
+    pub ring_exits: OnceLock<Box<dyn RingExits>>,
 }
-
-/// Told the number of a vCPU that left because its ring is full.
-pub(super) type RingFullHook = Box<dyn Fn(usize) + Send + Sync>;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is changed in single steps: it is whole even if a holder panicked.
@@ -69,7 +67,7 @@ impl Shared {
             changed: Condvar::new(),
             kicks: vcpus.iter().map(|vcpu| kick_of(vm, vcpu)).collect::<Result<_>>()?,
             signal: kick::signal()?,
-            ring_full: OnceLock::new(),
+            ring_exits: OnceLock::new(),
         })
     }
 

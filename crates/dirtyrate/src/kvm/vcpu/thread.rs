@@ -7,6 +7,7 @@ use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::shared::{Shared, VCPU_OF, lock};
+use super::timer::RunTimer;
 use super::{Crash, ExitHandler, Step};
 use crate::kvm::{arch, kick};
 
@@ -38,6 +39,7 @@ impl<'a> Thread<'a> {
         *lock(&self.shared.kicks[self.id].thread) = Some(unsafe { libc::pthread_self() });
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.shared.signal) {
             Ok(()) => {
+                let _timer = self.start_timer();
                 while let Some(_inside) = self.enter() {
                     self.run();
                 }
@@ -80,12 +82,13 @@ impl<'a> Thread<'a> {
                 Ok(VcpuExit::IoOut(port, data)) => self.exits.io_out(port, data),
                 Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
                 Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
-                Ok(VcpuExit::Intr) => return,
                 Ok(VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL)) => self.ring_full(),
                 Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => Step::Shutdown,
+                // A kick.
+                Ok(VcpuExit::Intr) => return self.kicked(),
                 Ok(other) => Step::Stop(describe(&other)),
-                // EINTR: a kick. EAGAIN: a vCPU that waits for INIT or SIPI got it.
-                Err(errno) if errno.errno() == libc::EINTR => return,
+                Err(errno) if errno.errno() == libc::EINTR => return self.kicked(),
+                // A vCPU that waits for INIT or SIPI got it.
                 Err(errno) if errno.errno() == libc::EAGAIN => Step::Continue,
                 Err(errno) => Step::Stop(format!("KVM_RUN failed: {errno}")),
             };
@@ -112,12 +115,27 @@ impl<'a> Thread<'a> {
         }
     }
 
+    /// With rings, has the vCPU look at its own from time to time.
+    fn start_timer(&self) -> Option<RunTimer> {
+        let longest_run = self.shared.ring_exits.get()?.longest_run()?;
+        let timer = RunTimer::start(self.shared.signal, longest_run);
+        timer
+            .inspect_err(|error| tracing::warn!(%error, vcpu = self.id, "only the reaper looks after this dirty ring"))
+            .ok()
+    }
+
+    fn kicked(&self) {
+        if let Some(exits) = self.shared.ring_exits.get() {
+            exits.kicked(self.id);
+        }
+    }
+
     /// Has the rings harvested, and gives that some time; a ring that is still full then ends KVM_RUN at once again.
     fn ring_full(&self) -> Step {
-        let Some(notify) = self.shared.ring_full.get() else {
+        let Some(exits) = self.shared.ring_exits.get() else {
             return Step::Stop("KVM_EXIT_DIRTY_RING_FULL, on a VM without rings".to_owned());
         };
-        notify(self.id);
+        exits.full(self.id);
         Step::Idle(RING_FULL_REST)
     }
 
