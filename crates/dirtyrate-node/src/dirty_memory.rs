@@ -134,7 +134,7 @@ impl NativeVirtualMachine {
     /// Whether the client's flag is set.
     #[napi]
     pub fn is_tracking(&self, client: String) -> Result<bool> {
-        Ok(self.machine()?.vm().lock_dirty_memory().is_tracking(parse(&client)?))
+        Ok(self.machine()?.vm().lock_dirty_bits().is_tracking(parse(&client)?))
     }
 
     /// Sets or takes away the log mask of the VGA client in one block.
@@ -147,7 +147,7 @@ impl NativeVirtualMachine {
     #[napi]
     pub fn logging_blocks(&self) -> Result<Vec<String>> {
         let machine = self.machine()?;
-        Ok(machine.vm().lock_dirty_memory().logging_blocks().map(|block| block.name.clone()).collect())
+        Ok(machine.vm().lock_dirty_bits().logging_blocks().map(|block| block.name.clone()).collect())
     }
 
     /// Step 2: ends the first round of each block whose logging has just gone on, and syncs the others.
@@ -206,7 +206,7 @@ impl NativeVirtualMachine {
     /// One more client for a measurement beside others.
     #[napi]
     pub fn open_accumulator(&self) -> Result<String> {
-        Ok(self.machine()?.vm().lock_dirty_memory().open_accumulator().to_string())
+        Ok(self.machine()?.vm().lock_dirty_bits().open_accumulator().to_string())
     }
 
     /// Ends a client at once, without a last sync: its flag and its bits are gone. Nothing happens after `close`.
@@ -223,8 +223,7 @@ impl NativeVirtualMachine {
     pub fn read_bitmap(&self, client: String, block: String, mut into: BigUint64Array, take: bool) -> Result<u32> {
         let client = parse(&client)?;
         let machine = self.machine()?;
-        let mut dirty_memory = machine.vm().lock_dirty_memory();
-        let words = dirty_memory.block(&block).map_err(thrown)?.words();
+        let words = machine.vm().lock_dirty_bits().block(&block).map_err(thrown)?.words();
         // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
         // no array over shared memory through.
         let into = unsafe { into.as_mut() };
@@ -234,9 +233,9 @@ impl NativeVirtualMachine {
             return Err(thrown(Error::Argument(text)));
         };
         if take {
-            dirty_memory.take_bitmap(client, &block, into).map_err(thrown)?;
+            machine.vm().lock_dirty_memory().take_bitmap(client, &block, into).map_err(thrown)?;
         } else {
-            match dirty_memory.bitmap(client, &block).map_err(thrown)? {
+            match machine.vm().lock_dirty_bits().bitmap(client, &block).map_err(thrown)? {
                 Some(bitmap) => into.copy_from_slice(bitmap.words()),
                 None => into.fill(0),
             }
@@ -248,8 +247,8 @@ impl NativeVirtualMachine {
     #[napi]
     pub fn ranges(&self, client: String, block: String) -> Result<Vec<NativePageRange>> {
         let machine = self.machine()?;
-        let dirty_memory = machine.vm().lock_dirty_memory();
-        let bitmap = dirty_memory.bitmap(parse(&client)?, &block).map_err(thrown)?;
+        let dirty_bits = machine.vm().lock_dirty_bits();
+        let bitmap = dirty_bits.bitmap(parse(&client)?, &block).map_err(thrown)?;
         let native =
             |range: bitmap::PageRange| NativePageRange { first_page: range.first as f64, pages: range.pages as f64 };
         Ok(bitmap.map(|bitmap| bitmap.ranges().map(native).collect()).unwrap_or_default())
@@ -259,9 +258,9 @@ impl NativeVirtualMachine {
     #[napi]
     pub fn heat(&self, client: String, block: String, mut into: Uint32Array) -> Result<u32> {
         let machine = self.machine()?;
-        let dirty_memory = machine.vm().lock_dirty_memory();
-        let pages_per_region = HEAT_REGION_BYTES.div_ceil(dirty_memory.page_size());
-        let regions = dirty_memory.block(&block).map_err(thrown)?.pages.div_ceil(pages_per_region) as usize;
+        let dirty_bits = machine.vm().lock_dirty_bits();
+        let pages_per_region = HEAT_REGION_BYTES.div_ceil(dirty_bits.page_size());
+        let regions = dirty_bits.block(&block).map_err(thrown)?.pages.div_ceil(pages_per_region) as usize;
         // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
         // no array over shared memory through.
         let into = unsafe { into.as_mut() };
@@ -270,7 +269,7 @@ impl NativeVirtualMachine {
             let text = format!("block '{block}' has {regions} regions of 2 MiB, and the array room for {room}");
             return Err(thrown(Error::Argument(text)));
         };
-        dirty_memory.heat(parse(&client)?, &block, pages_per_region, into).map_err(thrown)?;
+        dirty_bits.heat(parse(&client)?, &block, pages_per_region, into).map_err(thrown)?;
         Ok(regions as u32)
     }
 }

@@ -57,6 +57,14 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// This process gets no more memory for what it must remember.
+    #[error("out of memory for {what} ({bytes} bytes); nothing was lost, and it can be tried again")]
+    OutOfMemory {
+        /// What would have been remembered.
+        what: &'static str,
+        /// How much it would take.
+        bytes: usize,
+    },
     /// An argument is out of range or unknown.
     #[error("{0}")]
     Argument(String),
@@ -106,7 +114,7 @@ impl Error {
             Self::KvmPermission { .. } => "ERR_KVM_PERMISSION",
             Self::KvmVersion { .. } => "ERR_KVM_VERSION",
             Self::Ioctl { .. } => "ERR_KVM_IOCTL",
-            Self::Memory { .. } => "ERR_MEMORY",
+            Self::Memory { .. } | Self::OutOfMemory { .. } => "ERR_MEMORY",
             Self::Layout { .. } | Self::Argument(_) | Self::Workload(_) => "ERR_ARGUMENT",
             Self::Unsupported(_) => "ERR_UNSUPPORTED",
             Self::KernelImage { .. } => "ERR_KERNEL_IMAGE",

@@ -25,13 +25,15 @@ fn with_plug() -> Vec<BlockSpec> {
 /// Takes the client's pages, those of a plug that is gone included.
 fn take_all(machine: &Machine, client: Client) -> PageSet {
     let mut dirty_memory = machine.vm().lock_dirty_memory();
-    let exists = dirty_memory.blocks().any(|block| block.name == "plug");
-    let gone = match (exists, dirty_memory.block("plug")) {
-        (false, Ok(plug)) => dirty_memory
-            .bitmap(client, "plug")
-            .expect("it is known")
-            .map(|bits| frames_of(plug, bits).collect::<PageSet>()),
-        _ => None,
+    let gone = {
+        let bits = dirty_memory.bits();
+        let exists = bits.blocks().any(|block| block.name == "plug");
+        match (exists, bits.block("plug")) {
+            (false, Ok(plug)) => {
+                bits.bitmap(client, "plug").expect("it is known").map(|bits| frames_of(plug, bits).collect::<PageSet>())
+            }
+            _ => None,
+        }
     };
     gone.unwrap_or_default().union(&take_from(&mut dirty_memory, client))
 }
@@ -132,10 +134,10 @@ fn a_new_block_is_measured_from_its_first_write() {
             };
             // New memory is zero, and this guest writes no zero: the contents are the truth.
             let written: PageSet = (first..first + 200 * 64 + 3).filter(is_written).collect();
-            let dirty_memory = machine.vm().lock_dirty_memory();
-            let bits = dirty_memory.bitmap(Client::DirtyRate, "plug").expect("it exists").expect("it is tracked");
-            let measured: PageSet = frames_of(dirty_memory.block("plug").expect("it exists"), bits).collect();
-            drop(dirty_memory);
+            let dirty_bits = machine.vm().lock_dirty_bits();
+            let bits = dirty_bits.bitmap(Client::DirtyRate, "plug").expect("it exists").expect("it is tracked");
+            let measured: PageSet = frames_of(dirty_bits.block("plug").expect("it exists"), bits).collect();
+            drop(dirty_bits);
             assert!(!written.is_empty());
             assert_same(&measured, &written, &format!("{protect:?}"));
             machine.resume().expect("resumed");
@@ -205,7 +207,7 @@ fn the_hosts_writes_are_marked_for_whoever_tracks() {
     let machine = machine(with_plug(), 1);
     run(&machine, &workload(Kind::Idle, 300, 1, Pacing::Free));
     machine.start_tracking(Client::Code).expect("start");
-    assert_eq!(machine.vm().lock_dirty_memory().logging_blocks().count(), 0, "CODE turns no logging on");
+    assert_eq!(machine.vm().lock_dirty_bits().logging_blocks().count(), 0, "CODE turns no logging on");
     begin(&machine, Client::DirtyRate);
     // Two bytes, over the border of two pages.
     machine.vm().write_memory(20 * MIB - 1, &[1, 2]).expect("RAM");

@@ -316,7 +316,7 @@ fn a_window_is_cancelled_at_once() {
         assert!(matches!(window.join().expect("no panic"), Err(Error::Cancelled)));
     });
     machine.vm().lock_dirty_memory().abandon(Client::DirtyRate).expect("its end");
-    assert_eq!(machine.vm().lock_dirty_memory().logging_blocks().count(), 0);
+    assert_eq!(machine.vm().lock_dirty_bits().logging_blocks().count(), 0);
     begin(&machine, Client::DirtyRate);
     machine.sync_at(Client::DirtyRate, &[Duration::ZERO], &CancelToken::new()).expect("the machine is usable");
 }

@@ -100,7 +100,7 @@ fn accumulators_each_get_their_own_right_answer() {
     let guest = run(&machine, &workload(Kind::Random, 2000, 1, Pacing::Granted));
     let mut open = Vec::new();
     for round in 0..10 {
-        let client = machine.vm().lock_dirty_memory().open_accumulator();
+        let client = machine.vm().lock_dirty_bits().open_accumulator();
         begin(&machine, client);
         open.push((client, guest.counters()));
         make(&machine, &guest, 50 + round);
@@ -114,7 +114,7 @@ fn accumulators_each_get_their_own_right_answer() {
         assert_same(&pages_of(&machine, client), &guest.truth(&from, &now).written, &client.to_string());
         machine.vm().lock_dirty_memory().abandon(client).expect("its end");
     }
-    assert_eq!(machine.vm().lock_dirty_memory().logging_blocks().count(), 0, "the last one turned logging off");
+    assert_eq!(machine.vm().lock_dirty_bits().logging_blocks().count(), 0, "the last one turned logging off");
 }
 
 #[test]

@@ -31,12 +31,14 @@ fn what_is_harvested_during_a_sync_is_of_the_next_window_for_everybody() {
     for round in 0..700 {
         let mut dirty_memory = machine.vm().lock_dirty_memory();
         dirty_memory.sync(&CancelToken::new()).expect("step 4");
-        for block in dirty_memory.blocks() {
-            let by_vcpu = dirty_memory.vcpu_pages(Client::DirtyRate, 0, &block.name).expect("it exists");
-            let bits = dirty_memory.bitmap(Client::DirtyRate, &block.name).expect("it exists").expect("it is tracked");
+        let dirty_bits = dirty_memory.bits();
+        for block in dirty_bits.blocks() {
+            let by_vcpu = dirty_bits.vcpu_pages(Client::DirtyRate, 0, &block.name).expect("it exists");
+            let bits = dirty_bits.bitmap(Client::DirtyRate, &block.name).expect("it exists").expect("it is tracked");
             let missing = by_vcpu.map_or(0, |pages| pages.iter().filter(|page| !bits.contains(*page)).count());
             assert_eq!(missing, 0, "round {round}: pages in the vCPU's set and in nobody's bitmap");
         }
+        drop(dirty_bits);
         dirty_memory.reap(Client::DirtyRate, true).expect("step 5");
     }
 }
@@ -167,7 +169,7 @@ fn a_bitmap_that_is_taken_takes_the_vcpus_shares_with_it() {
     make(&machine, &guest, 100);
     sync(&machine);
     let mut dirty_memory = machine.vm().lock_dirty_memory();
-    let mut words = vec![0; dirty_memory.block("low").expect("it exists").words()];
+    let mut words = vec![0; dirty_memory.bits().block("low").expect("it exists").words()];
     dirty_memory.take_bitmap(Client::DirtyRate, "low", &mut words).expect("taken");
     let reap = dirty_memory.reap(Client::DirtyRate, false).expect("step 5");
     assert_eq!((reap.pages, reap.ring.expect("rings").vcpus[0].pages), (0, 0));

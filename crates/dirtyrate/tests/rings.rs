@@ -22,10 +22,10 @@ fn truth_of(guest: &Guest, vcpu: usize, from: &Counters, to: &Counters) -> PageS
 }
 
 fn measured_of(machine: &Machine, client: Client, vcpu: usize) -> PageSet {
-    let dirty_memory = machine.vm().lock_dirty_memory();
+    let dirty_bits = machine.vm().lock_dirty_bits();
     let mut frames = Vec::new();
-    for block in dirty_memory.blocks() {
-        if let Some(pages) = dirty_memory.vcpu_pages(client, vcpu, &block.name).expect("it exists") {
+    for block in dirty_bits.blocks() {
+        if let Some(pages) = dirty_bits.vcpu_pages(client, vcpu, &block.name).expect("it exists") {
             frames.extend(pages.iter().map(|page| block.guest_address / PAGE + page));
         }
     }

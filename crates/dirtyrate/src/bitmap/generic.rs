@@ -8,16 +8,17 @@ pub fn count(words: &[u64]) -> u64 {
     words.iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
-/// ORs `source` into `target`. Lines that are all zero are skipped without touching the target: most of a log is clean,
-/// and an untouched part of a sparse bitmap stays unallocated.
-pub fn merge(source: &[u64], target: &mut [u64]) {
-    debug_assert_eq!(source.len(), target.len());
-    for (from, to) in source.chunks(WORDS_PER_LINE).zip(target.chunks_mut(WORDS_PER_LINE)) {
-        if is_clean(from) {
-            continue;
-        }
-        for (word, bits) in to.iter_mut().zip(from) {
-            *word |= bits;
+/// ORs `source` into each of `targets`, which are as long, and adds to `newly` how many bits that sets in each. Lines that are
+/// all zero are skipped without touching a target: most of a log is clean, and an untouched part of a sparse bitmap stays
+/// unallocated.
+pub fn merge(source: &[u64], targets: &mut [&mut [u64]], newly: &mut [u64]) {
+    for (line, from) in source.chunks(WORDS_PER_LINE).enumerate().filter(|(_, from)| !is_clean(from)) {
+        let first = line * WORDS_PER_LINE;
+        for (target, newly) in targets.iter_mut().zip(&mut *newly) {
+            for (word, bits) in target[first..first + from.len()].iter_mut().zip(from) {
+                *newly += u64::from((bits & !*word).count_ones());
+                *word |= bits;
+            }
         }
     }
 }
@@ -69,10 +70,13 @@ mod tests {
     fn merge_equals_or_word_by_word() {
         for length in [0, 1, 7, 8, 9, 64, 1001] {
             let source = words(length);
-            let mut target: Vec<u64> = source.iter().map(|word| word.rotate_left(7)).collect();
-            let expected: Vec<u64> = target.iter().zip(&source).map(|(a, b)| a | b).collect();
-            merge(&source, &mut target);
-            assert_eq!(target, expected);
+            let mut first: Vec<u64> = source.iter().map(|word| word.rotate_left(7)).collect();
+            let mut second = vec![0; length];
+            let expected: Vec<u64> = first.iter().zip(&source).map(|(a, b)| a | b).collect();
+            let mut newly = [count(&expected) - count(&first), count(&source)];
+            let counted = std::mem::take(&mut newly);
+            merge(&source, &mut [&mut first, &mut second], &mut newly);
+            assert_eq!((first, second, newly), (expected, source, counted));
         }
     }
 

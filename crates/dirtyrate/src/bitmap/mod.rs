@@ -6,8 +6,12 @@ pub mod generic;
 pub mod ranges;
 mod sparse;
 
+use std::alloc::{Layout, alloc_zeroed};
+
 pub use ranges::{PageRange, Ranges};
 pub use sparse::SparsePages;
+
+use crate::error::{Error, Result};
 
 /// Pages in one word of a bitmap.
 pub const PAGES_PER_WORD: u64 = u64::BITS as u64;
@@ -34,8 +38,12 @@ pub struct PageBitmap {
 
 impl PageBitmap {
     /// A clean bitmap. Its memory is zero pages until a bit is set, so that a sparse block costs what is dirty.
-    pub fn new(pages: u64) -> Self {
-        Self { words: vec![0; words_for(pages)], pages }
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn try_new(pages: u64) -> Result<Self> {
+        Ok(Self { words: try_zeroed(words_for(pages))?, pages })
     }
 
     /// The number of pages that this bitmap describes.
@@ -54,38 +62,37 @@ impl PageBitmap {
         self.mask_tail();
     }
 
-    /// Clears every page. Words that are zero already are not written, so untouched memory stays untouched.
-    pub fn clear_all(&mut self) {
-        for word in &mut self.words {
+    /// Clears the pages of `words` words from `first`, cut to the bitmap's end. Words that are zero already are not written, so
+    /// untouched memory stays untouched.
+    pub fn clear_words(&mut self, first: usize, words: usize) {
+        let end = (first + words).min(self.words.len());
+        for word in &mut self.words[first.min(end)..end] {
             if *word != 0 {
                 *word = 0;
             }
         }
     }
 
-    /// Sets `range`, cut to the bitmap's end.
-    pub fn set_range(&mut self, range: PageRange) {
+    /// Sets `range`, cut to the bitmap's end; how many pages are newly set.
+    pub fn set_range(&mut self, range: PageRange) -> u64 {
         let end = range.end().min(self.pages);
         let mut page = range.first.min(end);
+        let mut newly = 0;
         while page < end {
             let bit = page % PAGES_PER_WORD;
             let run = (PAGES_PER_WORD - bit).min(end - page);
             let mask = if run == PAGES_PER_WORD { u64::MAX } else { ((1 << run) - 1) << bit };
-            self.words[(page / PAGES_PER_WORD) as usize] |= mask;
+            let word = &mut self.words[(page / PAGES_PER_WORD) as usize];
+            newly += u64::from((mask & !*word).count_ones());
+            *word |= mask;
             page += run;
         }
+        newly
     }
 
-    /// Adds the set bits of `source`, a bitmap of the same block.
-    pub fn merge(&mut self, source: &[u64]) {
-        generic::merge(source, &mut self.words);
-        self.mask_tail();
-    }
-
-    /// Adds the set bits of `source`, which begins at word `first_word` of this bitmap.
-    pub fn merge_at(&mut self, first_word: usize, source: &[u64]) {
-        generic::merge(source, &mut self.words[first_word..first_word + source.len()]);
-        self.mask_tail();
+    /// Some of the words, to merge others into, which keep the promise that no bit past the last page is set.
+    pub(crate) fn words_mut(&mut self, words: std::ops::Range<usize>) -> &mut [u64] {
+        &mut self.words[words]
     }
 
     /// Whether `page` is set; false past the end.
@@ -110,6 +117,26 @@ impl PageBitmap {
     }
 }
 
+/// Words that are all zero, in memory that is not touched for it.
+///
+/// # Errors
+///
+/// [`Error::OutOfMemory`].
+pub(crate) fn try_zeroed(words: usize) -> Result<Vec<u64>> {
+    let refused = || Error::OutOfMemory { what: "a bitmap", bytes: words.saturating_mul(size_of::<u64>()) };
+    if words == 0 {
+        return Ok(Vec::new());
+    }
+    let layout = Layout::array::<u64>(words).map_err(|_| refused())?;
+    // SAFETY: the layout is not empty.
+    let memory = unsafe { alloc_zeroed(layout) };
+    if memory.is_null() {
+        return Err(refused());
+    }
+    // SAFETY: the global allocator gave this memory for an array of `words` words, and all of them are zero.
+    Ok(unsafe { Vec::from_raw_parts(memory.cast(), words, words) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,21 +147,32 @@ mod tests {
     #[test]
     fn set_all_sets_each_page_and_nothing_past_the_end() {
         for pages in SIZES {
-            let mut bitmap = PageBitmap::new(pages);
+            let mut bitmap = PageBitmap::try_new(pages).expect("memory");
             bitmap.set_all();
             assert_eq!(bitmap.count(), pages);
             assert!(bitmap.contains(pages - 1) && !bitmap.contains(pages));
-            bitmap.clear_all();
+            bitmap.clear_words(0, usize::MAX);
             assert_eq!(bitmap.count(), 0);
         }
     }
 
     #[test]
-    fn merging_ones_past_the_end_does_not_count_them() {
-        for pages in SIZES {
-            let mut bitmap = PageBitmap::new(pages);
-            bitmap.merge(&vec![u64::MAX; words_for(pages)]);
-            assert_eq!(bitmap.count(), pages);
+    fn clearing_words_clears_those_and_no_others() {
+        for (first, words) in [(0, 1), (1, 2), (4000, 1000), (5000, 3)] {
+            let mut bitmap = PageBitmap::try_new(262_147).expect("memory");
+            bitmap.set_all();
+            bitmap.clear_words(first, words);
+            let cleared = first as u64 * 64..(first + words) as u64 * 64;
+            for page in 0..262_147 {
+                assert_eq!(bitmap.contains(page), !cleared.contains(&page));
+            }
+        }
+    }
+
+    #[test]
+    fn memory_that_there_is_not_is_an_error() {
+        for pages in [1 << 59, u64::MAX] {
+            assert!(matches!(PageBitmap::try_new(pages), Err(Error::OutOfMemory { .. })), "{pages}");
         }
     }
 
@@ -143,10 +181,14 @@ mod tests {
         for pages in [1, 64, 130, 515] {
             for first in 0..pages + 2 {
                 for length in [0, 1, 2, 63, 64, 65, 200] {
-                    let mut bitmap = PageBitmap::new(pages);
-                    bitmap.set_range(PageRange { first, pages: length });
+                    let mut bitmap = PageBitmap::try_new(pages).expect("memory");
+                    bitmap.set_range(PageRange { first: first / 2, pages: length / 3 });
+                    let before = bitmap.clone();
+                    let newly = bitmap.set_range(PageRange { first, pages: length });
+                    assert_eq!(newly, bitmap.count() - before.count());
                     for page in 0..pages {
-                        assert_eq!(bitmap.contains(page), page >= first && page < first + length);
+                        let set = before.contains(page) || (first..first + length).contains(&page);
+                        assert_eq!(bitmap.contains(page), set);
                     }
                 }
             }

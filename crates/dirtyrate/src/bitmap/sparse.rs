@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::error::{Error, Result};
+
 /// Words in one region: 512 pages, which with pages of 4 KiB are 2 MiB of the guest.
 pub const REGION_WORDS: usize = 8;
 const REGION_PAGES: u64 = REGION_WORDS as u64 * u64::BITS as u64;
@@ -15,14 +17,41 @@ pub struct SparsePages {
 
 impl SparsePages {
     /// Adds a page; whether it is new.
-    pub fn insert(&mut self, page: u64) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the page is not added then.
+    pub fn try_insert(&mut self, page: u64) -> Result<bool> {
+        if self.regions.len() == self.regions.capacity() {
+            self.reserve_regions(1)?;
+        }
         let region = self.regions.entry(page / REGION_PAGES).or_default();
         let word = &mut region[(page % REGION_PAGES / 64) as usize];
         let bit = 1 << (page % 64);
         let new = *word & bit == 0;
         *word |= bit;
         self.pages += u64::from(new);
-        new
+        Ok(new)
+    }
+
+    /// Makes room for all pages of another set, so that merging it cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn reserve(&mut self, other: &Self) -> Result<()> {
+        self.reserve_regions(other.regions.len())
+    }
+
+    fn reserve_regions(&mut self, regions: usize) -> Result<()> {
+        let bytes = regions.saturating_mul(size_of::<(u64, [u64; REGION_WORDS])>());
+        self.regions.try_reserve(regions).map_err(|_| Error::OutOfMemory { what: "a set of pages", bytes })
+    }
+
+    /// Takes all pages out, and keeps the room for as many.
+    pub fn clear(&mut self) {
+        self.regions.clear();
+        self.pages = 0;
     }
 
     /// How many pages.
@@ -101,14 +130,15 @@ mod tests {
     fn equals_a_set_of_numbers() {
         let (mut sparse, mut naive) = (SparsePages::default(), BTreeSet::new());
         for page in some(3).into_iter().chain(some(3)) {
-            assert_eq!(sparse.insert(page), naive.insert(page));
+            assert_eq!(sparse.try_insert(page).expect("memory"), naive.insert(page));
         }
         let mut other = SparsePages::default();
         some(5).into_iter().for_each(|page| {
-            other.insert(page);
+            other.try_insert(page).expect("memory");
         });
         let both = naive.iter().filter(|page| other.contains(**page)).count() as u64;
         assert_eq!(SparsePages::shared([&sparse, &other, &SparsePages::default()]), both);
+        sparse.reserve(&other).expect("memory");
         sparse.merge(&other);
         naive.extend(some(5));
         assert_eq!(sparse.len(), naive.len() as u64);

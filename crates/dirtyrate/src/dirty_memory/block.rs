@@ -1,11 +1,15 @@
 //! One RAM block as dirty memory sees it: its log's state chunk by chunk, and each client's bits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::client::Client;
-use super::log::BlockId;
-use crate::bitmap::{PageBitmap, words_for};
+use super::log::{BlockId, VcpuPages};
+use crate::bitmap::{PageBitmap, PageRange, words_for};
+use crate::error::Result;
+
+/// Into how many clients a chunk is merged in one pass over it.
+const FAN_OUT: usize = 4;
 
 /// What a RAM block is, for those who read its bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +39,44 @@ pub(super) struct Chunk {
     pub initial: bool,
     /// When writes began to be seen: the end of the last CLEAR, or of the GET that found the chunk clean.
     pub opened: Instant,
+    /// When the last GET began whose bits the clients have: where every client's window ends for now.
+    pub fetched: Option<Instant>,
 }
 
 /// One client's bits of one block.
 #[derive(Debug)]
 pub(super) struct ClientBits {
-    pub bitmap: PageBitmap,
+    bitmap: PageBitmap,
+    /// Set bits, for each chunk.
+    dirty: Vec<u64>,
     /// When the window of these bits opened, for each chunk.
     pub opened: Vec<Instant>,
+    /// What each vCPU wrote, where the log tells and the client measures.
+    pub vcpus: Vec<VcpuPages>,
+}
+
+impl ClientBits {
+    fn new(block: &BlockInfo, chunks: &[Chunk], vcpus: usize) -> Result<Self> {
+        Ok(Self {
+            bitmap: PageBitmap::try_new(block.pages)?,
+            dirty: vec![0; chunks.len()],
+            opened: chunks.iter().map(|chunk| chunk.opened).collect(),
+            vcpus: vec![VcpuPages::default(); vcpus],
+        })
+    }
+
+    pub fn bitmap(&self) -> &PageBitmap {
+        &self.bitmap
+    }
+
+    /// Set bits, for each chunk.
+    pub fn dirty(&self) -> &[u64] {
+        &self.dirty
+    }
+
+    pub fn count(&self) -> u64 {
+        self.dirty.iter().sum()
+    }
 }
 
 #[derive(Debug)]
@@ -53,30 +87,109 @@ pub(super) struct Block {
     /// The VGA client's log mask.
     pub vga: bool,
     pub chunks: Vec<Chunk>,
-    /// When the last GET began: where every client's window ends for now.
-    pub fetched: Option<Instant>,
+    chunk_pages: u64,
     pub bits: BTreeMap<Client, ClientBits>,
 }
 
 impl Block {
     pub fn new(info: BlockInfo, chunk_pages: u64, now: Instant) -> Self {
-        let chunks = vec![Chunk { initial: false, opened: now }; info.pages.div_ceil(chunk_pages) as usize];
-        Self { info, logging: false, vga: false, chunks, fetched: None, bits: BTreeMap::new() }
+        let chunk = Chunk { initial: false, opened: now, fetched: None };
+        let chunks = vec![chunk; info.pages.div_ceil(chunk_pages) as usize];
+        Self { info, logging: false, vga: false, chunks, chunk_pages, bits: BTreeMap::new() }
     }
 
-    /// The client's bits, made on first use.
-    pub fn bits_mut(&mut self, client: Client) -> &mut ClientBits {
-        let (pages, chunks) = (self.info.pages, &self.chunks);
-        self.bits.entry(client).or_insert_with(|| ClientBits {
-            bitmap: PageBitmap::new(pages),
-            opened: chunks.iter().map(|chunk| chunk.opened).collect(),
-        })
+    /// Gives a client bits of this block, unless it has some: with all of them set if it begins full. `vcpus` is how many the
+    /// log tells of.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn give_bits(&mut self, client: Client, vcpus: usize) -> Result<()> {
+        if !self.bits.contains_key(&client) {
+            let vcpus = if client.measures() { vcpus } else { 0 };
+            self.bits.insert(client, ClientBits::new(&self.info, &self.chunks, vcpus)?);
+        }
+        if client.begins_full() {
+            self.set_all(client);
+        }
+        Ok(())
+    }
+
+    /// How many pages a chunk has: the last one may have fewer.
+    pub fn pages_of(&self, chunk: usize) -> u64 {
+        self.chunk_pages.min(self.info.pages - chunk as u64 * self.chunk_pages)
+    }
+
+    /// ORs the words of a chunk, from word `first` of it, into the bits of every client that is told what the log says.
+    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], flags: &BTreeSet<Client>) {
+        let at = chunk * words_for(self.chunk_pages) + first;
+        let vga = self.vga;
+        let mut told = self
+            .bits
+            .iter_mut()
+            .filter(|(client, _)| client.follows_log() && client.tracks(flags, vga))
+            .map(|(_, bits)| bits);
+        loop {
+            let mut bitmaps: [&mut [u64]; FAN_OUT] = std::array::from_fn(|_| Default::default());
+            let mut dirty: [Option<&mut u64>; FAN_OUT] = Default::default();
+            let mut filled = 0;
+            for bits in told.by_ref().take(FAN_OUT) {
+                bitmaps[filled] = bits.bitmap.words_mut(at..at + words.len());
+                dirty[filled] = Some(&mut bits.dirty[chunk]);
+                filled += 1;
+            }
+            if filled == 0 {
+                break;
+            }
+            let mut newly = [0; FAN_OUT];
+            crate::bitmap::generic::merge(words, &mut bitmaps[..filled], &mut newly[..filled]);
+            for (dirty, newly) in dirty.into_iter().flatten().zip(newly) {
+                *dirty += newly;
+            }
+        }
+    }
+
+    /// Sets a range in a client's bits, if it has any here.
+    pub fn set_range(&mut self, client: Client, range: PageRange) {
+        let Some(bits) = self.bits.get_mut(&client) else { return };
+        let mut first = range.first;
+        while first < range.end() {
+            let chunk = first / self.chunk_pages;
+            let end = range.end().min((chunk + 1) * self.chunk_pages);
+            bits.dirty[chunk as usize] += bits.bitmap.set_range(PageRange { first, pages: end - first });
+            first = end;
+        }
+    }
+
+    /// Sets every bit of a client, if it has any here.
+    pub fn set_all(&mut self, client: Client) {
+        let Some(bits) = self.bits.get_mut(&client) else { return };
+        bits.bitmap.set_all();
+        let mut left = self.info.pages;
+        for dirty in &mut bits.dirty {
+            *dirty = left.min(self.chunk_pages);
+            left -= *dirty;
+        }
     }
 
     /// Empties the client's bits; its window opens where the chunks' current rounds began.
     pub fn clear(&mut self, client: Client) {
         if let Some(bits) = self.bits.get_mut(&client) {
-            bits.bitmap.clear_all();
+            let words_per_chunk = words_for(self.chunk_pages);
+            for (chunk, dirty) in bits.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty > 0) {
+                bits.bitmap.clear_words(chunk * words_per_chunk, words_per_chunk);
+                *dirty = 0;
+            }
+            bits.vcpus.iter_mut().for_each(VcpuPages::clear);
+            for (opened, chunk) in bits.opened.iter_mut().zip(&self.chunks) {
+                *opened = chunk.opened;
+            }
+        }
+    }
+
+    /// Opens every client's window where the chunks' current rounds began.
+    pub fn open_windows(&mut self) {
+        for bits in self.bits.values_mut() {
             for (opened, chunk) in bits.opened.iter_mut().zip(&self.chunks) {
                 *opened = chunk.opened;
             }
@@ -90,7 +203,18 @@ impl Block {
     /// Notes that logging went on at `now`, in a log that begins with all ones or not.
     pub fn begin_logging(&mut self, initially_set: bool, now: Instant) {
         self.logging = true;
-        self.fetched = None;
-        self.chunks.fill(Chunk { initial: initially_set, opened: now });
+        self.chunks.fill(Chunk { initial: initially_set, opened: now, fetched: None });
+    }
+
+    /// Notes that the pages of a chunk were protected at `now`.
+    pub fn begin_round(&mut self, chunk: usize, now: Instant) {
+        self.chunks[chunk].initial = false;
+        self.chunks[chunk].opened = now;
+    }
+
+    /// Notes that logging went off.
+    pub fn end_logging(&mut self) {
+        self.logging = false;
+        self.chunks.iter_mut().for_each(|chunk| chunk.initial = false);
     }
 }

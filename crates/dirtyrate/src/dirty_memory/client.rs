@@ -22,6 +22,9 @@ pub enum Client {
 }
 
 impl Client {
+    /// The clients that begin with every bit set.
+    pub(super) const BEGIN_FULL: [Self; 2] = [Self::Migration, Self::Vga];
+
     /// Whether the client's bits come from the kernel's log, so that its tracking turns logging on.
     pub(super) fn follows_log(self) -> bool {
         self != Self::Code
@@ -30,7 +33,7 @@ impl Client {
     /// Whether the client begins with every bit set. Such a client reads a page only after it took the page's bit, so an
     /// initial round needs no delivery to it: it holds those bits already.
     pub(super) fn begins_full(self) -> bool {
-        matches!(self, Self::Migration | Self::Vga)
+        Self::BEGIN_FULL.contains(&self)
     }
 
     /// Whether the client measures: its bits are of a window, and it wants to know who wrote them.

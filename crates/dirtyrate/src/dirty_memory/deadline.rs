@@ -41,11 +41,12 @@ pub fn sync_at<'a>(
 ) -> Result<Vec<DeadlineReport>> {
     let opened = {
         let memory = lock();
-        memory.check_client(client)?;
-        if !memory.is_tracking(client) {
+        let bits = memory.bits();
+        bits.check_client(client)?;
+        if !bits.is_tracking(client) {
             return Err(Error::State(format!("{client} does not track: start tracking before a window")));
         }
-        memory.window_opened(client).unwrap_or_else(Instant::now)
+        bits.window_opened(client).unwrap_or_else(Instant::now)
     };
     let mut reports = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {

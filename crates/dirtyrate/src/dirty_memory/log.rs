@@ -30,7 +30,30 @@ pub struct VcpuPages {
     pub entries: u64,
 }
 
-/// Entries of a vCPU's ring that count for no page.
+impl VcpuPages {
+    /// Makes room for another's, so that adding them cannot fail.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn reserve(&mut self, other: &Self) -> Result<()> {
+        self.pages.reserve(&other.pages)
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.pages.merge(&other.pages);
+        self.entries += other.entries;
+    }
+
+    /// Forgets everything, and keeps the room.
+    pub fn clear(&mut self) {
+        self.pages.clear();
+        self.entries = 0;
+    }
+}
+
+/// Entries of rings that count for no page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RingLoss {
     /// Of memory that is not logged, or not there any more.
@@ -78,14 +101,23 @@ pub trait DirtyLog: Send {
         Ok(None)
     }
 
-    /// Takes what each vCPU wrote of the block that was fetched last; nothing where the log does not tell.
-    fn take_by_vcpu(&mut self, _: BlockId) -> Vec<VcpuPages> {
-        Vec::new()
+    /// Of how many vCPUs, numbered from 0, the log tells what each of them wrote: 0 where it does not.
+    fn vcpus(&self) -> usize {
+        0
     }
 
-    /// Takes what each vCPU's ring lost since the last call; nothing where the log does not tell.
-    fn take_loss(&mut self) -> Vec<RingLoss> {
-        Vec::new()
+    /// Shows `visit` what each vCPU wrote of a block, as far as it is prepared; those that wrote nothing are left out. Ends with
+    /// the first error of `visit`.
+    fn visit_vcpus(&self, _: BlockId, _: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Forgets what the vCPUs wrote of a block: whoever wants to know was told.
+    fn forget_vcpus(&mut self, _: BlockId) {}
+
+    /// Takes what the rings lost since the last call; nothing where there are none.
+    fn take_loss(&mut self) -> RingLoss {
+        RingLoss::default()
     }
 
     /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit may be lost.

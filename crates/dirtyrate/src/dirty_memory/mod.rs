@@ -4,7 +4,8 @@
 //! guest write ─► DirtyLog ─► sync ─► one bitmap per client per RAM block ─► reap
 //! ```
 //!
-//! [`DirtyMemory`] knows the kernel only as [`DirtyLog`]. The steps are those of QEMU's dirty-bitmap measurement:
+//! [`DirtyMemory`] knows the kernel only as [`DirtyLog`]. It works with the kernel, one caller at a time, and puts what it learns
+//! into [`DirtyBits`], which anybody reads meanwhile. The steps are those of QEMU's dirty-bitmap measurement:
 //! [`start_tracking`](DirtyMemory::start_tracking), [`discard_initial_log`](DirtyMemory::discard_initial_log),
 //! [`clear`](DirtyMemory::clear), [`sync`](DirtyMemory::sync) (or [`sync_at`] a deadline),
 //! [`reap`](DirtyMemory::reap). Three promises hold whatever fails in between:
@@ -18,6 +19,7 @@
 //! Whoever ends that round decides: step 2, and a client that begins full when it takes its bits, drop the ones, and every
 //! window opens there; a sync, and the last fetch before a log goes off, deliver them as the kernel says them.
 
+mod bits;
 mod block;
 mod cancel;
 mod client;
@@ -26,14 +28,14 @@ mod fake_log;
 mod log;
 mod reap;
 mod sync;
-mod tally;
 mod tracking;
 mod witness;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+pub use bits::DirtyBits;
 use block::Block;
 pub use block::BlockInfo;
 pub use cancel::CancelToken;
@@ -42,78 +44,50 @@ pub(crate) use deadline::wait_until;
 pub use deadline::{DeadlineReport, sync_at};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
 pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
-pub use reap::{BlockReap, Reap};
+pub use reap::{BlockReap, Reap, RingReap, VcpuReap};
 pub use sync::SyncReport;
-pub use tally::{RingReap, VcpuReap};
 pub use witness::{Bounds, Witness, WitnessedWindow};
 
-use crate::bitmap::{PageBitmap, PageRange, SparsePages, generic};
+use crate::bitmap::try_zeroed;
 use crate::error::{Error, Result};
 
 /// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
 /// kernel's lock about 2.5 ms for that much dirty memory, and a guest that faults meanwhile waits for it.
 pub const DEFAULT_CLEAR_CHUNK_BYTES: u64 = 1 << 30;
 
-/// The dirty bits of a VM: one bitmap per client per RAM block, fed from one [`DirtyLog`].
+/// The dirty memory of a VM: one [`DirtyLog`], and what it told of each block to each client.
 pub struct DirtyMemory {
     log: Box<dyn DirtyLog>,
-    page_size: u64,
-    chunk_pages: u64,
-    blocks: Vec<Block>,
-    /// Blocks that are gone, kept for the bits that a client has not taken yet.
-    removed: Vec<Block>,
-    /// The global tracking flags. VGA is not among them: it is a mask in each block.
-    tracking: BTreeSet<Client>,
-    accumulators: BTreeSet<u32>,
-    accumulators_opened: u32,
+    bits: Arc<Mutex<DirtyBits>>,
     /// One fetch buffer, as large as the largest block's bitmap.
     buffer: Vec<u64>,
-    witness: witness::Marks,
+    /// The chunks that the last fetch found dirty, each with its words from the first dirty one to the last.
+    dirty_chunks: Vec<(usize, Range<usize>)>,
     /// The edges of the sync that is under way, where the log draws them for all blocks.
     prepared: Option<Prepared>,
-    /// What each measuring client knows of the vCPUs, where the log tells.
-    tallies: tally::Tallies,
 }
 
 impl DirtyMemory {
     /// Dirty memory without blocks over `log`. `clear_chunk_bytes` bounds one re-protection; it is rounded up to 64
     /// pages, the unit of KVM_CLEAR_DIRTY_LOG.
     pub fn new(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64) -> Self {
-        let chunk_pages = (clear_chunk_bytes / page_size).max(1).next_multiple_of(crate::bitmap::PAGES_PER_WORD);
-        Self {
-            log,
-            page_size,
-            chunk_pages,
-            blocks: Vec::new(),
-            removed: Vec::new(),
-            tracking: BTreeSet::new(),
-            accumulators: BTreeSet::new(),
-            accumulators_opened: 0,
-            buffer: Vec::new(),
-            witness: witness::Marks::default(),
-            prepared: None,
-            tallies: tally::Tallies::default(),
-        }
+        let bits = DirtyBits::new(page_size, clear_chunk_bytes, log.vcpus());
+        Self { log, bits: Arc::new(Mutex::new(bits)), buffer: Vec::new(), dirty_chunks: Vec::new(), prepared: None }
     }
 
-    /// Bytes in a page.
-    pub fn page_size(&self) -> u64 {
-        self.page_size
+    /// What the clients have. To be given back before anything else is asked of this.
+    pub fn bits(&self) -> MutexGuard<'_, DirtyBits> {
+        lock(&self.bits)
+    }
+
+    /// The same, for those who do not wait for this.
+    pub fn shared_bits(&self) -> Arc<Mutex<DirtyBits>> {
+        Arc::clone(&self.bits)
     }
 
     /// Has `witness` read at the edges of every window from now on, or nobody.
     pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
-        self.witness = witness::Marks::new(witness);
-    }
-
-    /// The blocks that exist, by guest address.
-    pub fn blocks(&self) -> impl Iterator<Item = &BlockInfo> {
-        self.blocks.iter().map(|block| &block.info)
-    }
-
-    /// The blocks whose log is on.
-    pub fn logging_blocks(&self) -> impl Iterator<Item = &BlockInfo> {
-        self.blocks.iter().filter(|block| block.logging).map(|block| &block.info)
+        self.bits().witness = witness::Marks::new(witness);
     }
 
     /// Adds a RAM block that the guest cannot have written to yet: the caller holds its vCPUs. While somebody tracks, the
@@ -121,11 +95,12 @@ impl DirtyMemory {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if a block of that name exists; the log's refusal, after which the block is not added.
+    /// [`Error::Layout`] if a block of that name exists; [`Error::OutOfMemory`]; the log's refusal. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
-        let problem = if self.blocks.iter().any(|block| block.info.name == info.name) {
+        let mut bits = lock(&self.bits);
+        let problem = if bits.blocks().any(|block| block.name == info.name) {
             Some("a block of this name exists; names are unique at one time")
-        } else if self.blocks.iter().chain(&self.removed).any(|block| block.info.id == info.id) {
+        } else if bits.blocks.iter().chain(&bits.removed).any(|block| block.info.id == info.id) {
             Some("a block of this generation exists, or has bits that were not taken")
         } else {
             (info.pages == 0).then_some("a block of 0 pages")
@@ -133,21 +108,30 @@ impl DirtyMemory {
         if let Some(problem) = problem {
             return Err(Error::Layout { block: info.name, problem: problem.to_owned() });
         }
-        let at = self.blocks.partition_point(|block| block.info.guest_address < info.guest_address);
-        self.blocks.insert(at, Block::new(info, self.chunk_pages, Instant::now()));
+        let mut block = Block::new(info, bits.chunk_pages, Instant::now());
+        bits.tracking.iter().try_for_each(|client| block.give_bits(*client, bits.vcpus))?;
+        // A sync must not have to ask for memory.
+        let words = block.info.words();
+        if self.buffer.len() < words {
+            self.buffer = try_zeroed(words)?;
+        }
+        self.dirty_chunks.clear();
+        let chunks = block.chunks.len();
+        self.dirty_chunks.try_reserve(chunks).map_err(|_| Error::OutOfMemory {
+            what: "the chunks of a block",
+            bytes: chunks * size_of::<(usize, Range<usize>)>(),
+        })?;
+        let at = bits.blocks.partition_point(|other| other.info.guest_address < block.info.guest_address);
+        bits.blocks.insert(at, block);
+        drop(bits);
         let started =
             self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));
-        if let Err(error) = started {
-            self.blocks.remove(at);
-            return Err(error);
+        let mut bits = lock(&self.bits);
+        match started {
+            Ok(()) => bits.blocks[at].open_windows(),
+            Err(_) => drop(bits.blocks.remove(at)),
         }
-        for &client in &self.tracking {
-            let bits = self.blocks[at].bits_mut(client);
-            if client.begins_full() {
-                bits.bitmap.set_all();
-            }
-        }
-        Ok(())
+        started
     }
 
     /// Removes a block, whose bits live on until every client has taken them. The caller holds the vCPUs, and `delete`
@@ -157,42 +141,22 @@ impl DirtyMemory {
     ///
     /// A failed last fetch, or the error of `delete`: the block is still there then, and nothing is lost.
     pub fn remove_block(&mut self, name: &str, delete: impl FnOnce() -> Result<()>) -> Result<()> {
-        let index = self.position(name)?;
-        if self.blocks[index].logging {
+        let (index, logging) = {
+            let bits = self.bits();
+            let index = bits.position(name)?;
+            (index, bits.blocks[index].logging)
+        };
+        if logging {
             self.run_partial_sync(|memory| memory.fetch_block(index).map(drop))?;
         }
         delete()?;
-        let mut block = self.blocks.remove(index);
-        block.bits.retain(|_, bits| bits.bitmap.count() > 0);
+        let mut bits = self.bits();
+        let mut block = bits.blocks.remove(index);
+        block.bits.retain(|_, bits| bits.count() > 0);
         if !block.bits.is_empty() {
-            self.removed.push(block);
+            bits.removed.push(block);
         }
         Ok(())
-    }
-
-    /// Marks pages that the host wrote, which KVM's log does not see, in every tracking client. To be called after the
-    /// write: a client that takes the bit first would read the old content.
-    pub fn mark_host_write(&mut self, guest_address: u64, bytes: u64) {
-        let Some(last) = bytes.checked_sub(1).map(|rest| guest_address.saturating_add(rest)) else { return };
-        let (first, last) = (guest_address / self.page_size, last / self.page_size);
-        for block in &mut self.blocks {
-            let start = block.info.guest_address / self.page_size;
-            let (from, to) = (first.max(start), (last + 1).min(start + block.info.pages));
-            if from >= to {
-                continue;
-            }
-            let range = PageRange { first: from - start, pages: to - from };
-            let vga = block.vga.then_some(Client::Vga);
-            for client in self.tracking.iter().copied().chain(vga) {
-                block.bits_mut(client).bitmap.set_range(range);
-            }
-        }
-    }
-
-    /// The client's bits of a block; `None` where it never had any. Of two blocks of one name, the one that exists.
-    pub fn bitmap(&self, client: Client, block: &str) -> Result<Option<&PageBitmap>> {
-        self.check_client(client)?;
-        Ok(self.named(block)?.bits.get(&client).map(|bits| &bits.bitmap))
     }
 
     /// Copies the client's bits of a block into `into` and takes them, at one instant: what a migration sends is what it took.
@@ -203,72 +167,30 @@ impl DirtyMemory {
     /// [`Error::Argument`] for an unknown block or an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
     /// then.
     pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<()> {
-        self.check_client(client)?;
-        let words = self.named(block)?.info.words();
-        if into.len() != words {
-            return Err(Error::Argument(format!("the bitmap of '{block}' has {words} words, not {}", into.len())));
+        {
+            let bits = self.bits();
+            bits.check_client(client)?;
+            let words = bits.named(block)?.info.words();
+            if into.len() != words {
+                return Err(Error::Argument(format!("the bitmap of '{block}' has {words} words, not {}", into.len())));
+            }
         }
         self.end_first_round_for(client)?;
-        match self.bitmap(client, block)? {
+        let mut bits = self.bits();
+        match bits.bitmap(client, block)? {
             Some(bitmap) => into.copy_from_slice(bitmap.words()),
             None => into.fill(0),
         }
-        let id = self.named(block)?.info.id;
-        self.tallies.clear_block(client, id);
-        if let Ok(index) = self.position(block) {
-            self.blocks[index].clear(client);
-        } else if let Some(gone) = self.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
+        if let Ok(index) = bits.position(block) {
+            bits.blocks[index].clear(client);
+        } else if let Some(gone) = bits.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
             gone.bits.remove(&client);
-            self.removed.retain(|block| !block.bits.is_empty());
+            bits.removed.retain(|block| !block.bits.is_empty());
         }
         Ok(())
     }
+}
 
-    /// What a block is, or was while a client still has bits of it.
-    pub fn block(&self, name: &str) -> Result<&BlockInfo> {
-        Ok(&self.named(name)?.info)
-    }
-
-    /// The pages of a block that one vCPU wrote in the client's window, where the log tells; `None` where it wrote none.
-    pub fn vcpu_pages(&self, client: Client, vcpu: usize, block: &str) -> Result<Option<&SparsePages>> {
-        self.check_client(client)?;
-        Ok(self.tallies.pages(client, vcpu, self.named(block)?.info.id))
-    }
-
-    /// A block that exists.
-    pub fn existing_block(&self, name: &str) -> Result<&BlockInfo> {
-        self.position(name).map(|index| &self.blocks[index].info)
-    }
-
-    /// Dirty pages in each region of `pages_per_region` pages of a block, for as many as `into` has room for.
-    pub fn heat(&self, client: Client, block: &str, pages_per_region: u64, into: &mut [u32]) -> Result<()> {
-        match self.bitmap(client, block)? {
-            Some(bitmap) => generic::heat(bitmap.words(), pages_per_region, into),
-            None => into.fill(0),
-        }
-        Ok(())
-    }
-
-    fn named(&self, name: &str) -> Result<&Block> {
-        let mut blocks = self.blocks.iter().chain(self.removed.iter().rev());
-        blocks.find(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
-    }
-
-    fn position(&self, name: &str) -> Result<usize> {
-        self.blocks.iter().position(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
-    }
-
-    fn no_block(&self, name: &str) -> Error {
-        let names: Vec<_> = self.blocks.iter().map(|block| block.info.name.as_str()).collect();
-        Error::Argument(format!("no RAM block '{name}': there is {}", names.join(", ")))
-    }
-
-    fn check_client(&self, client: Client) -> Result<()> {
-        match client {
-            Client::Accumulator(number) if !self.accumulators.contains(&number) => {
-                Err(Error::Argument(format!("{client} is not open")))
-            }
-            _ => Ok(()),
-        }
-    }
+fn lock(bits: &Mutex<DirtyBits>) -> MutexGuard<'_, DirtyBits> {
+    bits.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CancelToken, Client, DirtyMemory, RingLoss};
+use super::block::{Block, ClientBits};
+use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages, lock};
 use crate::bitmap::{PAGES_PER_WORD, generic, tail_mask, words_for};
 use crate::error::Result;
 
@@ -21,11 +22,13 @@ pub struct SyncReport {
     pub pages: u64,
 }
 
-/// One block's fetch.
+/// One block whose log was fetched and handed out.
 pub(super) struct Fetched {
+    block: BlockId,
+    /// How many pages a chunk has.
+    chunk_pages: u64,
+    pages: u64,
     report: SyncReport,
-    /// When the fetch returned: a page that is clean in it is seen from here on.
-    ended: Instant,
 }
 
 impl SyncReport {
@@ -49,16 +52,17 @@ impl SyncReport {
 
 impl DirtyMemory {
     /// Step 4: for each block that is logged, fetches the log, hands the bits to every client that tracks, and protects
-    /// the pages again.
+    /// the pages again. A bitmap log's sync asks for no memory.
     ///
     /// # Errors
     ///
-    /// The log's refusal, or [`Error::Cancelled`](crate::Error::Cancelled) between two calls. What was fetched is with
-    /// the clients, and the next sync delivers the rest.
+    /// The log's refusal, [`Error::OutOfMemory`](crate::Error::OutOfMemory) where it tells of vCPUs, or
+    /// [`Error::Cancelled`](crate::Error::Cancelled) between two calls. What was fetched is with the clients, and the next sync
+    /// delivers the rest.
     pub fn sync(&mut self, cancel: &CancelToken) -> Result<SyncReport> {
         self.run_sync(|memory, report| {
-            for index in 0..memory.blocks.len() {
-                if memory.blocks[index].logging {
+            for index in 0..memory.block_count() {
+                if memory.look_at(index, |block| block.logging) {
                     cancel.check()?;
                     report.add(&memory.sync_block(index, cancel)?);
                 }
@@ -76,17 +80,15 @@ impl DirtyMemory {
     /// As of [`sync`](Self::sync); a chunk that was not reached stays in its first round.
     pub fn discard_initial_log(&mut self, cancel: &CancelToken) -> Result<SyncReport> {
         self.run_sync(|memory, report| {
-            for index in 0..memory.blocks.len() {
-                let block = &memory.blocks[index];
-                if !block.logging {
+            for index in 0..memory.block_count() {
+                // A discard that failed half-way leaves chunks of both kinds: first end what is initial, then sync.
+                let (logging, fresh) =
+                    memory.look_at(index, |block| (block.logging, block.chunks.iter().all(|chunk| chunk.initial)));
+                if !logging {
                     continue;
                 }
                 cancel.check()?;
-                // A discard that failed half-way leaves chunks of both kinds: first end what is initial, then sync.
-                let fresh = block.chunks.iter().all(|chunk| chunk.initial);
-                if block.has_initial_chunk() {
-                    report.add(&memory.reprotect_initial_chunks(index, cancel)?);
-                }
+                report.add(&memory.reprotect_initial_chunks(index, cancel)?);
                 if !fresh {
                     report.add(&memory.sync_block(index, cancel)?);
                 }
@@ -103,17 +105,9 @@ impl DirtyMemory {
     /// A client that begins full holds its bits in place of a first round that is all ones: that round is ended first, and
     /// the log may refuse. Nothing is cleared then.
     pub fn clear(&mut self, client: Client) -> Result<()> {
-        self.check_client(client)?;
+        self.bits().check_client(client)?;
         self.end_first_round_for(client)?;
-        for block in self.blocks.iter_mut() {
-            block.clear(client);
-        }
-        for block in &mut self.removed {
-            block.bits.remove(&client);
-        }
-        self.removed.retain(|block| !block.bits.is_empty());
-        self.tallies.clear(client);
-        self.witness.open(client);
+        self.bits().clear(client);
         Ok(())
     }
 
@@ -123,9 +117,10 @@ impl DirtyMemory {
         if !client.begins_full() {
             return Ok(());
         }
-        let tracked: Vec<_> = (0..self.blocks.len()).filter(|&index| self.tracks(client, index)).collect();
-        for index in tracked {
-            self.reprotect_initial_chunks(index, &CancelToken::new())?;
+        for index in 0..self.block_count() {
+            if self.bits().tracks(client, index) {
+                self.reprotect_initial_chunks(index, &CancelToken::new())?;
+            }
         }
         Ok(())
     }
@@ -133,63 +128,69 @@ impl DirtyMemory {
     /// Fetches a block's log and hands it out, without protecting its pages again: the last fetch before the log goes.
     pub(super) fn fetch_block(&mut self, index: usize) -> Result<Fetched> {
         let mut report = SyncReport::default();
-        let block = &mut self.blocks[index];
-        let words = block.info.words();
-        if self.buffer.len() < words {
-            self.buffer.resize(words, 0);
-        }
-        let fetched = &mut self.buffer[..words];
+        let (id, pages) = self.look_at(index, |block| (block.info.id, block.info.pages));
+        // What each vCPU wrote must find room before anything is taken out of the log.
+        self.log.visit_vcpus(id, &mut |vcpu, written| lock(&self.bits).reserve_written(index, vcpu, written))?;
+
+        let fetched = &mut self.buffer[..words_for(pages)];
         let mut began = Instant::now();
-        self.log.fetch(block.info.id, fetched)?;
+        self.log.fetch(id, fetched)?;
         let mut ended = Instant::now();
         report.add_fetch(ended - began);
         if let Some(prepared) = self.prepared {
             (began, ended) = (prepared.closed, prepared.opened);
         }
-        self.witness.fetched();
         if let Some(last) = fetched.last_mut() {
-            *last &= tail_mask(block.info.pages);
+            *last &= tail_mask(pages);
         }
-        report.pages = generic::count(fetched);
-        block.fetched = Some(began);
-        for (client, bits) in &mut block.bits {
-            if client.follows_log() && client.tracks(&self.tracking, block.vga) {
-                bits.bitmap.merge(fetched);
+
+        lock(&self.bits).witness.fetched();
+        let chunk_pages = lock(&self.bits).chunk_pages;
+        let reprotected = self.log.fetch_reprotects();
+        self.dirty_chunks.clear();
+        for (number, words) in fetched.chunks(words_for(chunk_pages)).enumerate() {
+            let extent = generic::dirty_extent(words);
+            // Given back after each chunk: who only reads the bits does not wait for a whole block.
+            let mut bits = lock(&self.bits);
+            let bits = &mut *bits;
+            let block = &mut bits.blocks[index];
+            block.chunks[number].fetched = Some(began);
+            if reprotected || extent.is_none() {
+                // A clean chunk is protected as it is.
+                block.chunks[number].opened = ended;
+            }
+            if let Some(extent) = extent {
+                let dirty = &words[extent.clone()];
+                block.merge(number, extent.start, dirty, &bits.tracking);
+                report.pages += generic::count(dirty);
+                self.dirty_chunks.push((number, extent));
             }
         }
-        let measuring = self.tracking.iter().copied().filter(|client| client.measures());
-        self.tallies.add(measuring, block.info.id, &self.log.take_by_vcpu(block.info.id));
-        if self.log.fetch_reprotects() {
-            for chunk in &mut block.chunks {
-                chunk.opened = ended;
-            }
-        }
-        Ok(Fetched { report, ended })
+        self.log.visit_vcpus(id, &mut |vcpu, written| {
+            lock(&self.bits).add_written(index, vcpu, written);
+            Ok(())
+        })?;
+        self.log.forget_vcpus(id);
+        Ok(Fetched { block: id, chunk_pages, pages, report })
     }
 
     /// Fetches a block's log, hands it out, and protects the pages again, in chunks. A clean chunk needs no call: its
     /// pages are protected as they are.
     pub(super) fn sync_block(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
-        let Fetched { mut report, ended } = self.fetch_block(index)?;
+        let Fetched { block, chunk_pages, pages, mut report } = self.fetch_block(index)?;
         if self.log.fetch_reprotects() {
             return Ok(report);
         }
-        let block = &mut self.blocks[index];
-        let fetched = &self.buffer[..block.info.words()];
-        let words_per_chunk = words_for(self.chunk_pages);
-        for (number, (bits, chunk)) in fetched.chunks(words_per_chunk).zip(&mut block.chunks).enumerate() {
-            let Some(extent) = generic::dirty_extent(bits) else {
-                chunk.opened = ended;
-                continue;
-            };
+        for (number, extent) in &self.dirty_chunks {
             cancel.check()?;
-            let first = number as u64 * self.chunk_pages + extent.start as u64 * PAGES_PER_WORD;
-            let pages = (extent.len() as u64 * PAGES_PER_WORD).min(block.info.pages - first);
+            let first_word = number * words_for(chunk_pages) + extent.start;
+            let first = first_word as u64 * PAGES_PER_WORD;
+            let count = (extent.len() as u64 * PAGES_PER_WORD).min(pages - first);
             let began = Instant::now();
-            self.log.reprotect(block.info.id, first, pages, &bits[extent])?;
-            chunk.opened = Instant::now();
-            chunk.initial = false;
-            report.add_reprotect(chunk.opened - began);
+            self.log.reprotect(block, first, count, &self.buffer[first_word..first_word + extent.len()])?;
+            let opened = Instant::now();
+            lock(&self.bits).blocks[index].begin_round(*number, opened);
+            report.add_reprotect(opened - began);
         }
         Ok(report)
     }
@@ -197,46 +198,49 @@ impl DirtyMemory {
     /// Protects every page of the chunks that are in a first round of all ones, which goes to nobody.
     pub(super) fn reprotect_initial_chunks(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
         let mut report = SyncReport::default();
-        let block = &mut self.blocks[index];
-        if !block.has_initial_chunk() {
+        let (id, chunks, most) = self.look_at(index, |block| (block.info.id, block.chunks.len(), block.pages_of(0)));
+        if !self.look_at(index, Block::has_initial_chunk) {
             return Ok(report);
         }
-        let words = words_for(self.chunk_pages.min(block.info.pages));
-        if self.buffer.len() < words {
-            self.buffer.resize(words, 0);
-        }
-        self.buffer[..words].fill(u64::MAX);
-        for (number, chunk) in block.chunks.iter_mut().enumerate().filter(|(_, chunk)| chunk.initial) {
-            cancel.check()?;
-            let first = number as u64 * self.chunk_pages;
-            let pages = self.chunk_pages.min(block.info.pages - first);
-            let began = Instant::now();
-            self.log.reprotect(block.info.id, first, pages, &self.buffer[..words_for(pages)])?;
-            chunk.opened = Instant::now();
-            chunk.initial = false;
-            report.add_reprotect(chunk.opened - began);
+        self.buffer[..words_for(most)].fill(u64::MAX);
+        let mut first = 0;
+        for number in 0..chunks {
+            let (initial, pages) = self.look_at(index, |block| (block.chunks[number].initial, block.pages_of(number)));
+            if initial {
+                cancel.check()?;
+                let began = Instant::now();
+                self.log.reprotect(id, first, pages, &self.buffer[..words_for(pages)])?;
+                let opened = Instant::now();
+                self.bits().blocks[index].begin_round(number, opened);
+                report.add_reprotect(opened - began);
+            }
+            first += pages;
         }
         Ok(report)
+    }
+
+    fn look_at<T>(&self, index: usize, look: impl FnOnce(&Block) -> T) -> T {
+        look(&self.bits().blocks[index])
     }
 
     /// The frame of a sync: its time, and the witness read at its edges.
     fn run_sync(&mut self, steps: impl FnOnce(&mut Self, &mut SyncReport) -> Result<()>) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         let began = Instant::now();
-        self.witness.begin();
+        self.bits().witness.begin();
         let outcome = self.prepare(&mut report).and_then(|()| steps(self, &mut report));
         self.prepared = None;
-        self.witness.end(outcome.is_ok());
+        self.bits().witness.end(outcome.is_ok());
         report.elapsed = began.elapsed();
         outcome.map(|()| report)
     }
 
     /// The frame of what syncs some of the blocks only.
     pub(super) fn run_partial_sync(&mut self, steps: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        self.witness.begin();
+        self.bits().witness.begin();
         let outcome = self.prepare(&mut SyncReport::default()).and_then(|()| steps(self));
         self.prepared = None;
-        self.witness.end(false);
+        self.bits().witness.end(false);
         outcome
     }
 
@@ -247,18 +251,25 @@ impl DirtyMemory {
             report.add_fetch(prepared.took);
         }
         let loss = self.log.take_loss();
-        if loss.iter().any(RingLoss::is_incomplete) {
-            // A client that begins full must not miss a page: where any may be missing, it has them all again.
-            for block in self.blocks.iter_mut().filter(|block| block.logging) {
-                for (client, bits) in &mut block.bits {
-                    if client.begins_full() && client.tracks(&self.tracking, block.vga) {
-                        bits.bitmap.set_all();
-                    }
-                }
-            }
-        }
-        let measuring = self.tracking.iter().copied().filter(|client| client.measures());
-        self.tallies.lose(measuring, &loss);
+        self.bits().lose(&loss);
         Ok(())
+    }
+}
+
+impl DirtyBits {
+    /// Makes room for what a vCPU wrote of a block in the bits of every client that wants to know.
+    fn reserve_written(&mut self, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
+        self.measuring(block).try_for_each(|bits| bits.vcpus[vcpu].reserve(written))
+    }
+
+    /// Tells every client that wants to know what a vCPU wrote of a block.
+    fn add_written(&mut self, block: usize, vcpu: usize, written: &VcpuPages) {
+        self.measuring(block).for_each(|bits| bits.vcpus[vcpu].add(written));
+    }
+
+    fn measuring(&mut self, block: usize) -> impl Iterator<Item = &mut ClientBits> {
+        let tracking = &self.tracking;
+        let bits = self.blocks[block].bits.iter_mut();
+        bits.filter(|(client, _)| client.measures() && tracking.contains(client)).map(|(_, bits)| bits)
     }
 }

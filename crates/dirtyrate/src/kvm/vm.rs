@@ -1,7 +1,7 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -12,7 +12,7 @@ use super::dirty_log::BitmapLog;
 use super::dirty_ring::{Reaping, RingSetup};
 use super::slots::{BlockSpec, Slots, check_layout, reserve};
 use super::vcpu::Vcpus;
-use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory};
+use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyBits, DirtyLog, DirtyMemory};
 use crate::error::{Error, Result};
 
 /// The one exact source of dirty bits that a VM has.
@@ -72,9 +72,8 @@ pub struct Vm {
     vcpus: Option<Vcpus>,
     /// `None` until the vCPUs are there whose rings it is made of.
     dirty_memory: OnceLock<Mutex<DirtyMemory>>,
+    dirty_bits: OnceLock<Arc<Mutex<DirtyBits>>>,
     ring_setup: Option<RingSetup>,
-    /// What the host wrote and nobody was told yet: a device that writes must not wait for a sync.
-    host_writes: Mutex<Vec<(u64, u64)>>,
     slots: Arc<Mutex<Slots>>,
     fd: Arc<VmFd>,
     layout: RwLock<Layout>,
@@ -108,7 +107,7 @@ impl Vm {
             vcpus: None,
             dirty_memory: OnceLock::new(),
             ring_setup: None,
-            host_writes: Mutex::default(),
+            dirty_bits: OnceLock::new(),
             slots: Arc::clone(&slots),
             fd,
             layout: RwLock::default(),
@@ -135,6 +134,7 @@ impl Vm {
 
     fn set_log(&mut self, log: Box<dyn DirtyLog>) {
         let dirty_memory = DirtyMemory::new(log, self.capabilities.page_size, self.clear_chunk_bytes);
+        self.dirty_bits = OnceLock::from(dirty_memory.shared_bits());
         self.dirty_memory = OnceLock::from(Mutex::new(dirty_memory));
     }
 
@@ -196,7 +196,7 @@ impl Vm {
         self.ring_entries
     }
 
-    /// The dirty memory, locked, with all that the host wrote until now.
+    /// The dirty memory, locked: waits for a sync that is under way.
     ///
     /// # Errors
     ///
@@ -205,9 +205,7 @@ impl Vm {
         let dirty_memory = self.dirty_memory.get().ok_or_else(|| {
             Error::State("a virtual machine with dirty rings has no memory before its vCPUs".to_owned())
         })?;
-        let mut dirty_memory = dirty_memory.lock().unwrap_or_else(PoisonError::into_inner);
-        self.mark_host_writes(&mut dirty_memory);
-        Ok(dirty_memory)
+        Ok(dirty_memory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The same, for a VM that has its vCPUs, or a bitmap.
@@ -219,11 +217,14 @@ impl Vm {
         self.try_lock_dirty_memory().expect("the vCPUs are there")
     }
 
-    fn mark_host_writes(&self, dirty_memory: &mut DirtyMemory) {
-        let writes = std::mem::take(&mut *self.host_writes.lock().unwrap_or_else(PoisonError::into_inner));
-        for (guest_address, bytes) in writes {
-            dirty_memory.mark_host_write(guest_address, bytes);
-        }
+    /// What the clients have, locked: does not wait for a sync. Nothing else of this VM is to be locked meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// As of [`lock_dirty_memory`](Self::lock_dirty_memory).
+    pub fn lock_dirty_bits(&self) -> MutexGuard<'_, DirtyBits> {
+        let bits = self.dirty_bits.get().expect("the vCPUs are there");
+        bits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
@@ -255,10 +256,8 @@ impl Vm {
     }
 
     fn add_block_held(&self, dirty_memory: &mut DirtyMemory, spec: &BlockSpec) -> Result<BlockInfo> {
-        // A device may have written between the lock and the hold.
-        self.mark_host_writes(dirty_memory);
         let page_size = self.capabilities.page_size;
-        let others: Vec<_> = dirty_memory.blocks().map(|block| spec_of(block, page_size)).collect();
+        let others: Vec<_> = dirty_memory.bits().blocks().map(|block| spec_of(block, page_size)).collect();
         check_layout(spec, &others, page_size)?;
         let region = Arc::new(reserve(spec)?);
         let with = self
@@ -298,9 +297,7 @@ impl Vm {
     }
 
     fn remove_block_held(&self, dirty_memory: &mut DirtyMemory, name: &str) -> Result<()> {
-        // A device may have written between the lock and the hold; its mark would find no block any more.
-        self.mark_host_writes(dirty_memory);
-        let block = dirty_memory.existing_block(name)?.clone();
+        let block = dirty_memory.bits().existing_block(name)?.clone();
         let bytes = block.pages * self.capabilities.page_size;
         let (without, _) = self
             .memory()
@@ -332,14 +329,7 @@ impl Vm {
             return Err(not_ram(guest_address, bytes.len()));
         }
         let written = memory.write_slice(bytes, GuestAddress(guest_address));
-        self.host_writes.lock().unwrap_or_else(PoisonError::into_inner).push((guest_address, bytes.len() as u64));
-        // Told at once unless somebody is at work, who may be waiting for this very thread; then the next who looks is told
-        // first. So the list is as long as what is written during one sync.
-        match self.dirty_memory.get().map(Mutex::try_lock) {
-            Some(Ok(mut dirty_memory)) => self.mark_host_writes(&mut dirty_memory),
-            Some(Err(TryLockError::Poisoned(poisoned))) => self.mark_host_writes(&mut poisoned.into_inner()),
-            Some(Err(TryLockError::WouldBlock)) | None => {}
-        }
+        self.lock_dirty_bits().mark_host_write(guest_address, bytes.len() as u64);
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }
 
@@ -357,7 +347,7 @@ impl Vm {
     }
 
     fn set_layout(&self, dirty_memory: &DirtyMemory, memory: Memory) {
-        let blocks = dirty_memory.blocks().cloned().collect();
+        let blocks = dirty_memory.bits().blocks().cloned().collect();
         *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Layout { memory, blocks };
     }
 

@@ -132,14 +132,14 @@ impl Guest {
             return Err(Error::Argument("this guest runs freely: only a granted one takes a budget".to_owned()));
         }
         // Under one lock, so that a window has both the mark and the count, or neither.
-        let mut dirty_memory = vm.lock_dirty_memory();
+        let mut dirty_bits = vm.lock_dirty_bits();
         for vcpu in 0..self.program.vcpus() {
             let address = self.program.budget_address(vcpu);
             // The largest budget would mean "without end" to the guest.
             let raised = self.words.load(address).saturating_add(writes(vcpu)).min(u64::MAX - 1);
             self.words.store(address, raised);
         }
-        dirty_memory.mark_host_write(self.program.control_page(), self.program.page_size());
+        dirty_bits.mark_host_write(self.program.control_page(), self.program.page_size());
         *lock(&self.grants) += 1;
         Ok(())
     }

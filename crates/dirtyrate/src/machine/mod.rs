@@ -263,7 +263,7 @@ impl Machine {
 
     /// Step 5: see [`DirtyMemory::reap`](crate::dirty_memory::DirtyMemory::reap).
     pub fn reap(&self, client: Client, take: bool) -> Result<Reap> {
-        self.vm.lock_dirty_memory().reap(client, take)
+        if take { self.vm.lock_dirty_memory().reap(client, true) } else { self.vm.lock_dirty_bits().reap(client) }
     }
 
     /// The guest with a known answer.
@@ -289,7 +289,7 @@ impl Machine {
     /// As of [`guest`](Self::guest).
     pub fn counters(&self) -> Result<Counters> {
         let guest = self.guest()?;
-        let _no_grant = self.vm.lock_dirty_memory();
+        let _no_grant = self.vm.lock_dirty_bits();
         Ok(guest.counters())
     }
 

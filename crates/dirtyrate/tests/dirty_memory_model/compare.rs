@@ -1,6 +1,6 @@
 //! Everything that can be seen of dirty memory, beside what the model says.
 
-use dirtyrate::dirty_memory::{BlockInfo, Client, DirtyMemory, Reap};
+use dirtyrate::dirty_memory::{BlockInfo, Client, DirtyBits, Reap};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -10,26 +10,26 @@ use super::rig::{Rig, refusal};
 
 impl Rig {
     /// Everything that can be seen, after every operation.
-    pub fn compare(&mut self) -> Result<(), TestCaseError> {
-        let (memory, model) = (&self.memory, &self.model);
-        prop_assert!(memory.blocks().eq(model.blocks.iter().map(|block| &block.info)), "the blocks, by guest address");
+    pub fn compare(&self) -> Result<(), TestCaseError> {
+        let (bits, model) = (&*self.memory.bits(), &self.model);
+        prop_assert!(bits.blocks().eq(model.blocks.iter().map(|block| &block.info)), "the blocks, by guest address");
         let logging = model.blocks.iter().filter(|block| block.logging).map(|block| &block.info);
-        prop_assert!(memory.logging_blocks().eq(logging), "the blocks whose log is on");
+        prop_assert!(bits.logging_blocks().eq(logging), "the blocks whose log is on");
         for block in &model.blocks {
             prop_assert_eq!(self.log.is_logging(block.info.id), block.logging, "the log of {}", &block.info.name);
         }
         for client in self.clients() {
-            prop_assert_eq!(memory.is_tracking(client), model.is_tracking(client), "{} tracks", client);
+            prop_assert_eq!(bits.is_tracking(client), model.is_tracking(client), "{} tracks", client);
             for block in &model.blocks {
-                compare_bits(memory, client, &block.info, model.exists(client).map(|()| block.bits(client)))?;
+                compare_bits(bits, client, &block.info, model.exists(client).map(|()| block.bits(client)))?;
             }
         }
         for (number, block) in model.removed.iter().enumerate() {
             let others = model.blocks.iter().chain(&model.removed[number + 1..]);
             if others.into_iter().all(|other| other.info.name != block.info.name) {
-                prop_assert_eq!(memory.block(&block.info.name).ok(), Some(&block.info), "a block that is gone");
+                prop_assert_eq!(bits.block(&block.info.name).ok(), Some(&block.info), "a block that is gone");
                 for client in self.clients() {
-                    compare_bits(memory, client, &block.info, model.exists(client).map(|()| block.bits(client)))?;
+                    compare_bits(bits, client, &block.info, model.exists(client).map(|()| block.bits(client)))?;
                 }
             }
         }
@@ -37,7 +37,7 @@ impl Rig {
         let turn = self.steps % 6;
         for (number, client) in self.clients().into_iter().enumerate() {
             if (number == turn || !self.model.removed.is_empty()) && self.model.exists(client).is_ok() {
-                let reap = self.memory.reap(client, false);
+                let reap = bits.reap(client);
                 let reap = reap.map_err(|error| TestCaseError::fail(error.to_string()))?;
                 prop_assert_eq!(reap_of(&reap), self.expected_reap(client), "reap of {}", client);
                 prop_assert_eq!(reap.pages, reap.blocks.iter().map(|block| block.pages).sum::<u64>());
@@ -61,12 +61,12 @@ impl Rig {
             let (name, bits) = (&block.info.name, block.bits(client));
             for region in [1, 16, 64, 128] {
                 let mut heat = vec![u32::MAX; block.info.pages.div_ceil(region) as usize + self.steps % 3];
-                prop_assert!(self.memory.heat(client, name, region, &mut heat).is_ok());
+                prop_assert!(self.memory.bits().heat(client, name, region, &mut heat).is_ok());
                 let mut expected = vec![0; heat.len()];
                 bits.iter().for_each(|page| expected[(page / region) as usize] += 1);
                 prop_assert_eq!(heat, expected, "heat of {} in {}, by {} pages", client, name, region);
             }
-            if let Ok(Some(bitmap)) = self.memory.bitmap(client, name) {
+            if let Ok(Some(bitmap)) = self.memory.bits().bitmap(client, name) {
                 let mut expected: Vec<(u64, u64)> = Vec::new();
                 for page in bits.iter() {
                     match expected.last_mut() {
@@ -95,12 +95,12 @@ pub fn reap_of(reap: &Reap) -> Vec<(BlockInfo, u64, bool)> {
 }
 
 fn compare_bits(
-    memory: &DirtyMemory,
+    bits: &DirtyBits,
     client: Client,
     block: &BlockInfo,
     expected: Outcome<Pages>,
 ) -> Result<(), TestCaseError> {
-    match (memory.bitmap(client, &block.name), expected) {
+    match (bits.bitmap(client, &block.name), expected) {
         (Err(error), expected) => prop_assert_eq!(Err(refusal(error)), expected),
         (Ok(found), Err(_)) => prop_assert!(false, "{} has {:?}, and is closed", client, found),
         (Ok(Some(found)), Ok(expected)) => {

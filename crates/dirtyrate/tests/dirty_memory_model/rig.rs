@@ -112,6 +112,7 @@ impl Rig {
             calls: Calls::new(&step.faults, cancel),
             token: token.clone(),
             pages: self.model.blocks.iter().map(|block| (block.info.id, block.info.pages)).collect(),
+            bits: Some(self.memory.shared_bits()),
         };
         self.model.calls = Calls::new(&step.faults, cancel);
         self.steps += 1;
@@ -156,7 +157,7 @@ impl Rig {
                 if model.accumulators.contains(&self.accumulators[place]) {
                     return Ok(None);
                 }
-                let client = memory.open_accumulator();
+                let client = memory.bits().open_accumulator();
                 prop_assert!(model.accumulators.insert(client), "an accumulator of its own");
                 self.accumulators[place] = client;
                 ("open", Ok(0), Ok(0))
@@ -174,7 +175,7 @@ impl Rig {
                 ("guest write", Ok(0), Ok(0))
             }
             Operation::HostWrite { page, offset, bytes } => {
-                memory.mark_host_write(page * PAGE_SIZE + offset, bytes);
+                memory.bits().mark_host_write(page * PAGE_SIZE + offset, bytes);
                 model.host_write(page * PAGE_SIZE + offset, bytes);
                 ("host write", Ok(0), Ok(0))
             }

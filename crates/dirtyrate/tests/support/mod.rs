@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dirtyrate::Error;
 use dirtyrate::bitmap::PageBitmap;
-use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DirtyMemory, Reap};
+use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DirtyBits, DirtyMemory, Reap};
 use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate::kvm::{BlockSpec, Capabilities, LogKind, ManualProtect, VmOptions};
 use dirtyrate::machine::{Guest, Machine, MachineOptions, UnknownMmio};
@@ -103,13 +103,13 @@ pub fn sync(machine: &Machine) {
 
 /// The client's pages as guest frame numbers: the bits, not the counts.
 pub fn pages_of(machine: &Machine, client: Client) -> PageSet {
-    pages_in(&machine.vm().lock_dirty_memory(), client)
+    pages_in(&machine.vm().lock_dirty_bits(), client)
 }
 
-fn pages_in(dirty_memory: &DirtyMemory, client: Client) -> PageSet {
+fn pages_in(dirty_bits: &DirtyBits, client: Client) -> PageSet {
     let mut frames = Vec::new();
-    for block in dirty_memory.blocks() {
-        if let Some(bitmap) = dirty_memory.bitmap(client, &block.name).expect("the client exists") {
+    for block in dirty_bits.blocks() {
+        if let Some(bitmap) = dirty_bits.bitmap(client, &block.name).expect("the client exists") {
             frames.extend(frames_of(block, bitmap));
         }
     }
@@ -129,7 +129,7 @@ pub fn take(machine: &Machine, client: Client) -> PageSet {
 
 /// The same under one lock with what the caller does: beside other threads' syncs, what is read must be what is taken.
 pub fn take_from(dirty_memory: &mut DirtyMemory, client: Client) -> PageSet {
-    let pages = pages_in(dirty_memory, client);
+    let pages = pages_in(&dirty_memory.bits(), client);
     let reap: Reap = dirty_memory.reap(client, true).expect("step 5");
     let removed: u64 = reap.blocks.iter().filter(|block| block.removed).map(|block| block.pages).sum();
     assert_eq!(reap.pages - removed, pages.len() as u64, "the count is that of the bits");

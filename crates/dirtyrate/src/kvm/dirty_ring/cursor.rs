@@ -69,9 +69,15 @@ impl Cursor {
         Self { reset: index, next: index, ..Self::default() }
     }
 
-    /// Reads what there is, at most as much as the ring holds: `each` gets the slot and the page. Only while nobody writes
-    /// (`stopped`) can a gap be told from an entry that is just being written.
-    pub fn harvest(&mut self, entries: &mut impl Entries, stopped: bool, mut each: impl FnMut(u32, u64)) -> Harvest {
+    /// Reads what there is, at most as much as the ring holds: `take` gets the slot and the page, and says whether it could take
+    /// them; where not, the entry stays and the harvest ends. Only while nobody writes (`stopped`) can a gap be told from an
+    /// entry that is just being written.
+    pub fn harvest(
+        &mut self,
+        entries: &mut impl Entries,
+        stopped: bool,
+        mut take: impl FnMut(u32, u64) -> bool,
+    ) -> Harvest {
         let mut harvest = Harvest::default();
         let size = entries.size();
         let mask = size - 1;
@@ -88,7 +94,11 @@ impl Cursor {
             match entries.state(self.next & mask) {
                 EntryState::Dirty => {
                     let (slot, page) = entries.read(self.next & mask);
-                    each(slot, page);
+                    if !take(slot, page) {
+                        // Of a ring that was full and more, what is reset now hides how far the kernel was.
+                        (self.suspect, self.verified) = (true, false);
+                        break;
+                    }
                     entries.mark_harvested(self.next & mask);
                     self.next = self.next.wrapping_add(1);
                     harvest.entries += 1;
@@ -270,9 +280,17 @@ mod tests {
     }
 
     impl Reader {
-        fn harvest(&mut self, kernel: &mut Kernel) {
+        fn harvest(&mut self, kernel: &mut Kernel, at_most: u32) {
             let read = &mut self.read;
-            let harvest = self.cursor.harvest(kernel, true, |_, page| read.push(page));
+            let mut room = at_most;
+            let harvest = self.cursor.harvest(kernel, true, |_, page| {
+                let takes = room > 0;
+                if takes {
+                    read.push(page);
+                    room -= 1;
+                }
+                takes
+            });
             self.lost += u64::from(harvest.lost);
         }
 
@@ -289,13 +307,14 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Operation {
         Push(u32),
-        Harvest,
+        Harvest(u32),
         Reset,
     }
 
     fn operations(longest: u32) -> impl Strategy<Value = Vec<Operation>> {
-        let one =
-            prop_oneof![(1..=longest).prop_map(Operation::Push), Just(Operation::Harvest), Just(Operation::Reset),];
+        // Of which some are ended by who takes the entries.
+        let harvest = prop_oneof![Just(u32::MAX), 0..=longest].prop_map(Operation::Harvest);
+        let one = prop_oneof![(1..=longest).prop_map(Operation::Push), harvest, Just(Operation::Reset)];
         proptest::collection::vec(one, 1..60)
     }
 
@@ -317,12 +336,12 @@ mod tests {
                         kernel.push(pushed);
                         pushed += 1;
                     },
-                    Operation::Harvest => reader.harvest(&mut kernel),
+                    Operation::Harvest(at_most) => reader.harvest(&mut kernel, at_most),
                     Operation::Reset => reader.reset(&mut kernel),
                 }
             }
             for _ in 0..2 {
-                reader.harvest(&mut kernel);
+                reader.harvest(&mut kernel, u32::MAX);
                 reader.reset(&mut kernel);
             }
             prop_assert_eq!(reader.read, (0..pushed).collect::<Vec<_>>());
@@ -344,14 +363,14 @@ mod tests {
                         pushed += 1;
                     },
                     Operation::Push(_) => reader.cursor.is_full(),
-                    Operation::Harvest => reader.harvest(&mut kernel),
+                    Operation::Harvest(at_most) => reader.harvest(&mut kernel, at_most),
                     Operation::Reset => reader.reset(&mut kernel),
                 }
             }
             // The vCPU is out, and comes in again only if its ring is not full.
             let mut entered = false;
             for _ in 0..400 {
-                reader.harvest(&mut kernel);
+                reader.harvest(&mut kernel, u32::MAX);
                 reader.reset(&mut kernel);
                 let full = kernel.size() / 2;
                 if kernel.used() >= full {
@@ -372,13 +391,13 @@ mod tests {
             let known = reader.read.len();
             for page in 0..after {
                 if kernel.used() >= kernel.size() / 2 {
-                    reader.harvest(&mut kernel);
+                    reader.harvest(&mut kernel, u32::MAX);
                     reader.reset(&mut kernel);
                 }
                 kernel.push(page);
             }
             for _ in 0..2 {
-                reader.harvest(&mut kernel);
+                reader.harvest(&mut kernel, u32::MAX);
                 reader.reset(&mut kernel);
             }
             prop_assert_eq!(&reader.read[known..], (0..after).collect::<Vec<_>>());

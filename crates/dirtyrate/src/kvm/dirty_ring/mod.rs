@@ -186,7 +186,7 @@ impl DirtyLog for RingLog {
             let closed = Instant::now();
             let mut rings = lock(&self.rings);
             rings.harvest_stopped()?;
-            rings.close_window();
+            rings.close_window()?;
             let opened = Instant::now();
             Ok(Some(Prepared { closed, opened, took: opened - began }))
         })?
@@ -207,11 +207,19 @@ impl DirtyLog for RingLog {
         Err(Error::State("the RESET of a dirty ring protects its pages already".to_owned()))
     }
 
-    fn take_by_vcpu(&mut self, block: BlockId) -> Vec<VcpuPages> {
-        lock(&self.rings).take(block)
+    fn vcpus(&self) -> usize {
+        lock(&self.rings).vcpus()
     }
 
-    fn take_loss(&mut self) -> Vec<RingLoss> {
+    fn visit_vcpus(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
+        lock(&self.rings).visit(block, visit)
+    }
+
+    fn forget_vcpus(&mut self, block: BlockId) {
+        lock(&self.rings).forget_ready(block);
+    }
+
+    fn take_loss(&mut self) -> RingLoss {
         lock(&self.rings).take_loss()
     }
 }

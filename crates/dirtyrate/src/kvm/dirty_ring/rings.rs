@@ -1,6 +1,5 @@
 //! All rings of a VM: harvest, RESET, and what was harvested and not fetched yet.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +7,7 @@ use super::RESERVED_ENTRIES;
 use super::cursor::{Cursor, Entries};
 use super::mapped::MappedRing;
 use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kvm::Slots;
 use crate::kvm::ioctls::reset_dirty_rings;
 
@@ -20,13 +19,69 @@ struct VcpuRing {
     ring: MappedRing,
     cursor: Cursor,
     /// Of the window that is open.
-    staged: BTreeMap<BlockId, VcpuPages>,
+    staged: Written,
     loss: RingLoss,
     /// Of the window that was closed last, until it is fetched.
-    ready: BTreeMap<BlockId, VcpuPages>,
+    ready: Written,
     ready_loss: RingLoss,
     /// What may be missing was said with the window that was closed: what is found of it later is not lost twice.
     told: bool,
+}
+
+/// What one vCPU wrote, block by block: there are few.
+#[derive(Default)]
+struct Written(Vec<(BlockId, VcpuPages)>);
+
+impl Written {
+    fn of(&self, block: BlockId) -> Option<&VcpuPages> {
+        self.0.iter().find(|(of, _)| *of == block).map(|(_, written)| written)
+    }
+
+    fn of_mut(&mut self, block: BlockId) -> Result<&mut VcpuPages> {
+        let at = match self.0.iter().position(|(of, _)| *of == block) {
+            Some(at) => at,
+            None => {
+                let bytes = size_of::<(BlockId, VcpuPages)>();
+                self.0.try_reserve(1).map_err(|_| Error::OutOfMemory { what: "a block of a dirty ring", bytes })?;
+                self.0.push((block, VcpuPages::default()));
+                self.0.len() - 1
+            }
+        };
+        Ok(&mut self.0[at].1)
+    }
+
+    fn insert(&mut self, block: BlockId, page: u64) -> Result<()> {
+        let written = self.of_mut(block)?;
+        written.pages.try_insert(page)?;
+        written.entries += 1;
+        Ok(())
+    }
+
+    /// Makes room for another's, so that taking it cannot fail.
+    fn reserve(&mut self, other: &Self) -> Result<()> {
+        other.0.iter().try_for_each(|(block, theirs)| {
+            let ours = self.of_mut(*block)?;
+            // What is empty is exchanged.
+            if ours.entries > 0 { ours.reserve(theirs) } else { Ok(()) }
+        })
+    }
+
+    /// Takes all of another's, for which there is room, and leaves it empty.
+    fn take(&mut self, other: &mut Self) {
+        for (block, ours) in &mut self.0 {
+            let Some((_, theirs)) = other.0.iter_mut().find(|(of, _)| of == block) else { continue };
+            if ours.entries > 0 {
+                ours.add(theirs);
+                theirs.clear();
+            } else {
+                std::mem::swap(ours, theirs);
+            }
+        }
+    }
+
+    fn remove(&mut self, block: BlockId) {
+        self.0.retain(|(of, _)| *of != block);
+    }
 }
 
 /// How full the rings were, and whether the kernel agrees on what was taken out.
@@ -57,9 +112,9 @@ impl Rings {
         self.rings.push(VcpuRing {
             ring,
             cursor,
-            staged: BTreeMap::new(),
+            staged: Written::default(),
             loss: RingLoss::default(),
-            ready: BTreeMap::new(),
+            ready: Written::default(),
             ready_loss: RingLoss::default(),
             told: false,
         });
@@ -79,6 +134,10 @@ impl Rings {
     }
 
     /// Takes out what is in the rings, and has its pages protected again. The vCPUs may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`], or the kernel's refusal: what was not taken out stays in the rings.
     pub fn harvest(&mut self) -> Result<Harvested> {
         self.harvest_while(false)
     }
@@ -86,15 +145,17 @@ impl Rings {
     fn harvest_while(&mut self, stopped: bool) -> Result<Harvested> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut harvested = Harvested::default();
+        let mut taken = Ok(());
         for VcpuRing { ring, cursor, staged, loss, told, .. } in &mut self.rings {
-            let harvest = cursor.harvest(ring, stopped, |slot, page| match slots.logged(slot, page) {
-                Some(block) => {
-                    let vcpu = staged.entry(block).or_default();
-                    vcpu.pages.insert(page);
-                    vcpu.entries += 1;
+            let mut refused = None;
+            let harvest = cursor.harvest(ring, stopped, |slot, page| {
+                match slots.logged(slot, page) {
+                    Some(block) => refused = staged.insert(block, page).err(),
+                    None => loss.dropped += 1,
                 }
-                None => loss.dropped += 1,
+                refused.is_none()
             });
+            taken = taken.and(refused.map_or(Ok(()), Err));
             if *told {
                 loss.lost_before += u64::from(harvest.lost);
             } else {
@@ -110,7 +171,7 @@ impl Rings {
         if harvested.in_step {
             self.rings.iter_mut().for_each(|ring| ring.cursor.was_reset());
         }
-        Ok(harvested)
+        taken.map(|()| harvested)
     }
 
     /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel as far as can be known.
@@ -147,17 +208,19 @@ impl Rings {
     }
 
     /// Closes the window: what was harvested is ready to be fetched, and nothing of the next one gets among it.
-    pub fn close_window(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the window stays open.
+    pub fn close_window(&mut self) -> Result<()> {
+        self.rings.iter_mut().try_for_each(|ring| ring.ready.reserve(&ring.staged))?;
         for ring in &mut self.rings {
-            for (block, staged) in std::mem::take(&mut ring.staged) {
-                let ready = ring.ready.entry(block).or_default();
-                ready.pages.merge(&staged.pages);
-                ready.entries += staged.entries;
-            }
+            ring.ready.take(&mut ring.staged);
             let loss = std::mem::take(&mut ring.loss);
             ring.told |= loss.maybe_lost;
             ring.ready_loss.add(&loss);
         }
+        Ok(())
     }
 
     /// Whether any block is logged: without one the kernel writes no entry.
@@ -167,26 +230,47 @@ impl Rings {
 
     /// Sets the bits of what was written of a block in the closed window, by whichever vCPU.
     pub fn set_in(&self, block: BlockId, words: &mut [u64]) {
-        for ready in self.rings.iter().filter_map(|ring| ring.ready.get(&block)) {
+        for ready in self.rings.iter().filter_map(|ring| ring.ready.of(block)) {
             ready.pages.set_in(words);
         }
     }
 
-    /// Takes what each vCPU wrote of a block in the closed window.
-    pub fn take(&mut self, block: BlockId) -> Vec<VcpuPages> {
-        self.rings.iter_mut().map(|ring| ring.ready.remove(&block).unwrap_or_default()).collect()
+    /// How many vCPUs have rings.
+    pub fn vcpus(&self) -> usize {
+        self.rings.len()
     }
 
-    /// Forgets what was harvested of a block.
-    pub fn forget(&mut self, block: BlockId) {
+    /// Shows what each vCPU wrote of a block in the closed window.
+    pub fn visit(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
+        let ready = self.rings.iter().enumerate().filter_map(|(vcpu, ring)| Some((vcpu, ring.ready.of(block)?)));
+        ready.filter(|(_, ready)| ready.entries > 0).try_for_each(|(vcpu, ready)| visit(vcpu, ready))
+    }
+
+    /// Forgets what was written of a block in the closed window.
+    pub fn forget_ready(&mut self, block: BlockId) {
         for ring in &mut self.rings {
-            ring.staged.remove(&block);
-            ring.ready.remove(&block);
+            if let Some((_, ready)) = ring.ready.0.iter_mut().find(|(of, _)| *of == block) {
+                ready.clear();
+            }
         }
     }
 
-    /// Takes what each vCPU's ring lost in the closed window.
-    pub fn take_loss(&mut self) -> Vec<RingLoss> {
-        self.rings.iter_mut().map(|ring| std::mem::take(&mut ring.ready_loss)).collect()
+    /// Forgets all that was harvested of a block.
+    pub fn forget(&mut self, block: BlockId) {
+        for ring in &mut self.rings {
+            ring.staged.remove(block);
+            ring.ready.remove(block);
+        }
+    }
+
+    /// Takes what the rings lost in the closed window.
+    pub fn take_loss(&mut self) -> RingLoss {
+        self.rings.iter_mut().map(|ring| std::mem::take(&mut ring.ready_loss)).fold(
+            RingLoss::default(),
+            |mut all, loss| {
+                all.add(&loss);
+                all
+            },
+        )
     }
 }

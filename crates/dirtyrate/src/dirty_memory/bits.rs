@@ -1,0 +1,194 @@
+//! What the clients have: the bits of every block, for anybody to read at any time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::block::Block;
+use super::{BlockInfo, Client, RingLoss, witness};
+use crate::bitmap::{PAGES_PER_WORD, PageBitmap, PageRange, SparsePages, generic};
+use crate::error::{Error, Result};
+
+/// The bits of all clients, behind a lock that nobody holds while the kernel is asked anything: reading them, and marking what
+/// the host writes, does not wait for a sync. While one is under way, each chunk is as of it or as of the last one, bits and
+/// window alike.
+///
+/// Taking bits is [`DirtyMemory`](super::DirtyMemory)'s: no client may take a bit between the fetch that brought it and the
+/// re-protection of its page, or a write in between would be nobody's.
+pub struct DirtyBits {
+    pub(super) page_size: u64,
+    pub(super) chunk_pages: u64,
+    /// By guest address.
+    pub(super) blocks: Vec<Block>,
+    /// Blocks that are gone, kept for the bits that a client has not taken yet.
+    pub(super) removed: Vec<Block>,
+    /// The global tracking flags. VGA is not among them: it is a mask in each block.
+    pub(super) tracking: BTreeSet<Client>,
+    pub(super) accumulators: BTreeSet<u32>,
+    accumulators_opened: u32,
+    /// Of how many vCPUs the log tells what each of them wrote.
+    pub(super) vcpus: usize,
+    /// What the rings lost in each measuring client's window.
+    pub(super) losses: BTreeMap<Client, RingLoss>,
+    pub(super) witness: witness::Marks,
+}
+
+impl DirtyBits {
+    pub(super) fn new(page_size: u64, clear_chunk_bytes: u64, vcpus: usize) -> Self {
+        Self {
+            page_size,
+            chunk_pages: (clear_chunk_bytes / page_size).max(1).next_multiple_of(PAGES_PER_WORD),
+            blocks: Vec::new(),
+            removed: Vec::new(),
+            tracking: BTreeSet::new(),
+            accumulators: BTreeSet::new(),
+            accumulators_opened: 0,
+            vcpus,
+            losses: BTreeMap::new(),
+            witness: witness::Marks::default(),
+        }
+    }
+
+    /// Bytes in a page.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
+    /// The blocks that exist, by guest address.
+    pub fn blocks(&self) -> impl Iterator<Item = &BlockInfo> {
+        self.blocks.iter().map(|block| &block.info)
+    }
+
+    /// The blocks whose log is on.
+    pub fn logging_blocks(&self) -> impl Iterator<Item = &BlockInfo> {
+        self.blocks.iter().filter(|block| block.logging).map(|block| &block.info)
+    }
+
+    /// What a block is, or was while a client still has bits of it.
+    pub fn block(&self, name: &str) -> Result<&BlockInfo> {
+        Ok(&self.named(name)?.info)
+    }
+
+    /// A block that exists.
+    pub fn existing_block(&self, name: &str) -> Result<&BlockInfo> {
+        self.position(name).map(|index| &self.blocks[index].info)
+    }
+
+    /// Whether the client's flag is set; for VGA, whether any block has its mask.
+    pub fn is_tracking(&self, client: Client) -> bool {
+        match client {
+            Client::Vga => self.blocks.iter().any(|block| block.vga),
+            _ => self.tracking.contains(&client),
+        }
+    }
+
+    /// One more client for a measurement that runs beside others. It tracks nothing yet.
+    pub fn open_accumulator(&mut self) -> Client {
+        self.accumulators_opened += 1;
+        self.accumulators.insert(self.accumulators_opened);
+        Client::Accumulator(self.accumulators_opened)
+    }
+
+    /// The client's bits of a block; `None` where it never had any. Of two blocks of one name, the one that exists.
+    pub fn bitmap(&self, client: Client, block: &str) -> Result<Option<&PageBitmap>> {
+        self.check_client(client)?;
+        Ok(self.named(block)?.bits.get(&client).map(|bits| bits.bitmap()))
+    }
+
+    /// The pages of a block that one vCPU wrote in the client's window, where the log tells; `None` where it wrote none.
+    pub fn vcpu_pages(&self, client: Client, vcpu: usize, block: &str) -> Result<Option<&SparsePages>> {
+        self.check_client(client)?;
+        let bits = self.named(block)?.bits.get(&client);
+        let pages = bits.and_then(|bits| bits.vcpus.get(vcpu)).map(|written| &written.pages);
+        Ok(pages.filter(|pages| !pages.is_empty()))
+    }
+
+    /// Dirty pages in each region of `pages_per_region` pages of a block, for as many as `into` has room for.
+    pub fn heat(&self, client: Client, block: &str, pages_per_region: u64, into: &mut [u32]) -> Result<()> {
+        match self.bitmap(client, block)? {
+            Some(bitmap) => generic::heat(bitmap.words(), pages_per_region, into),
+            None => into.fill(0),
+        }
+        Ok(())
+    }
+
+    /// Marks pages that the host wrote, which KVM's log does not see, in every tracking client. To be called after the
+    /// write: a client that takes the bit first would read the old content.
+    pub fn mark_host_write(&mut self, guest_address: u64, bytes: u64) {
+        let Some(last) = bytes.checked_sub(1).map(|rest| guest_address.saturating_add(rest)) else { return };
+        let (first, last) = (guest_address / self.page_size, last / self.page_size);
+        for block in &mut self.blocks {
+            let start = block.info.guest_address / self.page_size;
+            let (from, to) = (first.max(start), (last + 1).min(start + block.info.pages));
+            if from >= to {
+                continue;
+            }
+            let range = PageRange { first: from - start, pages: to - from };
+            let vga = block.vga.then_some(Client::Vga);
+            for client in self.tracking.iter().copied().chain(vga) {
+                block.set_range(client, range);
+            }
+        }
+    }
+
+    /// Whether the client is told of this block's writes.
+    pub(super) fn tracks(&self, client: Client, index: usize) -> bool {
+        client.tracks(&self.tracking, self.blocks[index].vga)
+    }
+
+    /// Empties the client's bits in every block, and opens its window.
+    pub(super) fn clear(&mut self, client: Client) {
+        for block in &mut self.blocks {
+            block.clear(client);
+        }
+        for block in &mut self.removed {
+            block.bits.remove(&client);
+        }
+        self.removed.retain(|block| !block.bits.is_empty());
+        if let Some(loss) = self.losses.get_mut(&client) {
+            *loss = RingLoss::default();
+        }
+        self.witness.open(client);
+    }
+
+    /// Notes what the rings lost. A client that begins full must not miss a page: where any may be missing, it has them all
+    /// again.
+    pub(super) fn lose(&mut self, loss: &RingLoss) {
+        for (client, of_client) in &mut self.losses {
+            if self.tracking.contains(client) {
+                of_client.add(loss);
+            }
+        }
+        if !loss.is_incomplete() {
+            return;
+        }
+        for client in Client::BEGIN_FULL {
+            for index in 0..self.blocks.len() {
+                if self.blocks[index].logging && self.tracks(client, index) {
+                    self.blocks[index].set_all(client);
+                }
+            }
+        }
+    }
+
+    pub(super) fn named(&self, name: &str) -> Result<&Block> {
+        let mut blocks = self.blocks.iter().chain(self.removed.iter().rev());
+        blocks.find(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
+    }
+
+    pub(super) fn position(&self, name: &str) -> Result<usize> {
+        self.blocks.iter().position(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
+    }
+
+    fn no_block(&self, name: &str) -> Error {
+        let names: Vec<_> = self.blocks.iter().map(|block| block.info.name.as_str()).collect();
+        Error::Argument(format!("no RAM block '{name}': there is {}", names.join(", ")))
+    }
+
+    pub(super) fn check_client(&self, client: Client) -> Result<()> {
+        match client {
+            Client::Accumulator(number) if !self.accumulators.contains(&number) => {
+                Err(Error::Argument(format!("{client} is not open")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
