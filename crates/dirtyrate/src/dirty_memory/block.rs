@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::client::Client;
 use super::log::{BlockId, VcpuPages};
 use crate::bitmap::{PageBitmap, PageRange, words_for};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Into how many clients a chunk is merged in one pass over it.
 const FAN_OUT: usize = 4;
@@ -59,9 +59,9 @@ impl ClientBits {
     fn new(block: &BlockInfo, chunks: &[Chunk], vcpus: usize) -> Result<Self> {
         Ok(Self {
             bitmap: PageBitmap::try_new(block.pages)?,
-            dirty: vec![0; chunks.len()],
-            opened: chunks.iter().map(|chunk| chunk.opened).collect(),
-            vcpus: vec![VcpuPages::default(); vcpus],
+            dirty: try_collect(chunks.iter().map(|_| 0))?,
+            opened: try_collect(chunks.iter().map(|chunk| chunk.opened))?,
+            vcpus: try_collect((0..vcpus).map(|_| VcpuPages::default()))?,
         })
     }
 
@@ -92,10 +92,15 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub fn new(info: BlockInfo, chunk_pages: u64, now: Instant) -> Self {
+    /// A block whose log is off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn try_new(info: BlockInfo, chunk_pages: u64, now: Instant) -> Result<Self> {
         let chunk = Chunk { initial: false, opened: now, fetched: None };
-        let chunks = vec![chunk; info.pages.div_ceil(chunk_pages) as usize];
-        Self { info, logging: false, vga: false, chunks, chunk_pages, bits: BTreeMap::new() }
+        let chunks = try_collect((0..info.pages.div_ceil(chunk_pages) as usize).map(|_| chunk))?;
+        Ok(Self { info, logging: false, vga: false, chunks, chunk_pages, bits: BTreeMap::new() })
     }
 
     /// Gives a client bits of this block, unless it has some: with all of them set if it begins full. `vcpus` is how many the
@@ -103,7 +108,7 @@ impl Block {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    /// [`Error::OutOfMemory`].
     pub fn give_bits(&mut self, client: Client, vcpus: usize) -> Result<()> {
         if !self.bits.contains_key(&client) {
             let vcpus = if client.measures() { vcpus } else { 0 };
@@ -217,4 +222,13 @@ impl Block {
         self.logging = false;
         self.chunks.iter_mut().for_each(|chunk| chunk.initial = false);
     }
+}
+
+/// Collects what is known to be so many, or has no memory for it.
+fn try_collect<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    let bytes = items.len().saturating_mul(size_of::<T>());
+    all.try_reserve_exact(items.len()).map_err(|_| Error::OutOfMemory { what: "the chunks of a block", bytes })?;
+    all.extend(items);
+    Ok(all)
 }

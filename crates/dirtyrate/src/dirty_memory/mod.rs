@@ -108,7 +108,7 @@ impl DirtyMemory {
         if let Some(problem) = problem {
             return Err(Error::Layout { block: info.name, problem: problem.to_owned() });
         }
-        let mut block = Block::new(info, bits.chunk_pages, Instant::now());
+        let mut block = Block::try_new(info, bits.chunk_pages, Instant::now())?;
         bits.tracking.iter().try_for_each(|client| block.give_bits(*client, bits.vcpus))?;
         // A sync must not have to ask for memory.
         let words = block.info.words();

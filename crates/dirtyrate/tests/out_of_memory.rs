@@ -1,0 +1,167 @@
+//! A sync in a process that gets no more memory: a bitmap's asks for none, and one of rings that is refused some loses nothing.
+//! The allocator of this test refuses what it is told to, on the thread that told it.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ptr::null_mut;
+
+use dirtyrate::Error;
+use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect};
+use dirtyrate::kvm::dirty_ring::Reaping;
+use dirtyrate::workload::{Kind, Pacing};
+use support::*;
+
+thread_local! {
+    /// Requests of this thread.
+    static REQUESTS: Cell<u64> = const { Cell::new(0) };
+    /// The number of the one that is refused.
+    static REFUSED: Cell<u64> = const { Cell::new(u64::MAX) };
+}
+
+struct Refusing;
+
+impl Refusing {
+    fn refuses(&self) -> bool {
+        REQUESTS.set(REQUESTS.get() + 1);
+        REFUSED.get() == REQUESTS.get() - 1
+    }
+}
+
+// SAFETY: what is not refused is the system allocator's, with the layout as it came; a refusal is a null pointer, which the
+// contract allows. The cells are of this thread, need no initialisation and have no destructor.
+unsafe impl GlobalAlloc for Refusing {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        if self.refuses() { null_mut() } else { unsafe { System.alloc(layout) } }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        if self.refuses() { null_mut() } else { unsafe { System.alloc_zeroed(layout) } }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as the caller promised.
+        if self.refuses() { null_mut() } else { unsafe { System.realloc(memory, layout, size) } }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Refusing = Refusing;
+
+/// What `work` returns, and how often it asked for memory, the request number `refused` in vain.
+fn refusing<T>(refused: u64, work: impl FnOnce() -> T) -> (T, u64) {
+    REQUESTS.set(0);
+    REFUSED.set(refused);
+    let outcome = work();
+    REFUSED.set(u64::MAX);
+    (outcome, REQUESTS.get())
+}
+
+#[test]
+fn a_sync_of_a_bitmap_asks_for_no_memory() {
+    if !kvm() {
+        return;
+    }
+    for protect in PROTECTS {
+        let machine = protected(scattered(), 2, protect);
+        let guest = run(&machine, &workload(Kind::Random, 3000, 2, Pacing::Granted));
+        begin(&machine, Client::Migration);
+        begin(&machine, Client::DirtyRate);
+        let cancel = CancelToken::new();
+        for round in 0..5 {
+            let from = guest.counters();
+            make(&machine, &guest, 100);
+            let mut dirty_memory = machine.vm().lock_dirty_memory();
+            // Its readings are the test's.
+            dirty_memory.set_witness(None);
+            let (synced, requests) = refusing(u64::MAX, || dirty_memory.sync(&cancel));
+            assert!(synced.expect("step 4").pages > 0);
+            assert_eq!(requests, 0, "{protect:?}, round {round}");
+            let taken = take_from(&mut dirty_memory, Client::DirtyRate);
+            assert_same(&taken, &guest.truth(&from, &guest.counters()).written, &format!("{protect:?}, round {round}"));
+        }
+    }
+}
+
+#[test]
+fn a_sync_of_rings_that_is_refused_memory_loses_nothing() {
+    if !kvm() {
+        return;
+    }
+    // Each request of the first sync of a machine, in turn, until there is none to refuse.
+    let mut refusals = 0;
+    let cancel = CancelToken::new();
+    for refused in 0.. {
+        let machine = with_rings(scattered(), 2, 65_536, Reaping::Hold);
+        let guest = run(&machine, &workload(Kind::Random, 3000, 2, Pacing::Granted));
+        begin(&machine, Client::Migration);
+        begin(&machine, Client::DirtyRate);
+        let second = machine.vm().lock_dirty_bits().open_accumulator();
+        begin(&machine, second);
+        take(&machine, Client::Migration);
+        machine.clear(Client::DirtyRate).expect("step 3");
+        let from = guest.counters();
+        make(&machine, &guest, 1000);
+        let mut dirty_memory = machine.vm().lock_dirty_memory();
+        dirty_memory.set_witness(None);
+        let (synced, requests) = refusing(refused, || dirty_memory.sync(&cancel));
+        if requests <= refused {
+            synced.expect("nothing was refused");
+            break;
+        }
+        refusals += 1;
+        let refusal = synced.expect_err("no sync without memory");
+        assert!(matches!(refusal, Error::OutOfMemory { .. }), "{refusal}");
+        drop(dirty_memory);
+        // The guest goes on meanwhile.
+        make(&machine, &guest, 100);
+        sync(&machine);
+        let truth = guest.truth(&from, &guest.counters()).written;
+        for client in [Client::Migration, Client::DirtyRate, second] {
+            let reap = machine.reap(client, false).expect("step 5");
+            let context = format!("{client}, without request {refused}");
+            assert!(reap.is_complete(), "{context}");
+            if let Some(ring) = &reap.ring {
+                // Every entry once: a write and its count are two.
+                let entries: u64 = ring.vcpus.iter().map(|vcpu| vcpu.entries).sum();
+                assert_eq!((entries, ring.dropped), (2 * 2 * 1100, 0), "{context}");
+            }
+            assert_same(&take(&machine, client), &truth, &context);
+        }
+    }
+    assert!(refusals > 10, "{refusals} requests are fewer than these sets need");
+}
+
+#[test]
+fn a_block_that_finds_no_memory_is_not_added() {
+    let log = FakeLog::new(FakeProtect::ManualInitiallySet);
+    let mut memory = DirtyMemory::new(Box::new(log.clone()), PAGE, GIB);
+    let block = |name: &str, id, guest_address, pages| BlockInfo {
+        id: BlockId(id),
+        name: name.to_owned(),
+        guest_address,
+        pages,
+    };
+    log.add_block(BlockId(1), 1 << 17);
+    memory.add_block(block("ram", 1, GIB, 1 << 17)).expect("added");
+    memory.start_tracking(Client::DirtyRate).expect("step 1");
+    for pages in [1 << 50, 1 << 60, u64::MAX] {
+        let refusal = memory.add_block(block("huge", 2, 0, pages)).expect_err("no such memory");
+        assert!(matches!(refusal, Error::OutOfMemory { .. }), "{pages}: {refusal}");
+        assert_eq!(memory.bits().blocks().count(), 1);
+    }
+    memory.discard_initial_log(&CancelToken::new()).expect("step 2");
+    memory.clear(Client::DirtyRate).expect("step 3");
+    log.guest_write(BlockId(1), (1 << 17) - 1);
+    memory.sync(&CancelToken::new()).expect("step 4");
+    assert_eq!(memory.reap(Client::DirtyRate, true).expect("step 5").pages, 1);
+    assert_eq!(log.is_logging(BlockId(1)), memory.bits().logging_blocks().count() == 1);
+}
