@@ -4,6 +4,8 @@
 //! alternate between the rows, so that a change of the machine's speed meets all of them; a row is its median. 4 GiB of memory, or as
 //! much as asked for, is many times what a cache holds between two rounds.
 
+mod common;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,7 +27,7 @@ const ROWS: [&str; 6] = [
 
 fn main() {
     let gib = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(4);
-    println!("{}", processor());
+    println!("{}", common::processor());
     for (name, advice) in [("4 KiB pages", libc::MADV_NOHUGEPAGE), ("transparent huge pages", libc::MADV_HUGEPAGE)] {
         let rows = measure(gib, advice);
         println!("\n{gib} GiB, {name}: ns per page, median of {ROUNDS} rounds");
@@ -33,13 +35,6 @@ fn main() {
             println!("{row:8.0}   {:5.2} × reading   {name}", row / rows[0]);
         }
     }
-}
-
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let value = |key: &str| text.lines().find(|line| line.starts_with(key)).and_then(|line| line.split(": ").nth(1));
-    let model = ["cpu family", "model\t", "stepping"].map(|key| value(key).unwrap_or("?")).join("/");
-    format!("{}, family/model/stepping {model}", value("model name").unwrap_or("an unnamed processor"))
 }
 
 fn measure(gib: u64, advice: i32) -> [f64; ROWS.len()] {
