@@ -43,6 +43,11 @@ export declare class NativeVirtualMachine {
    * reaped, not taken, right after each sync.
    */
   syncAt(client: string, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeDeadlineReport[]>
+  /**
+   * The steps 4 and 5 at one deadline, in ms from the opening of the client's window: the bits are taken right after the
+   * sync, before anybody else's.
+   */
+  takeAt(client: string, deadlineMs: number, cancel?: CancelToken | undefined | null): Promise<NativeTakeReport>
   /** Step 5: counts the client's bits. */
   reap(client: string): NativeReap
   /** Step 5: counts the client's bits and takes them; its next window opens where the current round began. */
@@ -350,6 +355,13 @@ export interface NativeSyncReport {
   longestLockNs: number
   /** Pages that the log named. */
   pages: number
+}
+
+/** The sync at a deadline that took the client's bits. */
+export interface NativeTakeReport {
+  report: NativeDeadlineReport
+  /** From the opening of the window that was taken to the opening of the client's next one. */
+  reopenedNs: number
 }
 
 /** What the guest wrote in a window, in distinct pages. */

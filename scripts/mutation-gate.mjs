@@ -140,6 +140,20 @@ const mutations = [
     test: 'windows',
   },
   {
+    name: 'let the next window open at the deadline',
+    file: 'dirty_memory/deadline.rs',
+    find: 'let reopened = opening(&memory.bits(), client)?.saturating_duration_since(opened);',
+    replace: 'let reopened = { let _ = opened; deadline };',
+    test: 'windows',
+  },
+  {
+    name: 'keep the bits that a deadline takes',
+    file: 'dirty_memory/deadline.rs',
+    find: 'let reap = memory.reap(client, take)?;',
+    replace: 'let reap = memory.reap(client, take && client.begins_full())?;',
+    test: 'windows',
+  },
+  {
     name: 'never signal a vCPU',
     file: 'kvm/vcpu/shared.rs',
     find: 'let result = unsafe { libc::pthread_kill(thread, self.signal) };',

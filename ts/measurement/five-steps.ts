@@ -42,7 +42,7 @@ export async function openWindow(
 }
 
 /** The steps 4 and 5 at each deadline, in ms from the opening of the window and ascending; the bits are kept, so the rounds nest. */
-export async function syncAndReap(
+async function syncAndReap(
   vm: NativeVirtualMachine,
   client: string,
   deadlinesMs: readonly number[],

@@ -2,7 +2,7 @@
 
 import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
 import { accumulator } from './client.js'
-import { costOf, type ExactRound, type Opening, openWindow, syncAndReap } from './five-steps.js'
+import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { samplePages } from './page-sampling.js'
 import type { Figures } from './result.js'
@@ -36,21 +36,16 @@ export class Schedule {
     return multiple * this.#everyMs - this.#opened
   }
 
-  /**
-   * The window was closed, and the next one opened, by a sync that began `lateNs` after the window's `requestedMs` and took `syncNs`: the
-   * opening lies within it. This side's clock says where, and is wrong by the event loop's delay at most; so no error adds up.
-   */
-  reopened(requestedMs: number, lateNs: number, syncNs: number): void {
-    const earliest = this.#opened + requestedMs + lateNs / NS_PER_MS
-    const latest = earliest + syncNs / NS_PER_MS
-    this.#opened = Math.max(earliest, Math.min(latest, this.#now() - this.#start))
+  /** The next window opened so long after the one before. The native thread says so: this side's clock only tells what has passed. */
+  reopened(afterNs: number): void {
+    this.#opened += afterNs / NS_PER_MS
   }
 }
 
 /**
- * Rounds of an exact mode. One client tracks from the first opening until the loop is left, and its bits are taken after each sync: a
- * page written at any time in between is in one of the rounds. Deadlines are multiples of `everyMs` from the first opening; who asks
- * late gets one longer window.
+ * Rounds of an exact mode: the steps 1 to 3 once, then 4 and 5 in one call each time. One client tracks from the first opening until the
+ * loop is left, and its bits are taken with each sync: a page written at any time in between is in one of the rounds. Deadlines are
+ * multiples of `everyMs` from the first opening; who asks late gets one longer window.
  */
 export async function* exactRounds(
   vm: NativeVirtualMachine,
@@ -63,12 +58,11 @@ export async function* exactRounds(
     const schedule = new Schedule(everyMs)
     for (;;) {
       const windowMs = schedule.nextWindowMs()
-      const reports = await syncAndReap(vm, client, [windowMs], cancel)
-      const reap = await vm.take(client)
-      for (const { lateNs, sync } of reports) schedule.reopened(windowMs, lateNs, sync.ns)
+      const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel)
+      schedule.reopened(reopenedNs)
       // What was asked for is whole multiples: the window is shorter by what the one before was late.
       const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
-      yield { requestedMs, reap, cost: costOf(vm, opening, reports) }
+      yield { requestedMs, reap: report.reap, cost: costOf(vm, opening, [report]) }
       opening = undefined
     }
   } finally {

@@ -10,7 +10,7 @@ use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
-use crate::convert::{deadlines, nanoseconds};
+use crate::convert::{deadlines, milliseconds, nanoseconds};
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
 use crate::promise;
@@ -103,6 +103,14 @@ pub struct NativeDeadlineReport {
     pub reap: NativeReap,
 }
 
+/// The sync at a deadline that took the client's bits.
+#[napi(object)]
+pub struct NativeTakeReport {
+    pub report: NativeDeadlineReport,
+    /// From the opening of the window that was taken to the opening of the client's next one.
+    pub reopened_ns: f64,
+}
+
 /// A run of dirty pages.
 #[napi(object)]
 pub struct NativePageRange {
@@ -187,6 +195,25 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| {
             let reports = machine.sync_at(client, &deadlines, &cancel)?;
             Ok(reports.into_iter().map(|report| native_deadline(machine, report)).collect::<Vec<_>>())
+        })
+    }
+
+    /// The steps 4 and 5 at one deadline, in ms from the opening of the client's window: the bits are taken right after the
+    /// sync, before anybody else's.
+    #[napi(ts_return_type = "Promise<NativeTakeReport>")]
+    pub fn take_at(
+        &self,
+        env: Env,
+        client: String,
+        deadline_ms: f64,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        let deadline = milliseconds("deadline", deadline_ms)?;
+        let cancel = token(cancel);
+        self.run(env, move |machine| {
+            let (report, reopened) = machine.take_at(client, deadline, &cancel)?;
+            Ok(NativeTakeReport { report: native_deadline(machine, report), reopened_ns: nanoseconds(reopened) })
         })
     }
 

@@ -80,6 +80,40 @@ fn taking_begins_the_next_window_where_the_last_sync_protected() {
 }
 
 #[test]
+fn windows_taken_at_deadlines_follow_each_other_without_gap_or_drift() {
+    if !kvm() {
+        return;
+    }
+    for protect in PROTECTS {
+        let machine = protected(scattered(), 1, protect);
+        run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));
+        let period = Duration::from_millis(7);
+        let before = Instant::now();
+        begin(&machine, Client::DirtyRate);
+        // Where the window is open, from the opening of the first one.
+        let mut opened = Duration::ZERO;
+        for round in 1..=20 {
+            // A multiple that has passed already is a deadline as well.
+            let requested = (period * round).saturating_sub(opened);
+            let (report, reopened) =
+                machine.take_at(Client::DirtyRate, requested, &CancelToken::new()).expect("the steps 4 and 5");
+            assert_eq!(report.requested, requested);
+            assert!(report.reap.window >= requested, "{protect:?}: {:?} of {requested:?}", report.reap.window);
+            // The sync that closed the window opened the next one: the two share nothing, and between them there is only it.
+            let synced = requested + report.late;
+            assert!(reopened <= synced + report.sync.elapsed, "{protect:?}: {reopened:?} after {report:?}");
+            assert!(reopened >= synced, "{protect:?}: {reopened:?} after {report:?}");
+            opened += reopened;
+            assert!(opened >= period * round, "{protect:?}: no window closes before its deadline");
+            assert!(opened <= before.elapsed(), "{protect:?}: nor opens in the future");
+            // Taken: a reap before the next sync has nothing.
+            let rest = machine.reap(Client::DirtyRate, false).expect("step 5");
+            assert_eq!((rest.pages, rest.window), (0, Duration::ZERO), "{protect:?}");
+        }
+    }
+}
+
+#[test]
 fn chunks_have_windows_of_their_own() {
     if !kvm() {
         return;

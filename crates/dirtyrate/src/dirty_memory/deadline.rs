@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
-use super::{CancelToken, Client, DirtyMemory, Reap, SyncReport};
+use super::{CancelToken, Client, DirtyBits, DirtyMemory, Reap, SyncReport};
 use crate::error::{Error, Result};
 
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
@@ -18,7 +18,7 @@ pub struct DeadlineReport {
     pub late: Duration,
     /// The sync.
     pub sync: SyncReport,
-    /// The client's bits right after it, not taken.
+    /// The client's bits right after it.
     pub reap: Reap,
     /// What the reap took.
     pub reap_took: Duration,
@@ -39,32 +39,78 @@ pub fn sync_at<'a>(
     cancel: &CancelToken,
     alive: impl Fn() -> Result<()>,
 ) -> Result<Vec<DeadlineReport>> {
-    let opened = {
-        let memory = lock();
-        let bits = memory.bits();
-        bits.check_client(client)?;
-        if !bits.is_tracking(client) {
-            return Err(Error::State(format!("{client} does not track: start tracking before a window")));
-        }
-        bits.window_opened(client).unwrap_or_else(Instant::now)
-    };
+    let opened = opening(&lock().bits(), client)?;
     let mut reports = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {
-        let deadline = opened
-            .checked_add(requested)
-            .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
-        wait_until(deadline, cancel, &alive)?;
-        let mut memory = lock();
-        let late = Instant::now().saturating_duration_since(deadline);
-        let sync = memory.sync(cancel)?;
-        let began = Instant::now();
-        let reap = memory.reap(client, false)?;
-        let reap_took = began.elapsed();
+        let mut memory = wait_for(&lock, opened, requested, cancel, &alive)?;
+        let report = sync_and_reap(&mut memory, client, opened, requested, false, cancel)?;
         drop(memory);
         alive()?;
-        reports.push(DeadlineReport { requested, late, sync, reap, reap_took });
+        reports.push(report);
     }
     Ok(reports)
+}
+
+/// As [`sync_at`] for one deadline, but takes the client's bits under the lock of the sync: the client's next window is open.
+/// Beside the report, how far from the opening of this window that of the next one is; a schedule of windows without a gap
+/// follows from it and from no other clock.
+///
+/// # Errors
+///
+/// As of [`sync_at`]; and those of [`DirtyMemory::reap`].
+pub fn take_at<'a>(
+    lock: impl Fn() -> MutexGuard<'a, DirtyMemory>,
+    client: Client,
+    deadline: Duration,
+    cancel: &CancelToken,
+    alive: impl Fn() -> Result<()>,
+) -> Result<(DeadlineReport, Duration)> {
+    let opened = opening(&lock().bits(), client)?;
+    let mut memory = wait_for(&lock, opened, deadline, cancel, &alive)?;
+    let report = sync_and_reap(&mut memory, client, opened, deadline, true, cancel)?;
+    let reopened = opening(&memory.bits(), client)?.saturating_duration_since(opened);
+    drop(memory);
+    alive()?;
+    Ok((report, reopened))
+}
+
+/// When the client's window opened.
+fn opening(bits: &DirtyBits, client: Client) -> Result<Instant> {
+    bits.check_client(client)?;
+    if !bits.is_tracking(client) {
+        return Err(Error::State(format!("{client} does not track: start tracking before a window")));
+    }
+    Ok(bits.window_opened(client).unwrap_or_else(Instant::now))
+}
+
+/// The lock, once the deadline has come.
+fn wait_for<'a>(
+    lock: &impl Fn() -> MutexGuard<'a, DirtyMemory>,
+    opened: Instant,
+    requested: Duration,
+    cancel: &CancelToken,
+    alive: impl Fn() -> Result<()>,
+) -> Result<MutexGuard<'a, DirtyMemory>> {
+    let deadline = opened
+        .checked_add(requested)
+        .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
+    wait_until(deadline, cancel, alive)?;
+    Ok(lock())
+}
+
+fn sync_and_reap(
+    memory: &mut DirtyMemory,
+    client: Client,
+    opened: Instant,
+    requested: Duration,
+    take: bool,
+    cancel: &CancelToken,
+) -> Result<DeadlineReport> {
+    let late = opened.elapsed().saturating_sub(requested);
+    let sync = memory.sync(cancel)?;
+    let began = Instant::now();
+    let reap = memory.reap(client, take)?;
+    Ok(DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() })
 }
 
 /// Sleeps until `deadline`, while `alive` says that there is something to wait for.

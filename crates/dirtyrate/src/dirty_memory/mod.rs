@@ -41,7 +41,7 @@ pub use block::BlockInfo;
 pub use cancel::CancelToken;
 pub use client::Client;
 pub(crate) use deadline::wait_until;
-pub use deadline::{DeadlineReport, sync_at};
+pub use deadline::{DeadlineReport, sync_at, take_at};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
 pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 pub use reap::{BlockReap, Reap, RingReap, VcpuReap};

@@ -22,7 +22,7 @@ pub use sample::{SampleOptions, SampleReport};
 pub use serial::Console;
 
 use crate::dirty_memory::{
-    BlockInfo, CancelToken, Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at,
+    BlockInfo, CancelToken, Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at, take_at,
 };
 use crate::error::{Error, Result};
 use crate::kvm::vcpu::Crash;
@@ -242,11 +242,28 @@ impl Machine {
     /// Step 4: see [`sync_at`]. The guest must run all the time since step 3: a pause or a crash inside a window is an
     /// error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
+        let alive = self.alive_since_clear(client)?;
+        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, alive)
+    }
+
+    /// The steps 4 and 5 at one deadline: see [`take_at`]. The guest must run all the time, as with
+    /// [`sync_at`](Self::sync_at).
+    pub fn take_at(
+        &self,
+        client: Client,
+        deadline: Duration,
+        cancel: &CancelToken,
+    ) -> Result<(DeadlineReport, Duration)> {
+        let alive = self.alive_since_clear(client)?;
+        take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, alive)
+    }
+
+    /// As [`alive_since`](Self::alive_since) step 3 of this client.
+    fn alive_since_clear(&self, client: Client) -> Result<impl Fn() -> Result<()> + '_> {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running()?;
         let pauses = self.lock_pauses().get(&client).copied().unwrap_or_else(|| vcpus.pauses());
-        let alive = self.alive_since(pauses)?;
-        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, alive)
+        self.alive_since(pauses)
     }
 
     /// Fails unless the guest runs, and ran ever since it had been paused `pauses` times.
