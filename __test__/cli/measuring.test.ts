@@ -15,8 +15,10 @@ interface Point {
 }
 
 /** What runs on a terminal of its own, and what that showed. */
-const terminal = (args: string): ReturnType<typeof run> =>
-  run('script', ['-qec', `node dist/cli.js ${args}`, '/dev/null'], { env: { TERM: 'xterm', NO_COLOR: '1' } })
+const terminal = (args: string, columns = 0): ReturnType<typeof run> =>
+  run('script', ['-qec', `stty cols ${columns}; node dist/cli.js ${args}`, '/dev/null'], {
+    env: { TERM: 'xterm', NO_COLOR: '1' },
+  })
 
 describeKvm('calc', () => {
   it("prints QEMU's text with --hmp", async () => {
@@ -132,8 +134,48 @@ describeKvm('watch', () => {
   it('is written in place on a terminal', async () => {
     const { status, stdout } = await terminal(`watch ${guest} --every 20ms --count 3 --quiet`)
     expect(status).toBe(0)
-    expect(stdout.split('\r\x1b[K')).toHaveLength(4)
+    const [before, ...lines] = stdout.split('\r\x1b[K')
+    expect({ before, lines: lines.length }).toEqual({ before: '', lines: 3 })
+    // Whole, on a terminal that does not know its size; and only the last one is ended.
+    for (const line of lines) expect(line).toMatch(/ pages {2}in [\d.]+ ms(\r\n)?$/)
     expect(stdout.match(/\n/g)).toHaveLength(1)
+    // What is wrapped could not be written over.
+    const narrow = await terminal(`watch ${guest} --every 20ms --count 2 --quiet`, 30)
+    expect(narrow.stdout.replace(/\r\n$/, '').split('\r\x1b[K').slice(1)).toEqual([
+      expect.stringMatching(/^.{29}$/),
+      expect.stringMatching(/^.{29}$/),
+    ])
+  })
+
+  it("is QEMU's text for each window with --hmp", async () => {
+    const args = ['watch', guest, '--every', '20ms', '--count', '2', '--hmp']
+    const { status, stdout } = await dirtyrate(args)
+    expect(status).toBe(0)
+    expect(stdout).toMatch(
+      /^(Status: measured\nStart Time: \d+ \(ms\)\nPeriod: 0 \(sec\)\nMode: dirty-bitmap\nDirty rate: \d+ \(MB\/s\)\n){2}$/,
+    )
+    const both = await dirtyrate([...args, '--json'])
+    expect(both.status).toBe(2)
+    expect(JSON.parse(both.stdout).error.code).toBe('ERR_ARGUMENT')
+  })
+
+  it.each(['calc', 'curve', 'watch'])('and %s on a terminal end with Ctrl-C, and tidily', async command => {
+    const options = { calc: '--window 1h', curve: '--windows 10ms,1h', watch: '--every 20ms' }[command]
+    // The terminal turns the character into the signal; the shell before it waits until there is something to interrupt.
+    const { status, stdout } = await run('bash', [
+      '-c',
+      `coproc terminal { exec script -qec 'exec node dist/cli.js ${command} ${guest} ${options} --log-level debug' /dev/null; }
+       pid=$!
+       while IFS= read -r line <&\${terminal[0]}; do
+         printf '%s\\n' "$line"
+         if [[ -z $sent && $line == *'measurement began'* ]]; then sent=yes; printf '\\003' >&\${terminal[1]}; fi
+       done
+       wait $pid`,
+    ])
+    expect({ status, stdout }).toEqual({
+      status: 130,
+      stdout: expect.stringContaining('dirtyrate: interrupted\r\n'),
+    })
   })
 
   it.each([[[]], [['--json']]])('goes on until it is interrupted %j', async json => {

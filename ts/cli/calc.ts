@@ -1,12 +1,10 @@
 /** `dirtyrate calc TARGET`: one measurement. */
 
-import { argumentError } from '../errors.js'
 import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../measurement/result.js'
 import { parseWindow } from '../measurement/windows.js'
-import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
-import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
+import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'
 import { count, mibPerSecond, ms, rateInterval } from './text.js'
 
 export interface CalcOptions extends ModeOptions {
@@ -18,14 +16,12 @@ export async function runCalc(session: Session, uri: string, options: CalcOption
   // What is wrong with the command line is said before a VM is made.
   const window = parseWindow(options.window, '--window')
   const mode = parseModeOptions(options)
-  if (options.hmp && session.options.json) {
-    throw argumentError("--hmp: prints QEMU's text, and --json a document", 'Give one of the two.')
-  }
+  refuseHmpAndJson(session, options.hmp)
   const { signal } = session
   return withTarget(session, uri, mode.mode, async target => {
     session.progress(`measuring for ${options.window}`)
     const measurement = await target.measureDirtyRate({ ...mode, window, signal })
-    if (options.hmp) for (const line of dirtyRateLinesOfMs(measurement.qapi)) session.print(line)
+    if (options.hmp) printHmp(session, measurement)
     else printMeasurement(session, measurement)
     session.document(measurement)
     return measurement.complete ? EXIT_OK : EXIT_FAILED

@@ -19,11 +19,12 @@ export async function runCurve(session: Session, uri: string, options: CurveComm
   const windows = parseWindows(
     options.windows.split(',').filter(text => text.trim() !== ''),
     '--windows',
+    '50ms,100ms,1s',
   )
   const mode = parseModeOptions(options)
   const { signal } = session
   return withTarget(session, uri, mode.mode, async target => {
-    session.progress(`measuring for ${ms((windows.at(-1) ?? 0) * 1e6)}`)
+    session.progress(`measuring for windows of ${options.windows}`)
     const curve = await target.measureDirtyCurve({ ...mode, windows, signal })
     print(session, curve)
     session.document(curve)

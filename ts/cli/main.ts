@@ -74,9 +74,11 @@ program
   .option('--rounds <n>', 'how many measurements in each mode', '1')
   .action((options: DemoOptions) => act(session => runDemo(session, options)))
 
+const hmpOption = (): Option => new Option('--hmp', "print what QEMU's info dirty_rate would").default(false)
+
 measuring(program.command('calc').description('measure a target once'))
   .option('--window <duration>', 'how long to measure', '1s')
-  .option('--hmp', "print what QEMU's info dirty_rate would", false)
+  .addOption(hmpOption())
   .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
 
 measuring(program.command('curve').description('distinct pages for several windows, from one run'))
@@ -90,6 +92,7 @@ measuring(
 )
   .option('--every <duration>', 'how long each window is', '1s')
   .option('--count <n>', 'how many windows (default: until interrupted)')
+  .addOption(hmpOption())
   .action((target: string, options: WatchCommandOptions) =>
     act(session => runWatch(session, target, options)),
   )

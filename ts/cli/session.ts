@@ -14,6 +14,9 @@ export interface GlobalOptions {
   trace: boolean
 }
 
+/** Of a terminal that does not know its own size. */
+const DEFAULT_COLUMNS = 80
+
 /** Colours for a terminal that wants them: https://no-color.org. */
 const coloured = (stream: NodeJS.WriteStream): boolean => stream.isTTY === true && !process.env.NO_COLOR
 const paint = (stream: NodeJS.WriteStream, sgr: number, text: string): string =>
@@ -62,7 +65,7 @@ export class Session {
     }
     this.#clearProgress()
     // Cut to the terminal's width: what is wrapped cannot be written over.
-    process.stdout.write(`\r\x1b[K${line.slice(0, (process.stdout.columns ?? 80) - 1)}`)
+    process.stdout.write(`\r\x1b[K${line.slice(0, (process.stdout.columns || DEFAULT_COLUMNS) - 1)}`)
     this.#inPlace = true
   }
 

@@ -3,6 +3,8 @@
 import { argumentError } from '../errors.js'
 import { parseMode } from '../measurement/mode.js'
 import { FEWEST_SAMPLES, MOST_SAMPLES, parseConfidence } from '../measurement/page-sampling.js'
+import type { DirtyRateMeasurement } from '../measurement/result.js'
+import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import type { Mode } from '../qapi/types.js'
 import { openTarget } from '../targets/open.js'
 import type { SampleOptions, Target } from '../targets/target.js'
@@ -23,7 +25,7 @@ export interface ParsedMode extends SampleOptions {
 
 /** Throws ERR_ARGUMENT, before a VM is made. */
 export function parseModeOptions({ mode: wanted, samplePages, confidence }: ModeOptions): ParsedMode {
-  const mode = parseMode(wanted)
+  const mode = parseMode(wanted, '--mode')
   if (samplePages !== undefined && mode !== 'page-sampling') {
     throw argumentError('--sample-pages: used only in page-sampling mode', 'Give --mode page-sampling too.')
   }
@@ -40,7 +42,19 @@ function parseConfidenceText(text: string): number {
   if (!/^[0-9]*\.?[0-9]+$/.test(text)) {
     throw argumentError(`--confidence: '${text}' is not a number`, 'Give one between 0 and 1, such as 0.95.')
   }
-  return parseConfidence(Number(text))
+  return parseConfidence(Number(text), '--confidence')
+}
+
+/** Throws ERR_ARGUMENT: what is printed is one or the other. */
+export function refuseHmpAndJson(session: Session, hmp: boolean): void {
+  if (hmp && session.options.json) {
+    throw argumentError("--hmp: prints QEMU's text, and --json a document", 'Give one of the two.')
+  }
+}
+
+/** What QEMU's monitor would print of it. */
+export function printHmp(session: Session, { qapi }: DirtyRateMeasurement): void {
+  for (const line of dirtyRateLinesOfMs(qapi)) session.print(line)
 }
 
 /** Opens `uri`, with the log that `mode` needs, for as long as `use` takes. */

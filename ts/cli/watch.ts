@@ -5,12 +5,13 @@ import { parseWindow } from '../measurement/windows.js'
 import { parseCountText } from '../units.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
-import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
+import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'
 import { count, mibPerSecond, ms, rateInterval } from './text.js'
 
 export interface WatchCommandOptions extends ModeOptions {
   every: string
   count?: string
+  hmp: boolean
 }
 
 export async function runWatch(session: Session, uri: string, options: WatchCommandOptions): Promise<number> {
@@ -18,6 +19,7 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
   const rounds =
     options.count === undefined ? Number.POSITIVE_INFINITY : parseCountText(options.count, '--count', 1)
   const mode = parseModeOptions(options)
+  refuseHmpAndJson(session, options.hmp)
   const { signal } = session
   session.streamDocuments()
   return withTarget(session, uri, mode.mode, async target => {
@@ -25,7 +27,8 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
     let seen = 0
     let complete = true
     for await (const measurement of target.watchDirtyRate({ ...mode, every, signal })) {
-      session.update(line(measurement))
+      if (options.hmp) printHmp(session, measurement)
+      else session.update(line(measurement))
       session.document(measurement)
       complete &&= measurement.complete
       if (++seen >= rounds) break

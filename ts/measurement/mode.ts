@@ -20,9 +20,9 @@ export function modesOf(log: DirtyLogKind): readonly Mode[] {
   return [exactMode(log), 'page-sampling']
 }
 
-/** `wanted` if it is a mode, or 'auto'. Throws ERR_ARGUMENT. */
-export function parseMode(wanted: unknown): Mode | 'auto' {
-  return parseChoice(wanted, 'mode', [...modes, 'auto'])
+/** `wanted` if it is a mode, or 'auto'. Throws ERR_ARGUMENT, naming it `name`. */
+export function parseMode(wanted: unknown, name = 'mode'): Mode | 'auto' {
+  return parseChoice(wanted, name, [...modes, 'auto'])
 }
 
 /** What a mode costs the guest, in a sentence's part. */

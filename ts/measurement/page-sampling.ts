@@ -49,11 +49,11 @@ export function parseSampling(request: SampleRequest): NativeSampleOptions {
   }
 }
 
-/** `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT. */
-export function parseConfidence(confidence: number): number {
+/** `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, naming it `name`. */
+export function parseConfidence(confidence: number, name = 'confidence'): number {
   if (typeof confidence !== 'number' || !(confidence > 0 && confidence < 1)) {
     throw argumentError(
-      `confidence: ${show(confidence)} is out of range`,
+      `${name}: ${show(confidence)} is out of range`,
       'Give a number above 0 and below 1, such as 0.95.',
     )
   }

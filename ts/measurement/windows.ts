@@ -15,10 +15,14 @@ export function parseWindow(window: Duration, name: string): number {
   return ms
 }
 
-/** Windows in milliseconds, ascending, each once. Throws ERR_ARGUMENT, naming them `name`. */
-export function parseWindows(windows: readonly Duration[], name: string): number[] {
+/** Windows in milliseconds, ascending, each once. Throws ERR_ARGUMENT, naming them `name` and showing how it is written. */
+export function parseWindows(
+  windows: readonly Duration[],
+  name: string,
+  form = "['50ms', '100ms', '1s']",
+): number[] {
   if (!Array.isArray(windows) || windows.length === 0) {
-    throw argumentError(`${name}: no window`, "Give them as ['50ms', '100ms', '1s'].")
+    throw argumentError(`${name}: no window`, `Give them as ${form}.`)
   }
   const ms = windows.map(window => parseWindow(window, name))
   return [...new Set(ms)].sort((a, b) => a - b)
