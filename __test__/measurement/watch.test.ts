@@ -1,6 +1,5 @@
 import { expect, it } from 'vitest'
 import { type VirtualMachine, type VirtualMachineMeasurement, workload } from '../../ts/index.js'
-import { crashOnFlag, elf, FLAG_ADDRESS, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { changedPages, contents, created, dirtyPages, running, sleep } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
@@ -129,25 +128,6 @@ for (const mode of exactModesHere) {
       },
     )
 
-    it.each(['pause', 'shutdown', 'close'] as const)(
-      'ends with %s, between two rounds and inside of one',
-      async end => {
-        const code = { pause: 'ERR_PAUSED', shutdown: 'ERR_STATE', close: 'ERR_CLOSED' }[end]
-        const vm = await running(workload.stride({ pages: 500 }), log)
-        const between = vm.watchDirtyRate({ every: 10 })
-        const inside = vm.watchDirtyRate({ every: '1h' })
-        await between.next()
-        const pending = inside.next()
-        const outcome = expect(pending).rejects.toMatchObject({ code })
-        await sleep(20)
-        await vm[end]()
-        if (end !== 'close') expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
-        await outcome
-        await expect(between.next()).rejects.toMatchObject({ code })
-        expect(await between.next()).toEqual({ done: true, value: undefined })
-      },
-    )
-
     it('calls of next() are one after the other', async () => {
       const vm = await running(workload.stride({ pages: 500 }), log)
       const watch = vm.watchDirtyRate({ every: 10 })
@@ -230,37 +210,6 @@ describeKvm('watching', () => {
     await expect(vm.watchDirtyRate().next()).rejects.toMatchObject({ code: 'ERR_STATE' })
     const reason = new Error('mine')
     await expect(vm.watchDirtyRate({ signal: AbortSignal.abort(reason) }).next()).rejects.toBe(reason)
-  })
-
-  it('ends with a crash, and says how', async () => {
-    const vm = await running({ kernel: folder()('crash.elf', elf(crashOnFlag)) })
-    const watch = vm.watchDirtyRate({ every: 20 })
-    await watch.next()
-    vm.writeMemory(FLAG_ADDRESS, Uint8Array.of(1))
-    const loop = async (): Promise<void> => {
-      for await (const _ of watch);
-    }
-    await expect(loop()).rejects.toMatchObject({
-      code: 'ERR_GUEST_CRASHED',
-      message: expect.stringContaining('vCPU 0'),
-    })
-    expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
-  })
-
-  it('sees blocks come and go', async () => {
-    const vm = await running(workload.stride({ pages: 500, rate: '5MiB/s' }))
-    let rounds = 0
-    for await (const { blocks = [] } of vm.watchDirtyRate({ every: 15 })) {
-      if (rounds % 2 === 0) {
-        await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: '1MiB' })
-        vm.writeMemory(2 ** 30 + 4096 * rounds, Uint8Array.of(1))
-      } else {
-        expect(blocks.find(({ name }) => name === 'dimm')?.pages).toBe(1)
-        await vm.removeBlock('dimm')
-      }
-      if (++rounds === 8) break
-    }
-    await expectClean(vm)
   })
 })
 
