@@ -1,17 +1,12 @@
 import { expect, it } from 'vitest'
-import { type VirtualMachine, type VirtualMachineMeasurement, workload } from '../../ts/index.js'
+import { type VirtualMachine, workload } from '../../ts/index.js'
 import { describeKvm, full } from '../fixtures/kvm.js'
 import { created, running, sleep } from '../fixtures/machine.js'
+import { expectTruth } from '../fixtures/truth.js'
 
 /** Keeps the event loop from doing anything else. */
 function block(ms: number): void {
   for (const end = performance.now() + ms; performance.now() < end; );
-}
-
-function expectTruth({ pages = -1, truth }: VirtualMachineMeasurement): void {
-  expect(truth).toBeDefined()
-  expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
-  expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
 }
 
 async function expectUsable(vm: VirtualMachine): Promise<void> {

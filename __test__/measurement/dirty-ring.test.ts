@@ -8,13 +8,9 @@ import {
 import { full } from '../fixtures/kvm.js'
 import { created, running, sleep } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
+import { expectTruth } from '../fixtures/truth.js'
 
 const ring = logFor('dirty-ring')
-
-function expectTruth({ pages = -1, truth }: VirtualMachineMeasurement): void {
-  expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
-  expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
-}
 
 /** Every entry is accounted for: it is a distinct page of its vCPU, or a duplicate. */
 function expectAccounted({ pages = -1, vcpus = [], ring }: DirtyRateMeasurement): void {

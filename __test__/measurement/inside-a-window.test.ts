@@ -13,6 +13,7 @@ import {
 import { crashOnFlag, elf, FLAG_ADDRESS, folder } from '../fixtures/elf.js'
 import { PAGE, running, sleep, windowOpened } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor, modesHere } from '../fixtures/modes.js'
+import { expectTruth } from '../fixtures/truth.js'
 
 const MIB = 2 ** 20
 
@@ -142,9 +143,7 @@ for (const mode of modesHere) {
         message: expect.stringMatching(/began/),
       })
       await vm.resume()
-      const { pages, truth } = await vm.measureDirtyRate({ window: 5 })
-      expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
-      expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
+      expectTruth(await vm.measureDirtyRate({ window: 5 }))
     })
   })
 }

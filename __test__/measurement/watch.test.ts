@@ -3,11 +3,7 @@ import { type VirtualMachine, type VirtualMachineMeasurement, workload } from '.
 import { describeKvm } from '../fixtures/kvm.js'
 import { changedPages, contents, created, dirtyPages, running, sleep } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
-
-function expectTruth({ pages = -1, truth }: VirtualMachineMeasurement): void {
-  expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
-  expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
-}
+import { expectTruth } from '../fixtures/truth.js'
 
 /** Nothing is left of what was measured, and the VM can be measured. */
 async function expectClean(vm: VirtualMachine): Promise<void> {
@@ -135,61 +131,6 @@ for (const mode of exactModesHere) {
       const starts = both.map(({ value }) => value?.startedAt ?? '')
       expect(starts.toSorted()).toEqual(starts)
       await watch.return?.()
-      await expectClean(vm)
-    })
-
-    it('runs beside a curve, a measurement, a job and a migration, each with its own right answer', async () => {
-      const vm = await running(workload.random({ pages: 3000, granted: true, seed: 9 }), { vcpus: 2, ...log })
-      const { dirtyMemory } = vm
-      await vm.workload?.settled()
-      await dirtyMemory.startTracking('migration')
-      await dirtyMemory.sync()
-      await dirtyMemory.take('migration')
-      const before = contents(vm, 'ram')
-      const union = new Set<number>()
-      const collect = async (): Promise<void> => {
-        await dirtyMemory.sync()
-        for (const page of dirtyPages(vm, 'migration', 'ram', { take: true })) union.add(page)
-      }
-      let busy = true
-      const writer = (async () => {
-        for (let round = 0; busy; round++) {
-          vm.workload?.grant(1 + (round % 40))
-          await sleep(3)
-          if (round % 5 === 0) await collect()
-        }
-      })()
-      const watched = (async () => {
-        let rounds = 0
-        for await (const measurement of vm.watchDirtyRate({ every: 25 })) {
-          expectTruth(measurement)
-          if (++rounds === 10) break
-        }
-      })()
-      await vm.calcDirtyRate({ 'calc-time': 200, 'calc-time-unit': 'millisecond', mode })
-      // QEMU has one job.
-      await expect(vm.calcDirtyRate({ 'calc-time': 1, mode })).rejects.toMatchObject({
-        message: 'the dirty rate is already being measured.',
-      })
-      const [curve, measurement] = await Promise.all([
-        vm.measureDirtyCurve({ windows: [20, 60, 150] }),
-        vm.measureDirtyRate({ window: 120 }),
-      ])
-      expectTruth(measurement)
-      for (const { pages, truth } of curve.points) {
-        expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
-        expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
-      }
-      await watched
-      while ((await vm.queryDirtyRate()).status === 'measuring') await sleep(5)
-      expect((await vm.queryDirtyRate()).status).toBe('measured')
-      busy = false
-      await writer
-      await vm.workload?.settled()
-      await collect()
-      expect(union).toEqual(changedPages(before, contents(vm, 'ram')))
-      expect(dirtyMemory.loggingBlocks()).toEqual(['ram'])
-      await dirtyMemory.stopTracking('migration')
       await expectClean(vm)
     })
   })
