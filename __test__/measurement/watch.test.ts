@@ -66,6 +66,36 @@ for (const mode of exactModesHere) {
       },
     )
 
+    it('leaves no gap in time: its windows, and the syncs between them, are the time that passed', async () => {
+      const vm = await running(workload.stride({ pages: 3000 }), log)
+      const watch = vm.watchDirtyRate({ every: 15 })
+      const begun = performance.now()
+      /** When the first round was seen: the next one's window was open already. */
+      let opened = begun
+      const first = { ms: 0, syncMs: 0 }
+      const sum = { ms: 0, syncMs: 0, requestedMs: 0 }
+      for (let round = 0; round < 20; round++) {
+        const asked = performance.now()
+        const { blocks = [], cost, window } = (await watch.next()).value as VirtualMachineMeasurement
+        expect(blocks).toHaveLength(1)
+        sum.ms += (blocks[0]?.windowNs ?? Number.NaN) / 1e6
+        sum.requestedMs += window.requestedMs
+        // A window closes, and the next one opens, within one sync: beside it there is nothing between them, and they do not overlap.
+        if (round > 0)
+          expect(sum.ms + sum.syncMs - first.ms - first.syncMs).toBeGreaterThanOrEqual(asked - opened)
+        expect(sum.ms).toBeLessThanOrEqual(performance.now() - begun)
+        // No window closes before its deadline, counted from the opening of the first one.
+        expect(sum.ms + sum.syncMs).toBeGreaterThanOrEqual(sum.requestedMs)
+        sum.syncMs += (cost?.syncNs ?? Number.NaN) / 1e6
+        if (round === 0) {
+          opened = performance.now()
+          Object.assign(first, sum)
+        }
+        if (round % 3 === 0) await sleep(round * 4)
+      }
+      await watch.return?.()
+    })
+
     it('gives a slow consumer one longer window, not a queue', async () => {
       const vm = await running(workload.stride({ pages: 3000, rate: '20MiB/s' }), log)
       const windows: number[] = []
