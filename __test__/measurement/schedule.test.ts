@@ -1,6 +1,11 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { Schedule } from '../../ts/measurement/watch.js'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { workload } from '../../ts/index.js'
+import { exactRounds, Schedule } from '../../ts/measurement/watch.js'
+import { type NativeVirtualMachine, native } from '../../ts/native.js'
+import { toNative } from '../../ts/workload.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { sleep } from '../fixtures/machine.js'
 
 /** The longest that the event loop is late, of the schedules that are made up here. */
 const LOOP_MS = 3
@@ -46,5 +51,45 @@ describe('the schedule', () => {
         },
       ),
     )
+  })
+})
+
+describeKvm('rounds of an exact mode', () => {
+  it('end at multiples from the opening of the first, by what the native thread says of each', async () => {
+    const token = new (native().CancelToken)()
+    const vm = await native().NativeVirtualMachine.create(
+      { blocks: [{ name: 'ram', guestAddress: 0, bytes: 2 ** 26 }], vcpus: 1 },
+      token,
+    )
+    onTestFinished(() => vm.close())
+    await vm.loadWorkload(toNative(workload.stride({ pages: 3000 }), 1))
+    await vm.start()
+    /** In ms from the opening of the first window. */
+    let opened = 0
+    const deadlines: number[] = []
+    const watched = new Proxy(vm, {
+      get: (of, name: keyof NativeVirtualMachine) => {
+        if (name !== 'takeAt') return typeof of[name] === 'function' ? of[name].bind(of) : of[name]
+        return async (...args: Parameters<NativeVirtualMachine['takeAt']>) => {
+          deadlines.push(opened + args[1])
+          const taken = await vm.takeAt(...args)
+          opened += taken.reopenedNs / 1e6
+          return taken
+        }
+      },
+    })
+    let round = 0
+    for await (const { requestedMs } of exactRounds(watched, 12, token)) {
+      expect(requestedMs % 12).toBe(0)
+      if (++round === 15) break
+      if (round % 4 === 0) await sleep(30)
+    }
+    expect(deadlines).toHaveLength(15)
+    for (const deadline of deadlines) {
+      expect(Math.abs(deadline - Math.round(deadline / 12) * 12)).toBeLessThanOrEqual(ROUNDING_MS)
+    }
+    expect(deadlines.toSorted((a, b) => a - b)).toEqual(deadlines)
+    // Each one later than the one before.
+    expect(new Set(deadlines.map(Math.round)).size).toBe(15)
   })
 })
