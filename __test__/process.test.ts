@@ -188,7 +188,7 @@ describeKvm('cycles of create, run, measure, abort and close', () => {
 })
 
 describeKvm('measurements of every kind', () => {
-  const rounds = full ? 2000 : 60
+  const rounds = full ? 500 : 60
   it.each(exactModesHere)(
     `leave nothing behind on a VM for %s: ${rounds}`,
     { timeout: 600_000 },
