@@ -53,7 +53,7 @@ describeKvm('the five steps', () => {
         await dirtyMemory.stopTracking('dirty-rate')
         for (const [at, { name }] of vm.blocks.entries()) {
           const written = changedPages(before[at] as Buffer, contents(vm, name))
-          expect(dirtyPages(vm, 'dirty-rate', name)).toEqual(written)
+          expect(await dirtyPages(vm, 'dirty-rate', name)).toEqual(written)
           expect(reap.blocks[at]?.pages).toBe(written.size)
         }
         expect(reap.pages).toBe(reap.blocks.reduce((sum, { pages }) => sum + pages, 0))
@@ -92,15 +92,48 @@ describeKvm('the five steps', () => {
     await dirtyMemory.clear('dirty-rate')
     vm.writeMemory(5 * PAGE - 1, Uint8Array.of(1, 2))
     vm.writeMemory(63 * PAGE, new Uint8Array(2 * PAGE))
-    expect(dirtyPages(vm, 'dirty-rate', 'ram')).toEqual(new Set([4, 5, 63, 64]))
-    expect(dirtyMemory.ranges('dirty-rate', 'ram')).toEqual([
-      { firstPage: 4, pages: 2 },
-      { firstPage: 63, pages: 2 },
-    ])
+    expect(await dirtyPages(vm, 'dirty-rate', 'ram')).toEqual(new Set([4, 5, 63, 64]))
+    expect(await dirtyMemory.ranges('dirty-rate', 'ram')).toEqual(Uint32Array.of(4, 2, 63, 2))
+    expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 5, limit: 1 })).toEqual(Uint32Array.of(5, 1))
+    expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 2 ** 40 })).toEqual(new Uint32Array())
     const heat = new Uint32Array(32)
-    expect(dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(32)
+    expect(await dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(32)
     expect([...heat.subarray(0, 2)]).toEqual([4, 0])
     expect((await dirtyMemory.take('dirty-rate')).pages).toBe(4)
+    expect(dirtyMemory.reap('dirty-rate').pages).toBe(0)
+  })
+
+  it('give a bitmap of several pieces, and take none for which there is no room', async () => {
+    // 192 GiB of it are three pieces; the last word is not full.
+    const vm = await created({
+      memory: [
+        { name: 'ram', guestAddress: 0, bytes: 2 ** 31 },
+        { name: 'big', guestAddress: '4GiB', bytes: 3 * 2 ** 36 - PAGE },
+      ],
+    })
+    const { dirtyMemory } = vm
+    await dirtyMemory.startTracking('dirty-rate')
+    await dirtyMemory.discardInitialLog()
+    await dirtyMemory.clear('dirty-rate')
+    const pages = [0, 2 ** 24 - 1, 2 ** 24, 2 ** 25 + 65, 3 * 2 ** 24 - 2]
+    for (const page of pages) vm.writeMemory(2 ** 32 + page * PAGE, Uint8Array.of(1))
+    expect(await dirtyPages(vm, 'dirty-rate', 'big')).toEqual(new Set(pages))
+    expect(await dirtyMemory.ranges('dirty-rate', 'big')).toEqual(
+      Uint32Array.of(0, 1, 2 ** 24 - 1, 2, 2 ** 25 + 65, 1, 3 * 2 ** 24 - 2, 1),
+    )
+
+    const into = new BigUint64Array(3 * 2 ** 18)
+    const taking = dirtyMemory.readBitmap('dirty-rate', 'big', into, { take: true })
+    structuredClone(into.buffer, { transfer: [into.buffer] })
+    await expect(taking).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining('transferred'),
+    })
+    await expect(
+      dirtyMemory.readBitmap('dirty-rate', 'big', new BigUint64Array(1), { take: true }),
+    ).rejects.toMatchObject({ code: 'ERR_ARGUMENT' })
+    expect(dirtyMemory.reap('dirty-rate').pages).toBe(pages.length)
+    expect(await dirtyPages(vm, 'dirty-rate', 'big', { take: true })).toEqual(new Set(pages))
     expect(dirtyMemory.reap('dirty-rate').pages).toBe(0)
   })
 
@@ -146,11 +179,19 @@ describeKvm('the clients', () => {
     }
     await expect(dirtyMemory.startTracking(unknown)).rejects.toMatchObject(argument)
     expect(() => dirtyMemory.reap(unknown)).toThrow(expect.objectContaining(argument))
-    expect(() => dirtyMemory.readBitmap('migration', 'nowhere', new BigUint64Array(1))).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT', message: expect.stringContaining('nowhere') }),
+    const refused = (text: string) => ({ code: 'ERR_ARGUMENT', message: expect.stringContaining(text) })
+    const word = new BigUint64Array(1)
+    await expect(dirtyMemory.readBitmap('migration', 'nowhere', word)).rejects.toMatchObject(
+      refused('nowhere'),
     )
-    expect(() => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(1))).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT' }),
+    await expect(dirtyMemory.readBitmap('migration', 'ram', word)).rejects.toMatchObject(refused('256 words'))
+    await expect(dirtyMemory.ranges('migration', 'nowhere')).rejects.toMatchObject(refused('nowhere'))
+    await expect(dirtyMemory.ranges('migration', 'ram', { from: -1 })).rejects.toMatchObject(refused('from'))
+    await expect(dirtyMemory.ranges('migration', 'ram', { limit: 0.5 })).rejects.toMatchObject(
+      refused('limit'),
+    )
+    await expect(dirtyMemory.heat('migration', 'ram', new Uint32Array(31))).rejects.toMatchObject(
+      refused('32 regions'),
     )
   })
 
@@ -172,8 +213,8 @@ describeKvm('a migration beside measurements', () => {
       const vm = await running(workload.random({ pages: 3000, granted: true }), { vcpus: 2 })
       const { dirtyMemory } = vm
       const union = new Set<number>()
-      const collect = (): void => {
-        for (const page of dirtyPages(vm, 'migration', 'ram', { take: true })) union.add(page)
+      const collect = async (): Promise<void> => {
+        for (const page of await dirtyPages(vm, 'migration', 'ram', { take: true })) union.add(page)
       }
       // A migration starts with every page to be sent; what counts here is what it is told after that.
       let before = contents(vm, 'ram')
@@ -198,12 +239,12 @@ describeKvm('a migration beside measurements', () => {
         if (when === 'between' && round === 10) await begin()
         if (dirtyMemory.isTracking('migration') && round % 2 === 0) {
           await dirtyMemory.sync()
-          collect()
+          await collect()
         }
       }
       await vm.workload?.settled()
       await dirtyMemory.sync()
-      collect()
+      await collect()
       expect(union).toEqual(changedPages(before, contents(vm, 'ram')))
       expect(dirtyMemory.loggingBlocks()).toEqual(['ram'])
       await dirtyMemory.stopTracking('migration')

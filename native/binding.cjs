@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.CancelToken = nativeBinding.CancelToken
+module.exports.NativeBitmap = nativeBinding.NativeBitmap
 module.exports.NativeVirtualMachine = nativeBinding.NativeVirtualMachine
 module.exports.buildGuest = nativeBinding.buildGuest
 module.exports.capabilities = nativeBinding.capabilities

@@ -17,11 +17,30 @@ export declare class CancelToken {
   cancel(): void
 }
 
+/** A copy of a client's bits of a block, to be read piece by piece. */
+export declare class NativeBitmap {
+  /** Words of 64 pages. */
+  get words(): number
+  /**
+   * Copies words from `first` into `into`, as many as there are and as it has room for: how many. Bit `n % 64` of word `n / 64` is
+   * page `n`.
+   */
+  read(first: number, into: BigUint64Array): number
+}
+
 /**
  * A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every failure
  * is an Error with a `code`; after `close` it is ERR_CLOSED.
  */
 export declare class NativeVirtualMachine {
+  /** Copies the client's bits of a block, of which the caller has `room` words; with `take` they are taken at the same instant. */
+  copyBitmap(client: string, block: string, room: number, take: boolean): Promise<NativeBitmap>
+  /** Gives bits back that were taken and could not be used. */
+  putBack(bitmap: NativeBitmap): void
+  /** The client's runs of dirty pages in a block at and after page `from`, `limit` at the most: for each its first page and how many. */
+  ranges(client: string, block: string, from: number, limit: number): Promise<Uint32Array>
+  /** The client's dirty pages in each 2 MiB region of a block. */
+  heat(client: string, block: string, room: number): Promise<Uint32Array>
   /** Step 1: sets the client's flag. Resolves to the ns that it took. */
   startTracking(client: string): Promise<number>
   /** Takes the client's flag away, after a last sync. */
@@ -56,15 +75,6 @@ export declare class NativeVirtualMachine {
   openAccumulator(): string
   /** Ends a client at once, without a last sync: its flag and its bits are gone. Nothing happens after `close`. */
   abandon(client: string): Promise<void>
-  /**
-   * Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words. With
-   * `take` the bits are taken at the same instant.
-   */
-  readBitmap(client: string, block: string, into: BigUint64Array, take: boolean): number
-  /** The client's runs of dirty pages in a block. */
-  ranges(client: string, block: string): Array<NativePageRange>
-  /** The client's dirty pages in each 2 MiB region of a block, into `into`; the number of regions. */
-  heat(client: string, block: string, into: Uint32Array): number
   /** Builds a guest for this machine's RAM and loads it. Rejects with ERR_ARGUMENT, ERR_STATE. */
   loadWorkload(options: NativeWorkloadOptions): Promise<void>
   /** Lets each vCPU make `writes` more. The host writes the control page for that. */
@@ -241,13 +251,6 @@ export interface NativeLogEvent {
   target: string
   message: string
   fields: Record<string, string>
-}
-
-/** A run of dirty pages. */
-export interface NativePageRange {
-  /** Counted from the block's start. */
-  firstPage: number
-  pages: number
 }
 
 /** A range of RAM. */

@@ -56,8 +56,8 @@ const mutations = [
   {
     name: 'fan out to one client only',
     file: 'dirty_memory/block.rs',
-    find: '.filter(|(client, _)| client.follows_log()',
-    replace: '.take(1).filter(|(client, _)| client.follows_log()',
+    find: '.filter(|(client, _)| told(**client, vga))',
+    replace: '.take(1).filter(|(client, _)| told(**client, vga))',
     test: 'migration_beside',
   },
   {
@@ -198,8 +198,8 @@ const mutations = [
   {
     name: 'lose the bits of a failed sync',
     file: 'dirty_memory/block.rs',
-    find: 'client.follows_log() && client.tracks(flags, vga)',
-    replace: 'client.follows_log() && client.tracks(flags, vga) && words[0] % 3 != 1',
+    find: 'told(**client, vga)',
+    replace: 'told(**client, vga) && words[0] % 3 != 1',
     test: 'dirty_memory_model',
   },
   {

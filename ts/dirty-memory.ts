@@ -22,6 +22,9 @@ import { type Duration, parseChoice } from './units.js'
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
 const clients: readonly Client[] = ['vga', 'code', 'migration', 'dirty-rate']
 
+/** Words of a bitmap that the event loop copies in one go, well below a millisecond: those of 64 GiB. */
+const WORDS_AT_ONCE = 2 ** 18
+
 /** What one sync did: durations in ns (`longestLockNs`: the longest single CLEAR), `pages` newly dirty for any client. */
 export type SyncReport = NativeSyncReport
 /** A client's dirty pages since its window opened: in all, by block, and beside them what the guest's own counters say. */
@@ -117,7 +120,7 @@ export class DirtyMemory {
     )
   }
 
-  /** Step 5: counts the client's bits as of the last sync. Waits for a sync that is under way. */
+  /** Step 5: the client's bits, as of the syncs until now. Does not wait for one that is under way: each part is as of it or of the last. */
   reap(client: Client): Reap {
     this.#known(client)
     return callNative(() => this.#vm.reap(client))
@@ -130,32 +133,54 @@ export class DirtyMemory {
   }
 
   /**
-   * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Returns the words written. With `take` the bits are
-   * taken at the same instant, as a migration does that sends what it took. Throws ERR_ARGUMENT; with `take`, ERR_MEASURING.
+   * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Resolves with the words written. With `take` the bits
+   * are taken at the same instant, as a migration does that sends what it took; where they then find no room, as `into` was transferred
+   * away meanwhile, the client has them back. Rejects with ERR_ARGUMENT; with `take`, ERR_MEASURING.
    */
-  readBitmap(
+  async readBitmap(
     client: Client,
     block: string,
     into: BigUint64Array<ArrayBuffer>,
     options: { take?: boolean } = {},
-  ): number {
-    if (options.take) this.#notMeasuring(client)
+  ): Promise<number> {
+    const take = options.take ?? false
+    if (take) this.#notMeasuring(client)
     this.#known(client)
     notShared(into, 'into')
-    return callNative(() => this.#vm.readBitmap(client, block, into, options.take ?? false))
+    const bitmap = await callNative(() => this.#vm.copyBitmap(client, block, into.length, take))
+    for (let at = 0; at < bitmap.words; at += WORDS_AT_ONCE) {
+      if (at > 0) await new Promise(resolve => setImmediate(resolve))
+      if (into.length < bitmap.words) {
+        if (take) callNative(() => this.#vm.putBack(bitmap))
+        throw transferredAway()
+      }
+      bitmap.read(at, into.subarray(at, at + WORDS_AT_ONCE))
+    }
+    return bitmap.words
   }
 
-  /** The client's dirty pages of one block as runs; page numbers count from the block's start. Throws ERR_ARGUMENT. */
-  ranges(client: Client, block: string): { firstPage: number; pages: number }[] {
+  /**
+   * The client's dirty pages of one block as runs: for each its first page, counted from the block's start, and how many. Of the runs at
+   * and after page `from` (0), `limit` at the most (all). Rejects with ERR_ARGUMENT.
+   */
+  async ranges(
+    client: Client,
+    block: string,
+    options: { from?: number; limit?: number } = {},
+  ): Promise<Uint32Array<ArrayBuffer>> {
     this.#known(client)
-    return callNative(() => this.#vm.ranges(client, block))
+    const { from = 0, limit = Number.MAX_SAFE_INTEGER } = options
+    return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as Uint32Array<ArrayBuffer>
   }
 
-  /** Dirty pages per 2 MiB region of one block into `into`. Returns the regions written. Throws ERR_ARGUMENT. */
-  heat(client: Client, block: string, into: Uint32Array<ArrayBuffer>): number {
+  /** Dirty pages per 2 MiB region of one block into `into`. Resolves with the regions written. Rejects with ERR_ARGUMENT. */
+  async heat(client: Client, block: string, into: Uint32Array<ArrayBuffer>): Promise<number> {
     this.#known(client)
     notShared(into, 'into')
-    return callNative(() => this.#vm.heat(client, block, into))
+    const counts = await callNative(() => this.#vm.heat(client, block, into.length))
+    if (into.length < counts.length) throw transferredAway()
+    into.set(counts)
+    return counts.length
   }
 
   #isTracking(client: Client): boolean {
@@ -172,4 +197,11 @@ export class DirtyMemory {
       throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
     }
   }
+}
+
+function transferredAway(): DirtyRateError {
+  return argumentError(
+    'into: it was transferred away, or shrank, while it was to be filled',
+    'Keep the buffer until the promise is settled.',
+  )
 }

@@ -22,7 +22,7 @@ async function migration(vm: VirtualMachine): Promise<{ send(): Promise<void>; s
     sent,
     async send() {
       await dirtyMemory.sync()
-      for (const page of dirtyPages(vm, 'migration', 'ram', { take: true })) sent.add(page)
+      for (const page of await dirtyPages(vm, 'migration', 'ram', { take: true })) sent.add(page)
     },
   }
 }

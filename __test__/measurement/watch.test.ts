@@ -56,7 +56,7 @@ for (const mode of exactModesHere) {
           await vm.workload?.settled()
         }
         await dirtyMemory.sync()
-        const union = dirtyPages(vm, 'migration', 'ram')
+        const union = await dirtyPages(vm, 'migration', 'ram')
         expect(union).toEqual(changedPages(before, contents(vm, 'ram')))
         // A stride over more pages than were granted writes each once; beyond those there are, in each round, the pages of the counters.
         const others = union.size - granted * vcpus

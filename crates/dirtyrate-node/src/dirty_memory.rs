@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
 use dirtyrate::machine::{Machine, Truth};
-use dirtyrate::{Error, bitmap};
 use napi::Env;
-use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
@@ -15,9 +14,6 @@ use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
 use crate::promise;
 use crate::virtual_machine::NativeVirtualMachine;
-
-/// Guest memory in one region of a heat map.
-const HEAT_REGION_BYTES: u64 = 2 << 20;
 
 /// What a sync cost, and brought. Times in ns.
 #[napi(object)]
@@ -109,14 +105,6 @@ pub struct NativeTakeReport {
     pub report: NativeDeadlineReport,
     /// From the opening of the window that was taken to the opening of the client's next one.
     pub reopened_ns: f64,
-}
-
-/// A run of dirty pages.
-#[napi(object)]
-pub struct NativePageRange {
-    /// Counted from the block's start.
-    pub first_page: f64,
-    pub pages: f64,
 }
 
 #[napi]
@@ -243,62 +231,6 @@ impl NativeVirtualMachine {
         let machine = self.machine().ok();
         promise::run(env, move || machine.map_or(Ok(()), |machine| machine.abandon(client)))
     }
-
-    /// Copies the client's bits of a block into `into`, bit `n % 64` of word `n / 64` for page `n`; the number of words. With
-    /// `take` the bits are taken at the same instant.
-    #[napi]
-    pub fn read_bitmap(&self, client: String, block: String, mut into: BigUint64Array, take: bool) -> Result<u32> {
-        let client = parse(&client)?;
-        let machine = self.machine()?;
-        let words = machine.vm().lock_dirty_bits().block(&block).map_err(thrown)?.words();
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
-        // no array over shared memory through.
-        let into = unsafe { into.as_mut() };
-        let room = into.len();
-        let Some(into) = into.get_mut(..words) else {
-            let text = format!("the bitmap of '{block}' has {words} words, and the array {room}");
-            return Err(thrown(Error::Argument(text)));
-        };
-        if take {
-            machine.vm().lock_dirty_memory().take_bitmap(client, &block, into).map_err(thrown)?;
-        } else {
-            match machine.vm().lock_dirty_bits().bitmap(client, &block).map_err(thrown)? {
-                Some(bitmap) => into.copy_from_slice(bitmap.words()),
-                None => into.fill(0),
-            }
-        }
-        Ok(words as u32)
-    }
-
-    /// The client's runs of dirty pages in a block.
-    #[napi]
-    pub fn ranges(&self, client: String, block: String) -> Result<Vec<NativePageRange>> {
-        let machine = self.machine()?;
-        let dirty_bits = machine.vm().lock_dirty_bits();
-        let bitmap = dirty_bits.bitmap(parse(&client)?, &block).map_err(thrown)?;
-        let native =
-            |range: bitmap::PageRange| NativePageRange { first_page: range.first as f64, pages: range.pages as f64 };
-        Ok(bitmap.map(|bitmap| bitmap.ranges().map(native).collect()).unwrap_or_default())
-    }
-
-    /// The client's dirty pages in each 2 MiB region of a block, into `into`; the number of regions.
-    #[napi]
-    pub fn heat(&self, client: String, block: String, mut into: Uint32Array) -> Result<u32> {
-        let machine = self.machine()?;
-        let dirty_bits = machine.vm().lock_dirty_bits();
-        let pages_per_region = HEAT_REGION_BYTES.div_ceil(dirty_bits.page_size());
-        let regions = dirty_bits.block(&block).map_err(thrown)?.pages.div_ceil(pages_per_region) as usize;
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
-        // no array over shared memory through.
-        let into = unsafe { into.as_mut() };
-        let room = into.len();
-        let Some(into) = into.get_mut(..regions) else {
-            let text = format!("block '{block}' has {regions} regions of 2 MiB, and the array room for {room}");
-            return Err(thrown(Error::Argument(text)));
-        };
-        dirty_bits.heat(parse(&client)?, &block, pages_per_region, into).map_err(thrown)?;
-        Ok(regions as u32)
-    }
 }
 
 fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<NativeReap> {
@@ -308,7 +240,7 @@ fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<Nati
     Ok(native_reap(machine, reap, took))
 }
 
-fn parse(client: &str) -> Result<Client> {
+pub fn parse(client: &str) -> Result<Client> {
     client.parse().map_err(thrown)
 }
 

@@ -6,6 +6,7 @@
 // napi-derive exports nothing in a test build, so there all of it would be dead code.
 #![cfg_attr(test, allow(dead_code))]
 
+mod bitmap;
 mod cancel_token;
 mod capabilities;
 mod convert;

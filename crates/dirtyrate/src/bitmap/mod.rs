@@ -122,7 +122,7 @@ impl PageBitmap {
 /// # Errors
 ///
 /// [`Error::OutOfMemory`].
-pub(crate) fn try_zeroed(words: usize) -> Result<Vec<u64>> {
+pub fn try_zeroed(words: usize) -> Result<Vec<u64>> {
     let refused = || Error::OutOfMemory { what: "a bitmap", bytes: words.saturating_mul(size_of::<u64>()) };
     if words == 0 {
         return Ok(Vec::new());

@@ -31,6 +31,11 @@ impl<'a> Ranges<'a> {
         Self { words, page: 0 }
     }
 
+    /// The runs at and after page `from`; one that it is in the middle of begins there.
+    pub fn starting_at(words: &'a [u64], from: u64) -> Self {
+        Self { words, page: from }
+    }
+
     /// The first page at or after `from` whose bit, seen through `flip`, is set; `None` past the last word.
     fn next_bit(&self, from: u64, flip: u64) -> Option<u64> {
         let mut index = (from / PAGES_PER_WORD) as usize;

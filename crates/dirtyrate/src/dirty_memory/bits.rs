@@ -178,7 +178,7 @@ impl DirtyBits {
         self.blocks.iter().position(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
     }
 
-    fn no_block(&self, name: &str) -> Error {
+    pub(super) fn no_block(&self, name: &str) -> Error {
         let names: Vec<_> = self.blocks.iter().map(|block| block.info.name.as_str()).collect();
         Error::Argument(format!("no RAM block '{name}': there is {}", names.join(", ")))
     }

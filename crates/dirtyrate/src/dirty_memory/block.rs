@@ -1,6 +1,6 @@
 //! One RAM block as dirty memory sees it: its log's state chunk by chunk, and each client's bits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::client::Client;
@@ -87,7 +87,7 @@ pub(super) struct Block {
     /// The VGA client's log mask.
     pub vga: bool,
     pub chunks: Vec<Chunk>,
-    chunk_pages: u64,
+    pub chunk_pages: u64,
     pub bits: BTreeMap<Client, ClientBits>,
 }
 
@@ -125,20 +125,17 @@ impl Block {
         self.chunk_pages.min(self.info.pages - chunk as u64 * self.chunk_pages)
     }
 
-    /// ORs the words of a chunk, from word `first` of it, into the bits of every client that is told what the log says.
-    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], flags: &BTreeSet<Client>) {
+    /// ORs the words of a chunk, from word `first` of it, into the bits of every client that is `told`, given whether the block has
+    /// VGA's mask.
+    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], told: impl Fn(Client, bool) -> bool) {
         let at = chunk * words_for(self.chunk_pages) + first;
         let vga = self.vga;
-        let mut told = self
-            .bits
-            .iter_mut()
-            .filter(|(client, _)| client.follows_log() && client.tracks(flags, vga))
-            .map(|(_, bits)| bits);
+        let mut targets = self.bits.iter_mut().filter(|(client, _)| told(**client, vga)).map(|(_, bits)| bits);
         loop {
             let mut bitmaps: [&mut [u64]; FAN_OUT] = std::array::from_fn(|_| Default::default());
             let mut dirty: [Option<&mut u64>; FAN_OUT] = Default::default();
             let mut filled = 0;
-            for bits in told.by_ref().take(FAN_OUT) {
+            for bits in targets.by_ref().take(FAN_OUT) {
                 bitmaps[filled] = bits.bitmap.words_mut(at..at + words.len());
                 dirty[filled] = Some(&mut bits.dirty[chunk]);
                 filled += 1;

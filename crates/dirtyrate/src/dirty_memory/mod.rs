@@ -23,6 +23,7 @@ mod bits;
 mod block;
 mod cancel;
 mod client;
+mod copy;
 mod deadline;
 mod fake_log;
 mod log;
@@ -40,6 +41,7 @@ use block::Block;
 pub use block::BlockInfo;
 pub use cancel::CancelToken;
 pub use client::Client;
+pub use copy::{BitmapCopy, copy_bitmap};
 pub(crate) use deadline::wait_until;
 pub use deadline::{DeadlineReport, sync_at, take_at};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
@@ -155,37 +157,6 @@ impl DirtyMemory {
         block.bits.retain(|_, bits| bits.count() > 0);
         if !block.bits.is_empty() {
             bits.removed.push(block);
-        }
-        Ok(())
-    }
-
-    /// Copies the client's bits of a block into `into` and takes them, at one instant: what a migration sends is what it took.
-    /// `into` has one bit for each page of the block. Of two blocks of one name, the one that exists.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Argument`] for an unknown block or an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
-    /// then.
-    pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<()> {
-        {
-            let bits = self.bits();
-            bits.check_client(client)?;
-            let words = bits.named(block)?.info.words();
-            if into.len() != words {
-                return Err(Error::Argument(format!("the bitmap of '{block}' has {words} words, not {}", into.len())));
-            }
-        }
-        self.end_first_round_for(client)?;
-        let mut bits = self.bits();
-        match bits.bitmap(client, block)? {
-            Some(bitmap) => into.copy_from_slice(bitmap.words()),
-            None => into.fill(0),
-        }
-        if let Ok(index) = bits.position(block) {
-            bits.blocks[index].clear(client);
-        } else if let Some(gone) = bits.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
-            gone.bits.remove(&client);
-            bits.removed.retain(|block| !block.bits.is_empty());
         }
         Ok(())
     }

@@ -161,7 +161,9 @@ impl DirtyMemory {
             }
             if let Some(extent) = extent {
                 let dirty = &words[extent.clone()];
-                block.merge(number, extent.start, dirty, &bits.tracking);
+                block.merge(number, extent.start, dirty, |client, vga| {
+                    client.follows_log() && client.tracks(&bits.tracking, vga)
+                });
                 report.pages += generic::count(dirty);
                 self.dirty_chunks.push((number, extent));
             }

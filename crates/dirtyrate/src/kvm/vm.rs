@@ -223,8 +223,16 @@ impl Vm {
     ///
     /// As of [`lock_dirty_memory`](Self::lock_dirty_memory).
     pub fn lock_dirty_bits(&self) -> MutexGuard<'_, DirtyBits> {
-        let bits = self.dirty_bits.get().expect("the vCPUs are there");
-        bits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.dirty_bits().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the clients have.
+    ///
+    /// # Panics
+    ///
+    /// As of [`lock_dirty_memory`](Self::lock_dirty_memory).
+    pub fn dirty_bits(&self) -> &Mutex<DirtyBits> {
+        self.dirty_bits.get().expect("the vCPUs are there")
     }
 
     /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
