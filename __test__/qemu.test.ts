@@ -1,101 +1,19 @@
 /** The same guest file under QEMU, measured by QEMU's own dirty-bitmap mode: both must say the same. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
-import { createConnection, type Socket } from 'node:net'
-import { dirname, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { expect, it, onTestFinished } from 'vitest'
 import { buildGuest, type DirtyRateInfo, workload } from '../ts/index.js'
 import { folder } from './fixtures/elf.js'
 import { describeWith } from './fixtures/kvm.js'
-import { PAGE, running, sleep } from './fixtures/machine.js'
+import { PAGE, running } from './fixtures/machine.js'
 
-/** A QEMU that runs `kernel`, and its monitor. */
-class Qemu {
-  readonly #process: ChildProcess
-  readonly #socket: Socket
-  readonly #lines: AsyncIterator<string>
-
-  private constructor(process: ChildProcess, socket: Socket) {
-    this.#process = process
-    this.#socket = socket
-    this.#lines = createInterface({ input: socket })[Symbol.asyncIterator]()
-  }
-
-  static async start(kernel: string, memoryMiB: number, vcpus: number): Promise<Qemu> {
-    const path = join(dirname(kernel), 'qmp')
-    const machine = [
-      '-accel',
-      'kvm',
-      '-machine',
-      'q35,smm=off',
-      '-m',
-      String(memoryMiB),
-      '-smp',
-      String(vcpus),
-    ]
-    const devices = ['-nodefaults', '-display', 'none', '-qmp', `unix:${path},server=on,wait=off`]
-    const qemu = spawn('qemu-system-x86_64', [...machine, ...devices, '-kernel', kernel], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
-    let complaint = ''
-    qemu.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      complaint += text
-    })
-    onTestFinished(() => void qemu.kill('SIGKILL'))
-    for (;;) {
-      if (qemu.exitCode !== null) throw new Error(`QEMU ended: ${complaint}`)
-      const socket = createConnection(path)
-      const connected = await Promise.race([
-        once(socket, 'connect').then(() => true),
-        once(socket, 'error').then(
-          () => false,
-          () => false,
-        ),
-      ]).catch(() => false)
-      if (connected) {
-        const started = new Qemu(qemu, socket)
-        await started.#next()
-        await started.execute('qmp_capabilities')
-        return started
-      }
-      await sleep(50)
-    }
-  }
-
-  async execute<T>(command: string, args: object = {}): Promise<T> {
-    this.#socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`)
-    for (;;) {
-      const answer = await this.#next()
-      if (answer.error) throw new Error(`${command}: ${answer.error.desc}`)
-      if ('return' in answer) return answer.return as T
-    }
-  }
-
-  /** One measurement by QEMU, its time in ms. */
-  async measure(ms: number): Promise<DirtyRateInfo> {
-    const unit = { 'calc-time-unit': 'millisecond' }
-    await this.execute('calc-dirty-rate', { 'calc-time': ms, ...unit, mode: 'dirty-bitmap' })
-    for (;;) {
-      const info = await this.execute<DirtyRateInfo>('query-dirty-rate', unit)
-      if (info.status === 'measured') return info
-      await sleep(20)
-    }
-  }
-
-  async quit(): Promise<void> {
-    await this.execute('quit')
-    if (this.#process.exitCode === null) await once(this.#process, 'exit')
-  }
-
-  async #next(): Promise<{ return?: unknown; error?: { desc: string } }> {
-    const { value, done } = await this.#lines.next()
-    if (done) throw new Error('QEMU closed its monitor')
-    return JSON.parse(value)
-  }
+/** What is used here of scripts/qemu.mjs. */
+interface Qemu {
+  measure(ms: number): Promise<DirtyRateInfo>
+  kill(): Promise<void>
 }
+const { Qemu }: { Qemu: { start(args: string[]): Promise<Qemu> } } = await import(
+  new URL('../scripts/qemu.mjs', import.meta.url).href
+)
 
 /** The page counts that QEMU's truncated MiB/s can stand for, its arithmetic read backwards. */
 function pagesBehind(info: DirtyRateInfo): { low: number; high: number } {
@@ -118,8 +36,8 @@ describeWith('qemu-system-x86_64', 'the same guest under QEMU', () => {
       const window = 1000
       const memory = 256
       const kernel = folder()('guest.elf', buildGuest(guest, { memory: `${memory}MiB`, vcpus }))
-      writeFileSync(kernel, buildGuest(guest, { memory: `${memory}MiB`, vcpus }))
-      const qemu = await Qemu.start(kernel, memory, vcpus)
+      const qemu = await Qemu.start(['-m', String(memory), '-smp', String(vcpus), '-kernel', kernel])
+      onTestFinished(() => qemu.kill())
       // It has booted, firmware and all, when two measurements in a row say the same.
       let last = -1
       let theirs = await qemu.measure(window)
@@ -127,7 +45,7 @@ describeWith('qemu-system-x86_64', 'the same guest under QEMU', () => {
         last = theirs['dirty-rate'] ?? -1
         theirs = await qemu.measure(window)
       }
-      await qemu.quit()
+      await qemu.kill()
 
       const vm = await running({ kernel }, { memory: `${memory}MiB`, vcpus })
       let ours = await vm.measureDirtyRate({ window })

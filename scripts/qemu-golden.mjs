@@ -6,20 +6,16 @@
 //
 // Needs qemu-system-x86_64 and /dev/kvm.
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createConnection } from 'node:net'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { Qemu } from './qemu.mjs'
 
 const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), '__test__/qapi/golden')
 
 /** The guest does not matter: firmware that waits. Two vCPUs, so that a ring has two lines. */
-const MACHINE = ['-machine', 'q35,smm=off', '-m', '64', '-smp', '2', '-nodefaults', '-display', 'none']
+const MACHINE = ['-m', '64', '-smp', '2']
 const ACCEL = { bitmap: 'kvm', ring: 'kvm,dirty-ring-size=4096' }
 
 /** The commands, in sections; each section has a VM of its own. */
@@ -65,51 +61,14 @@ export async function runSteps(steps, { execute, hmp }) {
   return answers
 }
 
-async function connect(path, qemu) {
-  for (;;) {
-    if (qemu.exitCode !== null) throw new Error('QEMU ended')
-    const socket = createConnection(path)
-    const connected = await new Promise(resolve => {
-      socket.once('connect', () => resolve(true))
-      socket.once('error', () => resolve(false))
-    })
-    if (connected) return socket
-    await sleep(50)
-  }
-}
-
 async function section({ name, log, steps }) {
-  const own = mkdtempSync(join(tmpdir(), 'dirtyrate-golden-'))
-  const path = join(own, 'qmp')
-  const qemu = spawn(
-    'qemu-system-x86_64',
-    ['-accel', ACCEL[log], ...MACHINE, '-qmp', `unix:${path},server=on,wait=off`],
-    { stdio: 'ignore' },
-  )
+  const qemu = await Qemu.start(MACHINE, ACCEL[log])
   try {
-    const socket = await connect(path, qemu)
-    const lines = createInterface({ input: socket })[Symbol.asyncIterator]()
-    const next = async () => {
-      const { value, done } = await lines.next()
-      if (done) throw new Error('QEMU closed its monitor')
-      return JSON.parse(value)
-    }
-    const execute = async (command, args) => {
-      socket.write(`${JSON.stringify({ execute: command, arguments: args })}\n`)
-      for (;;) {
-        const answer = await next()
-        if (!('event' in answer)) return answer
-      }
-    }
-    await next()
-    await execute('qmp_capabilities', {})
-    const hmp = text => execute('human-monitor-command', { 'command-line': text })
+    const execute = (command, args) => qemu.ask(command, args)
+    const hmp = text => qemu.ask('human-monitor-command', { 'command-line': text })
     return { name, answers: await runSteps(steps, { execute, hmp }) }
   } finally {
-    // A measurement of a minute is under way: QEMU is not asked.
-    qemu.kill('SIGKILL')
-    if (qemu.exitCode === null && qemu.signalCode === null) await once(qemu, 'exit')
-    rmSync(own, { recursive: true, force: true })
+    await qemu.kill()
   }
 }
 

@@ -1,4 +1,9 @@
-//! What a pass over the samples costs, beside reading the same pages: `cargo bench -p dirtyrate --bench sampling [-- GIB]`.
+//! What a pass over the samples costs, beside reading the same pages:
+//!
+//! ```text
+//! cargo bench -p dirtyrate --bench sampling [-- GIB]
+//! cargo bench -p dirtyrate --bench sampling -- --quick [--json]     the target, of 2 GiB
+//! ```
 //!
 //! Every order looks at the same pages, one in each 2 MiB of memory that is all touched, each round at other ones. Rounds
 //! alternate between the rows, so that a change of the machine's speed meets all of them; a row is its median. 4 GiB of memory, or as
@@ -10,6 +15,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::{Goal, Target, asked_for, median};
 use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken};
 use dirtyrate::sampling::{Contents, GuestMemoryReader, Look, PageBlock, PageReader, Plan, PlanOptions, Sampling};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
@@ -26,14 +32,23 @@ const ROWS: [&str; 6] = [
 ];
 
 fn main() {
-    let gib = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(4);
-    println!("{}", common::processor());
+    let (quick, json) = (asked_for("--quick"), asked_for("--json"));
+    let gib = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(if quick { 2 } else { 4 });
+    if !json {
+        println!("{}", common::processor());
+    }
     for (name, advice) in [("4 KiB pages", libc::MADV_NOHUGEPAGE), ("transparent huge pages", libc::MADV_HUGEPAGE)] {
         let rows = measure(gib, advice);
-        println!("\n{gib} GiB, {name}: ns per page, median of {ROUNDS} rounds");
-        for (row, name) in rows.iter().zip(ROWS) {
-            println!("{row:8.0}   {:5.2} × reading   {name}", row / rows[0]);
+        if !json {
+            println!("\n{gib} GiB, {name}: ns per page, median of {ROUNDS} rounds");
+            for (row, name) in rows.iter().zip(ROWS) {
+                println!("{row:8.0}   {:5.2} × reading   {name}", row / rows[0]);
+            }
         }
+        let (ours, reference) = (rows[2], rows[0]);
+        let name = format!("page sampling, a comparison of {gib} GiB, {name}, over reading those pages");
+        let goal = Goal::AtMost(1.5);
+        Target { name, ours, reference, unit: "ns per page", ratio: ours / reference, goal }.print(json);
     }
 }
 
@@ -93,10 +108,7 @@ fn measure(gib: u64, advice: i32) -> [f64; ROWS.len()] {
         };
         times[row].push(took.as_nanos() as f64 / samples);
     }
-    times.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    })
+    times.map(median)
 }
 
 /// Reading those pages: the least that any look at them costs.
