@@ -49,8 +49,9 @@ const mutations = [
   {
     name: 'drop the last word',
     file: 'dirty_memory/block.rs',
-    find: 'let mut newly = [0; FAN_OUT];',
-    replace: 'let mut newly = [0; FAN_OUT];\n            let words = &words[..words.len() - 1];',
+    find: 'let at = chunk * words_for(self.chunk_pages) + first;',
+    replace:
+      'let at = chunk * words_for(self.chunk_pages) + first;\n        let words = &words[..words.len() - 1];',
     test: 'measured_equals_truth',
   },
   {

@@ -2,7 +2,7 @@
 //! their own; what is left for the JavaScript thread is bounded.
 
 use dirtyrate::Error;
-use dirtyrate::bitmap::{PageRange, Ranges, try_zeroed};
+use dirtyrate::bitmap::{Kernels, PageRange, Ranges, try_zeroed};
 use dirtyrate::dirty_memory::{BitmapCopy, Client, copy_bitmap};
 use dirtyrate::machine::Machine;
 use napi::Env;
@@ -118,7 +118,7 @@ impl NativeVirtualMachine {
             }
             let copy = copied(machine, client, &block)?;
             let mut counts = vec![0; regions as usize];
-            dirtyrate::bitmap::generic::heat(&copy.words, pages_per_region, &mut counts);
+            Kernels::get().heat(&copy.words, pages_per_region, &mut counts);
             Ok(Uint32Array::new(counts))
         })
     }

@@ -1,104 +1,253 @@
-//! The passes over words, in plain Rust: the reference that any faster backend is tested against.
+//! The kernels, written once, in plain Rust.
+//!
+//! Each is a loop over lines of eight words in a shape that the compiler turns into the vectors of the instruction set it
+//! compiles for. Every backend in `arch` is these functions, inlined below its `#[target_feature]`; what differs by
+//! instruction set is handed in as `count` or `expand`, and only where measuring said so (`benches/RESULTS.md`). Compiled
+//! for the baseline they are the backend that every CPU has.
+//!
+//! A line is the unit because it is what a cache moves, what a clean part of a log is skipped by, and, with pages of
+//! 4 KiB, one 2 MiB region of the guest.
 
-/// Words in one 64-byte line. With 4 KiB pages a line is one 2 MiB region of the guest.
+use std::ops::Range;
+
+use super::kernels::Target;
+
+/// Words in one 64-byte line.
 pub const WORDS_PER_LINE: usize = 8;
 
-/// The number of set bits.
-pub fn count(words: &[u64]) -> u64 {
+/// A 64-byte line. Its eight words side by side are the lanes of the sums below.
+pub(super) type Line = [u64; WORDS_PER_LINE];
+
+/// Lines that [`count_carry_save`] folds into one.
+const FOLD: usize = 8;
+
+fn or(words: &[u64]) -> u64 {
+    words.iter().fold(0, |any, word| any | word)
+}
+
+/// The number of set bits, where the CPU counts a word's, or a vector's, in one instruction.
+#[inline(always)]
+pub(super) fn count_by_word(words: &[u64]) -> u64 {
     words.iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
-/// ORs `source` into each of `targets`, which are as long, and adds to `newly` how many bits that sets in each. Lines that are
-/// all zero are skipped without touching a target: most of a log is clean, and an untouched part of a sparse bitmap stays
-/// unallocated.
-pub fn merge(source: &[u64], targets: &mut [&mut [u64]], newly: &mut [u64]) {
-    for (line, from) in source.chunks(WORDS_PER_LINE).enumerate().filter(|(_, from)| !is_clean(from)) {
-        let first = line * WORDS_PER_LINE;
-        for (target, newly) in targets.iter_mut().zip(&mut *newly) {
-            for (word, bits) in target[first..first + from.len()].iter_mut().zip(from) {
-                *newly += u64::from((bits & !*word).count_ones());
-                *word |= bits;
+/// Adds three bits of each place: the sum's low bits and its high ones.
+#[inline(always)]
+fn add(a: u64, b: u64, c: u64) -> (u64, u64) {
+    let half = a ^ b;
+    (half ^ c, (a & b) | (half & c))
+}
+
+/// The number of set bits, where counting a word takes a dozen instructions: eight lines are added bit by bit, in adders
+/// made of logic, and only the carries out of the eights are counted (Harley and Seal; Warren, Hacker's Delight, 5-1).
+#[inline(always)]
+pub(super) fn count_carry_save(words: &[u64]) -> u64 {
+    let (blocks, rest) = words.as_chunks::<{ FOLD * WORDS_PER_LINE }>();
+    let (mut ones, mut twos, mut fours, mut eights) =
+        (Line::default(), Line::default(), Line::default(), Line::default());
+    for block in blocks {
+        for lane in 0..WORDS_PER_LINE {
+            let word = |line: usize| block[line * WORDS_PER_LINE + lane];
+            let (sum, twos_a) = add(ones[lane], word(0), word(1));
+            let (sum, twos_b) = add(sum, word(2), word(3));
+            let (sum_of_twos, fours_a) = add(twos[lane], twos_a, twos_b);
+            let (sum, twos_a) = add(sum, word(4), word(5));
+            let (sum, twos_b) = add(sum, word(6), word(7));
+            let (sum_of_twos, fours_b) = add(sum_of_twos, twos_a, twos_b);
+            let (sum_of_fours, carry) = add(fours[lane], fours_a, fours_b);
+            (ones[lane], twos[lane], fours[lane]) = (sum, sum_of_twos, sum_of_fours);
+            eights[lane] += u64::from(carry.count_ones());
+        }
+    }
+    let eights: u64 = eights.iter().sum();
+    8 * eights + 4 * count_by_word(&fours) + 2 * count_by_word(&twos) + count_by_word(&ones) + count_by_word(rest)
+}
+
+/// See [`Kernels::merge`](super::Kernels::merge). The sums stay in their eight lanes, in each target's own memory: that any
+/// number of targets is one loop costs nothing beside fetching their lines.
+#[inline(always)]
+pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>]) -> u64 {
+    let mut set = Line::default();
+    let (lines, rest) = source.as_chunks::<WORDS_PER_LINE>();
+    for (number, line) in lines.iter().enumerate() {
+        if or(line) == 0 {
+            continue;
+        }
+        for lane in 0..WORDS_PER_LINE {
+            set[lane] += u64::from(line[lane].count_ones());
+        }
+        for target in targets.iter_mut() {
+            let words = &mut target.words.as_chunks_mut::<WORDS_PER_LINE>().0[number];
+            for lane in 0..WORDS_PER_LINE {
+                target.newly[lane] += u64::from((line[lane] & !words[lane]).count_ones());
+                words[lane] |= line[lane];
             }
         }
     }
-}
-
-/// Whether no bit is set.
-pub fn is_clean(words: &[u64]) -> bool {
-    words.iter().fold(0, |any, word| any | word) == 0
-}
-
-/// The words between the first and the last that are not zero; `None` when all are.
-pub fn dirty_extent(words: &[u64]) -> Option<std::ops::Range<usize>> {
-    let first = words.iter().position(|&word| word != 0)?;
-    let last = words.iter().rposition(|&word| word != 0)?;
-    Some(first..last + 1)
-}
-
-/// Dirty pages in each region of `pages_per_region` pages, as many regions as `into` has room for. The size of a
-/// region is a multiple of 64 pages, or divides 64 (with pages of 64 KiB a region of 2 MiB is half a word).
-pub fn heat(words: &[u64], pages_per_region: u64, into: &mut [u32]) {
-    let pages = words.len() as u64 * u64::BITS as u64;
-    for (region, count) in into.iter_mut().enumerate() {
-        let first = region as u64 * pages_per_region;
-        let end = (first + pages_per_region).min(pages);
-        *count = if pages_per_region.is_multiple_of(64) {
-            let (from, to) = ((first / 64) as usize, end.div_ceil(64) as usize);
-            words.get(from..to).map_or(0, |words| self::count(words) as u32)
-        } else {
-            (first..end).filter(|page| words[(page / 64) as usize] >> (page % 64) & 1 == 1).count() as u32
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(length: usize) -> Vec<u64> {
-        // A fixed mix of clean lines, single bits and full words.
-        (0..length as u64)
-            .map(|i| match i % 23 {
-                0..=11 => 0,
-                12 => u64::MAX,
-                _ => i.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn merge_equals_or_word_by_word() {
-        for length in [0, 1, 7, 8, 9, 64, 1001] {
-            let source = words(length);
-            let mut first: Vec<u64> = source.iter().map(|word| word.rotate_left(7)).collect();
-            let mut second = vec![0; length];
-            let expected: Vec<u64> = first.iter().zip(&source).map(|(a, b)| a | b).collect();
-            let mut newly = [count(&expected) - count(&first), count(&source)];
-            let counted = std::mem::take(&mut newly);
-            merge(&source, &mut [&mut first, &mut second], &mut newly);
-            assert_eq!((first, second, newly), (expected, source, counted));
-        }
-    }
-
-    #[test]
-    fn extent_holds_every_set_bit_and_no_clean_end() {
-        assert_eq!(dirty_extent(&[0, 0, 0]), None);
-        assert_eq!(dirty_extent(&[0, 4, 0, 1, 0]), Some(1..4));
-        assert_eq!(dirty_extent(&[1]), Some(0..1));
-    }
-
-    #[test]
-    fn heat_equals_bit_by_bit() {
-        let words = words(1001);
-        for pages_per_region in [32, 64, 512] {
-            let regions = (words.len() as u64 * 64).div_ceil(pages_per_region) as usize;
-            let mut into = vec![0; regions];
-            heat(&words, pages_per_region, &mut into);
-            let mut naive = vec![0; regions];
-            for page in 0..words.len() as u64 * 64 {
-                naive[(page / pages_per_region) as usize] += (words[(page / 64) as usize] >> (page % 64) & 1) as u32;
+    if or(rest) != 0 {
+        for (number, word) in (lines.len() * WORDS_PER_LINE..).zip(rest) {
+            set[0] += u64::from(word.count_ones());
+            for target in targets.iter_mut() {
+                target.newly[0] += u64::from((word & !target.words[number]).count_ones());
+                target.words[number] |= word;
             }
-            assert_eq!(into, naive);
         }
     }
+    set.iter().sum()
+}
+
+/// See [`Kernels::extent`](super::Kernels::extent).
+#[inline(always)]
+pub(super) fn extent(words: &[u64]) -> Option<Range<usize>> {
+    let (lines, rest) = words.as_chunks::<WORDS_PER_LINE>();
+    let dirty = |word: &u64| *word != 0;
+    let lines_end = lines.len() * WORDS_PER_LINE;
+    let start = match lines.iter().position(|line| or(line) != 0) {
+        Some(line) => line * WORDS_PER_LINE + lines[line].iter().position(dirty)?,
+        None => lines_end + rest.iter().position(dirty)?,
+    };
+    let last = match rest.iter().rposition(dirty) {
+        Some(word) => lines_end + word,
+        None => {
+            let line = lines.iter().rposition(|line| or(line) != 0)?;
+            line * WORDS_PER_LINE + lines[line].iter().rposition(dirty)?
+        }
+    };
+    Some(start..last + 1)
+}
+
+/// See [`Kernels::heat`](super::Kernels::heat).
+#[inline(always)]
+pub(super) fn heat(words: &[u64], pages_per_region: u64, into: &mut [u32], count: impl Fn(&[u64]) -> u64) {
+    let pages = words.len() as u64 * 64;
+    let regions = into.len().min(pages.div_ceil(pages_per_region) as usize);
+    let (into, beyond) = into.split_at_mut(regions);
+    beyond.fill(0);
+    if pages_per_region == 64 * WORDS_PER_LINE as u64 {
+        // The 2 MiB region of 4 KiB pages: a length that the compiler knows.
+        let (lines, rest) = words.as_chunks::<WORDS_PER_LINE>();
+        for (pages, line) in into.iter_mut().zip(lines) {
+            *pages = line.iter().map(|word| word.count_ones()).sum();
+        }
+        if let Some(pages) = into.get_mut(lines.len()) {
+            *pages = count_by_word(rest) as u32;
+        }
+    } else if pages_per_region.is_multiple_of(64) {
+        for (pages, region) in into.iter_mut().zip(words.chunks((pages_per_region / 64) as usize)) {
+            *pages = count(region) as u32;
+        }
+    } else {
+        for (region, dirty) in (0..).zip(into) {
+            let first = region * pages_per_region;
+            *dirty = count_between(words, first, (first + pages_per_region).min(pages)) as u32;
+        }
+    }
+}
+
+/// The number of set bits from page `first` to before `end`, which are not in that order only if there is none between.
+#[inline(always)]
+fn count_between(words: &[u64], first: u64, end: u64) -> u64 {
+    let (from, to) = ((first / 64) as usize, end.div_ceil(64) as usize);
+    let mut pages = 0;
+    for (number, word) in (from as u64..).zip(&words[from..to]) {
+        let low = first.saturating_sub(number * 64);
+        let unused = ((number + 1) * 64).saturating_sub(end);
+        pages += u64::from((word >> low << low << unused).count_ones());
+    }
+    pages
+}
+
+/// Writes the positions of a word's set bits, each with `base` added, in order; how many. What is behind them in `into` is
+/// anything afterwards.
+#[inline(always)]
+pub(super) fn expand(mut word: u64, base: u32, into: &mut [u32; 64]) -> usize {
+    let mut count = 0;
+    while word != 0 {
+        into[count % 64] = base + word.trailing_zeros();
+        word &= word - 1;
+        count += 1;
+    }
+    count
+}
+
+/// See [`Kernels::positions`](super::Kernels::positions).
+#[inline(always)]
+pub(super) fn positions(
+    words: &[u64],
+    from: u64,
+    into: &mut [u32],
+    expand: impl Fn(u64, u32, &mut [u32; 64]) -> usize,
+) -> usize {
+    scan::<false>(words, from, into, expand)
+}
+
+/// See [`Kernels::ranges`](super::Kernels::ranges). A run is two edges: its first page, and the page after its last.
+#[inline(always)]
+pub(super) fn ranges(
+    words: &[u64],
+    from: u64,
+    into: &mut [[u32; 2]],
+    expand: impl Fn(u64, u32, &mut [u32; 64]) -> usize,
+) -> usize {
+    let edges = into.as_flattened_mut();
+    let mut filled = scan::<true>(words, from, edges, expand);
+    if filled % 2 == 1 {
+        edges[filled] = words.len() as u32 * 64;
+        filled += 1;
+    }
+    let filled = &mut into[..filled / 2];
+    for [first, end] in filled.iter_mut() {
+        *end -= *first;
+    }
+    filled.len()
+}
+
+/// Writes the positions at and after `from` of the set bits, or with `EDGES` of the bits that differ from the one before,
+/// where the bit before `from` is clear; how many.
+#[inline(always)]
+fn scan<const EDGES: bool>(
+    words: &[u64],
+    from: u64,
+    into: &mut [u32],
+    expand: impl Fn(u64, u32, &mut [u32; 64]) -> usize,
+) -> usize {
+    let mut filled = 0;
+    let mut number = (from / 64) as usize;
+    let mut keep = u64::MAX << (from % 64);
+    // With `EDGES`, the bit before the next word.
+    let mut before = 0;
+    while number < words.len() {
+        // The first words may be cut and not on a line of `words`; after them, lines.
+        let line = &words[number..words.len().min(number + WORDS_PER_LINE)];
+        let clean = if EDGES { 0_u64.wrapping_sub(before) } else { 0 };
+        if keep == u64::MAX && line.iter().fold(0, |any, word| any | (word ^ clean)) == 0 {
+            number += line.len();
+            continue;
+        }
+        for word in line {
+            let word = word & keep;
+            keep = u64::MAX;
+            let mut bits = word;
+            if EDGES {
+                bits ^= word << 1 | before;
+                before = word >> 63;
+            }
+            let base = number as u32 * 64;
+            number += 1;
+            if bits == 0 {
+                continue;
+            }
+            if let Some(room) = into[filled..].first_chunk_mut() {
+                filled += expand(bits, base, room);
+                continue;
+            }
+            while bits != 0 {
+                let Some(slot) = into.get_mut(filled) else { return filled };
+                *slot = base + bits.trailing_zeros();
+                bits &= bits - 1;
+                filled += 1;
+            }
+        }
+    }
+    filled
 }

@@ -1,13 +1,24 @@
 //! Page bitmaps: one bit per guest page, in the kernel's layout (bit `n % 64` of word `n / 64` is page `n` of the
-//! block). [`PageBitmap`] keeps the promise that no bit past the block's last page is ever set; [`generic`] holds the
-//! passes over words, [`ranges`] the runs of set bits.
+//! block). [`PageBitmap`] keeps the promise that no bit past the block's last page is ever set.
+//!
+//! [`Kernels`] are the passes over words: counting, merging into several clients at once, runs, positions, heat. They are
+//! written once, in `generic`, and compiled in `arch` for each instruction set that pays; the best that the CPU has is
+//! found at the first use.
 
-pub mod generic;
+mod arch;
+mod generic;
+mod kernels;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 pub mod ranges;
 mod sparse;
+#[cfg(test)]
+mod tests;
 
 use std::alloc::{Layout, alloc_zeroed};
 
+pub use generic::WORDS_PER_LINE;
+pub use kernels::{BACKEND_VARIABLE, Backend, Kernels, Target};
 pub use ranges::{PageRange, Ranges};
 pub use sparse::SparsePages;
 
@@ -62,13 +73,13 @@ impl PageBitmap {
         self.mask_tail();
     }
 
-    /// Clears the pages of `words` words from `first`, cut to the bitmap's end. Words that are zero already are not written, so
+    /// Clears the pages of `words` words from `first`, cut to the bitmap's end. Lines that are zero already are not written, so
     /// untouched memory stays untouched.
     pub fn clear_words(&mut self, first: usize, words: usize) {
         let end = (first + words).min(self.words.len());
-        for word in &mut self.words[first.min(end)..end] {
-            if *word != 0 {
-                *word = 0;
+        for line in self.words[first.min(end)..end].chunks_mut(WORDS_PER_LINE) {
+            if line.iter().fold(0, |any, word| any | *word) != 0 {
+                line.fill(0);
             }
         }
     }
@@ -102,7 +113,7 @@ impl PageBitmap {
 
     /// The number of set pages.
     pub fn count(&self) -> u64 {
-        generic::count(&self.words)
+        Kernels::get().count(&self.words)
     }
 
     /// The runs of set pages, in order.
@@ -138,7 +149,7 @@ pub fn try_zeroed(words: usize) -> Result<Vec<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
+mod bitmap_tests {
     use super::*;
 
     /// Sizes around every boundary of a word, and one that is not near any.

@@ -1,6 +1,6 @@
 //! Runs of set bits.
 
-use super::PAGES_PER_WORD;
+use super::Kernels;
 
 /// Consecutive pages of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,33 +18,31 @@ impl PageRange {
     }
 }
 
-/// The maximal runs of set bits of a bitmap, in order.
+/// Runs found at a time: few enough that the first comes soon, enough that finding them is one loop.
+const BATCH: usize = 64;
+
+/// The maximal runs of set bits of a bitmap, in order. [`Kernels::ranges`] gives the same into a buffer.
 #[derive(Debug, Clone)]
 pub struct Ranges<'a> {
     words: &'a [u64],
-    page: u64,
+    /// Where the next batch begins.
+    from: u64,
+    found: [[u32; 2]; BATCH],
+    /// Those of `found` that are still to give.
+    ahead: std::ops::Range<usize>,
+    /// `found` was full: there may be more.
+    more: bool,
 }
 
 impl<'a> Ranges<'a> {
-    /// The runs of `words`.
+    /// The runs of `words`, which describe fewer than 2³² pages.
     pub fn new(words: &'a [u64]) -> Self {
-        Self { words, page: 0 }
+        Self::starting_at(words, 0)
     }
 
     /// The runs at and after page `from`; one that it is in the middle of begins there.
     pub fn starting_at(words: &'a [u64], from: u64) -> Self {
-        Self { words, page: from }
-    }
-
-    /// The first page at or after `from` whose bit, seen through `flip`, is set; `None` past the last word.
-    fn next_bit(&self, from: u64, flip: u64) -> Option<u64> {
-        let mut index = (from / PAGES_PER_WORD) as usize;
-        let mut word = (self.words.get(index)? ^ flip) & (u64::MAX << (from % PAGES_PER_WORD));
-        while word == 0 {
-            index += 1;
-            word = self.words.get(index)? ^ flip;
-        }
-        Some(index as u64 * PAGES_PER_WORD + u64::from(word.trailing_zeros()))
+        Self { words, from, found: [[0; 2]; BATCH], ahead: 0..0, more: true }
     }
 }
 
@@ -52,10 +50,14 @@ impl Iterator for Ranges<'_> {
     type Item = PageRange;
 
     fn next(&mut self) -> Option<PageRange> {
-        let first = self.next_bit(self.page, 0)?;
-        let end = self.next_bit(first, u64::MAX).unwrap_or(self.words.len() as u64 * PAGES_PER_WORD);
-        self.page = end;
-        Some(PageRange { first, pages: end - first })
+        if self.ahead.is_empty() && self.more {
+            let found = Kernels::get().ranges(self.words, self.from, &mut self.found);
+            self.ahead = 0..found;
+            self.more = found == BATCH;
+        }
+        let [first, pages] = self.found[self.ahead.next()?].map(u64::from);
+        self.from = first + pages;
+        Some(PageRange { first, pages })
     }
 }
 
@@ -71,5 +73,15 @@ mod tests {
         assert_eq!(Ranges::new(&[]).count(), 0);
         assert_eq!(Ranges::new(&[0, 0]).count(), 0);
         assert_eq!(Ranges::new(&[u64::MAX]).collect::<Vec<_>>(), [PageRange { first: 0, pages: 64 }]);
+    }
+
+    /// Around the size of a batch, the runs go on where the last batch ended.
+    #[test]
+    fn batches_join() {
+        for runs in [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH, 5 * BATCH + 3] {
+            let words = vec![0b110; runs];
+            let expected = (0..runs as u64).map(|run| PageRange { first: run * 64 + 1, pages: 2 });
+            assert!(Ranges::new(&words).eq(expected), "{runs} runs");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::block::Block;
 use super::{BlockInfo, Client, RingLoss, witness};
-use crate::bitmap::{PAGES_PER_WORD, PageBitmap, PageRange, SparsePages, generic};
+use crate::bitmap::{Kernels, PAGES_PER_WORD, PageBitmap, PageRange, SparsePages};
 use crate::error::{Error, Result};
 
 /// The bits of all clients, behind a lock that nobody holds while the kernel is asked anything: reading them, and marking what
@@ -104,7 +104,7 @@ impl DirtyBits {
     /// Dirty pages in each region of `pages_per_region` pages of a block, for as many as `into` has room for.
     pub fn heat(&self, client: Client, block: &str, pages_per_region: u64, into: &mut [u32]) -> Result<()> {
         match self.bitmap(client, block)? {
-            Some(bitmap) => generic::heat(bitmap.words(), pages_per_region, into),
+            Some(bitmap) => Kernels::get().heat(bitmap.words(), pages_per_region, into),
             None => into.fill(0),
         }
         Ok(())

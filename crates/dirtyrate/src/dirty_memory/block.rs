@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::log::{BlockId, VcpuPages};
-use crate::bitmap::{PageBitmap, PageRange, words_for};
+use crate::bitmap::{Kernels, PageBitmap, PageRange, Target, words_for};
 use crate::error::{Error, Result};
 
 /// Into how many clients a chunk is merged in one pass over it.
@@ -126,27 +126,26 @@ impl Block {
     }
 
     /// ORs the words of a chunk, from word `first` of it, into the bits of every client that is `told`, given whether the block has
-    /// VGA's mask.
-    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], told: impl Fn(Client, bool) -> bool) {
+    /// VGA's mask; how many bits are set in them.
+    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], told: impl Fn(Client, bool) -> bool) -> u64 {
         let at = chunk * words_for(self.chunk_pages) + first;
         let vga = self.vga;
-        let mut targets = self.bits.iter_mut().filter(|(client, _)| told(**client, vga)).map(|(_, bits)| bits);
+        let mut of_told = self.bits.iter_mut().filter(|(client, _)| told(**client, vga)).map(|(_, bits)| bits);
         loop {
-            let mut bitmaps: [&mut [u64]; FAN_OUT] = std::array::from_fn(|_| Default::default());
+            let mut targets: [Target<'_>; FAN_OUT] = Default::default();
             let mut dirty: [Option<&mut u64>; FAN_OUT] = Default::default();
             let mut filled = 0;
-            for bits in targets.by_ref().take(FAN_OUT) {
-                bitmaps[filled] = bits.bitmap.words_mut(at..at + words.len());
+            for bits in of_told.by_ref().take(FAN_OUT) {
+                targets[filled] = Target::new(bits.bitmap.words_mut(at..at + words.len()));
                 dirty[filled] = Some(&mut bits.dirty[chunk]);
                 filled += 1;
             }
-            if filled == 0 {
-                break;
+            let set = Kernels::get().merge(words, &mut targets[..filled]);
+            for (dirty, target) in dirty.into_iter().flatten().zip(&targets) {
+                *dirty += target.newly();
             }
-            let mut newly = [0; FAN_OUT];
-            crate::bitmap::generic::merge(words, &mut bitmaps[..filled], &mut newly[..filled]);
-            for (dirty, newly) in dirty.into_iter().flatten().zip(newly) {
-                *dirty += newly;
+            if filled < FAN_OUT {
+                return set;
             }
         }
     }

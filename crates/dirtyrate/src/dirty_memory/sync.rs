@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::block::{Block, ClientBits};
 use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages, lock};
-use crate::bitmap::{PAGES_PER_WORD, generic, tail_mask, words_for};
+use crate::bitmap::{Kernels, PAGES_PER_WORD, tail_mask, words_for};
 use crate::error::Result;
 
 /// What a sync cost, and brought.
@@ -149,7 +149,7 @@ impl DirtyMemory {
         let reprotected = self.log.fetch_reprotects();
         self.dirty_chunks.clear();
         for (number, words) in fetched.chunks(words_for(chunk_pages)).enumerate() {
-            let extent = generic::dirty_extent(words);
+            let extent = Kernels::get().extent(words);
             // Given back after each chunk: who only reads the bits does not wait for a whole block.
             let mut bits = lock(&self.bits);
             let bits = &mut *bits;
@@ -160,11 +160,9 @@ impl DirtyMemory {
                 block.chunks[number].opened = ended;
             }
             if let Some(extent) = extent {
-                let dirty = &words[extent.clone()];
-                block.merge(number, extent.start, dirty, |client, vga| {
+                report.pages += block.merge(number, extent.start, &words[extent.clone()], |client, vga| {
                     client.follows_log() && client.tracks(&bits.tracking, vga)
                 });
-                report.pages += generic::count(dirty);
                 self.dirty_chunks.push((number, extent));
             }
         }

@@ -12,6 +12,7 @@ use super::dirty_log::BitmapLog;
 use super::dirty_ring::{Reaping, RingSetup};
 use super::slots::{BlockSpec, Slots, check_layout, reserve};
 use super::vcpu::Vcpus;
+use crate::bitmap::Kernels;
 use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyBits, DirtyLog, DirtyMemory};
 use crate::error::{Error, Result};
 
@@ -91,8 +92,10 @@ impl Vm {
     /// # Errors
     ///
     /// Those of [`Capabilities::probe`]; [`Error::Unsupported`] for a kernel without KVM_CAP_IMMEDIATE_EXIT or the manual
-    /// protect that was asked for.
+    /// protect that was asked for; those of [`Kernels::choose`].
     pub fn new(options: &VmOptions) -> Result<Self> {
+        // A backend that was forced and is not there is refused here, not in the middle of a sync.
+        Kernels::choose()?;
         let kvm = open_kvm(&options.kvm_path)?;
         let capabilities = Capabilities::of(&kvm);
         if !capabilities.immediate_exit {

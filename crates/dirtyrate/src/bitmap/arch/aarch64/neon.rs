@@ -1,0 +1,11 @@
+//! Advanced SIMD: CNT counts the bits of each byte of a vector.
+
+use crate::bitmap::arch::backend;
+use crate::bitmap::{Backend, generic};
+
+backend!(
+    Backend::Neon,
+    is_aarch64_feature_detected: ["neon"],
+    count: generic::count_by_word,
+    expand: generic::expand
+);

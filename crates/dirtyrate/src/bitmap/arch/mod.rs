@@ -1,0 +1,84 @@
+//! The kernels compiled for one instruction set each, and which of them this CPU can run.
+
+use super::generic;
+use super::kernels::{Backend, Kernels};
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+/// The table of a backend: the generic kernels, compiled for `features`, all of which `detected` must find in the CPU, with
+/// the backend's own way to `count`, and to `expand` a word into the positions of its bits. Without features, what is
+/// always there.
+macro_rules! backend {
+    ($backend:expr, $detected:ident: [$($feature:tt),*], count: $count:path, expand: $expand:path) => {
+        /// Whether this CPU can run it.
+        pub fn is_available() -> bool {
+            true $(&& std::arch::$detected!($feature))*
+        }
+
+        /// Its kernels; `None` where this CPU cannot run it.
+        pub fn new() -> Option<&'static $crate::bitmap::Kernels> {
+            is_available().then_some(&KERNELS)
+        }
+
+        static KERNELS: $crate::bitmap::Kernels =
+            $crate::bitmap::Kernels { backend: $backend, count, merge, extent, heat, positions, ranges };
+
+        $(#[target_feature(enable = $feature)])*
+        fn count(words: &[u64]) -> u64 {
+            $count(words)
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn merge(source: &[u64], targets: &mut [$crate::bitmap::Target<'_>]) -> u64 {
+            $crate::bitmap::generic::merge(source, targets)
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn extent(words: &[u64]) -> Option<std::ops::Range<usize>> {
+            $crate::bitmap::generic::extent(words)
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn heat(words: &[u64], pages_per_region: u64, into: &mut [u32]) {
+            $crate::bitmap::generic::heat(words, pages_per_region, into, |words| $count(words))
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn positions(words: &[u64], from: u64, into: &mut [u32]) -> usize {
+            $crate::bitmap::generic::positions(words, from, into, |word, base, into| $expand(word, base, into))
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn ranges(words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
+            $crate::bitmap::generic::ranges(words, from, into, |word, base, into| $expand(word, base, into))
+        }
+    };
+}
+use backend;
+
+mod baseline {
+    //! What the compiler makes of the kernels for the target that this crate is built for.
+
+    use super::{Backend, generic};
+
+    backend!(Backend::Generic, none: [], count: generic::count_carry_save, expand: generic::expand);
+}
+
+/// The kernels of a backend, where this CPU can run it.
+pub fn kernels(backend: Backend) -> Option<&'static Kernels> {
+    match backend {
+        Backend::Generic => baseline::new(),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Popcnt => x86_64::popcnt::new(),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx2 => x86_64::avx2::new(),
+        #[cfg(target_arch = "x86_64")]
+        Backend::Avx512 => x86_64::avx512::new(),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => aarch64::neon::new(),
+        _ => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! POPCNT: a word's bits in one instruction, and no wider vectors than the baseline's.
+
+use crate::bitmap::arch::backend;
+use crate::bitmap::{Backend, generic};
+
+backend!(
+    Backend::Popcnt,
+    is_x86_feature_detected: ["popcnt"],
+    count: generic::count_by_word,
+    expand: generic::expand
+);

@@ -1,0 +1,231 @@
+//! Which backend runs: each instruction set is a table of functions, and the best that the CPU has is found once.
+
+use std::fmt;
+use std::ops::Range;
+use std::ptr;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::arch;
+use super::generic::Line;
+use crate::error::{Error, Result};
+
+/// The variable that forces a backend, by its name. Read once, when the first bitmap is made or counted.
+pub const BACKEND_VARIABLE: &str = "DIRTYRATE_BACKEND";
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// What every CPU of the architecture has.
+    Generic,
+    /// x86-64 with POPCNT (x86-64-v2).
+    Popcnt,
+    /// x86-64 with AVX2, BMI and POPCNT (x86-64-v3).
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and VPOPCNTDQ (Ice Lake, Zen 4, and later).
+    Avx512,
+    /// AArch64 with Advanced SIMD.
+    Neon,
+}
+
+impl Backend {
+    /// All that there are, the slowest first, whatever this CPU has.
+    pub const ALL: [Self; 5] = [Self::Generic, Self::Popcnt, Self::Avx2, Self::Avx512, Self::Neon];
+
+    /// The name, as `DIRTYRATE_BACKEND` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::Popcnt => "popcnt",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Backend {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|backend| backend.name() == name)
+            .ok_or_else(|| Error::Argument(format!("no backend '{name}' for bitmaps: there is {}", names(Self::ALL))))
+    }
+}
+
+fn names(backends: impl IntoIterator<Item = Backend>) -> String {
+    backends.into_iter().map(Backend::name).collect::<Vec<_>>().join(", ")
+}
+
+/// One client's words in a [`merge`](Kernels::merge).
+#[derive(Debug, Default)]
+pub struct Target<'a> {
+    pub(super) words: &'a mut [u64],
+    pub(super) newly: Line,
+}
+
+impl<'a> Target<'a> {
+    /// The words that a merge adds to.
+    pub fn new(words: &'a mut [u64]) -> Self {
+        Self { words, newly: Line::default() }
+    }
+
+    /// How many bits the merges so far have set that were not set before.
+    pub fn newly(&self) -> u64 {
+        self.newly.iter().sum()
+    }
+}
+
+/// The kernels of one backend. All give the same answers, for any number of words at any address.
+pub struct Kernels {
+    pub(super) backend: Backend,
+    pub(super) count: unsafe fn(&[u64]) -> u64,
+    pub(super) merge: unsafe fn(&[u64], &mut [Target<'_>]) -> u64,
+    pub(super) extent: unsafe fn(&[u64]) -> Option<Range<usize>>,
+    pub(super) heat: unsafe fn(&[u64], u64, &mut [u32]),
+    pub(super) positions: unsafe fn(&[u64], u64, &mut [u32]) -> usize,
+    pub(super) ranges: unsafe fn(&[u64], u64, &mut [[u32; 2]]) -> usize,
+}
+
+/// The table in use; null until it is chosen.
+static CHOSEN: AtomicPtr<Kernels> = AtomicPtr::new(ptr::null_mut());
+
+impl Kernels {
+    /// The kernels of a backend; `None` where this CPU has not what it needs.
+    pub fn new(backend: Backend) -> Option<&'static Self> {
+        arch::kernels(backend)
+    }
+
+    /// The kernels of every backend that this CPU can run, the slowest first.
+    pub fn available() -> impl Iterator<Item = &'static Self> {
+        Backend::ALL.into_iter().filter_map(Self::new)
+    }
+
+    /// The kernels to use: those of the best backend that this CPU has, or of the one that `DIRTYRATE_BACKEND` names. They
+    /// are chosen at the first call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] where the variable names no backend, or one that this CPU cannot run.
+    pub fn choose() -> Result<&'static Self> {
+        // SAFETY: the pointer is null, or came from a `&'static Kernels` just below.
+        if let Some(chosen) = unsafe { CHOSEN.load(Ordering::Relaxed).as_ref() } {
+            return Ok(chosen);
+        }
+        let chosen = Self::named(std::env::var_os(BACKEND_VARIABLE).map(|name| name.to_string_lossy().into_owned()))?;
+        // Relaxed: the tables are constants, so there is nothing to publish; threads that race here choose the same.
+        CHOSEN.store(ptr::from_ref(chosen).cast_mut(), Ordering::Relaxed);
+        Ok(chosen)
+    }
+
+    /// As [`choose`](Self::choose), for those who have called it before or can do nothing about a failure.
+    ///
+    /// # Panics
+    ///
+    /// Where `choose` fails, with its message.
+    pub fn get() -> &'static Self {
+        Self::choose().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The kernels of the backend of that name, or the best.
+    pub(super) fn named(name: Option<String>) -> Result<&'static Self> {
+        let Some(name) = name else { return Ok(Self::available().last().expect("every CPU has the generic backend")) };
+        let refused = |problem: String| Error::Argument(format!("{BACKEND_VARIABLE}: {problem}"));
+        let backend: Backend = name.parse().map_err(|error: Error| refused(error.to_string()))?;
+        Self::new(backend).ok_or_else(|| {
+            let has = names(Self::available().map(|kernels| kernels.backend));
+            refused(format!("this CPU cannot run '{backend}': it can run {has}"))
+        })
+    }
+
+    /// Whose kernels these are.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The number of set bits.
+    pub fn count(&self, words: &[u64]) -> u64 {
+        // SAFETY: this table was handed out by its backend, which does that only where the CPU has every feature that its
+        // functions are compiled for. They ask for nothing else. The same holds of the calls below.
+        unsafe { (self.count)(words) }
+    }
+
+    /// ORs `source` into each target, and adds to each target's [`newly`](Target::newly) the bits that were not set in it
+    /// before; the number of set bits of `source`. Lines of 64 bytes that are all zero are skipped without touching a
+    /// target: most of a log is clean, and an untouched part of a sparse bitmap stays unallocated. One pass over `source`
+    /// for any number of targets, none included, and no allocation.
+    ///
+    /// # Panics
+    ///
+    /// When a target has not as many words as `source`.
+    pub fn merge(&self, source: &[u64], targets: &mut [Target<'_>]) -> u64 {
+        for target in targets.iter() {
+            assert_eq!(target.words.len(), source.len(), "a target of another length than the source");
+        }
+        // SAFETY: as of `count`.
+        unsafe { (self.merge)(source, targets) }
+    }
+
+    /// The words from the first that is not zero to the last; `None` when all are.
+    pub fn extent(&self, words: &[u64]) -> Option<Range<usize>> {
+        // SAFETY: as of `count`.
+        unsafe { (self.extent)(words) }
+    }
+
+    /// Counts the set bits in each region of `pages_per_region` pages, as many regions as `into` has room for; zeros past
+    /// the end of `words`. With 512 pages of 4 KiB a region has 2 MiB; with pages of 16 or 64 KiB it is 128 or 32.
+    ///
+    /// # Panics
+    ///
+    /// When a region has no page, or 2³² and more.
+    pub fn heat(&self, words: &[u64], pages_per_region: u64, into: &mut [u32]) {
+        assert!((1..1 << 32).contains(&pages_per_region), "a region of {pages_per_region} pages");
+        // SAFETY: as of `count`.
+        unsafe { (self.heat)(words, pages_per_region, into) }
+    }
+
+    /// Writes the pages at and after `from` whose bits are set, in order, as far as `into` has room; how many. Fewer than
+    /// it has room for means that there are no more; after a full one, go on from the page after its last. What lies in
+    /// `into` behind them is anything afterwards.
+    ///
+    /// # Panics
+    ///
+    /// When `words` describes 2³² pages and more. (A memory slot has fewer than 2³¹: `KVM_MEM_MAX_NR_PAGES`.)
+    pub fn positions(&self, words: &[u64], from: u64, into: &mut [u32]) -> usize {
+        check_pages(words);
+        // SAFETY: as of `count`.
+        unsafe { (self.positions)(words, from, into) }
+    }
+
+    /// Writes the maximal runs of set bits at and after `from`, in order, each as its first page and its number of pages, as
+    /// far as `into` has room; how many. A run that `from` is in the middle of begins at `from`. Fewer than it has room for
+    /// means that there are no more; after a full one, go on from the end of its last. What lies in `into` behind them is
+    /// anything afterwards.
+    ///
+    /// # Panics
+    ///
+    /// As of [`positions`](Self::positions).
+    pub fn ranges(&self, words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
+        check_pages(words);
+        // SAFETY: as of `count`.
+        unsafe { (self.ranges)(words, from, into) }
+    }
+}
+
+fn check_pages(words: &[u64]) {
+    assert!(words.len() < (1 << 32) / 64, "{} words have pages past the last that 32 bits can name", words.len());
+}
+
+impl fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kernels").field(&self.backend).finish()
+    }
+}

@@ -1,0 +1,89 @@
+//! What each kernel must answer, said page by page: for the tests and the fuzz targets. Each check panics where a backend
+//! answers anything else.
+
+use super::{Kernels, PAGES_PER_WORD, Target};
+
+/// The pages at and after `from` whose bits are set.
+fn pages(words: &[u64], from: u64) -> impl Iterator<Item = u64> + '_ {
+    let all = words.len() as u64 * PAGES_PER_WORD;
+    (from..all).filter(|page| words[(page / PAGES_PER_WORD) as usize] >> (page % PAGES_PER_WORD) & 1 == 1)
+}
+
+/// The runs of set bits at and after `from`.
+fn runs(words: &[u64], from: u64) -> Vec<[u32; 2]> {
+    let mut runs: Vec<[u32; 2]> = Vec::new();
+    for page in pages(words, from) {
+        match runs.last_mut() {
+            Some([first, length]) if u64::from(*first + *length) == page => *length += 1,
+            _ => runs.push([page as u32, 1]),
+        }
+    }
+    runs
+}
+
+/// `count` is the number of pages.
+pub fn check_count(kernels: &Kernels, words: &[u64]) {
+    assert_eq!(kernels.count(words), pages(words, 0).count() as u64, "{kernels:?}");
+}
+
+/// After a `merge` each target has its pages and the source's, and knows how many are new; the source's are counted.
+pub fn check_merge(kernels: &Kernels, source: &[u64], targets: &[&[u64]]) {
+    let mut merged: Vec<_> = targets.iter().map(|words| words.to_vec()).collect();
+    let mut into: Vec<_> = merged.iter_mut().map(|words| Target::new(words)).collect();
+    assert_eq!(kernels.merge(source, &mut into), pages(source, 0).count() as u64, "{kernels:?}");
+    let newly: Vec<_> = into.iter().map(Target::newly).collect();
+    for ((target, merged), newly) in targets.iter().zip(&merged).zip(newly) {
+        let both: Vec<_> = target.iter().zip(source).map(|(target, source)| target | source).collect();
+        assert_eq!(*merged, both, "{kernels:?}");
+        assert_eq!(newly, (pages(&both, 0).count() - pages(target, 0).count()) as u64, "{kernels:?}");
+    }
+}
+
+/// `extent` is from the first to the last word that has a page.
+pub fn check_extent(kernels: &Kernels, words: &[u64]) {
+    let dirty = || words.iter().enumerate().filter(|(_, word)| **word != 0).map(|(number, _)| number);
+    let expected = dirty().min().zip(dirty().max()).map(|(first, last)| first..last + 1);
+    assert_eq!(kernels.extent(words), expected, "{kernels:?}");
+}
+
+/// `heat` is the number of pages of each region, for `regions` of them.
+pub fn check_heat(kernels: &Kernels, words: &[u64], pages_per_region: u64, regions: usize) {
+    let mut expected = vec![0; regions];
+    for page in pages(words, 0) {
+        if let Some(count) = expected.get_mut((page / pages_per_region) as usize) {
+            *count += 1;
+        }
+    }
+    let mut heat = vec![u32::MAX; regions];
+    kernels.heat(words, pages_per_region, &mut heat);
+    assert_eq!(heat, expected, "{kernels:?}, regions of {pages_per_region} pages");
+}
+
+/// `positions` are the pages from `from` on, also when they come in buffers with room for `room` (not 0).
+pub fn check_positions(kernels: &Kernels, words: &[u64], from: u64, room: usize) {
+    let expected: Vec<_> = pages(words, from).map(|page| page as u32).collect();
+    let (mut found, mut into, mut next) = (Vec::new(), vec![0; room], from);
+    loop {
+        let filled = kernels.positions(words, next, &mut into);
+        found.extend_from_slice(&into[..filled]);
+        if filled < room {
+            break;
+        }
+        next = u64::from(into[filled - 1]) + 1;
+    }
+    assert_eq!(found, expected, "{kernels:?}, from {from}, {room} at a time");
+}
+
+/// `ranges` are the runs from `from` on, also when they come in buffers with room for `room` (not 0).
+pub fn check_ranges(kernels: &Kernels, words: &[u64], from: u64, room: usize) {
+    let (mut found, mut into, mut next) = (Vec::new(), vec![[0; 2]; room], from);
+    loop {
+        let filled = kernels.ranges(words, next, &mut into);
+        found.extend_from_slice(&into[..filled]);
+        if filled < room {
+            break;
+        }
+        next = into[filled - 1].map(u64::from).iter().sum();
+    }
+    assert_eq!(found, runs(words, from), "{kernels:?}, from {from}, {room} at a time");
+}
