@@ -64,7 +64,7 @@ mod baseline {
 
     use super::{Backend, generic};
 
-    backend!(Backend::Generic, none: [], count: generic::count_carry_save, expand: generic::expand);
+    backend!(Backend::Generic, none: [], count: generic::count_carry_save, expand: generic::expand_by_bit);
 }
 
 /// The kernels of a backend, where this CPU can run it.

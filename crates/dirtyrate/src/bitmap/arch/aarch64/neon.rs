@@ -7,5 +7,5 @@ backend!(
     Backend::Neon,
     is_aarch64_feature_detected: ["neon"],
     count: generic::count_by_word,
-    expand: generic::expand
+    expand: generic::expand_by_four
 );

@@ -7,5 +7,5 @@ backend!(
     Backend::Avx2,
     is_x86_feature_detected: ["avx2", "bmi1", "bmi2", "lzcnt", "popcnt"],
     count: generic::count_carry_save,
-    expand: generic::expand
+    expand: generic::expand_by_four
 );

@@ -7,5 +7,5 @@ backend!(
     Backend::Popcnt,
     is_x86_feature_detected: ["popcnt"],
     count: generic::count_by_word,
-    expand: generic::expand
+    expand: generic::expand_by_four
 );
