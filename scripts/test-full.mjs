@@ -1,4 +1,4 @@
-// npm run test:full: everything that npm test does, with the long forms of the tests, then the mutation gate.
+// npm run test:full: everything that npm test does, with the long forms of the tests, then the mutation gate, then minutes of fuzzing.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -7,13 +7,22 @@ import { conclude, runTests } from './test.mjs'
 
 process.env.DIRTYRATE_TEST_FULL = '1'
 const sum = await runTests()
-const gate = spawnSync(process.execPath, [join(root, 'scripts/mutation-gate.mjs')], {
-  cwd: root,
-  stdio: 'inherit',
-})
-process.stdout.write(`\nmutation gate: ${gate.status === 0 ? 'every break fails a test' : 'FAILED'}\n`)
-conclude({
-  ...sum,
-  passed: sum.passed + (gate.status === 0 ? 1 : 0),
-  failed: sum.failed + (gate.status === 0 ? 0 : 1),
-})
+
+/** Runs one more gate, shown; whether it passed. */
+function gate(name, passed, command, args) {
+  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit' })
+  process.stdout.write(`\n${name}: ${status === 0 ? passed : 'FAILED'}\n`)
+  return status === 0
+}
+
+/** For each target, of which there is one for each kernel. */
+const FUZZ_SECONDS = 120
+
+const gates = [
+  gate('mutation gate', 'every break fails a test', process.execPath, [
+    join(root, 'scripts/mutation-gate.mjs'),
+  ]),
+  gate('fuzz', 'nothing found', 'bash', [join(root, 'scripts/fuzz.sh'), String(FUZZ_SECONDS)]),
+]
+const passed = gates.filter(Boolean).length
+conclude({ ...sum, passed: sum.passed + passed, failed: sum.failed + gates.length - passed })

@@ -240,3 +240,15 @@ fn a_backend_is_forced_by_name_or_refused_in_clear() {
 fn a_target_of_another_length_is_refused() {
     Kernels::get().merge(&[1, 2, 3], &mut [Target::new(&mut [0; 4])]);
 }
+
+/// Not a test: what `scripts/check-address.sh` runs to see that AddressSanitizer notices.
+#[cfg(address_sanitizer)]
+#[test]
+#[ignore = "reads past the end of an allocation, for AddressSanitizer to notice"]
+fn reads_past_the_end() {
+    let words = Words::new(1, 1000, 0);
+    let (address, room) = (words.buffer.as_ptr(), words.buffer.len());
+    // SAFETY: there is none. This is the fault to be noticed.
+    let past = unsafe { std::slice::from_raw_parts(address, room + 1) };
+    std::hint::black_box(Kernels::get().count(past));
+}

@@ -3,15 +3,33 @@
 use std::arch::x86_64::*;
 
 use crate::bitmap::arch::backend;
-use crate::bitmap::{Backend, generic};
+use crate::bitmap::{Backend, WORDS_PER_LINE, generic};
 
 backend!(
     Backend::Avx512,
     is_x86_feature_detected:
         ["avx512f", "avx512bw", "avx512vl", "avx512vbmi2", "avx512vpopcntdq", "avx2", "bmi1", "bmi2", "lzcnt", "popcnt"],
-    count: generic::count_by_word,
+    count: count_by_line,
     expand: expand
 );
+
+/// As [`generic::count_by_word`], with four sums side by side all the way: the compiler adds each block's up, which takes
+/// twice as long in a cache.
+#[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
+fn count_by_line(words: &[u64]) -> u64 {
+    let (blocks, rest) = words.as_chunks::<{ 4 * WORDS_PER_LINE }>();
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for block in blocks {
+        generic::ask_ahead(block);
+        for (sum, line) in sums.iter_mut().zip(block.as_chunks::<WORDS_PER_LINE>().0) {
+            // SAFETY: a line is as many bytes as a vector has; the load asks for no alignment.
+            let line = unsafe { _mm512_loadu_si512(line.as_ptr().cast()) };
+            *sum = _mm512_add_epi64(*sum, _mm512_popcnt_epi64(line));
+        }
+    }
+    let sum = sums.into_iter().fold(_mm512_setzero_si512(), |sum, more| _mm512_add_epi64(sum, more));
+    _mm512_reduce_add_epi64(sum) as u64 + generic::count_by_word(rest)
+}
 
 /// As [`generic::expand_by_bit`]: the numbers 0 to 63, of which VPCOMPRESSB keeps those whose bits are set, and four times
 /// sixteen of them made wider and moved to `base`.

@@ -1,0 +1,140 @@
+//! The kernels over bitmaps against their targets, in seconds: `cargo bench -p dirtyrate --bench kernel_targets [-- --json]`.
+//!
+//! Ours and the reference take turns, so that a change of the machine's speed meets both; the ratio is the median of the rounds'
+//! own, of speeds: over 1, ours is faster. With `--json`, a line for each target.
+
+mod references;
+
+use std::hint::black_box;
+
+use dirtyrate::bitmap::{Backend, Kernels, Target};
+use references::{BYTES_PER_GUEST_GIB, Density};
+
+const MIB: usize = 1 << 20;
+const DENSITY: Density = Density::Random(10_000);
+
+struct Row {
+    name: String,
+    ours: f64,
+    reference: f64,
+    unit: &'static str,
+    ratio: f64,
+    target: f64,
+}
+
+fn main() {
+    let json = std::env::args().any(|argument| argument == "--json");
+    if !json {
+        println!("{}, backend {}, {DENSITY}", references::processor(), Kernels::get().backend());
+    }
+    let mut rows = Vec::new();
+    for (mib, rounds) in [(32, 101), (384, 7)] {
+        let words = references::bitmap(mib * MIB, DENSITY);
+        rows.extend(counts(&words, rounds));
+    }
+    rows.push(merge(&references::bitmap(32 * MIB, DENSITY), 15));
+    for Row { name, ours, reference, unit, ratio, target } in rows {
+        // To two digits, like the targets: below that is what one run differs by from the next.
+        let ratio = (ratio * 100.0).round() / 100.0;
+        let met = ratio >= target;
+        if json {
+            println!(
+                r#"{{"name":"{name}","ours":{ours:.2},"reference":{reference:.2},"unit":"{unit}","ratio":{ratio},"target":{target},"met":{met}}}"#
+            );
+        } else {
+            let verdict = if met { "met" } else { "missed" };
+            println!("{ratio:6.2} ×, target {target}: {verdict:6}  {name} ({ours:.1}, {reference:.1} {unit})");
+        }
+    }
+}
+
+fn counts(words: &[u64], rounds: usize) -> [Row; 3] {
+    let best = Kernels::get();
+    let baseline = Kernels::new(Backend::Generic).expect("every CPU has it");
+    let bytes = size_of_val(words);
+    let row = |what: &str, target, ours: &dyn Fn(&[u64]) -> u64, reference: &dyn Fn(&[u64]) -> u64| {
+        let (ours, reference, ratio) =
+            in_turns(rounds, || time(|| ours(black_box(words))), || time(|| reference(black_box(words))));
+        let gigabytes_per_second = |nanoseconds| bytes as f64 / nanoseconds;
+        Row {
+            name: format!("count, {} MiB, over {what}", bytes / MIB),
+            ours: gigabytes_per_second(ours),
+            reference: gigabytes_per_second(reference),
+            unit: "GB/s",
+            ratio,
+            target,
+        }
+    };
+    [
+        row("the read-only stream", 0.9, &|words| best.count(words), &references::stream),
+        row("the simd-popcnt crate", 1.0, &|words| best.count(words), &simd_popcnt::PopcntExt::popcnt),
+        row("count_ones, both compiled for the baseline", 1.0, &|words| baseline.count(words), &references::count_ones),
+    ]
+}
+
+fn merge(source: &[u64], rounds: usize) -> Row {
+    let mut clients = [(); 3].map(|()| vec![1; source.len()]);
+    let mut maps = [(); 3].map(|()| references::map(source.len()));
+    let (ours, reference, ratio) = in_turns(
+        rounds,
+        || {
+            clients.iter_mut().for_each(|words| words.fill(0));
+            let mut targets = clients.each_mut().map(|words| Target::new(words));
+            time(|| Kernels::get().merge(black_box(source), &mut targets))
+        },
+        || {
+            maps.iter_mut().flatten().for_each(|word| *word.get_mut() = 0);
+            time(|| references::qemu_shaped(black_box(source), &maps))
+        },
+    );
+    let bytes = size_of_val(source);
+    let per_gib = |nanoseconds| nanoseconds / 1000.0 / (bytes / BYTES_PER_GUEST_GIB) as f64;
+    Row {
+        name: format!("merge into 3 clients, {} MiB, over the QEMU-shaped loop", bytes / MIB),
+        ours: per_gib(ours),
+        reference: per_gib(reference),
+        unit: "µs per GiB of guest",
+        ratio,
+        target: 8.0,
+    }
+}
+
+/// The nanoseconds of this thread's own time that something takes: what others do on the machine meanwhile does not count.
+fn time<T>(run: impl FnOnce() -> T) -> f64 {
+    let began = thread_time();
+    black_box(run());
+    thread_time() - began
+}
+
+fn thread_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, which is there.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+/// The medians of two times, and of their ratios, after one round that does not count.
+fn in_turns(rounds: usize, mut ours: impl FnMut() -> f64, mut reference: impl FnMut() -> f64) -> (f64, f64, f64) {
+    let (mut times, mut references, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        // Who goes first alternates as well.
+        let (our, their) = if round % 2 == 0 {
+            let our = ours();
+            (our, reference())
+        } else {
+            let their = reference();
+            (ours(), their)
+        };
+        if round > 0 {
+            times.push(our);
+            references.push(their);
+            ratios.push(their / our);
+        }
+    }
+    (median(times), median(references), median(ratios))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

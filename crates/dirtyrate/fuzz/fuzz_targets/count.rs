@@ -1,0 +1,12 @@
+//! A count is the number of pages that are set.
+
+#![no_main]
+
+use dirtyrate::bitmap::oracle;
+use dirtyrate_fuzz::{Input, every_backend};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let words = Input::new(bytes).words();
+    every_backend(|kernels| oracle::check_count(kernels, words.get()));
+});
