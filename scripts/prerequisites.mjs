@@ -24,7 +24,7 @@ function output(command, args) {
 export function missingToBuild(root) {
   const read = file => readFileSync(new URL(file, root), 'utf8')
   const wantNode = /"node":\s*">=([\d.]+)"/.exec(read('package.json'))?.[1] ?? '20.19'
-  const wantRust = /rust-version\s*=\s*"([\d.]+)"/.exec(read('Cargo.toml'))?.[1] ?? '1.89'
+  const wantRust = /rust-version\s*=\s*"([\d.]+)"/.exec(read('Cargo.toml'))?.[1] ?? '1.88'
   const missing = []
   if (process.platform !== 'linux') missing.push(`Linux is needed, for KVM; this is ${process.platform}.`)
   if (version(process.versions.node) < version(wantNode)) {

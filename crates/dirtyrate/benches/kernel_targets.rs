@@ -3,29 +3,22 @@
 //! Ours and the reference take turns, so that a change of the machine's speed meets both; the ratio is the median of the rounds'
 //! own, of speeds: over 1, ours is faster. With `--json`, a line for each target.
 
+mod common;
 mod references;
 
 use std::hint::black_box;
 
+use common::{Goal, Target as Row, asked_for, median};
 use dirtyrate::bitmap::{Backend, Kernels, Target};
 use references::{BYTES_PER_GUEST_GIB, Density};
 
 const MIB: usize = 1 << 20;
 const DENSITY: Density = Density::Random(10_000);
 
-struct Row {
-    name: String,
-    ours: f64,
-    reference: f64,
-    unit: &'static str,
-    ratio: f64,
-    target: f64,
-}
-
 fn main() {
-    let json = std::env::args().any(|argument| argument == "--json");
+    let json = asked_for("--json");
     if !json {
-        println!("{}, backend {}, {DENSITY}", references::processor(), Kernels::get().backend());
+        println!("{}, backend {}, {DENSITY}", common::processor(), Kernels::get().backend());
     }
     let mut rows = Vec::new();
     for (mib, rounds) in [(32, 101), (384, 7)] {
@@ -33,18 +26,8 @@ fn main() {
         rows.extend(counts(&words, rounds));
     }
     rows.push(merge(&references::bitmap(32 * MIB, DENSITY), 15));
-    for Row { name, ours, reference, unit, ratio, target } in rows {
-        // To two digits, like the targets: below that is what one run differs by from the next.
-        let ratio = (ratio * 100.0).round() / 100.0;
-        let met = ratio >= target;
-        if json {
-            println!(
-                r#"{{"name":"{name}","ours":{ours:.2},"reference":{reference:.2},"unit":"{unit}","ratio":{ratio},"target":{target},"met":{met}}}"#
-            );
-        } else {
-            let verdict = if met { "met" } else { "missed" };
-            println!("{ratio:6.2} ×, target {target}: {verdict:6}  {name} ({ours:.1}, {reference:.1} {unit})");
-        }
+    for row in rows {
+        row.print(json);
     }
 }
 
@@ -62,7 +45,7 @@ fn counts(words: &[u64], rounds: usize) -> [Row; 3] {
             reference: gigabytes_per_second(reference),
             unit: "GB/s",
             ratio,
-            target,
+            goal: Goal::AtLeast(target),
         }
     };
     [
@@ -95,7 +78,7 @@ fn merge(source: &[u64], rounds: usize) -> Row {
         reference: per_gib(reference),
         unit: "µs per GiB of guest",
         ratio,
-        target: 8.0,
+        goal: Goal::AtLeast(8.0),
     }
 }
 
@@ -132,9 +115,4 @@ fn in_turns(rounds: usize, mut ours: impl FnMut() -> f64, mut reference: impl Fn
         }
     }
     (median(times), median(references), median(ratios))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,6 +1,7 @@
 //! Every kernel over bitmaps, at every size and density, beside its references: `cargo bench -p dirtyrate --bench kernels`.
 //! `DIRTYRATE_BACKEND` forces a backend. Throughput is of bitmap: 32 KiB are a GiB of guest.
 
+mod common;
 mod references;
 
 use std::cell::RefCell;
@@ -14,7 +15,7 @@ use divan::counter::BytesCount;
 use references::Density;
 
 fn main() {
-    println!("{}, backend {}", references::processor(), Kernels::get().backend());
+    println!("{}, backend {}", common::processor(), Kernels::get().backend());
     divan::main();
 }
 

@@ -124,11 +124,3 @@ pub fn ranges(words: &[u64]) -> impl Iterator<Item = (u64, u64)> + '_ {
         .map(|page| (page, page + 1))
         .coalesce(|before, next| if before.1 == next.0 { Ok((before.0, next.1)) } else { Err((before, next)) })
 }
-
-/// The processor, as it calls itself.
-pub fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let value = |key: &str| text.lines().find(|line| line.starts_with(key)).and_then(|line| line.split(": ").nth(1));
-    let model = ["cpu family", "model\t", "stepping"].map(|key| value(key).unwrap_or("?")).join("/");
-    format!("{}, family/model/stepping {model}", value("model name").unwrap_or("an unnamed processor"))
-}

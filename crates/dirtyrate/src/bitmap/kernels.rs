@@ -22,7 +22,7 @@ pub enum Backend {
     Popcnt,
     /// x86-64 with AVX2, BMI and POPCNT (x86-64-v3).
     Avx2,
-    /// x86-64 with AVX-512 F, BW, VL, VBMI2 and VPOPCNTDQ (Ice Lake, Zen 4, and later).
+    /// x86-64 with AVX-512 F, BW, VL, VBMI2 and VPOPCNTDQ (Ice Lake, Zen 4, and later), built with Rust 1.89 or later.
     Avx512,
     /// AArch64 with Advanced SIMD.
     Neon,

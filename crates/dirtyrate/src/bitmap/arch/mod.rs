@@ -75,7 +75,7 @@ pub fn kernels(backend: Backend) -> Option<&'static Kernels> {
         Backend::Popcnt => x86_64::popcnt::new(),
         #[cfg(target_arch = "x86_64")]
         Backend::Avx2 => x86_64::avx2::new(),
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(all(target_arch = "x86_64", rustc_has_avx512))]
         Backend::Avx512 => x86_64::avx512::new(),
         #[cfg(target_arch = "aarch64")]
         Backend::Neon => aarch64::neon::new(),

@@ -1,5 +1,7 @@
 //! AVX-512 with VPOPCNTDQ, the bits of eight words in one instruction, and VBMI2, the positions of a word's bits in one.
 
+#![expect(clippy::incompatible_msrv, reason = "only compiled where the compiler has it: see build.rs")]
+
 use std::arch::x86_64::*;
 
 use crate::bitmap::arch::backend;
