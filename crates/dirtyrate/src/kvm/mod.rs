@@ -1,6 +1,7 @@
 //! All that talks to `/dev/kvm`: capabilities, the VM and its memory slots, vCPU threads, and the dirty log.
 
 pub mod arch;
+mod block_watch;
 pub mod capabilities;
 pub mod dirty_log;
 pub mod dirty_ring;
@@ -10,6 +11,7 @@ pub mod slots;
 pub mod vcpu;
 pub mod vm;
 
+pub use block_watch::{BlockChange, BlockWatch};
 pub use capabilities::{Capabilities, ManualProtect};
 pub use dirty_log::BitmapLog;
 pub use slots::{BlockSpec, Slots};

@@ -1,12 +1,14 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::Instant;
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use super::arch;
+use super::block_watch::{BlockChange, BlockWatch};
 use super::capabilities::{Capabilities, DEFAULT_KVM_PATH, ManualProtect, open_kvm};
 use super::dirty_log::BitmapLog;
 use super::dirty_ring::{Reaping, RingSetup};
@@ -65,6 +67,7 @@ type Memory = Arc<GuestMemoryMmap>;
 struct Layout {
     memory: Memory,
     blocks: Vec<BlockInfo>,
+    watches: Vec<Weak<BlockWatch>>,
 }
 
 /// A VM. All methods can be called from any thread; dropping it stops and joins everything.
@@ -243,10 +246,13 @@ impl Vm {
         Arc::clone(&self.read_layout().memory)
     }
 
-    /// The memory and the blocks that it is made of, at one instant.
-    pub fn memory_and_blocks(&self) -> (Memory, Vec<BlockInfo>) {
-        let layout = self.read_layout();
-        (Arc::clone(&layout.memory), layout.blocks.clone())
+    /// The memory and the blocks that it is made of, at one instant, and what changes from then on.
+    pub fn watch_blocks(&self) -> (Memory, Vec<BlockInfo>, Arc<BlockWatch>) {
+        let watch = Arc::new(BlockWatch::default());
+        let mut layout = self.write_layout();
+        layout.watches.retain(|watch| watch.strong_count() > 0);
+        layout.watches.push(Arc::downgrade(&watch));
+        (Arc::clone(&layout.memory), layout.blocks.clone(), watch)
     }
 
     /// The blocks, by guest address.
@@ -292,7 +298,9 @@ impl Vm {
             }
             return Err(error);
         }
-        self.set_layout(dirty_memory, Arc::new(with));
+        let with = Arc::new(with);
+        let added = BlockChange::Added { block: info.clone(), memory: Arc::clone(&with), at: Instant::now() };
+        self.set_layout(dirty_memory, with, &added);
         Ok(info)
     }
 
@@ -315,7 +323,8 @@ impl Vm {
             .remove_region(GuestAddress(block.guest_address), bytes)
             .map_err(|error| Error::Layout { block: block.name, problem: error.to_string() })?;
         dirty_memory.remove_block(name, || self.lock_slots().remove(block.id))?;
-        self.set_layout(dirty_memory, Arc::new(without));
+        let removed = BlockChange::Removed { id: block.id, at: Instant::now() };
+        self.set_layout(dirty_memory, Arc::new(without), &removed);
         Ok(())
     }
 
@@ -357,9 +366,17 @@ impl Vm {
         self.layout.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_layout(&self, dirty_memory: &DirtyMemory, memory: Memory) {
-        let blocks = dirty_memory.bits().blocks().cloned().collect();
-        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Layout { memory, blocks };
+    fn write_layout(&self) -> RwLockWriteGuard<'_, Layout> {
+        self.layout.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_layout(&self, dirty_memory: &DirtyMemory, memory: Memory, change: &BlockChange) {
+        let mut layout = self.write_layout();
+        layout.memory = memory;
+        layout.blocks = dirty_memory.bits().blocks().cloned().collect();
+        for watch in layout.watches.iter().filter_map(Weak::upgrade) {
+            watch.tell(change.clone());
+        }
     }
 
     fn held<T>(&self, work: impl FnOnce() -> T) -> Result<T> {

@@ -4,9 +4,10 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use super::{Machine, Truth};
-use crate::dirty_memory::{Bounds, CancelToken, Witness, WitnessedWindow, wait_until};
+use crate::dirty_memory::{BlockId, Bounds, CancelToken, Witness, WitnessedWindow, wait_until};
 use crate::error::{Error, Result};
-use crate::sampling::{Design, GuestMemoryReader, Intervals, Plan, PlanOptions, Sampled, Sampling};
+use crate::kvm::{BlockChange, BlockWatch};
+use crate::sampling::{Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling};
 
 /// How to sample.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,9 @@ impl Machine {
     /// own window is about as long. Needs no dirty log, and sees what no log does: the host's writes; and does not see what a
     /// log does: writes of the same value. The guest must run all the time.
     ///
+    /// A block that comes in the meantime is sampled too: it was all zeros then, and its window opens there. One that goes counts by what
+    /// was written before, and its window ends there. So they do in an exact mode.
+    ///
     /// # Errors
     ///
     /// [`Error::Argument`] for a number of samples out of range; [`Error::Cancelled`]; as of [`sync_at`](Self::sync_at).
@@ -53,16 +57,18 @@ impl Machine {
         let alive = self.alive_since(self.vm.vcpus()?.pauses())?;
         alive()?;
         let page_size = self.vm.capabilities().page_size;
-        let (memory, blocks) = self.vm.memory_and_blocks();
+        let (memory, blocks, watch) = self.vm.watch_blocks();
         let reader = GuestMemoryReader::new(memory, &blocks, page_size)?;
         let plan = PlanOptions {
             samples_per_gib: options.samples_per_gib,
             design: options.design,
             seed: options.seed.unwrap_or_else(random_seed),
         };
-        let plan = Plan::new(crate::sampling::PageReader::blocks(&reader), page_size, plan)?;
-        let (opened, sampling) = self.witnessed(|| Sampling::begin(reader, plan, cancel));
+        let plan = Plan::new(PageReader::blocks(&reader), page_size, plan)?;
+        let (opened, sampling) = self.witnessed(|| Sampling::begin_untold(reader, plan, cancel));
         let mut sampling = sampling?;
+        sampling.tell_first_looks();
+        let mut ids: Vec<_> = blocks.iter().map(|block| block.id).collect();
         let mut reports = Vec::with_capacity(deadlines.len());
         for &requested in deadlines {
             let deadline = sampling
@@ -71,9 +77,13 @@ impl Machine {
                 .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
             wait_until(deadline, cancel, &alive)?;
             let late = Instant::now().saturating_duration_since(deadline);
-            let (closed, sampled) = self.witnessed(|| sampling.compare(cancel));
-            let sampled = sampled?;
+            let (closed, sampled) = self.witnessed(|| {
+                follow(&watch, &mut sampling, &mut ids)?;
+                sampling.compare_untold(cancel)
+            });
+            let (sampled, looks) = sampled?;
             alive()?;
+            sampling.tell(looks);
             let window = opened.clone().zip(closed).map(|(opened, closed)| WitnessedWindow {
                 cleared: opened.after.clone(),
                 reaped: closed.before.clone(),
@@ -95,6 +105,25 @@ impl Machine {
         let bounds = before.zip(read()).map(|(before, after)| Bounds { before, after });
         (bounds, done)
     }
+}
+
+/// Brings `sampling` up to date with the blocks, whose ids are in the order of its reader's.
+fn follow(watch: &BlockWatch, sampling: &mut Sampling<GuestMemoryReader>, ids: &mut Vec<BlockId>) -> Result<()> {
+    for change in watch.take() {
+        match change {
+            BlockChange::Added { block, memory, at } => {
+                sampling.reader_mut().add(memory, &block)?;
+                sampling.add_zeroed(at)?;
+                ids.push(block.id);
+            }
+            BlockChange::Removed { id, at } => {
+                if let Some(block) = ids.iter().position(|&known| known == id) {
+                    sampling.remove(block, at);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A number that nobody knows: the standard library seeds its hashers from the system's random source.

@@ -24,8 +24,9 @@ use crate::error::{Error, Result};
 /// maps the zero page there. A page in swap is touched, and is read back from there.
 #[derive(Debug)]
 pub struct GuestMemoryReader {
-    memory: Arc<GuestMemoryMmap>,
     blocks: Vec<PageBlock>,
+    /// For each block, the memory that has it.
+    memories: Vec<Arc<GuestMemoryMmap>>,
     page_size: u64,
     pagemap: Option<Pagemap>,
     page: Box<[u8]>,
@@ -45,39 +46,45 @@ impl GuestMemoryReader {
                 "pages of {page_size} bytes: sampling takes the host's, {host} bytes"
             )));
         }
-        for block in blocks {
-            let bytes = block.pages.checked_mul(page_size);
-            let whole = bytes.filter(|&bytes| bytes > 0).is_some_and(|bytes| {
-                memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| {
-                    bytes <= region.len() - (block.guest_address - region.start_addr().0)
-                        && (region.as_ptr().addr() as u64 + (block.guest_address - region.start_addr().0))
-                            .is_multiple_of(page_size)
-                })
-            });
-            if !whole {
-                let text = format!("block '{}' is not {} whole pages of one memory region", block.name, block.pages);
-                return Err(Error::Argument(text));
-            }
-        }
         let pagemap = Pagemap::open()
             .inspect_err(|error| tracing::warn!(%error, "no /proc/self/pagemap: sampling will map untouched pages"))
             .ok();
-        Ok(Self {
-            memory,
-            blocks: blocks.iter().map(PageBlock::from).collect(),
-            page_size,
-            pagemap,
-            page: vec![0; page_size as usize].into_boxed_slice(),
-        })
+        let page = vec![0; page_size as usize].into_boxed_slice();
+        let mut reader = Self { blocks: Vec::new(), memories: Vec::new(), page_size, pagemap, page };
+        blocks.iter().try_for_each(|block| reader.add(Arc::clone(&memory), block))?;
+        Ok(reader)
+    }
+
+    /// Reads one block more, of a `memory` that may be another than that of those before.
+    ///
+    /// # Errors
+    ///
+    /// As of [`new`](Self::new).
+    pub fn add(&mut self, memory: Arc<GuestMemoryMmap>, block: &BlockInfo) -> Result<()> {
+        let bytes = block.pages.checked_mul(self.page_size);
+        let whole = bytes.filter(|&bytes| bytes > 0).is_some_and(|bytes| {
+            memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| {
+                let offset = block.guest_address - region.start_addr().0;
+                bytes <= region.len() - offset
+                    && (region.as_ptr().addr() as u64 + offset).is_multiple_of(self.page_size)
+            })
+        });
+        if !whole {
+            let text = format!("block '{}' is not {} whole pages of one memory region", block.name, block.pages);
+            return Err(Error::Argument(text));
+        }
+        self.blocks.push(block.into());
+        self.memories.push(memory);
+        Ok(())
     }
 
     /// Whether pages that nobody has touched are left so: not where `/proc/self/pagemap` cannot be opened, or a block is not
     /// private anonymous memory.
     pub fn spares_untouched(&self) -> bool {
-        let spared = |block: &PageBlock| {
-            self.memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| private(region.flags()))
+        let spared = |(block, memory): (&PageBlock, &Arc<GuestMemoryMmap>)| {
+            memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| private(region.flags()))
         };
-        self.pagemap.is_some() && self.blocks.iter().all(spared)
+        self.pagemap.is_some() && self.blocks.iter().zip(&self.memories).all(spared)
     }
 }
 
@@ -92,7 +99,7 @@ impl PageReader for GuestMemoryReader {
 
     fn read(&mut self, block: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
         let base = GuestAddress(self.blocks[block].guest_address);
-        let region = self.memory.find_region(base).ok_or_else(|| gone(&self.blocks[block]))?;
+        let region = self.memories[block].find_region(base).ok_or_else(|| gone(&self.blocks[block]))?;
         let offset = base.0 - region.start_addr().0;
         let start = region.as_ptr().wrapping_add(offset as usize);
 

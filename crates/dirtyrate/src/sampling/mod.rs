@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`Sampling`] is the measurement, [`Plan`] says which pages, a [`PageReader`] brings their contents
-//! ([`GuestMemoryReader`] for memory that is mapped here), and [`Intervals`] says how far the figure may be off.
+//! ([`GuestMemoryReader`] for memory that is mapped here), and [`Intervals`] says how far the figure may be off. Blocks may come
+//! and go in between: each counts for the time that it was there.
 //! Nothing here needs KVM, and nothing is asked of the guest: it is neither stopped nor slowed by write protection.
 //!
 //! What sampling cannot see: a write that leaves a page's contents as they were, and one that was undone between two
@@ -29,6 +30,7 @@ mod reader;
 mod sampled;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use guest_memory::GuestMemoryReader;
 pub use interval::{Interval, IntervalMethod, Intervals, upper_bound_without_hits};

@@ -8,6 +8,7 @@ use super::estimate::variance;
 use super::plan::Plan;
 use super::reader::{Contents, Look, PageReader};
 use super::sampled::{BlockSampled, Sampled};
+use super::trace;
 use crate::dirty_memory::CancelToken;
 use crate::error::{Error, Result};
 
@@ -41,10 +42,21 @@ struct BlockSamples {
     untouched_pages: u64,
     /// Hits of the last comparison that was finished.
     reported: u64,
+    /// When the block went away.
+    removed: Option<Instant>,
+}
+
+/// A look of a comparison, for those who trace.
+pub(crate) struct Untold {
+    block: usize,
+    sample: usize,
+    hash: u64,
 }
 
 /// One measurement by sampling: [`begin`](Self::begin) hashes every sample, and [`compare`](Self::compare), at each deadline,
 /// finds those whose contents are no longer what they were.
+///
+/// Who traces gets QEMU's events of each look, after the pass that made it.
 ///
 /// Takes 25 bytes for each sample: 12.5 MiB per TiB at 512 per GiB.
 #[derive(Debug)]
@@ -66,7 +78,14 @@ impl<R: PageReader> Sampling<R> {
     /// # Errors
     ///
     /// [`Error::Argument`] for a plan that was made for other blocks; [`Error::Cancelled`]; those of the reader.
-    pub fn begin(mut reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
+    pub fn begin(reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
+        let sampling = Self::begin_untold(reader, plan, cancel)?;
+        sampling.tell_first_looks();
+        Ok(sampling)
+    }
+
+    /// The same, with nothing traced yet: a listener may take its time.
+    pub(crate) fn begin_untold(mut reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
         check_plan(&plan, &reader)?;
         let hash_of_zeros = hash(&vec![0; reader.page_size() as usize]);
         let began = Instant::now();
@@ -78,6 +97,31 @@ impl<R: PageReader> Sampling<R> {
         Ok(Self { reader, plan, blocks, hash_of_zeros, began, first_pass: began.elapsed() })
     }
 
+    /// Adds the block that the reader gained last, which was all zeros at `opened`, when nobody could have written it yet, as RAM is that
+    /// is plugged in: that is its samples' first look.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if the reader has not gained exactly one block; as of [`Plan::add`].
+    pub fn add_zeroed(&mut self, opened: Instant) -> Result<()> {
+        let block = match self.reader.blocks().get(self.blocks.len()..) {
+            Some([block]) => block,
+            _ => return Err(Error::Argument("the reader has not gained one block".to_owned())),
+        };
+        self.plan.add(block, self.reader.page_size())?;
+        let pages = &self.plan.blocks()[self.blocks.len()];
+        let looks = pages.iter().map(|&page| Look { page, touched: false }).collect();
+        self.blocks.push(BlockSamples::zeroed(looks, self.hash_of_zeros, opened));
+        Ok(())
+    }
+
+    /// Block number `block` went away at `at`, and its pages with it, as the reader shows them from now on. It counts by what was
+    /// written before: its samples' windows end there.
+    pub fn remove(&mut self, block: usize, at: Instant) {
+        self.blocks[block].removed = Some(at);
+        trace::find_page_matched(&self.reader.blocks()[block].name);
+    }
+
     /// Looks at every sample that has not changed so far again. A page that changed stays changed, also if it changes back: the
     /// figures are of the pages that were written at least once since the begin.
     ///
@@ -85,16 +129,33 @@ impl<R: PageReader> Sampling<R> {
     ///
     /// [`Error::Cancelled`]; those of the reader. What was found up to there is kept, for the next comparison to report.
     pub fn compare(&mut self, cancel: &CancelToken) -> Result<Sampled> {
+        let (sampled, looks) = self.compare_untold(cancel)?;
+        self.tell(looks);
+        Ok(sampled)
+    }
+
+    /// The same, with nothing traced yet: its looks are for [`tell`](Self::tell).
+    pub(crate) fn compare_untold(&mut self, cancel: &CancelToken) -> Result<(Sampled, Vec<Untold>)> {
         let began = Instant::now();
         let page_size = self.reader.page_size();
         let design = self.plan.options().design;
         let (mut shortest, mut longest, mut window_error) = (Duration::MAX, Duration::ZERO, Duration::ZERO);
         let mut found = Vec::with_capacity(self.blocks.len());
+        let mut traced = trace::enabled().then(Vec::new);
         for (index, samples) in self.blocks.iter_mut().enumerate() {
             let mut sum = 0.0;
             for batch in 0..samples.opened.len() {
                 cancel.check()?;
-                let closed = samples.compare_batch(&mut self.reader, index, batch, self.hash_of_zeros)?;
+                let mut note = |sample, hash| {
+                    if let Some(traced) = &mut traced {
+                        traced.push(Untold { block: index, sample, hash });
+                    }
+                };
+                let closed = samples.compare_batch(&mut self.reader, index, batch, self.hash_of_zeros, &mut note)?;
+                let closed = match samples.removed.filter(|&at| at < closed.middle) {
+                    Some(at) => Stamp { middle: at, half: Duration::ZERO },
+                    None => closed,
+                };
                 let opened = samples.opened[batch];
                 let window = closed.middle.saturating_duration_since(opened.middle);
                 sum += window.as_secs_f64() * samples.batch(batch).len() as f64;
@@ -115,6 +176,7 @@ impl<R: PageReader> Sampling<R> {
                 zero_pages: samples.zero_pages,
                 untouched_pages: samples.untouched_pages,
                 window: Duration::from_secs_f64(sum / count as f64),
+                removed: samples.removed.is_some(),
                 standard_error: variance(design, &samples.changed).sqrt(),
             });
         }
@@ -122,7 +184,32 @@ impl<R: PageReader> Sampling<R> {
             samples.reported = block.hits;
         }
         let skew = longest.saturating_sub(shortest);
-        Ok(Sampled { skew, window_error, took: began.elapsed(), ..Sampled::new(page_size, found) })
+        let took = began.elapsed();
+        let sampled = Sampled { skew, window_error, took, ..Sampled::new(page_size, found) };
+        Ok((sampled, traced.unwrap_or_default()))
+    }
+
+    /// Traces the first looks.
+    pub(crate) fn tell_first_looks(&self) {
+        if !trace::enabled() {
+            return;
+        }
+        for (block, samples) in self.reader.blocks().iter().zip(&self.blocks) {
+            for (look, &hash) in samples.looks.iter().zip(&samples.hashes) {
+                trace::get_ramblock_vfn_hash(&block.name, look.page, hash);
+            }
+        }
+    }
+
+    /// Traces the looks of a comparison.
+    pub(crate) fn tell(&self, looks: Vec<Untold>) {
+        for Untold { block, sample, hash } in looks {
+            let (name, samples) = (&self.reader.blocks()[block].name, &self.blocks[block]);
+            trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, hash);
+            if hash != samples.hashes[sample] {
+                trace::calc_page_dirty_rate(name, hash, samples.hashes[sample]);
+            }
+        }
     }
 
     /// When the first pass began, on CLOCK_MONOTONIC. A comparison that begins `window` later gives the samples windows of about that.
@@ -133,6 +220,11 @@ impl<R: PageReader> Sampling<R> {
     /// How long the first pass took.
     pub fn first_pass(&self) -> Duration {
         self.first_pass
+    }
+
+    /// The reader, which may gain a block: see [`add_zeroed`](Self::add_zeroed).
+    pub fn reader_mut(&mut self) -> &mut R {
+        &mut self.reader
     }
 
     /// The plan.
@@ -163,6 +255,7 @@ impl BlockSamples {
             zero_pages: 0,
             untouched_pages: 0,
             reported: 0,
+            removed: None,
         };
         let Self { looks, hashes, opened, .. } = &mut samples;
         let (mut zero_pages, mut untouched_pages) = (0, 0);
@@ -188,6 +281,20 @@ impl BlockSamples {
         Ok(Self { zero_pages, untouched_pages, ..samples })
     }
 
+    fn zeroed(looks: Vec<Look>, hash_of_zeros: u64, opened: Instant) -> Self {
+        let count = looks.len();
+        Self {
+            looks,
+            hashes: vec![hash_of_zeros; count],
+            changed: vec![false; count],
+            opened: vec![Stamp { middle: opened, half: Duration::ZERO }; count.div_ceil(BATCH)],
+            zero_pages: count as u64,
+            untouched_pages: count as u64,
+            reported: 0,
+            removed: None,
+        }
+    }
+
     fn batch(&self, batch: usize) -> std::ops::Range<usize> {
         batch * BATCH..((batch + 1) * BATCH).min(self.looks.len())
     }
@@ -198,6 +305,7 @@ impl BlockSamples {
         block: usize,
         batch: usize,
         hash_of_zeros: u64,
+        note: &mut impl FnMut(usize, u64),
     ) -> Result<Stamp> {
         let range = self.batch(batch);
         let mut looks = [Look { page: 0, touched: false }; BATCH];
@@ -215,7 +323,9 @@ impl BlockSamples {
         reader.read(block, &looks[..count], &mut |place, contents| {
             let sample = places[place];
             self.looks[sample].touched = matches!(contents, Contents::Bytes(_));
-            self.changed[sample] = hash_of(&contents, hash_of_zeros) != self.hashes[sample];
+            let found = hash_of(&contents, hash_of_zeros);
+            self.changed[sample] = found != self.hashes[sample];
+            note(sample, found);
             visited += 1;
         })?;
         check_visited(visited, count)?;

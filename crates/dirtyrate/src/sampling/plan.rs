@@ -67,21 +67,20 @@ impl Plan {
             )));
         }
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(options.seed);
-        let choose = |block: &PageBlock| {
-            let bytes = block.pages.checked_mul(page_size).filter(|&bytes| bytes > 0 && bytes <= i64::MAX as u64);
-            let bytes = bytes.ok_or_else(|| {
-                Error::Argument(format!(
-                    "block '{}' cannot have {} pages of {page_size} bytes",
-                    block.name, block.pages
-                ))
-            })?;
-            let samples = (u128::from(bytes) * u128::from(density)).div_ceil(1 << 30) as u64;
-            Ok(match options.design {
-                Design::Stratified => stratified(&mut rng, block.pages, samples.min(block.pages)),
-                Design::SimpleRandom => simple_random(&mut rng, block.pages, samples.min(block.pages)),
-            })
-        };
-        Ok(Self { options, blocks: blocks.iter().map(choose).collect::<Result<_>>()? })
+        let blocks = blocks.iter().map(|block| choose(&mut rng, block, page_size, options));
+        Ok(Self { options, blocks: blocks.collect::<Result<_>>()? })
+    }
+
+    /// Chooses pages of one block more, as [`new`](Self::new) does. The same seed and as many blocks before it make the same choice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for an empty block, or one of 2^63 bytes and more.
+    pub fn add(&mut self, block: &PageBlock, page_size: u64) -> Result<()> {
+        let seed = self.options.seed.wrapping_add(self.blocks.len() as u64);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        self.blocks.push(choose(&mut rng, block, page_size, self.options)?);
+        Ok(())
     }
 
     /// How it was made.
@@ -98,6 +97,18 @@ impl Plan {
     pub fn samples(&self) -> u64 {
         self.blocks.iter().map(|pages| pages.len() as u64).sum()
     }
+}
+
+fn choose(rng: &mut impl Rng, block: &PageBlock, page_size: u64, options: PlanOptions) -> Result<Vec<u64>> {
+    let bytes = block.pages.checked_mul(page_size).filter(|&bytes| bytes > 0 && bytes <= i64::MAX as u64);
+    let bytes = bytes.ok_or_else(|| {
+        Error::Argument(format!("block '{}' cannot have {} pages of {page_size} bytes", block.name, block.pages))
+    })?;
+    let samples = (u128::from(bytes) * u128::from(options.samples_per_gib)).div_ceil(1 << 30) as u64;
+    Ok(match options.design {
+        Design::Stratified => stratified(rng, block.pages, samples.min(block.pages)),
+        Design::SimpleRandom => simple_random(rng, block.pages, samples.min(block.pages)),
+    })
 }
 
 /// Stratum i is the i-th of `samples` equal parts of the block. In units of 1 / `samples` of a page, a stratum is `pages` long and a

@@ -48,7 +48,7 @@ pub trait PageReader: Send {
     /// Bytes in a page.
     fn page_size(&self) -> u64;
 
-    /// The blocks, which stay the same as long as the reader lives.
+    /// The blocks. A reader may gain some, at the end; it loses none: the pages of a block that is gone read as they were then.
     fn blocks(&self) -> &[PageBlock];
 
     /// Looks at pages of block number `block`, in the order of `looks`, which is by address, and hands each to `visit` with

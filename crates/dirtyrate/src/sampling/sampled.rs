@@ -44,8 +44,10 @@ pub struct BlockSampled {
     pub zero_pages: u64,
     /// Samples that nobody had touched at the begin.
     pub untouched_pages: u64,
-    /// The mean of the samples' own windows.
+    /// The mean of the samples' own windows. Zero for a block that was removed before its samples were looked at.
     pub window: Duration,
+    /// The block is gone: it counts by what was written before, and its window ends there.
+    pub removed: bool,
     /// The standard error of hits / samples, on the safe side: as of [`Sampled::standard_error`].
     pub standard_error: f64,
 }
@@ -119,11 +121,12 @@ impl Sampled {
         self.by_pages(|block| block.zero_pages, intervals)
     }
 
-    /// Dirty bytes per second: fraction × bytes / window, by block, summed.
+    /// Dirty bytes per second: fraction × bytes / window, by block, summed. A block without a window has no part in it.
     pub fn rate(&self, intervals: &Intervals) -> Rate {
-        let most = self.blocks.iter().map(BlockSampled::most_bytes_per_second).sum();
+        let watched = self.blocks.iter().filter(|block| !block.window.is_zero());
+        let most = watched.clone().map(BlockSampled::most_bytes_per_second).sum();
         let weights = |block: &BlockSampled| block.part(block.most_bytes_per_second(), block.hits);
-        rate(combine(self.blocks.iter().map(weights), intervals), most)
+        rate(combine(watched.map(weights), intervals), most)
     }
 
     /// The standard error of the dirty fraction, on the safe side: by pairing neighbouring strata, or a simple random sample's. It
@@ -150,7 +153,7 @@ impl BlockSampled {
         rate(self.dirty(intervals), self.most_bytes_per_second())
     }
 
-    /// Where every page changes once. A window of no length is one that the clock was too coarse for.
+    /// Where every page changes once.
     fn most_bytes_per_second(&self) -> f64 {
         (self.pages * self.page_size) as f64 / self.window.max(Duration::from_nanos(1)).as_secs_f64()
     }

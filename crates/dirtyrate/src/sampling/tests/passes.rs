@@ -265,3 +265,75 @@ fn a_reader_that_shows_too_little_is_caught() {
     let boxed: Box<dyn PageReader> = Box::new(Half(reader));
     assert!(matches!(Sampling::begin(boxed, plan, &CancelToken::new()), Err(Error::State(_))));
 }
+
+/// The block that a machine's RAM gains: `Fake` has its pages already.
+fn gain(sampling: &mut Sampling<Fake>, state: &Mutex<State>, pages: u64) {
+    state.lock().expect("not poisoned").pages.push(vec![None; pages as usize]);
+    let block = PageBlock { name: "new".to_owned(), guest_address: 1 << 50, pages };
+    sampling.reader_mut().blocks.push(block);
+}
+
+#[test]
+fn a_block_that_comes_was_zero_and_never_looked_at() {
+    let (reader, state) = fake(&[3000]);
+    let plan = plan(&reader, 16384);
+    let cancel = CancelToken::new();
+    let mut sampling = Sampling::begin(reader, plan.clone(), &cancel).expect("a first look");
+    assert!(matches!(sampling.add_zeroed(Instant::now()), Err(Error::Argument(_))), "none has come");
+    gain(&mut sampling, &state, 1600);
+    let opened = Instant::now();
+    sampling.add_zeroed(opened).expect("it has come");
+    let looks = std::mem::take(&mut state.lock().expect("not poisoned").looks);
+    assert!(looks.iter().all(|(block, _)| *block == 0));
+    assert_eq!(sampling.plan().blocks()[0], plan.blocks()[0], "what was chosen stays chosen");
+    let chosen = sampling.plan().blocks()[1].clone();
+    assert_eq!(chosen.len(), 100);
+
+    // Zeros that somebody wrote are what was there.
+    change(&state, |block, page| block == 1 && page % 2 == 0, Some(0));
+    change(&state, |block, page| block == 1 && page % 3 == 0, Some(7));
+    let found = sampling.compare(&cancel).expect("a comparison");
+    let hits = chosen.iter().filter(|&&page| page.is_multiple_of(3)).count() as u64;
+    let new = &found.blocks[1];
+    assert_eq!((new.samples, new.hits, new.zero_pages, new.untouched_pages), (100, hits, 100, 100));
+    assert!(new.window <= opened.elapsed() && !new.window.is_zero());
+    assert_eq!((found.pages, found.hits, found.blocks[0].hits), (4600, hits, 0));
+
+    // The same blocks in the same order: the same choice; and another block is another choice.
+    let mut again = plan.clone();
+    again.add(&sampling.reader_mut().blocks[1].clone(), PAGE).expect("a plan");
+    assert_eq!(&again, sampling.plan());
+    again.add(&sampling.reader_mut().blocks[1].clone(), PAGE).expect("a plan");
+    assert_ne!(again.blocks()[1], again.blocks()[2]);
+}
+
+#[test]
+fn a_block_that_goes_has_the_window_until_then() {
+    let (reader, state) = fake(&[4096, 4096, 4096]);
+    let plan = plan(&reader, 16384);
+    let cancel = CancelToken::new();
+    let before = Instant::now();
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    change(&state, |block, page| block == 1 && page % 4 == 0, Some(2));
+    // One goes now, and one went before its pages were looked at.
+    let gone = Instant::now();
+    sampling.remove(1, gone);
+    sampling.remove(2, before);
+    std::thread::sleep(Duration::from_millis(5));
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!(found.blocks.iter().map(|block| block.removed).collect::<Vec<_>>(), [false, true, true]);
+    assert!(found.blocks[1].window <= gone - before && !found.blocks[1].window.is_zero());
+    assert!(found.blocks[0].window >= Duration::from_millis(5));
+    assert_eq!(found.blocks[2].window, Duration::ZERO);
+    assert!(found.blocks[1].hits > 0 && found.blocks[2].hits == 0);
+
+    // What was never watched says nothing about a rate, and does not make it less certain.
+    let intervals = Intervals::default();
+    let rate = found.rate(&intervals);
+    let watched = Sampled { blocks: found.blocks[..2].to_vec(), ..found.clone() }.rate(&intervals);
+    assert_eq!((rate.bytes_per_second, rate.interval), (watched.bytes_per_second, watched.interval));
+    let most = found.blocks[..2].iter().map(|block| 4096.0 * PAGE as f64 / block.window.as_secs_f64()).sum::<f64>();
+    assert!(rate.interval.high < most);
+    let none = Sampled { blocks: found.blocks[2..].to_vec(), ..found }.rate(&intervals);
+    assert_eq!((none.bytes_per_second, none.interval.low, none.interval.high), (0.0, 0.0, 0.0));
+}
