@@ -259,6 +259,42 @@ const mutations = [
     replace: 'new_hits: hits,',
     test: 'sampling_guest',
   },
+  {
+    name: 'map what nobody has touched',
+    file: 'sampling/guest_memory.rs',
+    find: 'flags & libc::MAP_ANONYMOUS != 0 && flags & libc::MAP_PRIVATE != 0',
+    replace: 'flags == 0',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'intervals that are too narrow',
+    file: 'sampling/interval.rs',
+    find: 'IntervalMethod::Wilson => wilson(hits, samples, self.z),',
+    replace: 'IntervalMethod::Wilson => wilson(hits, samples, self.z / 2.0),',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'sample a block that went until the end',
+    file: 'sampling/passes.rs',
+    find: 'match samples.removed.filter(|&at| at < closed.middle) {',
+    replace: 'match samples.removed.filter(|_| false) {',
+    test: 'sampling_blocks',
+  },
+  {
+    name: 'do not sample a block that comes',
+    file: 'machine/sample.rs',
+    find: 'for change in watch.take() {',
+    replace:
+      'for change in watch.take().into_iter().filter(|change| matches!(change, BlockChange::Removed { .. })) {',
+    test: 'sampling_blocks',
+  },
+  {
+    name: 'trace what was seen at the first look',
+    file: 'sampling/passes.rs',
+    find: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, hash);',
+    replace: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, samples.hashes[sample]);',
+    test: 'sampling_blocks',
+  },
 ]
 
 const env = {

@@ -9,6 +9,8 @@
 //! `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test sampling_coverage -- --nocapture` does more, and prints a
 //! table.
 
+mod sampling_support;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,9 +21,9 @@ use dirtyrate::sampling::{
     BlockSampled, Contents, Design, Interval, IntervalMethod, Intervals, Look, PageBlock, PageReader, Plan,
     PlanOptions, Sampled, Sampling,
 };
+use sampling_support::{CONFIDENCE, binomial, covered};
 
 const FRACTIONS: [f64; 9] = [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.95, 0.999, 1.0];
-const CONFIDENCE: f64 = 0.95;
 const FALSE_ALARMS: f64 = 1e-6;
 
 /// Which pages change first.
@@ -183,31 +185,6 @@ fn rate(found: &Sampled, fraction: f64) -> f64 {
     fraction * found.blocks.iter().map(rate).sum::<f64>()
 }
 
-/// P(Binomial(n, p) = k) for each k.
-fn binomial(n: u64, p: f64) -> Vec<f64> {
-    if p <= 0.0 || p >= 1.0 {
-        return (0..=n).map(|k| f64::from(u8::from(k == if p <= 0.0 { 0 } else { n }))).collect();
-    }
-    let mut log = n as f64 * (-p).ln_1p();
-    let mut mass = Vec::new();
-    for k in 0..=n {
-        mass.push(log.exp());
-        log += ((n - k) as f64 / (k + 1) as f64).ln() + (p / (1.0 - p)).ln();
-    }
-    mass
-}
-
-/// The share of binomial samples whose interval holds `p`.
-fn covered(method: IntervalMethod, n: u64, p: f64) -> f64 {
-    let intervals = Intervals::new(method, CONFIDENCE).expect("a good confidence");
-    let holds = |k: u64| {
-        let interval = intervals.interval(k as f64, n as f64);
-        interval.low <= p && p <= interval.high
-    };
-    let mass: f64 = binomial(n, p).iter().zip(0..).filter(|(_, k)| holds(*k)).map(|(mass, _)| mass).sum();
-    mass.min(1.0)
-}
-
 /// Whether so few, or (`both`) so many, of `rounds` would be seen less often than `alarm` if the share were `share`.
 fn is_off(count: u64, rounds: u64, share: f64, both: bool, alarm: f64) -> bool {
     let mass = binomial(rounds, share);
@@ -281,14 +258,27 @@ fn intervals_hold_the_truth_as_often_as_they_say() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// The share of binomial samples that our interval holds `p` of, which the method's definition must agree with.
+fn held(method: IntervalMethod, n: u64, p: f64) -> f64 {
+    let intervals = Intervals::new(method, CONFIDENCE).expect("a good confidence");
+    let holds = |k: u64| {
+        let interval = intervals.interval(k as f64, n as f64);
+        interval.low <= p && p <= interval.high
+    };
+    let held: f64 = binomial(n, p).iter().zip(0..).filter(|(_, k)| holds(*k)).map(|(mass, _)| mass).sum();
+    let defined = covered(method, n, p);
+    assert!((held - defined).abs() < 1e-9, "{method:?}, {n}, {p}: {held}, by definition {defined}");
+    held
+}
+
 /// What the documentation of the methods says of them, by the exact sum.
 #[test]
 fn the_methods_cover_what_their_documentation_says() {
     let fractions = || (1..2000).map(|i| f64::from(i) / 2000.0);
     let (mut sum, mut least) = (0.0, 1.0_f64);
     for p in fractions() {
-        assert!(covered(IntervalMethod::ClopperPearson, 64, p) >= CONFIDENCE - 1e-9, "{p}");
-        let wilson = covered(IntervalMethod::Wilson, 512, p);
+        assert!(held(IntervalMethod::ClopperPearson, 64, p) >= CONFIDENCE - 1e-9, "{p}");
+        let wilson = held(IntervalMethod::Wilson, 512, p);
         sum += wilson;
         if (0.01..=0.99).contains(&p) {
             least = least.min(wilson);
@@ -297,12 +287,12 @@ fn the_methods_cover_what_their_documentation_says() {
     }
     println!("Wilson, 512 samples: least from 1 to 99 %: {least}; mean {}", sum / 1999.0);
     assert!(sum / 1999.0 >= CONFIDENCE);
-    let worst = covered(IntervalMethod::Wilson, 512, 0.175 / 512.0);
+    let worst = held(IntervalMethod::Wilson, 512, 0.175 / 512.0);
     assert!((worst - 0.838).abs() < 0.002, "{worst}");
     println!(
         "{}",
         [0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
-            .map(|p| format!("{p}: {:.4}", covered(IntervalMethod::Wilson, 512, p)))
+            .map(|p| format!("{p}: {:.4}", held(IntervalMethod::Wilson, 512, p)))
             .join(", ")
     );
 }
