@@ -842,3 +842,4 @@ module.exports.buildGuest = nativeBinding.buildGuest
 module.exports.capabilities = nativeBinding.capabilities
 module.exports.layoutRam = nativeBinding.layoutRam
 module.exports.setLog = nativeBinding.setLog
+module.exports.takeLog = nativeBinding.takeLog

@@ -404,5 +404,11 @@ export interface NativeWorkloadOptions {
   seed?: number
 }
 
-/** Sends the core's events of this level and above to `callback`, or to nobody. Never keeps the process alive. */
-export declare function setLog(level: 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'off', callback: ((event: NativeLogEvent) => void) | null): void
+/**
+ * Has `wake` called when events of this level and above have come, which `takeLog` then gives to who has the number that this returns;
+ * null ends it. Never keeps the process alive.
+ */
+export declare function setLog(level: 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'off', wake: (() => void) | null): number
+
+/** The next events, oldest first, for whom `setLog` gave this number; none when all have been taken, or somebody else listens now. */
+export declare function takeLog(id: number): Array<NativeLogEvent>

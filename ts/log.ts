@@ -15,13 +15,28 @@ export interface LogEvent {
   fields: Record<string, string>
 }
 
-let sink: { level: LogLevel; listener: (event: LogEvent) => void } | undefined
+/** The message of the event that says how many events are missing where it stands, in its field `events`: nobody took them in time. */
+export const DROPPED = 'events dropped'
 
-/** Sends events of `level` and above to `listener`; null ends it. Listening keeps no process alive. Throws ERR_ARGUMENT. */
+interface Sink {
+  level: LogLevel
+  listener: (event: LogEvent) => void
+  /** What the native queue knows it by. */
+  id: number
+}
+
+let sink: Sink | undefined
+
+/**
+ * Sends events of `level` and above to `listener`, in their order; null ends it. Listening keeps no process alive, and a listener that
+ * throws does so on its own, later. Throws ERR_ARGUMENT.
+ */
 export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | null): void {
   parseChoice(level, 'level', logLevels)
-  callNative(() => native().setLog(level, listener))
-  sink = listener === null || level === 'off' ? undefined : { level, listener }
+  // What has happened is still for whom it happened to.
+  deliverNative()
+  const id = callNative(() => native().setLog(level, listener === null ? null : deliverNative))
+  sink = listener === null || level === 'off' ? undefined : { level, listener, id }
 }
 
 /** An event of this side. */
@@ -32,6 +47,29 @@ export function emit(
   fields: Record<string, unknown>,
 ): void {
   if (sink === undefined || logLevels.indexOf(level) > logLevels.indexOf(sink.level)) return
+  // What the core did for it came before.
+  deliverNative()
   const texts = Object.entries(fields).map(([key, value]) => [key, String(value)])
-  sink.listener({ level, target, message, fields: Object.fromEntries(texts) })
+  tell(sink, { level, target, message, fields: Object.fromEntries(texts) })
+}
+
+/** Takes what the core has told so far. */
+function deliverNative(): void {
+  const to = sink
+  if (to === undefined) return
+  for (;;) {
+    const events = callNative(() => native().takeLog(to.id))
+    if (events.length === 0) return
+    for (const event of events) tell(to, event)
+  }
+}
+
+function tell({ listener }: Sink, event: LogEvent): void {
+  try {
+    listener(event)
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error
+    })
+  }
 }

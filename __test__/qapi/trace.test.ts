@@ -95,10 +95,49 @@ describeMode('dirty-ring', 'a ring is traced', () => {
 })
 
 describeKvm('sampling is traced', () => {
-  it('with its rate', async () => {
+  it('look by look, with what was seen, and with its rate', async () => {
     const vm = await running(workload.stride({ pages: 4000 }))
     const lines = listen()
-    const { qapi } = await vm.measureDirtyRate({ window: 100, mode: 'page-sampling' })
-    expect(lines.at(-1)).toBe(`dirtyrate_calculate dirty rate: ${qapi['dirty-rate']} MB/s`)
+    const measurement = await vm.measureDirtyRate({ window: 100, mode: 'page-sampling', samplePages: 8192 })
+    const { samples = 0, hits = 0, zeroPages } = measurement.sampling ?? {}
+    expect(samples).toBe(512)
+    expect(hits).toBeGreaterThan(0)
+    const looks = lines
+      .map(line => /^get_ramblock_vfn_hash ramblock name: ram, vfn: (\d+), hash: (\d+)$/.exec(line))
+      .filter(match => match !== null)
+      .map(([, page, hash]) => ({ page, hash: Number(hash) }))
+    // Both passes look at the same pages, in the same order.
+    const [first, second] = [looks.slice(0, samples), looks.slice(samples)]
+    expect(second.map(({ page }) => page)).toEqual(first.map(({ page }) => page))
+    for (const { hash } of looks) expect(hash).toBeLessThan(2 ** 32)
+    const changes = first.flatMap(({ hash }, at) =>
+      hash === second[at]?.hash
+        ? []
+        : [`calc_page_dirty_rate ramblock name: ram, new hash: ${second[at]?.hash}, old hash: ${hash}`],
+    )
+    expect(lines.filter(line => line.startsWith('calc_page_dirty_rate'))).toEqual(changes)
+    expect(changes).toHaveLength(hits)
+    // The last page is one that this guest never writes.
+    const page = new Uint8Array(4096)
+    vm.readMemory(2 ** 26 - 4096, page)
+    expect(page.every(byte => byte === 0)).toBe(true)
+    expect(first.filter(({ hash }) => hash === first.at(-1)?.hash)).toHaveLength(zeroPages ?? Number.NaN)
+    expect(lines).toHaveLength(2 * samples + hits + 1)
+    expect(lines.at(-1)).toBe(`dirtyrate_calculate dirty rate: ${measurement.qapi['dirty-rate']} MB/s`)
+  })
+
+  it('with the name of a block that goes', async () => {
+    const dimm = { name: 'dimm', guestAddress: '1GiB', bytes: '1MiB' }
+    const vm = await running(workload.idle(), {
+      memory: [{ name: 'ram', guestAddress: 0, bytes: '64MiB' }, dimm],
+    })
+    const lines = listen()
+    const measured = vm.measureDirtyRate({ window: 1000, mode: 'page-sampling' })
+    while (lines.length === 0) await sleep(1)
+    await vm.removeBlock('dimm')
+    await measured
+    expect(lines.filter(line => line.startsWith('find_page_matched'))).toEqual([
+      'find_page_matched ramblock dimm addr or size changed',
+    ])
   })
 })

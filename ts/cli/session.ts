@@ -1,7 +1,7 @@
 /** What every command has: where it writes, how it is interrupted, and how its failure is told. */
 
 import { DirtyRateError } from '../errors.js'
-import { type LogEvent, type LogLevel, logLevels, setLog } from '../log.js'
+import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../log.js'
 import { formatTrace } from '../qapi/trace.js'
 import { EXIT_INTERRUPTED, EXIT_OK, exitStatus } from './exit.js'
 
@@ -28,6 +28,7 @@ export class Session {
   /** Documents are one line each. */
   #lines = false
   #progress = false
+  #listening = false
   /** Whether the last line may be written over. */
   #inPlace = false
 
@@ -113,6 +114,8 @@ export class Session {
       return this.#abort.signal.aborted ? EXIT_INTERRUPTED : status
     } finally {
       this.#endInPlace()
+      // What the core has told and nobody has been woken for yet.
+      if (this.#listening) setLog('off', null)
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
     }
   }
@@ -120,9 +123,11 @@ export class Session {
   #listen(): void {
     const { logLevel, trace } = this.options
     if (logLevel === 'off' && !trace) return
+    this.#listening = true
     setLog(trace ? 'trace' : logLevel, event => {
       const traced = trace ? formatTrace(event) : undefined
-      const logged = logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel)
+      const logged =
+        logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel) || (trace && event.message === DROPPED)
       if (traced === undefined && !logged) return
       this.#clearProgress()
       process.stderr.write(`${traced ?? logLine(event)}\n`)

@@ -1,8 +1,14 @@
-//! The core's `tracing` events, for JavaScript.
+//! The core's `tracing` events, for JavaScript: they queue here, in order, and JavaScript takes them.
+//!
+//! A queue of bytes, not of calls: a burst (page sampling tells of every page that it looks at) is one wake-up, and what is queued can be
+//! taken at any time, so that the events of a call come before what JavaScript has to say of its result. When the queue is full, a
+//! thread that may wait does; a vCPU, or whoever holds a lock, never does: its events are counted, and one event says how many they were.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::{self, Write};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::time::Duration;
 
 use dirtyrate::Error;
 use napi::Status;
@@ -11,14 +17,20 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
 use crate::errors::{Result, internal, thrown};
 
-/// Events that wait for JavaScript. More are dropped: a log must not grow without end, or hold a guest up.
-const QUEUE: usize = 1024;
+/// What waits for JavaScript at most: some 50,000 events about pages.
+const MOST_BYTES: usize = 16 << 20;
+/// How long a thread that may wait does so while nobody takes anything. A listener that has stopped listening must not hold a
+/// measurement up for good.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many events JavaScript gets at a time.
+const BATCH: usize = 1024;
 
 /// One event.
 #[napi(object)]
@@ -31,27 +43,59 @@ pub struct NativeLogEvent {
     pub fields: HashMap<String, String>,
 }
 
-type Callback = ThreadsafeFunction<NativeLogEvent, (), NativeLogEvent, Status, false, true, QUEUE>;
+/// There is one wake-up under way at most: whoever is woken takes all there is.
+type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 1>;
 
-static SINK: Mutex<Option<(LevelFilter, Callback)>> = Mutex::new(None);
+/// Who listens, and what waits for it.
+struct Sink {
+    id: u32,
+    level: LevelFilter,
+    wake: Wake,
+    queue: VecDeque<Entry>,
+    bytes: usize,
+    /// Events since the last one that is in the queue.
+    dropped: u64,
+    /// Nobody has taken anything for as long as [`PATIENCE`].
+    stalled: bool,
+}
 
-/// Sends the core's events of this level and above to `callback`, or to nobody. Never keeps the process alive.
-#[napi(
-    ts_args_type = "level: 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'off', callback: ((event: NativeLogEvent) => void) | null"
-)]
-pub fn set_log(level: String, callback: Option<Function<'_, NativeLogEvent, ()>>) -> Result<()> {
+enum Entry {
+    Event(&'static Metadata<'static>, Fields),
+    Dropped(u64),
+}
+
+static SINK: Mutex<Option<Sink>> = Mutex::new(None);
+static TAKEN: Condvar = Condvar::new();
+
+thread_local! {
+    static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, whose events wait for room in the queue instead of being dropped. Only for a thread that nobody waits for with a lock
+/// in hand, and that holds none itself.
+pub fn patiently<T>(work: impl FnOnce() -> T) -> T {
+    let before = MAY_WAIT.replace(true);
+    let done = work();
+    MAY_WAIT.set(before);
+    done
+}
+
+/// Has `wake` called when events of this level and above have come, which `takeLog` then gives to who has the number that this returns;
+/// null ends it. Never keeps the process alive.
+#[napi(ts_args_type = "level: 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'off', wake: (() => void) | null")]
+pub fn set_log(level: String, wake: Option<Function<'_, (), ()>>) -> Result<u32> {
     static SUBSCRIBE: Once = Once::new();
+    static LAST_ID: Mutex<u32> = Mutex::new(0);
     let level: LevelFilter = level.parse().map_err(|_| {
         let text = format!("no log level '{level}': use error, warn, info, debug, trace or off");
         thrown(Error::Argument(text))
     })?;
-    let callback = callback
-        .map(|callback| {
-            callback
-                .build_threadsafe_function::<NativeLogEvent>()
+    let wake = wake
+        .map(|wake| {
+            wake.build_threadsafe_function::<()>()
                 .weak::<true>()
                 .callee_handled::<false>()
-                .max_queue_size::<QUEUE>()
+                .max_queue_size::<1>()
                 .build()
         })
         .transpose()
@@ -60,36 +104,152 @@ pub fn set_log(level: String, callback: Option<Function<'_, NativeLogEvent, ()>>
         // The only subscriber in this library; it fails if another part of the process has set one for the same statics.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(Forward));
     });
-    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = callback.map(|callback| (level, callback));
+    let id = {
+        let mut last = LAST_ID.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = last.wrapping_add(1);
+        *last
+    };
+    let queue = VecDeque::new();
+    let before = std::mem::replace(
+        &mut *lock(),
+        wake.map(|wake| Sink { id, level, wake, queue, bytes: 0, dropped: 0, stalled: false }),
+    );
+    drop(before);
+    TAKEN.notify_all();
     tracing::callsite::rebuild_interest_cache();
-    Ok(())
+    Ok(id)
+}
+
+/// The next events, oldest first, for whom `setLog` gave this number; none when all have been taken, or somebody else listens now.
+#[napi]
+pub fn take_log(id: u32) -> Vec<NativeLogEvent> {
+    let mut guard = lock();
+    let Some(sink) = guard.as_mut().filter(|sink| sink.id == id) else { return Vec::new() };
+    let mut entries: Vec<_> = sink.queue.drain(..sink.queue.len().min(BATCH)).collect();
+    if sink.queue.is_empty() {
+        entries.extend(sink.notice());
+    }
+    sink.bytes -= entries.iter().map(Entry::bytes).sum::<usize>();
+    sink.stalled = false;
+    drop(guard);
+    TAKEN.notify_all();
+    entries.into_iter().map(NativeLogEvent::from).collect()
+}
+
+fn lock() -> MutexGuard<'static, Option<Sink>> {
+    SINK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sink {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.queue.is_empty() || self.bytes + bytes <= MOST_BYTES
+    }
+
+    /// Says that events are missing here, if any are.
+    fn notice(&mut self) -> Option<Entry> {
+        let notice = (self.dropped > 0).then_some(Entry::Dropped(self.dropped))?;
+        self.dropped = 0;
+        self.bytes += notice.bytes();
+        Some(notice)
+    }
+
+    fn push(&mut self, entry: Entry) {
+        let was_empty = self.queue.is_empty();
+        let notice = self.notice();
+        self.queue.extend(notice);
+        self.bytes += entry.bytes();
+        self.queue.push_back(entry);
+        if was_empty {
+            // It fails where a wake-up is under way, which takes this event too.
+            self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        }
+    }
+}
+
+impl Entry {
+    /// What it takes in the queue.
+    fn bytes(&self) -> usize {
+        let fields = match self {
+            Self::Event(_, fields) => {
+                fields.message.capacity()
+                    + fields.others.capacity() * size_of::<(&str, String)>()
+                    + fields.others.iter().map(|(_, value)| value.capacity()).sum::<usize>()
+            }
+            Self::Dropped(_) => 0,
+        };
+        size_of::<Self>() + fields
+    }
+}
+
+impl From<Entry> for NativeLogEvent {
+    fn from(entry: Entry) -> Self {
+        match entry {
+            Entry::Event(metadata, fields) => Self {
+                level: metadata.level().as_str().to_ascii_lowercase(),
+                target: metadata.target().to_owned(),
+                message: fields.message,
+                fields: fields.others.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            },
+            Entry::Dropped(events) => Self {
+                level: "warn".to_owned(),
+                target: module_path!().to_owned(),
+                message: "events dropped".to_owned(),
+                fields: HashMap::from([("events".to_owned(), events.to_string())]),
+            },
+        }
+    }
 }
 
 /// Hands events over.
 struct Forward;
 
 impl<S: Subscriber> Layer<S> for Forward {
+    // What nobody wants costs a look at a static: whoever emits does not even make it.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if *metadata.level() <= level() { Interest::always() } else { Interest::never() }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(level())
+    }
+
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, callback)) = sink.as_ref().filter(|(level, _)| metadata.level() <= level) else { return };
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let event = NativeLogEvent {
-            level: metadata.level().as_str().to_ascii_lowercase(),
-            target: metadata.target().to_owned(),
-            message: fields.message,
-            fields: fields.others,
-        };
-        // A full queue drops the event.
-        callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+        let entry = Entry::Event(metadata, fields);
+        let mut guard = lock();
+        loop {
+            // A worker of Node's that listened may have ended.
+            if guard.as_ref().is_some_and(|sink| sink.wake.aborted()) {
+                *guard = None;
+            }
+            let Some(sink) = guard.as_mut().filter(|sink| *metadata.level() <= sink.level) else { return };
+            if sink.has_room(entry.bytes()) {
+                return sink.push(entry);
+            }
+            if sink.stalled || !MAY_WAIT.get() {
+                sink.dropped += 1;
+                return;
+            }
+            let id = sink.id;
+            let (taken, timeout) = TAKEN.wait_timeout(guard, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+            guard = taken;
+            if let Some(sink) = guard.as_mut().filter(|sink| timeout.timed_out() && sink.id == id) {
+                sink.stalled = true;
+            }
+        }
     }
+}
+
+fn level() -> LevelFilter {
+    lock().as_ref().map_or(LevelFilter::OFF, |sink| sink.level)
 }
 
 #[derive(Default)]
 struct Fields {
     message: String,
-    others: HashMap<String, String>,
+    others: Vec<(&'static str, String)>,
 }
 
 impl Visit for Fields {
@@ -98,7 +258,7 @@ impl Visit for Fields {
             // Writing to a string cannot fail.
             let _ = write!(self.message, "{value:?}");
         } else {
-            self.others.insert(field.name().to_owned(), format!("{value:?}"));
+            self.others.push((field.name(), format!("{value:?}")));
         }
     }
 

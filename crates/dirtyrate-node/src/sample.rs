@@ -11,6 +11,7 @@ use crate::cancel_token::{CancelToken, token};
 use crate::convert::{deadlines, nanoseconds, whole};
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
+use crate::log::patiently;
 use crate::virtual_machine::NativeVirtualMachine;
 
 /// How to sample.
@@ -92,7 +93,8 @@ impl NativeVirtualMachine {
         let deadlines = deadlines(&deadlines_ms)?;
         let cancel = token(cancel);
         self.run(env, move |machine| {
-            let reports = machine.sample_at(&options, &deadlines, &cancel)?;
+            // It holds no lock of the machine's: what it tells of its pages may wait for JavaScript.
+            let reports = patiently(|| machine.sample_at(&options, &deadlines, &cancel))?;
             Ok(reports.iter().map(|report| native(report, &options)).collect::<Vec<_>>())
         })
     }
