@@ -301,8 +301,12 @@ export interface NativeSampledBlock {
   hits: number
   zeroPages: number
   windowNs: number
-  /** The estimate of distinct dirty pages. */
+  /** The estimate of distinct dirty pages, and the ends of its interval. */
   pages: number
+  pagesLow: number
+  pagesHigh: number
+  /** The block is gone: it counts by what was written before. */
+  removed: boolean
 }
 
 /** How to sample. */

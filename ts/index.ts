@@ -5,6 +5,7 @@ export type { CreateOptions, ManualProtect } from './create-options.js'
 export type { Client, DeadlineReport, DirtyMemory, Reap, SyncReport } from './dirty-memory.js'
 export { DirtyRateError, type DirtyRateErrorCode, errorCodes } from './errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './log.js'
+export type { BlockMeasurement } from './measurement/blocks.js'
 export type { DirtyRateCurve, DirtyRatePoint } from './measurement/curve.js'
 export type { MeasurementBegun, MeasurementEvents } from './measurement/events.js'
 export type { DirtyLogKind } from './measurement/mode.js'
@@ -14,6 +15,7 @@ export type {
   DirtyRateMeasurement,
   Interval,
   RingMeasurement,
+  SamplingMeasurement,
   VcpuMeasurement,
   VirtualMachineMeasurement,
 } from './measurement/result.js'

@@ -229,6 +229,55 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     expect(hmp.stdout).toMatch(/Sample Pages: 4096 \(per GB\)\nPeriod: 0 \(sec\)\nMode: page-sampling\n/)
   })
 
+  it('has both designs and both intervals, and a seed that chooses the same pages again', async () => {
+    const still = 'guest:idle,memory=64MiB'
+    const calc = async (...options: string[]) => {
+      const { status, stdout, stderr } = await dirtyrate(
+        ['calc', still, ...sampling, ...options, '--window', '1ms', '--trace', '--json'],
+        {},
+      )
+      expect(status).toBe(0)
+      const lines = stderr.split('\n').filter(line => line.startsWith('get_ramblock_vfn_hash'))
+      const { blocks, sampling: sampled } = JSON.parse(stdout)
+      expect(lines).toHaveLength(2 * sampled.samples)
+      const pages = lines.slice(0, sampled.samples).map(line => Number(/vfn: (\d+)/.exec(line)?.[1]))
+      return { pages, bound: blocks[0].sampling.pages }
+    }
+    const wilson = await calc('--seed', '7')
+    const again = await calc('--seed', '7', '--interval', 'clopper-pearson')
+    const other = await calc('--seed', '8')
+    const random = await calc('--seed', '7', '--design', 'simple-random')
+    expect(again.pages).toEqual(wilson.pages)
+    expect(other.pages).not.toEqual(wilson.pages)
+    // One in each stratum of 64 pages, or anywhere.
+    const strata = ({ pages }: typeof wilson) => new Set(pages.map(page => Math.floor(page / 64))).size
+    expect([strata(wilson), strata(other)]).toEqual([256, 256])
+    expect(strata(random)).toBeLessThan(256)
+    // Nothing of 256: z² / (256 + z²) of 16,384 pages, z = 1.645; and 1 - 0.05^(1/256) of them.
+    expect(wilson.bound).toEqual({ low: 0, high: 172, confidence: 0.9 })
+    expect(again.bound).toEqual({ low: 0, high: 191, confidence: 0.9 })
+  })
+
+  it.each([
+    [['--interval', 'wald'], '--interval'],
+    [['--design', 'all'], '--design'],
+    [['--seed', '-1'], '--seed'],
+    [['--seed', '4294967296'], '--seed'],
+  ])('refuses %j', async (options, message) => {
+    const { status, stdout } = await dirtyrate([
+      'calc',
+      guest,
+      '--mode',
+      'page-sampling',
+      ...options,
+      '--json',
+    ])
+    expect(status).toBe(2)
+    expect(JSON.parse(stdout).error).toMatchObject({ message: expect.stringContaining(message) })
+    const exact = await dirtyrate(['calc', guest, ...options, '--json'])
+    expect(JSON.parse(exact.stdout).error.message).toBe(`${message}: used only in page-sampling mode`)
+  })
+
   it('has a curve, and can be watched', async () => {
     const curve = await dirtyrate(['curve', guest, ...sampling, '--windows', '10ms,50ms', '--json'])
     expect(curve.status).toBe(0)

@@ -133,6 +133,22 @@ describe('a window by sampling', () => {
         zeroPages: 400,
         windowNs: 5e8,
         pages: 5120,
+        pagesLow: 2799.4,
+        pagesHigh: 9399.6,
+        removed: false,
+      },
+      {
+        name: 'dimm',
+        guestAddress: 2 ** 32,
+        bytes: 2 ** 12,
+        samples: 1,
+        hits: 0,
+        zeroPages: 1,
+        windowNs: 1.25e8,
+        pages: 0,
+        pagesLow: 0,
+        pagesHigh: 0.8,
+        removed: true,
       },
     ],
     truth: { low: 5000, pages: 5001, high: 5002 },
@@ -151,7 +167,34 @@ describe('a window by sampling', () => {
       cost: { hashNs: 99, startNs: 0, longestLockNs: 0 },
       complete: true,
       truth: report.truth,
+      warnings: [
+        {
+          code: 'BLOCK_REMOVED',
+          message:
+            "RAM block 'dimm' was removed within the window: it counts by what was written in its 125.0 ms",
+        },
+      ],
     })
+    const pages = { confidence: 0.9 }
+    expect(result.blocks).toEqual([
+      {
+        name: 'ram',
+        guestAddress: 0,
+        bytes: 2 ** 30,
+        pages: 5120,
+        windowNs: 5e8,
+        sampling: { samples: 512, hits: 10, zeroPages: 400, pages: { ...pages, low: 2799, high: 9400 } },
+      },
+      {
+        name: 'dimm',
+        guestAddress: 2 ** 32,
+        bytes: 2 ** 12,
+        pages: 0,
+        windowNs: 1.25e8,
+        removed: true,
+        sampling: { samples: 1, hits: 0, zeroPages: 1, pages: { ...pages, low: 0, high: 1 } },
+      },
+    ])
     // 10 of 512 samples of 1024 MiB in 500 ms.
     expect(result.qapi).toMatchObject({ 'dirty-rate': 40, 'sample-pages': 512, mode: 'page-sampling' })
     expect(figures.increment).toEqual({ pages: 5120, low: 2800, high: 9400 })

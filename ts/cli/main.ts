@@ -37,6 +37,9 @@ function measuring(command: Command): Command {
     .option('--mode <mode>', 'dirty-bitmap, dirty-ring, page-sampling, or auto: the exact one', 'auto')
     .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)')
     .option('--confidence <p>', 'of an interval, between 0 and 1 (default: 0.95)')
+    .option('--interval <method>', 'page-sampling: wilson or clopper-pearson (default: wilson)')
+    .option('--design <design>', 'page-sampling: stratified or simple-random (default: stratified)')
+    .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
 }
 
 program

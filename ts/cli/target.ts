@@ -2,13 +2,21 @@
 
 import { argumentError } from '../errors.js'
 import { parseMode } from '../measurement/mode.js'
-import { FEWEST_SAMPLES, MOST_SAMPLES, parseConfidence } from '../measurement/page-sampling.js'
+import {
+  designs,
+  FEWEST_SAMPLES,
+  intervals,
+  LARGEST_SEED,
+  MOST_SAMPLES,
+  parseConfidence,
+  type SamplingOptions,
+} from '../measurement/page-sampling.js'
 import type { DirtyRateMeasurement } from '../measurement/result.js'
 import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import type { Mode } from '../qapi/types.js'
 import { openTarget } from '../targets/open.js'
 import type { SampleOptions, Target } from '../targets/target.js'
-import { parseCountText } from '../units.js'
+import { parseChoice, parseCountText } from '../units.js'
 import type { Session } from './session.js'
 
 /** As on the command line. */
@@ -16,6 +24,9 @@ export interface ModeOptions {
   mode: string
   samplePages?: string
   confidence?: string
+  interval?: string
+  design?: string
+  seed?: string
 }
 
 /** As the API takes them. */
@@ -23,18 +34,40 @@ export interface ParsedMode extends SampleOptions {
   mode: Mode | 'auto'
 }
 
+/** The options that are for page sampling alone. */
+const SAMPLING = {
+  samplePages: '--sample-pages',
+  interval: '--interval',
+  design: '--design',
+  seed: '--seed',
+} as const
+
 /** Throws ERR_ARGUMENT, before a VM is made. */
-export function parseModeOptions({ mode: wanted, samplePages, confidence }: ModeOptions): ParsedMode {
-  const mode = parseMode(wanted, '--mode')
-  if (samplePages !== undefined && mode !== 'page-sampling') {
-    throw argumentError('--sample-pages: used only in page-sampling mode', 'Give --mode page-sampling too.')
+export function parseModeOptions(options: ModeOptions): ParsedMode {
+  const { samplePages, confidence } = options
+  const mode = parseMode(options.mode, '--mode')
+  const given = (Object.keys(SAMPLING) as (keyof typeof SAMPLING)[]).find(key => options[key] !== undefined)
+  if (given !== undefined && mode !== 'page-sampling') {
+    throw argumentError(
+      `${SAMPLING[given]}: used only in page-sampling mode`,
+      'Give --mode page-sampling too.',
+    )
   }
   return {
     mode,
     ...(samplePages === undefined
       ? {}
-      : { samplePages: parseCountText(samplePages, '--sample-pages', FEWEST_SAMPLES, MOST_SAMPLES) }),
+      : { samplePages: parseCountText(samplePages, SAMPLING.samplePages, FEWEST_SAMPLES, MOST_SAMPLES) }),
     ...(confidence === undefined ? {} : { confidence: parseConfidenceText(confidence) }),
+    ...(mode === 'page-sampling' ? { sampling: parseSamplingOptions(options) } : {}),
+  }
+}
+
+function parseSamplingOptions({ interval, design, seed }: ModeOptions): SamplingOptions {
+  return {
+    ...(interval === undefined ? {} : { interval: parseChoice(interval, SAMPLING.interval, intervals) }),
+    ...(design === undefined ? {} : { design: parseChoice(design, SAMPLING.design, designs) }),
+    ...(seed === undefined ? {} : { seed: parseCountText(seed, SAMPLING.seed, 0, LARGEST_SEED) }),
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { NativeTruth } from '../native.js'
 import type { Mode } from '../qapi/types.js'
-import type { Figures, Frame, Interval } from './result.js'
+import type { Figures, Frame, Interval, SamplingMeasurement } from './result.js'
 
 /** One window of a curve. All windows have one opening: each point's pages are among the next one's. */
 export interface DirtyRatePoint {
@@ -22,6 +22,8 @@ export interface DirtyRatePoint {
    * so these are what a difference between two of them is worth.
    */
   increment?: { pages: number; low: number; high: number }
+  /** Mode page-sampling only: what was looked at, and what of it had changed by then. */
+  sampling?: SamplingMeasurement
   /** As of a measurement, where the guest counts itself. */
   truth?: NativeTruth
 }
@@ -54,7 +56,7 @@ export function curveOf(figures: readonly Figures[], frame: Frame): DirtyRateCur
     mode: last.mode,
     startedAt: startedAt.toISOString(),
     pageSize,
-    points: figures.map(({ window, pages, bytesPerSecond, interval, increment, truth }) => ({
+    points: figures.map(({ window, pages, bytesPerSecond, interval, increment, sampling, truth }) => ({
       windowNs: window.ns,
       requestedMs: window.requestedMs,
       pages,
@@ -62,6 +64,7 @@ export function curveOf(figures: readonly Figures[], frame: Frame): DirtyRateCur
       bytesPerSecond,
       interval,
       ...(increment === undefined ? {} : { increment }),
+      ...(sampling === undefined ? {} : { sampling }),
       ...(truth === undefined ? {} : { truth }),
     })),
     complete: figures.every(({ complete }) => complete),

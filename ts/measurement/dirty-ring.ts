@@ -24,14 +24,15 @@ export function ringFigures(round: ExactRound, pageSize: number): Figures {
     'dirty-rate': rateOfPages(pages, pageSize, windowNs),
     id,
   }))
+  const figures = bitmapFigures(round, pageSize)
   return {
-    ...bitmapFigures(round, pageSize),
+    ...figures,
     mode: 'dirty-ring',
     interval: { low: bytesPerSecond, high: complete ? bytesPerSecond : null, confidence: 1 },
     vcpus,
     ...(ring === undefined ? {} : { ring: { ...ring } }),
     complete,
-    warnings: complete ? [] : [overrun(ring?.lost ?? 0)],
+    warnings: complete ? figures.warnings : [overrun(ring?.lost ?? 0), ...figures.warnings],
     qapi: {
       'vcpu-dirty-rate': rates,
       'sample-pages': 0,

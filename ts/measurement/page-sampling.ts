@@ -7,6 +7,7 @@ import { argumentError } from '../errors.js'
 import type { CancelToken, NativeSampleOptions, NativeSampleReport, NativeVirtualMachine } from '../native.js'
 import { samplingRate } from '../qapi/arithmetic.js'
 import { parseChoice, parseCount, show } from '../units.js'
+import { type BlockMeasurement, removalWarnings } from './blocks.js'
 import type { Figures } from './result.js'
 
 /** QEMU's limits of sample-pages. */
@@ -15,13 +16,18 @@ export const MOST_SAMPLES = 16_384
 /** QEMU's default: one in each 2 MiB. */
 export const DEFAULT_SAMPLES = 512
 const DEFAULT_CONFIDENCE = 0.95
+/** How samples are chosen. */
+export const designs = ['stratified', 'simple-random'] as const
+/** How intervals are made. */
+export const intervals = ['wilson', 'clopper-pearson'] as const
+export const LARGEST_SEED: number = 2 ** 32 - 1
 
 /** What else can be chosen about the samples. */
 export interface SamplingOptions {
   /** `stratified` (default): one sample at a random place in each part of the memory; `simple-random`: anywhere, as in QEMU. */
-  design?: 'stratified' | 'simple-random'
+  design?: (typeof designs)[number]
   /** How the interval is made; default `wilson`. `clopper-pearson` never covers less than its confidence, and is wider. */
-  interval?: 'wilson' | 'clopper-pearson'
+  interval?: (typeof intervals)[number]
   /** Makes the choice of pages repeatable: a whole number below 2^32. */
   seed?: number
 }
@@ -43,9 +49,9 @@ export function parseSampling(request: SampleRequest): NativeSampleOptions {
         ? DEFAULT_SAMPLES
         : parseCount(samplePages, 'samplePages', FEWEST_SAMPLES, MOST_SAMPLES),
     confidence: parseConfidence(confidence ?? DEFAULT_CONFIDENCE),
-    design: parseChoice(design ?? 'stratified', 'sampling.design', ['stratified', 'simple-random']),
-    interval: parseChoice(interval ?? 'wilson', 'sampling.interval', ['wilson', 'clopper-pearson']),
-    ...(seed === undefined ? {} : { seed: parseCount(seed, 'sampling.seed', 0, 2 ** 32 - 1) }),
+    design: parseChoice(design ?? 'stratified', 'sampling.design', designs),
+    interval: parseChoice(interval ?? 'wilson', 'sampling.interval', intervals),
+    ...(seed === undefined ? {} : { seed: parseCount(seed, 'sampling.seed', 0, LARGEST_SEED) }),
   }
 }
 
@@ -87,22 +93,20 @@ export async function samplePages(
 }
 
 function samplingFigures(report: NativeSampleReport, confidence: number): Figures {
-  const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, samplesPerGib, blocks } = report
+  const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, samplesPerGib } = report
+  const blocks = report.blocks.map(block => blockFigures(block, confidence))
   return {
     mode: 'page-sampling',
     window: { requestedMs, ns: windowNs, skewNs },
     bytesPerSecond: report.bytesPerSecond,
     interval: { low: report.bytesPerSecondLow, high: report.bytesPerSecondHigh, confidence },
-    pages: report.pages,
-    blocks: blocks.map(({ name, guestAddress, bytes, pages, windowNs }) => ({
-      name,
-      guestAddress,
-      bytes,
-      pages,
-      windowNs,
-    })),
+    pages: Math.round(report.pages),
+    blocks,
     sampling: { samples, hits, zeroPages, samplesPerGiB: samplesPerGib },
-    increment: { pages: report.incrementPages, low: report.incrementLow, high: report.incrementHigh },
+    increment: {
+      pages: Math.round(report.incrementPages),
+      ...wholePages(report.incrementLow, report.incrementHigh),
+    },
     cost: {
       startNs: 0,
       syncNs: 0,
@@ -114,7 +118,7 @@ function samplingFigures(report: NativeSampleReport, confidence: number): Figure
       hashNs: report.hashNs,
     },
     complete: true,
-    warnings: [],
+    warnings: removalWarnings(blocks),
     qapi: {
       'sample-pages': samplesPerGib,
       'dirty-rate': samplingRate(
@@ -126,4 +130,27 @@ function samplingFigures(report: NativeSampleReport, confidence: number): Figure
     },
     ...(report.truth ? { truth: report.truth } : {}),
   }
+}
+
+function blockFigures(block: NativeSampleReport['blocks'][number], confidence: number): BlockMeasurement {
+  const { name, guestAddress, bytes, windowNs, removed, samples, hits, zeroPages } = block
+  return {
+    name,
+    guestAddress,
+    bytes,
+    pages: Math.round(block.pages),
+    windowNs,
+    ...(removed ? { removed } : {}),
+    sampling: {
+      samples,
+      hits,
+      zeroPages,
+      pages: { ...wholePages(block.pagesLow, block.pagesHigh), confidence },
+    },
+  }
+}
+
+/** An estimate's bounds in whole pages: a number of pages that lies between them still does. */
+function wholePages(low: number, high: number): { low: number; high: number } {
+  return { low: Math.floor(low), high: Math.ceil(high) }
 }

@@ -3,6 +3,7 @@
 import type { NativeTruth } from '../native.js'
 import { measuredInfo } from '../qapi/arithmetic.js'
 import type { DirtyRateInfo, Mode } from '../qapi/types.js'
+import type { BlockMeasurement } from './blocks.js'
 
 /** Bounds of a figure. `confidence` 1: exact. `high` null: no upper bound is known. */
 export interface Interval {
@@ -57,6 +58,16 @@ export interface RingMeasurement {
   lost: number
 }
 
+/** What page sampling looked at. */
+export interface SamplingMeasurement {
+  samples: number
+  /** Samples that had changed. */
+  hits: number
+  /** Samples that were all zeros at the first look. */
+  zeroPages: number
+  samplesPerGiB: number
+}
+
 /** How fast a VM dirtied its memory in one window. */
 export interface DirtyRateMeasurement {
   schemaVersion: 1
@@ -78,17 +89,21 @@ export interface DirtyRateMeasurement {
   pages?: number
   /** Bytes. */
   pageSize: number
-  blocks?: { name: string; guestAddress: number; bytes: number; pages: number; windowNs: number }[]
+  /** Those that went away within the window too, if anything of them counts. */
+  blocks?: BlockMeasurement[]
   /** Mode dirty-ring only. */
   vcpus?: VcpuMeasurement[]
   /** Mode page-sampling only: what was looked at, what of it had changed, what of it was zero. */
-  sampling?: { samples: number; hits: number; zeroPages: number; samplesPerGiB: number }
+  sampling?: SamplingMeasurement
   /** Mode dirty-ring only. */
   ring?: RingMeasurement
   cost?: Cost
   /** False: the figure is a lower bound, and `warnings` say why. */
   complete: boolean
-  /** `RING_OVERRUN`: entries of a dirty ring were lost. */
+  /**
+   * `RING_OVERRUN`: entries of a dirty ring were lost. `BLOCK_REMOVED`: a block went away within the window, and counts by what was
+   * written before; that takes nothing from the figure.
+   */
   warnings: { code: string; message: string }[]
   /** The same result as QEMU's query-dirty-rate would give it. */
   qapi: DirtyRateInfo

@@ -2,7 +2,7 @@
 
 use dirtyrate::Error;
 use dirtyrate::machine::{SampleOptions, SampleReport};
-use dirtyrate::sampling::{Design, IntervalMethod, Intervals};
+use dirtyrate::sampling::{BlockSampled, Design, IntervalMethod, Intervals};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -41,8 +41,12 @@ pub struct NativeSampledBlock {
     pub hits: f64,
     pub zero_pages: f64,
     pub window_ns: f64,
-    /// The estimate of distinct dirty pages.
+    /// The estimate of distinct dirty pages, and the ends of its interval.
     pub pages: f64,
+    pub pages_low: f64,
+    pub pages_high: f64,
+    /// The block is gone: it counts by what was written before.
+    pub removed: bool,
 }
 
 /// The comparison at one deadline. Each figure has the ends of its interval beside it.
@@ -127,15 +131,21 @@ fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport 
     let (dirty, increment) = (sampled.dirty(&options.intervals), sampled.increment(&options.intervals));
     let rate = sampled.rate(&options.intervals);
     let pages = sampled.pages as f64;
-    let block = |block: &dirtyrate::sampling::BlockSampled| NativeSampledBlock {
-        name: block.name.clone(),
-        guest_address: block.guest_address as f64,
-        bytes: (block.pages * block.page_size) as f64,
-        samples: block.samples as f64,
-        hits: block.hits as f64,
-        zero_pages: block.zero_pages as f64,
-        window_ns: nanoseconds(block.window),
-        pages: block.dirty(&options.intervals).fraction * block.pages as f64,
+    let block = |block: &BlockSampled| {
+        let (dirty, pages) = (block.dirty(&options.intervals), block.pages as f64);
+        NativeSampledBlock {
+            name: block.name.clone(),
+            guest_address: block.guest_address as f64,
+            bytes: (block.pages * block.page_size) as f64,
+            samples: block.samples as f64,
+            hits: block.hits as f64,
+            zero_pages: block.zero_pages as f64,
+            window_ns: nanoseconds(block.window),
+            pages: dirty.fraction * pages,
+            pages_low: dirty.interval.low * pages,
+            pages_high: dirty.interval.high * pages,
+            removed: block.removed,
+        }
     };
     NativeSampleReport {
         requested_ms: report.requested.as_secs_f64() * 1000.0,

@@ -1,0 +1,130 @@
+/** Page sampling of a guest to whom something happens within the window; and the exact modes, which say the same of it. */
+
+import { expect, it } from 'vitest'
+import { type VirtualMachine, workload } from '../../ts/index.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { listenToLooks } from '../fixtures/looks.js'
+import { changedPages, contents, running, windowOpened } from '../fixtures/machine.js'
+import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
+
+const MIB = 2 ** 20
+const sampling = { mode: 'page-sampling', samplePages: 16_384, sampling: { seed: 1 } } as const
+const dimm = { name: 'dimm', guestAddress: '1GiB', bytes: 8 * MIB }
+const memory = [{ name: 'ram', guestAddress: 0, bytes: '64MiB' }, dimm]
+
+/** A guest that writes what it is granted, some to each of both blocks. */
+async function standing(log = {}): Promise<VirtualMachine> {
+  const guest = workload.stride({ pages: 2000, placement: 'spread', granted: true })
+  const vm = await running(guest, { memory, vcpus: 2, ...log })
+  await vm.workload?.settled()
+  return vm
+}
+
+/** All of its pages but a few. */
+const write = async (vm: VirtualMachine): Promise<void> => {
+  vm.workload?.grant(950)
+  await vm.workload?.settled()
+}
+
+/** A measurement, with `act` called after its first look: the window is far longer than `act` takes. */
+function measureAround(vm: VirtualMachine, act: () => Promise<void>) {
+  let acted: Promise<void> | undefined
+  const looks = listenToLooks(() => {
+    acted = act()
+  })
+  const measured = vm.measureDirtyRate({ ...sampling, window: 2000 })
+  return { looks, measured, acted: () => acted }
+}
+
+describeMode('page-sampling', 'a block of RAM', () => {
+  it('that goes within the window counts by what was written before', async () => {
+    const vm = await standing()
+    const before = contents(vm, 'dimm')
+    let written = new Set<number>()
+    const { looks, measured, acted } = measureAround(vm, async () => {
+      await write(vm)
+      written = changedPages(before, contents(vm, 'dimm'))
+      await vm.removeBlock('dimm')
+    })
+    const { blocks = [], complete, warnings, window } = await measured
+    await acted()
+    const [ram, gone] = blocks
+    expect(gone).toMatchObject({ name: 'dimm', removed: true })
+    expect(ram).not.toHaveProperty('removed')
+    // Each page that was chosen is looked at twice.
+    const pages = looks.filter(({ block }) => block === 'dimm').map(({ page }) => page)
+    const samples = pages.length / 2
+    const hits = pages.slice(0, samples).filter(page => written.has(page)).length
+    expect(hits).toBeGreaterThan(0)
+    expect(gone?.sampling).toMatchObject({ samples, hits })
+    expect(gone?.windowNs).toBeLessThan(ram?.windowNs ?? 0)
+    expect(window.skewNs).toBeGreaterThan(0)
+    expect({ complete, warnings }).toEqual({
+      complete: true,
+      warnings: [{ code: 'BLOCK_REMOVED', message: expect.stringContaining("'dimm'") }],
+    })
+    // It is not there any more, and not in the next measurement.
+    const next = await vm.measureDirtyRate({ ...sampling, window: 1 })
+    expect(next.blocks?.map(({ name }) => name)).toEqual(['ram'])
+    expect(next.warnings).toEqual([])
+  })
+
+  it('that comes within the window is sampled from its first write', async () => {
+    const vm = await standing()
+    await vm.removeBlock('dimm')
+    let written = new Set<number>()
+    const { looks, measured, acted } = measureAround(vm, async () => {
+      await vm.addBlock(dimm)
+      await write(vm)
+      written = changedPages(Buffer.alloc(dimm.bytes), contents(vm, 'dimm'))
+    })
+    const { blocks = [], complete, warnings } = await measured
+    await acted()
+    const [ram, come] = blocks
+    const pages = looks.filter(({ block }) => block === 'dimm').map(({ page }) => page)
+    const hits = pages.filter(page => written.has(page)).length
+    expect(hits).toBeGreaterThan(0)
+    // 16384 per GiB of 8 MiB; all of it was zero when it came.
+    expect(come).toMatchObject({ name: 'dimm', sampling: { samples: 128, hits, zeroPages: 128 } })
+    expect(come).not.toHaveProperty('removed')
+    expect(come?.windowNs).toBeLessThan(ram?.windowNs ?? 0)
+    expect({ complete, warnings }).toEqual({ complete: true, warnings: [] })
+  })
+
+  it.each(exactModesHere)('that goes is said to have gone by %s too', async mode => {
+    const vm = await standing(logFor(mode))
+    await vm.dirtyMemory.startTracking('migration')
+    await vm.dirtyMemory.sync()
+    // A machine too slow to do it within the window gets a longer one.
+    for (let window = 250; ; window *= 2) {
+      const began = performance.now()
+      const measured = vm.measureDirtyRate({ mode, window })
+      await windowOpened(vm)
+      await write(vm)
+      await vm.removeBlock('dimm')
+      const inside = performance.now() - began < window
+      const { pages, truth, blocks, complete, warnings } = await measured
+      if (inside) {
+        expect(truth).toEqual({ low: pages, pages, high: pages })
+        expect(blocks).toMatchObject([{ name: 'ram' }, { name: 'dimm', removed: true }])
+        expect({ complete, warnings }).toEqual({
+          complete: true,
+          warnings: [{ code: 'BLOCK_REMOVED', message: expect.stringContaining("'dimm'") }],
+        })
+        return
+      }
+      await vm.addBlock(dimm)
+    }
+  })
+})
+
+describeKvm('a guest that is sampled', () => {
+  it('may not be paused within the window, even if it goes on', async () => {
+    const vm = await standing()
+    const { measured } = measureAround(vm, async () => {
+      await vm.pause()
+      await vm.resume()
+    })
+    await expect(measured).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+  })
+})
