@@ -30,7 +30,7 @@ interface Soak {
 }
 
 async function soaked(measurements: number, windowMs: number, leak = 0): Promise<Soak> {
-  const args = ['--expose-gc', soak, ...[measurements, windowMs, 100, leak].map(String)]
+  const args = ['--expose-gc', soak, ...[measurements, windowMs, full ? 100 : 40, leak].map(String)]
   const { status, signal, stdout, stderr } = await run(process.execPath, args)
   expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })
   return JSON.parse(stdout)
@@ -59,8 +59,8 @@ describe('growth', () => {
 })
 
 describeKvm('measurements in a row over all modes', () => {
-  // A second of windows, or a little more than eight minutes of them.
-  const [measurements, windowMs] = full ? [10_000, 50] : [500, 2]
+  // Half a second of windows, or a little more than eight minutes of them.
+  const [measurements, windowMs] = full ? [10_000, 50] : [240, 2]
 
   it(`leave nothing behind, and are all right: ${measurements} of ${windowMs} ms`, {
     timeout: 1_800_000,
@@ -78,7 +78,7 @@ describeKvm('measurements in a row over all modes', () => {
   })
 
   it('would not go unnoticed if they left 1 KiB each', { timeout: 600_000 }, async () => {
-    const { seen } = await soaked(full ? 10_000 : 500, 1, LEAK)
+    const { seen } = await soaked(full ? 10_000 : 240, 1, LEAK)
     expect(growth(of(seen, 'heap'))).toBeGreaterThan(LIMIT)
     if (full) expect(growth(of(seen, 'rss'))).toBeGreaterThan(LIMIT)
   })
