@@ -21,6 +21,7 @@ mod error;
 pub mod kvm;
 pub mod machine;
 pub mod sampling;
+mod sync;
 pub mod workload;
 
 pub use error::{Error, Result};

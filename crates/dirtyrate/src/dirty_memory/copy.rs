@@ -1,11 +1,10 @@
 //! Whole bitmaps, copied out for those who look at them at leisure.
 
-use std::sync::Mutex;
-
 use super::block::{Block, ClientBits};
-use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory, lock};
+use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory};
 use crate::bitmap::{try_zeroed, words_for};
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, lock};
 
 /// A client's bits of a block as they were, in the kernel's layout.
 #[derive(Debug, Clone)]

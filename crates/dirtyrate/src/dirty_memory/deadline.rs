@@ -1,10 +1,10 @@
 //! Step 4 at a deadline. Policy chooses the deadlines; this keeps them, on a thread that does nothing else.
 
-use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use super::{CancelToken, Client, DirtyBits, DirtyMemory, Reap, SyncReport};
 use crate::error::{Error, Result};
+use crate::sync::MutexGuard;
 
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);

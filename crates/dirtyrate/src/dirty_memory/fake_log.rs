@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::log::{BlockId, DirtyLog};
 use crate::bitmap::{PAGES_PER_WORD, words_for};
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How a [`FakeLog`] protects pages: the three states of manual protect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl FakeLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn enter(&self, call: FakeCall, name: &'static str, block: BlockId) -> Result<MutexGuard<'_, Inner>> {

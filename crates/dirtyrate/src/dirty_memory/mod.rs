@@ -27,13 +27,15 @@ mod copy;
 mod deadline;
 mod fake_log;
 mod log;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod reap;
 mod sync;
 mod tracking;
 mod witness;
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use bits::DirtyBits;
@@ -52,6 +54,7 @@ pub use witness::{Bounds, Witness, WitnessedWindow};
 
 use crate::bitmap::try_zeroed;
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
 /// kernel's lock about 2.5 ms for that much dirty memory, and a guest that faults meanwhile waits for it.
@@ -160,8 +163,4 @@ impl DirtyMemory {
         }
         Ok(())
     }
-}
-
-fn lock(bits: &Mutex<DirtyBits>) -> MutexGuard<'_, DirtyBits> {
-    bits.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::block::{Block, ClientBits};
-use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages, lock};
+use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, tail_mask, words_for};
 use crate::error::Result;
+use crate::sync::lock;
 
 /// What a sync cost, and brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

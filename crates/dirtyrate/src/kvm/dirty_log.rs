@@ -3,7 +3,7 @@
 //! For fault injection and for models there is [`FakeLog`](crate::dirty_memory::FakeLog), which keeps the same contract
 //! without a kernel.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kvm_bindings::kvm_enable_cap;
 
@@ -13,6 +13,7 @@ use super::ioctls::{CAP_MANUAL_DIRTY_LOG_PROTECT2, clear_dirty_log, get_dirty_lo
 use crate::bitmap::PAGES_PER_WORD;
 use crate::dirty_memory::{BlockId, DirtyLog};
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, lock};
 
 /// KVM's bitmap log of a VM.
 pub struct BitmapLog {
@@ -55,10 +56,6 @@ impl BitmapLog {
     pub fn manual_protect(&self) -> ManualProtect {
         self.protect
     }
-}
-
-fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl DirtyLog for BitmapLog {

@@ -1,7 +1,7 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Instant;
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -17,6 +17,7 @@ use super::vcpu::Vcpus;
 use crate::bitmap::Kernels;
 use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyBits, DirtyLog, DirtyMemory};
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// The one exact source of dirty bits that a VM has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +212,7 @@ impl Vm {
         let dirty_memory = self.dirty_memory.get().ok_or_else(|| {
             Error::State("a virtual machine with dirty rings has no memory before its vCPUs".to_owned())
         })?;
-        Ok(dirty_memory.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(lock(dirty_memory))
     }
 
     /// The same, for a VM that has its vCPUs, or a bitmap.
@@ -229,7 +230,7 @@ impl Vm {
     ///
     /// As of [`lock_dirty_memory`](Self::lock_dirty_memory).
     pub fn lock_dirty_bits(&self) -> MutexGuard<'_, DirtyBits> {
-        self.dirty_bits().lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.dirty_bits())
     }
 
     /// What the clients have.
@@ -282,7 +283,7 @@ impl Vm {
             .insert_region(Arc::clone(&region))
             .map_err(|error| Error::Layout { block: spec.name.clone(), problem: error.to_string() })?;
         let id = {
-            let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut generation = lock(&self.generation);
             *generation += 1;
             BlockId(*generation)
         };
@@ -359,7 +360,7 @@ impl Vm {
     }
 
     fn lock_slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slots)
     }
 
     fn read_layout(&self) -> RwLockReadGuard<'_, Layout> {

@@ -14,7 +14,7 @@ mod reaper;
 mod rings;
 
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::kvm_enable_cap;
@@ -28,6 +28,7 @@ use super::ioctls::{CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LO
 use super::vcpu::{Holder, RingExits};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, lock};
 
 /// Bytes of an entry (`struct kvm_dirty_gfn`).
 const ENTRY_BYTES: u64 = 16;
@@ -122,8 +123,7 @@ impl RingSetup {
         let number = if capabilities.dirty_ring { CAP_DIRTY_LOG_RING } else { CAP_DIRTY_LOG_RING_ACQ_REL };
         let enable = |number: u32, argument: u64| {
             let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
-            let slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.vm().enable_cap(&cap).map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno))
+            lock(&slots).vm().enable_cap(&cap).map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno))
         };
         enable(number, u64::from(entries) * ENTRY_BYTES)?;
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
@@ -151,10 +151,6 @@ impl RingSetup {
         let watermark = Watermark { rings: Arc::clone(&rings), wake, entries: self.entries, reaping: self.reaping };
         Ok((RingLog { slots: self.slots, rings, holder, with_bitmap: self.with_bitmap, _reaper: reaper }, watermark))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl DirtyLog for RingLog {

@@ -1,12 +1,13 @@
 //! The thread that empties the rings while the guest runs.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::rings::{Harvested, Rings};
 use crate::error::{Error, Result};
 use crate::kvm::vcpu::Holder;
+use crate::sync::{Condvar, Mutex, lock, wait, wait_timeout};
 
 /// How long the reaper sleeps at the most: a guest that begins to write fills no ring of a useful size in this time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -40,29 +41,29 @@ pub(super) struct Wake(Arc<(Mutex<Control>, Condvar)>);
 impl Wake {
     /// A ring is full.
     pub fn full(&self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).full = true;
+        lock(&self.0.0).full = true;
         self.0.1.notify_all();
     }
 
     fn end(&self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        lock(&self.0.0).ended = true;
         self.0.1.notify_all();
     }
 
     /// Sleeps until a ring is full, or the time is over.
     fn wait(&self, pause: Option<Duration>) -> Woken {
         let until = pause.map(|pause| Instant::now() + pause);
-        let mut control = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut control = lock(&self.0.0);
         while !control.ended && !control.full {
             let Some(until) = until else {
-                control = self.0.1.wait(control).unwrap_or_else(PoisonError::into_inner);
+                control = wait(&self.0.1, control);
                 continue;
             };
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            control = self.0.1.wait_timeout(control, left).unwrap_or_else(PoisonError::into_inner).0;
+            control = wait_timeout(&self.0.1, control, left);
         }
         match (control.ended, std::mem::take(&mut control.full)) {
             (true, _) => Woken::Ended,
@@ -108,7 +109,6 @@ impl Drop for Reaper {
 }
 
 fn run(rings: &Mutex<Rings>, holder: &Holder, wake: &Wake, reaping: Reaping, size: u32) {
-    let lock = || rings.lock().unwrap_or_else(PoisonError::into_inner);
     let mut pause = SHORTEST_PAUSE;
     loop {
         let woken = wake.wait((reaping == Reaping::Run).then_some(pause));
@@ -116,15 +116,15 @@ fn run(rings: &Mutex<Rings>, holder: &Holder, wake: &Wake, reaping: Reaping, siz
             return;
         }
         // A ring that is full keeps its vCPU out, also after its log went off.
-        if woken == Woken::InTime && !lock().is_logging() {
+        if woken == Woken::InTime && !lock(rings).is_logging() {
             pause = LONGEST_PAUSE;
             continue;
         }
         // The lock is given up in between: the vCPUs that are waited for below take it when their rings are full.
-        let mut harvested = lock().harvest();
+        let mut harvested = lock(rings).harvest();
         if harvested.as_ref().is_ok_and(|harvested| woken == Woken::Full || !harvested.in_step || harvested.overrun) {
             // Perhaps out of step with the kernel: that is found, and put right, while nobody writes.
-            harvested = holder.hold(|| lock().harvest_stopped()).and_then(|stopped| stopped);
+            harvested = holder.hold(|| lock(rings).harvest_stopped()).and_then(|stopped| stopped);
         }
         match harvested {
             Ok(harvested) => pause = next_pause(pause, &harvested, size),

@@ -1,7 +1,7 @@
 //! All rings of a VM: harvest, RESET, and what was harvested and not fetched yet.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::RESERVED_ENTRIES;
 use super::cursor::{Cursor, Entries};
@@ -10,6 +10,7 @@ use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 use crate::kvm::Slots;
 use crate::kvm::ioctls::reset_dirty_rings;
+use crate::sync::{Mutex, lock};
 
 /// How often a harvest of a ring that nobody writes to is repeated until it is in step. Each repetition either comes to the
 /// end of what an overrun left or finds nothing more to do.
@@ -143,7 +144,7 @@ impl Rings {
     }
 
     fn harvest_while(&mut self, stopped: bool) -> Result<Harvested> {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = lock(&self.slots);
         let mut harvested = Harvested::default();
         let mut taken = Ok(());
         for VcpuRing { ring, cursor, staged, loss, told, .. } in &mut self.rings {
@@ -225,7 +226,7 @@ impl Rings {
 
     /// Whether any block is logged: without one the kernel writes no entry.
     pub fn is_logging(&self) -> bool {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).any_logged()
+        lock(&self.slots).any_logged()
     }
 
     /// Sets the bits of what was written of a block in the closed window, by whichever vCPU.

@@ -14,16 +14,17 @@ mod shared;
 mod thread;
 mod timer;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kvm_ioctls::{VcpuFd, VmFd};
 pub use shared::Holder;
-use shared::{Shared, State, lock};
+use shared::{Shared, State};
 use thread::Thread;
 
 use crate::error::{Error, Result};
+use crate::sync::{Mutex, lock};
 
 /// What to do after an exit was handled.
 #[derive(Debug, Clone, PartialEq, Eq)]

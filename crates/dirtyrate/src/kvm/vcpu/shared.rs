@@ -4,13 +4,14 @@ use std::cell::Cell;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::raw::c_int;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use kvm_ioctls::{VcpuFd, VmFd};
 
 use super::{Crash, RingExits, RunState};
 use crate::error::{Error, Result};
 use crate::kvm::kick;
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -53,11 +54,6 @@ pub(super) struct Shared {
     pub ring_exits: OnceLock<Box<dyn RingExits>>,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these locks guard is changed in single steps: it is whole even if a holder panicked.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
     /// Of a VM that was only created.
     pub fn new(vm: &VmFd, vcpus: &[VcpuFd]) -> Result<Self> {
@@ -96,7 +92,7 @@ impl Shared {
     /// Waits until no vCPU is inside KVM_RUN, or until they may run again: whoever asked them to stop was overruled.
     pub fn wait_parked<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         while state.running > 0 && !state.may_run() {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.changed, state);
         }
         state
     }

@@ -1,15 +1,15 @@
 //! One vCPU's thread.
 
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use super::shared::{Shared, VCPU_OF, lock};
+use super::shared::{Shared, VCPU_OF};
 use super::timer::RunTimer;
 use super::{Crash, ExitHandler, Step};
 use crate::kvm::{arch, kick};
+use crate::sync::{lock, wait, wait_timeout};
 
 /// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
 const RING_FULL_REST: Duration = Duration::from_micros(200);
@@ -70,7 +70,7 @@ impl<'a> Thread<'a> {
                 lock(&self.shared.kicks[self.id].run_page).set_kvm_immediate_exit(0);
                 return Some(Inside(self.shared));
             }
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.shared.changed, state);
         }
     }
 
@@ -148,7 +148,7 @@ impl<'a> Thread<'a> {
             if left.is_zero() {
                 return true;
             }
-            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = wait_timeout(&self.shared.changed, state, left);
         }
         false
     }
