@@ -61,14 +61,33 @@ export async function runSteps(steps, { execute, hmp }) {
   return answers
 }
 
+/** Far more than any section takes. */
+const PATIENCE_MS = 60_000
+const ATTEMPTS = 3
+
+/**
+ * The answers of one section. With rings QEMU may stand for ever: where the host is busy a ring overruns, its vCPU leaves at once again
+ * and again, and the measurement waits for it. A QEMU that stands is ended, and another one asked.
+ */
 async function section({ name, log, steps }) {
-  const qemu = await Qemu.start(MACHINE, ACCEL[log])
-  try {
-    const execute = (command, args) => qemu.ask(command, args)
-    const hmp = text => qemu.ask('human-monitor-command', { 'command-line': text })
-    return { name, answers: await runSteps(steps, { execute, hmp }) }
-  } finally {
-    await qemu.kill()
+  for (let attempt = 1; ; attempt++) {
+    const qemu = await Qemu.start(MACHINE, ACCEL[log])
+    let stands = false
+    const patience = setTimeout(() => {
+      stands = true
+      qemu.kill()
+    }, PATIENCE_MS)
+    try {
+      const execute = (command, args) => qemu.ask(command, args)
+      const hmp = text => qemu.ask('human-monitor-command', { 'command-line': text })
+      return { name, answers: await runSteps(steps, { execute, hmp }) }
+    } catch (error) {
+      if (!stands || attempt === ATTEMPTS) throw error
+      process.stderr.write(`qemu-golden: QEMU stands in the section '${name}'; asking another one\n`)
+    } finally {
+      clearTimeout(patience)
+      await qemu.kill()
+    }
   }
 }
 

@@ -76,12 +76,13 @@ for (const { name, log, needs, steps } of readSections()) {
 }
 
 describeWith('qemu-system-x86_64', 'the golden answers', () => {
-  it("are this machine's QEMU's", async () => {
+  // As long as the script asks one QEMU after the other.
+  it("are this machine's QEMU's", { timeout: 600_000 }, async () => {
     const { status, stdout, stderr } = await run(process.execPath, [
       `${root}/scripts/qemu-golden.mjs`,
       '--print',
     ])
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(status, stderr).toBe(0)
     expect(JSON.parse(stdout)).toEqual(golden)
   })
 })
