@@ -11,9 +11,12 @@ function block(ms: number): void {
 
 async function expectUsable(vm: VirtualMachine): Promise<void> {
   expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
-  const measurement = await vm.measureDirtyRate({ window: 20 })
-  expectTruth(measurement)
-  expect(measurement.pages).toBeGreaterThan(0)
+  // On a busy machine a guest may not get to write in so short a window: then 0 is right, and says little.
+  for (let low = 0; low === 0; ) {
+    const measurement = await vm.measureDirtyRate({ window: 20 })
+    expectTruth(measurement)
+    low = measurement.truth?.low ?? Number.NaN
+  }
 }
 
 describeKvm('a measurement', () => {
