@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use common::{Goal, Target as Row, asked_for, median};
 use dirtyrate::bitmap::{Backend, Kernels, Target};
-use references::{BYTES_PER_GUEST_GIB, Density};
+use references::{BYTES_PER_GUEST_GIB, Density, thread_time};
 
 const MIB: usize = 1 << 20;
 const DENSITY: Density = Density::Random(10_000);
@@ -57,7 +57,7 @@ fn counts(words: &[u64], rounds: usize) -> [Row; 3] {
 
 fn merge(source: &[u64], rounds: usize) -> Row {
     let mut clients = [(); 3].map(|()| vec![1; source.len()]);
-    let mut maps = [(); 3].map(|()| references::map(source.len()));
+    let maps = [(); 3].map(|()| references::map(source.len()));
     let (ours, reference, ratio) = in_turns(
         rounds,
         || {
@@ -66,7 +66,7 @@ fn merge(source: &[u64], rounds: usize) -> Row {
             time(|| Kernels::get().merge(black_box(source), &mut targets))
         },
         || {
-            maps.iter_mut().flatten().for_each(|word| *word.get_mut() = 0);
+            references::empty(&maps);
             time(|| references::qemu_shaped(black_box(source), &maps))
         },
     );
@@ -86,14 +86,7 @@ fn merge(source: &[u64], rounds: usize) -> Row {
 fn time<T>(run: impl FnOnce() -> T) -> f64 {
     let began = thread_time();
     black_box(run());
-    thread_time() - began
-}
-
-fn thread_time() -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes one timespec, which is there.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+    (thread_time() - began).as_nanos() as f64
 }
 
 /// The medians of two times, and of their ratios, after one round that does not count.

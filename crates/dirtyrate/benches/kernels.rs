@@ -4,23 +4,45 @@
 mod common;
 mod references;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::hint::black_box;
+use std::time::Duration;
 
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use dirtyrate::bitmap::{Kernels, Target};
-use divan::Bencher;
-use divan::counter::BytesCount;
-use references::Density;
+use references::{Density, thread_time};
+
+/// What a caller takes at a time, of positions or ranges.
+const ROOM: usize = 16 << 10;
+
+type Group<'a> = BenchmarkGroup<'a, ThreadTime>;
 
 fn main() {
     println!("{}, backend {}", common::processor(), Kernels::get().backend());
-    divan::main();
+    let mut criterion = Criterion::default()
+        .with_measurement(ThreadTime)
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(200))
+        .without_plots()
+        .configure_from_args();
+    for case in cases() {
+        let words = references::bitmap(case.bytes, case.density);
+        let mut group = criterion.benchmark_group(case.to_string());
+        group.throughput(Throughput::Bytes(case.bytes as u64));
+        limits(&mut group, &words);
+        count(&mut group, &words);
+        merge(&mut group, &words);
+        heat(&mut group, &words);
+        positions(&mut group, &words);
+        ranges(&mut group, &words);
+        group.finish();
+    }
+    criterion.final_summary();
 }
 
 /// A bitmap to measure on.
-#[derive(Clone, Copy)]
 struct Case {
     bytes: usize,
     density: Density,
@@ -49,99 +71,76 @@ fn cases() -> impl Iterator<Item = Case> {
         .flat_map(move |bytes| densities.map(|density| Case { bytes, density }))
 }
 
-/// The case's bitmap, made once: it is behind many rows.
-fn words(case: Case) -> &'static [u64] {
-    thread_local! {
-        static MADE: RefCell<HashMap<String, &'static [u64]>> = RefCell::default();
-    }
-    let make = || &*references::bitmap(case.bytes, case.density).leak();
-    MADE.with_borrow_mut(|made| *made.entry(case.to_string()).or_insert_with(make))
+fn row<T>(group: &mut Group<'_>, name: &str, words: &[u64], mut kernel: impl FnMut(&[u64]) -> T) {
+    group.bench_function(name, |bencher| bencher.iter(|| kernel(black_box(words))));
 }
 
-fn measure<T>(bencher: Bencher<'_, '_>, case: Case, mut kernel: impl FnMut(&[u64]) -> T) {
-    let words = words(case);
-    bencher.counter(BytesCount::new(case.bytes)).bench_local(|| kernel(black_box(words)));
+fn limits(group: &mut Group<'_>, words: &[u64]) {
+    row(group, "read-only stream", words, references::stream);
+    let mut into = vec![1; words.len()];
+    row(group, "memcpy", words, |words| {
+        into.copy_from_slice(words);
+        black_box(&mut into);
+    });
 }
 
-mod limits {
-    use super::*;
-
-    #[divan::bench(args = cases())]
-    fn read_only_stream(bencher: Bencher<'_, '_>, case: Case) {
-        measure(bencher, case, references::stream);
-    }
-
-    #[divan::bench(args = cases())]
-    fn memcpy(bencher: Bencher<'_, '_>, case: Case) {
-        let mut into = vec![1; case.bytes / 8];
-        measure(bencher, case, |words| {
-            into.copy_from_slice(words);
-            black_box(&mut into);
-        });
-    }
+fn count(group: &mut Group<'_>, words: &[u64]) {
+    row(group, "count", words, |words| Kernels::get().count(words));
+    row(group, "count, simd-popcnt", words, simd_popcnt::PopcntExt::popcnt);
+    row(group, "count, count_ones for the baseline", words, references::count_ones);
 }
 
-mod count {
-    use super::*;
-
-    #[divan::bench(args = cases())]
-    fn ours(bencher: Bencher<'_, '_>, case: Case) {
-        measure(bencher, case, |words| Kernels::get().count(words));
-    }
-
-    #[divan::bench(args = cases())]
-    fn simd_popcnt(bencher: Bencher<'_, '_>, case: Case) {
-        measure(bencher, case, simd_popcnt::PopcntExt::popcnt);
-    }
-
-    #[divan::bench(args = cases())]
-    fn count_ones(bencher: Bencher<'_, '_>, case: Case) {
-        measure(bencher, case, references::count_ones);
-    }
+/// Into three clients that have nothing yet, emptied before every round.
+fn merge(group: &mut Group<'_>, source: &[u64]) {
+    let mut clients = [(); 3].map(|()| vec![1; source.len()]);
+    group.bench_function("merge", |bencher| {
+        let clients = std::cell::RefCell::new(&mut clients);
+        let empty = || clients.borrow_mut().iter_mut().for_each(|words| words.fill(0));
+        let merge = |()| {
+            let mut clients = clients.borrow_mut();
+            let mut targets = clients.each_mut().map(|words| Target::new(words));
+            Kernels::get().merge(black_box(source), &mut targets);
+            targets.map(|target| target.newly())
+        };
+        bencher.iter_batched(empty, merge, BatchSize::PerIteration);
+    });
+    drop(clients);
+    let maps = [(); 3].map(|()| references::map(source.len()));
+    group.bench_function("merge, QEMU-shaped", |bencher| {
+        let empty = || references::empty(&maps);
+        let merge = |()| references::qemu_shaped(black_box(source), &maps);
+        bencher.iter_batched(empty, merge, BatchSize::PerIteration);
+    });
 }
 
-/// Into three clients that have nothing yet, emptied before every sample.
-mod merge {
-    use super::*;
-
-    #[divan::bench(args = cases(), sample_size = 1)]
-    fn ours(bencher: Bencher<'_, '_>, case: Case) {
-        let source = words(case);
-        let clients = RefCell::new([(); 3].map(|()| vec![1; source.len()]));
-        bencher
-            .counter(BytesCount::new(case.bytes))
-            .with_inputs(|| clients.borrow_mut().iter_mut().for_each(|words| words.fill(0)))
-            .bench_local_values(|()| {
-                let mut clients = clients.borrow_mut();
-                let mut targets = clients.each_mut().map(|words| Target::new(words));
-                Kernels::get().merge(black_box(source), &mut targets);
-                targets.map(|target| target.newly())
-            });
-    }
-
-    #[divan::bench(args = cases(), sample_size = 1)]
-    fn qemu_shaped(bencher: Bencher<'_, '_>, case: Case) {
-        let source = words(case);
-        let mut maps = [(); 3].map(|()| references::map(source.len()));
-        let maps = RefCell::new(&mut maps);
-        bencher
-            .counter(BytesCount::new(case.bytes))
-            .with_inputs(|| maps.borrow_mut().iter_mut().flatten().for_each(|word| *word.get_mut() = 0))
-            .bench_local_values(|()| references::qemu_shaped(black_box(source), &maps.borrow()));
-    }
+fn heat(group: &mut Group<'_>, words: &[u64]) {
+    let mut into = vec![1; words.len() / 8];
+    row(group, "heat", words, |words| {
+        Kernels::get().heat(words, 512, &mut into);
+        black_box(&mut into);
+    });
 }
 
-mod heat {
-    use super::*;
+fn positions(group: &mut Group<'_>, words: &[u64]) {
+    let mut into = vec![1; ROOM];
+    row(group, "positions", words, |words| {
+        let mut from = 0;
+        while Kernels::get().positions(words, from, black_box(&mut into)) == ROOM {
+            from = u64::from(into[ROOM - 1]) + 1;
+        }
+    });
+    row(group, "positions, Cloud-Hypervisor-shaped", words, |words| references::positions(words).for_each(consume));
+}
 
-    #[divan::bench(args = cases())]
-    fn ours(bencher: Bencher<'_, '_>, case: Case) {
-        let mut into = vec![1; case.bytes / 64];
-        measure(bencher, case, |words| {
-            Kernels::get().heat(words, 512, &mut into);
-            black_box(&mut into);
-        });
-    }
+fn ranges(group: &mut Group<'_>, words: &[u64]) {
+    let mut into = vec![[1; 2]; ROOM];
+    row(group, "ranges", words, |words| {
+        let mut from = 0;
+        while Kernels::get().ranges(words, from, black_box(&mut into)) == ROOM {
+            from = into[ROOM - 1].map(u64::from).iter().sum();
+        }
+    });
+    row(group, "ranges, Cloud-Hypervisor-shaped", words, |words| references::ranges(words).for_each(consume));
 }
 
 /// Has what an iterator gives be used.
@@ -149,53 +148,35 @@ fn consume<T>(item: T) {
     black_box(item);
 }
 
-/// What a caller takes at a time, of positions or ranges.
-const ROOM: usize = 16 << 10;
+/// This thread's own time: what others do on the machine meanwhile does not count.
+struct ThreadTime;
 
-mod positions {
-    use super::*;
+impl Measurement for ThreadTime {
+    type Intermediate = Duration;
+    type Value = Duration;
 
-    #[divan::bench(args = cases())]
-    fn ours(bencher: Bencher<'_, '_>, case: Case) {
-        let mut into = vec![1; ROOM];
-        measure(bencher, case, |words| {
-            let mut from = 0;
-            loop {
-                let filled = Kernels::get().positions(words, from, black_box(&mut into));
-                if filled < ROOM {
-                    break;
-                }
-                from = u64::from(into[ROOM - 1]) + 1;
-            }
-        });
+    fn start(&self) -> Duration {
+        thread_time()
     }
 
-    #[divan::bench(args = cases())]
-    fn cloud_hypervisor_shaped(bencher: Bencher<'_, '_>, case: Case) {
-        measure(bencher, case, |words| references::positions(words).for_each(consume));
-    }
-}
-
-mod ranges {
-    use super::*;
-
-    #[divan::bench(args = cases())]
-    fn ours(bencher: Bencher<'_, '_>, case: Case) {
-        let mut into = vec![[1; 2]; ROOM];
-        measure(bencher, case, |words| {
-            let mut from = 0;
-            loop {
-                let filled = Kernels::get().ranges(words, from, black_box(&mut into));
-                if filled < ROOM {
-                    break;
-                }
-                from = into[ROOM - 1].map(u64::from).iter().sum();
-            }
-        });
+    fn end(&self, began: Duration) -> Duration {
+        thread_time() - began
     }
 
-    #[divan::bench(args = cases())]
-    fn cloud_hypervisor_shaped(bencher: Bencher<'_, '_>, case: Case) {
-        measure(bencher, case, |words| references::ranges(words).for_each(consume));
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        static DURATIONS: WallTime = WallTime;
+        DURATIONS.formatter()
     }
 }

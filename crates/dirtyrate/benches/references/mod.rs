@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use itertools::Itertools;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -94,6 +95,11 @@ pub fn map(words: usize) -> Vec<AtomicU64> {
     (0..words).map(|_| AtomicU64::new(0)).collect()
 }
 
+/// Makes maps as clean as new ones.
+pub fn empty(maps: &[Vec<AtomicU64>; 3]) {
+    maps.iter().flatten().for_each(|word| word.store(0, Ordering::Relaxed));
+}
+
 /// As QEMU does it: word by word, what is not zero is added to the map of each of three clients by an atomic OR of its own. Then
 /// the bits of the measuring client, the last, are counted, by what a distribution's build for the baseline has.
 pub fn qemu_shaped(source: &[u64], maps: &[Vec<AtomicU64>; 3]) -> u64 {
@@ -123,4 +129,12 @@ pub fn ranges(words: &[u64]) -> impl Iterator<Item = (u64, u64)> + '_ {
     positions(words)
         .map(|page| (page, page + 1))
         .coalesce(|before, next| if before.1 == next.0 { Ok((before.0, next.1)) } else { Err((before, next)) })
+}
+
+/// The time that this thread has had on a processor.
+pub fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one timespec, which is there.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
