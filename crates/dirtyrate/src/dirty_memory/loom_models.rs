@@ -186,7 +186,7 @@ fn nothing_is_lost_to_clients_that_take_beside_a_sync() {
         let rig = Arc::new(Rig::new(protect));
         let measured = rig.start(Client::DirtyRate);
         let mut migrated = rig.start(Client::Migration);
-        let guest = spawn(&rig, |rig| [0, 66, 0].into_iter().for_each(|page| rig.write(page)));
+        let guest = spawn(&rig, |rig| [0, 1, 66, 0].into_iter().for_each(|page| rig.write(page)));
         let syncer = spawn(&rig, Rig::sync);
         let taker = spawn(&rig, move |rig| {
             migrated.take(rig);

@@ -26,6 +26,8 @@ pub enum EntryState {
 pub trait Entries {
     /// How many: a power of two.
     fn size(&self) -> u32;
+    /// How many entries make the kernel say that the ring is full.
+    fn full(&self) -> u32;
     /// A position's state; if it is dirty, what was written there can be read.
     fn state(&self, position: u32) -> EntryState;
     /// The slot and the page of a dirty position.
@@ -131,8 +133,8 @@ impl Cursor {
 
     /// The kernel said twice that the ring is full, and there is nothing in it: an overrun of about a whole ring, all of which
     /// was read as if it were in step. Nobody writes, and nobody can. Hands back as many entries as the kernel must count for
-    /// a ring to be full, `full` of them; how many, or none.
-    pub fn free(&mut self, entries: &mut impl Entries, full: u32) -> u32 {
+    /// a ring to be full; how many, or none.
+    pub fn free(&mut self, entries: &mut impl Entries) -> u32 {
         if !std::mem::take(&mut self.full) {
             return 0;
         }
@@ -142,6 +144,7 @@ impl Cursor {
         if self.starved < 2 || !empty {
             return 0;
         }
+        let full = entries.full();
         for _ in 0..full {
             entries.mark_harvested(self.next & (entries.size() - 1));
             self.next = self.next.wrapping_add(1);
@@ -260,6 +263,10 @@ mod tests {
             self.flags.len() as u32
         }
 
+        fn full(&self) -> u32 {
+            self.size() / 2
+        }
+
         fn state(&self, position: u32) -> EntryState {
             self.flags[position as usize]
         }
@@ -358,7 +365,7 @@ mod tests {
             for operation in operations {
                 match operation {
                     // An emulated one does not, at once: it may go round more than once before it leaves.
-                    Operation::Push(count) if kernel.used() < kernel.size() / 2 => for _ in 0..count.min(3 * kernel.size()) {
+                    Operation::Push(count) if kernel.used() < kernel.full() => for _ in 0..count.min(3 * kernel.size()) {
                         kernel.push(pushed);
                         pushed += 1;
                     },
@@ -372,10 +379,9 @@ mod tests {
             for _ in 0..400 {
                 reader.harvest(&mut kernel, u32::MAX);
                 reader.reset(&mut kernel);
-                let full = kernel.size() / 2;
-                if kernel.used() >= full {
+                if kernel.used() >= kernel.full() {
                     reader.cursor.is_full();
-                    reader.lost += u64::from(reader.cursor.free(&mut kernel, full));
+                    reader.lost += u64::from(reader.cursor.free(&mut kernel));
                     reader.reset(&mut kernel);
                 } else if !entered {
                     // One more entry is all that it takes to see where the kernel stands.
@@ -390,7 +396,7 @@ mod tests {
             // From here on it is exact.
             let known = reader.read.len();
             for page in 0..after {
-                if kernel.used() >= kernel.size() / 2 {
+                if kernel.used() >= kernel.full() {
                     reader.harvest(&mut kernel, u32::MAX);
                     reader.reset(&mut kernel);
                 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use kvm_bindings::{KVM_DIRTY_LOG_PAGE_OFFSET, kvm_dirty_gfn};
 
+use super::RESERVED_ENTRIES;
 use super::cursor::{Entries, EntryState};
 use crate::error::{Error, Result};
 use crate::kvm::capabilities::host_page_size;
@@ -16,7 +17,7 @@ const DIRTY: u32 = 1 << 0;
 const RESET: u32 = 1 << 1;
 
 /// A vCPU's dirty ring, mapped for as long as this lives.
-pub(super) struct MappedRing {
+pub struct MappedRing {
     entries: NonNull<kvm_dirty_gfn>,
     size: u32,
 }
@@ -62,6 +63,10 @@ impl MappedRing {
 impl Entries for MappedRing {
     fn size(&self) -> u32 {
         self.size
+    }
+
+    fn full(&self) -> u32 {
+        self.size - RESERVED_ENTRIES
     }
 
     fn state(&self, position: u32) -> EntryState {

@@ -9,6 +9,8 @@
 //! Manual protect is never enabled beside rings: with INITIALLY_SET the first write to a page would not be reported.
 
 mod cursor;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod mapped;
 mod reaper;
 mod rings;
@@ -17,10 +19,12 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cursor::Entries;
 use kvm_bindings::kvm_enable_cap;
+use mapped::MappedRing;
 pub use reaper::Reaping;
 use reaper::{Reaper, Wake};
-use rings::Rings;
+use rings::{RingVm, Rings};
 
 use super::Slots;
 use super::capabilities::Capabilities;
@@ -63,14 +67,14 @@ pub struct RingSetup {
 }
 
 /// Looks after the rings on the vCPUs' own threads, where no other thread must be scheduled first.
-pub struct Watermark {
-    rings: Arc<Mutex<Rings>>,
+pub struct Watermark<E = MappedRing, V = Slots> {
+    rings: Arc<Mutex<Rings<E, V>>>,
     wake: Wake,
     entries: u32,
     reaping: Reaping,
 }
 
-impl RingExits for Watermark {
+impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
     fn longest_run(&self) -> Option<Duration> {
         (self.reaping != Reaping::Hold).then(|| (self.entries / WATERMARK / LOOKS * FASTEST_ENTRY).max(SHORTEST_RUN))
     }
@@ -153,6 +157,19 @@ impl RingSetup {
     }
 }
 
+/// Ends one window of all vCPUs, and begins the next.
+fn draw_edge<E: Entries, V: RingVm>(rings: &Mutex<Rings<E, V>>, holder: &Holder) -> Result<Prepared> {
+    let began = Instant::now();
+    holder.hold(|| {
+        let closed = Instant::now();
+        let mut rings = lock(rings);
+        rings.harvest_stopped()?;
+        rings.close_window()?;
+        let opened = Instant::now();
+        Ok(Prepared { closed, opened, took: opened - began })
+    })?
+}
+
 impl DirtyLog for RingLog {
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         lock(&self.slots).set_logging(block, on)?;
@@ -177,15 +194,7 @@ impl DirtyLog for RingLog {
     /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests them while they
     /// stand: nothing is written between the end of one window and the beginning of the next.
     fn prepare(&mut self) -> Result<Option<Prepared>> {
-        let began = Instant::now();
-        self.holder.hold(|| {
-            let closed = Instant::now();
-            let mut rings = lock(&self.rings);
-            rings.harvest_stopped()?;
-            rings.close_window()?;
-            let opened = Instant::now();
-            Ok(Some(Prepared { closed, opened, took: opened - began }))
-        })?
+        draw_edge(&self.rings, &self.holder).map(Some)
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::rings::{Harvested, Rings};
+use super::cursor::Entries;
+use super::rings::{Harvested, RingVm, Rings};
 use crate::error::{Error, Result};
 use crate::kvm::vcpu::Holder;
 use crate::sync::{Condvar, Mutex, lock, wait, wait_timeout};
@@ -45,7 +46,8 @@ impl Wake {
         self.0.1.notify_all();
     }
 
-    fn end(&self) {
+    /// The VM is going away.
+    pub fn end(&self) {
         lock(&self.0.0).ended = true;
         self.0.1.notify_all();
     }
@@ -108,7 +110,13 @@ impl Drop for Reaper {
     }
 }
 
-fn run(rings: &Mutex<Rings>, holder: &Holder, wake: &Wake, reaping: Reaping, size: u32) {
+pub(super) fn run<E: Entries, V: RingVm>(
+    rings: &Mutex<Rings<E, V>>,
+    holder: &Holder,
+    wake: &Wake,
+    reaping: Reaping,
+    size: u32,
+) {
     let mut pause = SHORTEST_PAUSE;
     loop {
         let woken = wake.wait((reaping == Reaping::Run).then_some(pause));

@@ -3,7 +3,6 @@
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use super::RESERVED_ENTRIES;
 use super::cursor::{Cursor, Entries};
 use super::mapped::MappedRing;
 use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
@@ -16,8 +15,8 @@ use crate::sync::{Mutex, lock};
 /// end of what an overrun left or finds nothing more to do.
 const MOST_REPETITIONS: u32 = 8;
 
-struct VcpuRing {
-    ring: MappedRing,
+struct VcpuRing<E> {
+    ring: E,
     cursor: Cursor,
     /// Of the window that is open.
     staged: Written,
@@ -87,7 +86,7 @@ impl Written {
 
 /// How full the rings were, and whether the kernel agrees on what was taken out.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Harvested {
+pub struct Harvested {
     /// The most entries that one ring had.
     pub most: u32,
     /// RESET counted what was harvested.
@@ -96,19 +95,50 @@ pub(super) struct Harvested {
     pub overrun: bool,
 }
 
-pub(super) struct Rings {
-    slots: Arc<Mutex<Slots>>,
-    rings: Vec<VcpuRing>,
+/// What the rings ask of their VM.
+pub trait RingVm: Send {
+    /// The block of a slot that is logged and has that page.
+    fn logged(&self, slot: u32, page: u64) -> Option<BlockId>;
+    /// Whether any block is logged.
+    fn any_logged(&self) -> bool;
+    /// Takes back what was harvested of all rings, and protects those pages again; how many entries that were.
+    fn reset(&self) -> Result<u32>;
+}
+
+impl RingVm for Slots {
+    fn logged(&self, slot: u32, page: u64) -> Option<BlockId> {
+        self.logged(slot, page)
+    }
+
+    fn any_logged(&self) -> bool {
+        self.any_logged()
+    }
+
+    fn reset(&self) -> Result<u32> {
+        reset_dirty_rings(&**self.vm())
+    }
+}
+
+pub struct Rings<E = MappedRing, V = Slots> {
+    slots: Arc<Mutex<V>>,
+    rings: Vec<VcpuRing<E>>,
 }
 
 impl Rings {
-    pub fn new(slots: Arc<Mutex<Slots>>) -> Self {
+    /// Maps the ring of the next vCPU.
+    pub fn attach(&mut self, vcpu: &impl AsRawFd, size: u32) -> Result<()> {
+        self.push(MappedRing::new(vcpu, size)?);
+        Ok(())
+    }
+}
+
+impl<E: Entries, V: RingVm> Rings<E, V> {
+    pub fn new(slots: Arc<Mutex<V>>) -> Self {
         Self { slots, rings: Vec::new() }
     }
 
-    /// Maps the ring of the next vCPU.
-    pub fn attach(&mut self, vcpu: &impl AsRawFd, size: u32) -> Result<()> {
-        let ring = MappedRing::new(vcpu, size)?;
+    /// The ring of the next vCPU.
+    pub fn push(&mut self, ring: E) {
         let cursor = Cursor::default();
         self.rings.push(VcpuRing {
             ring,
@@ -119,7 +149,6 @@ impl Rings {
             ready_loss: RingLoss::default(),
             told: false,
         });
-        Ok(())
     }
 
     /// A vCPU left because its ring is full.
@@ -168,7 +197,7 @@ impl Rings {
             harvested.most = harvested.most.max(harvest.entries);
         }
         let expected: u64 = self.rings.iter().map(|ring| u64::from(ring.cursor.unreset())).sum();
-        harvested.in_step = expected == 0 || u64::from(reset_dirty_rings(&**slots.vm())?) == expected;
+        harvested.in_step = expected == 0 || u64::from(slots.reset()?) == expected;
         if harvested.in_step {
             self.rings.iter_mut().for_each(|ring| ring.cursor.was_reset());
         }
@@ -193,8 +222,7 @@ impl Rings {
             }
             let mut freed = 0;
             for VcpuRing { ring, cursor, loss, .. } in &mut self.rings {
-                let full = ring.size() - RESERVED_ENTRIES;
-                let entries = cursor.free(ring, full);
+                let entries = cursor.free(ring);
                 loss.lost += u64::from(entries);
                 freed += entries;
             }

@@ -8,21 +8,28 @@
 //! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
 //! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
 //!
-//! `shared` is the state and the kick, `thread` what a vCPU's thread does, `timer` what kicks it by its own clock.
+//! `shared` is the state and what is asked of it, `kick` what takes a vCPU out of KVM_RUN, `thread` what a vCPU's thread does, `timer`
+//! what kicks it by its own clock.
 
+mod kick;
+#[cfg(all(test, loom))]
+pub(super) mod loom_models;
 mod shared;
 mod thread;
 mod timer;
 
+use std::os::raw::c_int;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kick::{Kick, ThreadKick};
 use kvm_ioctls::{VcpuFd, VmFd};
 pub use shared::Holder;
 use shared::{Shared, State};
 use thread::Thread;
 
+use super::kick::signal;
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
 
@@ -106,6 +113,7 @@ impl From<&Crash> for Error {
 /// The vCPUs of a VM.
 pub struct Vcpus {
     shared: Arc<Shared>,
+    signal: c_int,
     /// Until they are started: afterwards each belongs to its thread.
     idle: Mutex<Vec<VcpuFd>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -114,8 +122,10 @@ pub struct Vcpus {
 impl Vcpus {
     /// Wraps the vCPUs of `vm`, in the order of their ids.
     pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>) -> Result<Self> {
-        let shared = Arc::new(Shared::new(vm, &vcpus)?);
-        Ok(Self { shared, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
+        let signal = signal()?;
+        let kick = |vcpu| Ok(Box::new(ThreadKick::new(vm, vcpu, signal)?) as Box<dyn Kick>);
+        let shared = Arc::new(Shared::new(vcpus.iter().map(kick).collect::<Result<_>>()?));
+        Ok(Self { shared, signal, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
     }
 
     /// How many there are.
@@ -178,11 +188,12 @@ impl Vcpus {
             state.alive = idle.len();
         }
         let count = idle.len();
+        let signal = self.signal;
         for (id, vcpu) in idle.drain(..).enumerate() {
             let (shared, exits) = (Arc::clone(&self.shared), Arc::clone(exits));
             let spawned = std::thread::Builder::new()
                 .name(format!("vcpu{id}"))
-                .spawn(move || Thread { id, vcpu, shared: &shared, exits: &*exits }.main());
+                .spawn(move || Thread { id, vcpu, shared: &shared, signal, exits: &*exits }.main());
             match spawned {
                 Ok(thread) => threads.push(thread),
                 Err(source) => {
@@ -205,20 +216,7 @@ impl Vcpus {
     ///
     /// [`Error::State`] unless it runs, or on a vCPU's own thread; [`Error::GuestCrashed`].
     pub fn pause(&self) -> Result<()> {
-        self.shared.check_not_vcpu()?;
-        let mut state = lock(&self.shared.state);
-        match state.run {
-            RunState::Running => {
-                state.run = RunState::Paused;
-                state.pauses += 1;
-            }
-            RunState::Paused => {}
-            _ => return Err(refusal(&state, "paused")),
-        }
-        drop(state);
-        self.shared.kick();
-        let state = self.shared.wait_parked(lock(&self.shared.state));
-        if state.ended() { Err(refusal(&state, "paused")) } else { Ok(()) }
+        self.shared.pause()
     }
 
     /// Lets a paused guest run again. Resuming one that runs changes nothing.
@@ -227,15 +225,7 @@ impl Vcpus {
     ///
     /// As of [`pause`](Self::pause).
     pub fn resume(&self) -> Result<()> {
-        let mut state = lock(&self.shared.state);
-        match state.run {
-            RunState::Paused => state.run = RunState::Running,
-            RunState::Running => {}
-            _ => return Err(refusal(&state, "resumed")),
-        }
-        drop(state);
-        self.shared.changed.notify_all();
-        Ok(())
+        self.shared.resume()
     }
 
     /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once. On a vCPU's own thread, that one is
@@ -275,7 +265,7 @@ impl Vcpus {
         match state.run {
             RunState::Running => Ok(()),
             RunState::Paused => Err(Error::Paused("the virtual machine is paused".to_owned())),
-            _ => Err(refusal(&state, "measured")),
+            _ => Err(state.refusal("measured")),
         }
     }
 }
@@ -290,16 +280,6 @@ fn not_started(state: &State) -> Result<()> {
     match state.run {
         RunState::Created => Ok(()),
         RunState::Running | RunState::Paused => Err(Error::State("the virtual machine was started already".to_owned())),
-        RunState::Shutdown | RunState::Crashed => Err(refusal(state, "started")),
-    }
-}
-
-fn refusal(state: &State, participle: &str) -> Error {
-    match (&state.crash, state.run) {
-        (Some(crash), _) => crash.into(),
-        (_, RunState::Created) => {
-            Error::State(format!("the virtual machine cannot be {participle}: it was not started"))
-        }
-        _ => Error::State(format!("the virtual machine cannot be {participle}: it was shut down")),
+        RunState::Shutdown | RunState::Crashed => Err(state.refusal("started")),
     }
 }

@@ -1,17 +1,13 @@
 //! What the vCPU threads of a VM and those who ask something of them share.
 
 use std::cell::Cell;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::os::raw::c_int;
-use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use kvm_ioctls::{VcpuFd, VmFd};
-
+use super::kick::Kick;
 use super::{Crash, RingExits, RunState};
 use crate::error::{Error, Result};
-use crate::kvm::kick;
-use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait, wait_timeout};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -35,51 +31,109 @@ impl State {
     pub fn ended(&self) -> bool {
         matches!(self.run, RunState::Shutdown | RunState::Crashed)
     }
+
+    /// Why the VM cannot be started, paused, or whatever the `participle` says.
+    pub fn refusal(&self, participle: &str) -> Error {
+        match (&self.crash, self.run) {
+            (Some(crash), _) => crash.into(),
+            (_, RunState::Created) => {
+                Error::State(format!("the virtual machine cannot be {participle}: it was not started"))
+            }
+            _ => Error::State(format!("the virtual machine cannot be {participle}: it was shut down")),
+        }
+    }
 }
 
-/// What it takes to get one vCPU out of KVM_RUN.
-pub(super) struct Kick {
-    /// A second view of the vCPU's kvm_run page, for `immediate_exit`.
-    pub run_page: Mutex<VcpuFd>,
-    /// The vCPU's thread, while it is alive: never a thread that was joined.
-    pub thread: Mutex<Option<libc::pthread_t>>,
+/// A vCPU that may be inside KVM_RUN, until this is dropped: also by a panic of a device.
+pub(super) struct Inside<'a>(&'a Shared);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).running -= 1;
+        self.0.changed.notify_all();
+    }
 }
 
 pub(super) struct Shared {
     pub state: Mutex<State>,
     pub changed: Condvar,
-    pub kicks: Vec<Kick>,
-    pub signal: c_int,
+    pub kicks: Vec<Box<dyn Kick>>,
     /// Of a VM with dirty rings.
     pub ring_exits: OnceLock<Box<dyn RingExits>>,
 }
 
 impl Shared {
-    /// Of a VM that was only created.
-    pub fn new(vm: &VmFd, vcpus: &[VcpuFd]) -> Result<Self> {
+    /// Of a VM that was only created, with a kick for each vCPU.
+    pub fn new(kicks: Vec<Box<dyn Kick>>) -> Self {
         let state = State { run: RunState::Created, holds: 0, running: 0, alive: 0, pauses: 0, crash: None };
-        Ok(Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            kicks: vcpus.iter().map(|vcpu| kick_of(vm, vcpu)).collect::<Result<_>>()?,
-            signal: kick::signal()?,
-            ring_exits: OnceLock::new(),
-        })
+        Self { state: Mutex::new(state), changed: Condvar::new(), kicks, ring_exits: OnceLock::new() }
     }
 
     /// Takes every vCPU out of KVM_RUN. The request was made under the lock before.
     pub fn kick(&self) {
         self.changed.notify_all();
-        for kick in &self.kicks {
-            lock(&kick.run_page).set_kvm_immediate_exit(1);
-            // The flag must be there before the signal: whoever misses one sees the other.
-            fence(Ordering::SeqCst);
-            if let Some(thread) = *lock(&kick.thread) {
-                // SAFETY: the thread takes its entry away under this lock before it ends, so it is alive here.
-                let result = unsafe { libc::pthread_kill(thread, self.signal) };
-                debug_assert_eq!(result, 0, "a living thread can be signalled");
+        self.kicks.iter().for_each(|kick| kick.kick());
+    }
+
+    /// On a vCPU's own thread: waits until it may run; `None` when the VM has ended.
+    pub fn enter(&self, vcpu: usize) -> Option<Inside<'_>> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.ended() {
+                return None;
             }
+            if state.may_run() {
+                state.running += 1;
+                self.kicks[vcpu].clear();
+                return Some(Inside(self));
+            }
+            state = wait(&self.changed, state);
         }
+    }
+
+    /// On a vCPU's own thread: sleeps, unless something is asked of the vCPUs; whether they may go on.
+    pub fn rest(&self, rest: Duration) -> bool {
+        let began = Instant::now();
+        let mut state = lock(&self.state);
+        while state.may_run() {
+            let left = rest.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            state = wait_timeout(&self.changed, state, left);
+        }
+        false
+    }
+
+    /// See [`Vcpus::pause`](super::Vcpus::pause).
+    pub fn pause(&self) -> Result<()> {
+        self.check_not_vcpu()?;
+        let mut state = lock(&self.state);
+        match state.run {
+            RunState::Running => {
+                state.run = RunState::Paused;
+                state.pauses += 1;
+            }
+            RunState::Paused => {}
+            _ => return Err(state.refusal("paused")),
+        }
+        drop(state);
+        self.kick();
+        let state = self.wait_parked(lock(&self.state));
+        if state.ended() { Err(state.refusal("paused")) } else { Ok(()) }
+    }
+
+    /// See [`Vcpus::resume`](super::Vcpus::resume).
+    pub fn resume(&self) -> Result<()> {
+        let mut state = lock(&self.state);
+        match state.run {
+            RunState::Paused => state.run = RunState::Running,
+            RunState::Running => {}
+            _ => return Err(state.refusal("resumed")),
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
     }
 
     pub fn check_not_vcpu(&self) -> Result<()> {
@@ -143,18 +197,4 @@ impl Holder {
         drop(self.0.wait_parked(lock(&self.0.state)));
         Ok(work())
     }
-}
-
-fn kick_of(vm: &VmFd, vcpu: &VcpuFd) -> Result<Kick> {
-    // SAFETY: F_DUPFD_CLOEXEC takes no pointer; the descriptor is open, as `vcpu` owns it.
-    let fd = unsafe { libc::fcntl(vcpu.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(Error::last_ioctl("fcntl(F_DUPFD_CLOEXEC)", || "a vCPU's descriptor".to_owned()));
-    }
-    // SAFETY: the descriptor was just made, and nobody else owns it.
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: it is a vCPU of `vm`, and ownership goes to the wrapper.
-    let run_page = unsafe { vm.create_vcpu_from_rawfd(owned.into_raw_fd()) }
-        .map_err(|errno| Error::ioctl("mmap", "a vCPU's kvm_run", errno))?;
-    Ok(Kick { run_page: Mutex::new(run_page), thread: Mutex::new(None) })
 }

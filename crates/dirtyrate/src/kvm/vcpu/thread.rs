@@ -1,6 +1,7 @@
 //! One vCPU's thread.
 
-use std::time::{Duration, Instant};
+use std::os::raw::c_int;
+use std::time::Duration;
 
 use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
@@ -9,7 +10,7 @@ use super::shared::{Shared, VCPU_OF};
 use super::timer::RunTimer;
 use super::{Crash, ExitHandler, Step};
 use crate::kvm::{arch, kick};
-use crate::sync::{lock, wait, wait_timeout};
+use crate::sync::lock;
 
 /// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
 const RING_FULL_REST: Duration = Duration::from_micros(200);
@@ -19,28 +20,18 @@ pub(super) struct Thread<'a> {
     pub id: usize,
     pub vcpu: VcpuFd,
     pub shared: &'a Shared,
+    pub signal: c_int,
     pub exits: &'a dyn ExitHandler,
 }
 
-/// A vCPU that may be inside KVM_RUN, until this is dropped: also by a panic of a device.
-struct Inside<'a>(&'a Shared);
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.state).running -= 1;
-        self.0.changed.notify_all();
-    }
-}
-
-impl<'a> Thread<'a> {
+impl Thread<'_> {
     pub fn main(mut self) {
         VCPU_OF.set(std::ptr::from_ref(self.shared));
-        // SAFETY: pthread_self has no precondition.
-        *lock(&self.shared.kicks[self.id].thread) = Some(unsafe { libc::pthread_self() });
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.shared.signal) {
+        self.shared.kicks[self.id].begin();
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.signal) {
             Ok(()) => {
                 let _timer = self.start_timer();
-                while let Some(_inside) = self.enter() {
+                while let Some(_inside) = self.shared.enter(self.id) {
                     self.run();
                 }
             }
@@ -49,28 +40,12 @@ impl<'a> Thread<'a> {
         if ran.is_err() {
             self.crash("its thread panicked".to_owned());
         }
-        *lock(&self.shared.kicks[self.id].thread) = None;
+        self.shared.kicks[self.id].end();
         let mut state = lock(&self.shared.state);
         state.alive -= 1;
         if state.alive == 0 {
             drop(state);
             self.exits.ended();
-        }
-    }
-
-    /// Waits until the vCPU may run; `None` when the VM has ended.
-    fn enter(&self) -> Option<Inside<'a>> {
-        let mut state = lock(&self.shared.state);
-        loop {
-            if state.ended() {
-                return None;
-            }
-            if state.may_run() {
-                state.running += 1;
-                lock(&self.shared.kicks[self.id].run_page).set_kvm_immediate_exit(0);
-                return Some(Inside(self.shared));
-            }
-            state = wait(&self.shared.changed, state);
         }
     }
 
@@ -95,7 +70,7 @@ impl<'a> Thread<'a> {
             match step {
                 Step::Continue => {}
                 Step::Idle(rest) => {
-                    if !self.rest(rest) {
+                    if !self.shared.rest(rest) {
                         return;
                     }
                 }
@@ -118,7 +93,7 @@ impl<'a> Thread<'a> {
     /// With rings, has the vCPU look at its own from time to time.
     fn start_timer(&self) -> Option<RunTimer> {
         let longest_run = self.shared.ring_exits.get()?.longest_run()?;
-        let timer = RunTimer::start(self.shared.signal, longest_run);
+        let timer = RunTimer::start(self.signal, longest_run);
         timer
             .inspect_err(|error| tracing::warn!(%error, vcpu = self.id, "only the reaper looks after this dirty ring"))
             .ok()
@@ -137,20 +112,6 @@ impl<'a> Thread<'a> {
         };
         exits.full(self.id);
         Step::Idle(RING_FULL_REST)
-    }
-
-    /// Sleeps, unless something is asked of the vCPU; whether it may go on.
-    fn rest(&self, rest: Duration) -> bool {
-        let began = Instant::now();
-        let mut state = lock(&self.shared.state);
-        while state.may_run() {
-            let left = rest.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                return true;
-            }
-            state = wait_timeout(&self.shared.changed, state, left);
-        }
-        false
     }
 
     fn crash(&self, reason: String) {
