@@ -14,6 +14,11 @@ const source = 'crates/dirtyrate/src'
 
 /** Far more than the slowest of these tests takes; a break that makes one hang is noticed by this. */
 const TIMEOUT_MS = 90_000
+/** Loom's models take half a minute of a quiet machine. */
+const LOOM_TIMEOUT_MS = 300_000
+
+/** The unit tests that run in loom; every other name is that of an integration test. */
+const LOOM = 'loom_models'
 
 /** What is broken: `find` must be in `file` exactly once, and `test` must fail when it is `replace` instead. */
 const mutations = [
@@ -156,16 +161,16 @@ const mutations = [
   },
   {
     name: 'never signal a vCPU',
-    file: 'kvm/vcpu/shared.rs',
+    file: 'kvm/vcpu/kick.rs',
     find: 'let result = unsafe { libc::pthread_kill(thread, self.signal) };',
     replace: 'let result = { let _ = (thread, self.signal); 0 };',
     test: 'life',
   },
   {
     name: 'a pause does not wait',
-    file: 'kvm/vcpu/mod.rs',
-    find: 'let state = self.shared.wait_parked(lock(&self.shared.state));',
-    replace: 'let state = lock(&self.shared.state);',
+    file: 'kvm/vcpu/shared.rs',
+    find: 'let state = self.wait_parked(lock(&self.state));',
+    replace: 'let state = lock(&self.state);',
     test: 'life',
   },
   {
@@ -227,7 +232,7 @@ const mutations = [
   {
     name: 'never RESET the rings',
     file: 'kvm/dirty_ring/rings.rs',
-    find: 'expected == 0 || u64::from(reset_dirty_rings(&**slots.vm())?) == expected',
+    find: 'expected == 0 || u64::from(slots.reset()?) == expected',
     replace: '{ let _ = &slots; expected < u64::MAX }',
     test: 'rings',
   },
@@ -244,6 +249,56 @@ const mutations = [
     find: 'lock(&self.rings).set_in(block, into);',
     replace: 'if block.0 % 2 == 1 { lock(&self.rings).set_in(block, into); }',
     test: 'rings',
+  },
+  {
+    name: 'CLEAR more than was fetched',
+    file: 'dirty_memory/sync.rs',
+    find: 'self.log.reprotect(block, first, count, &self.buffer[first_word..first_word + extent.len()])?;',
+    replace: 'self.log.reprotect(block, first, count, &vec![u64::MAX; extent.len()])?;',
+    test: 'concurrent_use',
+  },
+  {
+    name: 'CLEAR more than was fetched, in the models',
+    file: 'dirty_memory/sync.rs',
+    find: 'self.log.reprotect(block, first, count, &self.buffer[first_word..first_word + extent.len()])?;',
+    replace: 'self.log.reprotect(block, first, count, &vec![u64::MAX; extent.len()])?;',
+    test: LOOM,
+  },
+  {
+    name: 'hold the bits while the log is asked',
+    file: 'dirty_memory/sync.rs',
+    find: 'self.log.fetch(id, fetched)?;',
+    replace: '{ let _bits = lock(&self.bits); self.log.fetch(id, fetched)?; }',
+    test: LOOM,
+  },
+  {
+    name: 'a hold does not kick',
+    file: 'kvm/vcpu/shared.rs',
+    find: '        self.0.kick();\n',
+    replace: '',
+    test: LOOM,
+  },
+  {
+    name: 'forget a kick on the way into KVM_RUN',
+    file: 'kvm/vcpu/shared.rs',
+    find: 'self.kicks[vcpu].clear();',
+    replace: 'drop(state); self.kicks[vcpu].clear();',
+    test: LOOM,
+  },
+  {
+    name: 'close a window before its last harvest',
+    file: 'kvm/dirty_ring/mod.rs',
+    find: 'rings.harvest_stopped()?;\n        rings.close_window()?;',
+    replace: 'rings.close_window()?;\n        rings.harvest_stopped()?;',
+    test: LOOM,
+  },
+  {
+    name: 'draw an edge while the vCPUs run',
+    file: 'kvm/dirty_ring/mod.rs',
+    find: '    holder.hold(|| {\n        let closed',
+    replace:
+      '    struct Open;\n    impl Open { fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> { Ok(work()) } }\n    let _ = holder;\n    Open.hold(|| {\n        let closed',
+    test: LOOM,
   },
   {
     name: 'compare a sample with another',
@@ -304,6 +359,13 @@ const env = {
   DIRTYRATE_REQUIRE_KVM: '1',
 }
 
+const loomEnv = {
+  ...env,
+  CARGO_TARGET_DIR: join(root, 'target', 'mutation', 'loom'),
+  RUSTFLAGS: '--cfg loom',
+  LOOM_MAX_PREEMPTIONS: '2',
+}
+
 /** Builds a test of the tree; its executable, or what the compiler said. */
 function build(name) {
   const args = [
@@ -312,14 +374,13 @@ function build(name) {
     '--release',
     '-p',
     'dirtyrate',
-    '--test',
-    name,
+    ...(name === LOOM ? ['--lib'] : ['--test', name]),
     '--no-run',
     '--message-format=json',
   ]
   const { status, stdout, stderr } = spawnSync('cargo', args, {
     cwd: tree,
-    env,
+    env: name === LOOM ? loomEnv : env,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   })
@@ -329,20 +390,21 @@ function build(name) {
     .filter(line => line.startsWith('{'))
     .map(line => JSON.parse(line))
   return {
-    executable: artifacts.findLast(artifact => artifact.executable && artifact.target.name === name)
-      .executable,
+    executable: artifacts.findLast(
+      artifact => artifact.executable && artifact.target.name === (name === LOOM ? 'dirtyrate' : name),
+    ).executable,
   }
 }
 
 /** Runs it, not by way of cargo: what is killed at the time limit must be the test itself. */
-function run(executable) {
+function run(executable, name) {
   const cwd = join(tree, 'crates', 'dirtyrate')
-  return spawnSync(executable, {
+  return spawnSync(executable, name === LOOM ? [LOOM] : [], {
     cwd,
-    env,
+    env: name === LOOM ? loomEnv : env,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
-    timeout: TIMEOUT_MS,
+    timeout: name === LOOM ? LOOM_TIMEOUT_MS : TIMEOUT_MS,
     killSignal: 'SIGKILL',
   })
 }
@@ -380,7 +442,7 @@ for (const { name, file, find, replace, test: target } of chosen) {
   if (errors !== undefined) {
     say(false, name, `does not compile:\n${errors}`)
   } else {
-    const { status, signal, error } = run(executable)
+    const { status, signal, error } = run(executable, target)
     if (status === 0) say(false, name, `${target} did not notice`)
     else say(true, name, `noticed by ${target}${status === null ? ` (${error?.code ?? signal})` : ''}`)
   }
@@ -390,7 +452,7 @@ for (const { name, file, find, replace, test: target } of chosen) {
 for (const target of new Set(chosen.map(mutation => mutation.test))) {
   const { executable, errors } = build(target)
   const { status, stdout, stderr } =
-    executable === undefined ? { status: 1, stdout: '', stderr: errors } : run(executable)
+    executable === undefined ? { status: 1, stdout: '', stderr: errors } : run(executable, target)
   say(status === 0, 'unbroken', `${target} ${status === 0 ? 'passes' : `fails:\n${stdout}${stderr}`}`)
 }
 console.log(`${passed} passed, ${failed} failed`)

@@ -1,4 +1,5 @@
-// npm run test:full: everything that npm test does, with the long forms of the tests, then the mutation gate, then minutes of fuzzing.
+// npm run test:full: everything that npm test does, with the long forms of the tests, then loom's models with more
+// preemptions, the mutation gate, and minutes of fuzzing.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -19,6 +20,7 @@ function gate(name, passed, command, args) {
 const FUZZ_SECONDS = 120
 
 const gates = [
+  gate('loom models', 'every order of events', process.execPath, [join(root, 'scripts/loom.mjs'), '3']),
   gate('mutation gate', 'every break fails a test', process.execPath, [
     join(root, 'scripts/mutation-gate.mjs'),
   ]),

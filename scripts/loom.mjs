@@ -1,0 +1,28 @@
+// Runs the core's concurrent code in loom's models, through every order of events within a bound of preemptions.
+//
+//   node scripts/loom.mjs [PREEMPTIONS]     2 by default: seconds; 3 takes minutes
+
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const [preemptions = '2'] = process.argv.slice(2)
+
+// A target directory of its own: with other flags, everything is another build.
+const args = [
+  'test',
+  '--locked',
+  '--release',
+  '--target-dir',
+  'target/loom',
+  '-p',
+  'dirtyrate',
+  '--lib',
+  'loom_models',
+]
+const { status } = spawnSync('cargo', args, {
+  cwd: root,
+  stdio: 'inherit',
+  env: { ...process.env, RUSTFLAGS: '--cfg loom', LOOM_MAX_PREEMPTIONS: preemptions },
+})
+process.exitCode = status ?? 1
