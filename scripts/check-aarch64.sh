@@ -1,37 +1,6 @@
 #!/usr/bin/env bash
 # Type-checks the workspace for aarch64: nothing outside kvm/arch, machine and workload may assume x86-64.
-# Uses the installed toolchain if it has the target's standard library; otherwise unpacks Debian's compiler of that target below
-# target/, which needs apt and changes nothing on the machine but apt's list of architectures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-target=aarch64-unknown-linux-gnu
-check=(cargo check --locked --workspace --target "$target" --target-dir target/aarch64)
-
-if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
-  exec "${check[@]}"
-fi
-
-cache=$PWD/target/rustc-web
-if [ ! -e "$cache/complete" ]; then
-  if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-    echo "check-aarch64: no standard library for $target. Get it with: rustup target add $target" >&2
-    exit 3
-  fi
-  rm -rf "$cache" && mkdir -p "$cache/debs"
-  dpkg --add-architecture arm64
-  apt-get update -qq
-  # The names carry versions that move: ask what today's compiler depends on.
-  depends() { apt-cache depends --no-recommends --no-suggests "$@" | sed -n 's/^ *Depends: //p'; }
-  std=$(depends libstd-rust-web-dev | sed -n '/^libstd-rust-web-[0-9]/p' | head -1)
-  llvm=$(depends "$std" rustc-web libstd-rust-web-dev | sed -n '/^libllvm[0-9]/p' | head -1)
-  (cd "$cache/debs" && apt-get download -qq rustc-web "$std" libstd-rust-web-dev ${llvm:+"$llvm"} libstd-rust-web-dev:arm64)
-  for deb in "$cache"/debs/*.deb; do dpkg -x "$deb" "$cache"; done
-  rm -rf "$cache/debs"
-  touch "$cache/complete"
-fi
-
-RUSTC=$(find "$cache" -name rustc -type f -perm -u+x | head -1)
-libraries=$(find "$cache" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)
-export RUSTC LD_LIBRARY_PATH="$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
-exec "${check[@]}"
+source scripts/aarch64-toolchain.sh
+exec cargo check --locked --workspace --target aarch64-unknown-linux-gnu --target-dir target/aarch64

@@ -1,46 +1,42 @@
-// Packs the package as npm would publish it, and lets publint and attw look at the tarball: exports, types of both module systems.
+// Packs what npm would publish, with this machine's binary, and looks at the tarballs: the files in each against the golden lists, and
+// by publint and attw the exports of the main package and its types for both module systems.
+//
+//   node scripts/check-package.mjs [--update]     --update: what is packed now becomes the golden list
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { root, setUp } from './setup.mjs'
+import { packAll } from './package.mjs'
+import { platforms } from './packages.mjs'
+import { differencesFromGolden, writeGolden } from './packed-files.mjs'
+import { root } from './setup.mjs'
 
-setUp()
-const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-pack-'))
-try {
-  const packed = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
-    cwd: root,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  if (packed.status !== 0) process.exit(1)
-  const answer = JSON.parse(packed.stdout)
-  const [{ filename, files }] = Array.isArray(answer) ? answer : Object.values(answer)
-  const tarball = join(folder, filename)
-  const inside = new Set(files.map(file => file.path))
-  const wanted = [
-    'dist/index.js',
-    'dist/index.cjs',
-    'dist/cli.js',
-    'dist/THIRD-PARTY.txt',
-    'native/binding.cjs',
-    'native/binding.d.cts',
-  ]
-  const absent = wanted.filter(file => !inside.has(file))
-  if (absent.length > 0) process.stderr.write(`not in the package: ${absent.join(', ')}\n`)
-  const gates = [
-    ['publint', ['--strict', tarball]],
-    ['attw', [tarball, '--format', 'table-flipped']],
-  ]
-  const failed = gates.filter(([bin, args]) => {
-    const { status } = spawnSync(join(root, 'node_modules/.bin', bin), args, {
-      cwd: root,
-      stdio: ['ignore', 'inherit', 'inherit'],
-    })
-    return status !== 0
-  })
-  process.exitCode = failed.length > 0 || absent.length > 0 ? 1 : 0
-} finally {
-  rmSync(folder, { recursive: true, force: true })
+const packed = packAll({ hostOnly: true })
+const main = packed.at(-1)
+const [platform] = packed
+if (process.argv.includes('--update')) {
+  writeGolden(main)
+  // The platforms' packages differ in the name of the binary alone.
+  for (const { name, file } of platforms) {
+    writeGolden({ name, files: platform.files.map(entry => (entry.endsWith('.node') ? file : entry)) })
+  }
 }
+
+const differences = packed.flatMap(differencesFromGolden)
+if (differences.length > 0) {
+  process.stderr.write(`not what __test__/install/golden has:\n${differences.join('\n')}\n`)
+  process.stderr.write('If that is meant: node scripts/check-package.mjs --update\n')
+}
+
+const gates = [
+  ['publint', ['--strict', main.tarball]],
+  ['publint', ['--strict', platform.tarball]],
+  ['attw', [main.tarball, '--format', 'table-flipped']],
+]
+const failed = gates.filter(([bin, args]) => {
+  const { status } = spawnSync(join(root, 'node_modules/.bin', bin), args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  return status !== 0
+})
+process.exitCode = failed.length > 0 || differences.length > 0 ? 1 : 0

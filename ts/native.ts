@@ -24,6 +24,12 @@ export type {
   NativeWorkloadOptions,
 } from '../native/binding.cjs'
 
+/** The platforms that have a package with the binary. */
+const PREBUILT: readonly string[] = ['linux-x64-gnu', 'linux-arm64-gnu']
+
+const NOT_PREBUILT =
+  "There are binaries for linux-x64 and linux-arm64, with glibc, only: KVM is Linux's. On another Linux build from a clone: npm run setup."
+
 let loaded: typeof Binding | undefined
 
 /** The binding. Throws ERR_NATIVE_LOAD. */
@@ -39,11 +45,11 @@ export function load<T>(require: () => T): T {
   } catch (error) {
     const platform = `${process.platform}-${process.arch}`
     const libc = libcName()
-    const expected = `dirtyrate-${platform}${libc === undefined ? '' : libc.startsWith('glibc') ? '-gnu' : '-musl'}`
+    const expected = `${platform}${libc === undefined ? '' : libc.startsWith('glibc') ? '-gnu' : '-musl'}`
     throw new DirtyRateError(
       'ERR_NATIVE_LOAD',
-      `no native binding for ${platform}${libc === undefined ? '' : ` (${libc})`}: expected the package ${expected}: ${deepestReason(error)}`,
-      { cause: error },
+      `no native binding for ${platform}${libc === undefined ? '' : ` (${libc})`}: expected the package dirtyrate-${expected}: ${deepestReason(error)}`,
+      { cause: error, ...(PREBUILT.includes(expected) ? {} : { hint: NOT_PREBUILT }) },
     )
   }
 }

@@ -1,0 +1,54 @@
+// The binaries that are published, on any Linux with Rust: linked by zig against glibc 2.17, for both architectures.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { GLIBC_FLOOR } from './check-binary.mjs'
+import { giveUp } from './prerequisites.mjs'
+import { root } from './setup.mjs'
+
+/** Both come from PyPI, into a virtual environment below target/. */
+const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1']
+const venv = join(root, 'target/zig')
+
+function run(command, args, env = process.env) {
+  const { status, signal, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 2, 2] })
+  if (status === 0) return
+  giveUp(
+    `${command} ${args.join(' ')} ${error ? `could not be run (${error.message})` : `ended with ${signal ?? status}`}.`,
+    1,
+  )
+}
+
+/** The environment in which cargo finds cargo-zigbuild, and that finds zig. */
+function zigEnvironment() {
+  if (!existsSync(join(venv, 'complete'))) {
+    rmSync(venv, { recursive: true, force: true })
+    run('python3', ['-m', 'venv', venv])
+    run(join(venv, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', ...TOOLS])
+    run('touch', [join(venv, 'complete')])
+  }
+  // What is published has no symbols; a panic names its place without them.
+  return {
+    ...process.env,
+    CARGO_PROFILE_RELEASE_STRIP: 'symbols',
+    PATH: `${join(venv, 'bin')}:${process.env.PATH}`,
+  }
+}
+
+/** Builds a platform's binary and returns its path. */
+export function crossBuild(platform) {
+  const arm = platform.target.startsWith('aarch64')
+  const output = join(root, 'target/prebuilt')
+  const build = [
+    ...['npx', '--no-install', 'napi', 'build', '--release', '--platform', '--cross-compile'],
+    ...['--target', `${platform.target}.${GLIBC_FLOOR}`],
+    ...['--manifest-path', 'crates/dirtyrate-node/Cargo.toml', '--package-json-path', 'package.json'],
+    ...['--output-dir', output, '--no-js', '--dts', 'binding.d.cts'],
+    // Another compiler may build for arm64: in a folder of its own neither makes the other build everything anew.
+    ...['--target-dir', arm ? 'target/aarch64' : 'target', '--', '--locked'],
+  ]
+  const toolchain = arm ? 'source scripts/aarch64-toolchain.sh; ' : ''
+  run('bash', ['-euc', `${toolchain}exec "$@"`, 'bash', ...build], zigEnvironment())
+  return join(output, platform.file)
+}
