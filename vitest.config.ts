@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config'
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ['__test__/**/*.test.ts'],
+    // What is packed and installed has a run of its own: npm run test:install.
+    exclude: ['__test__/install/**', 'node_modules/**'],
     // A crash in native code kills one worker, not the run.
     pool: 'forks',
     // What is proven about garbage collection needs a way to ask for it.

@@ -1,5 +1,5 @@
-// npm run test:full: everything that npm test does, with the long forms of the tests, then loom's models with more
-// preemptions, the mutation gate, and minutes of fuzzing.
+// npm run test:full: everything that npm test does, with the long forms of the tests, then loom's models with more preemptions, the packages
+// as they are published, installed, the mutation gate, and minutes of fuzzing.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -21,6 +21,9 @@ const FUZZ_SECONDS = 120
 
 const gates = [
   gate('loom models', 'every order of events', process.execPath, [join(root, 'scripts/loom.mjs'), '3']),
+  gate('install', 'every package works as installed', process.execPath, [
+    join(root, 'scripts/test-install.mjs'),
+  ]),
   gate('mutation gate', 'every break fails a test', process.execPath, [
     join(root, 'scripts/mutation-gate.mjs'),
   ]),

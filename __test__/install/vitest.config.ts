@@ -1,0 +1,16 @@
+import type { ViteUserConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
+
+/** The tests of the packed package: `npm run test:install` runs them, for it makes what they need. */
+const config: ViteUserConfig = defineConfig({
+  test: {
+    include: ['__test__/install/**/*.test.ts'],
+    pool: 'forks',
+    // The guests that they measure take the whole of a core each.
+    maxWorkers: 1,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
+  },
+})
+
+export default config

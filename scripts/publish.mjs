@@ -1,0 +1,36 @@
+// Publishes what npm run package made: the platform packages first, so that whoever gets the main package gets its binary. What the
+// registry has already is left as it is: a release that broke off can be run again.
+//
+//   node scripts/publish.mjs [--host] [OPTION OF npm publish…]     --host: this machine's platform only, as package.mjs --host packs
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { host, hostPackagesFolder, packagesFolder, platforms } from './packages.mjs'
+import { root } from './setup.mjs'
+
+const { name: main, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const options = process.argv.slice(2).filter(option => option !== '--host')
+const hostOnly = process.argv.includes('--host')
+const wanted = hostOnly ? [host] : platforms
+const folder = hostOnly ? hostPackagesFolder : packagesFolder
+
+/** Runs npm where no package is, so that it takes nothing from this clone's. */
+const npm = (args, stdio) => spawnSync('npm', args, { cwd: folder, encoding: 'utf8', stdio })
+
+const packages = [...wanted.map(({ name }) => name), main]
+const absent = packages.filter(name => !existsSync(join(folder, `${name}-${version}.tgz`)))
+if (absent.length > 0) {
+  process.stderr.write(`publish: not packed: ${absent.join(', ')}. Make them with: npm run package\n`)
+  process.exit(1)
+}
+for (const name of packages) {
+  const there = npm(['view', `${name}@${version}`, 'version', ...options], ['ignore', 'pipe', 'ignore'])
+  if (there.status === 0 && there.stdout.trim() === version) {
+    process.stdout.write(`${name}@${version} is published already\n`)
+    continue
+  }
+  const tarball = join(folder, `${name}-${version}.tgz`)
+  const { status } = npm(['publish', tarball, '--access', 'public', ...options], 'inherit')
+  if (status !== 0) process.exit(status ?? 1)
+}

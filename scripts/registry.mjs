@@ -1,0 +1,66 @@
+// An npm registry on loopback with nothing but our packages in it, for the install tests. It lives below target/.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { giveUp } from './prerequisites.mjs'
+import { root } from './setup.mjs'
+import { fingerprint, unlessCurrent } from './stamps.mjs'
+
+const source = join(root, '__test__/install/registry')
+const folder = join(root, 'target/registry')
+
+function install() {
+  const outputs = () => [join(folder, 'node_modules/verdaccio/bin/verdaccio')]
+  unlessCurrent({ stamp: join(folder, 'stamp'), print: fingerprint([source]), outputs }, () => {
+    mkdirSync(folder, { recursive: true })
+    cpSync(source, folder, { recursive: true })
+    const { status } = spawnSync('npm', ['install', '--no-package-lock', '--no-audit', '--no-fund'], {
+      cwd: folder,
+      stdio: ['ignore', 2, 2],
+    })
+    if (status !== 0) giveUp('the registry of the install tests was not installed.', 1)
+  })
+}
+
+/** A port that was free a moment ago. */
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/** How long the registry may take to answer, on a machine that is busy with something else. */
+const START_MS = 60_000
+
+/** Starts an empty registry. Resolves with its URL, an npmrc that lets npm publish to it, and how to stop it. */
+export async function startRegistry() {
+  install()
+  rmSync(join(folder, 'storage'), { recursive: true, force: true })
+  const address = `127.0.0.1:${await freePort()}`
+  const url = `http://${address}/`
+  const program = join(folder, 'node_modules/verdaccio/bin/verdaccio')
+  const args = [program, '--config', join(folder, 'config.yaml'), '--listen', address]
+  const server = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+  const stop = () => {
+    server.kill()
+  }
+  const deadline = Date.now() + START_MS
+  while (!(await fetch(`${url}-/ping`).catch(() => undefined))?.ok) {
+    if (server.exitCode !== null || Date.now() > deadline) {
+      stop()
+      giveUp('the registry of the install tests did not start.', 1)
+    }
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+  // npm publishes nothing without a token, whatever it says: this registry asks for none.
+  const npmrc = join(folder, 'npmrc')
+  writeFileSync(npmrc, `//${address}/:_authToken=none\n`)
+  return { url, npmrc, stop }
+}
