@@ -1,0 +1,149 @@
+// One boot of a rig: the initrd with the tests, QEMU, and what comes out of the serial port.
+
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { Cpio } from './cpio.mjs'
+import { filesIn, output, Suite } from './debian.mjs'
+import { modulesOf } from './modules.mjs'
+
+/** What the tests were built against is no newer than this suite's C library. */
+const USER_SPACE = { suite: 'trixie', libraries: ['libc6', 'libgcc-s1', 'libstdc++6'] }
+
+/** How long a rig may take to come up, and to end: on a machine that is busy with something else. */
+const BOOT_SECONDS = 180
+
+/** Lines of the rig's own, apart from those of the tests. */
+const MARK = '@@rig'
+
+const INIT = `#!/bin/sh
+export PATH=/rig/bin:/bin HOME=/tmp
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+mkdir -p /dev/shm /tmp
+mount -t tmpfs none /dev/shm
+mount -t tmpfs none /tmp
+ln -s /proc/self/fd /dev/fd
+ifconfig lo 127.0.0.1 up
+stty -F /dev/console -onlcr 2>/dev/null
+job() { # number, seconds, folder, command…
+  local number=$1 seconds=$2 folder=$3
+  shift 3
+  echo "${MARK} begin $number"
+  (cd "$folder" && exec timeout -s KILL "$seconds" "$@") 2>&1 </dev/null
+  printf '\\n${MARK} end %s %s\\n' "$number" "$?"
+}
+. /rig/jobs
+poweroff -f
+`
+
+/** A word of the shell's. */
+const quoted = word => `'${String(word).replaceAll("'", "'\\''")}'`
+
+/** The kernel and its modules. */
+function kernelOf({ kernel, architecture, modules }) {
+  const folder = new Suite(kernel.suite, architecture).unpacked(kernel.package)
+  const [image] = filesIn(folder, /(^|\/)vmlinuz(-[^/]+)?$/)
+  if (image === undefined) throw new Error(`${kernel.package} of ${kernel.suite} has no vmlinuz`)
+  const parameters = new Map(
+    modules.map(line => line.split(/ (.*)/)).map(([name, rest = '']) => [name, rest]),
+  )
+  const loaded = modulesOf(folder, [...parameters.keys()])
+  const of = name => parameters.get(name.replaceAll('_', '-')) ?? ''
+  return { image, modules: loaded.map(module => ({ ...module, parameters: of(module.name) })) }
+}
+
+function userSpace(cpio, { architecture }) {
+  const suite = new Suite(USER_SPACE.suite, architecture)
+  const [busybox] = filesIn(suite.unpacked('busybox-static'), /bin\/busybox$/)
+  cpio.copy('bin/busybox', busybox)
+  for (const name of output(busybox, ['--list']).trim().split('\n')) {
+    if (name !== 'busybox') cpio.link(`bin/${name}`, 'busybox')
+  }
+  for (const name of ['lib', 'lib64']) cpio.link(name, `usr/${name}`)
+  for (const name of USER_SPACE.libraries) {
+    const folder = suite.unpacked(name)
+    for (const path of filesIn(folder, /^usr\/lib(64)?\/.*\.so\.\d+(\.\d+)*$/)) {
+      if (!/\/gconv\/|\/audit\//.test(path)) cpio.copy(path.slice(folder.length + 1), path)
+    }
+  }
+  cpio.file('etc/passwd', 'root:x:0:0:root:/tmp:/bin/sh\n')
+  cpio.file('etc/hosts', '127.0.0.1 localhost\n')
+}
+
+/**
+ * Boots a rig and runs `jobs` in it, one after the other: each `name`, `seconds` that it may take, `folder` and `command`. `fill` puts
+ * into the initrd what they need, which /rig is for. `onLine` gets each line of what they print, with its job. Resolves with how each
+ * ended: its `status`, or undefined where the rig ended before it.
+ */
+export async function boot(rig, { jobs, fill, onLine }) {
+  const kernel = kernelOf(rig)
+  const cpio = new Cpio()
+  for (const name of ['proc', 'sys', 'dev', 'tmp']) cpio.folder(name)
+  userSpace(cpio, rig)
+  cpio.program('init', INIT)
+  const lines = kernel.modules.map(({ name, parameters }) => `insmod /rig/modules/${name}.ko ${parameters}`)
+  for (const { name, bytes } of kernel.modules) cpio.file(`rig/modules/${name}.ko`, bytes)
+  jobs.forEach(({ seconds, folder, command }, number) => {
+    lines.push(`job ${[number, seconds, folder, ...command].map(quoted).join(' ')}`)
+  })
+  cpio.file('rig/jobs', `${lines.join('\n')}\n`)
+  fill(cpio)
+
+  const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-rig-'))
+  try {
+    const initrd = join(folder, 'initrd')
+    writeFileSync(initrd, cpio.archive())
+    const seconds = jobs.reduce((sum, job) => sum + job.seconds, BOOT_SECONDS)
+    return await run(rig, { image: kernel.image, initrd, seconds, jobs, onLine })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+async function run({ qemu, machine, memoryMiB, cmdline }, { image, initrd, seconds, jobs, onLine }) {
+  const args = [
+    ...['-accel', 'tcg,thread=multi', ...machine, '-smp', '2', '-m', String(memoryMiB), '-nodefaults'],
+    ...['-kernel', image, '-initrd', initrd, '-append', cmdline],
+    ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
+  ]
+  // The kernel ends QEMU when this process ends, however it ends.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', qemu, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const end = () => child.kill('SIGKILL')
+  const timer = setTimeout(end, seconds * 1000)
+  const ended = jobs.map(() => undefined)
+  const strays = []
+  let current
+  let complaint = ''
+  child.stderr.setEncoding('utf8').on('data', text => {
+    complaint += text
+  })
+  createInterface({ input: child.stdout }).on('line', raw => {
+    const line = raw.replace(/\r+$/, '')
+    const mark = line.startsWith(MARK) ? line.slice(MARK.length).trim().split(' ') : undefined
+    if (mark?.[0] === 'begin') current = Number(mark[1])
+    else if (mark?.[0] === 'end') {
+      ended[Number(mark[1])] = Number(mark[2])
+      current = undefined
+    } else if (current !== undefined) onLine(line, jobs[current])
+    else if (line !== '') strays.push(line)
+  })
+  try {
+    await new Promise((resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', resolve)
+    })
+  } finally {
+    clearTimeout(timer)
+    end()
+  }
+  if (ended.every(status => status === undefined) && current === undefined) {
+    throw new Error(`it did not come up in ${seconds} s. ${complaint}\n${strays.slice(-30).join('\n')}`)
+  }
+  return ended
+}

@@ -1,0 +1,30 @@
+// The rigs, one entry each: a kernel that is not the machine's own, in a machine of QEMU's that is emulated as a whole, and that has
+// what KVM needs.
+
+/** What every kernel is told: to end at a panic, and to leave the console to the tests. */
+const QUIET = 'panic=-1 quiet loglevel=1'
+
+const X86_64 = {
+  /** As Debian calls it, and as Node and Rust do. */
+  architecture: 'amd64',
+  node: 'x64',
+  target: 'x86_64-unknown-linux-gnu',
+  strip: 'strip',
+  qemu: 'qemu-system-x86_64',
+  machine: ['-machine', 'q35', '-cpu', 'max'],
+  cmdline: `console=ttyS0 mitigations=off nokaslr ${QUIET}`,
+  /** Loaded in the rig, with what they depend on; each with its parameters. */
+  modules: ['kvm-amd npt=1'],
+}
+
+/**
+ * kernel: the suite and the package that Debian has it in. memoryMiB: of the machine, which holds what runs inside twice for a moment.
+ */
+export const rigs = {
+  svm: {
+    ...X86_64,
+    about: "Debian 12's kernel: SVM, nested paging",
+    kernel: { suite: 'bookworm', package: 'linux-image-cloud-amd64' },
+    memoryMiB: 3072,
+  },
+}

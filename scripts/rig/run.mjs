@@ -1,0 +1,66 @@
+// npm run test:rig [NAME] [-- TEST…]: boots the rig of that name, or all of them, runs the project's own tests inside, or those that
+// are named, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason.
+
+import { parseArgs } from 'node:util'
+import { setUp } from '../setup.mjs'
+import { conclude } from '../test.mjs'
+import { boot } from './boot.mjs'
+import { rigs } from './rigs.mjs'
+import { rustTests } from './rust-tests.mjs'
+
+/** As libtest says it, which the tests in Node say as well. */
+const RESULT = /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/
+
+/** Boots a rig and runs what is chosen in it; resolves with the sum of its tests. */
+async function runRig(name, rig, only) {
+  const print = text => process.stdout.write(`${text}\n`)
+  const sum = { passed: 0, failed: 0, skipped: 0 }
+  const failed = why => {
+    sum.failed += 1
+    print(`${name}: ${why}`)
+  }
+  print(`\n== rig ${name}: ${rig.about}`)
+  try {
+    const env = ['DIRTYRATE_REQUIRE_KVM=1', `DIRTYRATE_RIG=${name}`]
+    const { jobs, fill } = rustTests(rig, { only, env })
+    if (jobs.length === 0) throw new Error('no test has that name')
+    const counts = new Map(jobs.map(job => [job, undefined]))
+    const began = new Map()
+    const onLine = (line, job) => {
+      if (!began.has(job)) {
+        began.set(job, Date.now())
+        print(`\n-- ${name}: ${job.name}`)
+      }
+      print(line)
+      const result = RESULT.exec(line)
+      if (result) counts.set(job, result.slice(1).map(Number))
+    }
+    const ended = await boot(rig, { jobs, fill, onLine })
+    jobs.forEach((job, at) => {
+      const [passed, failures, skipped] = counts.get(job) ?? [0, 0, 0]
+      sum.passed += passed
+      sum.failed += failures
+      sum.skipped += skipped
+      if (ended[at] === undefined) failed(`${job.name} did not end: the rig did before`)
+      else if (ended[at] !== 0 && failures === 0) failed(`${job.name} ended with status ${ended[at]}`)
+      else if (counts.get(job) === undefined) failed(`${job.name} gave no result`)
+    })
+  } catch (error) {
+    failed(`it cannot be set up: ${error.message}`)
+  }
+  return sum
+}
+
+const { positionals } = parseArgs({ allowPositionals: true })
+const names = positionals.filter(name => name in rigs)
+const tests = positionals.filter(name => !(name in rigs))
+const only = test => tests.length === 0 || tests.includes(test)
+
+setUp()
+const total = { passed: 0, failed: 0, skipped: 0 }
+for (const name of names.length > 0 ? names : Object.keys(rigs)) {
+  const sum = await runRig(name, rigs[name], only)
+  for (const key of Object.keys(total)) total[key] += sum[key]
+}
+process.stdout.write('\n')
+conclude(total)

@@ -1,0 +1,45 @@
+// The test programs of the core, built here and run in the rig.
+
+import { mkdirSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { root } from '../setup.mjs'
+import { output } from './debian.mjs'
+
+/** The test programs of the core: `name` and `path`, without their debugging information. */
+function programs({ target, strip }) {
+  const native = output('rustc', ['-vV']).includes(`host: ${target}\n`)
+  const args = ['test', '--no-run', '--locked', '--package', 'dirtyrate', '--tests', '--message-format=json']
+  if (!native) args.push('--target', target)
+  const messages = output('cargo', args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  const folder = join(root, 'target/rig', target)
+  mkdirSync(folder, { recursive: true })
+  const built = messages.split('\n').flatMap(line => {
+    const { executable, profile, target: of } = line === '' ? {} : JSON.parse(line)
+    return executable && profile.test ? [{ name: of.name, executable }] : []
+  })
+  return built.map(({ name, executable }) => {
+    const path = join(folder, basename(executable))
+    const { mtimeMs } = statSync(executable)
+    const stripped = statSync(path, { throwIfNoEntry: false })
+    if (!stripped || stripped.mtimeMs < mtimeMs) output(strip, ['-o', path, executable])
+    return { name, path }
+  })
+}
+
+/** How long one program may take. */
+const SECONDS = 1200
+
+/** The jobs of the rig, and what they need in the initrd. */
+export function rustTests(rig, { only, env }) {
+  const chosen = programs(rig).filter(({ name }) => only(name))
+  const jobs = chosen.map(({ name }) => ({
+    name,
+    seconds: SECONDS,
+    folder: '/tmp',
+    command: ['env', ...env, `/rig/tests/${name}`],
+  }))
+  const fill = cpio => {
+    for (const { name, path } of chosen) cpio.copy(`rig/tests/${name}`, path)
+  }
+  return { jobs, fill }
+}
