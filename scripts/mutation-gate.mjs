@@ -251,6 +251,13 @@ const mutations = [
     test: 'rings',
   },
   {
+    name: 'mark a block that came after the write',
+    file: 'kvm/vm.rs',
+    find: 'let layout = self.read_layout();\n        if !layout',
+    replace: 'let layout = Layout { memory: self.memory(), ..Layout::default() };\n        if !layout',
+    test: 'concurrent_use',
+  },
+  {
     name: 'CLEAR more than was fetched',
     file: 'dirty_memory/sync.rs',
     find: 'self.log.reprotect(block, first, count, &self.buffer[first_word..first_word + extent.len()])?;',

@@ -306,3 +306,36 @@ fn rings_keep_their_promises_whoever_uses_them_at_once() {
     }
     on(&with_rings(ram(), VCPUS, 65_536, Reaping::Run), "rings");
 }
+
+#[test]
+fn a_host_write_marks_no_block_that_came_after_it() {
+    if !kvm() {
+        return;
+    }
+    let machine = machine(vec![block("low", 0, 515)], 1);
+    // So large that the block can go and come back while it is written.
+    let large = block("plug", GIB, 64 * MIB / PAGE);
+    machine.vm().add_block(&large).expect("added");
+    begin(&machine, Client::DirtyRate);
+    let byte_of = |frame: u64| {
+        let mut byte = [0];
+        machine.vm().read_memory(frame * PAGE, &mut byte).expect("RAM");
+        byte[0]
+    };
+    let bytes = vec![1; large.bytes as usize];
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| machine.vm().write_memory(large.guest_address, &bytes));
+            while byte_of(frames(&large).start) == 0 {
+                std::thread::yield_now();
+            }
+            machine.vm().remove_block("plug").expect("removed");
+            machine.vm().add_block(&large).expect("added");
+            writing.join().expect("it did not panic").expect("RAM");
+        });
+        let marked = told(&machine.vm().lock_dirty_bits(), Client::DirtyRate, std::slice::from_ref(&large));
+        let written: PageSet = frames(&large).filter(|frame| byte_of(*frame) == 1).collect();
+        assert_same(&marked, &written, "what is marked is what is in the block");
+        machine.clear(Client::DirtyRate).expect("cleared");
+    }
+}

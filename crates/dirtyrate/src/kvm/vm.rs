@@ -345,11 +345,12 @@ impl Vm {
     ///
     /// As of [`read_memory`](Self::read_memory); nothing is written then.
     pub fn write_memory(&self, guest_address: u64, bytes: &[u8]) -> Result<()> {
-        let memory = self.memory();
-        if !memory.check_range(GuestAddress(guest_address), bytes.len()) {
+        // Until the mark is made: it is for the block that was written, and not for one that has come in its place meanwhile.
+        let layout = self.read_layout();
+        if !layout.memory.check_range(GuestAddress(guest_address), bytes.len()) {
             return Err(not_ram(guest_address, bytes.len()));
         }
-        let written = memory.write_slice(bytes, GuestAddress(guest_address));
+        let written = layout.memory.write_slice(bytes, GuestAddress(guest_address));
         self.lock_dirty_bits().mark_host_write(guest_address, bytes.len() as u64);
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }
