@@ -9,6 +9,8 @@ use super::Client;
 /// what the guest wrote inside it.
 pub trait Witness: Send + Sync {
     /// The counters at this instant. What they mean is the witness's affair.
+    ///
+    /// Called while the bits are locked: it must lock nothing of the VM's, nor ask the VM for its memory.
     fn counters(&self) -> Vec<u64>;
 }
 
