@@ -1,11 +1,16 @@
 import type { ViteUserConfig } from 'vitest/config'
 import { defineConfig } from 'vitest/config'
 
+/** Another binding than the one in native/: scripts/test-electron.mjs sets it. */
+const binding = process.env.DIRTYRATE_TEST_BINDING
+
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ['__test__/**/*.test.ts'],
     // What is packed and installed has a run of its own: npm run test:install.
     exclude: ['__test__/install/**', 'node_modules/**'],
+    // For the tests and what they run only: vite has a binding of napi-rs too, and would take this one for its own.
+    env: binding === undefined ? {} : { NAPI_RS_NATIVE_LIBRARY_PATH: binding },
     // A crash in native code kills one worker, not the run.
     pool: 'forks',
     // What is proven about garbage collection needs a way to ask for it.

@@ -51,14 +51,28 @@ describe('a binding that does not load', () => {
       if (name.endsWith('.node') && content !== undefined)
         writeFileSync(join(folder, 'native', name), content)
     }
-    const { status, stdout, stderr } = await run(process.execPath, [
-      join(folder, 'dist/cli.js'),
-      'capabilities',
-      '--json',
-    ])
+    const command = [join(folder, 'dist/cli.js'), 'capabilities', '--json']
+    const env = { NAPI_RS_NATIVE_LIBRARY_PATH: undefined }
+    const { status, stdout, stderr } = await run(process.execPath, command, { env })
     expect({ status, stderr }).toEqual({ status: 3, stderr: '' })
     const { error } = JSON.parse(stdout)
     expect(error.code).toBe('ERR_NATIVE_LOAD')
     expect(error.message).toMatch(reason)
   })
+})
+
+it('the binding that loads is the one that the environment names', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-named-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const library = join(folder, 'named.node')
+  const built = readdirSync(join(root, 'native')).find(name => name.endsWith('.node')) ?? 'none'
+  cpSync(join(root, 'native', built), library)
+  const program = `
+    import { readFileSync } from 'node:fs'
+    import { capabilities } from 'dirtyrate'
+    try { capabilities() } catch {}
+    console.log(readFileSync('/proc/self/maps', 'utf8').includes(process.env.NAPI_RS_NATIVE_LIBRARY_PATH))`
+  const env = { NAPI_RS_NATIVE_LIBRARY_PATH: library }
+  const ended = await run(process.execPath, ['--input-type=module', '--eval', program], { env })
+  expect(ended).toMatchObject({ status: 0, stdout: 'true\n' })
 })

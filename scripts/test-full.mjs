@@ -1,5 +1,5 @@
 // npm run test:full: everything that npm test does, with the long forms of the tests, then loom's models with more preemptions, the packages
-// as they are published, installed, the mutation gate, and minutes of fuzzing.
+// as they are published, installed, the facade without external buffers, the mutation gate, and minutes of fuzzing.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -23,6 +23,9 @@ const gates = [
   gate('loom models', 'every order of events', process.execPath, [join(root, 'scripts/loom.mjs'), '3']),
   gate('install', 'every package works as installed', process.execPath, [
     join(root, 'scripts/test-install.mjs'),
+  ]),
+  gate('electron', 'nothing needs an external buffer', process.execPath, [
+    join(root, 'scripts/test-electron.mjs'),
   ]),
   gate('mutation gate', 'every break fails a test', process.execPath, [
     join(root, 'scripts/mutation-gate.mjs'),

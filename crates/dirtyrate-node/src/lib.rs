@@ -15,5 +15,7 @@ mod errors;
 mod guest;
 mod log;
 mod promise;
+#[cfg(feature = "refuse-external-buffers")]
+mod refuse_external_buffers;
 mod sample;
 mod virtual_machine;

@@ -1,0 +1,32 @@
+/** The main process: has the virtual machine, measures it, and hands out copies. */
+
+import { join } from 'node:path'
+import { VirtualMachine, workload } from 'dirtyrate'
+import { app, BrowserWindow, ipcMain } from 'electron'
+import { takeSnapshot } from './snapshot.js'
+
+async function main(): Promise<void> {
+  const vm = await VirtualMachine.create({ memory: '256MiB' })
+  await vm.load(workload.hotCold({ pages: 20_000, rate: '100MiB/s' }))
+  await vm.start()
+
+  ipcMain.handle('snapshot', () => takeSnapshot(vm))
+  app.on('will-quit', () => void vm.close())
+
+  await app.whenReady()
+  const window = new BrowserWindow({
+    width: 640,
+    height: 320,
+    webPreferences: {
+      preload: join(import.meta.dirname, 'preload.cjs'),
+      sandbox: true,
+      contextIsolation: true,
+    },
+  })
+  await window.loadFile(join(import.meta.dirname, '../index.html'))
+}
+
+main().catch((error: unknown) => {
+  console.error(error)
+  app.exit(1)
+})

@@ -1,0 +1,34 @@
+// npm run test:electron: the tests of the facade with a binding that is refused external buffers, as in Electron. (Its binary is not in
+// the registries, so it is Node that refuses here.)
+//
+//   node scripts/test-electron.mjs [TEST FILE…]     all by default
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { giveUp } from './prerequisites.mjs'
+import { root, setUp } from './setup.mjs'
+
+setUp()
+const folder = join(root, 'target/electron')
+const library = join(folder, 'dirtyrate.node')
+const build = [
+  ...['napi', 'build', '--release', '--features', 'refuse-external-buffers'],
+  ...['--manifest-path', 'crates/dirtyrate-node/Cargo.toml', '--package-json-path', 'package.json'],
+  ...['--output-dir', folder, '--no-js', '--dts', 'binding.d.cts', '--', '--locked'],
+]
+const built = spawnSync('npx', ['--no-install', ...build], { cwd: root, stdio: ['ignore', 2, 2] })
+if (built.status !== 0) giveUp('the binding was not built.', 1)
+
+// Had the linker left a call to Node's own, nothing would be refused and every test pass.
+const symbols = spawnSync('readelf', ['-W', '--dyn-syms', library], { encoding: 'utf8' })
+if (symbols.status !== 0 || /UND napi_create_external_(array)?buffer\b/.test(symbols.stdout)) {
+  giveUp(`${library} still asks Node for external buffers.`, 1)
+}
+
+const vitest = join(root, 'node_modules/vitest/vitest.mjs')
+const { status } = spawnSync(process.execPath, [vitest, 'run', ...process.argv.slice(2)], {
+  cwd: root,
+  env: { ...process.env, DIRTYRATE_TEST_BINDING: library },
+  stdio: 'inherit',
+})
+process.exitCode = status ?? 1
