@@ -66,7 +66,7 @@ export function stageMain(into) {
 /** The package of a platform around `binary`. */
 export function stagePlatform(platform, binary, into) {
   const { os, cpu, libc, name, file } = platform
-  const readme = `# ${name}\n\nThe ${os}-${cpu} binary of [${manifest.name}](https://www.npmjs.com/package/${manifest.name}), which installs it by itself.\n`
+  const readme = `# ${name}\n\nThe ${os}-${cpu} binary of \`${manifest.name}\`, which installs it by itself.\n`
   const folder = stage(
     {
       name,

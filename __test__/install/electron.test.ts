@@ -6,6 +6,7 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { root } from '../fixtures/command.js'
+import { describeKvm } from '../fixtures/kvm.js'
 import { platformPackage, tarball, UserFolder } from './installed.js'
 
 const user = new UserFolder()
@@ -26,12 +27,19 @@ beforeAll(() => {
   expect({ status, stderr: status === 0 ? '' : stderr }).toEqual({ status: 0, stderr: '' })
 })
 
-it('type-checks, and its snapshot is of the guest', async () => {
+async function compile(): Promise<void> {
   const tsc = join(user.project, 'node_modules/typescript/bin/tsc')
   expect(await user.run(process.execPath, [tsc, '-p', '.'])).toMatchObject({ status: 0, stdout: '' })
-  user.write(
-    'snapshot.mjs',
-    `import { VirtualMachine, workload } from 'dirtyrate'
+}
+
+it('type-checks', compile)
+
+describeKvm('its main process', () => {
+  it('takes a snapshot of the guest', async () => {
+    await compile()
+    user.write(
+      'snapshot.mjs',
+      `import { VirtualMachine, workload } from 'dirtyrate'
 import { takeSnapshot } from './out/snapshot.js'
 const vm = await VirtualMachine.create({ memory: '64MiB' })
 try {
@@ -43,12 +51,13 @@ try {
   await vm.close()
 }
 `,
-  )
-  const { status, stdout, stderr } = await user.run('node', ['snapshot.mjs'])
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-  const { pages, regions, inHeat } = JSON.parse(stdout)
-  expect(regions).toBe(32)
-  // What the window found is what the map shows.
-  expect(inHeat).toBe(pages)
-  expect(pages).toBeGreaterThan(0)
+    )
+    const { status, stdout, stderr } = await user.run('node', ['snapshot.mjs'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const { pages, regions, inHeat } = JSON.parse(stdout)
+    expect(regions).toBe(32)
+    // What the window found is what the map shows.
+    expect(inHeat).toBe(pages)
+    expect(pages).toBeGreaterThan(0)
+  })
 })

@@ -2,8 +2,9 @@
 
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, expect, it } from 'vitest'
 import { root } from '../fixtures/command.js'
+import { describeKvm } from '../fixtures/kvm.js'
 import { registry, UserFolder } from './installed.js'
 
 interface Fence {
@@ -45,7 +46,7 @@ function carry(): void {
   online = false
 }
 
-describe('commands', () => {
+describeKvm('commands', () => {
   it.each(commands)('$line', async ({ line, output }) => {
     if (line.includes('--offline')) carry()
     // The README says x64, and that it is arm64 on the other.
@@ -73,7 +74,7 @@ ${program}
 }
 `
 
-describe('programs', () => {
+describeKvm('programs', () => {
   it.each(programs)('$text', async ({ text }) => {
     user.write('program.mjs', around(text))
     expect(await user.run('node', ['program.mjs'])).toMatchObject({ status: 0, stderr: '' })
