@@ -35,7 +35,8 @@ fn take_all(machine: &Machine, client: Client) -> PageSet {
             _ => None,
         }
     };
-    gone.unwrap_or_default().union(&take_from(&mut dirty_memory, client))
+    let pages = gone.unwrap_or_default().union(&take_from(&mut dirty_memory, client));
+    but_read_only(machine, &pages)
 }
 
 fn beside_measurements(protect: ManualProtect) {
@@ -139,7 +140,11 @@ fn a_new_block_is_measured_from_its_first_write() {
             let measured: PageSet = frames_of(dirty_bits.block("plug").expect("it exists"), bits).collect();
             drop(dirty_bits);
             assert!(!written.is_empty());
-            assert_same(&measured, &written, &format!("{protect:?}"));
+            // With nested paging a page is logged just before its write, in between which a vCPU can be paused.
+            let begun = if nested_paging() { machine.vm().vcpus().expect("it has vCPUs").count() } else { 0 };
+            assert_same(&written.difference(&measured), &PageSet::default(), &format!("{protect:?}: missing"));
+            let extra = measured.difference(&written);
+            assert!(extra.len() <= begun, "{protect:?}: {} pages of zeros", extra.len());
             machine.resume().expect("resumed");
         }
     }
@@ -246,11 +251,12 @@ fn a_bitmap_is_taken_block_by_block_also_of_a_block_that_is_gone() {
         let first = spec.guest_address / PAGE;
         taken.extend(Ranges::new(&words).flat_map(|range| first + range.first..first + range.end()));
     }
-    assert_same(&taken.into(), &truth, "block by block");
+    assert_same(&but_read_only(&machine, &taken.into()), &truth, "block by block");
     let rest = dirty_memory.reap(Client::Migration, false).expect("step 5");
     assert_eq!((rest.pages, rest.blocks.iter().filter(|block| block.removed).count()), (0, 0), "all of it was taken");
     let others = dirty_memory.reap(Client::DirtyRate, false).expect("step 5");
-    assert_eq!(others.pages, truth.len() as u64, "and from nobody else");
+    let expected = truth.len() as u64..=(truth.len() + guest.read_only().len()) as u64;
+    assert!(expected.contains(&others.pages), "and from nobody else");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
             make(&machine, &guest, writes(round));
             sync(&machine);
             let truth = guest.truth(&from, &guest.counters());
-            assert_eq!(truth.lower, truth.upper, "{context}: a settled guest has one truth");
+            assert_eq!(truth.lower, but_read_only(&machine, &truth.upper), "{context}: a settled guest has one truth");
             assert_same(&take(&machine, Client::DirtyRate), &truth.written, &format!("{context}, round {round}"));
         }
         let confirmed = guest.confirm_contents().expect("the machine is there");
@@ -90,13 +90,15 @@ fn free_running(kind: Kind, vcpus: u32) {
     for protect in PROTECTS {
         let context = format!("{kind} on {vcpus} vCPUs, {protect:?}");
         let machine = protected(scattered(), vcpus, protect);
-        let guest = run(&machine, &workload(kind, 3000, vcpus, Pacing::Free));
+        // What is uncertain is what is written during an ioctl: more, the faster the guest is beside it.
+        let pages = if nested_paging() { 60_000 } else { 3000 };
+        let guest = run(&machine, &workload(kind, pages, vcpus, Pacing::Free));
         begin(&machine, Client::DirtyRate);
         let mut slack = Vec::new();
         for round in 0..FREE_ROUNDS {
             let context = format!("{context}, round {round}");
             // Wait by the guest's own progress, not by a clock: well over a thousand writes fall into each window.
-            let target = guest.counters().writes[0] + 1500;
+            let target = guest.counters().writes[0] + pages / 2;
             while guest.counters().writes[0] < target {
                 std::thread::yield_now();
             }

@@ -33,7 +33,8 @@ fn beside(protect: dirtyrate::kvm::ManualProtect, start_first: bool) {
     }
     machine.start_tracking(Client::Migration).expect("start");
     let everything: u64 = machine.vm().blocks().iter().map(|block| block.pages).sum();
-    assert_eq!(take(&machine, Client::Migration).len() as u64, everything, "migration begins with every page");
+    let all = take_from(&mut machine.vm().lock_dirty_memory(), Client::Migration);
+    assert_eq!(all.len() as u64, everything, "migration begins with every page");
     let from = guest.counters();
     let measured = AtomicBool::new(false);
     let reaped = std::thread::scope(|scope| {
@@ -79,7 +80,7 @@ fn a_measurement_that_starts_before_migration_took_its_bits_discards_none_of_its
     // MIGRATION turns the log on; its first round is still open when the measurement discards it.
     machine.start_tracking(Client::Migration).expect("start");
     make(&machine, &guest, 100);
-    let taken = take(&machine, Client::Migration);
+    let taken = take_from(&mut machine.vm().lock_dirty_memory(), Client::Migration);
     let from = guest.counters();
     make(&machine, &guest, 100);
     begin(&machine, Client::DirtyRate);

@@ -85,7 +85,7 @@ fn a_sync_of_a_bitmap_asks_for_no_memory() {
             let (synced, requests) = refusing(u64::MAX, || dirty_memory.sync(&cancel));
             assert!(synced.expect("step 4").pages > 0);
             assert_eq!(requests, 0, "{protect:?}, round {round}");
-            let taken = take_from(&mut dirty_memory, Client::DirtyRate);
+            let taken = but_read_only(&machine, &take_from(&mut dirty_memory, Client::DirtyRate));
             assert_same(&taken, &guest.truth(&from, &guest.counters()).written, &format!("{protect:?}, round {round}"));
         }
     }
@@ -130,9 +130,15 @@ fn a_sync_of_rings_that_is_refused_memory_loses_nothing() {
             let context = format!("{client}, without request {refused}");
             assert!(reap.is_complete(), "{context}");
             if let Some(ring) = &reap.ring {
-                // Every entry once: a write and its count are two.
                 let entries: u64 = ring.vcpus.iter().map(|vcpu| vcpu.entries).sum();
-                assert_eq!((entries, ring.dropped), (2 * 2 * 1100, 0), "{context}");
+                assert_eq!(ring.dropped, 0, "{context}");
+                if nested_paging() {
+                    // The first write to each page since it was protected; the control page's are the host's.
+                    assert!(entries >= truth.len() as u64 - 1, "{context}: {entries} entries");
+                } else {
+                    // Every entry once: a write and its count are two.
+                    assert_eq!(entries, 2 * 2 * 1100, "{context}");
+                }
             }
             assert_same(&take(&machine, client), &truth, &context);
         }

@@ -63,7 +63,8 @@ fn a_reaper_that_gets_no_processor_loses_nothing() {
             assert!(reap.is_complete(), "{context}: {:?}", reap.ring);
             let ring = reap.ring.as_ref().expect("a VM with rings");
             for vcpu in &ring.vcpus {
-                assert!(vcpu.entries > u64::from(2 * LARGE), "{context}: {vcpu:?}");
+                // With nested paging a page is one entry until it is protected again.
+                assert!(nested_paging() || vcpu.entries > u64::from(2 * LARGE), "{context}: {vcpu:?}");
             }
             assert_same(&take(&machine, Client::DirtyRate), &truth, &context);
         }
@@ -116,7 +117,11 @@ fn a_loss_is_said_in_its_own_window_and_the_guest_goes_on() {
             said += u32::from(!reap.is_complete());
         }
     }
-    assert!(said > 0, "held back, the reaper must come too late");
+    assert_eq!(
+        said > 0,
+        !nested_paging(),
+        "held back, the reaper comes too late where, and only where, a full ring is passed"
+    );
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
         sync(&machine);
         let to = guest.counters();
         let truth = guest.truth(&from, &to);
-        assert_eq!(truth.lower, truth.upper, "{context}");
+        assert_eq!(truth.lower, but_read_only(&machine, &truth.upper), "{context}");
         let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
         let ring = reap.ring.as_ref().expect("a VM with rings");
         assert!(reap.is_complete() && ring.lost == 0, "{context}: {ring:?}");
@@ -55,7 +55,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
             let mut expected = truth_of(&guest, vcpu, &from, &to);
             // The grant is the host's, in no ring.
             expected = expected.difference(&[guest.program().control_page() / PAGE].into_iter().collect());
-            assert_same(&measured, &expected, &format!("{context}, vCPU {vcpu}"));
+            assert_same(&but_read_only(&machine, &measured), &expected, &format!("{context}, vCPU {vcpu}"));
             assert_eq!(told.pages, measured.len() as u64, "{context}");
             assert_eq!(told.entries, told.pages + told.duplicates, "{context}: the entries add up");
             sets.push(measured);
@@ -146,7 +146,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
             );
         }
     }
-    assert!(overruns > 0, "held back, the reaper must come too late");
+    assert_eq!(overruns > 0, !nested_paging(), "held back, the reaper comes too late where a full ring is passed");
 }
 
 #[test]
@@ -202,7 +202,13 @@ fn blocks_with_rings_come_and_go() {
         sync(&machine);
         let truth = guest.truth(&from, &guest.counters()).written;
         let reap = machine.reap(Client::DirtyRate, true).expect("step 5");
-        assert_eq!(reap.pages, truth.len() as u64, "round {round}: the plug's pages are among them");
+        let walked = guest.read_only().len() as u64;
+        let expected = truth.len() as u64..=truth.len() as u64 + walked;
+        assert!(
+            expected.contains(&reap.pages),
+            "round {round}: the plug's pages are among {}: {expected:?}",
+            reap.pages
+        );
         machine.vm().add_block(&plug).expect("added");
     }
 }

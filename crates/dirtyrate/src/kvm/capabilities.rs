@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use kvm_bindings::KVM_API_VERSION;
 use kvm_ioctls::{Cap, Kvm};
 
+use super::arch;
 use super::ioctls::{
     CAP_BINARY_STATS_FD, CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP,
     CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY, DIRTY_LOG_INITIALLY_SET, DIRTY_LOG_MANUAL_PROTECT_ENABLE,
@@ -93,6 +94,13 @@ pub struct Capabilities {
     pub binary_stats_fd: bool,
     /// KVM_CAP_PRE_FAULT_MEMORY.
     pub pre_fault_memory: bool,
+    /// Whether guests run on the CPU's own two levels of page tables (AMD's NPT, Intel's EPT; arm64 always). The log then has
+    /// pages that the guest did not write: walks through its page tables count as writes to them (AMD64 Programmer's Manual 2,
+    /// 15.25.5; Intel SDM 3C, 28.3.3.2, with accessed and dirty bits in EPT), and KVM maps a page that is only read as
+    /// writable, and logs it, the first time (`make_spte`) and again after a slot was removed, which unmaps everything.
+    pub nested_paging: bool,
+    /// Guest physical addresses end here: with nested paging, at what this CPU's second level of page tables can map.
+    pub guest_address_end: u64,
     /// The host's page size in bytes, which is the unit of the dirty log.
     pub page_size: u64,
 }
@@ -127,6 +135,8 @@ impl Capabilities {
             sync_regs: kvm.check_extension(Cap::SyncRegs),
             binary_stats_fd: raw(CAP_BINARY_STATS_FD) > 0,
             pre_fault_memory: raw(CAP_PRE_FAULT_MEMORY) > 0,
+            nested_paging: arch::nested_paging(),
+            guest_address_end: 1 << arch::guest_address_bits(kvm),
             page_size: host_page_size(),
         }
     }

@@ -14,9 +14,6 @@ use crate::error::{Error, Result};
 /// The most bytes in one block: KVM_MEM_MAX_NR_PAGES is just under 2^31 pages.
 const MAX_PAGES_PER_SLOT: u64 = (1 << 31) - 1;
 
-/// Guest physical addresses end here: the most that any of the architectures' page tables map.
-const GUEST_ADDRESS_END: u64 = 1 << 52;
-
 /// A RAM block as it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockSpec {
@@ -161,6 +158,7 @@ pub fn check_layout<'a>(
     spec: &BlockSpec,
     others: impl IntoIterator<Item = &'a BlockSpec>,
     page_size: u64,
+    address_end: u64,
 ) -> Result<()> {
     let refuse = |problem: String| Err(Error::Layout { block: spec.name.clone(), problem });
     if spec.name.is_empty() {
@@ -175,9 +173,9 @@ pub fn check_layout<'a>(
     if !spec.guest_address.is_multiple_of(page_size) {
         return refuse(format!("address {:#x} is not a multiple of the page size, {page_size}", spec.guest_address));
     }
-    let Some(end) = spec.guest_address.checked_add(spec.bytes).filter(|&end| end <= GUEST_ADDRESS_END) else {
+    let Some(end) = spec.guest_address.checked_add(spec.bytes).filter(|&end| end <= address_end) else {
         return refuse(format!(
-            "{:#x} + {} bytes ends above the guest physical address space ({GUEST_ADDRESS_END:#x})",
+            "{:#x} + {} bytes ends above the guest physical address space of this machine ({address_end:#x})",
             spec.guest_address, spec.bytes
         ));
     };
@@ -244,9 +242,9 @@ mod tests {
             (spec("", 16 * PAGE, PAGE), "needs a name"),
         ];
         for (bad, expected) in cases {
-            let text = check_layout(&bad, [&ram], PAGE).expect_err(expected).to_string();
+            let text = check_layout(&bad, [&ram], PAGE, 1 << 52).expect_err(expected).to_string();
             assert!(text.contains(expected) && text.contains(&format!("'{}'", bad.name)), "{text}");
         }
-        check_layout(&spec("a", 16 * PAGE, 3 * PAGE), [&ram], PAGE).expect("neighbours do not overlap");
+        check_layout(&spec("a", 16 * PAGE, 3 * PAGE), [&ram], PAGE, 1 << 52).expect("neighbours do not overlap");
     }
 }

@@ -276,7 +276,7 @@ impl Vm {
     fn add_block_held(&self, dirty_memory: &mut DirtyMemory, spec: &BlockSpec) -> Result<BlockInfo> {
         let page_size = self.capabilities.page_size;
         let others: Vec<_> = dirty_memory.bits().blocks().map(|block| spec_of(block, page_size)).collect();
-        check_layout(spec, &others, page_size)?;
+        check_layout(spec, &others, page_size, self.capabilities.guest_address_end)?;
         let region = Arc::new(reserve(spec)?);
         let with = self
             .memory()

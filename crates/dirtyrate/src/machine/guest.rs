@@ -22,7 +22,7 @@ pub struct Truth {
     pub lower: PageSet,
     /// The pages counted between the end of the window's CLEAR and its GET: the window's own definition.
     pub written: PageSet,
-    /// The pages that it may have written.
+    /// The pages that it may have written, and those that its CPU may have written for it: see [`Guest::read_only`].
     pub upper: PageSet,
 }
 
@@ -57,6 +57,7 @@ impl GuestWords for AllWords {
 /// A built-in guest that is loaded.
 pub struct Guest {
     program: Program,
+    read_only: PageSet,
     words: Words,
     /// Not an owner: the VM's dirty memory owns the guest, as its witness.
     vm: Weak<Vm>,
@@ -78,8 +79,10 @@ impl Guest {
         let mapping = vm_memory::GuestRegionMmap::with_arc(home.get_mmap(), home.start_addr());
         let words = mapping.and_then(|region| GuestMemoryMmap::from_regions(vec![region]).ok());
         let words = Words(words.ok_or_else(|| Error::State("the guest's RAM cannot be read".to_owned()))?);
+        let read_only = if vm.capabilities().nested_paging { program.read_only() } else { PageSet::default() };
         let guest = Arc::new(Self {
             program,
+            read_only,
             words,
             vm: Arc::downgrade(vm),
             grants: Mutex::new(0),
@@ -100,6 +103,13 @@ impl Guest {
     /// What the guest does.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The pages that it only reads, where they may be in the log all the same
+    /// ([`Capabilities::nested_paging`](crate::kvm::Capabilities::nested_paging)); none elsewhere. Each of them may be dirty in
+    /// any window.
+    pub fn read_only(&self) -> &PageSet {
+        &self.read_only
     }
 
     /// Whether every vCPU of it is set up.
@@ -146,8 +156,7 @@ impl Guest {
 
     /// The truth between two instants: one and the same set where the guest stood still at both.
     pub fn truth(&self, from: &Counters, to: &Counters) -> Truth {
-        let Bounds { lower, upper } = self.program.bounds((from, from), (to, to));
-        Truth { lower, written: self.program.written(from, to), upper }
+        self.bounded(self.program.bounds((from, from), (to, to)), self.program.written(from, to))
     }
 
     /// The bounds of what was written in a window.
@@ -156,8 +165,11 @@ impl Guest {
         let opened = (at(&window.opened.before, &window.cleared), at(&window.opened.after, &window.cleared));
         let closed = (at(&window.closed.before, &window.reaped), at(&window.closed.after, &window.reaped));
         let written = self.program.written(&opened.1, &closed.0);
-        let Bounds { lower, upper } = self.program.bounds((&opened.0, &opened.1), (&closed.0, &closed.1));
-        Truth { lower, written, upper }
+        self.bounded(self.program.bounds((&opened.0, &opened.1), (&closed.0, &closed.1)), written)
+    }
+
+    fn bounded(&self, Bounds { lower, upper }: Bounds, written: PageSet) -> Truth {
+        Truth { lower, written, upper: upper.union(&self.read_only) }
     }
 
     /// Whether the pages' contents say what the counters say. The machine stands still, or its guest is settled.

@@ -162,7 +162,7 @@ impl Image {
         }
         let sequences =
             (0..).zip(shares).map(|(vcpu, share)| Sequence::new(workload.kind, workload.seed, vcpu, share)).collect();
-        let program = Program::new(workload, sequences, map.control, map.mailboxes);
+        let program = Program::new(workload, sequences, map.control, map.mailboxes, map.end);
         let contents = contents(&map, &program, code);
         let elf = elf::file(IMAGE_BASE, &contents, map.end - IMAGE_BASE, IMAGE_BASE);
         Ok(Image { elf, program })

@@ -1,10 +1,10 @@
 //! What a built guest does, as the host knows it: addresses, counters, and the page and value of
 //! every write.
 
-use super::image::{MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
+use super::image::{IMAGE_BASE, MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
 use super::layout::PAGE_SIZE;
 use super::sequence::Sequence;
-use super::{Kind, Pacing, Sharing, Workload};
+use super::{Kind, Pacing, PageSet, Sharing, Workload};
 
 /// The vCPU's number is in the top byte of a value, above what an index can reach in a lifetime.
 const VCPU_SHIFT: u32 = 56;
@@ -66,10 +66,11 @@ pub struct Program {
     sequences: Vec<Sequence>,
     control: u64,
     mailboxes: u64,
+    end: u64,
 }
 
 impl Program {
-    pub(super) fn new(workload: &Workload, sequences: Vec<Sequence>, control: u64, mailboxes: u64) -> Self {
+    pub(super) fn new(workload: &Workload, sequences: Vec<Sequence>, control: u64, mailboxes: u64, end: u64) -> Self {
         Program {
             kind: workload.kind,
             sharing: workload.sharing,
@@ -77,6 +78,7 @@ impl Program {
             sequences,
             control,
             mailboxes,
+            end,
         }
     }
 
@@ -115,6 +117,14 @@ impl Program {
     /// Guest address of the page with the budgets: written by the host only.
     pub fn control_page(&self) -> u64 {
         self.control
+    }
+
+    /// The pages that it executes, reads and walks through, and does not write: its code and parameters, the control page, the
+    /// page tables, whose accessed and dirty bits are set from the start.
+    pub fn read_only(&self) -> PageSet {
+        let mailboxes = self.mailboxes..self.mailboxes + u64::from(self.vcpus()) * PAGE_SIZE;
+        let pages = (IMAGE_BASE..self.end).step_by(PAGE_SIZE as usize).filter(|page| !mailboxes.contains(page));
+        pages.map(|page| page / PAGE_SIZE).collect()
     }
 
     /// Guest address of a vCPU's budget, the total number of writes granted to it since the start.

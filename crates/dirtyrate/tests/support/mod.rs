@@ -101,9 +101,23 @@ pub fn sync(machine: &Machine) {
     machine.vm().lock_dirty_memory().sync(&CancelToken::new()).expect("step 4");
 }
 
-/// The client's pages as guest frame numbers: the bits, not the counts.
+/// The client's pages as guest frame numbers: the bits, not the counts; but those that the guest only reads.
 pub fn pages_of(machine: &Machine, client: Client) -> PageSet {
-    pages_in(&machine.vm().lock_dirty_bits(), client)
+    let pages = pages_in(&machine.vm().lock_dirty_bits(), client);
+    but_read_only(machine, &pages)
+}
+
+/// Without what the guest only reads, where the log has it all the same: which pages of that, and in which window, nobody
+/// counts. The control page stays: tests grant in each window, and so it is dirty in each.
+pub fn but_read_only(machine: &Machine, pages: &PageSet) -> PageSet {
+    let Ok(guest) = machine.guest() else { return pages.clone() };
+    let control = [guest.program().control_page() / PAGE].into_iter().collect();
+    pages.difference(&guest.read_only().difference(&control))
+}
+
+/// Whether guest code runs at the CPU's own level. Elsewhere the kernel emulates it.
+pub fn nested_paging() -> bool {
+    Capabilities::probe(Path::new("/dev/kvm")).is_ok_and(|capabilities| capabilities.nested_paging)
 }
 
 fn pages_in(dirty_bits: &DirtyBits, client: Client) -> PageSet {
@@ -122,9 +136,10 @@ pub fn frames_of(block: &BlockInfo, bitmap: &PageBitmap) -> impl Iterator<Item =
     bitmap.ranges().flat_map(move |range| first + range.first..first + range.end())
 }
 
-/// Step 5: the pages, taken. The reap's count must be that of the bits.
+/// Step 5: the pages, taken, but those that the guest only reads. The reap's count must be that of the bits.
 pub fn take(machine: &Machine, client: Client) -> PageSet {
-    take_from(&mut machine.vm().lock_dirty_memory(), client)
+    let pages = take_from(&mut machine.vm().lock_dirty_memory(), client);
+    but_read_only(machine, &pages)
 }
 
 /// The same under one lock with what the caller does: beside other threads' syncs, what is read must be what is taken.

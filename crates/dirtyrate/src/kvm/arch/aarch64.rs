@@ -29,6 +29,19 @@ pub fn prepare_vcpus(_: &Kvm, vm: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     Ok(())
 }
 
+/// A guest always has page tables of its own under the host's (stage 2).
+pub fn nested_paging() -> bool {
+    true
+}
+
+/// Bits of a guest physical address: what the VM was made with, which is the most that the host has; 40 before Linux 4.20.
+pub fn guest_address_bits(kvm: &Kvm) -> u32 {
+    match kvm.get_host_ipa_limit() {
+        limit @ 32..=52 => limit.unsigned_abs(),
+        _ => 40,
+    }
+}
+
 /// Where a vCPU that is not running stands.
 pub fn instruction_pointer(vcpu: &VcpuFd) -> Option<u64> {
     let mut bytes = [0; 8];

@@ -34,6 +34,28 @@ pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     Ok(())
 }
 
+/// Whether KVM's module for this CPU has been told to use its nested paging. A KVM that has no such module does without.
+pub fn nested_paging() -> bool {
+    ["kvm_amd/parameters/npt", "kvm_intel/parameters/ept"].iter().any(|parameter| {
+        let value = std::fs::read_to_string(format!("/sys/module/{parameter}"));
+        value.is_ok_and(|value| matches!(value.trim(), "Y" | "1"))
+    })
+}
+
+/// Bits of a guest physical address: what the architecture allows, and with nested paging what KVM tells guests of this CPU
+/// (CPUID 8000_0008H, EAX 7:0), which then also bounds its slots (`kvm_mmu_max_gfn`).
+pub fn guest_address_bits(kvm: &Kvm) -> u32 {
+    const ARCHITECTURE: u32 = 52;
+    if !nested_paging() {
+        return ARCHITECTURE;
+    }
+    let told = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).ok();
+    let bits = told.and_then(|cpuid| {
+        cpuid.as_slice().iter().find(|entry| entry.function == 0x8000_0008).map(|entry| entry.eax & 0xff)
+    });
+    bits.filter(|bits| (32..=ARCHITECTURE).contains(bits)).unwrap_or(ARCHITECTURE)
+}
+
 /// Where a vCPU that is not running stands.
 pub fn instruction_pointer(vcpu: &VcpuFd) -> Option<u64> {
     vcpu.get_regs().ok().map(|regs| regs.rip)
