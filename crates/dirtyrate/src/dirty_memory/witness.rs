@@ -100,6 +100,11 @@ impl Marks {
     /// The client's window so far.
     pub fn window(&self, client: Client) -> Option<WitnessedWindow> {
         let (opened, cleared) = self.opened.get(&client)?.clone();
-        Some(WitnessedWindow { opened, cleared, closed: self.closing.clone()?, reaped: self.read()? })
+        let mut closed = self.closing.clone()?;
+        if let Some(fetched) = &self.last_fetch {
+            // A sync is under way, and the client has some of what it fetched.
+            closed.after.clone_from(fetched);
+        }
+        Some(WitnessedWindow { opened, cleared, closed, reaped: self.read()? })
     }
 }
