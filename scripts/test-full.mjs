@@ -30,6 +30,7 @@ const gates = [
   gate('mutation gate', 'every break fails a test', process.execPath, [
     join(root, 'scripts/mutation-gate.mjs'),
   ]),
+  gate('rigs', 'every test passes on every kernel', process.execPath, [join(root, 'scripts/rig/run.mjs')]),
   gate('fuzz', 'nothing found', 'bash', [join(root, 'scripts/fuzz.sh'), String(FUZZ_SECONDS)]),
 ]
 const passed = gates.filter(Boolean).length

@@ -72,18 +72,19 @@ function userSpace(cpio, { architecture }) {
   }
   cpio.file('etc/passwd', 'root:x:0:0:root:/tmp:/bin/sh\n')
   cpio.file('etc/hosts', '127.0.0.1 localhost\n')
+  return busybox
 }
 
 /**
  * Boots a rig and runs `jobs` in it, one after the other: each `name`, `seconds` that it may take, `folder` and `command`. `fill` puts
- * into the initrd what they need, which /rig is for. `onLine` gets each line of what they print, with its job. Resolves with how each
+ * into the initrd what they need, which /rig is for, of this kernel and this busybox too. `onLine` gets each line of what they print, with its job. Resolves with how each
  * ended: its `status`, or undefined where the rig ended before it.
  */
 export async function boot(rig, { jobs, fill, onLine }) {
   const kernel = kernelOf(rig)
   const cpio = new Cpio()
   for (const name of ['proc', 'sys', 'dev', 'tmp']) cpio.folder(name)
-  userSpace(cpio, rig)
+  const busybox = userSpace(cpio, rig)
   cpio.program('init', INIT)
   const lines = kernel.modules.map(({ name, parameters }) => `insmod /rig/modules/${name}.ko ${parameters}`)
   for (const { name, bytes } of kernel.modules) cpio.file(`rig/modules/${name}.ko`, bytes)
@@ -91,16 +92,19 @@ export async function boot(rig, { jobs, fill, onLine }) {
     lines.push(`job ${[number, seconds, folder, ...command].map(quoted).join(' ')}`)
   })
   cpio.file('rig/jobs', `${lines.join('\n')}\n`)
-  fill(cpio)
+  fill(cpio, { image: kernel.image, busybox })
 
   const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-rig-'))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', remove)
   try {
     const initrd = join(folder, 'initrd')
     writeFileSync(initrd, cpio.archive())
     const seconds = jobs.reduce((sum, job) => sum + job.seconds, BOOT_SECONDS)
     return await run(rig, { image: kernel.image, initrd, seconds, jobs, onLine })
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    process.off('exit', remove)
+    remove()
   }
 }
 

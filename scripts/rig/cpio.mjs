@@ -7,6 +7,7 @@ const FOLDER = 0o040755
 const FILE = 0o100644
 const PROGRAM = 0o100755
 const LINK = 0o120777
+const CHARACTER_DEVICE = 0o020600
 
 /** Zeros up to the next multiple of four. */
 const padding = length => Buffer.alloc(-length & 3)
@@ -15,10 +16,10 @@ export class Cpio {
   #pieces = []
   #names = new Set()
 
-  #add(name, mode, bytes) {
+  #add(name, mode, bytes, [major, minor] = [0, 0]) {
     const number = value => value.toString(16).padStart(8, '0')
     const inode = this.#names.size
-    const header = ['070701', inode, mode, 0, 0, 1, 0, bytes.length, 0, 0, 0, 0, name.length + 1, 0]
+    const header = ['070701', inode, mode, 0, 0, 1, 0, bytes.length, 0, 0, major, minor, name.length + 1, 0]
     const text = `${header.map(field => (typeof field === 'number' ? number(field) : field)).join('')}${name}\0`
     this.#pieces.push(Buffer.from(text, 'latin1'), padding(text.length), bytes, padding(bytes.length))
   }
@@ -48,6 +49,13 @@ export class Cpio {
 
   link(name, target) {
     this.#entry(name, LINK, Buffer.from(target))
+  }
+
+  /** A character device. */
+  device(name, major, minor) {
+    this.folder(dirname(name))
+    this.#names.add(name)
+    this.#add(name, CHARACTER_DEVICE, Buffer.alloc(0), [major, minor])
   }
 
   /** A file or a whole folder of the machine's, as it is; `wanted` is asked about each path in it. */

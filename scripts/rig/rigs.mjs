@@ -17,7 +17,13 @@ const X86_64 = {
   modules: ['kvm-amd npt=1'],
 }
 
+const SHORT = [
+  ...['nested_paging', 'windows', 'out_of_memory', 'migration_beside', 'blocks_come_and_go', 'sparse_giant'],
+  ...['native.test', 'measurement/events.test'],
+]
+
 /**
+ * short: the tests of `--short`, which CI runs: those whose answer depends on the kernel most, in minutes.
  * kernel: the suite and the package that Debian has it in. memoryMiB: of the machine, which holds what runs inside twice for a moment.
  */
 export const rigs = {
@@ -26,5 +32,6 @@ export const rigs = {
     about: "Debian 12's kernel: SVM, nested paging",
     kernel: { suite: 'bookworm', package: 'linux-image-cloud-amd64' },
     memoryMiB: 3072,
+    short: SHORT,
   },
 }

@@ -1,10 +1,11 @@
-// npm run test:rig [NAME] [-- TEST…]: boots the rig of that name, or all of them, runs the project's own tests inside, or those that
-// are named, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason.
+// npm run test:rig [NAME] [-- [--short] [TEST…]]: boots the rig of that name, or all of them, runs the project's own tests inside, or those that
+// are named, or its short set, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason.
 
 import { parseArgs } from 'node:util'
 import { setUp } from '../setup.mjs'
 import { conclude } from '../test.mjs'
 import { boot } from './boot.mjs'
+import { nodeTests } from './node-tests.mjs'
 import { rigs } from './rigs.mjs'
 import { rustTests } from './rust-tests.mjs'
 
@@ -12,7 +13,8 @@ import { rustTests } from './rust-tests.mjs'
 const RESULT = /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/
 
 /** Boots a rig and runs what is chosen in it; resolves with the sum of its tests. */
-async function runRig(name, rig, only) {
+async function runRig(name, rig, names) {
+  const only = test => names.length === 0 || names.includes(test)
   const print = text => process.stdout.write(`${text}\n`)
   const sum = { passed: 0, failed: 0, skipped: 0 }
   const failed = why => {
@@ -22,7 +24,11 @@ async function runRig(name, rig, only) {
   print(`\n== rig ${name}: ${rig.about}`)
   try {
     const env = ['DIRTYRATE_REQUIRE_KVM=1', `DIRTYRATE_RIG=${name}`]
-    const { jobs, fill } = rustTests(rig, { only, env })
+    const suites = [rustTests, nodeTests].map(tests => tests(rig, { only, env }))
+    const jobs = suites.flatMap(suite => suite.jobs)
+    const fill = (cpio, of) => {
+      for (const suite of suites) suite.fill(cpio, of)
+    }
     if (jobs.length === 0) throw new Error('no test has that name')
     const counts = new Map(jobs.map(job => [job, undefined]))
     const began = new Map()
@@ -51,15 +57,21 @@ async function runRig(name, rig, only) {
   return sum
 }
 
-const { positionals } = parseArgs({ allowPositionals: true })
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { short: { type: 'boolean', default: false } },
+})
 const names = positionals.filter(name => name in rigs)
 const tests = positionals.filter(name => !(name in rigs))
-const only = test => tests.length === 0 || tests.includes(test)
+const chosen = ({ short }) => (values.short ? [...short, ...tests] : tests)
+
+// The initrd goes with this process, and QEMU too.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1))
 
 setUp()
 const total = { passed: 0, failed: 0, skipped: 0 }
 for (const name of names.length > 0 ? names : Object.keys(rigs)) {
-  const sum = await runRig(name, rigs[name], only)
+  const sum = await runRig(name, rigs[name], chosen(rigs[name]))
   for (const key of Object.keys(total)) total[key] += sum[key]
 }
 process.stdout.write('\n')

@@ -8,7 +8,15 @@ import { output } from './debian.mjs'
 /** The test programs of the core: `name` and `path`, without their debugging information. */
 function programs({ target, strip }) {
   const native = output('rustc', ['-vV']).includes(`host: ${target}\n`)
-  const args = ['test', '--no-run', '--locked', '--package', 'dirtyrate', '--tests', '--message-format=json']
+  const args = [
+    'test',
+    '--no-run',
+    '--locked',
+    '--package',
+    'dirtyrate',
+    '--tests',
+    '--message-format=json-render-diagnostics',
+  ]
   if (!native) args.push('--target', target)
   const messages = output('cargo', args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
   const folder = join(root, 'target/rig', target)

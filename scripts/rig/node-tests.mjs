@@ -1,0 +1,133 @@
+// The package with its tests, and a Node to run them in the rig.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { root } from '../setup.mjs'
+import { Cpio } from './cpio.mjs'
+import { cache, output } from './debian.mjs'
+
+/** The oldest Node that the package is for, as npm has it. */
+const NODE_VERSION = 20
+
+/** What the tests import, with what that depends on. */
+const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check']
+
+/** Tests of the machine that the project is built on, not of a kernel: they want npm, cargo, namespaces or a QEMU. */
+const OF_THE_MACHINE = ['cli/environment.test', 'scripts/stamps.test', 'qemu.test']
+
+/** Where it all is in the rig. */
+const FOLDER = '/rig/package'
+
+/** How long one file may take. */
+const SECONDS = 900
+
+/** Node's program for `node`, an architecture as Node calls it. */
+function nodeOf({ node }) {
+  const name = `node-linux-${node}`
+  const folder = join(cache, `${name}-${NODE_VERSION}`)
+  if (!existsSync(folder)) {
+    const partial = `${folder}.partial`
+    rmSync(partial, { recursive: true, force: true })
+    mkdirSync(partial, { recursive: true })
+    const packed = output('npm', ['pack', '--silent', `${name}@${NODE_VERSION}`], { cwd: partial })
+    output('tar', ['-xzf', packed.trim().split('\n').at(-1)], { cwd: partial })
+    renameSync(partial, folder)
+  }
+  return join(folder, 'package/bin/node')
+}
+
+/** The folders of installed packages and of their dependencies, by name. */
+function installed(names, found = new Map()) {
+  for (const name of names.filter(name => !found.has(name))) {
+    const folder = join(root, 'node_modules', name)
+    found.set(name, folder)
+    const { dependencies = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    // Types are of no use there.
+    installed(
+      Object.keys(dependencies).filter(dependency => !dependency.startsWith('@types/')),
+      found,
+    )
+  }
+  return found
+}
+
+/** ts/ and __test__/ as JavaScript, file by file. */
+function compiled() {
+  const folder = join(root, 'target/rig/js')
+  rmSync(folder, { recursive: true, force: true })
+  const options = ['--noEmit', 'false', '--declaration', 'false', '--isolatedDeclarations', 'false']
+  const tsc = join(root, 'node_modules/.bin/tsc')
+  output(tsc, ['-p', root, ...options, '--rootDir', root, '--outDir', folder])
+  return folder
+}
+
+/** What the Linux in the rig's own VM writes, again and again; see __test__/rig/linux.rig.ts. */
+const LINUX_MIB = 32
+const LINUX_ENV = ['DIRTYRATE_RIG_LINUX=/rig/linux', `DIRTYRATE_RIG_LINUX_BYTES=${LINUX_MIB << 20}`]
+const LINUX_INIT = `#!/bin/sh
+for pass in $(seq 60); do
+  dd if=/dev/zero of=/file bs=1M count=${LINUX_MIB} conv=notrunc 2>/dev/null
+  echo "pass $pass"
+done
+echo "the shell is done"
+reboot -f
+`
+
+/** A Linux for a VM in the rig: the rig's own kernel, and an initrd with a script. */
+function linux(cpio, { image, busybox }) {
+  const initrd = new Cpio()
+  for (const name of ['dev', 'proc']) initrd.folder(name)
+  // What init says goes to the console, which is there before any file system is mounted.
+  initrd.device('dev/console', 5, 1)
+  initrd.copy('bin/busybox', busybox)
+  for (const name of ['sh', 'seq', 'dd', 'reboot']) initrd.link(`bin/${name}`, 'busybox')
+  initrd.program('init', LINUX_INIT)
+  cpio.copy('rig/linux/vmlinuz', image)
+  cpio.file('rig/linux/initrd', initrd.archive())
+}
+
+/** The jobs of the rig, one for each test file, and what they need in the initrd. */
+export function nodeTests(rig, { only, env }) {
+  const js = compiled()
+  const files = readdirSync(join(js, '__test__'), { recursive: true })
+    .filter(path => /\.(test|rig)\.js$/.test(path))
+    .map(path => path.replace(/\.js$/, ''))
+    .filter(name => only(name) && !OF_THE_MACHINE.includes(name))
+    .sort()
+  const jobs = files.map(file => ({
+    name: file,
+    seconds: SECONDS,
+    folder: FOLDER,
+    command: [
+      'env',
+      ...env,
+      ...LINUX_ENV,
+      'node',
+      '--expose-gc',
+      `${FOLDER}/run.mjs`,
+      `${FOLDER}/__test__/${file}.js`,
+    ],
+  }))
+  const fill = (cpio, of) => {
+    if (jobs.length === 0) return
+    linux(cpio, of)
+    cpio.copy('rig/bin/node', nodeOf(rig))
+    const into = path => join(FOLDER.slice(1), path)
+    for (const name of ['ts', '__test__']) cpio.copy(into(name), join(js, name))
+    for (const name of ['package.json', 'dist', 'native', 'scripts']) cpio.copy(into(name), join(root, name))
+    const isData = path => !path.endsWith('.ts')
+    for (const path of readdirSync(join(root, '__test__'), { recursive: true, withFileTypes: true })) {
+      if (!path.isFile() || !isData(path.name)) continue
+      const from = join(path.parentPath, path.name)
+      cpio.copy(into(from.slice(root.length + 1)), from)
+    }
+    cpio.copy(into('run.mjs'), join(root, 'scripts/rig/inside/run.mjs'))
+    for (const [name, folder] of installed(PACKAGES)) {
+      cpio.copy(into(`node_modules/${name}`), folder, path => !/\.(map|d\.[cm]?ts)$/.test(path))
+    }
+    const shim = join(root, 'scripts/rig/inside/vitest.mjs')
+    cpio.file(into('node_modules/vitest/package.json'), '{ "type": "module", "exports": "./index.mjs" }')
+    cpio.copy(into('node_modules/vitest/index.mjs'), shim)
+  }
+  return { jobs, fill }
+}
