@@ -55,7 +55,13 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
             let mut expected = truth_of(&guest, vcpu, &from, &to);
             // The grant is the host's, in no ring.
             expected = expected.difference(&[guest.program().control_page() / PAGE].into_iter().collect());
-            assert_same(&but_read_only(&machine, &measured), &expected, &format!("{context}, vCPU {vcpu}"));
+            let written = measured.difference(guest.read_only());
+            if nested_paging() && sharing == Sharing::Shared {
+                // Who writes a protected page first has the entry; for the others it is writable by then.
+                assert!(written.is_subset(&expected), "{context}, vCPU {vcpu}");
+            } else {
+                assert_same(&written, &expected, &format!("{context}, vCPU {vcpu}"));
+            }
             assert_eq!(told.pages, measured.len() as u64, "{context}");
             assert_eq!(told.entries, told.pages + told.duplicates, "{context}: the entries add up");
             sets.push(measured);
