@@ -34,4 +34,11 @@ export const rigs = {
     memoryMiB: 3072,
     short: SHORT,
   },
+  'svm-new': {
+    ...X86_64,
+    about: "the newest kernel of Debian 13's backports: SVM, nested paging",
+    kernel: { suite: 'trixie-backports', package: 'linux-image-cloud-amd64' },
+    memoryMiB: 3072,
+    short: SHORT,
+  },
 }
