@@ -10,6 +10,13 @@
 //! while nobody writes, whenever it has reason to: the empty positions are entries that were written over. It hands them back
 //! as harvested, which is all that the kernel waits for. An overrun can be of a whole ring and more; then nothing is dirty, and
 //! the kernel lets nobody write: [`Cursor::free`] hands back as many entries as a full ring must have.
+//!
+//! All of that needs the kernel's reset index: handed back from elsewhere, entries are never reset, or the index passes what was
+//! written, and the ring is full for ever. RESET counts the entries of all rings together, and stops in each where a vCPU came
+//! round and wrote over what was handed back, so a count that is not what it should be leaves the place of each ring in doubt.
+//! Such a ring is [adrift](Cursor::lose_place), and left alone until the vCPUs stand and [`Cursor::locate`] has found it.
+
+use crate::error::Result;
 
 /// The state of a position, as its flags say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +57,12 @@ pub struct Harvest {
 /// A reader's place in a ring.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
-    /// The kernel's reset index.
+    /// The kernel's reset index; when adrift, the least that it can be.
     reset: u32,
-    /// The entry to read next.
+    /// The entry to read next; when adrift, the most that the kernel's reset index can be.
     next: u32,
+    /// The kernel's reset index is not known.
+    adrift: bool,
     /// There is reason to look for entries that were written over.
     suspect: bool,
     /// The kernel said that the ring is full, and nothing was found in it since.
@@ -66,8 +75,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// At this entry, where a ring is empty.
-    #[cfg(test)]
-    fn at(index: u32) -> Self {
+    pub fn at(index: u32) -> Self {
         Self { reset: index, next: index, ..Self::default() }
     }
 
@@ -81,6 +89,9 @@ impl Cursor {
         mut take: impl FnMut(u32, u64) -> bool,
     ) -> Harvest {
         let mut harvest = Harvest::default();
+        if self.adrift {
+            return harvest;
+        }
         let size = entries.size();
         let mask = size - 1;
         // An entry here, and none just before, where all was empty: the kernel began to write here. Had it begun elsewhere, it
@@ -149,8 +160,7 @@ impl Cursor {
             entries.mark_harvested(self.next & (entries.size() - 1));
             self.next = self.next.wrapping_add(1);
         }
-        self.suspect = true;
-        self.verified = false;
+        (self.suspect, self.verified, self.starved) = (true, false, 0);
         full
     }
 
@@ -166,24 +176,24 @@ impl Cursor {
         }
     }
 
-    /// Whether there may be a gap, which only a stopped harvest finds.
+    /// Whether there is something to find that only a stopped harvest finds.
     pub fn is_suspect(&self) -> bool {
-        self.suspect
+        self.suspect || self.adrift
     }
 
-    /// The empty positions before a dirty one, if there is reason to look.
+    /// The empty positions before one that is not, if there is reason to look.
     fn gap(&self, entries: &impl Entries) -> Option<u32> {
         if !self.suspect {
             return None;
         }
         let left = entries.size() - self.unreset();
         (1..left)
-            .find(|ahead| entries.state(self.next.wrapping_add(*ahead) & (entries.size() - 1)) == EntryState::Dirty)
+            .find(|ahead| entries.state(self.next.wrapping_add(*ahead) & (entries.size() - 1)) != EntryState::Empty)
     }
 
-    /// How many entries the next RESET should count for this ring.
+    /// How many entries the next RESET should count for this ring; of one that is adrift, none.
     pub fn unreset(&self) -> u32 {
-        self.next.wrapping_sub(self.reset)
+        if self.adrift { 0 } else { self.next.wrapping_sub(self.reset) }
     }
 
     /// RESET counted what it should.
@@ -191,222 +201,54 @@ impl Cursor {
         self.reset = self.next;
     }
 
-    /// RESET counted less than it should, and nobody writes now: goes back to where it stopped.
-    pub fn resynchronise(&mut self, entries: &impl Entries) {
-        while self.reset != self.next && entries.state(self.reset & (entries.size() - 1)) == EntryState::Empty {
-            self.reset = self.reset.wrapping_add(1);
+    /// RESET counted something else than it should, of this ring or of another: it stopped somewhere in what was handed back.
+    pub fn lose_place(&mut self) {
+        self.adrift |= self.unreset() > 0;
+    }
+
+    /// Whether the kernel's reset index is to be found.
+    pub fn is_adrift(&self) -> bool {
+        self.adrift
+    }
+
+    /// Finds the kernel's reset index while nobody writes, and no ring has anything that RESET would take: hands back what is
+    /// dirty where the index can be, one entry after the other, until RESET takes it. Returns whether there was anything dirty,
+    /// which was written over what had been handed back.
+    ///
+    /// # Errors
+    ///
+    /// Those of `take` and of `reset`; the ring is still adrift.
+    pub fn locate(
+        &mut self,
+        entries: &mut impl Entries,
+        mut take: impl FnMut(u32, u64) -> Result<()>,
+        mut reset: impl FnMut() -> Result<u32>,
+    ) -> Result<bool> {
+        let mask = entries.size() - 1;
+        let mut overran = false;
+        let mut at = self.reset;
+        while at != self.next {
+            let state = entries.state(at & mask);
+            if state == EntryState::Dirty {
+                let (slot, page) = entries.read(at & mask);
+                take(slot, page)?;
+                entries.mark_harvested(at & mask);
+                overran = true;
+            }
+            let taken = if state == EntryState::Empty { 0 } else { reset()? };
+            if taken > 0 {
+                at = at.wrapping_add(taken);
+                break;
+            }
+            at = at.wrapping_add(1);
         }
-        self.next = self.reset;
-        self.suspect = true;
-        self.verified = false;
+        *self = Self { reset: at, next: at, adrift: false, suspect: true, verified: false, ..self.clone() };
+        Ok(overran)
     }
 
     /// The kernel says that the ring is full: if there is nothing to harvest, something was written over.
     pub fn is_full(&mut self) {
         self.suspect = true;
         self.full = true;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// The kernel's side (virt/kvm/dirty_ring.c), with its indices in the open.
-    struct Kernel {
-        flags: Vec<EntryState>,
-        pages: Vec<u64>,
-        dirty: u32,
-        reset: u32,
-        /// Entries that were written over before anybody read them.
-        overwritten: u64,
-        /// Entries that were written before the position was given back.
-        overran: u64,
-    }
-
-    impl Kernel {
-        fn new(size: u32, start: u32) -> Self {
-            let flags = vec![EntryState::Empty; size as usize];
-            Self { flags, pages: vec![0; size as usize], dirty: start, reset: start, overwritten: 0, overran: 0 }
-        }
-
-        fn push(&mut self, page: u64) {
-            let position = (self.dirty & (self.size() - 1)) as usize;
-            self.overwritten += u64::from(self.flags[position] == EntryState::Dirty);
-            self.overran += u64::from(self.used() >= self.size());
-            (self.flags[position], self.pages[position]) = (EntryState::Dirty, page);
-            self.dirty = self.dirty.wrapping_add(1);
-        }
-
-        /// KVM_RESET_DIRTY_RINGS.
-        fn reset(&mut self) -> u32 {
-            let mut count = 0;
-            loop {
-                let position = (self.reset & (self.size() - 1)) as usize;
-                if self.flags[position] != EntryState::Harvested {
-                    return count;
-                }
-                self.flags[position] = EntryState::Empty;
-                self.reset = self.reset.wrapping_add(1);
-                count += 1;
-            }
-        }
-
-        fn used(&self) -> u32 {
-            self.dirty.wrapping_sub(self.reset)
-        }
-    }
-
-    impl Entries for Kernel {
-        fn size(&self) -> u32 {
-            self.flags.len() as u32
-        }
-
-        fn full(&self) -> u32 {
-            self.size() / 2
-        }
-
-        fn state(&self, position: u32) -> EntryState {
-            self.flags[position as usize]
-        }
-
-        fn read(&self, position: u32) -> (u32, u64) {
-            (0, self.pages[position as usize])
-        }
-
-        fn mark_harvested(&mut self, position: u32) {
-            self.flags[position as usize] = EntryState::Harvested;
-        }
-    }
-
-    struct Reader {
-        cursor: Cursor,
-        read: Vec<u64>,
-        lost: u64,
-    }
-
-    impl Reader {
-        fn harvest(&mut self, kernel: &mut Kernel, at_most: u32) {
-            let read = &mut self.read;
-            let mut room = at_most;
-            let harvest = self.cursor.harvest(kernel, true, |_, page| {
-                let takes = room > 0;
-                if takes {
-                    read.push(page);
-                    room -= 1;
-                }
-                takes
-            });
-            self.lost += u64::from(harvest.lost);
-        }
-
-        fn reset(&mut self, kernel: &mut Kernel) {
-            if kernel.reset() == self.cursor.unreset() {
-                self.cursor.was_reset();
-                self.cursor.verify(kernel);
-            } else {
-                self.cursor.resynchronise(kernel);
-            }
-        }
-    }
-
-    #[derive(Debug, Clone)]
-    enum Operation {
-        Push(u32),
-        Harvest(u32),
-        Reset,
-    }
-
-    fn operations(longest: u32) -> impl Strategy<Value = Vec<Operation>> {
-        // Of which some are ended by who takes the entries.
-        let harvest = prop_oneof![Just(u32::MAX), 0..=longest].prop_map(Operation::Harvest);
-        let one = prop_oneof![(1..=longest).prop_map(Operation::Push), harvest, Just(Operation::Reset)];
-        proptest::collection::vec(one, 1..60)
-    }
-
-    /// Around the wrap of the kernel's counters, and elsewhere.
-    fn starts() -> impl Strategy<Value = u32> {
-        prop_oneof![Just(0), Just(u32::MAX), (u32::MAX - 100)..u32::MAX, any::<u32>()]
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_is_lost_without_an_overrun(start in starts(), size in 2u32..8, operations in operations(40)) {
-            let mut kernel = Kernel::new(1 << size, start);
-            let mut reader = Reader { cursor: Cursor::at(start), read: Vec::new(), lost: 0 };
-            let mut pushed = 0;
-            for operation in operations {
-                match operation {
-                    // A vCPU leaves when its ring is full.
-                    Operation::Push(count) => for _ in 0..count.min(kernel.size() - kernel.used()) {
-                        kernel.push(pushed);
-                        pushed += 1;
-                    },
-                    Operation::Harvest(at_most) => reader.harvest(&mut kernel, at_most),
-                    Operation::Reset => reader.reset(&mut kernel),
-                }
-            }
-            for _ in 0..2 {
-                reader.harvest(&mut kernel, u32::MAX);
-                reader.reset(&mut kernel);
-            }
-            prop_assert_eq!(reader.read, (0..pushed).collect::<Vec<_>>());
-            prop_assert_eq!((reader.lost, kernel.used()), (0, 0));
-        }
-
-        #[test]
-        fn an_overrun_is_noticed_and_everything_after_it_is_read(
-            start in starts(), size in 2u32..8, operations in operations(400), after in 1u64..300,
-        ) {
-            let mut kernel = Kernel::new(1 << size, start);
-            let mut reader = Reader { cursor: Cursor::at(start), read: Vec::new(), lost: 0 };
-            let mut pushed = 0;
-            for operation in operations {
-                match operation {
-                    // An emulated one does not, at once: it may go round more than once before it leaves.
-                    Operation::Push(count) if kernel.used() < kernel.full() => for _ in 0..count.min(3 * kernel.size()) {
-                        kernel.push(pushed);
-                        pushed += 1;
-                    },
-                    Operation::Push(_) => reader.cursor.is_full(),
-                    Operation::Harvest(at_most) => reader.harvest(&mut kernel, at_most),
-                    Operation::Reset => reader.reset(&mut kernel),
-                }
-            }
-            // The vCPU is out, and comes in again only if its ring is not full.
-            let mut entered = false;
-            for _ in 0..400 {
-                reader.harvest(&mut kernel, u32::MAX);
-                reader.reset(&mut kernel);
-                if kernel.used() >= kernel.full() {
-                    reader.cursor.is_full();
-                    reader.lost += u64::from(reader.cursor.free(&mut kernel));
-                    reader.reset(&mut kernel);
-                } else if !entered {
-                    // One more entry is all that it takes to see where the kernel stands.
-                    kernel.push(u64::MAX);
-                    entered = true;
-                }
-            }
-            prop_assert_eq!(kernel.used(), 0, "in step");
-            prop_assert_eq!(reader.read.last(), Some(&u64::MAX));
-            prop_assert!(reader.lost >= u64::from(kernel.overwritten > 0), "noticed");
-            prop_assert!(reader.lost <= kernel.overran, "{} reported of {}", reader.lost, kernel.overran);
-            // From here on it is exact.
-            let known = reader.read.len();
-            for page in 0..after {
-                if kernel.used() >= kernel.full() {
-                    reader.harvest(&mut kernel, u32::MAX);
-                    reader.reset(&mut kernel);
-                }
-                kernel.push(page);
-            }
-            for _ in 0..2 {
-                reader.harvest(&mut kernel, u32::MAX);
-                reader.reset(&mut kernel);
-            }
-            prop_assert_eq!(&reader.read[known..], (0..after).collect::<Vec<_>>());
-        }
     }
 }

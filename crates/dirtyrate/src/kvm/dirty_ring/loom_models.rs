@@ -173,7 +173,7 @@ impl Rung {
     fn new(reaping: Reaping, hardware_notes: bool) -> Self {
         let kernel = Kernel::new(hardware_notes);
         let mut rings = Rings::new(Arc::new(Mutex::new(Vm(Arc::clone(&kernel)))));
-        rings.push(Mapped(Arc::clone(&kernel)));
+        rings.push(Mapped(Arc::clone(&kernel)), 0);
         let rings = Arc::new(Mutex::new(rings));
         let exits = Watermark { rings: Arc::clone(&rings), wake: Wake::default(), entries: FULL, reaping };
         Self { kernel, vcpus: Rig::new(1), rings, exits: Arc::new(exits), written: Arc::default() }

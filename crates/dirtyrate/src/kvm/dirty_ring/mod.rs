@@ -12,6 +12,8 @@ mod cursor;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod mapped;
+#[cfg(all(test, not(loom)))]
+mod model_tests;
 mod reaper;
 mod rings;
 

@@ -119,6 +119,26 @@ impl RingVm for Slots {
     }
 }
 
+/// Keeps what an entry says: a page that its vCPU wrote in the window that is open.
+fn stage(vm: &impl RingVm, staged: &mut Written, loss: &mut RingLoss, slot: u32, page: u64) -> Result<()> {
+    match vm.logged(slot, page) {
+        Some(block) => staged.insert(block, page)?,
+        None => loss.dropped += 1,
+    }
+    Ok(())
+}
+
+/// RESET until there is nothing more to take: as of Linux 6.16 a signal ends it early, and perhaps before the first entry.
+fn reset_whole(vm: &impl RingVm) -> Result<u32> {
+    let (mut all, mut nothing) = (0, 0);
+    while nothing < 2 {
+        let count = vm.reset()?;
+        nothing = if count == 0 { nothing + 1 } else { 0 };
+        all += count;
+    }
+    Ok(all)
+}
+
 pub struct Rings<E = MappedRing, V = Slots> {
     slots: Arc<Mutex<V>>,
     rings: Vec<VcpuRing<E>>,
@@ -127,7 +147,7 @@ pub struct Rings<E = MappedRing, V = Slots> {
 impl Rings {
     /// Maps the ring of the next vCPU.
     pub fn attach(&mut self, vcpu: &impl AsRawFd, size: u32) -> Result<()> {
-        self.push(MappedRing::new(vcpu, size)?);
+        self.push(MappedRing::new(vcpu, size)?, 0);
         Ok(())
     }
 }
@@ -137,9 +157,9 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Self { slots, rings: Vec::new() }
     }
 
-    /// The ring of the next vCPU.
-    pub fn push(&mut self, ring: E) {
-        let cursor = Cursor::default();
+    /// The ring of the next vCPU, whose indices are both at `index`.
+    pub fn push(&mut self, ring: E, index: u32) {
+        let cursor = Cursor::at(index);
         self.rings.push(VcpuRing {
             ring,
             cursor,
@@ -177,15 +197,12 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         let mut harvested = Harvested::default();
         let mut taken = Ok(());
         for VcpuRing { ring, cursor, staged, loss, told, .. } in &mut self.rings {
-            let mut refused = None;
+            let mut refused = Ok(());
             let harvest = cursor.harvest(ring, stopped, |slot, page| {
-                match slots.logged(slot, page) {
-                    Some(block) => refused = staged.insert(block, page).err(),
-                    None => loss.dropped += 1,
-                }
-                refused.is_none()
+                refused = stage(&*slots, staged, loss, slot, page);
+                refused.is_ok()
             });
-            taken = taken.and(refused.map_or(Ok(()), Err));
+            taken = taken.and(refused);
             if *told {
                 loss.lost_before += u64::from(harvest.lost);
             } else {
@@ -198,23 +215,40 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         }
         let expected: u64 = self.rings.iter().map(|ring| u64::from(ring.cursor.unreset())).sum();
         harvested.in_step = expected == 0 || u64::from(slots.reset()?) == expected;
-        if harvested.in_step {
-            self.rings.iter_mut().for_each(|ring| ring.cursor.was_reset());
+        for ring in &mut self.rings {
+            if harvested.in_step {
+                ring.cursor.was_reset();
+            } else {
+                ring.cursor.lose_place();
+            }
         }
         taken.map(|()| harvested)
+    }
+
+    /// Finds where the kernel stands in the rings of which that is not known. No vCPU runs.
+    fn locate(&mut self) -> Result<()> {
+        if !self.rings.iter().any(|ring| ring.cursor.is_adrift()) {
+            return Ok(());
+        }
+        let slots = lock(&self.slots);
+        reset_whole(&*slots)?;
+        for VcpuRing { ring, cursor, staged, loss, .. } in self.rings.iter_mut().filter(|ring| ring.cursor.is_adrift())
+        {
+            let take = |slot, page| stage(&*slots, staged, loss, slot, page);
+            let overran = cursor.locate(ring, take, || reset_whole(&*slots))?;
+            loss.maybe_lost |= overran;
+        }
+        Ok(())
     }
 
     /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel as far as can be known.
     pub fn harvest_stopped(&mut self) -> Result<Harvested> {
         let mut all = Harvested::default();
         for _ in 0..MOST_REPETITIONS {
+            self.locate()?;
             let harvested = self.harvest_while(true)?;
             all = Harvested { most: all.most.max(harvested.most), ..harvested };
             if !harvested.in_step {
-                for ring in self.rings.iter_mut().filter(|ring| ring.cursor.unreset() > 0) {
-                    ring.cursor.resynchronise(&ring.ring);
-                    ring.loss.maybe_lost = true;
-                }
                 continue;
             }
             for VcpuRing { ring, cursor, .. } in &mut self.rings {
