@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the core's tests under AddressSanitizer: all that are in the library (bitmaps, rings, blocks, guest memory), and those on real
-# VMs that map, unmap and share memory. First shows that it would notice: a test that reads past the end of its words must be stopped.
+# Runs tests under AddressSanitizer: of the core all that are in the library (bitmaps, rings, blocks, guest memory), and those on real
+# VMs that map, unmap and share memory; of the binding those that fill memory of JavaScript's. First shows that it would notice: a
+# test that reads past the end of its words must be stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,3 +20,10 @@ elif ! grep -q 'AddressSanitizer: heap-buffer-overflow' <<<"$report"; then
   exit 1
 fi
 cargo_test --lib --test rings --test ring_hazards --test blocks_come_and_go --test life --test sampling_blocks --test windows
+
+cargo build --locked --target "$target" --target-dir target/address -p dirtyrate-node
+cp "target/address/$target/debug/libdirtyrate_node.so" target/address/dirtyrate.node
+# Node has no sanitizer in it: the C compiler's comes first. What Node itself does not free at its end is not looked for.
+ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so) \
+  DIRTYRATE_TEST_BINDING=$PWD/target/address/dirtyrate.node \
+  node node_modules/vitest/vitest.mjs run __test__/dirty-memory.test.ts
