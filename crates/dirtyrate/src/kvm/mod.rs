@@ -15,5 +15,5 @@ pub use block_watch::{BlockChange, BlockWatch};
 pub use capabilities::{Capabilities, ManualProtect};
 pub use dirty_log::BitmapLog;
 pub use slots::{BlockSpec, Slots};
-pub use vcpu::{ExitHandler, RunState, Step};
+pub use vcpu::{ExitHandler, HoldVcpus, RingExits, RunState, Step};
 pub use vm::{LogKind, Vm, VmOptions};

@@ -1,6 +1,6 @@
 //! RAM blocks as KVM memory slots. Slot numbers stay inside: outside a block is its name and its [`BlockId`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
@@ -42,20 +42,12 @@ pub struct Slots {
     limit: usize,
     by_block: BTreeMap<BlockId, Slot>,
     by_number: BTreeMap<u32, BlockId>,
-    free: BTreeSet<u32>,
 }
 
 impl Slots {
-    /// The slots of a VM that has none yet. `limit` is KVM_CAP_NR_MEMSLOTS.
+    /// The slots of a VM, none of which is known yet. `limit` is KVM_CAP_NR_MEMSLOTS.
     pub fn new(vm: Arc<VmFd>, limit: usize) -> Self {
-        Self {
-            vm,
-            page_size: host_page_size(),
-            limit,
-            by_block: BTreeMap::new(),
-            by_number: BTreeMap::new(),
-            free: BTreeSet::new(),
-        }
+        Self { vm, page_size: host_page_size(), limit, by_block: BTreeMap::new(), by_number: BTreeMap::new() }
     }
 
     /// The VM that they are of.
@@ -79,36 +71,57 @@ impl Slots {
     /// `memory` must stay mapped until the block is removed or the VM is gone, which it is when the last descriptor of it and
     /// of its vCPUs is closed.
     pub unsafe fn add(&mut self, block: BlockId, name: &str, memory: &GuestRegionMmap) -> Result<()> {
-        let number = match self.free.first() {
-            Some(&number) => number,
-            None => self.by_block.len() as u32,
-        };
         if self.available() == 0 {
             let problem = format!("too many blocks: this kernel has {} memory slots", self.limit);
             return Err(Error::Layout { block: name.to_owned(), problem });
         }
+        let taken = self.by_number.keys().zip(0..).take_while(|(taken, number)| *taken == number).count();
         let region = kvm_userspace_memory_region {
-            slot: number,
+            slot: taken as u32,
             flags: 0,
             guest_phys_addr: memory.start_addr().0,
             memory_size: memory.len(),
             userspace_addr: memory.get_mmap().as_ptr() as u64,
         };
         self.set(&region, || format!("block '{name}'"))?;
-        self.free.remove(&number);
-        self.by_number.insert(number, block);
-        self.by_block.insert(block, Slot { name: name.to_owned(), region, logged: false });
+        self.insert(block, name, region);
         Ok(())
+    }
+
+    /// Takes in a slot that the VMM has set itself, as it set it: its log may be turned on and off here, with the rest of its
+    /// flags as they are, and by nobody else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a slot whose number is known here already, or whose log is on.
+    ///
+    /// # Safety
+    ///
+    /// The region's memory must stay mapped until the block is removed here or the VM is gone.
+    pub unsafe fn adopt(&mut self, block: BlockId, name: &str, region: kvm_userspace_memory_region) -> Result<()> {
+        let problem = if self.by_number.contains_key(&region.slot) || self.by_block.contains_key(&block) {
+            "is known already"
+        } else if region.flags & KVM_MEM_LOG_DIRTY_PAGES != 0 {
+            "has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here"
+        } else {
+            self.insert(block, name, region);
+            return Ok(());
+        };
+        Err(Error::Argument(format!("slot {} of block '{name}' {problem}", region.slot)))
+    }
+
+    fn insert(&mut self, block: BlockId, name: &str, region: kvm_userspace_memory_region) {
+        self.by_number.insert(region.slot, block);
+        self.by_block.insert(block, Slot { name: name.to_owned(), region, logged: false });
     }
 
     /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
     pub fn remove(&mut self, block: BlockId) -> Result<()> {
         let slot = self.slot(block)?;
-        let gone = kvm_userspace_memory_region { memory_size: 0, flags: 0, ..slot.region };
+        let gone = kvm_userspace_memory_region { memory_size: 0, ..slot.region };
         self.set(&gone, || format!("removal of block '{}'", slot.name))?;
         self.by_block.remove(&block);
         self.by_number.remove(&gone.slot);
-        self.free.insert(gone.slot);
         Ok(())
     }
 
@@ -116,7 +129,7 @@ impl Slots {
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         let slot = self.slot(block)?;
         let flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
-        let region = kvm_userspace_memory_region { flags, ..slot.region };
+        let region = kvm_userspace_memory_region { flags: slot.region.flags | flags, ..slot.region };
         self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))?;
         if let Some(slot) = self.by_block.get_mut(&block) {
             slot.logged = on;
@@ -146,7 +159,7 @@ impl Slots {
     }
 
     fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {
-        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add`), and it overlaps no
+        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add` and `adopt`), and it overlaps no
         // other slot's (KVM refuses that with EEXIST).
         unsafe { self.vm.set_user_memory_region(*region) }
             .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", context(), errno))

@@ -31,7 +31,7 @@ use rings::{RingVm, Rings};
 use super::Slots;
 use super::capabilities::Capabilities;
 use super::ioctls::{CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log};
-use super::vcpu::{Holder, RingExits};
+use super::vcpu::{HoldVcpus, RingExits};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
@@ -54,7 +54,7 @@ const SHORTEST_RUN: Duration = Duration::from_millis(1);
 pub struct RingLog {
     slots: Arc<Mutex<Slots>>,
     rings: Arc<Mutex<Rings>>,
-    holder: Holder,
+    vcpus: Arc<dyn HoldVcpus>,
     /// There is a bitmap beside the rings, for what no vCPU wrote.
     with_bitmap: bool,
     _reaper: Reaper,
@@ -139,7 +139,8 @@ impl RingSetup {
         Ok(Self { slots, entries, with_bitmap, reaping })
     }
 
-    /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `holder` stops those vCPUs.
+    /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `hold` stops those vCPUs. The
+    /// [`Watermark`] is to be told of what ends their KVM_RUN.
     ///
     /// # Errors
     ///
@@ -147,22 +148,37 @@ impl RingSetup {
     pub fn attach<'a>(
         self,
         vcpus: impl IntoIterator<Item = &'a (impl AsRawFd + 'a)>,
-        holder: Holder,
+        hold: impl HoldVcpus + 'static,
     ) -> Result<(RingLog, Watermark)> {
         let mut rings = Rings::new(Arc::clone(&self.slots));
         vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu, self.entries))?;
         let rings = Arc::new(Mutex::new(rings));
         let wake = Wake::default();
-        let reaper = Reaper::start(Arc::clone(&rings), holder.clone(), wake.clone(), self.reaping, self.entries)?;
+        let hold: Arc<dyn HoldVcpus> = Arc::new(hold);
+        let reaper = Reaper::start(Arc::clone(&rings), Arc::clone(&hold), wake.clone(), self.reaping, self.entries)?;
         let watermark = Watermark { rings: Arc::clone(&rings), wake, entries: self.entries, reaping: self.reaping };
-        Ok((RingLog { slots: self.slots, rings, holder, with_bitmap: self.with_bitmap, _reaper: reaper }, watermark))
+        Ok((
+            RingLog { slots: self.slots, rings, vcpus: hold, with_bitmap: self.with_bitmap, _reaper: reaper },
+            watermark,
+        ))
     }
 }
 
+/// Has `work` done while the vCPUs stand.
+fn hold<T>(vcpus: &dyn HoldVcpus, work: impl FnOnce() -> T) -> Result<T> {
+    let (mut work, mut result) = (Some(work), None);
+    vcpus.hold_vcpus(&mut || {
+        if let Some(work) = work.take() {
+            result = Some(work());
+        }
+    })?;
+    result.ok_or_else(|| Error::State("the vCPUs were held, and the work was not done".to_owned()))
+}
+
 /// Ends one window of all vCPUs, and begins the next.
-fn draw_edge<E: Entries, V: RingVm>(rings: &Mutex<Rings<E, V>>, holder: &Holder) -> Result<Prepared> {
+fn draw_edge<E: Entries, V: RingVm>(rings: &Mutex<Rings<E, V>>, vcpus: &dyn HoldVcpus) -> Result<Prepared> {
     let began = Instant::now();
-    holder.hold(|| {
+    hold(vcpus, || {
         let closed = Instant::now();
         let mut rings = lock(rings);
         rings.harvest_stopped()?;
@@ -196,7 +212,7 @@ impl DirtyLog for RingLog {
     /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests them while they
     /// stand: nothing is written between the end of one window and the beginning of the next.
     fn prepare(&mut self) -> Result<Option<Prepared>> {
-        draw_edge(&self.rings, &self.holder).map(Some)
+        draw_edge(&self.rings, &*self.vcpus).map(Some)
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {

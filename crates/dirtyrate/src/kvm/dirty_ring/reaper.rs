@@ -5,9 +5,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::cursor::Entries;
+use super::hold;
 use super::rings::{Harvested, RingVm, Rings};
 use crate::error::{Error, Result};
-use crate::kvm::vcpu::Holder;
+use crate::kvm::vcpu::HoldVcpus;
 use crate::sync::{Condvar, Mutex, lock, wait, wait_timeout};
 
 /// How long the reaper sleeps at the most: a guest that begins to write fills no ring of a useful size in this time.
@@ -90,11 +91,17 @@ pub(super) struct Reaper {
 }
 
 impl Reaper {
-    pub fn start(rings: Arc<Mutex<Rings>>, holder: Holder, wake: Wake, reaping: Reaping, size: u32) -> Result<Self> {
+    pub fn start(
+        rings: Arc<Mutex<Rings>>,
+        vcpus: Arc<dyn HoldVcpus>,
+        wake: Wake,
+        reaping: Reaping,
+        size: u32,
+    ) -> Result<Self> {
         let woken = wake.clone();
         let thread = std::thread::Builder::new()
             .name("reaper".to_owned())
-            .spawn(move || run(&rings, &holder, &woken, reaping, size))
+            .spawn(move || run(&rings, &*vcpus, &woken, reaping, size))
             .map_err(|source| Error::Ioctl { call: "pthread_create", context: "the reaper".to_owned(), source })?;
         Ok(Self { wake, thread: Some(thread) })
     }
@@ -112,7 +119,7 @@ impl Drop for Reaper {
 
 pub(super) fn run<E: Entries, V: RingVm>(
     rings: &Mutex<Rings<E, V>>,
-    holder: &Holder,
+    vcpus: &dyn HoldVcpus,
     wake: &Wake,
     reaping: Reaping,
     size: u32,
@@ -132,7 +139,7 @@ pub(super) fn run<E: Entries, V: RingVm>(
         let mut harvested = lock(rings).harvest();
         if harvested.as_ref().is_ok_and(|harvested| woken == Woken::Full || !harvested.in_step || harvested.overrun) {
             // Perhaps out of step with the kernel: that is found, and put right, while nobody writes.
-            harvested = holder.hold(|| lock(rings).harvest_stopped()).and_then(|stopped| stopped);
+            harvested = hold(vcpus, || lock(rings).harvest_stopped()).and_then(|stopped| stopped);
         }
         match harvested {
             Ok(harvested) => pause = next_pause(pause, &harvested, size),

@@ -74,6 +74,23 @@ pub trait RingExits: Send + Sync {
     fn full(&self, vcpu: usize);
 }
 
+/// Who stops the vCPUs for the dirty rings. Called on the reaper's thread and on that of whoever syncs, never on a vCPU's.
+pub trait HoldVcpus: Send + Sync {
+    /// Runs `work` once, while no vCPU is inside KVM_RUN: each was taken out by a signal, or stands anyway, and none enters
+    /// before this returns. A VM that is paused stays so. Several threads may hold at once.
+    ///
+    /// # Errors
+    ///
+    /// The vCPUs could not be stopped, and `work` was not run.
+    fn hold_vcpus(&self, work: &mut dyn FnMut()) -> Result<()>;
+}
+
+impl HoldVcpus for Holder {
+    fn hold_vcpus(&self, work: &mut dyn FnMut()) -> Result<()> {
+        self.hold(work)
+    }
+}
+
 /// What a VM is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
