@@ -1,0 +1,82 @@
+//! What the VMM does to measure: its slots handed over, a log made of them, and the five steps.
+
+use std::sync::{Arc, Mutex};
+
+use dirtyrate::Result;
+use dirtyrate::bitmap::PageRange;
+use dirtyrate::dirty_memory::{
+    BlockId, BlockInfo, CancelToken, Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, Reap,
+};
+use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
+use dirtyrate::kvm::{BitmapLog, Slots};
+
+use crate::vmm::{HIGH, Vmm};
+
+/// Where the guest writes, in pages of the block: in the middle of a word of the bitmap.
+pub const FIRST: u64 = 33;
+/// How many pages it writes in a round.
+pub const WRITTEN: u64 = 777;
+/// Entries of the vCPU's dirty ring: a few of its rounds fill it.
+const RING_ENTRIES: u32 = 4096;
+
+/// What the measurement of one round found.
+pub struct Measured {
+    /// The rate, the window, and what a ring tells of its vCPU.
+    pub reap: Reap,
+    /// What was dirty of the block that the guest writes to.
+    pub ranges: Vec<PageRange>,
+}
+
+/// One round after the other, by the kernel's bitmap.
+pub fn by_bitmap(rounds: usize) -> Result<Vec<Measured>> {
+    let mut vmm = Vmm::new(FIRST, WRITTEN)?;
+    let (slots, blocks) = adopt(&vmm)?;
+    let log = BitmapLog::new(slots, &vmm.capabilities, None)?;
+    let vcpu = vmm.create_vcpu()?;
+    vmm.start(vcpu, None)?;
+    measure(&vmm, Box::new(log), blocks, rounds)
+}
+
+/// The same by a ring of its vCPU's, which the VMM enables before it makes that.
+pub fn by_ring(rounds: usize) -> Result<Vec<Measured>> {
+    let mut vmm = Vmm::new(FIRST, WRITTEN)?;
+    let (slots, blocks) = adopt(&vmm)?;
+    let setup = RingSetup::enable(slots, &vmm.capabilities, RING_ENTRIES, Reaping::Run)?;
+    let vcpu = vmm.create_vcpu()?;
+    let (log, exits) = setup.attach([&vcpu], vmm.pauser())?;
+    vmm.start(vcpu, Some(Box::new(exits)))?;
+    measure(&vmm, Box::new(log), blocks, rounds)
+}
+
+/// The slots that the VMM has set, for the logs of this crate.
+fn adopt(vmm: &Vmm) -> Result<(Arc<Mutex<Slots>>, Vec<BlockInfo>)> {
+    let mut slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+    let mut blocks = Vec::new();
+    for (id, (name, region)) in (1..).map(BlockId).zip(vmm.regions()) {
+        // SAFETY: the VMM unmaps its memory when its vCPU has ended, and nobody else runs one.
+        unsafe { slots.adopt(id, name, region) }?;
+        let pages = region.memory_size / vmm.capabilities.page_size;
+        blocks.push(BlockInfo { id, name: name.to_owned(), guest_address: region.guest_phys_addr, pages });
+    }
+    Ok((Arc::new(Mutex::new(slots)), blocks))
+}
+
+/// The five steps; what is taken at the end of a round begins the next.
+fn measure(vmm: &Vmm, log: Box<dyn DirtyLog>, blocks: Vec<BlockInfo>, rounds: usize) -> Result<Vec<Measured>> {
+    let mut memory = DirtyMemory::new(log, vmm.capabilities.page_size, DEFAULT_CLEAR_CHUNK_BYTES);
+    // The vCPU stands between its rounds, as this asks for.
+    blocks.into_iter().try_for_each(|block| memory.add_block(block))?;
+    let never = CancelToken::new();
+    memory.start_tracking(Client::DirtyRate)?;
+    memory.discard_initial_log(&never)?;
+    memory.clear(Client::DirtyRate)?;
+    let measured = (0..rounds).map(|_| {
+        vmm.round()?;
+        memory.sync(&never)?;
+        let ranges = memory.bits().bitmap(Client::DirtyRate, HIGH)?.map(|bitmap| bitmap.ranges().collect());
+        Ok(Measured { ranges: ranges.unwrap_or_default(), reap: memory.reap(Client::DirtyRate, true)? })
+    });
+    let measured = measured.collect::<Result<_>>()?;
+    memory.stop_tracking(Client::DirtyRate)?;
+    Ok(measured)
+}

@@ -1,0 +1,80 @@
+//! The logs on a VM that is not this crate's: the VMM of the example, whose guest writes the same pages in each round.
+
+mod support;
+
+#[path = "../examples/foreign_vmm/guest.rs"]
+mod guest;
+#[path = "../examples/foreign_vmm/measure.rs"]
+mod measure;
+#[path = "../examples/foreign_vmm/vmm.rs"]
+mod vmm;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dirtyrate::bitmap::PageRange;
+use dirtyrate::dirty_memory::BlockId;
+use dirtyrate::kvm::{Capabilities, Slots};
+use kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;
+use measure::{FIRST, Measured, WRITTEN};
+use support::kvm;
+
+/// More than the ring holds, several times.
+const ROUNDS: usize = 40;
+
+fn expect_exact(rounds: Vec<Measured>) {
+    assert_eq!(rounds.len(), ROUNDS);
+    for (round, Measured { reap, ranges }) in rounds.iter().enumerate() {
+        assert_eq!(ranges, &[PageRange { first: FIRST, pages: WRITTEN }], "round {round}");
+        assert!(reap.is_complete() && reap.bytes_per_second > 0.0, "round {round}");
+        if let Some(ring) = &reap.ring {
+            assert_eq!((ring.vcpus.len(), ring.vcpus[0].pages), (1, reap.pages), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn its_bitmap_has_what_its_guest_wrote() {
+    if kvm() {
+        expect_exact(measure::by_bitmap(ROUNDS).expect("measured"));
+    }
+}
+
+#[test]
+fn its_ring_has_what_its_guest_wrote() {
+    if !kvm() {
+        return;
+    }
+    let has_rings = Capabilities::probe(Path::new("/dev/kvm")).expect("KVM").dirty_ring_entries > 0;
+    match measure::by_ring(ROUNDS) {
+        Ok(rounds) => expect_exact(rounds),
+        Err(error) => assert!(!has_rings && error.to_string().contains("no dirty ring"), "{error}"),
+    }
+}
+
+#[test]
+fn a_slot_is_taken_in_once_and_with_its_log_off() {
+    if !kvm() {
+        return;
+    }
+    let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
+    let mut slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+    let [(name, mut region), _] = vmm.regions();
+    region.flags |= KVM_MEM_LOG_DIRTY_PAGES;
+    // SAFETY: the memory is mapped while the VMM is there, also below.
+    let error = unsafe { slots.adopt(BlockId(1), name, region) }.expect_err("its log is on");
+    assert_eq!(
+        error.to_string(),
+        "slot 3 of block 'low' has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here"
+    );
+    region.flags = 0;
+    // SAFETY: as above.
+    unsafe { slots.adopt(BlockId(1), name, region) }.expect("taken in");
+    // SAFETY: as above.
+    let error = unsafe { slots.adopt(BlockId(2), name, region) }.expect_err("twice");
+    assert_eq!(error.to_string(), "slot 3 of block 'low' is known already");
+    slots.set_logging(BlockId(1), true).expect("its log goes on");
+    slots.remove(BlockId(1)).expect("removed");
+    // SAFETY: as above.
+    unsafe { slots.adopt(BlockId(2), name, region) }.expect("taken in again");
+}
