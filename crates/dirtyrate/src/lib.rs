@@ -8,7 +8,7 @@
 //!
 //! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] is what talks to `/dev/kvm`; a VMM that
 //! has a `VmFd` and guest memory of its own takes [`kvm::Slots`] and [`kvm::BitmapLog`] from there,
-//! or [`kvm::dirty_ring`], and leaves the rest.
+//! or [`kvm::dirty_ring`], and leaves the rest: `examples/foreign_vmm` is such a VMM.
 //! [`bitmap`] has the page bitmaps; [`sampling`] estimates from the hashes of a few pages where there is no log.
 //! [`machine`] is what a guest needs around it, and [`workload`] has guests that say exactly which pages they wrote, against
 //! which every measurement here is held.
@@ -25,3 +25,8 @@ mod sync;
 pub mod workload;
 
 pub use error::{Error, Result};
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

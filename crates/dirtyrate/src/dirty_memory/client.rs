@@ -17,7 +17,7 @@ pub enum Client {
     Migration,
     /// The dirty rate measurement.
     DirtyRate,
-    /// One more measurement beside it: see [`DirtyMemory::open_accumulator`](super::DirtyMemory::open_accumulator).
+    /// One more measurement beside it: see [`DirtyBits::open_accumulator`](super::DirtyBits::open_accumulator).
     Accumulator(u32),
 }
 
