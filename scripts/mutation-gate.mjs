@@ -325,9 +325,9 @@ const mutations = [
   {
     name: 'draw an edge while the vCPUs run',
     file: 'kvm/dirty_ring/mod.rs',
-    find: '    holder.hold(|| {\n        let closed',
+    find: '    hold(vcpus, || {\n        let closed',
     replace:
-      '    struct Open;\n    impl Open { fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> { Ok(work()) } }\n    let _ = holder;\n    Open.hold(|| {\n        let closed',
+      '    fn open<T>(_: &dyn HoldVcpus, work: impl FnOnce() -> T) -> Result<T> { Ok(work()) }\n    open(vcpus, || {\n        let closed',
     test: LOOM,
   },
   {
