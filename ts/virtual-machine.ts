@@ -38,7 +38,10 @@ import { isWorkload, RunningWorkload, toNative, type Workload, workloadUriOption
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
-/** An ELF with a PVH entry, by file name. */
+/**
+ * An ELF with a PVH entry, or a Linux bzImage, by file name. There is no ACPI: Linux sees one vCPU, and ends the VM by a reset, with
+ * `reboot=k` in its command line.
+ */
 export interface KernelImage {
   kernel: string
   initrd?: string

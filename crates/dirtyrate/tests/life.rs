@@ -516,7 +516,11 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     };
     let cases: [(&str, Vec<u8>, &str); 5] = [
         ("empty", Vec::new(), "empty"),
-        ("text", b"this is no kernel, but it is longer than an ELF header is, by a good bit".to_vec(), "not an ELF"),
+        (
+            "text",
+            b"this is no kernel, but it is longer than an ELF header is, by a good bit".to_vec(),
+            "neither an ELF",
+        ),
         ("header", good[..40].to_vec(), "truncated"),
         ("truncated", good[..offset + 10].to_vec(), "cut off"),
         ("no-note", note_less, "no PVH entry"),

@@ -14,6 +14,12 @@ use crate::workload::IDLE_PORT;
 /// How long a vCPU rests that says it has nothing to do.
 const IDLE_REST: Duration = Duration::from_millis(1);
 
+/// The command port of the keyboard controller, and its command to reset the CPU: how a PC without ACPI is ended (`reboot=k`).
+const KEYBOARD_PORT: u16 = 0x64;
+const KEYBOARD_RESET: u8 = 0xfe;
+/// What it says there when it takes a command.
+const KEYBOARD_READY: u8 = 0;
+
 /// What an access to an address without memory or device means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownMmio {
@@ -59,7 +65,7 @@ fn serial_offset(port: u16) -> Option<u8> {
 impl ExitHandler for Bus {
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step {
         // Ports are probed by every kernel: one that nobody answers reads all ones, as on a bus.
-        data.fill(0xff);
+        data.fill(if port == KEYBOARD_PORT { KEYBOARD_READY } else { 0xff });
         if let (Some(offset), [byte]) = (serial_offset(port), data) {
             *byte = self.serial.lock().unwrap_or_else(PoisonError::into_inner).read(offset);
         }
@@ -69,6 +75,10 @@ impl ExitHandler for Bus {
     fn io_out(&self, port: u16, data: &[u8]) -> Step {
         if port == IDLE_PORT {
             return Step::Idle(IDLE_REST);
+        }
+        // This machine has nothing to start again from: a reset is its end.
+        if (port, data) == (KEYBOARD_PORT, &[KEYBOARD_RESET]) {
+            return Step::Shutdown;
         }
         if let (Some(offset), [byte]) = (serial_offset(port), data)
             && let Err(error) = self.serial.lock().unwrap_or_else(PoisonError::into_inner).write(offset, *byte)

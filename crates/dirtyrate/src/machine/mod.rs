@@ -1,5 +1,6 @@
 //! A machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
-//! and a kernel that was loaded by PVH. Enough for the guests of [`workload`](crate::workload), and for Linux.
+//! and a kernel that was loaded by PVH or by Linux's own protocol. Enough for the guests of [`workload`](crate::workload), and for
+//! Linux, which there sees one vCPU: Debian's finds others by ACPI only, and there is none.
 //!
 //! x86-64 only, so far: on another architecture [`Machine::new`] refuses.
 
@@ -52,9 +53,9 @@ pub struct MachineOptions {
 /// What is booted.
 #[derive(Debug, Clone)]
 pub struct KernelOptions {
-    /// An ELF with a PVH entry: a `vmlinux`, or a guest of [`workload`](crate::workload).
+    /// An ELF with a PVH entry (a `vmlinux`, or a guest of [`workload`](crate::workload)), or a Linux bzImage.
     pub kernel: PathBuf,
-    /// A file that is handed over as the first module.
+    /// A file that is handed over as PVH's first module, or as Linux's initrd.
     pub initrd: Option<PathBuf>,
     /// The command line.
     pub cmdline: String,

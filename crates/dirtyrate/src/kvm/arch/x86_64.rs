@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 /// (KVM_SET_TSS_ADDR; the address that QEMU and Firecracker use).
 const TSS_ADDRESS: usize = 0xfffb_d000;
 
+/// CPUID 01H, ECX: there is a hypervisor. KVM leaves it to whoever makes the VM; Linux looks for KVM's clock only with it, and finds
+/// no other in a machine without HPET and ACPI.
+const HYPERVISOR: u32 = 1 << 31;
+
 /// Prepares a VM before its vCPUs are made.
 pub fn prepare_vm(vm: &VmFd) -> Result<()> {
     vm.set_tss_address(TSS_ADDRESS).map_err(|errno| Error::ioctl("KVM_SET_TSS_ADDR", "", errno))
@@ -23,7 +27,10 @@ pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     for (id, vcpu) in (0u32..).zip(vcpus) {
         for entry in cpuid.as_mut_slice() {
             match entry.function {
-                0x1 => entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24),
+                0x1 => {
+                    entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24);
+                    entry.ecx |= HYPERVISOR;
+                }
                 0xb | 0x1f => entry.edx = id,
                 0x8000_001e => entry.eax = id,
                 _ => {}

@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 /// Plans the loading of an ELF; where it is entered by PVH.
 pub(super) fn plan<'a>(elf: &'a [u8], path: &Path, plan: &mut Plan<'a>) -> Result<u64> {
     if elf.len() < 4 || !elf.starts_with(&elf::abi::ELFMAGIC) {
-        return Err(refusal(path, "not an ELF file"));
+        return Err(refusal(path, "neither an ELF file nor a bzImage"));
     }
     let broken = |error: elf::ParseError| refusal(path, format!("truncated or damaged: {error}"));
     let file = ElfBytes::<LittleEndian>::minimal_parse(elf).map_err(broken)?;

@@ -1,13 +1,17 @@
 //! Loading what is booted: by the protocol of the architecture.
 
 #[cfg(target_arch = "x86_64")]
+mod bzimage;
+#[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod plan;
 #[cfg(target_arch = "x86_64")]
 mod pvh;
 #[cfg(target_arch = "x86_64")]
-pub(super) use pvh::{load_bytes, load_file};
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86_64::{load_bytes, load_file};
 
 #[cfg(not(target_arch = "x86_64"))]
 mod unsupported {

@@ -17,6 +17,7 @@ const ZEROS: &[u8] = &[0; 64 << 10];
 pub(super) struct Plan<'a> {
     bytes: Vec<(u64, Cow<'a, [u8]>)>,
     zeros: Vec<(u64, u64)>,
+    free: Vec<(u64, u64)>,
 }
 
 impl<'a> Plan<'a> {
@@ -30,6 +31,11 @@ impl<'a> Plan<'a> {
         self.zeros.push((guest_address, length));
     }
 
+    /// Nothing else will be in `length` bytes from `guest_address`, where what is loaded unpacks itself.
+    pub fn keep_free(&mut self, guest_address: u64, length: u64) {
+        self.free.push((guest_address, length));
+    }
+
     /// The first range, by address and length, that is not in RAM.
     pub fn outside_ram(&self, vm: &Vm) -> Option<(u64, u64)> {
         let memory = vm.memory();
@@ -39,20 +45,20 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Whether anything is written in `range`.
+    /// Whether anything is written, or kept free, in `range`.
     pub fn touches(&self, range: &Range<u64>) -> bool {
         self.ranges().any(|(address, length)| address < range.end && address + length > range.start)
     }
 
-    /// Where the last byte is, and one more.
+    /// Where the last byte of all that is, and one more.
     pub fn end(&self) -> u64 {
         self.ranges().map(|(address, length)| address + length).max().unwrap_or(0)
     }
 
-    /// What is written, by address and length; none is empty, and none wraps around.
+    /// What is written or kept free, by address and length; none is empty, and none wraps around.
     fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let bytes = self.bytes.iter().map(|(address, bytes)| (*address, bytes.len() as u64));
-        bytes.chain(self.zeros.iter().copied()).filter(|&(_, length)| length > 0)
+        bytes.chain(self.zeros.iter().chain(&self.free).copied()).filter(|&(_, length)| length > 0)
     }
 
     /// Writes it all, as the host's writes that they are.

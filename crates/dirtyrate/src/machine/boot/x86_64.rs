@@ -1,0 +1,148 @@
+//! Direct boot on x86-64: what of it PVH (`pvh`) and Linux's own protocol (`bzimage`) have in common.
+
+use std::ops::Range;
+use std::path::Path;
+
+use kvm_bindings::{kvm_regs, kvm_segment};
+use kvm_ioctls::VcpuFd;
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
+
+use super::bzimage::BzImage;
+use super::kernel::{self, refusal};
+use super::plan::Plan;
+use super::pvh;
+use crate::error::{Error, Result};
+use crate::kvm::Vm;
+use crate::machine::KernelOptions;
+use crate::machine::layout::HOLE_START;
+
+/// Where the parameters of either protocol go. What is from its end on, the guests of `workload` have for their other vCPUs' first
+/// instructions.
+pub(super) const PARAMETERS: Range<u64> = 0x6000..0x8000;
+/// The command line.
+pub(super) const COMMAND_LINE: u64 = 0x2_0000;
+/// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
+const COMMAND_LINE_BYTES: usize = 2048;
+/// CR0.PE: protected mode. CR0.ET is always set.
+const CR0_PE_ET: u64 = 1 << 0 | 1 << 4;
+/// The one bit of RFLAGS that is always set.
+const RFLAGS_RESERVED: u64 = 1 << 1;
+/// The selectors of code and data, as Linux's protocol has them; PVH leaves them open.
+const CODE_SELECTOR: u16 = 0x10;
+const DATA_SELECTOR: u16 = 0x18;
+/// The first MiB, which is for what hands over to the kernel.
+const LOW_END: u64 = 1 << 20;
+/// Where an initrd is put: below this, as high as it fits, so that it is out of the kernel's way.
+const INITRD_BELOW: u64 = HOLE_START;
+
+/// How a kernel is entered, in what the protocols differ.
+#[derive(Default)]
+pub(super) struct Start {
+    pub rip: u64,
+    pub rbx: u64,
+    pub rsi: u64,
+    /// Where its descriptors are, and their bytes less one; none for PVH, which promises no table.
+    pub descriptors: Option<(u64, u16)>,
+}
+
+/// Loads a kernel file, and an initrd where there is one.
+pub fn load_file(vm: &Vm, options: &KernelOptions) -> Result<()> {
+    let kernel = kernel::read(&options.kernel)?;
+    let initrd = match options.initrd.as_deref() {
+        Some(path) => Some((path, kernel::read(path)?)),
+        None => None,
+    };
+    load(vm, &options.kernel, &kernel, &options.cmdline, initrd)
+}
+
+/// Loads a kernel that is in memory; `name` is what errors call it.
+pub fn load_bytes(vm: &Vm, elf: &[u8], name: &Path) -> Result<()> {
+    load(vm, name, elf, "", None)
+}
+
+fn load(vm: &Vm, path: &Path, file: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
+    if !vm.memory().check_range(GuestAddress(0), LOW_END as usize) {
+        return Err(refusal(path, "a machine boots from the first MiB of RAM: give it a block at address 0"));
+    }
+    let mut plan = Plan::default();
+    let linux = BzImage::plan(file, path, &mut plan)?;
+    let pvh_entry = if linux.is_none() { kernel::plan(file, path, &mut plan)? } else { 0 };
+    let most = linux.as_ref().map_or(COMMAND_LINE_BYTES, |linux| linux.command_line_bytes().min(COMMAND_LINE_BYTES));
+    if cmdline.len() >= most || cmdline.contains('\0') {
+        return Err(Error::Argument(format!("a command line has less than {most} bytes and no NUL")));
+    }
+    if let Some((address, length)) = plan.outside_ram(vm) {
+        let end = vm.memory_end();
+        let text =
+            format!("larger than memory: {length} bytes at {address:#x} are not all in RAM, which ends at {end:#x}");
+        return Err(refusal(path, text));
+    }
+    for taken in [PARAMETERS, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64] {
+        if plan.touches(&taken) {
+            let text = format!("it lies at {:#x}..{:#x}, where the boot parameters go", taken.start, taken.end);
+            return Err(refusal(path, text));
+        }
+    }
+    let below = linux.as_ref().map_or(INITRD_BELOW, |linux| linux.initrd_end().min(INITRD_BELOW));
+    let initrd = initrd.map(|(path, bytes)| place_initrd(vm, path, bytes, below, &mut plan)).transpose()?;
+    plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());
+    let start = match linux {
+        Some(linux) => linux.plan_parameters(vm, initrd, &mut plan)?,
+        None => pvh::plan_start_info(vm, pvh_entry, initrd, &mut plan)?,
+    };
+    enter(vm, &start)?;
+    plan.carry_out(vm)
+}
+
+/// Plans the initrd, as high as it fits: its address and length.
+fn place_initrd(vm: &Vm, path: &Path, bytes: Vec<u8>, below: u64, plan: &mut Plan) -> Result<(u64, u64)> {
+    let length = bytes.len() as u64;
+    let memory = vm.memory();
+    let top = memory.iter().find(|region| region.start_addr().0 == 0).map_or(0, |low| low.len().min(below));
+    let page_size = vm.capabilities().page_size;
+    let start = top.checked_sub(length).map(|start| start / page_size * page_size);
+    let Some(start) = start.filter(|&start| start >= plan.end().max(LOW_END)) else {
+        return Err(refusal(path, format!("{length} bytes do not fit between the kernel and {top:#x}")));
+    };
+    plan.write(start, bytes);
+    Ok((start, length))
+}
+
+/// Puts the first vCPU where both protocols want it: 32-bit protected mode, flat segments, no paging. The others wait for their INIT.
+fn enter(vm: &Vm, start: &Start) -> Result<()> {
+    vm.vcpus()?.set_up(|vcpus| {
+        let Some(first) = vcpus.first() else { return Ok(()) };
+        set_registers(first, start)
+    })
+}
+
+fn set_registers(vcpu: &VcpuFd, start: &Start) -> Result<()> {
+    let segment = |kind: u8, selector: u16| kvm_segment {
+        base: 0,
+        limit: u32::MAX,
+        selector,
+        type_: kind,
+        present: 1,
+        db: 1,
+        s: 1,
+        g: 1,
+        ..Default::default()
+    };
+    let mut sregs = vcpu.get_sregs().map_err(|errno| Error::ioctl("KVM_GET_SREGS", "vCPU 0", errno))?;
+    // Types (Intel SDM 3A, 3.4.5.1): 0xb is code, readable, accessed; 3 is data, writable, accessed.
+    sregs.cs = segment(0xb, CODE_SELECTOR);
+    let data = segment(0x3, DATA_SELECTOR);
+    (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
+    // A busy 32-bit TSS, which Intel's entry checks want.
+    sregs.tr = kvm_segment { limit: 0x67, selector: 0x20, type_: 0xb, present: 1, ..Default::default() };
+    if let Some((base, limit)) = start.descriptors {
+        (sregs.gdt.base, sregs.gdt.limit) = (base, limit);
+    }
+    sregs.cr0 = CR0_PE_ET;
+    sregs.cr4 = 0;
+    sregs.efer = 0;
+    vcpu.set_sregs(&sregs).map_err(|errno| Error::ioctl("KVM_SET_SREGS", "vCPU 0", errno))?;
+    let &Start { rip, rbx, rsi, .. } = start;
+    let regs = kvm_regs { rip, rbx, rsi, rflags: RFLAGS_RESERVED, ..Default::default() };
+    vcpu.set_regs(&regs).map_err(|errno| Error::ioctl("KVM_SET_REGS", "vCPU 0", errno))
+}
