@@ -22,7 +22,7 @@ export function output(command, args, options = {}) {
   })
   if (error) throw new Error(`${command} cannot be run: ${error.message}`)
   if (status !== 0) {
-    throw new Error(`${command} ${args.at(-1)} ended with ${signal ?? status}: ${String(stderr).trim()}`)
+    throw new Error(`${command} ${args[0]} ended with ${signal ?? status}. ${String(stderr ?? '').trim()}`)
   }
   return stdout
 }
