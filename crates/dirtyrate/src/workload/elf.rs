@@ -1,4 +1,4 @@
-//! The smallest ELF that a PVH boot takes: one segment to load and one note with the entry point.
+//! The smallest ELF that can be booted: one segment to load, and for PVH one note with the entry point.
 //!
 //! ELF64 as in the System V ABI; the note is `XEN_ELFNOTE_PHYS32_ENTRY` of Xen's
 //! `public/elfnote.h`.
@@ -9,8 +9,28 @@ const HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
 const NOTE_AT: usize = HEADER_BYTES + 2 * PROGRAM_HEADER_BYTES;
 
+/// What boots the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "each architecture has its own")]
+pub(super) enum Executable {
+    /// PVH, on x86-64.
+    Pvh,
+    /// Whatever enters an arm64 ELF at its entry point.
+    Arm64,
+}
+
+impl Executable {
+    fn machine(self) -> u16 {
+        match self {
+            Self::Pvh => EM_X86_64,
+            Self::Arm64 => EM_AARCH64,
+        }
+    }
+}
+
 const ET_EXEC: u16 = 2;
 const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
@@ -53,19 +73,19 @@ impl ProgramHeader {
 
 /// A file that puts `contents` at the guest address `base`, zeroes up to `memory_bytes`, and starts
 /// at `entry`.
-pub(super) fn file(base: u64, contents: &[u8], memory_bytes: u64, entry: u64) -> Vec<u8> {
-    let note = note(entry);
+pub(super) fn file(kind: Executable, base: u64, contents: &[u8], memory_bytes: u64, entry: u64) -> Vec<u8> {
+    let note = (kind == Executable::Pvh).then(|| note(entry));
     let mut file = Vec::with_capacity(PAGE_SIZE as usize + contents.len());
     file.extend(b"\x7fELF");
     file.extend([2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // ELFCLASS64, little-endian, version 1, System V
     file.extend(ET_EXEC.to_le_bytes());
-    file.extend(EM_X86_64.to_le_bytes());
+    file.extend(kind.machine().to_le_bytes());
     file.extend(1u32.to_le_bytes());
     for word in [entry, HEADER_BYTES as u64, 0] {
         file.extend(word.to_le_bytes());
     }
     file.extend(0u32.to_le_bytes());
-    for half in [HEADER_BYTES, PROGRAM_HEADER_BYTES, 2, 64, 0, 0] {
+    for half in [HEADER_BYTES, PROGRAM_HEADER_BYTES, 1 + usize::from(note.is_some()), 64, 0, 0] {
         file.extend((half as u16).to_le_bytes());
     }
     ProgramHeader {
@@ -78,17 +98,19 @@ pub(super) fn file(base: u64, contents: &[u8], memory_bytes: u64, entry: u64) ->
         alignment: PAGE_SIZE,
     }
     .append_to(&mut file);
-    ProgramHeader {
-        kind: PT_NOTE,
-        flags: PF_R,
-        offset: NOTE_AT as u64,
-        address: 0,
-        file_bytes: note.len() as u64,
-        memory_bytes: 0,
-        alignment: 4,
+    if let Some(note) = note {
+        ProgramHeader {
+            kind: PT_NOTE,
+            flags: PF_R,
+            offset: NOTE_AT as u64,
+            address: 0,
+            file_bytes: note.len() as u64,
+            memory_bytes: 0,
+            alignment: 4,
+        }
+        .append_to(&mut file);
+        file.extend(note);
     }
-    .append_to(&mut file);
-    file.extend(note);
     file.resize(PAGE_SIZE as usize, 0);
     file.extend(contents);
     file
@@ -108,7 +130,7 @@ mod tests {
     #[test]
     fn headers_and_note_are_where_loaders_look() {
         let contents: Vec<u8> = (0..9000u32).map(|i| i as u8).collect();
-        let file = file(0x10_0000, &contents, 0x4_5000, 0x10_0040);
+        let file = file(Executable::Pvh, 0x10_0000, &contents, 0x4_5000, 0x10_0040);
         assert_eq!(&file[..7], b"\x7fELF\x02\x01\x01");
         assert_eq!(word::<2>(&file, 16), 2, "e_type");
         assert_eq!(word::<2>(&file, 18), 62, "e_machine");
@@ -143,5 +165,16 @@ mod tests {
         assert_eq!(word::<4>(&file, at + 8), 18, "type");
         assert_eq!(&file[at + 12..at + 16], b"Xen\0");
         assert_eq!(word::<8>(&file, at + 16), 0x10_0040, "entry");
+    }
+
+    #[test]
+    fn on_arm64_there_is_the_entry_and_no_note() {
+        let file = file(Executable::Arm64, 0x4010_0000, &[7; 5000], 0x9000, 0x4010_0000);
+        assert_eq!(word::<2>(&file, 18), 183, "e_machine");
+        assert_eq!(word::<8>(&file, 24), 0x4010_0000, "e_entry");
+        assert_eq!(word::<2>(&file, 56), 1, "e_phnum");
+        let load = word::<8>(&file, 32) as usize;
+        assert_eq!(word::<8>(&file, load + 24), 0x4010_0000, "p_paddr");
+        assert_eq!(file[word::<8>(&file, load + 8) as usize..], [7; 5000]);
     }
 }

@@ -1,6 +1,7 @@
 //! Why a guest cannot be built.
 
-use super::image::{MAX_SEGMENTS, MAX_VCPUS, TRAMPOLINE};
+use super::arch::TRAMPOLINE;
+use super::image::{MAX_SEGMENTS, MAX_VCPUS};
 use super::layout::{MAX_ADDRESS, PAGE_SIZE};
 
 /// Why a guest cannot be built: one variant for each thing that a caller can change.
@@ -33,9 +34,7 @@ pub enum WorkloadError {
         pages: u64,
     },
     /// The guest's own code and tables would not lie in RAM.
-    #[error(
-        "the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}, and a page of RAM at {TRAMPOLINE:#x}"
-    )]
+    #[error("the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}{}", and_the_trampoline())]
     ImageOutsideRam {
         /// First address needed.
         start: u64,
@@ -76,10 +75,8 @@ pub enum WorkloadError {
         /// Where the range begins.
         guest_address: u64,
     },
-    /// There is no guest for the architecture that this was built for.
-    #[error("there is no built-in guest for {architecture}; built-in guests exist for x86_64 only")]
-    UnsupportedArchitecture {
-        /// The architecture.
-        architecture: &'static str,
-    },
+}
+
+fn and_the_trampoline() -> String {
+    TRAMPOLINE.map_or_else(String::new, |page| format!(", and a page of RAM at {page:#x}"))
 }

@@ -1,9 +1,9 @@
 //! The image: where its parts lie, and what is baked into them. The layouts here are a contract
-//! with `x86_64/guest.s`, which gets every number from this file.
+//! with the `guest.s` of each architecture, which gets every number from this file.
 //!
 //! ```text
-//! 0x8000      start of the other vCPUs (copied there by the first one; a page that nobody looks at again)
-//! 1 MiB       code                           1 page
+//! 0x8000      x86-64: start of the other vCPUs (copied there by the first one; a page that nobody looks at again)
+//! base        code                           1 page
 //!             header                         1 page     what the boot needs
 //!             parameters                     1 page for each vCPU
 //!             tables to build                links and first entries of the page tables
@@ -13,27 +13,29 @@
 //!             page tables                    built at boot, never written again
 //! next 2 MiB  the first page that the working set may have
 //! ```
+//!
+//! The base is [`IMAGE_OFFSET`] above where the architecture has its RAM: `arch::ram_start`.
 
 use std::collections::BTreeSet;
 
 use super::layout::{self, GIB, PAGE_SIZE, Segment};
 use super::page_tables::{PageTables, gibs};
 use super::sequence::Sequence;
-use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, elf};
+use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, arch, elf};
 
-/// Where the image is loaded: above the first MiB, which a PC's firmware and devices share.
-pub(super) const IMAGE_BASE: u64 = 0x10_0000;
-/// Where the other vCPUs begin: a SIPI can name pages of the first MiB only.
-pub(super) const TRAMPOLINE: u64 = 0x8000;
+/// Where the image is loaded, from the start of RAM: above the first MiB, which a PC's firmware and devices share, and where
+/// others put the device tree.
+pub(super) const IMAGE_OFFSET: u64 = 0x10_0000;
 /// vCPUs that an xAPIC's 8-bit id can name, less what the architecture keeps for itself.
 pub(super) const MAX_VCPUS: u32 = 240;
 
 /// Size of the code; `guest.s` does not assemble if it needs more.
 pub(super) const CODE_BYTES: usize = PAGE_SIZE as usize;
-pub(super) const HEADER: u64 = IMAGE_BASE + CODE_BYTES as u64;
+// Offsets from the image's base.
+pub(super) const HEADER: u64 = CODE_BYTES as u64;
 pub(super) const PARAMETERS: u64 = HEADER + PAGE_SIZE;
 
-// The header: 8-byte words at these addresses.
+// The header: 8-byte words.
 pub(super) const HEADER_VCPUS: u64 = HEADER;
 pub(super) const HEADER_KIND: u64 = HEADER + 8;
 pub(super) const HEADER_ROOT: u64 = HEADER + 16;
@@ -42,6 +44,8 @@ pub(super) const HEADER_LINK_COUNT: u64 = HEADER + 32;
 pub(super) const HEADER_FIRST_ENTRIES: u64 = HEADER + 40;
 pub(super) const HEADER_DIRECTORIES: u64 = HEADER + 48;
 pub(super) const HEADER_DIRECTORY_COUNT: u64 = HEADER + 56;
+/// Where a vCPU that has nothing to do writes to, or 0.
+pub(super) const HEADER_IDLE: u64 = HEADER + 64;
 
 // A vCPU's parameters: 8-byte words at these offsets, then two words for each segment in two
 // tables.
@@ -73,6 +77,7 @@ pub(super) const UNLIMITED: u64 = u64::MAX;
 /// Addresses of the parts whose place depends on the workload.
 #[derive(Clone, Debug)]
 struct MemoryMap {
+    base: u64,
     vcpus: u64,
     tables: PageTables,
     links: u64,
@@ -84,16 +89,16 @@ struct MemoryMap {
 }
 
 impl MemoryMap {
-    fn new(vcpus: u32, gibs: BTreeSet<u64>) -> Self {
+    fn new(base: u64, vcpus: u32, gibs: BTreeSet<u64>) -> Self {
         let vcpus = u64::from(vcpus);
         let tables = PageTables::new(gibs);
-        let links = PARAMETERS + vcpus * PAGE_SIZE;
+        let links = base + PARAMETERS + vcpus * PAGE_SIZE;
         let first_entries = links + tables.links() as u64 * 16;
         let control = (first_entries + tables.directories() * 8).next_multiple_of(PAGE_SIZE);
         let mailboxes = control + PAGE_SIZE;
         let root = mailboxes + vcpus * PAGE_SIZE;
         let end = root + tables.bytes();
-        MemoryMap { vcpus, tables, links, first_entries, control, mailboxes, root, end }
+        MemoryMap { base, vcpus, tables, links, first_entries, control, mailboxes, root, end }
     }
 
     /// The first address that the working set may have.
@@ -106,17 +111,22 @@ impl MemoryMap {
 /// tables make a longer image, which moves the working set up, perhaps into a GiB that needs one
 /// more table. Tables are only ever added, so this ends.
 fn settle(workload: &Workload, ranges: &[RamRange]) -> Result<(MemoryMap, Vec<Segment>), WorkloadError> {
-    let mut needed: BTreeSet<u64> = [0].into();
+    let base = arch::ram_start(ranges) + IMAGE_OFFSET;
+    let mut needed: BTreeSet<u64> = arch::idle_address(ranges).into_iter().chain([base]).map(|at| at / GIB).collect();
     loop {
-        let map = MemoryMap::new(workload.vcpus, needed.clone());
-        if !layout::is_ram(ranges, IMAGE_BASE, map.end) || !layout::is_ram(ranges, TRAMPOLINE, TRAMPOLINE + PAGE_SIZE) {
-            return Err(WorkloadError::ImageOutsideRam { start: IMAGE_BASE, end: map.end });
+        let map = MemoryMap::new(base, workload.vcpus, needed.clone());
+        let trampoline = arch::TRAMPOLINE.is_none_or(|page| layout::is_ram(ranges, page, page + PAGE_SIZE));
+        if !layout::is_ram(ranges, base, map.end) || !trampoline {
+            return Err(WorkloadError::ImageOutsideRam { start: base, end: map.end });
         }
         let free = layout::free(ranges, map.floor());
         let Some(working_set) = layout::place(&free, workload.pages, workload.placement) else {
-            return Err(WorkloadError::TooManyPages { pages: workload.pages, fit: surely_fit(workload.vcpus, ranges) });
+            return Err(WorkloadError::TooManyPages {
+                pages: workload.pages,
+                fit: surely_fit(base, workload.vcpus, ranges),
+            });
         };
-        let found = &(&gibs(&working_set) | &needed) | &(0..=(map.end - 1) / GIB).collect();
+        let found = &(&gibs(&working_set) | &needed) | &(base / GIB..=(map.end - 1) / GIB).collect();
         if found == needed {
             return Ok((map, working_set));
         }
@@ -125,8 +135,9 @@ fn settle(workload: &Workload, ranges: &[RamRange]) -> Result<(MemoryMap, Vec<Se
 }
 
 /// The room that is left when every GiB of RAM has its tables.
-fn surely_fit(vcpus: u32, ranges: &[RamRange]) -> u64 {
-    let map = MemoryMap::new(vcpus, gibs(&layout::free(ranges, 0)));
+fn surely_fit(base: u64, vcpus: u32, ranges: &[RamRange]) -> u64 {
+    let idle = arch::idle_address(ranges).map(|at| at / GIB);
+    let map = MemoryMap::new(base, vcpus, gibs(&layout::free(ranges, 0)).into_iter().chain(idle).collect());
     layout::total(&layout::free(ranges, map.floor()))
 }
 
@@ -138,7 +149,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// The guest as an ELF file for PVH boot, all parameters inside.
+    /// The guest as an ELF file, all parameters inside: for PVH boot on x86-64, entered at its first byte on arm64.
     pub fn elf(&self) -> &[u8] {
         &self.elf
     }
@@ -155,41 +166,43 @@ impl Image {
 
     /// Lays everything out and writes the file.
     pub(super) fn new(workload: &Workload, ram: &[RamRange], code: &[u8; CODE_BYTES]) -> Result<Self, WorkloadError> {
-        let (map, working_set) = settle(workload, &layout::checked(ram)?)?;
+        let ranges = layout::checked(ram)?;
+        let (map, working_set) = settle(workload, &ranges)?;
         let shares = layout::shares(&working_set, workload.vcpus, workload.sharing);
         if let Some((vcpu, share)) = (0..).zip(&shares).find(|(_, share)| share.len() > MAX_SEGMENTS) {
             return Err(WorkloadError::TooManySegments { vcpu, segments: share.len() });
         }
         let sequences =
             (0..).zip(shares).map(|(vcpu, share)| Sequence::new(workload.kind, workload.seed, vcpu, share)).collect();
-        let program = Program::new(workload, sequences, map.control, map.mailboxes, map.end);
-        let contents = contents(&map, &program, code);
-        let elf = elf::file(IMAGE_BASE, &contents, map.end - IMAGE_BASE, IMAGE_BASE);
+        let program = Program::new(workload, sequences, map.control, map.mailboxes, map.base..map.end);
+        let contents = contents(&map, &program, code, arch::idle_address(&ranges));
+        let elf = elf::file(arch::ELF, map.base, &contents, map.end - map.base, map.base);
         Ok(Image { elf, program })
     }
 }
 
 /// The content from the image's base up to the mailboxes.
-fn contents(map: &MemoryMap, program: &Program, code: &[u8; CODE_BYTES]) -> Vec<u8> {
-    let mut image = vec![0; (map.mailboxes - IMAGE_BASE) as usize];
+fn contents(map: &MemoryMap, program: &Program, code: &[u8; CODE_BYTES], idle_address: Option<u64>) -> Vec<u8> {
+    let mut image = vec![0; (map.mailboxes - map.base) as usize];
     image[..CODE_BYTES].copy_from_slice(code);
     let mut store = |address: u64, value: u64| {
-        let at = (address - IMAGE_BASE) as usize;
+        let at = (address - map.base) as usize;
         image[at..at + 8].copy_from_slice(&value.to_le_bytes());
     };
 
     let kind = program.kind();
-    store(HEADER_VCPUS, map.vcpus);
-    store(HEADER_KIND, kind as u64);
-    store(HEADER_ROOT, map.root);
-    store(HEADER_LINKS, map.links);
-    store(HEADER_LINK_COUNT, map.tables.links() as u64);
-    store(HEADER_FIRST_ENTRIES, map.first_entries);
-    store(HEADER_DIRECTORIES, map.tables.first_directory(map.root));
-    store(HEADER_DIRECTORY_COUNT, map.tables.directories());
+    store(map.base + HEADER_VCPUS, map.vcpus);
+    store(map.base + HEADER_KIND, kind as u64);
+    store(map.base + HEADER_ROOT, map.root);
+    store(map.base + HEADER_LINKS, map.links);
+    store(map.base + HEADER_LINK_COUNT, map.tables.links() as u64);
+    store(map.base + HEADER_FIRST_ENTRIES, map.first_entries);
+    store(map.base + HEADER_DIRECTORIES, map.tables.first_directory(map.root));
+    store(map.base + HEADER_DIRECTORY_COUNT, map.tables.directories());
+    store(map.base + HEADER_IDLE, idle_address.unwrap_or(0));
 
     for (vcpu, sequence) in program.sequences() {
-        let page = PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
+        let page = map.base + PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
         store(page + MAILBOX, program.mailbox_page(vcpu));
         store(page + BUDGET, program.budget_address(vcpu));
         let first_value = program.value(vcpu, 0);

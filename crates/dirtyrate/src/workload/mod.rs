@@ -2,7 +2,7 @@
 //! compute, page for page.
 //!
 //! A [`Workload`] says what a guest does; [`Workload::build`] makes an [`Image`] of it for given
-//! RAM: an ELF file that boots by PVH on any KVM virtual machine, and a [`Program`] that knows
+//! RAM: an ELF file that boots on any KVM virtual machine (by PVH on x86-64), and a [`Program`] that knows
 //! which page each write goes to. Each vCPU counts its writes in a mailbox page of its own, so two
 //! readings of the [`Counters`] give the set of pages written between them: [`Program::written`]
 //! for a guest that stands still at both, [`Program::bounds`] for one that runs on. The pages'
@@ -29,9 +29,11 @@
 //!
 //! This module knows nothing of KVM, nor of how dirty pages are found: it is what both are compared
 //! with. Where to read on: `layout` (which pages), `image` (where everything lies),
-//! `x86_64/guest.s` (the guest), `sequence` (its writes, again, in Rust), `truth` (what may be
+//! `x86_64/guest.s` and `aarch64/guest.s` (the guest), `sequence` (its writes, again, in Rust), `truth` (what may be
 //! concluded from the counters).
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod contents;
 mod elf;
 mod error;
@@ -49,6 +51,11 @@ mod x86_64;
 #[cfg(test)]
 mod testing;
 
+#[cfg(target_arch = "aarch64")]
+use aarch64 as arch;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as arch;
+
 pub use contents::Mismatch;
 pub use error::WorkloadError;
 pub use image::Image;
@@ -59,8 +66,12 @@ pub use truth::Bounds;
 
 /// I/O port that a vCPU writes one byte to, again and again, while its budget is used up: a hint
 /// that it has nothing to do. A VMM may sleep there for a moment; one that ignores it gets a guest
-/// that polls. Linux uses the port for delays (`io_delay=0xed`), because nothing answers there.
+/// that polls. Linux uses the port for delays (`io_delay=0xed`), because nothing answers there. x86-64 only.
 pub const IDLE_PORT: u16 = 0xed;
+
+/// The same for arm64, which has no ports: a guest physical address between 3 and 4 GiB. A guest whose RAM is there does
+/// without. Where a VMM gives it an external abort, it goes on behind the write.
+pub const IDLE_ADDRESS: u64 = 0xfe00_00ed;
 
 /// Guest-physical addresses that are RAM: one block of a VM's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +89,7 @@ pub struct Workload {
     pub kind: Kind,
     /// Size of the working set, all vCPUs together, in pages of 4096 bytes.
     pub pages: u64,
-    /// vCPUs that take part: those with an APIC id below this. A VM may have more, which halt, or
+    /// vCPUs that take part: those with an APIC id below this; on arm64 with such a number in Aff1 and Aff0, 16 to an Aff1. A VM may have more, which halt, or
     /// fewer.
     pub vcpus: u32,
     /// How they divide the working set.
@@ -95,10 +106,11 @@ impl Workload {
     /// Builds the guest for a VM with this RAM, given in any order. The VM may have more RAM than
     /// is given here, not less.
     ///
-    /// The image takes the RAM from 1 MiB on and the page at 0x8000; the working set is above it.
+    /// The image takes the RAM from 1 MiB on, and on x86-64 the page at 0x8000; the working set is above it. On arm64, where
+    /// RAM is elsewhere on each machine, these count from the lowest address that is given.
     pub fn build(&self, ram: &[RamRange]) -> Result<Image, WorkloadError> {
         self.check()?;
-        Image::new(self, ram, guest_code()?)
+        Image::new(self, ram, arch::code())
     }
 
     /// What can be said without looking at the RAM.
@@ -115,14 +127,4 @@ impl Workload {
         }
         Ok(())
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn guest_code() -> Result<&'static [u8; image::CODE_BYTES], WorkloadError> {
-    Ok(x86_64::code())
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn guest_code() -> Result<&'static [u8; image::CODE_BYTES], WorkloadError> {
-    Err(WorkloadError::UnsupportedArchitecture { architecture: std::env::consts::ARCH })
 }

@@ -1,7 +1,9 @@
 //! What a built guest does, as the host knows it: addresses, counters, and the page and value of
 //! every write.
 
-use super::image::{IMAGE_BASE, MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
+use std::ops::Range;
+
+use super::image::{MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
 use super::layout::PAGE_SIZE;
 use super::sequence::Sequence;
 use super::{Kind, Pacing, PageSet, Sharing, Workload};
@@ -66,11 +68,18 @@ pub struct Program {
     sequences: Vec<Sequence>,
     control: u64,
     mailboxes: u64,
-    end: u64,
+    /// Where the image is.
+    image: Range<u64>,
 }
 
 impl Program {
-    pub(super) fn new(workload: &Workload, sequences: Vec<Sequence>, control: u64, mailboxes: u64, end: u64) -> Self {
+    pub(super) fn new(
+        workload: &Workload,
+        sequences: Vec<Sequence>,
+        control: u64,
+        mailboxes: u64,
+        image: Range<u64>,
+    ) -> Self {
         Program {
             kind: workload.kind,
             sharing: workload.sharing,
@@ -78,7 +87,7 @@ impl Program {
             sequences,
             control,
             mailboxes,
-            end,
+            image,
         }
     }
 
@@ -123,7 +132,7 @@ impl Program {
     /// page tables, whose accessed and dirty bits are set from the start.
     pub fn read_only(&self) -> PageSet {
         let mailboxes = self.mailboxes..self.mailboxes + u64::from(self.vcpus()) * PAGE_SIZE;
-        let pages = (IMAGE_BASE..self.end).step_by(PAGE_SIZE as usize).filter(|page| !mailboxes.contains(page));
+        let pages = self.image.clone().step_by(PAGE_SIZE as usize).filter(|page| !mailboxes.contains(page));
         pages.map(|page| page / PAGE_SIZE).collect()
     }
 

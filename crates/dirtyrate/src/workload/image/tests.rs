@@ -1,3 +1,5 @@
+#[cfg(target_arch = "aarch64")]
+use super::super::IDLE_ADDRESS;
 use super::super::testing::{Random, build, ram, range, workloads};
 use super::super::{Placement, Sharing};
 use super::*;
@@ -16,6 +18,7 @@ fn example() -> Workload {
 
 /// What a loader puts into memory.
 struct Loaded {
+    base: u64,
     bytes: Vec<u8>,
     memory_bytes: u64,
 }
@@ -23,17 +26,21 @@ struct Loaded {
 impl Loaded {
     fn new(image: &Image) -> Self {
         let word = |at: usize| u64::from_le_bytes(image.elf()[at..at + 8].try_into().unwrap());
-        Loaded { bytes: image.elf()[word(64 + 8) as usize..].to_vec(), memory_bytes: word(64 + 40) }
+        Loaded {
+            base: word(64 + 24),
+            bytes: image.elf()[word(64 + 8) as usize..].to_vec(),
+            memory_bytes: word(64 + 40),
+        }
     }
 
     fn word(&self, address: u64) -> u64 {
-        let at = (address - IMAGE_BASE) as usize;
+        let at = (address - self.base) as usize;
         u64::from_le_bytes(self.bytes[at..at + 8].try_into().unwrap())
     }
 
     /// The address of a write's page by the vCPU's baked parameters, the way `guest.s` finds it.
     fn page(&self, kind: Kind, vcpu: u32, number: u64) -> u64 {
-        let page = PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
+        let page = self.base + PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
         let segments = (0..self.word(page + SEGMENTS))
             .map(|k| (self.word(page + SEGMENT_A + 8 * k), self.word(page + SEGMENT_B + 8 * k)));
         match kind {
@@ -51,10 +58,10 @@ fn what_is_baked_is_what_the_host_replays() {
     for workload in workloads(1234) {
         let image = build(&workload, &ram()).unwrap();
         let (loaded, program) = (Loaded::new(&image), image.program());
-        assert_eq!(loaded.word(HEADER_VCPUS), u64::from(workload.vcpus));
-        assert_eq!(loaded.word(HEADER_KIND), workload.kind as u64);
+        assert_eq!(loaded.word(loaded.base + HEADER_VCPUS), u64::from(workload.vcpus));
+        assert_eq!(loaded.word(loaded.base + HEADER_KIND), workload.kind as u64);
         for (vcpu, sequence) in program.sequences() {
-            let page = PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
+            let page = loaded.base + PARAMETERS + u64::from(vcpu) * PAGE_SIZE;
             for number in (0..sequence.pages()).step_by(3) {
                 assert_eq!(loaded.page(workload.kind, vcpu, number), sequence.address(number));
             }
@@ -81,23 +88,28 @@ fn the_parts_are_in_order_and_the_working_set_is_clear_of_them() {
             workload.vcpus = vcpus;
             let image = build(&workload, &ram()).unwrap();
             let (loaded, program) = (Loaded::new(&image), image.program());
-            let end = IMAGE_BASE + loaded.memory_bytes;
-            let links = loaded.word(HEADER_LINKS);
+            let end = loaded.base + loaded.memory_bytes;
+            let links = loaded.word(loaded.base + HEADER_LINKS);
             let starts = [
-                PARAMETERS + u64::from(vcpus) * PAGE_SIZE,
-                links + loaded.word(HEADER_LINK_COUNT) * 16,
-                loaded.word(HEADER_FIRST_ENTRIES) + loaded.word(HEADER_DIRECTORY_COUNT) * 8,
+                loaded.base + PARAMETERS + u64::from(vcpus) * PAGE_SIZE,
+                links + loaded.word(loaded.base + HEADER_LINK_COUNT) * 16,
+                loaded.word(loaded.base + HEADER_FIRST_ENTRIES) + loaded.word(loaded.base + HEADER_DIRECTORY_COUNT) * 8,
                 program.control_page() + PAGE_SIZE,
                 program.mailbox_page(vcpus - 1) + PAGE_SIZE,
-                loaded.word(HEADER_ROOT) + PAGE_SIZE,
-                loaded.word(HEADER_DIRECTORIES),
+                loaded.word(loaded.base + HEADER_ROOT) + PAGE_SIZE,
+                loaded.word(loaded.base + HEADER_DIRECTORIES),
             ];
             assert!(starts.is_sorted(), "{starts:x?}");
-            assert_eq!(program.mailbox_page(0), IMAGE_BASE + loaded.bytes.len() as u64);
-            assert_eq!(loaded.word(HEADER_DIRECTORIES) + loaded.word(HEADER_DIRECTORY_COUNT) * PAGE_SIZE, end);
-            let first_entries = loaded.word(HEADER_FIRST_ENTRIES);
-            let mapped: BTreeSet<u64> =
-                (0..loaded.word(HEADER_DIRECTORY_COUNT)).map(|k| loaded.word(first_entries + 8 * k) / GIB).collect();
+            assert_eq!(program.mailbox_page(0), loaded.base + loaded.bytes.len() as u64);
+            assert_eq!(
+                loaded.word(loaded.base + HEADER_DIRECTORIES)
+                    + loaded.word(loaded.base + HEADER_DIRECTORY_COUNT) * PAGE_SIZE,
+                end
+            );
+            let first_entries = loaded.word(loaded.base + HEADER_FIRST_ENTRIES);
+            let mapped: BTreeSet<u64> = (0..loaded.word(loaded.base + HEADER_DIRECTORY_COUNT))
+                .map(|k| loaded.word(first_entries + 8 * k) / GIB)
+                .collect();
             assert!(mapped.contains(&0));
             for (_, sequence) in program.sequences() {
                 for number in 0..sequence.pages() {
@@ -175,15 +187,24 @@ fn what_cannot_be_built_is_refused() {
     assert!(build(&shared, &ram).is_ok());
     let workload = Workload { pages: 4096 - 511, ..example() };
     assert_eq!(refused(workload, &ram), WorkloadError::TooManyPages { pages: 3585, fit: 3584 });
-    for ram in [
-        &[][..],
-        &[range(0, 257)],
-        &[range(0x10_0000, 4096)],
-        &[range(0, 8), range(0x9000, 4096)],
-        &[range(0, 256), range(0x20_0000, 4096)],
-        &[range(4 << 30, 4096)],
-    ] {
+    let on_a_pc = [&[range(0x10_0000, 4096)][..], &[range(0, 8), range(0x9000, 4096)], &[range(4 << 30, 4096)]];
+    let on_a_pc = if arch::TRAMPOLINE.is_some() { &on_a_pc[..] } else { &[] };
+    for ram in [&[][..], &[range(0, 257)], &[range(0, 256), range(0x20_0000, 4096)]].iter().chain(on_a_pc) {
         assert!(matches!(refused(example(), ram), WorkloadError::ImageOutsideRam { start: 0x10_0000, .. }), "{ram:?}");
+    }
+}
+
+/// QEMU's `virt` has its RAM from 1 GiB on, Firecracker from 2 GiB.
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn the_image_is_where_the_ram_is() {
+    for start in [0, 1 << 30, 2 << 30, 3 << 30] {
+        let image = example().build(&[range(start + (5 << 30), 1000), range(start, 262_144)]).unwrap();
+        let loaded = Loaded::new(&image);
+        assert_eq!(loaded.base, start + 0x10_0000);
+        assert!(image.program().page(0, 0) > start);
+        let idle = loaded.word(loaded.base + HEADER_IDLE);
+        assert_eq!(idle, if start == 3 << 30 { 0 } else { IDLE_ADDRESS }, "{start:#x}");
     }
 }
 
@@ -198,18 +219,13 @@ fn a_share_in_too_many_pieces_is_refused() {
     assert!(build(&workload, &ram[..MAX_SEGMENTS]).is_ok());
 }
 
-#[cfg(target_arch = "x86_64")]
 #[test]
 fn the_code_is_in_the_image() {
     let image = example().build(&ram()).unwrap();
     let code = &Loaded::new(&image).bytes[..CODE_BYTES];
-    assert_eq!(code[..2], [0xfa, 0xfc], "cli, cld: the entry is the first byte");
-    // The page ends in padding: hlt.
-    assert_eq!(code[CODE_BYTES - 16..], [0xf4; 16]);
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[test]
-fn there_is_no_code_for_other_architectures() {
-    assert!(matches!(example().build(&ram()), Err(WorkloadError::UnsupportedArchitecture { .. })));
+    // Its first byte is the entry: cli and cld, or msr daifset, #15. The page ends in padding: hlt, or udf.
+    let (first, last) = if cfg!(target_arch = "x86_64") { (0x6d89_fcfa, 0xf4) } else { (0xd503_4fdf, 0) };
+    let mask = if cfg!(target_arch = "x86_64") { 0xffff } else { u32::MAX };
+    assert_eq!(u32::from_le_bytes(code[..4].try_into().unwrap()) & mask, first & mask);
+    assert_eq!(code[CODE_BYTES - 16..], [last; 16]);
 }

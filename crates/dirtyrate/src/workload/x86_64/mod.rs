@@ -8,8 +8,38 @@
 
 use std::arch::global_asm;
 
-use super::image::{self, CODE_BYTES};
-use super::{IDLE_PORT, Kind, sequence};
+use super::elf::Executable;
+use super::image::{self, CODE_BYTES, IMAGE_OFFSET as IMAGE_BASE};
+use super::{IDLE_PORT, Kind, RamRange, sequence};
+
+/// Where the other vCPUs begin: a SIPI can name pages of the first MiB only.
+const TRAMPOLINE_PAGE: u64 = 0x8000;
+/// The same, as what an image needs beside the place that it is loaded to.
+pub(super) const TRAMPOLINE: Option<u64> = Some(TRAMPOLINE_PAGE);
+
+/// What loads it.
+pub(super) const ELF: Executable = Executable::Pvh;
+
+// Page tables: Intel SDM 3A, 4.5.
+const PRESENT: u64 = 1 << 0;
+const WRITABLE: u64 = 1 << 1;
+const ACCESSED: u64 = 1 << 5;
+const DIRTY: u64 = 1 << 6;
+const LARGE: u64 = 1 << 7;
+/// Bits of an entry that maps 2 MiB.
+pub(super) const LEAF: u64 = PRESENT | WRITABLE | ACCESSED | DIRTY | LARGE;
+/// Bits of an entry that points to a table.
+pub(super) const LINK: u64 = PRESENT | WRITABLE | ACCESSED;
+
+/// Where RAM begins: on a PC always at 0.
+pub(super) fn ram_start(_: &[RamRange]) -> u64 {
+    0
+}
+
+/// Where a vCPU writes to that has nothing to do: nowhere, there is a port for that.
+pub(super) fn idle_address(_: &[RamRange]) -> Option<u64> {
+    None
+}
 
 /// The xAPIC's interrupt command register, where every PC has it.
 const INTERRUPT_COMMAND: u64 = 0xfee0_0300;
@@ -17,7 +47,7 @@ const INTERRUPT_COMMAND: u64 = 0xfee0_0300;
 /// Register".
 const INIT_OTHERS: u64 = 0x000c_4500;
 /// The same with delivery mode start-up; the vector is the number of the page to start at.
-const START_OTHERS: u64 = 0x000c_4600 | (image::TRAMPOLINE >> 12);
+const START_OTHERS: u64 = 0x000c_4600 | (TRAMPOLINE_PAGE >> 12);
 
 const CR0_PROTECTED: u64 = 1 << 0;
 const CR0_EXTENSION_TYPE: u64 = 1 << 4;
@@ -33,8 +63,8 @@ const _: () = assert!(IDLE_PORT_BYTE as u16 == IDLE_PORT);
 global_asm!(
     include_str!("guest.s"),
     code_bytes = const CODE_BYTES,
-    image_base = const image::IMAGE_BASE,
-    trampoline = const image::TRAMPOLINE,
+    image_base = const IMAGE_BASE,
+    trampoline = const TRAMPOLINE_PAGE,
     interrupt_command = const INTERRUPT_COMMAND,
     init_others = const INIT_OTHERS,
     start_others = const START_OTHERS,
@@ -43,15 +73,15 @@ global_asm!(
     cr4 = const CR4_PHYSICAL_ADDRESS_EXTENSION,
     efer = const EFER,
     efer_long = const EFER_LONG_MODE_ENABLE,
-    header_vcpus = const image::HEADER_VCPUS,
-    header_kind = const image::HEADER_KIND,
-    header_root = const image::HEADER_ROOT,
-    header_links = const image::HEADER_LINKS,
-    header_link_count = const image::HEADER_LINK_COUNT,
-    header_first_entries = const image::HEADER_FIRST_ENTRIES,
-    header_directories = const image::HEADER_DIRECTORIES,
-    header_directory_count = const image::HEADER_DIRECTORY_COUNT,
-    parameters = const image::PARAMETERS,
+    header_vcpus = const IMAGE_BASE + image::HEADER_VCPUS,
+    header_kind = const IMAGE_BASE + image::HEADER_KIND,
+    header_root = const IMAGE_BASE + image::HEADER_ROOT,
+    header_links = const IMAGE_BASE + image::HEADER_LINKS,
+    header_link_count = const IMAGE_BASE + image::HEADER_LINK_COUNT,
+    header_first_entries = const IMAGE_BASE + image::HEADER_FIRST_ENTRIES,
+    header_directories = const IMAGE_BASE + image::HEADER_DIRECTORIES,
+    header_directory_count = const IMAGE_BASE + image::HEADER_DIRECTORY_COUNT,
+    parameters = const IMAGE_BASE + image::PARAMETERS,
     mailbox = const image::MAILBOX,
     budget = const image::BUDGET,
     value = const image::VALUE,

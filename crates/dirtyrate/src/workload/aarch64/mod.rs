@@ -1,0 +1,110 @@
+//! The guest's code. It is data here: assembled into a read-only section, copied into images, never
+//! run by the host.
+//!
+//! What the guest asks of a VMM: the state of the arm64 boot protocol for the first vCPU, in EL1 (it does not look at the
+//! device tree), memory that is 0 where nothing was loaded, and for several vCPUs PSCI 0.2 by HVC and MPIDRs as KVM gives
+//! them: 16 vCPUs to each Aff1. It needs no interrupt, timer, firmware or device.
+
+use std::arch::global_asm;
+
+use super::elf::Executable;
+use super::image::{self, CODE_BYTES};
+use super::{IDLE_ADDRESS, Kind, RamRange, layout, sequence};
+
+/// Nothing is needed beside the place that the image is loaded to.
+pub(super) const TRAMPOLINE: Option<u64> = None;
+
+/// What loads it.
+pub(super) const ELF: Executable = Executable::Arm64;
+
+// Page tables: Arm Architecture Reference Manual, D8.3, "VMSAv8-64 descriptors".
+const VALID: u64 = 1 << 0;
+/// An entry that points to a table.
+const TABLE: u64 = 1 << 1;
+const INNER_SHAREABLE: u64 = 3 << 8;
+const ACCESSED: u64 = 1 << 10;
+/// Bits of an entry that maps 2 MiB: attributes number 0, which are those of `MEMORY_ATTRIBUTES`; writable in EL1. Hardware
+/// may not mark it dirty (`TCR_EL1.HD`), so there is nothing to write to a table.
+pub(super) const LEAF: u64 = VALID | INNER_SHAREABLE | ACCESSED;
+/// Bits of an entry that points to a table.
+pub(super) const LINK: u64 = VALID | TABLE;
+
+/// `MAIR_EL1`: number 0 is Normal, write-back, cached inside and outside. The host looks at the guest's memory through its own
+/// caches: a guest that went around them (as with the MMU off) would not be seen by it, but where the CPU forces write-back
+/// upon it (FEAT_S2FWB).
+const MEMORY_ATTRIBUTES: u64 = 0xff;
+/// `TCR_EL1`: 48 bits of address in the lower half, none in the upper, granules of 4 KiB, walks through the caches, inner
+/// shareable. The size of physical addresses is put in by the guest.
+const TRANSLATION: u64 = T0SZ_48_BITS | WALK_INNER_WRITE_BACK | WALK_OUTER_WRITE_BACK | WALK_INNER_SHAREABLE | NO_UPPER;
+const T0SZ_48_BITS: u64 = 64 - 48;
+const WALK_INNER_WRITE_BACK: u64 = 1 << 8;
+const WALK_OUTER_WRITE_BACK: u64 = 1 << 10;
+const WALK_INNER_SHAREABLE: u64 = 3 << 12;
+const NO_UPPER: u64 = 1 << 23;
+/// `SCTLR_EL1`: MMU, data cache, instruction cache.
+const SCTLR_ON: u64 = 1 << 0 | 1 << 2 | 1 << 12;
+
+/// `CPU_ON` of PSCI 0.2 in its 64-bit form (Arm DEN0022, 5.4).
+const PSCI_CPU_ON: u64 = 0xc400_0003;
+
+/// Where RAM begins: each machine has it elsewhere.
+pub(super) fn ram_start(ranges: &[RamRange]) -> u64 {
+    ranges.first().map_or(0, |range| range.guest_address)
+}
+
+/// Where a vCPU writes to that has nothing to do; `None` if RAM is there.
+pub(super) fn idle_address(ranges: &[RamRange]) -> Option<u64> {
+    (!layout::is_ram(ranges, IDLE_ADDRESS, IDLE_ADDRESS + 1)).then_some(IDLE_ADDRESS)
+}
+
+global_asm!(
+    include_str!("guest.s"),
+    code_bytes = const CODE_BYTES,
+    memory_attributes = const MEMORY_ATTRIBUTES,
+    translation = const TRANSLATION,
+    sctlr_on = const SCTLR_ON,
+    psci_cpu_on = const PSCI_CPU_ON,
+    header_vcpus = const image::HEADER_VCPUS,
+    header_kind = const image::HEADER_KIND,
+    header_root = const image::HEADER_ROOT,
+    header_links = const image::HEADER_LINKS,
+    header_link_count = const image::HEADER_LINK_COUNT,
+    header_first_entries = const image::HEADER_FIRST_ENTRIES,
+    header_directories = const image::HEADER_DIRECTORIES,
+    header_directory_count = const image::HEADER_DIRECTORY_COUNT,
+    header_idle = const image::HEADER_IDLE,
+    parameters = const image::PARAMETERS,
+    mailbox = const image::MAILBOX,
+    budget = const image::BUDGET,
+    value = const image::VALUE,
+    seed = const image::SEED,
+    segments = const image::SEGMENTS,
+    pages = const image::PAGES,
+    cold_first = const image::COLD_FIRST,
+    cold_pages = const image::COLD_PAGES,
+    segment_a = const image::SEGMENT_A,
+    segment_b = const image::SEGMENT_B,
+    mailbox_ready = const image::MAILBOX_READY,
+    stride = const Kind::Stride as u64,
+    random = const Kind::Random as u64,
+    hot_cold = const Kind::HotCold as u64,
+    silent = const Kind::Silent as u64,
+    gamma = const sequence::GAMMA,
+    multiplier_1 = const sequence::MULTIPLIER_1,
+    multiplier_2 = const sequence::MULTIPLIER_2,
+    hot_below = const sequence::HOT_BELOW,
+);
+
+// The guest stores its count to the mailbox's address as it is: a store-release takes no offset.
+const _: () = assert!(image::MAILBOX_WRITES == 0);
+
+// SAFETY: guest.s defines this symbol as `code_bytes` initialised bytes in a read-only section;
+// that nothing writes to it makes reading it safe.
+unsafe extern "C" {
+    safe static dirtyrate_guest_code: [u8; CODE_BYTES];
+}
+
+/// The code, made to be loaded anywhere on a page and entered at its first byte.
+pub(super) fn code() -> &'static [u8; CODE_BYTES] {
+    &dirtyrate_guest_code
+}
