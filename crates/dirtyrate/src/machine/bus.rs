@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use kvm_ioctls::VmFd;
 
+#[cfg(target_arch = "aarch64")]
+use super::layout::SERIAL_ADDRESS;
 use super::layout::{SERIAL_PORT, SERIAL_PORTS};
 use super::serial::{self, Console, SerialPort};
 use crate::error::Result;
 use crate::kvm::{ExitHandler, Step};
-use crate::workload::IDLE_PORT;
+use crate::workload::{IDLE_ADDRESS, IDLE_PORT};
 
 /// How long a vCPU rests that says it has nothing to do.
 const IDLE_REST: Duration = Duration::from_millis(1);
@@ -48,6 +50,16 @@ impl Bus {
         &self.console
     }
 
+    fn serial_read(&self, offset: u8) -> u8 {
+        self.serial.lock().unwrap_or_else(PoisonError::into_inner).read(offset)
+    }
+
+    fn serial_write(&self, offset: u8, byte: u8) {
+        if let Err(error) = self.serial.lock().unwrap_or_else(PoisonError::into_inner).write(offset, byte) {
+            tracing::warn!(?error, "the serial port could not take a byte");
+        }
+    }
+
     fn unknown_mmio(&self, access: &str, address: u64, length: usize) -> Step {
         match self.unknown_mmio {
             UnknownMmio::Ignore => Step::Continue,
@@ -62,12 +74,24 @@ fn serial_offset(port: u16) -> Option<u8> {
     port.checked_sub(SERIAL_PORT).filter(|offset| *offset < SERIAL_PORTS).map(|offset| offset as u8)
 }
 
+/// The port is in memory where there are no ports.
+#[cfg(target_arch = "aarch64")]
+fn serial_register(address: u64) -> Option<u8> {
+    let offset = address.checked_sub(SERIAL_ADDRESS)?;
+    (offset < SERIAL_PORTS.into()).then_some(offset as u8)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn serial_register(_: u64) -> Option<u8> {
+    None
+}
+
 impl ExitHandler for Bus {
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step {
         // Ports are probed by every kernel: one that nobody answers reads all ones, as on a bus.
         data.fill(if port == KEYBOARD_PORT { KEYBOARD_READY } else { 0xff });
         if let (Some(offset), [byte]) = (serial_offset(port), data) {
-            *byte = self.serial.lock().unwrap_or_else(PoisonError::into_inner).read(offset);
+            *byte = self.serial_read(offset);
         }
         Step::Continue
     }
@@ -80,20 +104,29 @@ impl ExitHandler for Bus {
         if (port, data) == (KEYBOARD_PORT, &[KEYBOARD_RESET]) {
             return Step::Shutdown;
         }
-        if let (Some(offset), [byte]) = (serial_offset(port), data)
-            && let Err(error) = self.serial.lock().unwrap_or_else(PoisonError::into_inner).write(offset, *byte)
-        {
-            tracing::warn!(?error, "the serial port could not take a byte");
+        if let (Some(offset), [byte]) = (serial_offset(port), data) {
+            self.serial_write(offset, *byte);
         }
         Step::Continue
     }
 
     fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step {
         data.fill(0xff);
+        if let (Some(offset), [byte]) = (serial_register(address), &mut *data) {
+            *byte = self.serial_read(offset);
+            return Step::Continue;
+        }
         self.unknown_mmio("a read", address, data.len())
     }
 
     fn mmio_write(&self, address: u64, data: &[u8]) -> Step {
+        if cfg!(target_arch = "aarch64") && address == IDLE_ADDRESS {
+            return Step::Idle(IDLE_REST);
+        }
+        if let (Some(offset), [byte]) = (serial_register(address), data) {
+            self.serial_write(offset, *byte);
+            return Step::Continue;
+        }
         self.unknown_mmio("a write", address, data.len())
     }
 

@@ -1,4 +1,4 @@
-//! Where things are in the guest's physical address space.
+//! Where things are in the guest's physical address space: the same on both architectures, but for what is in the hole.
 
 use crate::error::{Error, Result};
 use crate::kvm::BlockSpec;
@@ -13,7 +13,27 @@ pub const LEAST_BYTES: u64 = 2 << 20;
 pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - HOLE_START);
 
 /// From here to 4 GiB no RAM can be: the IOAPIC, the local APICs, and the pages that KVM takes for real mode on Intel.
+#[cfg(target_arch = "x86_64")]
 const DEVICES_START: u64 = 0xfec0_0000;
+/// From here to 4 GiB no RAM can be: the GIC, the serial port, and where an idle guest writes to.
+#[cfg(target_arch = "aarch64")]
+const DEVICES_START: u64 = REDISTRIBUTORS;
+
+/// arm64: the GIC's redistributors, one after the other in the order of the vCPUs: two frames of 64 KiB each, and room for 1024.
+#[cfg(target_arch = "aarch64")]
+pub(super) const REDISTRIBUTORS: u64 = 0xf000_0000;
+/// arm64: bytes of one of them.
+#[cfg(target_arch = "aarch64")]
+pub(super) const REDISTRIBUTOR_BYTES: u64 = 2 * (64 << 10);
+/// arm64: the GIC's distributor.
+#[cfg(target_arch = "aarch64")]
+pub(super) const DISTRIBUTOR: u64 = 0xf800_0000;
+/// arm64: bytes of it.
+#[cfg(target_arch = "aarch64")]
+pub(super) const DISTRIBUTOR_BYTES: u64 = 64 << 10;
+/// arm64: the serial port's registers.
+#[cfg(target_arch = "aarch64")]
+pub(super) const SERIAL_ADDRESS: u64 = 0xf900_0000;
 
 /// Checks that a block leaves the place of the interrupt controllers alone.
 pub(super) fn check_clear_of_devices(spec: &BlockSpec) -> Result<()> {
@@ -30,9 +50,9 @@ pub(super) fn check_clear_of_devices(spec: &BlockSpec) -> Result<()> {
 
 /// The base of the first serial port.
 pub(super) const SERIAL_PORT: u16 = 0x3f8;
-/// How many ports it has.
+/// How many ports, or registers, it has.
 pub(super) const SERIAL_PORTS: u16 = 8;
-/// Its interrupt line.
+/// Its interrupt line; of the GIC's shared ones, on arm64.
 pub(super) const SERIAL_IRQ: u32 = 4;
 
 /// Lays `bytes` of RAM out around the hole: one block `ram`, or `ram-low` below 3 GiB and `ram-high` from 4 GiB.
@@ -74,11 +94,11 @@ mod tests {
     #[test]
     fn a_block_over_the_interrupt_controllers_is_refused_by_name() {
         let block = |guest_address, bytes| BlockSpec { name: "big".to_owned(), guest_address, bytes };
-        for (guest_address, bytes) in [(0, 5 << 30), (0xfec0_0000, 4096), (0xffff_f000, 4096), (3 << 30, 1 << 30)] {
+        for (guest_address, bytes) in [(0, 5 << 30), (DEVICES_START, 4096), (0xffff_f000, 4096), (3 << 30, 1 << 30)] {
             let text = check_clear_of_devices(&block(guest_address, bytes)).expect_err("a device is there").to_string();
             assert!(text.contains("'big'") && text.contains("interrupt controllers"), "{text}");
         }
-        for (guest_address, bytes) in [(0, 0xfec0_0000), (4 << 30, 1 << 40), (3 << 30, 4096)] {
+        for (guest_address, bytes) in [(0, DEVICES_START), (4 << 30, 1 << 40), (3 << 30, 4096)] {
             check_clear_of_devices(&block(guest_address, bytes)).expect("nothing is there");
         }
     }

@@ -1,8 +1,6 @@
 //! A machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
-//! and a kernel that was loaded by PVH or by Linux's own protocol. Enough for the guests of [`workload`](crate::workload), and for
-//! Linux, which there sees one vCPU: Debian's finds others by ACPI only, and there is none.
-//!
-//! x86-64 only, so far: on another architecture [`Machine::new`] refuses.
+//! and a kernel that was loaded by PVH, by Linux's own protocol, or by arm64's. Enough for the guests of
+//! [`workload`](crate::workload), and for Linux, which on x86-64 sees one vCPU: Debian's finds others by ACPI only, and there is none.
 
 pub mod boot;
 mod bus;
@@ -53,7 +51,8 @@ pub struct MachineOptions {
 /// What is booted.
 #[derive(Debug, Clone)]
 pub struct KernelOptions {
-    /// An ELF with a PVH entry (a `vmlinux`, or a guest of [`workload`](crate::workload)), or a Linux bzImage.
+    /// An ELF with a PVH entry (a `vmlinux`, or a guest of [`workload`](crate::workload)), or a Linux bzImage. On arm64 an `Image`,
+    /// or an ELF that is entered with the MMU off.
     pub kernel: PathBuf,
     /// A file that is handed over as PVH's first module, or as Linux's initrd.
     pub initrd: Option<PathBuf>,
@@ -83,8 +82,9 @@ impl Machine {
             return Err(Error::Argument("a virtual machine needs at least one RAM block".to_owned()));
         }
         let mut vm = Vm::new(&options.vm)?;
-        irqchip::create(vm.fd())?;
+        irqchip::create_before_vcpus(vm.fd())?;
         vm.create_vcpus(options.vcpus)?;
+        irqchip::create_after_vcpus(vm.fd(), options.vcpus)?;
         for block in &options.blocks {
             cancel.check()?;
             layout::check_clear_of_devices(block)?;

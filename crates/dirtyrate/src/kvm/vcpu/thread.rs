@@ -3,7 +3,7 @@
 use std::os::raw::c_int;
 use std::time::Duration;
 
-use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_SHUTDOWN};
+use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::shared::{Shared, VCPU_OF};
@@ -58,7 +58,8 @@ impl Thread<'_> {
                 Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
                 Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
                 Ok(VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL)) => self.ring_full(),
-                Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _)) => Step::Shutdown,
+                // PSCI's SYSTEM_OFF and SYSTEM_RESET: there is nobody who would start it again.
+                Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN | KVM_SYSTEM_EVENT_RESET, _)) => Step::Shutdown,
                 // A kick.
                 Ok(VcpuExit::Intr) => return self.kicked(),
                 Ok(other) => Step::Stop(describe(&other)),

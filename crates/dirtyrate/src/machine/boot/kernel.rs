@@ -9,15 +9,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use elf::ElfBytes;
-use elf::abi::{PT_LOAD, PT_NOTE};
+#[cfg(target_arch = "aarch64")]
+use elf::abi::EM_AARCH64;
+use elf::abi::PT_LOAD;
+#[cfg(target_arch = "x86_64")]
+use elf::abi::PT_NOTE;
 use elf::endian::LittleEndian;
+#[cfg(target_arch = "x86_64")]
 use elf::note::Note;
 
 use super::plan::Plan;
 use crate::error::{Error, Result};
 
 /// The note whose descriptor is the 32-bit entry of PVH (Xen, public/elfnote.h).
+#[cfg(target_arch = "x86_64")]
 const XEN_ELFNOTE_PHYS32_ENTRY: u64 = 18;
+#[cfg(target_arch = "x86_64")]
 const XEN_NOTE_NAME: &[u8] = b"Xen";
 
 /// The most bytes that are read of a file: more than any kernel or initrd has.
@@ -48,15 +55,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Plans the loading of an ELF; where it is entered by PVH.
+/// Plans the loading of an ELF; where it is entered: by PVH, or on arm64 at its entry point.
 pub(super) fn plan<'a>(elf: &'a [u8], path: &Path, plan: &mut Plan<'a>) -> Result<u64> {
     if elf.len() < 4 || !elf.starts_with(&elf::abi::ELFMAGIC) {
-        return Err(refusal(path, "neither an ELF file nor a bzImage"));
+        return Err(refusal(path, format!("neither an ELF file nor {IMAGE}")));
     }
     let broken = |error: elf::ParseError| refusal(path, format!("truncated or damaged: {error}"));
     let file = ElfBytes::<LittleEndian>::minimal_parse(elf).map_err(broken)?;
     let segments = file.segments().ok_or_else(|| refusal(path, "it has no program headers, so nothing to load"))?;
-    let mut entry = None;
     let mut loaded = Vec::new();
     for segment in segments.iter() {
         if segment.p_type == PT_LOAD && segment.p_memsz > 0 {
@@ -68,23 +74,46 @@ pub(super) fn plan<'a>(elf: &'a [u8], path: &Path, plan: &mut Plan<'a>) -> Resul
             plan.write(segment.p_paddr, bytes);
             plan.zero(segment.p_paddr + segment.p_filesz, rest);
             loaded.push(segment.p_paddr..end);
-        } else if segment.p_type == PT_NOTE && entry.is_none() {
-            entry = pvh_entry(file.segment_data_as_notes(&segment).map_err(broken)?);
         }
     }
     if loaded.is_empty() {
         return Err(refusal(path, "it has nothing to load"));
     }
-    let Some(entry) = entry else {
-        let text = "no PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY): build Linux with CONFIG_PVH=y";
-        return Err(refusal(path, text));
-    };
+    let entry = entry(&file, path)?;
     if !loaded.iter().any(|segment| segment.contains(&entry)) {
-        return Err(refusal(path, format!("its PVH entry, {entry:#x}, is in none of its segments")));
+        return Err(refusal(path, format!("its {ENTRY}, {entry:#x}, is in none of its segments")));
     }
     Ok(entry)
 }
 
+/// What errors call a kernel that is no ELF.
+const IMAGE: &str = if cfg!(target_arch = "x86_64") { "a bzImage" } else { "an Image" };
+/// What errors call the entry.
+const ENTRY: &str = if cfg!(target_arch = "x86_64") { "PVH entry" } else { "entry point" };
+
+#[cfg(target_arch = "aarch64")]
+fn entry(file: &ElfBytes<'_, LittleEndian>, path: &Path) -> Result<u64> {
+    match file.ehdr.e_machine {
+        EM_AARCH64 => Ok(file.ehdr.e_entry),
+        other => Err(refusal(path, format!("not an ELF for arm64: its machine is {other}"))),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn entry(file: &ElfBytes<'_, LittleEndian>, path: &Path) -> Result<u64> {
+    let notes = file.segments().into_iter().flatten().filter(|segment| segment.p_type == PT_NOTE);
+    for segment in notes {
+        let notes = file.segment_data_as_notes(&segment);
+        let notes = notes.map_err(|error| refusal(path, format!("truncated or damaged: {error}")))?;
+        if let Some(entry) = pvh_entry(notes) {
+            return Ok(entry);
+        }
+    }
+    let text = "no PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY): build Linux with CONFIG_PVH=y";
+    Err(refusal(path, text))
+}
+
+#[cfg(target_arch = "x86_64")]
 fn pvh_entry<'a>(notes: impl Iterator<Item = Note<'a>>) -> Option<u64> {
     notes.into_iter().find_map(|note| match note {
         Note::Unknown(note)
