@@ -36,19 +36,45 @@ function zigEnvironment() {
   }
 }
 
+/** How a command gets what builds for `target`: the folder that it builds in, and the command that finds its toolchain. */
+function crossing(target) {
+  // Another compiler may build for arm64: in a folder of its own neither makes the other build everything anew.
+  const arm = target.startsWith('aarch64')
+  const toolchain = arm ? 'source scripts/aarch64-toolchain.sh; ' : ''
+  return {
+    folder: arm ? 'target/aarch64' : 'target',
+    command: args => ['bash', ['-euc', `${toolchain}exec "$@"`, 'bash', ...args]],
+  }
+}
+
+/** Builds test programs for `target`, without symbols, and returns what cargo says with its `options`. */
+export function crossTests(target, options) {
+  const { folder, command } = crossing(target)
+  const build = ['cargo-zigbuild', 'test', '--target', target, '--target-dir', folder, ...options]
+  const env = { ...zigEnvironment(), CARGO_PROFILE_DEV_DEBUG: 'false', CARGO_PROFILE_DEV_STRIP: 'symbols' }
+  const [shell, args] = command(build)
+  const { status, signal, error, stdout } = spawnSync(shell, args, {
+    cwd: root,
+    env,
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  if (status !== 0) throw new Error(`the tests could not be built: ${error?.message ?? signal ?? status}`)
+  return stdout
+}
+
 /** Builds a platform's binary and returns its path. */
 export function crossBuild(platform) {
-  const arm = platform.target.startsWith('aarch64')
+  const { folder, command } = crossing(platform.target)
   const output = join(root, 'target/prebuilt')
   const build = [
     ...['npx', '--no-install', 'napi', 'build', '--release', '--platform', '--cross-compile'],
     ...['--target', `${platform.target}.${GLIBC_FLOOR}`],
     ...['--manifest-path', 'crates/dirtyrate-node/Cargo.toml', '--package-json-path', 'package.json'],
     ...['--output-dir', output, '--no-js', '--dts', 'binding.d.cts'],
-    // Another compiler may build for arm64: in a folder of its own neither makes the other build everything anew.
-    ...['--target-dir', arm ? 'target/aarch64' : 'target', '--', '--locked'],
+    ...['--target-dir', folder, '--', '--locked'],
   ]
-  const toolchain = arm ? 'source scripts/aarch64-toolchain.sh; ' : ''
-  run('bash', ['-euc', `${toolchain}exec "$@"`, 'bash', ...build], zigEnvironment())
+  run(...command(build), zigEnvironment())
   return join(output, platform.file)
 }

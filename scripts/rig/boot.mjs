@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Cpio } from './cpio.mjs'
-import { filesIn, output, Suite } from './debian.mjs'
+import { filesIn, Suite } from './debian.mjs'
 import { modulesOf } from './modules.mjs'
 
 /** What the tests were built against is no newer than this suite's C library. */
@@ -18,8 +18,9 @@ const BOOT_SECONDS = 180
 /** Lines of the rig's own, apart from those of the tests. */
 const MARK = '@@rig'
 
-const INIT = `#!/bin/sh
+const INIT = `#!/bin/busybox sh
 export PATH=/rig/bin:/bin HOME=/tmp
+/bin/busybox --install -s /bin
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
@@ -60,9 +61,6 @@ function userSpace(cpio, { architecture }) {
   const suite = new Suite(USER_SPACE.suite, architecture)
   const [busybox] = filesIn(suite.unpacked('busybox-static'), /bin\/busybox$/)
   cpio.copy('bin/busybox', busybox)
-  for (const name of output(busybox, ['--list']).trim().split('\n')) {
-    if (name !== 'busybox') cpio.link(`bin/${name}`, 'busybox')
-  }
   for (const name of ['lib', 'lib64']) cpio.link(name, `usr/${name}`)
   for (const name of USER_SPACE.libraries) {
     const folder = suite.unpacked(name)

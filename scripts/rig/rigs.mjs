@@ -17,10 +17,23 @@ const X86_64 = {
   modules: ['kvm-amd npt=1'],
 }
 
+const ARM64 = {
+  architecture: 'arm64',
+  node: 'arm64',
+  target: 'aarch64-unknown-linux-gnu',
+  qemu: 'qemu-system-aarch64',
+  // KVM is built in, and wants EL2. The architecture's own pointer authentication takes most of the time of an emulated CPU.
+  machine: ['-machine', 'virt,virtualization=on,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
+  cmdline: `console=ttyAMA0 mitigations=off nokaslr ${QUIET}`,
+  modules: [],
+}
+
 const SHORT = [
   ...['nested_paging', 'windows', 'out_of_memory', 'migration_beside', 'blocks_come_and_go', 'sparse_giant'],
   ...['native.test', 'measurement/events.test'],
 ]
+
+const SHORT_ARM64 = ['dirtyrate', 'windows']
 
 /**
  * short: the tests of `--short`, which CI runs: those whose answer depends on the kernel most, in minutes.
@@ -40,5 +53,19 @@ export const rigs = {
     kernel: { suite: 'trixie-backports', package: 'linux-image-cloud-amd64' },
     memoryMiB: 3072,
     short: SHORT,
+  },
+  arm64: {
+    ...ARM64,
+    about: "Debian 12's kernel for arm64: no dirty ring",
+    kernel: { suite: 'bookworm', package: 'linux-image-cloud-arm64' },
+    memoryMiB: 3072,
+    short: SHORT_ARM64,
+  },
+  'arm64-new': {
+    ...ARM64,
+    about: "the newest kernel of Debian 13's backports for arm64: dirty rings, with a bitmap beside them",
+    kernel: { suite: 'trixie-backports', package: 'linux-image-cloud-arm64' },
+    memoryMiB: 3072,
+    short: SHORT_ARM64,
   },
 }

@@ -1,6 +1,10 @@
 //! What only guest code at the CPU's own level shows, on a bare VM of KVM's: the ring that is full at its soft limit, and the
 //! writes that a ring loses under manual protect. Where the kernel emulates the guest it pushes every write, protected or not,
 //! and passes the limit; there these tests say so and end.
+//!
+//! x86-64 only: its guest is that CPU's code.
+
+#![cfg(target_arch = "x86_64")]
 
 mod support;
 
