@@ -76,7 +76,7 @@ pub fn build_guest(options: NativeWorkloadOptions, ram: Vec<NativeRamRange>) -> 
         Ok(RamRange { guest_address: whole("guestAddress", range.guest_address)?, bytes: whole("bytes", range.bytes)? })
     };
     let ram = ram.iter().map(range).collect::<Result<Vec<_>>>()?;
-    let image = workload.build(&ram).map_err(|error| thrown(error.into()))?;
+    let image = workload.build(&ram, host_page_size()).map_err(|error| thrown(error.into()))?;
     Ok(image.elf().to_vec().into())
 }
 

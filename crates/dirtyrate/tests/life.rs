@@ -325,7 +325,7 @@ fn a_window_is_cancelled_at_once() {
 fn broken(directory: &std::path::Path, name: &str, code: &[u8]) -> std::path::PathBuf {
     let image = workload(Kind::Idle, 1, 1, Pacing::Free);
     let image = Workload { placement: dirtyrate::workload::Placement::Packed, ..image };
-    let image = image.build(&[RamRange { guest_address: 0, bytes: 32 * MIB }]).expect("a guest");
+    let image = image.build(&[RamRange { guest_address: 0, bytes: 32 * MIB }], PAGE).expect("a guest");
     let mut elf = image.elf().to_vec();
     let (offset, _) = entry(&elf);
     elf[offset..offset + code.len()].copy_from_slice(code);
@@ -505,7 +505,7 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     }
     let directory = std::env::temp_dir().join(format!("dirtyrate-kernels-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
-    let good = workload(Kind::Idle, 1, 1, Pacing::Free).build(&[RamRange { guest_address: 0, bytes: 32 * MIB }]);
+    let good = workload(Kind::Idle, 1, 1, Pacing::Free).build(&[RamRange { guest_address: 0, bytes: 32 * MIB }], PAGE);
     let good = good.expect("a guest").elf().to_vec();
     let (offset, _) = entry(&good);
     let note_less = {

@@ -157,7 +157,7 @@ impl Machine {
         }
         let page_size = self.vm.capabilities().page_size;
         let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
-        let image = workload.build(&ram)?;
+        let image = workload.build(&ram, page_size)?;
         boot::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"))?;
         let guest = Guest::new(&self.vm, image, bytes_per_second)?;
         self.vm.lock_dirty_memory().set_witness(Some(Arc::clone(&guest) as Arc<dyn Witness>));

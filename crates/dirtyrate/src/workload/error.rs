@@ -2,7 +2,7 @@
 
 use super::arch::TRAMPOLINE;
 use super::image::{MAX_SEGMENTS, MAX_VCPUS};
-use super::layout::{MAX_ADDRESS, PAGE_SIZE};
+use super::layout::MAX_ADDRESS;
 
 /// Why a guest cannot be built: one variant for each thing that a caller can change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,13 +53,21 @@ pub enum WorkloadError {
     },
     /// A RAM range that is not made of whole pages, or is empty.
     #[error(
-        "the RAM range of {bytes:#x} bytes at {guest_address:#x} is not one or more whole pages of {PAGE_SIZE} bytes"
+        "the RAM range of {bytes:#x} bytes at {guest_address:#x} is not one or more whole pages of {page_size} bytes"
     )]
     Unaligned {
         /// Where the range begins.
         guest_address: u64,
         /// Its size.
         bytes: u64,
+        /// Bytes in a page.
+        page_size: u64,
+    },
+    /// A page size that no host of this architecture has.
+    #[error("pages of {page_size} bytes: no host of this architecture has such")]
+    PageSize {
+        /// Bytes in a page.
+        page_size: u64,
     },
     /// Two RAM ranges share addresses.
     #[error("the RAM range at {guest_address:#x} begins inside the one before it, which ends at {end:#x}")]

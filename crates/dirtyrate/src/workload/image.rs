@@ -7,9 +7,9 @@
 //!             header                         1 page     what the boot needs
 //!             parameters                     1 page for each vCPU
 //!             tables to build                links and first entries of the page tables
-//!             control                        1 page     a budget for each vCPU, written by the host
+//!             control                        1 page of the host's: a budget for each vCPU, written by the host
 //!             ── end of the file's content ──
-//!             mailboxes                      1 page for each vCPU, written by it
+//!             mailboxes                      1 page of the host's for each vCPU, written by it
 //!             page tables                    built at boot, never written again
 //! next 2 MiB  the first page that the working set may have
 //! ```
@@ -46,6 +46,9 @@ pub(super) const HEADER_DIRECTORIES: u64 = HEADER + 48;
 pub(super) const HEADER_DIRECTORY_COUNT: u64 = HEADER + 56;
 /// Where a vCPU that has nothing to do writes to, or 0.
 pub(super) const HEADER_IDLE: u64 = HEADER + 64;
+/// The host's page size, and its logarithm.
+pub(super) const HEADER_PAGE_SIZE: u64 = HEADER + 72;
+pub(super) const HEADER_PAGE_SHIFT: u64 = HEADER + 80;
 
 // A vCPU's parameters: 8-byte words at these offsets, then two words for each segment in two
 // tables.
@@ -61,7 +64,7 @@ pub(super) const COLD_FIRST: u64 = 48;
 pub(super) const COLD_PAGES: u64 = 56;
 /// Walking: address of the segment. Drawing: number of its first page.
 pub(super) const SEGMENT_A: u64 = 64;
-/// Walking: address after it. Drawing: what turns (page number * 4096) into an address.
+/// Walking: address after it. Drawing: what turns (page number * page size) into an address.
 pub(super) const SEGMENT_B: u64 = SEGMENT_A + 8 * MAX_SEGMENTS as u64;
 /// Segments that a page of parameters has room for.
 pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
@@ -78,6 +81,7 @@ pub(super) const UNLIMITED: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 struct MemoryMap {
     base: u64,
+    page_size: u64,
     vcpus: u64,
     tables: PageTables,
     links: u64,
@@ -89,16 +93,16 @@ struct MemoryMap {
 }
 
 impl MemoryMap {
-    fn new(base: u64, vcpus: u32, gibs: BTreeSet<u64>) -> Self {
+    fn new(base: u64, page_size: u64, vcpus: u32, gibs: BTreeSet<u64>) -> Self {
         let vcpus = u64::from(vcpus);
         let tables = PageTables::new(gibs);
         let links = base + PARAMETERS + vcpus * PAGE_SIZE;
         let first_entries = links + tables.links() as u64 * 16;
-        let control = (first_entries + tables.directories() * 8).next_multiple_of(PAGE_SIZE);
-        let mailboxes = control + PAGE_SIZE;
-        let root = mailboxes + vcpus * PAGE_SIZE;
-        let end = root + tables.bytes();
-        MemoryMap { base, vcpus, tables, links, first_entries, control, mailboxes, root, end }
+        let control = (first_entries + tables.directories() * 8).next_multiple_of(page_size);
+        let mailboxes = control + page_size;
+        let root = mailboxes + vcpus * page_size;
+        let end = (root + tables.bytes()).next_multiple_of(page_size);
+        MemoryMap { base, page_size, vcpus, tables, links, first_entries, control, mailboxes, root, end }
     }
 
     /// The first address that the working set may have.
@@ -110,20 +114,24 @@ impl MemoryMap {
 /// Chooses the page tables and the working set together, because each depends on the other: more
 /// tables make a longer image, which moves the working set up, perhaps into a GiB that needs one
 /// more table. Tables are only ever added, so this ends.
-fn settle(workload: &Workload, ranges: &[RamRange]) -> Result<(MemoryMap, Vec<Segment>), WorkloadError> {
+fn settle(
+    workload: &Workload,
+    ranges: &[RamRange],
+    page_size: u64,
+) -> Result<(MemoryMap, Vec<Segment>), WorkloadError> {
     let base = arch::ram_start(ranges) + IMAGE_OFFSET;
     let mut needed: BTreeSet<u64> = arch::idle_address(ranges).into_iter().chain([base]).map(|at| at / GIB).collect();
     loop {
-        let map = MemoryMap::new(base, workload.vcpus, needed.clone());
+        let map = MemoryMap::new(base, page_size, workload.vcpus, needed.clone());
         let trampoline = arch::TRAMPOLINE.is_none_or(|page| layout::is_ram(ranges, page, page + PAGE_SIZE));
         if !layout::is_ram(ranges, base, map.end) || !trampoline {
             return Err(WorkloadError::ImageOutsideRam { start: base, end: map.end });
         }
-        let free = layout::free(ranges, map.floor());
+        let free = layout::free(ranges, map.floor(), page_size);
         let Some(working_set) = layout::place(&free, workload.pages, workload.placement) else {
             return Err(WorkloadError::TooManyPages {
                 pages: workload.pages,
-                fit: surely_fit(base, workload.vcpus, ranges),
+                fit: surely_fit(base, page_size, workload.vcpus, ranges),
             });
         };
         let found = &(&gibs(&working_set) | &needed) | &(base / GIB..=(map.end - 1) / GIB).collect();
@@ -135,10 +143,15 @@ fn settle(workload: &Workload, ranges: &[RamRange]) -> Result<(MemoryMap, Vec<Se
 }
 
 /// The room that is left when every GiB of RAM has its tables.
-fn surely_fit(base: u64, vcpus: u32, ranges: &[RamRange]) -> u64 {
+fn surely_fit(base: u64, page_size: u64, vcpus: u32, ranges: &[RamRange]) -> u64 {
     let idle = arch::idle_address(ranges).map(|at| at / GIB);
-    let map = MemoryMap::new(base, vcpus, gibs(&layout::free(ranges, 0)).into_iter().chain(idle).collect());
-    layout::total(&layout::free(ranges, map.floor()))
+    let map = MemoryMap::new(
+        base,
+        page_size,
+        vcpus,
+        gibs(&layout::free(ranges, 0, page_size)).into_iter().chain(idle).collect(),
+    );
+    layout::total(&layout::free(ranges, map.floor(), page_size))
 }
 
 /// A guest, ready to be loaded: the file and what it will do.
@@ -165,16 +178,21 @@ impl Image {
     }
 
     /// Lays everything out and writes the file.
-    pub(super) fn new(workload: &Workload, ram: &[RamRange], code: &[u8; CODE_BYTES]) -> Result<Self, WorkloadError> {
-        let ranges = layout::checked(ram)?;
-        let (map, working_set) = settle(workload, &ranges)?;
+    pub(super) fn new(
+        workload: &Workload,
+        ram: &[RamRange],
+        page_size: u64,
+        code: &[u8; CODE_BYTES],
+    ) -> Result<Self, WorkloadError> {
+        let ranges = layout::checked(ram, page_size)?;
+        let (map, working_set) = settle(workload, &ranges, page_size)?;
         let shares = layout::shares(&working_set, workload.vcpus, workload.sharing);
         if let Some((vcpu, share)) = (0..).zip(&shares).find(|(_, share)| share.len() > MAX_SEGMENTS) {
             return Err(WorkloadError::TooManySegments { vcpu, segments: share.len() });
         }
         let sequences =
             (0..).zip(shares).map(|(vcpu, share)| Sequence::new(workload.kind, workload.seed, vcpu, share)).collect();
-        let program = Program::new(workload, sequences, map.control, map.mailboxes, map.base..map.end);
+        let program = Program::new(workload, sequences, page_size, map.control, map.mailboxes, map.base..map.end);
         let contents = contents(&map, &program, code, arch::idle_address(&ranges));
         let elf = elf::file(arch::ELF, map.base, &contents, map.end - map.base, map.base);
         Ok(Image { elf, program })
@@ -199,6 +217,8 @@ fn contents(map: &MemoryMap, program: &Program, code: &[u8; CODE_BYTES], idle_ad
     store(map.base + HEADER_FIRST_ENTRIES, map.first_entries);
     store(map.base + HEADER_DIRECTORIES, map.tables.first_directory(map.root));
     store(map.base + HEADER_DIRECTORY_COUNT, map.tables.directories());
+    store(map.base + HEADER_PAGE_SIZE, map.page_size);
+    store(map.base + HEADER_PAGE_SHIFT, map.page_size.ilog2().into());
     store(map.base + HEADER_IDLE, idle_address.unwrap_or(0));
 
     for (vcpu, sequence) in program.sequences() {
@@ -221,7 +241,7 @@ fn contents(map: &MemoryMap, program: &Program, code: &[u8; CODE_BYTES], idle_ad
         store(page + SEGMENTS, sequence.segments().len() as u64);
         for (number, (first, segment)) in (0..).zip(sequence.segments()) {
             let (a, b) = match kind {
-                Kind::Random | Kind::HotCold => (first, segment.guest_address.wrapping_sub(first * PAGE_SIZE)),
+                Kind::Random | Kind::HotCold => (first, segment.guest_address.wrapping_sub(first * segment.page_size)),
                 Kind::Stride | Kind::Silent | Kind::Idle => (segment.guest_address, segment.end()),
             };
             store(page + SEGMENT_A + number * 8, a);

@@ -4,7 +4,7 @@
 use super::kind::{Placement, Sharing};
 use super::{RamRange, WorkloadError};
 
-/// Bytes in a page, of the guest and of KVM's dirty log alike.
+/// Bytes in a page of page tables, and the least that a host's page may have.
 pub(super) const PAGE_SIZE: u64 = 4096;
 
 /// What one page directory maps.
@@ -14,27 +14,28 @@ pub(super) const GIB: u64 = 1 << 30;
 /// ends here.
 pub(super) const MAX_ADDRESS: u64 = 1 << 47;
 
-/// Consecutive pages.
+/// Consecutive pages of KVM's dirty log, which are the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub guest_address: u64,
     pub pages: u64,
+    pub page_size: u64,
 }
 
 impl Segment {
     pub fn end(&self) -> u64 {
-        self.guest_address + self.pages * PAGE_SIZE
+        self.guest_address + self.pages * self.page_size
     }
 }
 
 /// The ranges in ascending order, each one whole pages, apart from the others and within reach.
-pub(super) fn checked(ram: &[RamRange]) -> Result<Vec<RamRange>, WorkloadError> {
+pub(super) fn checked(ram: &[RamRange], page_size: u64) -> Result<Vec<RamRange>, WorkloadError> {
     let mut ranges = ram.to_vec();
     ranges.sort_by_key(|range| range.guest_address);
     let mut end = 0;
     for &RamRange { guest_address, bytes } in &ranges {
-        if bytes == 0 || !(guest_address | bytes).is_multiple_of(PAGE_SIZE) {
-            return Err(WorkloadError::Unaligned { guest_address, bytes });
+        if bytes == 0 || !(guest_address | bytes).is_multiple_of(page_size) {
+            return Err(WorkloadError::Unaligned { guest_address, bytes, page_size });
         }
         if guest_address < end {
             return Err(WorkloadError::Overlap { guest_address, end });
@@ -53,13 +54,13 @@ pub(super) fn is_ram(ranges: &[RamRange], start: u64, end: u64) -> bool {
 }
 
 /// What the ranges offer from `floor` up, one segment for each range that has any.
-pub(super) fn free(ranges: &[RamRange], floor: u64) -> Vec<Segment> {
+pub(super) fn free(ranges: &[RamRange], floor: u64, page_size: u64) -> Vec<Segment> {
     ranges
         .iter()
         .filter_map(|range| {
             let start = range.guest_address.max(floor);
             let end = range.guest_address + range.bytes;
-            (start < end).then(|| Segment { guest_address: start, pages: (end - start) / PAGE_SIZE })
+            (start < end).then(|| Segment { guest_address: start, pages: (end - start) / page_size, page_size })
         })
         .collect()
 }
@@ -96,7 +97,7 @@ fn spread(free: &[Segment], pages: u64) -> Vec<Segment> {
         let from = share_up_to(below);
         below += u128::from(segment.pages - 1);
         let pages = 1 + share_up_to(below) - from;
-        placed.push(Segment { guest_address: segment.end() - pages * PAGE_SIZE, pages });
+        placed.push(Segment { guest_address: segment.end() - pages * segment.page_size, pages, ..*segment });
     }
     merged(placed)
 }
@@ -109,8 +110,9 @@ fn slice(segments: &[Segment], from: u64, to: u64) -> Vec<Segment> {
         let (start, end) = (from.max(first), to.min(first + segment.pages));
         if start < end {
             found.push(Segment {
-                guest_address: segment.guest_address + (start - first) * PAGE_SIZE,
+                guest_address: segment.guest_address + (start - first) * segment.page_size,
                 pages: end - start,
+                ..*segment
             });
         }
         first += segment.pages;

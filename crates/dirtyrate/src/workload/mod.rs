@@ -22,7 +22,7 @@
 //!     pacing: Pacing::Free,
 //!     seed: 0,
 //! }
-//! .build(&ram)?;
+//! .build(&ram, 4096)?;
 //! std::fs::write("guest.elf", image.elf())?; // qemu-system-x86_64 -accel kvm -m 64 -kernel guest.elf
 //! # Ok(()) }
 //! ```
@@ -76,9 +76,9 @@ pub const IDLE_ADDRESS: u64 = 0xfe00_00ed;
 /// Guest-physical addresses that are RAM: one block of a VM's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RamRange {
-    /// Where it begins; a multiple of 4096.
+    /// Where it begins; a multiple of the page size.
     pub guest_address: u64,
-    /// Its size; a multiple of 4096, not 0.
+    /// Its size; a multiple of the page size, not 0.
     pub bytes: u64,
 }
 
@@ -87,7 +87,7 @@ pub struct RamRange {
 pub struct Workload {
     /// Which pages it writes, and in what order.
     pub kind: Kind,
-    /// Size of the working set, all vCPUs together, in pages of 4096 bytes.
+    /// Size of the working set, all vCPUs together, in pages of the host's size.
     pub pages: u64,
     /// vCPUs that take part: those with an APIC id below this; on arm64 with such a number in Aff1 and Aff0, 16 to an Aff1. A VM may have more, which halt, or
     /// fewer.
@@ -108,9 +108,15 @@ impl Workload {
     ///
     /// The image takes the RAM from 1 MiB on, and on x86-64 the page at 0x8000; the working set is above it. On arm64, where
     /// RAM is elsewhere on each machine, these count from the lowest address that is given.
-    pub fn build(&self, ram: &[RamRange]) -> Result<Image, WorkloadError> {
+    ///
+    /// `page_size` is that of the host which runs it: a dirty log has one bit for each of the host's pages, and the guest
+    /// writes to each at most once in a pass. 4096 on x86-64; 4096, 16384 or 65536 on arm64.
+    pub fn build(&self, ram: &[RamRange], page_size: u64) -> Result<Image, WorkloadError> {
         self.check()?;
-        Image::new(self, ram, arch::code())
+        if !arch::PAGE_SIZES.contains(&page_size) {
+            return Err(WorkloadError::PageSize { page_size });
+        }
+        Image::new(self, ram, page_size, arch::code())
     }
 
     /// What can be said without looking at the RAM.

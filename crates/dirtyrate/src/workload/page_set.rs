@@ -1,6 +1,6 @@
 //! Sets of guest pages.
 
-/// A set of guest page frame numbers (guest address / 4096), sorted.
+/// A set of guest page frame numbers (guest address / page size), sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageSet {
     frames: Vec<u64>,

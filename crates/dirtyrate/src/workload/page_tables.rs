@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_segment_touches_its_first_and_its_last_gib() {
-        let segment = |guest_address, pages| Segment { guest_address, pages };
+        let segment = |guest_address, pages| Segment { guest_address, pages, page_size: PAGE_SIZE };
         let touched = gibs(&[
             segment(GIB - PAGE_SIZE, 1),
             segment(5 * GIB - PAGE_SIZE, 2),

@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use super::image::{MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
-use super::layout::PAGE_SIZE;
 use super::sequence::Sequence;
 use super::{Kind, Pacing, PageSet, Sharing, Workload};
 
@@ -66,6 +65,7 @@ pub struct Program {
     sharing: Sharing,
     pacing: Pacing,
     sequences: Vec<Sequence>,
+    page_size: u64,
     control: u64,
     mailboxes: u64,
     /// Where the image is.
@@ -76,6 +76,7 @@ impl Program {
     pub(super) fn new(
         workload: &Workload,
         sequences: Vec<Sequence>,
+        page_size: u64,
         control: u64,
         mailboxes: u64,
         image: Range<u64>,
@@ -85,6 +86,7 @@ impl Program {
             sharing: workload.sharing,
             pacing: workload.pacing,
             sequences,
+            page_size,
             control,
             mailboxes,
             image,
@@ -111,16 +113,16 @@ impl Program {
         self.sequences.len() as u32
     }
 
-    /// Bytes in a page.
+    /// Bytes in a page: in one of the host's, of which the dirty log has a bit each.
     pub fn page_size(&self) -> u64 {
-        PAGE_SIZE
+        self.page_size
     }
 
     /// Guest address of the page where this vCPU keeps its counter: written whenever it has made a
     /// write.
     pub fn mailbox_page(&self, vcpu: u32) -> u64 {
         assert!(vcpu < self.vcpus(), "there is no vCPU {vcpu}");
-        self.mailboxes + u64::from(vcpu) * PAGE_SIZE
+        self.mailboxes + u64::from(vcpu) * self.page_size
     }
 
     /// Guest address of the page with the budgets: written by the host only.
@@ -131,9 +133,9 @@ impl Program {
     /// The pages that it executes, reads and walks through, and does not write: its code and parameters, the control page, the
     /// page tables, whose accessed and dirty bits are set from the start.
     pub fn read_only(&self) -> PageSet {
-        let mailboxes = self.mailboxes..self.mailboxes + u64::from(self.vcpus()) * PAGE_SIZE;
-        let pages = self.image.clone().step_by(PAGE_SIZE as usize).filter(|page| !mailboxes.contains(page));
-        pages.map(|page| page / PAGE_SIZE).collect()
+        let mailboxes = self.mailboxes..self.mailboxes + u64::from(self.vcpus()) * self.page_size;
+        let pages = self.image.clone().step_by(self.page_size as usize).filter(|page| !mailboxes.contains(page));
+        pages.map(|page| page / self.page_size).collect()
     }
 
     /// Guest address of a vCPU's budget, the total number of writes granted to it since the start.

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::Kind;
-use super::layout::{PAGE_SIZE, Segment, total};
+use super::layout::{Segment, total};
 
 // SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014;
 // the constants of Vigna's public-domain splitmix64.c.
@@ -108,7 +108,7 @@ impl Sequence {
     /// The guest address of a page by its number.
     pub fn address(&self, number: u64) -> u64 {
         let segment = self.firsts.partition_point(|&first| first <= number) - 1;
-        self.segments[segment].guest_address + (number - self.firsts[segment]) * PAGE_SIZE
+        self.segments[segment].guest_address + (number - self.firsts[segment]) * self.segments[segment].page_size
     }
 
     /// The number of the page that the write with this index goes to.
@@ -157,7 +157,7 @@ impl Sequence {
             }
         }
         for (first, segment) in self.segments() {
-            let frame = segment.guest_address / PAGE_SIZE;
+            let frame = segment.guest_address / segment.page_size;
             frames.extend(
                 (first..first + segment.pages)
                     .filter(|page| seen[(page / 64) as usize] >> (page % 64) & 1 == 1)
@@ -171,7 +171,7 @@ impl Sequence {
         for (first, segment) in self.segments() {
             let from = pages.start.max(first);
             let to = pages.end.min(first + segment.pages);
-            let frame = segment.guest_address / PAGE_SIZE;
+            let frame = segment.guest_address / segment.page_size;
             frames.extend((from..to).map(|page| frame + (page - first)));
         }
     }

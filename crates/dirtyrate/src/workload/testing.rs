@@ -20,6 +20,9 @@ impl Random {
     }
 }
 
+/// The page sizes of hosts.
+pub const PAGE_SIZES: [u64; 3] = [4096, 16 << 10, 64 << 10];
+
 pub fn range(guest_address: u64, pages: u64) -> RamRange {
     RamRange { guest_address, bytes: pages * PAGE_SIZE }
 }
@@ -27,10 +30,17 @@ pub fn range(guest_address: u64, pages: u64) -> RamRange {
 /// Blocks with odd page counts, holes, neighbours that touch, and memory above 4 GiB and above 512
 /// GiB.
 pub fn ram() -> Vec<RamRange> {
+    ram_in(PAGE_SIZE)
+}
+
+/// The same with as many pages of this size.
+pub fn ram_in(page_size: u64) -> Vec<RamRange> {
+    let range = |guest_address, pages| RamRange { guest_address, bytes: pages * page_size };
+    let middle = 0x400_0000 / PAGE_SIZE * page_size;
     vec![
         range(0, 4096 + 67),
-        range(0x400_0000, 129),
-        range(0x400_0000 + 129 * PAGE_SIZE, 3),
+        range(middle, 129),
+        range(middle + 129 * page_size, 3),
         range(1 << 32, 64),
         range(7 << 30, 1),
         range(515 << 30, 1000),
@@ -39,8 +49,13 @@ pub fn ram() -> Vec<RamRange> {
 
 /// The image with `hlt` for code, which needs no particular architecture.
 pub fn build(workload: &Workload, ram: &[RamRange]) -> Result<Image, WorkloadError> {
+    build_for(workload, ram, PAGE_SIZE)
+}
+
+/// The same for a host with pages of this size.
+pub fn build_for(workload: &Workload, ram: &[RamRange], page_size: u64) -> Result<Image, WorkloadError> {
     workload.check()?;
-    Image::new(workload, ram, &[0xf4; CODE_BYTES])
+    Image::new(workload, ram, page_size, &[0xf4; CODE_BYTES])
 }
 
 /// Every combination of what a workload can be, over [`ram`]'s odd blocks, for 1, 2, 3 and 5 vCPUs.
@@ -131,7 +146,8 @@ impl FakeGuest {
         let writes = state.random.below(most + 1);
         let (budget, control) = (state.program.budget_address(vcpu), state.program.control_page());
         *state.words.entry(budget).or_default() += writes;
-        state.log.insert(control / PAGE_SIZE);
+        let frame = control / state.program.page_size();
+        state.log.insert(frame);
         state.grants += 1;
     }
 
@@ -209,7 +225,7 @@ impl State {
 
     /// Whether the store took effect; otherwise it faulted and will be tried again.
     fn store(&mut self, vcpu: u32, address: u64, value: u64) -> bool {
-        let frame = address / PAGE_SIZE;
+        let frame = address / self.program.page_size();
         let allowed = match self.logging {
             Logging::ByFault => !self.log.insert(frame),
             Logging::AfterStore => {

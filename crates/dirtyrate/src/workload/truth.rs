@@ -51,7 +51,6 @@
 
 use std::ops::Range;
 
-use super::layout::PAGE_SIZE;
 use super::{Counters, PageSet, Program};
 
 /// What a log of one window must and may hold.
@@ -112,11 +111,11 @@ impl Program {
             let (writes, mailbox) = of(vcpu as usize);
             sequence.append_frames(writes, &mut frames);
             if mailbox {
-                frames.push(self.mailbox_page(vcpu) / PAGE_SIZE);
+                frames.push(self.mailbox_page(vcpu) / self.page_size());
             }
         }
         if control {
-            frames.push(self.control_page() / PAGE_SIZE);
+            frames.push(self.control_page() / self.page_size());
         }
         frames.into()
     }

@@ -108,16 +108,19 @@ dirtyrate_guest_code:
 // x1   value of the last write              x8   that value before the first write
 // x9   mailbox                              x10  budget
 // x11  where to say that there is nothing to do, or 0
+// x16  page size                            x18  its logarithm
 // x19  the image                            x20  parameters
 
     ldr x0, [x19, #{header_vcpus}]
     cmp x28, x0
     b.hs .Lhalt
     add x20, x19, #{parameters}
-    add x20, x20, x28, lsl #12
+    add x20, x20, x28, lsl #{parameters_shift}
     ldr x9, [x20, #{mailbox}]
     ldr x10, [x20, #{budget}]
     ldr x11, [x19, #{header_idle}]
+    ldr x16, [x19, #{header_page_size}]
+    ldr x18, [x19, #{header_page_shift}]
     ldr x1, [x20, #{value}]
     mov x8, x1
     mov x2, #1
@@ -160,14 +163,14 @@ dirtyrate_guest_code:
     ldr x6, [x4, #{segment_b}]
 7:  allowance \count
     sub x7, x6, x5
-    lsr x7, x7, #12
+    lsr x7, x7, x18
     cmp x7, x0
     csel x7, x0, x7, hi
     add x7, x7, \count
 8:  add \count, \count, #1
     stlr x1, [x5]
     stlr \count, [x9]
-    add x5, x5, #4096
+    add x5, x5, x16
     cmp \count, x7
     b.ne 8b
     cmp x5, x6
@@ -232,7 +235,8 @@ dirtyrate_guest_code:
     mov x6, x26
     cmp x13, #1
     b.ne 9f
-8:  add x2, x6, x2, lsl #12
+8:  lsl x2, x2, x18
+    add x2, x6, x2
     add x1, x1, #1
     stlr x1, [x2]
     stlr x1, [x9]

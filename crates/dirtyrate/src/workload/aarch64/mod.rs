@@ -14,6 +14,9 @@ use super::{IDLE_ADDRESS, Kind, RamRange, layout, sequence};
 /// Nothing is needed beside the place that the image is loaded to.
 pub(super) const TRAMPOLINE: Option<u64> = None;
 
+/// The page sizes of hosts.
+pub(super) const PAGE_SIZES: &[u64] = &[4096, 16384, 65536];
+
 /// What loads it.
 pub(super) const ELF: Executable = Executable::Arm64;
 
@@ -73,6 +76,8 @@ global_asm!(
     header_directories = const image::HEADER_DIRECTORIES,
     header_directory_count = const image::HEADER_DIRECTORY_COUNT,
     header_idle = const image::HEADER_IDLE,
+    header_page_size = const image::HEADER_PAGE_SIZE,
+    header_page_shift = const image::HEADER_PAGE_SHIFT,
     parameters = const image::PARAMETERS,
     mailbox = const image::MAILBOX,
     budget = const image::BUDGET,
@@ -84,6 +89,7 @@ global_asm!(
     cold_pages = const image::COLD_PAGES,
     segment_a = const image::SEGMENT_A,
     segment_b = const image::SEGMENT_B,
+    parameters_shift = const layout::PAGE_SIZE.ilog2(),
     mailbox_ready = const image::MAILBOX_READY,
     stride = const Kind::Stride as u64,
     random = const Kind::Random as u64,

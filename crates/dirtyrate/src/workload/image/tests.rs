@@ -1,6 +1,6 @@
 #[cfg(target_arch = "aarch64")]
 use super::super::IDLE_ADDRESS;
-use super::super::testing::{Random, build, ram, range, workloads};
+use super::super::testing::{PAGE_SIZES, Random, build, build_for, ram, ram_in, range, workloads};
 use super::super::{Placement, Sharing};
 use super::*;
 
@@ -46,18 +46,23 @@ impl Loaded {
         match kind {
             Kind::Random | Kind::HotCold => {
                 let (_, delta) = segments.rev().find(|(first, _)| *first <= number).unwrap();
-                (number << 12).wrapping_add(delta)
+                (number << self.word(self.base + HEADER_PAGE_SHIFT)).wrapping_add(delta)
             }
-            _ => segments.flat_map(|(from, to)| (from..to).step_by(4096)).nth(number as usize).unwrap(),
+            _ => {
+                let page_size = self.word(self.base + HEADER_PAGE_SIZE) as usize;
+                segments.flat_map(|(from, to)| (from..to).step_by(page_size)).nth(number as usize).unwrap()
+            }
         }
     }
 }
 
 #[test]
 fn what_is_baked_is_what_the_host_replays() {
-    for workload in workloads(1234) {
-        let image = build(&workload, &ram()).unwrap();
+    for (at, workload) in workloads(1234).into_iter().enumerate() {
+        let page_size = PAGE_SIZES[at % PAGE_SIZES.len()];
+        let image = build_for(&workload, &ram_in(page_size), page_size).unwrap();
         let (loaded, program) = (Loaded::new(&image), image.program());
+        assert_eq!(loaded.word(loaded.base + HEADER_PAGE_SIZE), page_size);
         assert_eq!(loaded.word(loaded.base + HEADER_VCPUS), u64::from(workload.vcpus));
         assert_eq!(loaded.word(loaded.base + HEADER_KIND), workload.kind as u64);
         for (vcpu, sequence) in program.sequences() {
@@ -83,10 +88,12 @@ fn what_is_baked_is_what_the_host_replays() {
 
 #[test]
 fn the_parts_are_in_order_and_the_working_set_is_clear_of_them() {
-    for mut workload in workloads(1234) {
+    for (at, mut workload) in workloads(1234).into_iter().enumerate() {
+        let page_size = PAGE_SIZES[at % PAGE_SIZES.len()];
+        let ram = ram_in(page_size);
         for vcpus in [workload.vcpus, 240] {
             workload.vcpus = vcpus;
-            let image = build(&workload, &ram()).unwrap();
+            let image = build_for(&workload, &ram, page_size).unwrap();
             let (loaded, program) = (Loaded::new(&image), image.program());
             let end = loaded.base + loaded.memory_bytes;
             let links = loaded.word(loaded.base + HEADER_LINKS);
@@ -94,18 +101,16 @@ fn the_parts_are_in_order_and_the_working_set_is_clear_of_them() {
                 loaded.base + PARAMETERS + u64::from(vcpus) * PAGE_SIZE,
                 links + loaded.word(loaded.base + HEADER_LINK_COUNT) * 16,
                 loaded.word(loaded.base + HEADER_FIRST_ENTRIES) + loaded.word(loaded.base + HEADER_DIRECTORY_COUNT) * 8,
-                program.control_page() + PAGE_SIZE,
-                program.mailbox_page(vcpus - 1) + PAGE_SIZE,
+                program.control_page() + page_size,
+                program.mailbox_page(vcpus - 1) + page_size,
                 loaded.word(loaded.base + HEADER_ROOT) + PAGE_SIZE,
                 loaded.word(loaded.base + HEADER_DIRECTORIES),
             ];
             assert!(starts.is_sorted(), "{starts:x?}");
             assert_eq!(program.mailbox_page(0), loaded.base + loaded.bytes.len() as u64);
-            assert_eq!(
-                loaded.word(loaded.base + HEADER_DIRECTORIES)
-                    + loaded.word(loaded.base + HEADER_DIRECTORY_COUNT) * PAGE_SIZE,
-                end
-            );
+            let tables = loaded.word(loaded.base + HEADER_DIRECTORY_COUNT) * PAGE_SIZE;
+            let end_of_tables = loaded.word(loaded.base + HEADER_DIRECTORIES) + tables;
+            assert_eq!(end_of_tables.next_multiple_of(page_size), end);
             let first_entries = loaded.word(loaded.base + HEADER_FIRST_ENTRIES);
             let mapped: BTreeSet<u64> = (0..loaded.word(loaded.base + HEADER_DIRECTORY_COUNT))
                 .map(|k| loaded.word(first_entries + 8 * k) / GIB)
@@ -115,7 +120,7 @@ fn the_parts_are_in_order_and_the_working_set_is_clear_of_them() {
                 for number in 0..sequence.pages() {
                     let address = sequence.address(number);
                     assert!(address >= end.next_multiple_of(2 << 20));
-                    assert!(layout::is_ram(&ram(), address, address + PAGE_SIZE));
+                    assert!(layout::is_ram(&ram, address, address + page_size));
                     assert!(mapped.contains(&(address / GIB)));
                 }
             }
@@ -199,7 +204,7 @@ fn what_cannot_be_built_is_refused() {
 #[test]
 fn the_image_is_where_the_ram_is() {
     for start in [0, 1 << 30, 2 << 30, 3 << 30] {
-        let image = example().build(&[range(start + (5 << 30), 1000), range(start, 262_144)]).unwrap();
+        let image = example().build(&[range(start + (5 << 30), 1000), range(start, 262_144)], 4096).unwrap();
         let loaded = Loaded::new(&image);
         assert_eq!(loaded.base, start + 0x10_0000);
         assert!(image.program().page(0, 0) > start);
@@ -221,7 +226,7 @@ fn a_share_in_too_many_pieces_is_refused() {
 
 #[test]
 fn the_code_is_in_the_image() {
-    let image = example().build(&ram()).unwrap();
+    let image = example().build(&ram(), 4096).unwrap();
     let code = &Loaded::new(&image).bytes[..CODE_BYTES];
     // Its first byte is the entry: cli and cld, or msr daifset, #15. The page ends in padding: hlt, or udf.
     let (first, last) = if cfg!(target_arch = "x86_64") { (0x6d89_fcfa, 0xf4) } else { (0xd503_4fdf, 0) };

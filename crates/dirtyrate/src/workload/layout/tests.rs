@@ -1,4 +1,4 @@
-use super::super::testing::{Random, ram, range};
+use super::super::testing::{PAGE_SIZES, Random, ram, range};
 use super::*;
 
 fn addresses(segments: &[Segment]) -> Vec<u64> {
@@ -41,7 +41,7 @@ fn packed_is_the_first_free_pages_in_order() {
         let ranges = random_ranges(&mut random);
         let floor = random.below(300) * PAGE_SIZE;
         let naive = naive_free(&ranges, floor).concat();
-        let free = free(&ranges, floor);
+        let free = free(&ranges, floor, PAGE_SIZE);
         assert_eq!(addresses(&free), naive);
         for pages in 1..=naive.len() {
             let placed = place(&free, pages as u64, Placement::Packed).unwrap();
@@ -59,7 +59,7 @@ fn spread_is_at_the_end_of_every_range_and_in_proportion() {
         let floor = random.below(300) * PAGE_SIZE;
         let naive = naive_free(&ranges, floor);
         let all = naive.concat().len();
-        let free = free(&ranges, floor);
+        let free = free(&ranges, floor, PAGE_SIZE);
         for pages in 1..=all {
             let placed = addresses(&place(&free, pages as u64, Placement::Spread).unwrap());
             assert_eq!(placed.len(), pages);
@@ -83,7 +83,7 @@ fn spread_is_at_the_end_of_every_range_and_in_proportion() {
 fn shares_are_slices_of_the_page_list() {
     let mut random = Random(3);
     for _ in 0..500 {
-        let free = free(&random_ranges(&mut random), 0);
+        let free = free(&random_ranges(&mut random), 0, PAGE_SIZE);
         let pages = 1 + random.below(total(&free));
         let working_set = place(&free, pages, Placement::Packed).unwrap();
         let naive = addresses(&working_set);
@@ -103,25 +103,66 @@ fn shares_are_slices_of_the_page_list() {
 
 #[test]
 fn neighbouring_ranges_make_one_segment() {
-    let placed = place(&free(&ram(), 0x400_0000), 132, Placement::Packed).unwrap();
-    assert_eq!(placed, [Segment { guest_address: 0x400_0000, pages: 132 }]);
+    let placed = place(&free(&ram(), 0x400_0000, PAGE_SIZE), 132, Placement::Packed).unwrap();
+    assert_eq!(placed, [Segment { guest_address: 0x400_0000, pages: 132, page_size: PAGE_SIZE }]);
 }
 
 #[test]
 fn bad_ranges_are_refused_by_name() {
     let range = |guest_address, bytes| RamRange { guest_address, bytes };
     for (guest_address, bytes) in [(1, 4096), (4096, 4097), (0, 0), (512, 512)] {
-        assert_eq!(checked(&[range(guest_address, bytes)]), Err(WorkloadError::Unaligned { guest_address, bytes }));
+        assert_eq!(
+            checked(&[range(guest_address, bytes)], PAGE_SIZE),
+            Err(WorkloadError::Unaligned { guest_address, bytes, page_size: PAGE_SIZE })
+        );
     }
     assert_eq!(
-        checked(&[range(0x8000, 0x1000), range(0, 0x9000)]),
+        checked(&[range(0x8000, 0x1000), range(0, 0x9000)], PAGE_SIZE),
         Err(WorkloadError::Overlap { guest_address: 0x8000, end: 0x9000 })
     );
     for (guest_address, bytes) in [(MAX_ADDRESS, 4096), (4096, MAX_ADDRESS), (0, !0xfff), (!0xfff, 4096)] {
-        assert_eq!(checked(&[range(guest_address, bytes)]), Err(WorkloadError::OutOfReach { guest_address }));
+        assert_eq!(
+            checked(&[range(guest_address, bytes)], PAGE_SIZE),
+            Err(WorkloadError::OutOfReach { guest_address })
+        );
     }
-    assert!(checked(&[range(0, MAX_ADDRESS)]).is_ok());
+    assert!(checked(&[range(0, MAX_ADDRESS)], PAGE_SIZE).is_ok());
     let mut reversed = ram();
     reversed.reverse();
-    assert_eq!(checked(&reversed), Ok(ram()));
+    assert_eq!(checked(&reversed, PAGE_SIZE), Ok(ram()));
+}
+
+/// What holds of pages of 4 KiB holds of larger ones: the same pages, that many times as large.
+#[test]
+fn larger_pages_lie_like_small_ones() {
+    let mut random = Random(9);
+    for page_size in PAGE_SIZES {
+        let times = page_size / PAGE_SIZE;
+        for _ in 0..100 {
+            let small = random_ranges(&mut random);
+            let large: Vec<RamRange> = small
+                .iter()
+                .map(|range| RamRange { guest_address: range.guest_address * times, bytes: range.bytes * times })
+                .collect();
+            assert_eq!(checked(&large, page_size), Ok(large.clone()));
+            let floor = random.below(300) * PAGE_SIZE;
+            let free = [free(&small, floor, PAGE_SIZE), free(&large, floor * times, page_size)];
+            let pages = 1 + random.below(total(&free[0]).max(1));
+            for placement in [Placement::Packed, Placement::Spread] {
+                let [small, large] = free.each_ref().map(|free| place(free, pages, placement).unwrap_or_default());
+                let shares = [small, large].map(|placed| shares(&placed, 2, Sharing::Split).concat());
+                let scaled: Vec<Segment> = shares[0]
+                    .iter()
+                    .map(|segment| Segment {
+                        guest_address: segment.guest_address * times,
+                        page_size,
+                        pages: segment.pages,
+                    })
+                    .collect();
+                assert_eq!(shares[1], scaled);
+            }
+        }
+    }
+    let odd = RamRange { guest_address: 0, bytes: 5 * 4096 };
+    assert!(checked(&[odd], 16 << 10).is_err());
 }

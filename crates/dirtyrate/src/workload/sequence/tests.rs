@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::super::layout::PAGE_SIZE;
 use super::super::testing::Random;
 use super::*;
 
@@ -8,7 +9,7 @@ fn sequence(kind: Kind, seed: u64, pieces: &[u64]) -> Sequence {
     let segments = pieces
         .iter()
         .map(|&pages| {
-            let segment = Segment { guest_address: at, pages };
+            let segment = Segment { guest_address: at, pages, page_size: PAGE_SIZE };
             at = segment.end() + 5 * PAGE_SIZE + ((pages % 3) << 30);
             segment
         })

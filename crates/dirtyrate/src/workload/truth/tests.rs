@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::super::testing::{FakeGuest, Logging, build, ram, workloads};
+use super::super::testing::{FakeGuest, Logging, PAGE_SIZES, build, build_for, ram, ram_in, workloads};
 use super::super::{Kind, Pacing, Workload};
 use super::*;
 
@@ -8,20 +8,21 @@ fn naive(program: &Program, from: &Counters, to: &Counters) -> PageSet {
     let mut frames = BTreeSet::new();
     for vcpu in 0..program.vcpus() {
         for index in from.writes[vcpu as usize]..to.writes[vcpu as usize] {
-            frames.insert(program.page(vcpu, index) / 4096);
-            frames.insert(program.mailbox_page(vcpu) / 4096);
+            frames.insert(program.page(vcpu, index) / program.page_size());
+            frames.insert(program.mailbox_page(vcpu) / program.page_size());
         }
     }
     if from.grants != to.grants {
-        frames.insert(program.control_page() / 4096);
+        frames.insert(program.control_page() / program.page_size());
     }
     frames.into_iter().collect()
 }
 
 #[test]
 fn what_was_written_agrees_with_a_replay() {
-    for workload in workloads(777) {
-        let program = build(&workload, &ram()).unwrap().into_parts().1;
+    for (at, workload) in workloads(777).into_iter().enumerate() {
+        let page_size = PAGE_SIZES[at % PAGE_SIZES.len()];
+        let program = build_for(&workload, &ram_in(page_size), page_size).unwrap().into_parts().1;
         let counters = |writes: &[u64], grants| Counters {
             writes: (0..workload.vcpus as usize)
                 .map(|vcpu| writes[vcpu % writes.len()])
@@ -59,7 +60,8 @@ fn the_log_of_a_running_guest_is_within_the_bounds() {
         if logging == Logging::AfterStore && workload.pacing == Pacing::Granted {
             continue;
         }
-        let program = build(&workload, &ram()).unwrap().into_parts().1;
+        let page_size = PAGE_SIZES[seed as usize % PAGE_SIZES.len()];
+        let program = build_for(&workload, &ram_in(page_size), page_size).unwrap().into_parts().1;
         let guest = FakeGuest::new(&program, seed * 0x1_2345, logging);
         for window in 0..60 {
             if workload.pacing == Pacing::Granted {
@@ -146,7 +148,7 @@ fn a_free_guest_is_known_to_one_page_and_the_mailbox() {
         // Nothing counted: nothing is sure, but a write may have been made.
         let bounds = program.bounds((&open, &open), (&open, &open));
         assert!(bounds.lower.is_empty());
-        assert!(bounds.upper.contains(program.mailbox_page(0) / 4096));
-        assert!(bounds.upper.contains(program.page(0, 10) / 4096));
+        assert!(bounds.upper.contains(program.mailbox_page(0) / program.page_size()));
+        assert!(bounds.upper.contains(program.page(0, 10) / program.page_size()));
     }
 }

@@ -17,6 +17,9 @@ const TRAMPOLINE_PAGE: u64 = 0x8000;
 /// The same, as what an image needs beside the place that it is loaded to.
 pub(super) const TRAMPOLINE: Option<u64> = Some(TRAMPOLINE_PAGE);
 
+/// The page sizes of hosts.
+pub(super) const PAGE_SIZES: &[u64] = &[4096];
+
 /// What loads it.
 pub(super) const ELF: Executable = Executable::Pvh;
 
