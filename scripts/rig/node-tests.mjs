@@ -1,7 +1,9 @@
 // The package with its tests, and a Node to run them in the rig.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { crossBuild } from '../cross-build.mjs'
+import { host, pack, platforms, stageMain, stagePlatform } from '../packages.mjs'
 import { root } from '../setup.mjs'
 import { Cpio } from './cpio.mjs'
 import { cache, output } from './debian.mjs'
@@ -17,6 +19,9 @@ const OF_THE_MACHINE = ['cli/environment.test', 'scripts/stamps.test', 'qemu.tes
 
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'
+
+/** Where the package is as a user has it. */
+const INSTALLED = '/rig/installed'
 
 /** How long one file may take. */
 const SECONDS = 900
@@ -34,6 +39,32 @@ function nodeOf({ node }) {
     renameSync(partial, folder)
   }
   return join(folder, 'package/bin/node')
+}
+
+/** The rig's platform, and the binary for it: as npm run setup built it, or as it is published. */
+function bindingOf({ target }) {
+  const platform = platforms.find(platform => platform.target === target)
+  const binary = platform === host ? join(root, 'native', platform.file) : crossBuild(platform)
+  return { platform, binary }
+}
+
+/**
+ * A folder in which npm has installed the packed package, with its platform's, as on a machine of the rig's; see
+ * __test__/rig/installed.rig.ts.
+ */
+function installedPackage(platform, binary) {
+  const folder = join(root, 'target/rig/installed', platform.name)
+  rmSync(folder, { recursive: true, force: true })
+  const packages = join(folder, 'packages')
+  mkdirSync(packages, { recursive: true })
+  const staged = [stagePlatform(platform, binary, packages), stageMain(packages)]
+  const tarballs = staged.map(stage => pack(stage, packages).tarball)
+  const user = join(folder, 'user')
+  mkdirSync(user)
+  writeFileSync(join(user, 'package.json'), '{ "private": true }\n')
+  const machine = [`--os=${platform.os}`, `--cpu=${platform.cpu}`, `--libc=${platform.libc}`]
+  output('npm', ['install', '--offline', '--no-audit', '--no-fund', ...machine, ...tarballs], { cwd: user })
+  return user
 }
 
 /** The folders of installed packages and of their dependencies, by name. */
@@ -120,6 +151,7 @@ export function nodeTests(rig, { only, env }) {
       'env',
       ...env,
       ...LINUX_ENV,
+      `DIRTYRATE_RIG_INSTALLED=${INSTALLED}`,
       'node',
       '--expose-gc',
       `${FOLDER}/run.mjs`,
@@ -132,7 +164,11 @@ export function nodeTests(rig, { only, env }) {
     cpio.copy('rig/bin/node', nodeOf(rig))
     const into = path => join(FOLDER.slice(1), path)
     for (const name of ['ts', '__test__']) cpio.copy(into(name), join(js, name))
-    for (const name of ['package.json', 'dist', 'native', 'scripts']) cpio.copy(into(name), join(root, name))
+    for (const name of ['package.json', 'dist', 'scripts']) cpio.copy(into(name), join(root, name))
+    const { platform, binary } = bindingOf(rig)
+    cpio.copy(into('native'), join(root, 'native'), path => !path.endsWith('.node'))
+    cpio.copy(into(`native/${platform.file}`), binary)
+    cpio.copy(INSTALLED.slice(1), installedPackage(platform, binary))
     const isData = path => !path.endsWith('.ts')
     for (const path of readdirSync(join(root, '__test__'), { recursive: true, withFileTypes: true })) {
       if (!path.isFile() || !isData(path.name)) continue

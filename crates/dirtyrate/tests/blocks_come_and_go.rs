@@ -19,7 +19,7 @@ fn plug() -> BlockSpec {
 }
 
 fn with_plug() -> Vec<BlockSpec> {
-    vec![block("low", 0, 32 * MIB / PAGE + 3), plug(), block("high", 5 * GIB, 515)]
+    vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 5 * GIB, 515)]
 }
 
 /// Takes the client's pages, those of a plug that is gone included.
@@ -82,7 +82,7 @@ fn beside_measurements(protect: ManualProtect) {
             }
             // New RAM has to be migrated whole: take those pages away, they are not writes.
             let fresh = take(&machine, Client::Migration);
-            let first = plug().guest_address / PAGE;
+            let first = plug().guest_address / page_size();
             let whole: PageSet = (first..first + 200 * 64 + 3).collect();
             assert!(whole.is_subset(&fresh), "migration has every page of a new block");
             reaped = reaped.union(&fresh.difference(&whole));
@@ -127,10 +127,10 @@ fn a_new_block_is_measured_from_its_first_write() {
             }
             machine.pause().expect("paused");
             sync(&machine);
-            let first = plug().guest_address / PAGE;
+            let first = plug().guest_address / page_size();
             let is_written = |page: &u64| {
                 let mut word = [0; 8];
-                machine.vm().read_memory(page * PAGE, &mut word).expect("RAM");
+                machine.vm().read_memory(page * page_size(), &mut word).expect("RAM");
                 word != [0; 8]
             };
             // New memory is zero, and this guest writes no zero: the contents are the truth.
@@ -189,7 +189,10 @@ fn bad_blocks_are_refused_and_the_machine_goes_on() {
         (block("plug", 10 * GIB, 1), "two blocks of this name"),
         (block("new", 3 * GIB, 1), "overlaps block 'plug'"),
         (block("new", 10 * GIB, 0), "0 bytes"),
-        (BlockSpec { name: "new".to_owned(), guest_address: 10 * GIB + 1, bytes: PAGE }, "multiple of the page size"),
+        (
+            BlockSpec { name: "new".to_owned(), guest_address: 10 * GIB + 1, bytes: page_size() },
+            "multiple of the page size",
+        ),
         (BlockSpec { name: "new".to_owned(), guest_address: 10 * GIB, bytes: 1 << 60 }, "ends above"),
     ];
     for (spec, expected) in bad {
@@ -216,11 +219,11 @@ fn the_hosts_writes_are_marked_for_whoever_tracks() {
     begin(&machine, Client::DirtyRate);
     // Two bytes, over the border of two pages.
     machine.vm().write_memory(20 * MIB - 1, &[1, 2]).expect("RAM");
-    let expected: PageSet = [20 * MIB / PAGE - 1, 20 * MIB / PAGE].into_iter().collect();
+    let expected: PageSet = [20 * MIB / page_size() - 1, 20 * MIB / page_size()].into_iter().collect();
     assert_eq!(pages_of(&machine, Client::DirtyRate), expected);
     assert_eq!(pages_of(&machine, Client::Code), expected);
     assert!(pages_of(&machine, Client::Migration).is_empty(), "MIGRATION does not track");
-    let text = refusal(machine.vm().write_memory(32 * MIB + 3 * PAGE - 1, &[1, 2]));
+    let text = refusal(machine.vm().write_memory(32 * MIB + 3 * page_size() - 1, &[1, 2]));
     assert!(text.contains("not all in RAM"), "{text}");
     sync(&machine);
     assert_eq!(take(&machine, Client::DirtyRate), expected, "and a refused write marks nothing");
@@ -244,11 +247,11 @@ fn a_bitmap_is_taken_block_by_block_also_of_a_block_that_is_gone() {
     let mut dirty_memory = machine.vm().lock_dirty_memory();
     let mut taken = Vec::new();
     for spec in with_plug() {
-        let mut words = vec![0; words_for(spec.bytes / PAGE)];
+        let mut words = vec![0; words_for(spec.bytes / page_size())];
         let wrong = refusal(dirty_memory.take_bitmap(Client::Migration, &spec.name, &mut words[1..]));
         assert!(wrong.contains("words"), "{wrong}");
         dirty_memory.take_bitmap(Client::Migration, &spec.name, &mut words).expect("taken");
-        let first = spec.guest_address / PAGE;
+        let first = spec.guest_address / page_size();
         taken.extend(Ranges::new(&words).flat_map(|range| first + range.first..first + range.end()));
     }
     assert_same(&but_read_only(&machine, &taken.into()), &truth, "block by block");
@@ -267,7 +270,7 @@ fn a_block_too_many_is_refused_by_name_and_a_slot_that_is_free_again_is_used() {
     let vm = kvm_ioctls::Kvm::new().and_then(|kvm| kvm.create_vm()).expect("a VM");
     let mut slots = Slots::new(Arc::new(vm), 2);
     let region = |number: u64| {
-        let memory = MmapRegion::new(PAGE as usize).expect("a page");
+        let memory = MmapRegion::new(page_size() as usize).expect("a page");
         GuestRegionMmap::<()>::new(memory, GuestAddress(number * MIB)).expect("an address")
     };
     let regions = [region(0), region(1), region(2)];

@@ -1,5 +1,9 @@
 //! A Linux image: what it is told when it is entered, and why one is refused. The kernel here is a few instructions behind the header
 //! of one; a whole Linux boots in the rigs (`__test__/rig/linux.rig.ts`).
+//!
+//! x86-64 only: no other architecture has a bzImage.
+
+#![cfg(target_arch = "x86_64")]
 
 mod support;
 
@@ -9,7 +13,7 @@ use dirtyrate::Error;
 use dirtyrate::dirty_memory::CancelToken;
 use dirtyrate::kvm::RunState;
 use dirtyrate::machine::{KernelOptions, Machine};
-use support::{MIB, PAGE, block, kvm, machine};
+use support::{MIB, block, kvm, machine, page_size};
 
 /// Where the kernel is entered, and where its instructions leave the address of `boot_params`.
 const ENTRY: u32 = MIB as u32;
@@ -113,8 +117,8 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
     let folder = Folder::new("bzimage");
     let (kernel, initrd) = (folder.file("vmlinuz", &image(&[])), folder.file("initrd", b"and the initrd"));
     // An odd size, in two blocks.
-    let (low, high) = (32 * MIB + 3 * PAGE, 5 * PAGE);
-    let machine = machine(vec![block("low", 0, low / PAGE), block("high", 4096 * MIB, high / PAGE)], 2);
+    let (low, high) = (32 * MIB + 3 * page_size(), 5 * page_size());
+    let machine = machine(vec![block("low", 0, low / page_size()), block("high", 4096 * MIB, high / page_size())], 2);
     // The longest that this kernel reads.
     let cmdline = format!("console=ttyS0 {}", "x".repeat(99 - 14));
     load(&machine, &kernel, Some(&initrd), &cmdline).expect("it loads");
@@ -128,7 +132,7 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
 
     let mut word = [0; 4];
     machine.vm().read_memory(LEFT, &mut word).expect("RAM");
-    let mut parameters = vec![0; PAGE as usize];
+    let mut parameters = vec![0; page_size() as usize];
     machine.vm().read_memory(u32::from_le_bytes(word).into(), &mut parameters).expect("RAM");
     let number = |at: usize| u64::from_le_bytes(parameters[at..at + 8].try_into().expect("8 bytes"));
     let ram: Vec<_> = (0..3).map(|entry| 0x2d0 + entry * 20).map(|at| (number(at), number(at + 8))).collect();
@@ -141,7 +145,7 @@ fn one_that_cannot_be_booted_is_refused_with_the_reason() {
         return;
     }
     let folder = Folder::new("bzimage-refused");
-    let machine = machine(vec![block("ram", 0, 32 * MIB / PAGE)], 1);
+    let machine = machine(vec![block("ram", 0, 32 * MIB / page_size())], 1);
     let whole = image(&[]);
     let at_end_of_ram: &[u8] = &(31 * MIB).to_le_bytes();
     let cases = [

@@ -27,7 +27,7 @@ const PAGES: u64 = 150;
 
 /// What the guest works on.
 fn ram() -> Vec<BlockSpec> {
-    vec![block("low", 0, 32 * MIB / PAGE + 3), block("high", 5 * GIB, 515)]
+    vec![block("low", 0, 32 * MIB / page_size() + 3), block("high", 5 * GIB, 515)]
 }
 
 /// Not the guest's: the host writes there.
@@ -41,12 +41,12 @@ fn plug() -> BlockSpec {
 }
 
 fn frames(spec: &BlockSpec) -> std::ops::Range<u64> {
-    spec.guest_address / PAGE..(spec.guest_address + spec.bytes) / PAGE
+    spec.guest_address / page_size()..(spec.guest_address + spec.bytes) / page_size()
 }
 
 fn hash_of(machine: &Machine, frame: u64) -> u64 {
-    let mut page = [0; PAGE as usize];
-    machine.vm().read_memory(frame * PAGE, &mut page).expect("RAM");
+    let mut page = vec![0; page_size() as usize];
+    machine.vm().read_memory(frame * page_size(), &mut page).expect("RAM");
     let mut hasher = DefaultHasher::new();
     page.hash(&mut hasher);
     hasher.finish()
@@ -67,7 +67,7 @@ impl Copy {
 
     fn take(&mut self, machine: &Machine) {
         for spec in &self.blocks {
-            let mut words = vec![0; words_for(spec.bytes / PAGE)];
+            let mut words = vec![0; words_for(spec.bytes / page_size())];
             let taken = machine.vm().lock_dirty_memory().take_bitmap(self.client, &spec.name, &mut words);
             taken.expect("taken");
             let first = frames(spec).start;
@@ -146,7 +146,7 @@ impl Threads<'_> {
         self.repeat(Duration::from_micros(200), |round| {
             let frame = frames(&shared()).start + round * 7 % 129;
             // Over the border of two pages; each time something else.
-            let address = (frame + 1) * PAGE - 4;
+            let address = (frame + 1) * page_size() - 4;
             self.machine.vm().write_memory(address, &round.to_le_bytes()).expect("RAM");
             written.extend([frame, frame + 1]);
         });
@@ -160,7 +160,7 @@ impl Threads<'_> {
             let info = self.machine.vm().add_block(&plug()).expect("added");
             let pages = 1 + info.id.0 % 5;
             for page in 0..pages {
-                self.machine.vm().write_memory(plug().guest_address + page * 37 * PAGE, &[1]).expect("RAM");
+                self.machine.vm().write_memory(plug().guest_address + page * 37 * page_size(), &[1]).expect("RAM");
             }
             std::thread::sleep(Duration::from_micros(info.id.0 % 4 * 300));
             self.machine.vm().remove_block("plug").expect("removed");
@@ -270,7 +270,7 @@ fn all_at_once(machine: &Machine, guest: &Guest, context: &str) {
     let bits = vm.lock_dirty_bits();
     assert_same(&told(&bits, kept, &everywhere), &truth, &format!("{context}, a client that never takes"));
     // KVM's log is not for CODE: it has what the host wrote, the guest's budget among it.
-    let granted: PageSet = [guest.program().control_page() / PAGE].into_iter().collect();
+    let granted: PageSet = [guest.program().control_page() / page_size()].into_iter().collect();
     assert_same(&told(&bits, Client::Code, &everywhere), &shared.union(&granted), &format!("{context}, code"));
     let reap = bits.reap(kept).expect("step 5");
     let gone: BTreeMap<_, _> = reap.blocks.iter().filter(|of| of.removed).map(|of| (of.block.id, of.pages)).collect();
@@ -293,7 +293,7 @@ fn a_bitmap_keeps_its_promises_whoever_uses_it_at_once() {
         let mut options = options(ram(), VCPUS);
         options.vm.log = LogKind::Bitmap(Some(protect));
         // As many CLEARs to a sync as can be, so that much happens between a fetch and the last of them.
-        options.vm.clear_chunk_bytes = PAGE;
+        options.vm.clear_chunk_bytes = page_size();
         let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
         on(&machine, &format!("{protect:?}"));
     }
@@ -314,12 +314,12 @@ fn a_host_write_marks_no_block_that_came_after_it() {
     }
     let machine = machine(vec![block("low", 0, 515)], 1);
     // So large that the block can go and come back while it is written.
-    let large = block("plug", GIB, 64 * MIB / PAGE);
+    let large = block("plug", GIB, 64 * MIB / page_size());
     machine.vm().add_block(&large).expect("added");
     begin(&machine, Client::DirtyRate);
     let byte_of = |frame: u64| {
         let mut byte = [0];
-        machine.vm().read_memory(frame * PAGE, &mut byte).expect("RAM");
+        machine.vm().read_memory(frame * page_size(), &mut byte).expect("RAM");
         byte[0]
     };
     let bytes = vec![1; large.bytes as usize];

@@ -14,7 +14,7 @@ use dirtyrate::{Error, kvm::BlockSpec};
 use support::*;
 
 fn ram() -> Vec<BlockSpec> {
-    vec![block("ram", 0, 32 * MIB / PAGE)]
+    vec![block("ram", 0, 32 * MIB / page_size())]
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn a_window_is_cancelled_at_once() {
 fn broken(directory: &std::path::Path, name: &str, code: &[u8]) -> std::path::PathBuf {
     let image = workload(Kind::Idle, 1, 1, Pacing::Free);
     let image = Workload { placement: dirtyrate::workload::Placement::Packed, ..image };
-    let image = image.build(&[RamRange { guest_address: 0, bytes: 32 * MIB }], PAGE).expect("a guest");
+    let image = image.build(&[RamRange { guest_address: 0, bytes: 32 * MIB }], page_size()).expect("a guest");
     let mut elf = image.elf().to_vec();
     let (offset, _) = entry(&elf);
     elf[offset..offset + code.len()].copy_from_slice(code);
@@ -445,19 +445,20 @@ fn a_kernel_with_several_notes_boots_and_its_bss_is_zero() {
     let pvh = note(b"Xen\0", 18, &entry.to_le_bytes());
     let other = note(b"GNU\0", 5, &[1, 2, 3, 4]);
     let halt = [0xf4];
-    let segments = [(PT_LOAD, 2 * MIB, &halt[..], 3 * PAGE), (PT_NOTE, 0, &pvh[..], 0), (PT_NOTE, 0, &other[..], 0)];
+    let segments =
+        [(PT_LOAD, 2 * MIB, &halt[..], 3 * page_size()), (PT_NOTE, 0, &pvh[..], 0), (PT_NOTE, 0, &other[..], 0)];
     std::fs::write(&path, elf(&segments)).expect("a file");
     let machine = machine(ram(), 1);
-    machine.vm().write_memory(2 * MIB, &[0xff; 3 * PAGE as usize]).expect("RAM");
+    machine.vm().write_memory(2 * MIB, &vec![0xff; 3 * page_size() as usize]).expect("RAM");
     begin(&machine, Client::DirtyRate);
     machine.load_kernel(&kernel(path)).expect("it loads");
-    let mut bss = vec![1; 3 * PAGE as usize - 1];
+    let mut bss = vec![1; 3 * page_size() as usize - 1];
     machine.vm().read_memory(2 * MIB + 1, &mut bss).expect("RAM");
     assert!(bss.iter().all(|&byte| byte == 0), "p_filesz to p_memsz is zero");
     // Loading is the host's writing: every page of it is marked, with those of the boot parameters below 1 MiB.
     let marked = pages_of(&machine, Client::DirtyRate);
-    assert!((0..3).all(|page| marked.contains(2 * MIB / PAGE + page)), "{marked:?}");
-    assert!(marked.iter().any(|frame| frame < MIB / PAGE), "{marked:?}");
+    assert!((0..3).all(|page| marked.contains(2 * MIB / page_size() + page)), "{marked:?}");
+    assert!(marked.iter().any(|frame| frame < MIB / page_size()), "{marked:?}");
     machine.start().expect("it starts");
     std::fs::remove_dir_all(&directory).expect("clean-up");
 }
@@ -505,7 +506,8 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     }
     let directory = std::env::temp_dir().join(format!("dirtyrate-kernels-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");
-    let good = workload(Kind::Idle, 1, 1, Pacing::Free).build(&[RamRange { guest_address: 0, bytes: 32 * MIB }], PAGE);
+    let good =
+        workload(Kind::Idle, 1, 1, Pacing::Free).build(&[RamRange { guest_address: 0, bytes: 32 * MIB }], page_size());
     let good = good.expect("a guest").elf().to_vec();
     let (offset, _) = entry(&good);
     let note_less = {
@@ -542,7 +544,7 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     // A kernel that is larger than memory.
     let path = directory.join("good");
     std::fs::write(&path, &good).expect("a file");
-    let small = support::machine(vec![block("ram", 0, (MIB + 8192) / PAGE)], 1);
+    let small = support::machine(vec![block("ram", 0, (MIB + 8192) / page_size())], 1);
     let text = refusal(load(&small, path.clone()));
     assert!(text.contains("outside RAM") || text.contains("larger than memory"), "{text}");
     // After all that the first machine still boots.

@@ -137,8 +137,8 @@ fn odd_sizes_are_measured_to_the_last_page() {
         return;
     }
     // The working set is spread over the very end of each block.
-    for pages in [1, 2, 63, 64, 65, 127, 1000, GIB / PAGE + 3] {
-        let blocks = vec![block("low", 0, 16 * MIB / PAGE), block("odd", 5 * GIB, pages)];
+    for pages in [1, 2, 63, 64, 65, 127, 1000, GIB / page_size() + 3] {
+        let blocks = vec![block("low", 0, 16 * MIB / page_size()), block("odd", 5 * GIB, pages)];
         let machine = machine(blocks, 1);
         let guest = run(&machine, &workload(Kind::Stride, 600, 1, Pacing::Granted));
         begin(&machine, Client::DirtyRate);
@@ -146,7 +146,7 @@ fn odd_sizes_are_measured_to_the_last_page() {
         make(&machine, &guest, 600);
         sync(&machine);
         let truth = guest.truth(&from, &guest.counters()).written;
-        let last = 5 * GIB / PAGE + pages - 1;
+        let last = 5 * GIB / page_size() + pages - 1;
         assert!(truth.contains(last), "the last page of {pages} is written");
         assert_same(&take(&machine, Client::DirtyRate), &truth, &format!("a block of {pages} pages"));
     }

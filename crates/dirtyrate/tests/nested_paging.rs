@@ -17,7 +17,7 @@ use kvm_bindings::{
     kvm_dirty_gfn, kvm_enable_cap, kvm_regs, kvm_segment, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
-use support::{MIB, PAGE, kvm, nested_paging};
+use support::{MIB, kvm, nested_paging, page_size};
 use vm_memory::MmapRegion;
 
 /// Entries of the ring.
@@ -76,7 +76,7 @@ impl Bare {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 vcpu.as_raw_fd(),
-                i64::from(KVM_DIRTY_LOG_PAGE_OFFSET) * PAGE as i64,
+                i64::from(KVM_DIRTY_LOG_PAGE_OFFSET) * page_size() as i64,
             )
         };
         assert_ne!(ring, libc::MAP_FAILED, "the ring is mapped");
@@ -118,7 +118,8 @@ impl Bare {
         // Protected mode without paging.
         sregs.cr0 |= 1;
         self.vcpu.set_sregs(&sregs).expect("registers");
-        let regs = kvm_regs { rip: CODE, rbx: FIRST, rcx: FIRST + pages * PAGE, rflags: 2, ..Default::default() };
+        let regs =
+            kvm_regs { rip: CODE, rbx: FIRST, rcx: FIRST + pages * page_size(), rflags: 2, ..Default::default() };
         self.vcpu.set_regs(&regs).expect("registers");
         match self.vcpu.run().expect("the guest runs") {
             VcpuExit::Hlt => None,
@@ -144,7 +145,7 @@ impl Bare {
             let word = unsafe { self.memory.as_ptr().add(*address as usize).cast::<u32>().read_volatile() };
             u64::from(word) == *address
         };
-        (FIRST..BYTES).step_by(PAGE as usize).filter(holds_its_address).count() as u32
+        (FIRST..BYTES).step_by(page_size() as usize).filter(holds_its_address).count() as u32
     }
 }
 

@@ -149,7 +149,7 @@ fn a_sync_of_rings_that_is_refused_memory_loses_nothing() {
 #[test]
 fn a_block_that_finds_no_memory_is_not_added() {
     let log = FakeLog::new(FakeProtect::ManualInitiallySet);
-    let mut memory = DirtyMemory::new(Box::new(log.clone()), PAGE, GIB);
+    let mut memory = DirtyMemory::new(Box::new(log.clone()), page_size(), GIB);
     let block = |name: &str, id, guest_address, pages| BlockInfo {
         id: BlockId(id),
         name: name.to_owned(),

@@ -26,7 +26,7 @@ fn measured_of(machine: &Machine, client: Client, vcpu: usize) -> PageSet {
     let mut frames = Vec::new();
     for block in dirty_bits.blocks() {
         if let Some(pages) = dirty_bits.vcpu_pages(client, vcpu, &block.name).expect("it exists") {
-            frames.extend(pages.iter().map(|page| block.guest_address / PAGE + page));
+            frames.extend(pages.iter().map(|page| block.guest_address / page_size() + page));
         }
     }
     frames.into()
@@ -54,7 +54,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
             let measured = measured_of(&machine, Client::DirtyRate, vcpu);
             let mut expected = truth_of(&guest, vcpu, &from, &to);
             // The grant is the host's, in no ring.
-            expected = expected.difference(&[guest.program().control_page() / PAGE].into_iter().collect());
+            expected = expected.difference(&[guest.program().control_page() / page_size()].into_iter().collect());
             let written = measured.difference(guest.read_only());
             if nested_paging() && sharing == Sharing::Shared {
                 // Who writes a protected page first has the entry; for the others it is writable by then.
@@ -120,7 +120,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
     if !kvm() {
         return;
     }
-    let machine = with_rings(vec![block("ram", 0, 200 * MIB / PAGE)], 1, 4096, Reaping::Hold);
+    let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, 4096, Reaping::Hold);
     let mut what = workload(Kind::Stride, 25_600, 1, Pacing::Granted);
     what.placement = dirtyrate::workload::Placement::Packed;
     let guest = run(&machine, &what);
@@ -194,7 +194,7 @@ fn blocks_with_rings_come_and_go() {
         return;
     }
     let plug = block("plug", 3 * GIB, 200 * 64 + 3);
-    let blocks = vec![block("low", 0, 32 * MIB / PAGE + 3), plug.clone(), block("high", 5 * GIB, 515)];
+    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug.clone(), block("high", 5 * GIB, 515)];
     let machine = with_rings(blocks, 2, ENTRIES, Reaping::Run);
     let guest = run(&machine, &workload(Kind::Random, 3000, 2, Pacing::Granted));
     begin(&machine, Client::DirtyRate);

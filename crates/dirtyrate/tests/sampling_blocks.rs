@@ -28,7 +28,7 @@ fn plug() -> BlockSpec {
 
 /// A guest that writes what it is granted, to all three blocks, and whose writes to what is not there go nowhere.
 fn standing() -> (Arc<Machine>, Arc<Guest>) {
-    let blocks = vec![block("low", 0, 32 * MIB / PAGE + 3), plug(), block("high", 5 * GIB, 515)];
+    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 5 * GIB, 515)];
     let mut options = options(blocks, 2);
     options.unknown_mmio = UnknownMmio::Ignore;
     let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
@@ -40,7 +40,7 @@ fn standing() -> (Arc<Machine>, Arc<Guest>) {
 fn plan(machine: &Machine) -> Plan {
     let blocks: Vec<_> = machine.vm().blocks().iter().map(PageBlock::from).collect();
     let options = PlanOptions { samples_per_gib: SAMPLES_PER_GIB, design: Design::Stratified, seed: SEED };
-    Plan::new(&blocks, PAGE, options).expect("a plan")
+    Plan::new(&blocks, page_size(), options).expect("a plan")
 }
 
 /// Samples, and runs `action` after the first look and before the first comparison.
@@ -83,7 +83,7 @@ impl<T> Note<T> {
 
 /// How many of a block's samples are of these pages of the guest.
 fn samples_in(samples: &[u64], block: &BlockInfo, pages: &PageSet) -> u64 {
-    let first = block.guest_address / PAGE;
+    let first = block.guest_address / page_size();
     samples.iter().filter(|&&page| pages.contains(first + page)).count() as u64
 }
 
@@ -154,13 +154,13 @@ fn a_block_that_goes_counts_by_what_was_written_before() {
 
 /// Pages of the plug that are not all zeros any more: the guest writes no zero, and new memory is zero.
 fn written_in_plug(machine: &Machine) -> PageSet {
-    let first = plug().guest_address / PAGE;
+    let first = plug().guest_address / page_size();
     let is_written = |page: &u64| {
         let mut word = [0; 8];
-        machine.vm().read_memory(page * PAGE, &mut word).expect("RAM");
+        machine.vm().read_memory(page * page_size(), &mut word).expect("RAM");
         word != [0; 8]
     };
-    (first..first + plug().bytes / PAGE).filter(is_written).collect()
+    (first..first + plug().bytes / page_size()).filter(is_written).collect()
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_block_that_comes_is_sampled_from_its_first_write() {
         });
         let reports = sampled.expect("it samples");
         let (added, before, after, (written, seen), ended) = note.take();
-        plan.add(&PageBlock::from(&added), PAGE).expect("a plan");
+        plan.add(&PageBlock::from(&added), page_size()).expect("a plan");
         let samples = &plan.blocks()[2];
         let expected = samples_in(samples, &added, &written);
         assert!(expected > 10 && expected < samples.len() as u64);
@@ -228,7 +228,7 @@ fn a_pause_or_a_crash_within_the_window_is_an_error() {
         assert!(matches!(sampled, Err(Error::Paused(_))), "{sampled:?}");
     }
     // A guest that writes where nothing is, with nobody to ignore it, is at its end.
-    let machine = Arc::new(machine(vec![block("low", 0, 32 * MIB / PAGE), plug()], 1));
+    let machine = Arc::new(machine(vec![block("low", 0, 32 * MIB / page_size()), plug()], 1));
     let guest = run(&machine, &workload(Kind::Stride, 3000, 1, Pacing::Granted));
     let (sampled, _) = sample(&machine, &[Duration::from_secs(3600)], {
         let machine = Arc::clone(&machine);
@@ -263,7 +263,7 @@ fn every_look_is_traced_with_what_it_saw() {
     let look = |event: &Traced| (event.fields["idstr"].clone(), event.number("vfn"));
     assert!(first.iter().all(|event| event.name == "get_ramblock_vfn_hash"));
     assert_eq!(first.iter().map(look).collect::<Vec<_>>(), planned, "each sample is looked at once, in order");
-    let zero = u64::from(XxHash3_64::oneshot(&[0; PAGE as usize]) as u32);
+    let zero = u64::from(XxHash3_64::oneshot(&vec![0; page_size() as usize]) as u32);
     let zeros = first.iter().filter(|event| event.number("hash") == zero).count() as u64;
     assert_eq!(zeros, reports[0].sampled.zero_pages);
 

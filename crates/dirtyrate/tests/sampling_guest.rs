@@ -16,7 +16,9 @@ use support::*;
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
 /// The guest's memory: few enough pages for a sample to be a large part of them.
-const PAGES: u64 = 64 * MIB / PAGE;
+fn pages() -> u64 {
+    64 * MIB / page_size()
+}
 
 /// What nobody has to ask for, at 512 samples of these pages.
 fn options(design: Design) -> SampleOptions {
@@ -49,8 +51,8 @@ fn the_interval_holds_the_truth_as_often_as_it_says() {
     let percents = [1, 5, 20, 50];
     let tests = (methods.len() * designs.len() * percents.len()) as f64;
     for percent in percents {
-        let machine = machine(vec![block("ram", 0, PAGES)], 1);
-        let guest = run(&machine, &packed(Kind::Stride, PAGES * percent / 100));
+        let machine = machine(vec![block("ram", 0, pages())], 1);
+        let guest = run(&machine, &packed(Kind::Stride, pages() * percent / 100));
         // Long enough for a pass over all of the guest's pages, whatever else the machine does.
         let mut window = Duration::from_millis(60);
         for design in designs {
@@ -62,7 +64,7 @@ fn the_interval_holds_the_truth_as_often_as_it_says() {
                         machine.sample_at(&options, &[window], &CancelToken::new()).expect("it samples").remove(0);
                     let truth = report.truth.expect("a workload runs");
                     if truth.lower == truth.upper.difference(guest.read_only()) {
-                        break (report.sampled, truth.written.len() as f64 / PAGES as f64);
+                        break (report.sampled, truth.written.len() as f64 / pages() as f64);
                     }
                     window *= 2;
                 };
@@ -72,7 +74,7 @@ fn the_interval_holds_the_truth_as_often_as_it_says() {
                     *held += u64::from((interval.low..=interval.high).contains(&truth));
                 }
             }
-            let share = (PAGES * percent / 100 + 1) as f64 / PAGES as f64;
+            let share = (pages() * percent / 100 + 1) as f64 / pages() as f64;
             for (held, method) in held.into_iter().zip(methods) {
                 let exact = covered(method, 512, share);
                 let chance = at_most(held, trials, exact.min(CONFIDENCE));
@@ -90,10 +92,10 @@ fn sampling_is_blind_to_silent_writes_which_a_bitmap_sees() {
     if !kvm() {
         return;
     }
-    let machine = machine(vec![block("ram", 0, PAGES)], 1);
-    let guest = run(&machine, &packed(Kind::Silent, PAGES / 2));
+    let machine = machine(vec![block("ram", 0, pages())], 1);
+    let guest = run(&machine, &packed(Kind::Silent, pages() / 2));
     // The first pass changes the pages' contents; after it they stay what they are.
-    while guest.counters().writes[0] < PAGES / 2 {
+    while guest.counters().writes[0] < pages() / 2 {
         std::thread::yield_now();
     }
     begin(&machine, Client::DirtyRate);
@@ -101,12 +103,12 @@ fn sampling_is_blind_to_silent_writes_which_a_bitmap_sees() {
     let from = guest.counters().writes[0];
     let report = sample(&machine, Design::Stratified, &[100]).remove(0);
     // A whole pass since the window opened, however little of the processor the guest gets.
-    while guest.counters().writes[0] < from + PAGES / 2 + 1 {
+    while guest.counters().writes[0] < from + pages() / 2 + 1 {
         std::thread::yield_now();
     }
     sync(&machine);
     let exact = take(&machine, Client::DirtyRate).len() as u64;
-    assert_eq!(exact, PAGES / 2 + 1, "the bitmap sees all of them, and the mailbox page");
+    assert_eq!(exact, pages() / 2 + 1, "the bitmap sees all of them, and the mailbox page");
     assert!(report.sampled.hits <= 1, "sampling sees the mailbox page, if it looked there: {}", report.sampled.hits);
 }
 
@@ -115,8 +117,8 @@ fn the_same_samples_serve_several_deadlines() {
     if !kvm() {
         return;
     }
-    let machine = machine(vec![block("ram", 0, PAGES), block("high", 4 * GIB, 515)], 1);
-    run(&machine, &packed(Kind::Random, PAGES / 2));
+    let machine = machine(vec![block("ram", 0, pages()), block("high", 4 * GIB, 515)], 1);
+    run(&machine, &packed(Kind::Random, pages() / 2));
     let reports = sample(&machine, Design::Stratified, &[1, 5, 20, 60]);
     assert!(reports.is_sorted_by_key(|report| report.sampled.hits), "what changed stays changed");
     assert!(reports.is_sorted_by_key(|report| report.sampled.window));
@@ -132,7 +134,7 @@ fn what_cannot_be_sampled_is_refused() {
     if !kvm() {
         return;
     }
-    let machine = machine(vec![block("ram", 0, PAGES)], 1);
+    let machine = machine(vec![block("ram", 0, pages())], 1);
     let window = [Duration::from_millis(1)];
     let ask = |samples_per_gib| {
         let options = SampleOptions { samples_per_gib, ..options(Design::Stratified) };
@@ -157,8 +159,8 @@ fn touched(machine: &Machine) -> Vec<bool> {
     let pagemap = std::fs::File::open("/proc/self/pagemap").expect("a pagemap");
     let mut all = Vec::new();
     for region in machine.vm().memory().iter() {
-        let mut entries = vec![0; (region.len() / PAGE) as usize * 8];
-        pagemap.read_exact_at(&mut entries, region.as_ptr().addr() as u64 / PAGE * 8).expect("its entries");
+        let mut entries = vec![0; (region.len() / page_size()) as usize * 8];
+        pagemap.read_exact_at(&mut entries, region.as_ptr().addr() as u64 / page_size() * 8).expect("its entries");
         // Present (bit 63) or swapped (bit 62).
         all.extend(entries.as_chunks::<8>().0.iter().map(|&entry| u64::from_ne_bytes(entry) >> 62 != 0));
     }
@@ -170,7 +172,7 @@ fn looking_at_a_guest_maps_none_of_its_pages() {
     if !kvm() {
         return;
     }
-    let machine = machine(vec![block("ram", 0, GIB / PAGE + 3)], 1);
+    let machine = machine(vec![block("ram", 0, GIB / page_size() + 3)], 1);
     run(&machine, &workload(Kind::Idle, 1, 1, Pacing::Free));
     let before = touched(&machine);
     let most = SampleOptions { samples_per_gib: 16_384, ..options(Design::Stratified) };
@@ -178,7 +180,7 @@ fn looking_at_a_guest_maps_none_of_its_pages() {
     let report = machine.sample_at(&most, &deadlines, &CancelToken::new()).expect("it samples").remove(1);
     assert!(touched(&machine) == before, "a look has touched a page");
     let untouched = before.iter().filter(|&&touched| !touched).count() as u64;
-    assert!(untouched > GIB / PAGE / 2, "an idle guest has touched next to nothing: {untouched}");
+    assert!(untouched > GIB / page_size() / 2, "an idle guest has touched next to nothing: {untouched}");
     let sampled = report.sampled;
     assert!(sampled.untouched_pages > sampled.samples / 2, "{sampled:?}");
     assert!(sampled.zero_pages >= sampled.untouched_pages, "a page that nobody touched is zero");

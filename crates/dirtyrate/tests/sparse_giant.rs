@@ -18,7 +18,7 @@ fn a_sparse_terabyte_is_created_and_measured_exactly() {
     // A CPU with 40 bits of physical address has room for a terabyte less the hole.
     let end = Capabilities::probe(Path::new("/dev/kvm")).expect("KVM").guest_address_end;
     let bytes = (1 << 40).min(end - (HOLE_END - HOLE_START));
-    let machine = machine(around_the_hole(bytes, PAGE).expect("a layout"), 1);
+    let machine = machine(around_the_hole(bytes, page_size()).expect("a layout"), 1);
     // Spread over both blocks: most of it is at the very end of the terabyte.
     let guest = run(&machine, &workload(Kind::Random, 5000, 1, Pacing::Granted));
     begin(&machine, Client::DirtyRate);
@@ -27,7 +27,7 @@ fn a_sparse_terabyte_is_created_and_measured_exactly() {
         make(&machine, &guest, 1000);
         sync(&machine);
         let truth = guest.truth(&from, &guest.counters()).written;
-        assert!(truth.iter().any(|frame| frame >= bytes / PAGE), "beyond what there would be without the hole");
+        assert!(truth.iter().any(|frame| frame >= bytes / page_size()), "beyond what there would be without the hole");
         assert_same(&take(&machine, Client::DirtyRate), &truth, "a terabyte");
     }
 }

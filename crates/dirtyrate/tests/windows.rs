@@ -47,7 +47,7 @@ fn a_window_is_as_long_as_it_was() {
         // The rate is the sum over the blocks of their bytes in their own windows.
         let rate: f64 = last.reap.blocks.iter().map(|block| block.bytes_per_second).sum();
         assert_eq!(last.reap.bytes_per_second, rate);
-        let bytes = (last.reap.pages * PAGE) as f64;
+        let bytes = (last.reap.pages * page_size()) as f64;
         // Every chunk's window is at most the whole, and at least the longest block's less the spread.
         let rounding = f64::EPSILON * 16.0;
         let longest = last.reap.blocks.iter().map(|block| block.window).max().expect("blocks");
@@ -123,7 +123,8 @@ fn chunks_have_windows_of_their_own() {
         return;
     }
     // A block of 64 GiB in chunks of 1 GiB: protecting it the first time takes a while, and each chunk opens at its turn.
-    let machine = machine(vec![block("low", 0, 32 * MIB / PAGE), block("high", 4 * GIB, 64 * GIB / PAGE + 3)], 1);
+    let machine =
+        machine(vec![block("low", 0, 32 * MIB / page_size()), block("high", 4 * GIB, 64 * GIB / page_size() + 3)], 1);
     run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));
     let opening = Instant::now();
     begin(&machine, Client::DirtyRate);

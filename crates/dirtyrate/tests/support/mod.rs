@@ -13,12 +13,16 @@ use dirtyrate::kvm::{BlockSpec, Capabilities, LogKind, ManualProtect, VmOptions}
 use dirtyrate::machine::{Guest, Machine, MachineOptions, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing, PageSet, Placement, Sharing, Workload};
 
-pub const PAGE: u64 = 4096;
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
 pub const WRITING: [Kind; 4] = [Kind::Stride, Kind::Random, Kind::HotCold, Kind::Silent];
 pub const PROTECTS: [ManualProtect; 3] = [ManualProtect::None, ManualProtect::Enable, ManualProtect::InitiallySet];
+
+/// The host's page size, which is the unit of its dirty log.
+pub fn page_size() -> u64 {
+    dirtyrate::kvm::capabilities::host_page_size()
+}
 
 /// Whether the test can run here. Where KVM is demanded, its absence is a failure.
 pub fn kvm() -> bool {
@@ -33,15 +37,15 @@ pub fn kvm() -> bool {
 }
 
 pub fn block(name: &str, guest_address: u64, pages: u64) -> BlockSpec {
-    BlockSpec { name: name.to_owned(), guest_address, bytes: pages * PAGE }
+    BlockSpec { name: name.to_owned(), guest_address, bytes: pages * page_size() }
 }
 
 /// Blocks with holes between, none a multiple of 64 pages, one of 1 GiB and 3 pages, and one above 4 GiB.
 pub fn scattered() -> Vec<BlockSpec> {
     vec![
-        block("low", 0, 32 * MIB / PAGE + 3),
-        block("middle", GIB, GIB / PAGE + 3),
-        block("small", 2 * GIB + 5 * PAGE, 65),
+        block("low", 0, 32 * MIB / page_size() + 3),
+        block("middle", GIB, GIB / page_size() + 3),
+        block("small", 2 * GIB + 5 * page_size(), 65),
         block("high", 4 * GIB + 2 * MIB, 515),
     ]
 }
@@ -111,7 +115,7 @@ pub fn pages_of(machine: &Machine, client: Client) -> PageSet {
 /// counts. The control page stays: tests grant in each window, and so it is dirty in each.
 pub fn but_read_only(machine: &Machine, pages: &PageSet) -> PageSet {
     let Ok(guest) = machine.guest() else { return pages.clone() };
-    let control = [guest.program().control_page() / PAGE].into_iter().collect();
+    let control = [guest.program().control_page() / page_size()].into_iter().collect();
     pages.difference(&guest.read_only().difference(&control))
 }
 
@@ -132,7 +136,7 @@ fn pages_in(dirty_bits: &DirtyBits, client: Client) -> PageSet {
 
 /// The set bits of a block as guest frame numbers.
 pub fn frames_of(block: &BlockInfo, bitmap: &PageBitmap) -> impl Iterator<Item = u64> {
-    let first = block.guest_address / PAGE;
+    let first = block.guest_address / page_size();
     bitmap.ranges().flat_map(move |range| first + range.first..first + range.end())
 }
 
