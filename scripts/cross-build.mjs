@@ -51,7 +51,10 @@ function crossing(target) {
 export function crossTests(target, options) {
   const { folder, command } = crossing(target)
   const build = ['cargo-zigbuild', 'test', '--target', target, '--target-dir', folder, ...options]
-  const env = { ...zigEnvironment(), CARGO_PROFILE_DEV_DEBUG: 'false', CARGO_PROFILE_DEV_STRIP: 'symbols' }
+  // Optimised, assertions and all: what runs them is an emulated CPU.
+  const profile = { OPT_LEVEL: '2', DEBUG: 'false', STRIP: 'symbols' }
+  const settings = Object.entries(profile).map(([name, value]) => [`CARGO_PROFILE_DEV_${name}`, value])
+  const env = { ...zigEnvironment(), ...Object.fromEntries(settings) }
   const [shell, args] = command(build)
   const { status, signal, error, stdout } = spawnSync(shell, args, {
     cwd: root,

@@ -19,7 +19,7 @@ import { formatRate, parseChoice, parseCount, parseRate, type Rate, type Size } 
 export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
 export type WorkloadKind = 'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'
 
-/** How a guest writes. Page counts are of guest pages (4096 bytes on x86-64). */
+/** How a guest writes. Page counts are of the host's pages: 4096 bytes, on some arm64 hosts 16 or 64 KiB. */
 export interface WorkloadOptions {
   /** The working set, all vCPUs together. */
   pages: number
@@ -121,8 +121,8 @@ export function workloadUriOptions(guest: Workload): string {
 }
 
 /**
- * The guest as an ELF with a PVH entry, its parameters inside; it boots in `vm.load({ kernel })` and in `qemu-system-x86_64 -kernel`.
- * `memory` is that of the machine it will run in. Needs no KVM. Throws ERR_ARGUMENT.
+ * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
+ * x86-64). `memory` is that of the machine it will run in: QEMU's `virt` has it from 1 GiB on. Needs no KVM. Throws ERR_ARGUMENT.
  */
 export function buildGuest(
   guest: Workload,

@@ -62,7 +62,8 @@ function installedPackage(platform, binary) {
   const user = join(folder, 'user')
   mkdirSync(user)
   writeFileSync(join(user, 'package.json'), '{ "private": true }\n')
-  const machine = [`--os=${platform.os}`, `--cpu=${platform.cpu}`, `--libc=${platform.libc}`]
+  // By force: this machine may be another.
+  const machine = [`--os=${platform.os}`, `--cpu=${platform.cpu}`, `--libc=${platform.libc}`, '--force']
   output('npm', ['install', '--offline', '--no-audit', '--no-fund', ...machine, ...tarballs], { cwd: user })
   return user
 }

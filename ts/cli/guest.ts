@@ -2,7 +2,8 @@
 
 import { writeFile } from 'node:fs/promises'
 import { argumentError } from '../errors.js'
-import { parseCountText, parseRate } from '../units.js'
+import type { Block } from '../memory.js'
+import { parseCountText, parseRate, type Size } from '../units.js'
 import { buildGuest, makeWorkload, type WorkloadKind } from '../workload.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
@@ -17,13 +18,22 @@ export interface GuestOptions {
   rate?: string
 }
 
+/** A machine of QEMU's with this much memory: its command, and where the memory is. */
+function qemuMachine(memory: string): { command: string; memory: Size | Block[] } {
+  if (process.arch !== 'arm64')
+    return { command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off', memory }
+  const command = 'qemu-system-aarch64 -accel kvm -machine virt,gic-version=host -cpu host'
+  return { command, memory: [{ name: 'ram', guestAddress: 2 ** 30, bytes: memory }] }
+}
+
 export async function runGuest(
   session: Session,
   options: GuestOptions & { output: string },
 ): Promise<number> {
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
   const guest = guestOf(options)
-  const image = buildGuest(guest, { memory: options.memory, vcpus })
+  const machine = qemuMachine(options.memory)
+  const image = buildGuest(guest, { memory: machine.memory, vcpus })
   try {
     await writeFile(options.output, image)
   } catch (error) {
@@ -36,7 +46,7 @@ export async function runGuest(
     `${options.output}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
   )
   session.explain(
-    `Boot it with: qemu-system-x86_64 -accel kvm -machine q35,smm=off -m ${options.memory.replace('iB', '')} -smp ${vcpus} -nographic -kernel ${options.output}`,
+    `Boot it with: ${machine.command} -m ${options.memory.replace('iB', '')} -smp ${vcpus} -nographic -kernel ${options.output}`,
   )
   session.document({
     schemaVersion: 1,

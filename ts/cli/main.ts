@@ -102,7 +102,7 @@ measuring(
 
 program
   .command('guest')
-  .description('write a guest as an ELF that boots here and in qemu-system-x86_64 -kernel FILE')
+  .description('write a guest as an ELF that boots here and in QEMU with -kernel FILE')
   .addOption(workloadOption())
   .option('--pages <n>', 'pages that it writes, all vCPUs together', '25600')
   .option('--memory <size>', 'the memory of the machine that it will run in', '1GiB')
