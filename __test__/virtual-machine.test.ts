@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { capabilities, type LogEvent, setLog, VirtualMachine, workload } from '../ts/index.js'
-import { crashOnFlag, elf, FLAG_ADDRESS, folder, sayAndHalt } from './fixtures/elf.js'
+import { crashAtOnce, crashOnFlag, elf, FLAG_ADDRESS, folder, sayAndHalt } from './fixtures/elf.js'
 import { describeKvm } from './fixtures/kvm.js'
 import { created, running, sleep } from './fixtures/machine.js'
 
@@ -282,7 +282,7 @@ describeKvm('a crash', () => {
     setLog('error', event => events.push(event))
     onTestFinished(() => setLog('off', null))
     const vm = await created()
-    await vm.load({ kernel: folder()('crash.elf', elf(crashOnFlag.slice(-2))) })
+    await vm.load({ kernel: folder()('crash.elf', elf(crashAtOnce)) })
     await vm.start().catch(() => {})
     while (events.length === 0) await sleep(5)
     expect(events[0]).toMatchObject({

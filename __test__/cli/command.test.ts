@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { dirtyrate, root, run } from '../fixtures/command.js'
-import { crashOnFlag, elf, folder } from '../fixtures/elf.js'
+import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { exactModesHere, modesHere } from '../fixtures/modes.js'
 
@@ -238,7 +238,7 @@ describeKvm('calc', () => {
   })
 
   it('of a guest that crashes says how', async () => {
-    const crash = folder()('crash.elf', elf(crashOnFlag.slice(-2)))
+    const crash = folder()('crash.elf', elf(crashAtOnce))
     const { status, stdout } = await dirtyrate(['calc', `kernel:${crash},memory=64MiB`, '--json'])
     expect(status).toBe(1)
     expect(JSON.parse(stdout).error).toMatchObject({
