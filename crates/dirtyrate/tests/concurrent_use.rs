@@ -301,7 +301,7 @@ fn a_bitmap_keeps_its_promises_whoever_uses_it_at_once() {
 
 #[test]
 fn rings_keep_their_promises_whoever_uses_them_at_once() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     on(&with_rings(ram(), VCPUS, 65_536, Reaping::Run), "rings");

@@ -93,7 +93,7 @@ fn a_sync_of_a_bitmap_asks_for_no_memory() {
 
 #[test]
 fn a_sync_of_rings_that_is_refused_memory_loses_nothing() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     // Each request of the first sync of a machine, in turn, until there is none to refuse.

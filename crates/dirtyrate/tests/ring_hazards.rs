@@ -20,7 +20,7 @@ fn packed(kind: Kind, pages: u64, pacing: Pacing) -> Workload {
 
 #[test]
 fn what_is_harvested_during_a_sync_is_of_the_next_window_for_everybody() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     // A large block, so that handing out its bits takes a while, in which the guest and the reaper go on.
@@ -45,7 +45,7 @@ fn what_is_harvested_during_a_sync_is_of_the_next_window_for_everybody() {
 
 #[test]
 fn a_reaper_that_gets_no_processor_loses_nothing() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     for vcpus in [1, 2, 4] {
@@ -73,7 +73,7 @@ fn a_reaper_that_gets_no_processor_loses_nothing() {
 
 #[test]
 fn a_guest_whose_log_goes_off_with_a_full_ring_goes_on() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     for reaping in [Reaping::Run, Reaping::Hold] {
@@ -96,7 +96,7 @@ fn a_guest_whose_log_goes_off_with_a_full_ring_goes_on() {
 
 #[test]
 fn a_loss_is_said_in_its_own_window_and_the_guest_goes_on() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, SMALL, Reaping::Hold);
@@ -126,7 +126,7 @@ fn a_loss_is_said_in_its_own_window_and_the_guest_goes_on() {
 
 #[test]
 fn a_migration_that_may_have_missed_something_has_everything_again() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, SMALL, Reaping::Hold);
@@ -144,7 +144,7 @@ fn a_migration_that_may_have_missed_something_has_everything_again() {
 
 #[test]
 fn entries_of_a_block_that_is_gone_are_not_anothers() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let blocks = vec![block("low", 0, 32 * MIB / page_size()), block("plug", GIB, 64 * MIB / page_size())];
@@ -165,7 +165,7 @@ fn entries_of_a_block_that_is_gone_are_not_anothers() {
 
 #[test]
 fn a_bitmap_that_is_taken_takes_the_vcpus_shares_with_it() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let machine = with_rings(vec![block("low", 0, 32 * MIB / page_size())], 1, LARGE, Reaping::Run);

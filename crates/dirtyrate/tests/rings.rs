@@ -75,7 +75,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
 
 #[test]
 fn every_vcpus_pages_are_those_that_it_wrote() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     for kind in WRITING {
@@ -89,7 +89,7 @@ fn every_vcpus_pages_are_those_that_it_wrote() {
 
 #[test]
 fn free_running_guests_stay_within_their_bounds_and_lose_nothing() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     for kind in WRITING {
@@ -117,7 +117,7 @@ fn free_running_guests_stay_within_their_bounds_and_lose_nothing() {
 
 #[test]
 fn an_overrun_is_said_and_the_next_measurement_is_right() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, 4096, Reaping::Hold);
@@ -157,7 +157,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
 
 #[test]
 fn windows_of_rings_have_no_gap() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let machine = with_rings(scattered(), 2, ENTRIES, Reaping::Run);
@@ -190,7 +190,7 @@ fn windows_of_rings_have_no_gap() {
 
 #[test]
 fn blocks_with_rings_come_and_go() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     let plug = block("plug", 3 * GIB, 200 * 64 + 3);
@@ -221,7 +221,7 @@ fn blocks_with_rings_come_and_go() {
 
 #[test]
 fn rings_that_no_kernel_takes_are_refused() {
-    if !kvm() {
+    if !rings() {
         return;
     }
     for entries in [0, 1, 512, 1000, 4095, 131_072, 1 << 31] {

@@ -36,6 +36,23 @@ pub fn kvm() -> bool {
     }
 }
 
+/// Whether a test of dirty rings can run here: where the kernel has none, that is said, and asking for one is refused.
+pub fn rings() -> bool {
+    if !kvm() {
+        return false;
+    }
+    let capabilities = Capabilities::probe(Path::new("/dev/kvm")).expect("KVM is there");
+    if capabilities.dirty_ring_entries > 0 {
+        return true;
+    }
+    eprintln!("skipped: this kernel has no dirty ring");
+    let mut options = options(vec![block("ram", 0, 32 * MIB / page_size())], 1);
+    options.vm.log = LogKind::Ring { entries: 65_536, reaping: Reaping::Run };
+    let text = refusal(Machine::new(&options, &CancelToken::new()));
+    assert!(text.contains("no dirty ring"), "{text}");
+    false
+}
+
 pub fn block(name: &str, guest_address: u64, pages: u64) -> BlockSpec {
     BlockSpec { name: name.to_owned(), guest_address, bytes: pages * page_size() }
 }
