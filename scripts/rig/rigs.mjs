@@ -68,4 +68,11 @@ export const rigs = {
     memoryMiB: 3072,
     short: SHORT_ARM64,
   },
+  'arm64-16k': {
+    ...ARM64,
+    about: "Debian 13's kernel for arm64 with pages of 16 KiB: dirty rings",
+    kernel: { suite: 'trixie', package: 'linux-image-arm64-16k' },
+    memoryMiB: 3072,
+    short: SHORT_ARM64,
+  },
 }
