@@ -10,10 +10,11 @@ mod measure;
 mod vmm;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dirtyrate::bitmap::PageRange;
 use dirtyrate::dirty_memory::BlockId;
+use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
 use dirtyrate::kvm::{Capabilities, Slots};
 use kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;
 use measure::{FIRST, Measured, WRITTEN};
@@ -52,12 +53,38 @@ fn its_ring_has_what_its_guest_wrote() {
     }
 }
 
+/// Where the kernel wants it so (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, arm64), that is said; elsewhere slots may come first.
+#[test]
+fn rings_come_before_slots_where_there_is_a_bitmap_beside_them() {
+    if !kvm() {
+        return;
+    }
+    let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
+    if vmm.capabilities.dirty_ring_entries == 0 {
+        println!("skipped: this kernel has no dirty ring");
+        return;
+    }
+    vmm.set_slots().expect("slots");
+    let slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+    let enabled = RingSetup::enable(Arc::new(Mutex::new(slots)), &vmm.capabilities, 4096, Reaping::Run);
+    match enabled {
+        Ok(_) => assert!(!vmm.capabilities.dirty_ring_with_bitmap),
+        Err(error) => {
+            assert!(
+                vmm.capabilities.dirty_ring_with_bitmap && error.to_string().contains("before the first slot"),
+                "{error}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_slot_is_taken_in_once_and_with_its_log_off() {
     if !kvm() {
         return;
     }
     let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
+    vmm.set_slots().expect("slots");
     let mut slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
     let [(name, mut region), _] = vmm.regions();
     region.flags |= KVM_MEM_LOG_DIRTY_PAGES;

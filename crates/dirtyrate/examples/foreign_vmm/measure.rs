@@ -30,27 +30,36 @@ pub struct Measured {
 /// One round after the other, by the kernel's bitmap.
 pub fn by_bitmap(rounds: usize) -> Result<Vec<Measured>> {
     let mut vmm = Vmm::new(FIRST, WRITTEN)?;
-    let (slots, blocks) = adopt(&vmm)?;
+    vmm.set_slots()?;
+    let slots = slots_of(&vmm);
+    let blocks = adopt(&vmm, &slots)?;
     let log = BitmapLog::new(slots, &vmm.capabilities, None)?;
     let vcpu = vmm.create_vcpu()?;
     vmm.start(vcpu, None)?;
     measure(&vmm, Box::new(log), blocks, rounds)
 }
 
-/// The same by a ring of its vCPU's, which the VMM enables before it makes that.
+/// The same by a ring of its vCPU's, which the VMM enables before it makes that, and on arm64 before it sets a slot.
 pub fn by_ring(rounds: usize) -> Result<Vec<Measured>> {
     let mut vmm = Vmm::new(FIRST, WRITTEN)?;
-    let (slots, blocks) = adopt(&vmm)?;
-    let setup = RingSetup::enable(slots, &vmm.capabilities, RING_ENTRIES, Reaping::Run)?;
+    let slots = slots_of(&vmm);
+    let setup = RingSetup::enable(Arc::clone(&slots), &vmm.capabilities, RING_ENTRIES, Reaping::Run)?;
+    vmm.set_slots()?;
+    let blocks = adopt(&vmm, &slots)?;
     let vcpu = vmm.create_vcpu()?;
     let (log, exits) = setup.attach([&vcpu], vmm.pauser())?;
     vmm.start(vcpu, Some(Box::new(exits)))?;
     measure(&vmm, Box::new(log), blocks, rounds)
 }
 
-/// The slots that the VMM has set, for the logs of this crate.
-fn adopt(vmm: &Vmm) -> Result<(Arc<Mutex<Slots>>, Vec<BlockInfo>)> {
-    let mut slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+/// What the logs of this crate know of the VMM's slots: none yet.
+fn slots_of(vmm: &Vmm) -> Arc<Mutex<Slots>> {
+    Arc::new(Mutex::new(Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots)))
+}
+
+/// Takes in the slots that the VMM has set.
+fn adopt(vmm: &Vmm, slots: &Mutex<Slots>) -> Result<Vec<BlockInfo>> {
+    let mut slots = slots.lock().expect("nobody panics with it");
     let mut blocks = Vec::new();
     for (id, (name, region)) in (1..).map(BlockId).zip(vmm.regions()) {
         // SAFETY: the VMM unmaps its memory when its vCPU has ended, and nobody else runs one.
@@ -58,7 +67,7 @@ fn adopt(vmm: &Vmm) -> Result<(Arc<Mutex<Slots>>, Vec<BlockInfo>)> {
         let pages = region.memory_size / vmm.capabilities.page_size;
         blocks.push(BlockInfo { id, name: name.to_owned(), guest_address: region.guest_phys_addr, pages });
     }
-    Ok((Arc::new(Mutex::new(slots)), blocks))
+    Ok(blocks)
 }
 
 /// The five steps; what is taken at the end of a round begins the next.

@@ -42,7 +42,8 @@ fn refused(call: &'static str) -> impl Fn(kvm_ioctls::Error) -> Error {
 }
 
 impl Vmm {
-    /// A VM with its memory and its code, whose guest writes `pages` pages of the second block from the page `first` on.
+    /// A VM with its memory and its code, whose guest writes `pages` pages of the second block from the page `first` on. It has no
+    /// slots yet.
     pub fn new(first: u64, pages: u64) -> Result<Self> {
         let kvm = Kvm::new().map_err(refused("open of /dev/kvm"))?;
         let capabilities = Capabilities::of(&kvm);
@@ -57,12 +58,15 @@ impl Vmm {
         let memory = [map(0, 16), map(HIGH_ADDRESS, HIGH_PAGES)];
         memory[0].write_slice(&guest::code(&range), MemoryRegionAddress(guest::CODE)).expect("room for the code");
         let (pauser, vm) = (Pauser::default(), Arc::new(vm));
-        let vmm = Self { vm, capabilities, kvm, range, pauser, rounds: None, answers: None, thread: None, memory };
-        for (_, region) in vmm.regions() {
+        Ok(Self { vm, capabilities, kvm, range, pauser, rounds: None, answers: None, thread: None, memory })
+    }
+
+    /// Sets the slots.
+    pub fn set_slots(&self) -> Result<()> {
+        self.regions().into_iter().try_for_each(|(_, region)| {
             // SAFETY: the memory is mapped for as long as the VM is there: see `memory`.
-            unsafe { vmm.vm.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))?;
-        }
-        Ok(vmm)
+            unsafe { self.vm.set_user_memory_region(region) }.map_err(refused("KVM_SET_USER_MEMORY_REGION"))
+        })
     }
 
     /// The slots, as they are set, by name.

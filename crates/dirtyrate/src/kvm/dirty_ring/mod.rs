@@ -103,12 +103,13 @@ impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
 }
 
 impl RingSetup {
-    /// Enables rings of `entries` entries for the VM of `slots`, before its first vCPU.
+    /// Enables rings of `entries` entries for the VM of `slots`, before its first vCPU; and before its first memory slot, where the
+    /// kernel has a bitmap beside the rings (arm64).
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] for a size that no kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
-    /// ones.
+    /// ones, [`Error::State`] if there are slots and may be none.
     pub fn enable(
         slots: Arc<Mutex<Slots>>,
         capabilities: &Capabilities,
@@ -129,12 +130,19 @@ impl RingSetup {
         let number = if capabilities.dirty_ring { CAP_DIRTY_LOG_RING } else { CAP_DIRTY_LOG_RING_ACQ_REL };
         let enable = |number: u32, argument: u64| {
             let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
-            lock(&slots).vm().enable_cap(&cap).map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno))
+            lock(&slots).vm().enable_cap(&cap)
         };
-        enable(number, u64::from(entries) * ENTRY_BYTES)?;
+        let refused = |errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno);
+        enable(number, u64::from(entries) * ENTRY_BYTES).map_err(refused)?;
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
         if with_bitmap {
-            enable(CAP_DIRTY_LOG_RING_WITH_BITMAP, 0)?;
+            // Only so that every slot has its bitmap (`kvm_vm_ioctl_enable_cap_generic`).
+            enable(CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
+                libc::EINVAL => {
+                    Error::State("dirty rings are enabled before the first slot is set, on this kernel".to_owned())
+                }
+                _ => refused(errno),
+            })?;
         }
         Ok(Self { slots, entries, with_bitmap, reaping })
     }
