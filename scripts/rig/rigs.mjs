@@ -33,7 +33,10 @@ const SHORT = [
   ...['native.test', 'measurement/events.test'],
 ]
 
-const SHORT_ARM64 = ['dirtyrate', 'windows']
+const SHORT_ARM64 = [
+  ...['dirtyrate', 'windows', 'backup_bitmap', 'foreign_vmm', 'blocks_come_and_go'],
+  ...['native.test', 'rig/installed.rig'],
+]
 
 /**
  * short: the tests of `--short`, which CI runs: those whose answer depends on the kernel most, in minutes.
