@@ -98,6 +98,7 @@ pub struct Capabilities {
     /// pages that the guest did not write: walks through its page tables count as writes to them (AMD64 Programmer's Manual 2,
     /// 15.25.5; Intel SDM 3C, 28.3.3.2, with accessed and dirty bits in EPT), and KVM maps a page that is only read as
     /// writable, and logs it, the first time (`make_spte`) and again after a slot was removed, which unmaps everything.
+    /// arm64's KVM does not: while it logs, it maps for writing only what is written (`user_mem_abort`).
     pub nested_paging: bool,
     /// Guest physical addresses end here: with nested paging, at what this CPU's second level of page tables can map.
     pub guest_address_end: u64,
