@@ -103,10 +103,9 @@ fn windows_taken_at_deadlines_follow_each_other_without_gap_or_drift() {
                 machine.take_at(Client::DirtyRate, requested, &CancelToken::new()).expect("the steps 4 and 5");
             assert_eq!(report.requested, requested);
             assert!(report.reap.window >= requested, "{protect:?}: {:?} of {requested:?}", report.reap.window);
-            // The sync that closed the window opened the next one: the two share nothing, and between them there is only it.
-            let synced = requested + report.late;
-            assert!(reopened <= synced + report.sync.elapsed, "{protect:?}: {reopened:?} after {report:?}");
-            assert!(reopened >= synced, "{protect:?}: {reopened:?} after {report:?}");
+            // The sync that closed the window opened the next one: the two share nothing. How long it took from there is known by
+            // the clock outside alone: between the reading of the lateness and the sync's own this thread may lose its processor.
+            assert!(reopened >= requested + report.late, "{protect:?}: {reopened:?} after {report:?}");
             opened += reopened;
             assert!(opened >= period * round, "{protect:?}: no window closes before its deadline");
             assert!(opened <= before.elapsed(), "{protect:?}: nor opens in the future");
