@@ -18,6 +18,9 @@ const BOOT_SECONDS = 180
 /** Lines of the rig's own, apart from those of the tests. */
 const MARK = '@@rig'
 
+/** What Linux's last words begin with. */
+const PANIC = /Kernel panic - not syncing/
+
 const INIT = `#!/bin/busybox sh
 export PATH=/rig/bin:/bin HOME=/tmp
 /bin/busybox --install -s /bin
@@ -76,7 +79,7 @@ function userSpace(cpio, { architecture }) {
 /**
  * Boots a rig and runs `jobs` in it, one after the other: each `name`, `seconds` that it may take, `folder` and `command`. `fill` puts
  * into the initrd what they need, which /rig is for, of this kernel and this busybox too. `onLine` gets each line of what they print, with its job. Resolves with how each
- * ended: its `status`, or undefined where the rig ended before it.
+ * `ended`, its status, or undefined where the rig ended before it; and whether the rig's own kernel `panicked`.
  */
 export async function boot(rig, { jobs, fill, onLine }) {
   const kernel = kernelOf(rig)
@@ -121,12 +124,14 @@ async function run({ qemu, machine, memoryMiB, cmdline }, { image, initrd, secon
   const ended = jobs.map(() => undefined)
   const strays = []
   let current
+  let panicked = false
   let complaint = ''
   child.stderr.setEncoding('utf8').on('data', text => {
     complaint += text
   })
   createInterface({ input: child.stdout }).on('line', raw => {
     const line = raw.replace(/\r+$/, '')
+    panicked ||= PANIC.test(line)
     const mark = line.startsWith(MARK) ? line.slice(MARK.length).trim().split(' ') : undefined
     if (mark?.[0] === 'begin') current = Number(mark[1])
     else if (mark?.[0] === 'end') {
@@ -144,8 +149,8 @@ async function run({ qemu, machine, memoryMiB, cmdline }, { image, initrd, secon
     clearTimeout(timer)
     end()
   }
-  if (ended.every(status => status === undefined) && current === undefined) {
+  if (ended.every(status => status === undefined) && current === undefined && !panicked) {
     throw new Error(`it did not come up in ${seconds} s. ${complaint}\n${strays.slice(-30).join('\n')}`)
   }
-  return ended
+  return { ended, panicked }
 }
