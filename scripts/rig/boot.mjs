@@ -109,9 +109,9 @@ export async function boot(rig, { jobs, fill, onLine }) {
   }
 }
 
-async function run({ qemu, machine, memoryMiB, cmdline }, { image, initrd, seconds, jobs, onLine }) {
+async function run({ qemu, threads, machine, memoryMiB, cmdline }, { image, initrd, seconds, jobs, onLine }) {
   const args = [
-    ...['-accel', 'tcg,thread=multi', ...machine, '-smp', '2', '-m', String(memoryMiB), '-nodefaults'],
+    ...['-accel', `tcg,thread=${threads}`, ...machine, '-smp', '2', '-m', String(memoryMiB), '-nodefaults'],
     ...['-kernel', image, '-initrd', initrd, '-append', cmdline],
     ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
   ]

@@ -11,6 +11,8 @@ const X86_64 = {
   target: 'x86_64-unknown-linux-gnu',
   strip: 'strip',
   qemu: 'qemu-system-x86_64',
+  // With a thread for each CPU the rig's kernel overruns its stack now and then (`corrupted stack end`): QEMU 10.0's emulation of SVM.
+  threads: 'single',
   machine: ['-machine', 'q35', '-cpu', 'max'],
   cmdline: `console=ttyS0 mitigations=off nokaslr ${QUIET}`,
   /** Loaded in the rig, with what they depend on; each with its parameters. */
@@ -22,6 +24,7 @@ const ARM64 = {
   node: 'arm64',
   target: 'aarch64-unknown-linux-gnu',
   qemu: 'qemu-system-aarch64',
+  threads: 'multi',
   // KVM is built in, and wants EL2. The architecture's own pointer authentication takes most of the time of an emulated CPU.
   machine: ['-machine', 'virt,virtualization=on,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
   cmdline: `console=ttyAMA0 mitigations=off nokaslr ${QUIET}`,
