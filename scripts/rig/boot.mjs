@@ -78,8 +78,9 @@ function userSpace(cpio, { architecture }) {
 
 /**
  * Boots a rig and runs `jobs` in it, one after the other: each `name`, `seconds` that it may take, `folder` and `command`. `fill` puts
- * into the initrd what they need, which /rig is for, of this kernel and this busybox too. `onLine` gets each line of what they print, with its job. Resolves with how each
- * `ended`, its status, or undefined where the rig ended before it; and whether the rig's own kernel `panicked`.
+ * into the initrd what they need, which /rig is for, of this kernel and this busybox too. `onLine` gets each line of what they print,
+ * with its job. Resolves with how each `ended`, its status, or undefined where the rig ended before it; and whether the rig's own
+ * kernel `panicked`.
  */
 export async function boot(rig, { jobs, fill, onLine }) {
   const kernel = kernelOf(rig)

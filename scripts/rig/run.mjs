@@ -13,8 +13,8 @@ import { rustTests } from './rust-tests.mjs'
 const RESULT = /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/
 
 /**
- * How often a rig is booted whose own kernel panics, which the tests are no part of: what had not ended by then is run again. Under the
- * emulated SVM of QEMU 10.0 that happens now and then, its stack overrun (`corrupted stack end`, `stack guard page was hit`).
+ * How often a rig is booted whose own kernel panics, which the tests are no part of: what had not ended by then is run again. Emulated
+ * SVM does that now and then: see the rigs' `threads`.
  */
 const BOOTS = 4
 

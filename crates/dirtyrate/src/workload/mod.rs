@@ -89,8 +89,8 @@ pub struct Workload {
     pub kind: Kind,
     /// Size of the working set, all vCPUs together, in pages of the host's size.
     pub pages: u64,
-    /// vCPUs that take part: those with an APIC id below this; on arm64 with such a number in Aff1 and Aff0, 16 to an Aff1. A VM may have more, which halt, or
-    /// fewer.
+    /// vCPUs that take part: those with an APIC id below this; on arm64 with such a number in Aff1 and Aff0, 16 to an Aff1.
+    /// A VM may have more, which halt, or fewer.
     pub vcpus: u32,
     /// How they divide the working set.
     pub sharing: Sharing,

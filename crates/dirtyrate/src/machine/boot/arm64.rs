@@ -12,13 +12,12 @@ use std::path::Path;
 
 use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
 
-use super::device_tree;
 use super::kernel::{self, refusal};
 use super::plan::Plan;
+use super::{check_room, device_tree};
 use crate::error::{Error, Result};
 use crate::kvm::Vm;
 use crate::kvm::arch::set_entry;
-use crate::machine::KernelOptions;
 
 /// Where the device tree is, from the start of RAM; up to where guests lie.
 const DEVICE_TREE: Range<u64> = 64 << 10..1 << 20;
@@ -31,22 +30,8 @@ const IMAGE_MAGIC: u64 = 0x644d_5241;
 /// How the file of an EFI zboot kernel begins, at its fifth byte.
 const ZBOOT_MAGIC: &[u8] = b"zimg";
 
-/// Loads a kernel file, and an initrd where there is one.
-pub fn load_file(vm: &Vm, options: &KernelOptions) -> Result<()> {
-    let kernel = kernel::read(&options.kernel)?;
-    let initrd = match options.initrd.as_deref() {
-        Some(path) => Some((path, kernel::read(path)?)),
-        None => None,
-    };
-    load(vm, &options.kernel, &kernel, &options.cmdline, initrd)
-}
-
-/// Loads a kernel that is in memory; `name` is what errors call it.
-pub fn load_bytes(vm: &Vm, elf: &[u8], name: &Path) -> Result<()> {
-    load(vm, name, elf, "", None)
-}
-
-fn load(vm: &Vm, path: &Path, kernel: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
+/// Loads a kernel, an ELF or an Image.
+pub(super) fn load(vm: &Vm, path: &Path, kernel: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
     if cmdline.len() >= COMMAND_LINE_BYTES || cmdline.contains('\0') {
         let text = format!("a command line has less than {COMMAND_LINE_BYTES} bytes and no NUL");
         return Err(Error::Argument(text));
@@ -61,17 +46,8 @@ fn load(vm: &Vm, path: &Path, kernel: &[u8], cmdline: &str, initrd: Option<(&Pat
         Some(image) => image.plan(ram, kernel, &mut plan),
         None => kernel::plan(kernel, path, &mut plan)?,
     };
-    if let Some((address, length)) = plan.outside_ram(vm) {
-        let end = vm.memory_end();
-        let text =
-            format!("larger than memory: {length} bytes at {address:#x} are not all in RAM, which ends at {end:#x}");
-        return Err(refusal(path, text));
-    }
     let tree_at = ram + DEVICE_TREE.start..ram + DEVICE_TREE.end;
-    if plan.touches(&tree_at) {
-        let text = format!("it lies at {:#x}..{:#x}, where the boot parameters go", tree_at.start, tree_at.end);
-        return Err(refusal(path, text));
-    }
+    check_room(vm, path, &plan, std::slice::from_ref(&tree_at))?;
     let initrd = match initrd {
         Some((path, bytes_of_it)) => {
             let length = bytes_of_it.len() as u64;

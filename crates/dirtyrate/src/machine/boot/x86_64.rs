@@ -8,12 +8,12 @@ use kvm_ioctls::VcpuFd;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 use super::bzimage::BzImage;
+use super::check_room;
 use super::kernel::{self, refusal};
 use super::plan::Plan;
 use super::pvh;
 use crate::error::{Error, Result};
 use crate::kvm::Vm;
-use crate::machine::KernelOptions;
 use crate::machine::layout::HOLE_START;
 
 /// Where the parameters of either protocol go. What is from its end on, the guests of `workload` have for their other vCPUs' first
@@ -45,22 +45,8 @@ pub(super) struct Start {
     pub descriptors: Option<(u64, u16)>,
 }
 
-/// Loads a kernel file, and an initrd where there is one.
-pub fn load_file(vm: &Vm, options: &KernelOptions) -> Result<()> {
-    let kernel = kernel::read(&options.kernel)?;
-    let initrd = match options.initrd.as_deref() {
-        Some(path) => Some((path, kernel::read(path)?)),
-        None => None,
-    };
-    load(vm, &options.kernel, &kernel, &options.cmdline, initrd)
-}
-
-/// Loads a kernel that is in memory; `name` is what errors call it.
-pub fn load_bytes(vm: &Vm, elf: &[u8], name: &Path) -> Result<()> {
-    load(vm, name, elf, "", None)
-}
-
-fn load(vm: &Vm, path: &Path, file: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
+/// Loads a kernel, an ELF for PVH or a bzImage.
+pub(super) fn load(vm: &Vm, path: &Path, file: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
     if !vm.memory().check_range(GuestAddress(0), LOW_END as usize) {
         return Err(refusal(path, "a machine boots from the first MiB of RAM: give it a block at address 0"));
     }
@@ -71,18 +57,7 @@ fn load(vm: &Vm, path: &Path, file: &[u8], cmdline: &str, initrd: Option<(&Path,
     if cmdline.len() >= most || cmdline.contains('\0') {
         return Err(Error::Argument(format!("a command line has less than {most} bytes and no NUL")));
     }
-    if let Some((address, length)) = plan.outside_ram(vm) {
-        let end = vm.memory_end();
-        let text =
-            format!("larger than memory: {length} bytes at {address:#x} are not all in RAM, which ends at {end:#x}");
-        return Err(refusal(path, text));
-    }
-    for taken in [PARAMETERS, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64] {
-        if plan.touches(&taken) {
-            let text = format!("it lies at {:#x}..{:#x}, where the boot parameters go", taken.start, taken.end);
-            return Err(refusal(path, text));
-        }
-    }
+    check_room(vm, path, &plan, &[PARAMETERS, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64])?;
     let below = linux.as_ref().map_or(INITRD_BELOW, |linux| linux.initrd_end().min(INITRD_BELOW));
     let initrd = initrd.map(|(path, bytes)| place_initrd(vm, path, bytes, below, &mut plan)).transpose()?;
     plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());
