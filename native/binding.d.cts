@@ -188,6 +188,11 @@ export interface NativeCapabilities {
   syncRegs: boolean
   binaryStatsFd: boolean
   preFaultMemory: boolean
+  /**
+   * Whether guests run on the CPU's own two levels of page tables: the log then may have pages that the guest only reads, most of
+   * them its page tables.
+   */
+  nestedPaging: boolean
   /** Bytes. */
   pageSize: number
 }

@@ -6,7 +6,7 @@
 /** Every code, with the hint that an error has unless it brings a better one. */
 const HINTS = {
   ERR_KVM_ABSENT:
-    'Use an x86-64 Linux machine with virtualization switched on (in a VM: nested virtualization) and the kvm module loaded.',
+    'Use a Linux machine, x86-64 or arm64, with virtualization switched on (in a VM: nested virtualization) and its kvm module loaded.',
   ERR_KVM_PERMISSION:
     'Join the group that owns the device (sudo usermod -aG kvm "$USER", then log in again), or run as root.',
   ERR_KVM_VERSION: 'The device must be the KVM of the running kernel, not one passed through an emulator.',
@@ -21,7 +21,7 @@ const HINTS = {
   ERR_CLOSED: 'Create a new VirtualMachine: a closed one has given everything back.',
   ERR_CANCELLED: 'Call again: a cancelled call leaves nothing behind.',
   ERR_KERNEL_IMAGE:
-    'Give an ELF with a PVH entry note (XEN_ELFNOTE_PHYS32_ENTRY), or a Linux bzImage, that fits the memory.',
+    'Give an ELF with a PVH entry note (XEN_ELFNOTE_PHYS32_ENTRY), or a Linux bzImage, that fits the memory; on arm64 an ELF, or a Linux Image.',
   ERR_MEMORY: 'Ask for less memory, or raise the limit that the message names (ulimit -v, overcommit).',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import {
+  capabilities,
   type DirtyRateMeasurement,
   openTarget,
   type VirtualMachineMeasurement,
@@ -8,7 +9,7 @@ import {
 import { full } from '../fixtures/kvm.js'
 import { created, running, sleep } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
-import { expectTruth } from '../fixtures/truth.js'
+import { expectCounted, expectTruth } from '../fixtures/truth.js'
 
 const ring = logFor('dirty-ring')
 
@@ -63,11 +64,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
       vm.workload?.grant(pages)
       await vm.workload?.settled()
       const measurement = await measured
-      expect(measurement.truth).toEqual({
-        low: measurement.pages,
-        pages: measurement.pages,
-        high: measurement.pages,
-      })
+      expectCounted(vm, measurement)
       expectAccounted(measurement)
       const each = vm === shared ? pages : pages / 2
       for (const vcpu of measurement.vcpus ?? []) expect(vcpu.pages).toBeGreaterThanOrEqual(each)
@@ -103,12 +100,17 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
     })
     const incomplete: number[] = []
     vm.on('incomplete', ({ id }) => incomplete.push(id))
-    // Held back, the ring overruns: not in each window for sure, but in one of these.
+    // Held back, the ring overruns: not in each window for sure, but in one of these. At the CPU's own level a vCPU stands from the soft
+    // limit on, and nothing is lost.
     let overrun: VirtualMachineMeasurement | undefined
     for (let round = 0; round < 20 && overrun === undefined; round++) {
       const measurement = await vm.measureDirtyRate({ window: 300 })
       if (!measurement.complete) overrun = measurement
       else expectTruth(measurement)
+    }
+    if (capabilities().nestedPaging) {
+      expect(overrun).toBeUndefined()
+      return
     }
     expect(overrun?.warnings).toEqual([
       { code: 'RING_OVERRUN', message: expect.stringMatching(/lower bound/) },

@@ -11,8 +11,7 @@ import {
   type VirtualMachine,
   workload,
 } from '../../ts/index.js'
-import { root, run } from '../fixtures/command.js'
-import { describeWith } from '../fixtures/kvm.js'
+import { root } from '../fixtures/command.js'
 import { running } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
 
@@ -74,15 +73,3 @@ for (const { name, log, needs, steps } of readSections()) {
     })
   })
 }
-
-describeWith('qemu-system-x86_64', 'the golden answers', () => {
-  // As long as the script asks one QEMU after the other.
-  it("are this machine's QEMU's", { timeout: 600_000 }, async () => {
-    const { status, stdout, stderr } = await run(process.execPath, [
-      `${root}/scripts/qemu-golden.mjs`,
-      '--print',
-    ])
-    expect(status, stderr).toBe(0)
-    expect(JSON.parse(stdout)).toEqual(golden)
-  })
-})

@@ -10,7 +10,12 @@ import { filesIn, Suite } from './debian.mjs'
 import { modulesOf } from './modules.mjs'
 
 /** What the tests were built against is no newer than this suite's C library. */
-const USER_SPACE = { suite: 'trixie', libraries: ['libc6', 'libgcc-s1', 'libstdc++6'] }
+const USER_SPACE = {
+  suite: 'trixie',
+  libraries: ['libc6', 'libgcc-s1', 'libstdc++6', 'libtinfo6'],
+  /** What tests call that busybox has not, with the package it is in. */
+  programs: { bash: 'bash', script: 'bsdutils' },
+}
 
 /** How long a rig may take to come up, and to end: on a machine that is busy with something else. */
 const BOOT_SECONDS = 180
@@ -70,6 +75,10 @@ function userSpace(cpio, { architecture }) {
     for (const path of filesIn(folder, /^usr\/lib(64)?\/.*\.so\.\d+(\.\d+)*$/)) {
       if (!/\/gconv\/|\/audit\//.test(path)) cpio.copy(path.slice(folder.length + 1), path)
     }
+  }
+  for (const [program, name] of Object.entries(USER_SPACE.programs)) {
+    const [path] = filesIn(suite.unpacked(name), new RegExp(`bin/${program}$`))
+    cpio.copy(`rig/bin/${program}`, path)
   }
   cpio.file('etc/passwd', 'root:x:0:0:root:/tmp:/bin/sh\n')
   cpio.file('etc/hosts', '127.0.0.1 localhost\n')

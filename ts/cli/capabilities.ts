@@ -24,6 +24,7 @@ function rows(found: Capabilities): [string, string][] {
     ['register synchronisation', yes(found.syncRegs)],
     ['binary statistics', yes(found.binaryStatsFd)],
     ['pre-faulting of memory', yes(found.preFaultMemory)],
+    ['nested paging', yes(found.nestedPaging)],
   ]
 }
 

@@ -33,6 +33,9 @@ pub struct NativeCapabilities {
     pub sync_regs: bool,
     pub binary_stats_fd: bool,
     pub pre_fault_memory: bool,
+    /// Whether guests run on the CPU's own two levels of page tables: the log then may have pages that the guest only reads, most of
+    /// them its page tables.
+    pub nested_paging: bool,
     /// Bytes.
     pub page_size: f64,
 }
@@ -57,6 +60,7 @@ pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
         sync_regs: found.sync_regs,
         binary_stats_fd: found.binary_stats_fd,
         pre_fault_memory: found.pre_fault_memory,
+        nested_paging: found.nested_paging,
         page_size: found.page_size as f64,
     })
 }

@@ -85,8 +85,8 @@ impl Copy {
     }
 
     /// And what was told is `truth`.
-    fn check_told(&self, truth: &PageSet, context: &str) {
-        let told: PageSet = self.pages.keys().copied().collect();
+    fn check_told(&self, machine: &Machine, truth: &PageSet, context: &str) {
+        let told = but_read_only(machine, &self.pages.keys().copied().collect());
         let here = |frame: &u64| self.blocks.iter().any(|spec| frames(spec).contains(frame));
         let truth: PageSet = truth.iter().filter(here).collect();
         assert_same(&told, &truth, &format!("{context}, {}", self.client));
@@ -260,15 +260,16 @@ fn all_at_once(machine: &Machine, guest: &Guest, context: &str) {
     machine.settled(&CancelToken::new()).expect("the guest runs");
     sync(machine);
     let truth = guest.truth(&from, &guest.counters());
-    assert_eq!(truth.lower, truth.upper, "{context}: the guest stands still");
+    assert_eq!(truth.lower, but_read_only(machine, &truth.upper), "{context}: the guest stands still");
     let truth = truth.written.union(&shared);
     for (copy, _) in &mut takers {
         let copy = copy.get_mut().expect("nobody failed");
         copy.check_pages(machine, context);
-        copy.check_told(&truth, context);
+        copy.check_told(machine, &truth, context);
     }
     let bits = vm.lock_dirty_bits();
-    assert_same(&told(&bits, kept, &everywhere), &truth, &format!("{context}, a client that never takes"));
+    let pages = but_read_only(machine, &told(&bits, kept, &everywhere));
+    assert_same(&pages, &truth, &format!("{context}, a client that never takes"));
     // KVM's log is not for CODE: it has what the host wrote, the guest's budget among it.
     let granted: PageSet = [guest.program().control_page() / page_size()].into_iter().collect();
     assert_same(&told(&bits, Client::Code, &everywhere), &shared.union(&granted), &format!("{context}, code"));
