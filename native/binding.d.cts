@@ -189,8 +189,8 @@ export interface NativeCapabilities {
   binaryStatsFd: boolean
   preFaultMemory: boolean
   /**
-   * Whether guests run on the CPU's own two levels of page tables: the log then may have pages that the guest only reads, most of
-   * them its page tables.
+   * Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
+   * most of them its page tables.
    */
   nestedPaging: boolean
   /** Bytes. */

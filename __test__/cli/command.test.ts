@@ -231,7 +231,7 @@ describeKvm('calc', () => {
     await dirtyrate(['guest', '--pages', '1000', '--memory', '64MiB', '-o', file])
     const uri = `kernel:${file.replaceAll(',', ',,')},memory=64MiB`
     const { status, stdout } = await dirtyrate(['calc', uri, '--window', '500ms', '--json'])
-    expect(status).toBe(0)
+    expect(status, stdout).toBe(0)
     const measurement = JSON.parse(stdout)
     expect(measurement.target).toBe(`${uri},vcpus=1`)
     expect(measurement.pages).toBeGreaterThanOrEqual(1000)

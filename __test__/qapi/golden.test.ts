@@ -66,10 +66,10 @@ for (const { name, log, needs, steps } of readSections()) {
         ...logFor(exact),
       })
       const ours = await runSteps(steps, monitorOf(vm))
-      const theirs = golden.find(section => section.name === name)?.answers
-      expect(ours).toEqual(theirs)
-      // And in its order: the members of an object too.
-      expect(ours.map(line => JSON.stringify(line))).toEqual(theirs?.map(line => JSON.stringify(line)))
+      const theirs = golden.find(section => section.name === name)?.answers ?? []
+      expect(ours).toHaveLength(theirs.length)
+      // In its order too: that of the members of an object.
+      for (const [at, line] of ours.entries()) expect(JSON.stringify(line)).toBe(JSON.stringify(theirs[at]))
     })
   })
 }

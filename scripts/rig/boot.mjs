@@ -20,6 +20,9 @@ const USER_SPACE = {
 /** How long a rig may take to come up, and to end: on a machine that is busy with something else. */
 const BOOT_SECONDS = 180
 
+/** How much later than its own end a job is given up: then the rig itself stands. */
+const GRACE_SECONDS = 30
+
 /** Lines of the rig's own, apart from those of the tests. */
 const MARK = '@@rig'
 
@@ -32,7 +35,8 @@ export PATH=/rig/bin:/bin HOME=/tmp
 mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
-mkdir -p /dev/shm /tmp
+mkdir -p /dev/pts /dev/shm /tmp
+mount -t devpts none /dev/pts
 mount -t tmpfs none /dev/shm
 mount -t tmpfs none /tmp
 ln -s /proc/self/fd /dev/fd
@@ -88,8 +92,8 @@ function userSpace(cpio, { architecture }) {
 /**
  * Boots a rig and runs `jobs` in it, one after the other: each `name`, `seconds` that it may take, `folder` and `command`. `fill` puts
  * into the initrd what they need, which /rig is for, of this kernel and this busybox too. `onLine` gets each line of what they print,
- * with its job. Resolves with how each `ended`, its status, or undefined where the rig ended before it; and whether the rig's own
- * kernel `panicked`.
+ * with its job. Resolves with how each `ended`, its status, or undefined where the rig ended before it; and with how the rig's own
+ * kernel `failed`, if it did: it panicked, or stands.
  */
 export async function boot(rig, { jobs, fill, onLine }) {
   const kernel = kernelOf(rig)
@@ -119,9 +123,21 @@ export async function boot(rig, { jobs, fill, onLine }) {
   }
 }
 
-async function run({ qemu, threads, machine, memoryMiB, cmdline }, { image, initrd, seconds, jobs, onLine }) {
+async function run(
+  { qemu, threads, cpus, machine, memoryMiB, cmdline },
+  { image, initrd, seconds, jobs, onLine },
+) {
   const args = [
-    ...['-accel', `tcg,thread=${threads}`, ...machine, '-smp', '2', '-m', String(memoryMiB), '-nodefaults'],
+    ...[
+      '-accel',
+      `tcg,thread=${threads}`,
+      ...machine,
+      '-smp',
+      String(cpus),
+      '-m',
+      String(memoryMiB),
+      '-nodefaults',
+    ],
     ...['-kernel', image, '-initrd', initrd, '-append', cmdline],
     ...['-display', 'none', '-serial', 'stdio', '-no-reboot'],
   ]
@@ -134,17 +150,25 @@ async function run({ qemu, threads, machine, memoryMiB, cmdline }, { image, init
   const ended = jobs.map(() => undefined)
   const strays = []
   let current
-  let panicked = false
+  let failed
+  let patience
   let complaint = ''
   child.stderr.setEncoding('utf8').on('data', text => {
     complaint += text
   })
   createInterface({ input: child.stdout }).on('line', raw => {
     const line = raw.replace(/\r+$/, '')
-    panicked ||= PANIC.test(line)
+    if (PANIC.test(line)) failed = 'panicked'
     const mark = line.startsWith(MARK) ? line.slice(MARK.length).trim().split(' ') : undefined
-    if (mark?.[0] === 'begin') current = Number(mark[1])
-    else if (mark?.[0] === 'end') {
+    if (mark !== undefined) clearTimeout(patience)
+    if (mark?.[0] === 'begin') {
+      current = Number(mark[1])
+      const giveUp = () => {
+        failed = 'stands'
+        end()
+      }
+      patience = setTimeout(giveUp, (jobs[current].seconds + GRACE_SECONDS) * 1000)
+    } else if (mark?.[0] === 'end') {
       ended[Number(mark[1])] = Number(mark[2])
       current = undefined
     } else if (current !== undefined) onLine(line, jobs[current])
@@ -157,10 +181,11 @@ async function run({ qemu, threads, machine, memoryMiB, cmdline }, { image, init
     })
   } finally {
     clearTimeout(timer)
+    clearTimeout(patience)
     end()
   }
-  if (ended.every(status => status === undefined) && current === undefined && !panicked) {
+  if (ended.every(status => status === undefined) && current === undefined && failed === undefined) {
     throw new Error(`it did not come up in ${seconds} s. ${complaint}\n${strays.slice(-30).join('\n')}`)
   }
-  return { ended, panicked }
+  return { ended, failed }
 }

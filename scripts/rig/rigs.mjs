@@ -11,8 +11,10 @@ const X86_64 = {
   target: 'x86_64-unknown-linux-gnu',
   strip: 'strip',
   qemu: 'qemu-system-x86_64',
-  // With a thread for each CPU the rig's kernel overruns its stack now and then (`corrupted stack end`): QEMU 10.0's emulation of SVM.
+  // With a thread for each CPU the rig's kernel overruns its stack now and then (`corrupted stack end`), and with more than one CPU a
+  // Linux in a VM of the rig's stands in most of its boots: QEMU's emulation of SVM, 10.0 and 11.1.
   threads: 'single',
+  cpus: 1,
   machine: ['-machine', 'q35', '-cpu', 'max'],
   cmdline: `console=ttyS0 mitigations=off nokaslr ${QUIET}`,
   /** Loaded in the rig, with what they depend on; each with its parameters. */
@@ -25,6 +27,7 @@ const ARM64 = {
   target: 'aarch64-unknown-linux-gnu',
   qemu: 'qemu-system-aarch64',
   threads: 'multi',
+  cpus: 2,
   // KVM is built in, and wants EL2. The architecture's own pointer authentication takes most of the time of an emulated CPU.
   machine: ['-machine', 'virt,virtualization=on,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
   cmdline: `console=ttyAMA0 mitigations=off nokaslr ${QUIET}`,

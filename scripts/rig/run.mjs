@@ -13,8 +13,8 @@ import { rustTests } from './rust-tests.mjs'
 const RESULT = /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/
 
 /**
- * How often a rig is booted whose own kernel panics, which the tests are no part of: what had not ended by then is run again. Emulated
- * SVM does that now and then: see the rigs' `threads`.
+ * How often a rig is booted whose own kernel panics or stands, which the tests are no part of: what had not ended by then is run again.
+ * Emulated SVM does that now and then: see the rigs' `threads` and `cpus`.
  */
 const BOOTS = 4
 
@@ -50,17 +50,17 @@ async function runRig(name, rig, names) {
     const statuses = new Map()
     let left = jobs
     for (let boots = 1; left.length > 0; boots++) {
-      const { ended, panicked } = await boot(rig, { jobs: left, fill, onLine })
+      const { ended, failed: how } = await boot(rig, { jobs: left, fill, onLine })
       left.forEach((job, at) => {
         statuses.set(job, ended[at])
       })
-      if (!panicked || boots === BOOTS) break
+      if (how === undefined || boots === BOOTS) break
       left = left.filter(job => statuses.get(job) === undefined)
       for (const job of left) {
         counts.delete(job)
         began.delete(job)
       }
-      if (left.length > 0) print(`\n${name}: its kernel panicked. Boot ${boots + 1}, for what had not ended.`)
+      if (left.length > 0) print(`\n${name}: its kernel ${how}. Boot ${boots + 1}, for what had not ended.`)
     }
     for (const job of jobs) {
       const [passed, failures, skipped] = counts.get(job) ?? [0, 0, 0]

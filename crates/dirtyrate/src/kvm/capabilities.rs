@@ -94,11 +94,7 @@ pub struct Capabilities {
     pub binary_stats_fd: bool,
     /// KVM_CAP_PRE_FAULT_MEMORY.
     pub pre_fault_memory: bool,
-    /// Whether guests run on the CPU's own two levels of page tables (AMD's NPT, Intel's EPT; arm64 always). The log then has
-    /// pages that the guest did not write: walks through its page tables count as writes to them (AMD64 Programmer's Manual 2,
-    /// 15.25.5; Intel SDM 3C, 28.3.3.2, with accessed and dirty bits in EPT), and KVM maps a page that is only read as
-    /// writable, and logs it, the first time (`make_spte`) and again after a slot was removed, which unmaps everything.
-    /// arm64's KVM does not: while it logs, it maps for writing only what is written (`user_mem_abort`).
+    /// Whether guests run on the CPU's own two levels of page tables (AMD's NPT, Intel's EPT; arm64 always).
     pub nested_paging: bool,
     /// Guest physical addresses end here: with nested paging, at what this CPU's second level of page tables can map.
     pub guest_address_end: u64,
@@ -115,6 +111,15 @@ impl Capabilities {
     /// is not KVM.
     pub fn probe(path: &Path) -> Result<Self> {
         Ok(Self::of(&open_kvm(path)?))
+    }
+
+    /// Whether the log may have pages that the guest did not write. On x86-64 with nested paging it may: walks through the guest's page
+    /// tables count as writes to them (AMD64 Programmer's Manual 2, 15.25.5; Intel SDM 3C, 28.3.3.2, with accessed and dirty bits in
+    /// EPT), and KVM maps a page that is only read as writable, and logs it, the first time (`make_spte`) and again after a slot was
+    /// removed, which unmaps everything. arm64's KVM does not: while it logs, it maps for writing only what is written
+    /// (`user_mem_abort`).
+    pub fn logs_reads(&self) -> bool {
+        cfg!(target_arch = "x86_64") && self.nested_paging
     }
 
     /// Asks an open KVM.

@@ -7,7 +7,9 @@ use kvm_ioctls::VmFd;
 
 #[cfg(target_arch = "aarch64")]
 use super::layout::SERIAL_ADDRESS;
-use super::layout::{SERIAL_PORT, SERIAL_PORTS};
+use super::layout::{KEYBOARD_PORT, KEYBOARD_RESET, SERIAL_PORT, SERIAL_PORTS};
+#[cfg(target_arch = "x86_64")]
+use super::power::PowerRegisters;
 use super::serial::{self, Console, SerialPort};
 use crate::error::Result;
 use crate::kvm::{ExitHandler, Step};
@@ -16,10 +18,7 @@ use crate::workload::{IDLE_ADDRESS, IDLE_PORT};
 /// How long a vCPU rests that says it has nothing to do.
 const IDLE_REST: Duration = Duration::from_millis(1);
 
-/// The command port of the keyboard controller, and its command to reset the CPU: how a PC without ACPI is ended (`reboot=k`).
-const KEYBOARD_PORT: u16 = 0x64;
-const KEYBOARD_RESET: u8 = 0xfe;
-/// What it says there when it takes a command.
+/// What the keyboard controller says when it takes a command.
 const KEYBOARD_READY: u8 = 0;
 
 /// What an access to an address without memory or device means.
@@ -35,6 +34,8 @@ pub enum UnknownMmio {
 /// The machine's devices.
 pub(super) struct Bus {
     serial: Mutex<SerialPort>,
+    #[cfg(target_arch = "x86_64")]
+    power: PowerRegisters,
     console: Arc<Console>,
     unknown_mmio: UnknownMmio,
 }
@@ -43,7 +44,13 @@ impl Bus {
     pub fn new(vm: &VmFd, unknown_mmio: UnknownMmio) -> Result<Self> {
         let console = Arc::new(Console::default());
         let serial = Mutex::new(serial::create(vm, Arc::clone(&console))?);
-        Ok(Self { serial, console, unknown_mmio })
+        Ok(Self {
+            serial,
+            #[cfg(target_arch = "x86_64")]
+            power: PowerRegisters::default(),
+            console,
+            unknown_mmio,
+        })
     }
 
     pub fn console(&self) -> &Arc<Console> {
@@ -90,6 +97,10 @@ impl ExitHandler for Bus {
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step {
         // Ports are probed by every kernel: one that nobody answers reads all ones, as on a bus.
         data.fill(if port == KEYBOARD_PORT { KEYBOARD_READY } else { 0xff });
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(value), [low, high]) = (self.power.read(port), &mut *data) {
+            [*low, *high] = value.to_le_bytes();
+        }
         if let (Some(offset), [byte]) = (serial_offset(port), data) {
             *byte = self.serial_read(offset);
         }
@@ -102,6 +113,12 @@ impl ExitHandler for Bus {
         }
         // This machine has nothing to start again from: a reset is its end.
         if (port, data) == (KEYBOARD_PORT, &[KEYBOARD_RESET]) {
+            return Step::Shutdown;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let &[low, high] = data
+            && self.power.write(port, u16::from_le_bytes([low, high]))
+        {
             return Step::Shutdown;
         }
         if let (Some(offset), [byte]) = (serial_offset(port), data) {

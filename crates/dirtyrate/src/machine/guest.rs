@@ -79,7 +79,7 @@ impl Guest {
         let mapping = vm_memory::GuestRegionMmap::with_arc(home.get_mmap(), home.start_addr());
         let words = mapping.and_then(|region| GuestMemoryMmap::from_regions(vec![region]).ok());
         let words = Words(words.ok_or_else(|| Error::State("the guest's RAM cannot be read".to_owned()))?);
-        let read_only = if vm.capabilities().nested_paging { program.read_only() } else { PageSet::default() };
+        let read_only = if vm.capabilities().logs_reads() { program.read_only() } else { PageSet::default() };
         let guest = Arc::new(Self {
             program,
             read_only,
@@ -106,7 +106,7 @@ impl Guest {
     }
 
     /// The pages that it only reads, where they may be in the log all the same
-    /// ([`Capabilities::nested_paging`](crate::kvm::Capabilities::nested_paging)); none elsewhere. Each of them may be dirty in
+    /// ([`Capabilities::logs_reads`](crate::kvm::Capabilities::logs_reads)); none elsewhere. Each of them may be dirty in
     /// any window.
     pub fn read_only(&self) -> &PageSet {
         &self.read_only

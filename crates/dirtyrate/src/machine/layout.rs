@@ -48,6 +48,10 @@ pub(super) fn check_clear_of_devices(spec: &BlockSpec) -> Result<()> {
     Ok(())
 }
 
+/// The command port of the keyboard controller, and its command to reset the CPU.
+pub(super) const KEYBOARD_PORT: u16 = 0x64;
+pub(super) const KEYBOARD_RESET: u8 = 0xfe;
+
 /// The base of the first serial port.
 pub(super) const SERIAL_PORT: u16 = 0x3f8;
 /// How many ports, or registers, it has.

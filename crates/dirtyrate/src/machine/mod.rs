@@ -7,6 +7,8 @@ mod bus;
 mod guest;
 mod irqchip;
 pub mod layout;
+#[cfg(target_arch = "x86_64")]
+mod power;
 mod sample;
 mod serial;
 

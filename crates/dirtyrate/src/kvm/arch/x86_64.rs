@@ -1,7 +1,7 @@
 //! x86-64: the vCPU's identity, and where it stands.
 
 use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Kvm, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 
 use crate::error::{Error, Result};
 
@@ -10,8 +10,12 @@ use crate::error::{Error, Result};
 const TSS_ADDRESS: usize = 0xfffb_d000;
 
 /// CPUID 01H, ECX: there is a hypervisor. KVM leaves it to whoever makes the VM; Linux looks for KVM's clock only with it, and finds
-/// no other in a machine without HPET and ACPI.
+/// no other in a machine without an HPET.
 const HYPERVISOR: u32 = 1 << 31;
+/// CPUID 01H, ECX: the local APIC's timer takes a deadline in the TSC's ticks. KVM leaves that to whoever makes the VM too, as the APIC
+/// may be of theirs (Documentation/virt/kvm/api.rst, KVM_GET_SUPPORTED_CPUID). Without it a guest measures the timer's frequency, which it
+/// gets wrong where it does not run all the time.
+const TSC_DEADLINE: u32 = 1 << 24;
 
 /// Prepares a VM before its vCPUs are made.
 pub fn prepare_vm(vm: &VmFd) -> Result<()> {
@@ -24,12 +28,13 @@ pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     let mut cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|errno| Error::ioctl("KVM_GET_SUPPORTED_CPUID", "", errno))?;
+    let told = HYPERVISOR | if kvm.check_extension(Cap::TscDeadlineTimer) { TSC_DEADLINE } else { 0 };
     for (id, vcpu) in (0u32..).zip(vcpus) {
         for entry in cpuid.as_mut_slice() {
             match entry.function {
                 0x1 => {
                     entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24);
-                    entry.ecx |= HYPERVISOR;
+                    entry.ecx |= told;
                 }
                 0xb | 0x1f => entry.edx = id,
                 0x8000_001e => entry.eax = id,

@@ -11,6 +11,7 @@ use linux_loader::loader::bootparam::{
 };
 use vm_memory::ByteValued;
 
+use super::acpi;
 use super::kernel::refusal;
 use super::plan::Plan;
 use super::x86_64::{COMMAND_LINE, PARAMETERS, Start};
@@ -104,7 +105,12 @@ impl BzImage {
         self.header.cmd_line_ptr = COMMAND_LINE as u32;
         // An initrd is below `initrd_end`, which is a u32's.
         (self.header.ramdisk_image, self.header.ramdisk_size) = (image as u32, size as u32);
-        let mut parameters = boot_params { hdr: self.header, e820_entries: map.len() as u8, ..Default::default() };
+        let mut parameters = boot_params {
+            hdr: self.header,
+            e820_entries: map.len() as u8,
+            acpi_rsdp_addr: acpi::TABLES,
+            ..Default::default()
+        };
         parameters.e820_table[..map.len()].copy_from_slice(&map);
         plan.write(ZERO_PAGE, parameters.as_slice().to_vec());
         let table = DESCRIPTOR_TABLE.map(u64::to_le_bytes).concat();

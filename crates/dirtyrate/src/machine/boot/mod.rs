@@ -1,5 +1,7 @@
 //! Loading what is booted: by the protocol of the architecture.
 
+#[cfg(target_arch = "x86_64")]
+mod acpi;
 #[cfg(target_arch = "aarch64")]
 mod arm64;
 #[cfg(target_arch = "x86_64")]

@@ -4,6 +4,7 @@
 use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
 use vm_memory::{ByteValued, GuestMemoryBackend, GuestMemoryRegion};
 
+use super::acpi;
 use super::plan::Plan;
 use super::x86_64::{COMMAND_LINE, PARAMETERS, Start};
 use crate::error::{Error, Result};
@@ -40,6 +41,7 @@ pub(super) fn plan_start_info(vm: &Vm, entry: u64, initrd: Option<(u64, u64)>, p
         nr_modules: initrd.is_some().into(),
         modlist_paddr: initrd.map_or(0, |_| MODULES),
         cmdline_paddr: COMMAND_LINE,
+        rsdp_paddr: acpi::TABLES,
         memmap_paddr: MEMORY_MAP,
         memmap_entries: memory.num_regions() as u32,
         ..Default::default()

@@ -7,6 +7,7 @@ use kvm_bindings::{kvm_regs, kvm_segment};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
+use super::acpi;
 use super::bzimage::BzImage;
 use super::check_room;
 use super::kernel::{self, refusal};
@@ -57,10 +58,14 @@ pub(super) fn load(vm: &Vm, path: &Path, file: &[u8], cmdline: &str, initrd: Opt
     if cmdline.len() >= most || cmdline.contains('\0') {
         return Err(Error::Argument(format!("a command line has less than {most} bytes and no NUL")));
     }
-    check_room(vm, path, &plan, &[PARAMETERS, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64])?;
+    let tables = acpi::tables(vm.vcpus()?.count() as u32);
+    let tables_end = acpi::TABLES + tables.len() as u64;
+    let taken = [PARAMETERS, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64, acpi::TABLES..tables_end];
+    check_room(vm, path, &plan, &taken)?;
     let below = linux.as_ref().map_or(INITRD_BELOW, |linux| linux.initrd_end().min(INITRD_BELOW));
     let initrd = initrd.map(|(path, bytes)| place_initrd(vm, path, bytes, below, &mut plan)).transpose()?;
     plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());
+    plan.write(acpi::TABLES, tables);
     let start = match linux {
         Some(linux) => linux.plan_parameters(vm, initrd, &mut plan)?,
         None => pvh::plan_start_info(vm, pvh_entry, initrd, &mut plan)?,
