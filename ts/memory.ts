@@ -53,6 +53,24 @@ export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
   return callNative(() => native().layoutRam(bytes))
 }
 
+/** Where the `virt` machine of QEMU for arm64 has its RAM, and where files for it are linked. */
+export const QEMU_ARM64_RAM: number = 2 ** 30
+
+/**
+ * `memory: SIZE` for a kernel file: on arm64 from where QEMU's `virt` has it, so that what is linked for that boots here too. Throws
+ * ERR_ARGUMENT.
+ */
+export function memoryForKernel(memory: Size, arch: string = process.arch): RamBlock[] {
+  if (arch !== 'arm64') return parseMemory(memory)
+  const bytes = parseSize(memory, 'memory')
+  const [first, ...others] = parseMemory(bytes === 0 ? 0 : bytes + QEMU_ARM64_RAM)
+  if (first === undefined) return others
+  return [
+    { ...first, guestAddress: first.guestAddress + QEMU_ARM64_RAM, bytes: first.bytes - QEMU_ARM64_RAM },
+    ...others,
+  ]
+}
+
 /** A number of vCPUs that this kernel allows. Throws ERR_ARGUMENT, and as `capabilities()` does. */
 export function parseVcpus(vcpus: number): number {
   return parseCount(vcpus, 'vcpus', 1, callNative(() => native().capabilities()).vcpus)

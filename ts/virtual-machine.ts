@@ -39,8 +39,8 @@ import { isWorkload, RunningWorkload, toNative, type Workload, workloadUriOption
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
 /**
- * An ELF with a PVH entry, or a Linux bzImage, by file name. There is no ACPI: Linux sees one vCPU, and ends the VM by a reset, with
- * `reboot=k` in its command line.
+ * An ELF with a PVH entry, or a Linux bzImage, by file name; on arm64 an ELF, or a Linux Image. A Linux sees all vCPUs, and ends the VM by
+ * powering off or by a reset.
  */
 export interface KernelImage {
   kernel: string

@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises'
 import { argumentError } from '../errors.js'
-import type { Block } from '../memory.js'
+import { type Block, QEMU_ARM64_RAM } from '../memory.js'
 import { parseCountText, parseRate, type Size } from '../units.js'
 import { buildGuest, makeWorkload, type WorkloadKind } from '../workload.js'
 import { EXIT_OK } from './exit.js'
@@ -23,7 +23,7 @@ function qemuMachine(memory: string): { command: string; memory: Size | Block[] 
   if (process.arch !== 'arm64')
     return { command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off', memory }
   const command = 'qemu-system-aarch64 -accel kvm -machine virt,gic-version=host -cpu host'
-  return { command, memory: [{ name: 'ram', guestAddress: 2 ** 30, bytes: memory }] }
+  return { command, memory: [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: memory }] }
 }
 
 export async function runGuest(

@@ -4,8 +4,9 @@ import { capabilities } from '../capabilities.js'
 import type { CreateOptions } from '../create-options.js'
 import { argumentError } from '../errors.js'
 import { type DirtyLogKind, modesOf, modeUnavailable, parseMode } from '../measurement/mode.js'
+import { memoryForKernel } from '../memory.js'
 import type { Mode } from '../qapi/types.js'
-import { parseChoice, parseCountText, parseRate, parseSize } from '../units.js'
+import { parseChoice, parseCountText, parseRate } from '../units.js'
 import { type KernelImage, VirtualMachine } from '../virtual-machine.js'
 import { makeWorkload, type Workload, type WorkloadKind, workloadKinds } from '../workload.js'
 import type { Target } from './target.js'
@@ -56,7 +57,7 @@ async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> 
       `Known: ${workloadKinds.join(', ')}.`,
     )
   }
-  return startVm(given, workloadOf(kind, given), options)
+  return startVm(given, given.memory ?? DEFAULT_MEMORY, workloadOf(kind, given), options)
 }
 
 function workloadOf(kind: WorkloadKind, given: Given): Workload {
@@ -78,17 +79,18 @@ async function openKernel(uri: TargetUri, options: OpenOptions): Promise<Target>
     ...(initrd === undefined ? {} : { initrd }),
     ...(cmdline === undefined ? {} : { cmdline }),
   }
-  return startVm(given, image, options)
+  return startVm(given, memoryForKernel(given.memory ?? DEFAULT_MEMORY), image, options)
 }
 
 async function startVm(
   given: Given,
+  memory: CreateOptions['memory'],
   image: Workload | KernelImage,
   { signal, mode }: OpenOptions,
 ): Promise<Target> {
   const vm = await VirtualMachine.create({
     dirtyLog: logOf(given, mode),
-    memory: parseSize(given.memory ?? DEFAULT_MEMORY, 'memory'),
+    memory,
     vcpus: parseCountText(given.vcpus ?? '1', 'vcpus', 1),
     ...(signal === undefined ? {} : { signal }),
   })

@@ -1,6 +1,6 @@
 //! A machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
 //! and a kernel that was loaded by PVH, by Linux's own protocol, or by arm64's. Enough for the guests of
-//! [`workload`](crate::workload), and for Linux, which on x86-64 sees one vCPU: Debian's finds others by ACPI only, and there is none.
+//! [`workload`](crate::workload), and for Linux, which finds the vCPUs and how to power off in ACPI tables on x86-64, in a device tree on arm64.
 
 pub mod boot;
 mod bus;
