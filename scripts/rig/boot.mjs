@@ -13,8 +13,8 @@ import { modulesOf } from './modules.mjs'
 const USER_SPACE = {
   suite: 'trixie',
   libraries: ['libc6', 'libgcc-s1', 'libstdc++6', 'libtinfo6'],
-  /** What tests call that busybox has not, with the package it is in. */
-  programs: { bash: 'bash', script: 'bsdutils' },
+  /** What tests call that busybox has not, or less of, with the package it is in. */
+  programs: { bash: 'bash', script: 'bsdutils', stty: 'coreutils' },
 }
 
 /** How long a rig may take to come up, and to end: on a machine that is busy with something else. */
