@@ -62,10 +62,14 @@ const KERNEL: [u8; 97] = [
 
 /// Fields of a header (Documentation/arch/x86/boot.rst), by their place in the file and their bytes.
 fn image(fields: &[(usize, &[u8])]) -> Vec<u8> {
+    image_of(&KERNEL, fields)
+}
+
+fn image_of(kernel: &[u8], fields: &[(usize, &[u8])]) -> Vec<u8> {
     // No number of sectors means four before the kernel, and one is always there.
     let mut image = vec![0; 5 * 512];
     let usual: [(usize, &[u8]); 8] = [
-        (0x1f4, &(KERNEL.len() as u32).div_ceil(16).to_le_bytes()), // syssize
+        (0x1f4, &(kernel.len() as u32).div_ceil(16).to_le_bytes()), // syssize
         (0x201, &[0x6a]),                                           // the header's end
         (0x202, b"HdrS"),
         (0x206, &0x020f_u16.to_le_bytes()),      // version
@@ -77,7 +81,7 @@ fn image(fields: &[(usize, &[u8])]) -> Vec<u8> {
     for (at, bytes) in usual.iter().chain(fields) {
         image[*at..at + bytes.len()].copy_from_slice(bytes);
     }
-    image.extend(KERNEL);
+    image.extend(kernel);
     image
 }
 
@@ -137,6 +141,50 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
     let number = |at: usize| u64::from_le_bytes(parameters[at..at + 8].try_into().expect("8 bytes"));
     let ram: Vec<_> = (0..3).map(|entry| 0x2d0 + entry * 20).map(|at| (number(at), number(at + 8))).collect();
     assert_eq!(ram, [(0, 640 << 10), (MIB, low - MIB), (4096 * MIB, high)]);
+}
+
+/// Writes a word to the register that switches the machine off, if that says that it is in ACPI mode; and else, or if it is still on,
+/// does what no kernel survives.
+fn writes_to_pm1_control(word: u16) -> Vec<u8> {
+    let [low, high] = word.to_le_bytes();
+    #[rustfmt::skip]
+    let code = [
+        0x66, 0xba, 0x04, 0x06, // mov dx, 0x604
+        0x66, 0xed,             // in ax, dx
+        0xa8, 0x01,             // test al, 1: SCI_EN
+        0x74, 0x06,             // jz dead
+        0x66, 0xb8, low, high,  // mov ax, word
+        0x66, 0xef,             // out dx, ax
+        0x0f, 0x0b,             // dead: ud2
+    ];
+    code.to_vec()
+}
+
+#[test]
+fn it_is_switched_off_as_its_acpi_tables_say() {
+    if !kvm() {
+        return;
+    }
+    let folder = Folder::new("bzimage-off");
+    // SLP_EN with SLP_TYP 5, as `\_S5` has it; without SLP_EN; with another type.
+    for (word, end) in [(0x3400, RunState::Shutdown), (0x1400, RunState::Crashed), (0x3000, RunState::Crashed)] {
+        let machine = machine(vec![block("ram", 0, 32 * MIB / page_size())], 3);
+        let kernel = folder.file("vmlinuz", &image_of(&writes_to_pm1_control(word), &[]));
+        load(&machine, &kernel, None, "").expect("it loads");
+        let tables = {
+            let mut bytes = vec![0; 0x1000];
+            machine.vm().read_memory(0xe_0000, &mut bytes).expect("RAM");
+            bytes
+        };
+        // They are where a kernel looks for them, with an APIC for each vCPU.
+        assert!(tables.starts_with(b"RSD PTR "));
+        let madt = tables.windows(4).position(|bytes| bytes == b"APIC").expect("a MADT");
+        let apics = [[0, 8, 0, 0, 1, 0, 0, 0], [0, 8, 1, 1, 1, 0, 0, 0], [0, 8, 2, 2, 1, 0, 0, 0]].concat();
+        assert_eq!(tables[madt + 44..madt + 44 + apics.len()], apics);
+        machine.start().expect("it starts");
+        while machine.console().read(&CancelToken::new()).expect("not cancelled").is_some() {}
+        assert_eq!(machine.state(), end, "{word:#x}");
+    }
 }
 
 #[test]
