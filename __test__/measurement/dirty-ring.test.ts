@@ -66,10 +66,16 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
       const measurement = await measured
       expectCounted(vm, measurement)
       expectAccounted(measurement)
-      const each = vm === shared ? pages : pages / 2
-      for (const vcpu of measurement.vcpus ?? []) expect(vcpu.pages).toBeGreaterThanOrEqual(each)
-      if (vm === shared) expect(measurement.ring?.sharedPages).toBeGreaterThanOrEqual(pages)
-      else expect(measurement.ring?.sharedPages).toBeLessThan(10)
+      const { vcpus = [], ring: rings } = measurement
+      if (vm === shared && capabilities().nestedPaging) {
+        // Who writes a protected page first has the entry; for the other it is writable by then.
+        expect(vcpus.reduce((sum, vcpu) => sum + vcpu.pages, 0)).toBeGreaterThanOrEqual(pages)
+      } else {
+        const each = vm === shared ? pages : pages / 2
+        for (const vcpu of vcpus) expect(vcpu.pages).toBeGreaterThanOrEqual(each)
+        if (vm === shared) expect(rings?.sharedPages).toBeGreaterThanOrEqual(pages)
+        else expect(rings?.sharedPages).toBeLessThan(10)
+      }
       await vm.close()
     }
   })

@@ -16,6 +16,8 @@ export {
 } from '@vitest/runner'
 
 for (const plugin of [JestExtend, JestChaiExpect, JestAsymmetricMatchers]) chai.use(plugin)
+// A failure is all that is seen of a rig.
+chai.config.truncateThreshold = 1000
 chai.expect.extend(chai.expect, customMatchers)
 export const expect = chai.expect
 
