@@ -30,7 +30,7 @@ const MARK = '@@rig'
 const PANIC = /Kernel panic - not syncing/
 
 const INIT = `#!/bin/busybox sh
-export PATH=/rig/bin:/bin HOME=/tmp
+export PATH=/rig/bin:/bin HOME=/tmp SHELL=/rig/bin/bash
 /bin/busybox --install -s /bin
 mount -t proc none /proc
 mount -t sysfs none /sys
