@@ -44,7 +44,7 @@ describe("QEMU's arithmetic", () => {
       measuredInfo({
         mode: 'dirty-bitmap',
         startedAt: new Date(1_795_439_319_999),
-        windowNs: 100_999_999,
+        window: { requestedMs: 100, ns: 100_999_999 },
         figures: { 'sample-pages': 0, 'dirty-rate': rateOfPages(2560, 4096, 100_999_999) },
       }),
     ).toEqual({
@@ -56,6 +56,19 @@ describe("QEMU's arithmetic", () => {
       'sample-pages': 0,
       mode: 'dirty-bitmap',
     })
+  })
+
+  it("has page sampling's time never below what was asked, and that of the exact modes as it was", () => {
+    const timeOf = (mode: 'page-sampling' | 'dirty-bitmap', ns: number): number =>
+      measuredInfo({
+        mode,
+        startedAt: new Date(0),
+        window: { requestedMs: 1000, ns },
+        figures: { 'sample-pages': 512, 'dirty-rate': 1 },
+      })['calc-time']
+    expect(timeOf('page-sampling', 974_000_000)).toBe(1000)
+    expect(timeOf('page-sampling', 1_001_999_999)).toBe(1001)
+    expect(timeOf('dirty-bitmap', 974_000_000)).toBe(974)
   })
 
   it('sums the truncated rates of vCPUs, but counts a page once', () => {

@@ -169,7 +169,7 @@ export function measurementOf(
     cost,
     complete: figures.complete,
     warnings: figures.warnings,
-    qapi: measuredInfo({ mode, startedAt, windowNs: window.ns, figures: figures.qapi }),
+    qapi: measuredInfo({ mode, startedAt, window, figures: figures.qapi }),
     ...(figures.truth === undefined ? {} : { truth: figures.truth }),
   }
 }

@@ -47,13 +47,18 @@ export function infoInUnit(info: DirtyRateInfo, unit: TimeUnit): DirtyRateInfo {
   return { ...info, 'calc-time-unit': unit, 'calc-time': inUnit(info['calc-time'], unit) }
 }
 
-/** A finished measurement as `query-dirty-rate` gives it, its time in milliseconds. */
+/**
+ * A finished measurement as `query-dirty-rate` gives it, its time in milliseconds. Of page sampling QEMU's time is from before the first
+ * look to the end of the wait, so never less than was asked; the window is that of the samples themselves, which is shorter where the
+ * second look is faster than the first.
+ */
 export function measuredInfo(round: {
   mode: Mode
   startedAt: Date
-  windowNs: number
+  window: { requestedMs: number; ns: number }
   figures: Pick<DirtyRateInfo, 'dirty-rate' | 'sample-pages' | 'vcpu-dirty-rate'>
 }): DirtyRateInfo {
+  const ms = wholeMs(round.window.ns)
   const { 'vcpu-dirty-rate': vcpus, 'sample-pages': samples, 'dirty-rate': rate } = round.figures
   return {
     ...(vcpus === undefined ? {} : { 'vcpu-dirty-rate': vcpus }),
@@ -63,7 +68,7 @@ export function measuredInfo(round: {
     mode: round.mode,
     'calc-time-unit': 'millisecond',
     'start-time': Math.floor(round.startedAt.getTime() / MS_PER_SECOND),
-    'calc-time': wholeMs(round.windowNs),
+    'calc-time': round.mode === 'page-sampling' ? Math.max(ms, round.window.requestedMs) : ms,
   }
 }
 
