@@ -63,7 +63,7 @@ describe("QEMU's arithmetic", () => {
       measuredInfo({
         mode,
         startedAt: new Date(0),
-        window: { requestedMs: 1000, ns },
+        window: { requestedMs: 1000.5, ns },
         figures: { 'sample-pages': 512, 'dirty-rate': 1 },
       })['calc-time']
     expect(timeOf('page-sampling', 974_000_000)).toBe(1000)

@@ -11,7 +11,7 @@ const FILE_BYTES: number = Number(process.env.DIRTYRATE_RIG_LINUX_BYTES)
 const GATE: number = Number(process.env.DIRTYRATE_RIG_LINUX_GATE)
 const VCPUS = 2
 
-/** Of an emulated rig's boots, several in ten stand; how long one takes that does not is not what is tested. */
+/** Of an emulated rig's boots, some stand; how long one takes that does not is not what is tested. */
 const BOOTS = 3
 const PATIENCE_MS = 120_000
 

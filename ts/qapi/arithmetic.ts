@@ -68,7 +68,7 @@ export function measuredInfo(round: {
     mode: round.mode,
     'calc-time-unit': 'millisecond',
     'start-time': Math.floor(round.startedAt.getTime() / MS_PER_SECOND),
-    'calc-time': round.mode === 'page-sampling' ? Math.max(ms, round.window.requestedMs) : ms,
+    'calc-time': round.mode === 'page-sampling' ? Math.max(ms, Math.floor(round.window.requestedMs)) : ms,
   }
 }
 

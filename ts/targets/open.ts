@@ -32,7 +32,8 @@ export interface OpenOptions {
 
 /**
  * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,seed=N`, a VM
- * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage. Both take
+ * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
+ * with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both take
  * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
  * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, and as `VirtualMachine` does.
  */

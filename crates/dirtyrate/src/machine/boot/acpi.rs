@@ -97,14 +97,11 @@ fn madt(vcpus: u32) -> Sdt {
     let mut madt = Sdt::new(*b"APIC", HEADER_BYTES, 5, OEM, OEM_TABLE, OEM_REVISION);
     let mut entries = [LOCAL_APIC.to_le_bytes(), PCAT_COMPAT.to_le_bytes()].concat();
     for id in 0..vcpus {
-        match u8::try_from(id) {
-            Ok(short) if id < FIRST_X2APIC => {
-                ProcessorLocalApic::new(short, short, EnabledStatus::Enabled).to_aml_bytes(&mut entries);
-            }
-            _ => {
-                let enabled = EnabledStatus::Enabled as u32;
-                entries.extend([X2APIC, id.to_le_bytes(), enabled.to_le_bytes(), id.to_le_bytes()].concat());
-            }
+        if id < FIRST_X2APIC {
+            ProcessorLocalApic::new(id as u8, id as u8, EnabledStatus::Enabled).to_aml_bytes(&mut entries);
+        } else {
+            let enabled = EnabledStatus::Enabled as u32;
+            entries.extend([X2APIC, id.to_le_bytes(), enabled.to_le_bytes(), id.to_le_bytes()].concat());
         }
     }
     IoApic::new(IO_APIC_ID, IO_APIC, 0).to_aml_bytes(&mut entries);
