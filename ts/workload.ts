@@ -19,6 +19,14 @@ import { formatRate, parseChoice, parseCount, parseRate, type Rate, type Size } 
 export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
 export type WorkloadKind = 'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'
 
+/** The working set of a guest that does not say. */
+const DEFAULT_BYTES = 100 * 2 ** 20
+
+/** {@link DEFAULT_BYTES} in the host's pages: 25,600 of 4 KiB. Throws ERR_NATIVE_LOAD. */
+export function defaultPages(): number {
+  return DEFAULT_BYTES / callNative(() => native().hostPageSize())
+}
+
 /** How a guest writes. Page counts are of the host's pages: 4096 bytes, on some arm64 hosts 16 or 64 KiB. */
 export interface WorkloadOptions {
   /** The working set, all vCPUs together. */

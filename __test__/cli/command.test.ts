@@ -4,6 +4,7 @@ import { memoryForKernel } from '../../ts/memory.js'
 import { dirtyrate, root, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
+import { PAGE } from '../fixtures/machine.js'
 import { exactModesHere, missing, modesHere } from '../fixtures/modes.js'
 
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
@@ -48,6 +49,12 @@ describe('the command', () => {
       guest: { workload: 'random', pages: 100, memory: '1GiB', vcpus: 1 },
     })
     expect(image.subarray(0, 4).toString('latin1')).toBe('\x7fELF')
+  })
+
+  it('writes a guest of 100 MiB if nobody says how large, whatever a page is', async () => {
+    const { status, stdout } = await dirtyrate(['guest', '-o', folder()('guest.elf', ''), '--json'])
+    expect(status, stdout).toBe(0)
+    expect(JSON.parse(stdout).guest).toMatchObject({ pages: (100 * 2 ** 20) / PAGE, memory: '1GiB' })
   })
 })
 
@@ -136,7 +143,7 @@ describeKvm('capabilities', () => {
     expect(text.stdout).toContain('manual dirty-log protect')
     const { status, stdout } = await dirtyrate(['capabilities', '--json'])
     expect(status).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1, apiVersion: 12, pageSize: 4096 })
+    expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1, apiVersion: 12, pageSize: PAGE })
   })
 })
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type VirtualMachine, workload } from '../../ts/index.js'
 import { describeKvm, full } from '../fixtures/kvm.js'
-import { created, running, sleep } from '../fixtures/machine.js'
+import { created, PAGE, running, sleep } from '../fixtures/machine.js'
 import { expectTruth } from '../fixtures/truth.js'
 
 /** Keeps the event loop from doing anything else. */
@@ -39,7 +39,7 @@ describeKvm('a measurement', () => {
       bytesPerSecond: measurement.bytesPerSecond,
       interval: { low: measurement.bytesPerSecond, high: measurement.bytesPerSecond, confidence: 1 },
       pages: measurement.pages,
-      pageSize: 4096,
+      pageSize: PAGE,
       blocks: [{ name: 'ram', guestAddress: 0, bytes: 2 ** 26, pages: measurement.pages, windowNs: ns }],
       cost: {
         startNs: ns,
@@ -57,7 +57,7 @@ describeKvm('a measurement', () => {
     })
     const { bytes, pages, windowNs } = measurement.blocks?.[0] ?? { bytes: 0, pages: 0, windowNs: 1 }
     expect(bytes).toBe(2 ** 26)
-    expect(measurement.bytesPerSecond).toBeCloseTo((pages * 4096 * 1e9) / windowNs, 0)
+    expect(measurement.bytesPerSecond).toBeCloseTo((pages * PAGE * 1e9) / windowNs, 0)
   })
 
   it('has a real window: as asked, and later only by what the native thread was late', async () => {

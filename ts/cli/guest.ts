@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { argumentError } from '../errors.js'
 import { type Block, QEMU_ARM64_RAM } from '../memory.js'
 import { parseCountText, parseRate, type Size } from '../units.js'
-import { buildGuest, makeWorkload, type WorkloadKind } from '../workload.js'
+import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../workload.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { size } from './text.js'
@@ -12,7 +12,7 @@ import { size } from './text.js'
 /** What the options have in common with those of the demo. */
 export interface GuestOptions {
   workload: string
-  pages: string
+  pages?: string
   memory: string
   vcpus: string
   rate?: string
@@ -61,7 +61,10 @@ export async function runGuest(
 export function guestOf(options: GuestOptions): ReturnType<typeof makeWorkload> {
   const kind = options.workload as WorkloadKind
   return makeWorkload(kind, {
-    pages: kind === 'idle' ? 0 : parseCountText(options.pages, '--pages', 1),
+    pages: kind === 'idle' ? 0 : pagesOf(options),
     ...(options.rate === undefined ? {} : { rate: parseRate(options.rate, '--rate') }),
   })
 }
+
+const pagesOf = ({ pages }: GuestOptions): number =>
+  pages === undefined ? defaultPages() : parseCountText(pages, '--pages', 1)

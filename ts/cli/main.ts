@@ -22,6 +22,8 @@ async function act(run: (session: Session) => Promise<number>): Promise<void> {
   process.exitCode = await new Session(program.opts<GlobalOptions>()).run(run)
 }
 
+const pagesOption = (): Option =>
+  new Option('--pages <n>', "pages that it writes, all vCPUs together (default: 100 MiB of the host's)")
 const rateOption = (): Option =>
   new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
 const workloadOption = (): Option =>
@@ -71,7 +73,7 @@ program
   .option('--memory <size>', "the guest's memory", '1GiB')
   .option('--vcpus <n>', 'its vCPUs', '1')
   .addOption(workloadOption())
-  .option('--pages <n>', 'pages that it writes, all vCPUs together', '25600')
+  .addOption(pagesOption())
   .addOption(rateOption())
   .option('--window <duration>', 'how long each measurement is', '1s')
   .option('--rounds <n>', 'how many measurements in each mode', '1')
@@ -104,7 +106,7 @@ program
   .command('guest')
   .description('write a guest as an ELF that boots here and in QEMU with -kernel FILE')
   .addOption(workloadOption())
-  .option('--pages <n>', 'pages that it writes, all vCPUs together', '25600')
+  .addOption(pagesOption())
   .option('--memory <size>', 'the memory of the machine that it will run in', '1GiB')
   .option('--vcpus <n>', 'its vCPUs', '1')
   .requiredOption('-o, --output <file>', 'the file to write')

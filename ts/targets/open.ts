@@ -8,12 +8,10 @@ import { memoryForKernel } from '../memory.js'
 import type { Mode } from '../qapi/types.js'
 import { parseChoice, parseCountText, parseRate } from '../units.js'
 import { type KernelImage, VirtualMachine } from '../virtual-machine.js'
-import { makeWorkload, type Workload, type WorkloadKind, workloadKinds } from '../workload.js'
+import { defaultPages, makeWorkload, type Workload, type WorkloadKind, workloadKinds } from '../workload.js'
 import type { Target } from './target.js'
 import { parseTargetUri, type TargetUri } from './uri.js'
 
-/** The working set of a guest target that does not say: 100 MiB of 4 KiB pages. */
-const DEFAULT_PAGES = 25_600
 const DEFAULT_MEMORY = '1GiB'
 /** The ring of a target that does not say, or the longest that the kernel has: entries of 16 bytes, so 1 MiB per vCPU. */
 export const DEFAULT_RING_ENTRIES = 65_536
@@ -64,7 +62,7 @@ async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> 
 function workloadOf(kind: WorkloadKind, given: Given): Workload {
   const { pages, rate, sharing, placement, seed } = given
   return makeWorkload(kind, {
-    pages: pages === undefined ? (kind === 'idle' ? 0 : DEFAULT_PAGES) : parseCountText(pages, 'pages', 0),
+    pages: pages === undefined ? (kind === 'idle' ? 0 : defaultPages()) : parseCountText(pages, 'pages', 0),
     ...(rate === undefined ? {} : { rate: parseRate(rate, 'rate') }),
     ...(sharing === undefined ? {} : { sharing: sharing as 'split' | 'shared' }),
     ...(placement === undefined ? {} : { placement: placement as 'packed' | 'spread' }),

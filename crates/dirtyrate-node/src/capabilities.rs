@@ -65,6 +65,12 @@ pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
     })
 }
 
+/// The host's page size in bytes, which every count of pages is in; asks no KVM.
+#[napi(js_name = "hostPageSize")]
+pub fn page_size() -> f64 {
+    host_page_size() as f64
+}
+
 /// A range of RAM.
 #[napi(object)]
 pub struct NativeRamRange {
