@@ -840,6 +840,7 @@ module.exports.NativeBitmap = nativeBinding.NativeBitmap
 module.exports.NativeVirtualMachine = nativeBinding.NativeVirtualMachine
 module.exports.buildGuest = nativeBinding.buildGuest
 module.exports.capabilities = nativeBinding.capabilities
+module.exports.hostPageSize = nativeBinding.hostPageSize
 module.exports.layoutRam = nativeBinding.layoutRam
 module.exports.setLog = nativeBinding.setLog
 module.exports.takeLog = nativeBinding.takeLog

@@ -138,6 +138,9 @@ export declare function buildGuest(options: NativeWorkloadOptions, ram: Array<Na
 /** Asks the KVM at `path`, /dev/kvm by default. Throws ERR_KVM_ABSENT, ERR_KVM_PERMISSION, ERR_KVM_VERSION. */
 export declare function capabilities(path?: string | undefined | null): NativeCapabilities
 
+/** The host's page size in bytes, which every count of pages is in; asks no KVM. */
+export declare function hostPageSize(): number
+
 /** Lays `bytes` of RAM out around the hole between 3 and 4 GiB. Throws ERR_ARGUMENT. */
 export declare function layoutRam(bytes: number): Array<NativeBlockSpec>
 

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Cpio } from './cpio.mjs'
 import { filesIn, Suite } from './debian.mjs'
-import { modulesOf } from './modules.mjs'
+import { kernelOf } from './kernel.mjs'
 
 /** What the tests were built against is no newer than this suite's C library. */
 const USER_SPACE = {
@@ -55,19 +55,6 @@ poweroff -f
 
 /** A word of the shell's. */
 const quoted = word => `'${String(word).replaceAll("'", "'\\''")}'`
-
-/** The kernel and its modules. */
-function kernelOf({ kernel, architecture, modules }) {
-  const folder = new Suite(kernel.suite, architecture).unpacked(kernel.package)
-  const [image] = filesIn(folder, /(^|\/)vmlinuz(-[^/]+)?$/)
-  if (image === undefined) throw new Error(`${kernel.package} of ${kernel.suite} has no vmlinuz`)
-  const parameters = new Map(
-    modules.map(line => line.split(/ (.*)/)).map(([name, rest = '']) => [name, rest]),
-  )
-  const loaded = modulesOf(folder, [...parameters.keys()])
-  const of = name => parameters.get(name.replaceAll('_', '-')) ?? ''
-  return { image, modules: loaded.map(module => ({ ...module, parameters: of(module.name) })) }
-}
 
 function userSpace(cpio, { architecture }) {
   const suite = new Suite(USER_SPACE.suite, architecture)

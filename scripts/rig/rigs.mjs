@@ -44,6 +44,24 @@ const SHORT_ARM64 = [
   ...['native.test', 'rig/installed.rig'],
 ]
 
+/** Of Linux's, for a kernel that is built: what KVM, the serial ports of QEMU and of our VMs, the initrd, Node and the tests need. */
+const OPTIONS = [
+  ...['64BIT', 'SMP', 'EXPERT', 'VIRTUALIZATION', 'KVM', 'CC_OPTIMIZE_FOR_PERFORMANCE'],
+  ...['PRINTK', 'BUG', 'KALLSYMS', 'MULTIUSER', 'COREDUMP', 'ELF_CORE', 'HIGH_RES_TIMERS', 'NO_HZ_IDLE'],
+  ...['BLK_DEV_INITRD', 'BINFMT_ELF', 'BINFMT_SCRIPT', 'TMPFS', 'SHMEM', 'SYSFS', 'DEVTMPFS', 'DEVMEM'],
+  ...['PROC_FS', 'PROC_SYSCTL', 'PROC_PAGE_MONITOR', 'TTY', 'UNIX98_PTYS'],
+  ...[
+    'SERIAL_AMBA_PL011',
+    'SERIAL_AMBA_PL011_CONSOLE',
+    'SERIAL_8250',
+    'SERIAL_8250_CONSOLE',
+    'SERIAL_OF_PLATFORM',
+  ],
+  ...['FUTEX', 'EPOLL', 'SIGNALFD', 'TIMERFD', 'EVENTFD', 'AIO', 'IO_URING', 'POSIX_TIMERS', 'RSEQ'],
+  ...['ADVISE_SYSCALLS', 'MEMBARRIER', 'MEMFD_CREATE', 'TRANSPARENT_HUGEPAGE', 'CROSS_MEMORY_ATTACH'],
+  ...['NET', 'UNIX', 'INET', 'INOTIFY_USER', 'FILE_LOCKING'],
+]
+
 /**
  * short: the tests of `--short`, which CI runs: those whose answer depends on the kernel most, in minutes.
  * kernel: the suite and the package that Debian has it in. memoryMiB: of the machine, which holds what runs inside twice for a moment.
@@ -82,6 +100,13 @@ export const rigs = {
     about: "Debian 13's kernel for arm64 with pages of 16 KiB: dirty rings",
     kernel: { suite: 'trixie', package: 'linux-image-arm64-16k' },
     memoryMiB: 3072,
+    short: SHORT_ARM64,
+  },
+  'arm64-64k': {
+    ...ARM64,
+    about: "built from Debian 13's Linux with pages of 64 KiB: dirty rings",
+    kernel: { suite: 'trixie', source: 'linux-source-6.12', options: ['ARM64_64K_PAGES', ...OPTIONS] },
+    memoryMiB: 6144,
     short: SHORT_ARM64,
   },
 }
