@@ -4,13 +4,11 @@ import { describeKvm, full } from './fixtures/kvm.js'
 import { changedPages, contents, created, dirtyPages, PAGE, running } from './fixtures/machine.js'
 import { expectCounted, expectTruth, expectWritten } from './fixtures/truth.js'
 
-const MIB = 2 ** 20
-
 /** Holes between the blocks, sizes that are no multiple of 64 pages. */
 const holes = [
-  { name: 'a', guestAddress: 0, bytes: 16 * MIB + 3 * PAGE },
-  { name: 'b', guestAddress: 32 * MIB, bytes: 8 * MIB + PAGE },
-  { name: 'c', guestAddress: '4GiB', bytes: 8 * MIB + 65 * PAGE },
+  { name: 'a', guestAddress: 0, bytes: 1539 * PAGE },
+  { name: 'b', guestAddress: '512MiB', bytes: 513 * PAGE },
+  { name: 'c', guestAddress: '4GiB', bytes: 577 * PAGE },
 ]
 
 describeKvm('the five steps', () => {
@@ -263,7 +261,7 @@ describeKvm('a migration beside measurements', () => {
     await dirtyMemory.take('migration')
     for (let round = 0; round < 20; round++) {
       const measurement = vm.measureDirtyRate({ window: 20 })
-      await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: 1 * MIB })
+      await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: 256 * PAGE })
       const address = 2 ** 30 + (round % 256) * PAGE
       vm.writeMemory(address, Uint8Array.of(round))
       await vm.removeBlock('dimm')

@@ -3,7 +3,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { capabilities, type LogEvent, setLog, VirtualMachine, workload } from '../ts/index.js'
 import { crashAtOnce, crashOnFlag, elf, FLAG_ADDRESS, folder, sayAndHalt } from './fixtures/elf.js'
 import { describeKvm } from './fixtures/kvm.js'
-import { created, running, sleep } from './fixtures/machine.js'
+import { created, MEMORY, MEMORY_BYTES, running, sleep } from './fixtures/machine.js'
 
 const GIB = 2 ** 30
 
@@ -118,9 +118,9 @@ describeKvm("a VM's life", () => {
   it('goes through its states', async () => {
     const vm = await created()
     expect(vm.state).toBe('created')
-    expect(vm.uri).toBe('vm:memory=64MiB,vcpus=1')
+    expect(vm.uri).toBe(`vm:memory=${MEMORY},vcpus=1`)
     await vm.load(workload.stride({ pages: 100, rate: '1MiB/s' }))
-    expect(vm.uri).toBe('guest:stride,pages=100,rate=1MiB/s,memory=64MiB,vcpus=1')
+    expect(vm.uri).toBe(`guest:stride,pages=100,rate=1MiB/s,memory=${MEMORY},vcpus=1`)
     await vm.start()
     expect(vm.state).toBe('running')
     await vm.pause()
@@ -162,7 +162,7 @@ describeKvm("a VM's life", () => {
     vm.writeMemory(4000, bytes)
     vm.readMemory(4000, into)
     expect(into).toEqual(bytes)
-    for (const address of [2 ** 26, 2 ** 26 - 1, -1, Number.NaN, 2 ** 60]) {
+    for (const address of [MEMORY_BYTES, MEMORY_BYTES - 1, -1, Number.NaN, 2 ** 60]) {
       expect(() => vm.readMemory(address, new Uint8Array(2))).toThrow(
         expect.objectContaining({ code: 'ERR_ARGUMENT' }),
       )

@@ -4,7 +4,7 @@ import { memoryForKernel } from '../../ts/memory.js'
 import { dirtyrate, root, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
-import { PAGE } from '../fixtures/machine.js'
+import { MEMORY, MEMORY_BYTES, PAGE } from '../fixtures/machine.js'
 import { exactModesHere, missing, modesHere } from '../fixtures/modes.js'
 
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
@@ -148,7 +148,7 @@ describeKvm('capabilities', () => {
 })
 
 describeKvm('the demo', () => {
-  const quick = ['--pages', '2000', '--memory', '64MiB', '--window', '100ms', '--rounds', '2']
+  const quick = ['--pages', '2000', '--memory', MEMORY, '--window', '100ms', '--rounds', '2']
 
   it('prints a table with the truth beside each measurement', async () => {
     const { status, stdout, stderr } = await dirtyrate(['demo', ...quick])
@@ -181,7 +181,7 @@ describeKvm('the demo', () => {
     expect(demo).toEqual({
       schemaVersion: 1,
       capabilities: expect.objectContaining({ apiVersion: 12 }),
-      guest: { workload: kind, pages: kind === 'idle' ? 0 : 2000, memoryBytes: 2 ** 26, vcpus: 2 },
+      guest: { workload: kind, pages: kind === 'idle' ? 0 : 2000, memoryBytes: MEMORY_BYTES, vcpus: 2 },
       measurements: expect.any(Array),
     })
     const modes = demo.measurements.map(({ mode }: { mode: string }) => mode)
@@ -214,7 +214,7 @@ describeKvm('the demo', () => {
   })
 
   it('is quiet about a reader that goes away', async () => {
-    const command = '"$0" dist/cli.js demo --pages 2000 --memory 64MiB --window 50ms --rounds 3 | head -1'
+    const command = `"$0" dist/cli.js demo --pages 2000 --memory ${MEMORY} --window 50ms --rounds 3 | head -1`
     const { stdout, stderr } = await run('bash', ['-c', command, process.execPath])
     expect(stderr).toBe('')
     expect(stdout.split('\n')).toHaveLength(2)
@@ -231,7 +231,7 @@ describeKvm('the demo', () => {
 
 describeKvm('calc', () => {
   it('is one measurement', async () => {
-    const uri = 'guest:stride,pages=1000,memory=64MiB,vcpus=2'
+    const uri = `guest:stride,pages=1000,memory=${MEMORY},vcpus=2`
     const { status, stdout, stderr } = await dirtyrate(['calc', uri, '--window', '100ms', '--json'])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const measurement = JSON.parse(stdout)
@@ -244,8 +244,8 @@ describeKvm('calc', () => {
 
   it('boots a guest from its file', async () => {
     const file = folder()('a,guest.elf', '')
-    await dirtyrate(['guest', '--pages', '1000', '--memory', '64MiB', '-o', file])
-    const uri = `kernel:${file.replaceAll(',', ',,')},memory=64MiB`
+    await dirtyrate(['guest', '--pages', '1000', '--memory', MEMORY, '-o', file])
+    const uri = `kernel:${file.replaceAll(',', ',,')},memory=${MEMORY}`
     const { status, stdout } = await dirtyrate(['calc', uri, '--window', '500ms', '--json'])
     expect(status, stdout).toBe(0)
     const measurement = JSON.parse(stdout)
@@ -269,7 +269,7 @@ describeKvm('calc', () => {
   it.each([[[]], [['--json']]])('is interrupted by SIGINT %j', async json => {
     const args = [
       'calc',
-      'guest:stride,pages=1000,memory=64MiB',
+      `guest:stride,pages=1000,memory=${MEMORY}`,
       '--window',
       '1h',
       '--log-level',

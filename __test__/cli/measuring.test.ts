@@ -4,9 +4,10 @@ import { expect, it } from 'vitest'
 import { traceNames } from '../../ts/index.js'
 import { dirtyrate, run } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
+import { MEMORY } from '../fixtures/machine.js'
 import { describeMode } from '../fixtures/modes.js'
 
-const guest = 'guest:stride,pages=1000,memory=64MiB'
+const guest = `guest:stride,pages=1000,memory=${MEMORY}`
 
 interface Point {
   requestedMs: number
@@ -230,7 +231,7 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
   })
 
   it('has both designs and both intervals, and a seed that chooses the same pages again', async () => {
-    const still = 'guest:idle,memory=64MiB'
+    const still = `guest:idle,memory=${MEMORY}`
     const calc = async (...options: string[]) => {
       const { status, stdout, stderr } = await dirtyrate(
         ['calc', still, ...sampling, ...options, '--window', '1ms', '--trace', '--json'],

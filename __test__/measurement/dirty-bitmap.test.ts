@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type VirtualMachine, workload } from '../../ts/index.js'
 import { describeKvm, full } from '../fixtures/kvm.js'
-import { created, PAGE, running, sleep } from '../fixtures/machine.js'
+import { created, MEMORY, MEMORY_BYTES, PAGE, running, sleep } from '../fixtures/machine.js'
 import { expectTruth } from '../fixtures/truth.js'
 
 /** Keeps the event loop from doing anything else. */
@@ -32,7 +32,7 @@ describeKvm('a measurement', () => {
     const ns = expect.any(Number)
     expect(JSON.parse(JSON.stringify(measurement))).toEqual({
       schemaVersion: 1,
-      target: 'guest:stride,pages=500,rate=20MiB/s,memory=64MiB,vcpus=1',
+      target: `guest:stride,pages=500,rate=20MiB/s,memory=${MEMORY},vcpus=1`,
       mode: 'dirty-bitmap',
       startedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       window: { requestedMs: 100, ns, skewNs: ns },
@@ -40,7 +40,7 @@ describeKvm('a measurement', () => {
       interval: { low: measurement.bytesPerSecond, high: measurement.bytesPerSecond, confidence: 1 },
       pages: measurement.pages,
       pageSize: PAGE,
-      blocks: [{ name: 'ram', guestAddress: 0, bytes: 2 ** 26, pages: measurement.pages, windowNs: ns }],
+      blocks: [{ name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES, pages: measurement.pages, windowNs: ns }],
       cost: {
         startNs: ns,
         syncNs: ns,
@@ -56,7 +56,7 @@ describeKvm('a measurement', () => {
       truth: { pages: ns, low: ns, high: ns },
     })
     const { bytes, pages, windowNs } = measurement.blocks?.[0] ?? { bytes: 0, pages: 0, windowNs: 1 }
-    expect(bytes).toBe(2 ** 26)
+    expect(bytes).toBe(MEMORY_BYTES)
     expect(measurement.bytesPerSecond).toBeCloseTo((pages * PAGE * 1e9) / windowNs, 0)
   })
 

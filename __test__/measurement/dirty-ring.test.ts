@@ -7,7 +7,7 @@ import {
   workload,
 } from '../../ts/index.js'
 import { full } from '../fixtures/kvm.js'
-import { created, running, sleep } from '../fixtures/machine.js'
+import { created, MEMORY, running, sleep } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
 import { expectCounted, expectTruth } from '../fixtures/truth.js'
 
@@ -87,7 +87,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
     const vcpu = (id: number): object => ({ id, pages: n, entries: n, duplicates: n, bytesPerSecond: n })
     expect(JSON.parse(JSON.stringify(measurement))).toMatchObject({
       schemaVersion: 1,
-      target: 'guest:stride,pages=500,rate=20MiB/s,memory=64MiB,vcpus=2,log=ring,ring-entries=65536',
+      target: `guest:stride,pages=500,rate=20MiB/s,memory=${MEMORY},vcpus=2,log=ring,ring-entries=65536`,
       mode: 'dirty-ring',
       window: { requestedMs: 100, ns: n, skewNs: n },
       interval: { low: measurement.bytesPerSecond, high: measurement.bytesPerSecond, confidence: 1 },
@@ -161,7 +161,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
 })
 
 describeMode('dirty-ring', 'a target with a dirty ring', () => {
-  const guest = 'guest:stride,pages=500,memory=64MiB'
+  const guest = `guest:stride,pages=500,memory=${MEMORY}`
   it.each([
     [`${guest},log=ring`, undefined, 'dirty-ring'],
     [`${guest},ring-entries=4096`, undefined, 'dirty-ring'],
@@ -181,7 +181,7 @@ describeMode('dirty-ring', 'a target with a dirty ring', () => {
   it('has a URI that opens the same', async () => {
     const vm = await created({ dirtyLog: { ringEntries: 4096 } })
     await vm.load(workload.stride({ pages: 100 }))
-    expect(vm.uri).toBe('guest:stride,pages=100,memory=64MiB,vcpus=1,log=ring,ring-entries=4096')
+    expect(vm.uri).toBe(`guest:stride,pages=100,memory=${MEMORY},vcpus=1,log=ring,ring-entries=4096`)
     const target = await openTarget(vm.uri)
     expect(target.uri).toBe(vm.uri)
     await target.close()

@@ -11,7 +11,7 @@ import {
   workload,
 } from '../../ts/index.js'
 import { crashOnFlag, elf, FLAG_ADDRESS, folder } from '../fixtures/elf.js'
-import { PAGE, running, sleep, windowOpened } from '../fixtures/machine.js'
+import { MEMORY_BYTES, PAGE, running, sleep, windowOpened } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor, modesHere } from '../fixtures/modes.js'
 import { expectCounted, expectTruth } from '../fixtures/truth.js'
 
@@ -181,7 +181,7 @@ for (const mode of exactModesHere) {
     const options: Partial<CreateOptions> = {
       ...logFor(mode),
       vcpus: 2,
-      memory: [{ name: 'ram', guestAddress: 0, bytes: '64MiB' }, dimm('kept', 1), dimm('gone-0', 2)],
+      memory: [{ name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES }, dimm('kept', 1), dimm('gone-0', 2)],
     }
     const byHost = (pages: Record<string, number>): number => Object.values(pages).reduce((a, b) => a + b, 0)
     const guest = workload.stride({ pages: 3000, granted: true })

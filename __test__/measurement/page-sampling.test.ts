@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { type VirtualMachineMeasurement, workload } from '../../ts/index.js'
 import { full } from '../fixtures/kvm.js'
-import { PAGE, running, sleep } from '../fixtures/machine.js'
+import { MEMORY, MEMORY_BYTES, PAGE, running, sleep } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
 import { covers, expectTruth } from '../fixtures/truth.js'
 
@@ -17,9 +17,12 @@ describeMode(mode, 'a measurement by page sampling', () => {
       confidence: 0.9,
     })
     const n = expect.any(Number)
+    const bytes = MEMORY_BYTES
+    // 4096 per GiB.
+    const samples = (4096 * bytes) / 2 ** 30
     expect(JSON.parse(JSON.stringify(measurement))).toEqual({
       schemaVersion: 1,
-      target: 'guest:stride,pages=2000,rate=20MiB/s,memory=64MiB,vcpus=1',
+      target: `guest:stride,pages=2000,rate=20MiB/s,memory=${MEMORY},vcpus=1`,
       mode,
       startedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       window: { requestedMs: 100, ns: n, skewNs: n },
@@ -31,11 +34,11 @@ describeMode(mode, 'a measurement by page sampling', () => {
         {
           name: 'ram',
           guestAddress: 0,
-          bytes: 2 ** 26,
+          bytes,
           pages: n,
           windowNs: n,
           sampling: {
-            samples: 256,
+            samples,
             hits: n,
             zeroPages: n,
             pages: { low: n, high: n, confidence: 0.9 },
@@ -49,8 +52,7 @@ describeMode(mode, 'a measurement by page sampling', () => {
       qapi: expect.objectContaining({ status: 'measured', mode, 'sample-pages': 4096 }),
       truth: { low: n, pages: n, high: n },
     })
-    // 4096 per GiB of 64 MiB.
-    expect(measurement.sampling?.samples).toBe(256)
+    expect(measurement.sampling?.samples).toBe(samples)
     const { low, high } = measurement.interval
     expect(low).toBeLessThanOrEqual(measurement.bytesPerSecond)
     expect(high).toBeGreaterThanOrEqual(measurement.bytesPerSecond)

@@ -4,14 +4,13 @@ import { expect, it } from 'vitest'
 import { type VirtualMachine, workload } from '../../ts/index.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { listenToLooks } from '../fixtures/looks.js'
-import { changedPages, contents, running, windowOpened } from '../fixtures/machine.js'
+import { changedPages, contents, MEMORY_BYTES, PAGE, running, windowOpened } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
 import { expectCounted } from '../fixtures/truth.js'
 
-const MIB = 2 ** 20
 const sampling = { mode: 'page-sampling', samplePages: 16_384, sampling: { seed: 1 } } as const
-const dimm = { name: 'dimm', guestAddress: '1GiB', bytes: 8 * MIB }
-const memory = [{ name: 'ram', guestAddress: 0, bytes: '64MiB' }, dimm]
+const dimm = { name: 'dimm', guestAddress: '1GiB', bytes: 2048 * PAGE }
+const memory = [{ name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES }, dimm]
 
 /** A guest that writes what it is granted, some to each of both blocks. */
 async function standing(log = {}): Promise<VirtualMachine> {
@@ -85,8 +84,9 @@ describeMode('page-sampling', 'a block of RAM', () => {
     const pages = looks.filter(({ block }) => block === 'dimm').map(({ page }) => page)
     const hits = pages.filter(page => written.has(page)).length
     expect(hits).toBeGreaterThan(0)
-    // 16384 per GiB of 8 MiB; all of it was zero when it came.
-    expect(come).toMatchObject({ name: 'dimm', sampling: { samples: 128, hits, zeroPages: 128 } })
+    // 16,384 per GiB; all of it was zero when it came.
+    const samples = (16_384 * dimm.bytes) / 2 ** 30
+    expect(come).toMatchObject({ name: 'dimm', sampling: { samples, hits, zeroPages: samples } })
     expect(come).not.toHaveProperty('removed')
     expect(come?.windowNs).toBeLessThan(ram?.windowNs ?? 0)
     expect({ complete, warnings }).toEqual({ complete: true, warnings: [] })

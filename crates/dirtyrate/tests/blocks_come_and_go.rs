@@ -15,11 +15,11 @@ use support::*;
 use vm_memory::{GuestAddress, GuestRegionMmap, MmapRegion};
 
 fn plug() -> BlockSpec {
-    block("plug", 3 * GIB, 200 * 64 + 3)
+    block("plug", 4 * GIB, 200 * 64 + 3)
 }
 
 fn with_plug() -> Vec<BlockSpec> {
-    vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 5 * GIB, 515)]
+    vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 8 * GIB, 515)]
 }
 
 /// Takes the client's pages, those of a plug that is gone included.
@@ -187,7 +187,7 @@ fn bad_blocks_are_refused_and_the_machine_goes_on() {
     begin(&machine, Client::DirtyRate);
     let bad = [
         (block("plug", 10 * GIB, 1), "two blocks of this name"),
-        (block("new", 3 * GIB, 1), "overlaps block 'plug'"),
+        (block("new", 4 * GIB, 1), "overlaps block 'plug'"),
         (block("new", 10 * GIB, 0), "0 bytes"),
         (
             BlockSpec { name: "new".to_owned(), guest_address: 10 * GIB + 1, bytes: page_size() },

@@ -77,7 +77,7 @@ fn a_guest_whose_log_goes_off_with_a_full_ring_goes_on() {
         return;
     }
     for reaping in [Reaping::Run, Reaping::Hold] {
-        let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, SMALL, reaping);
+        let machine = with_rings(vec![block("ram", 0, 51_200)], 1, SMALL, reaping);
         let guest = run(&machine, &packed(Kind::Stride, 25_600, Pacing::Free));
         for round in 0..60 {
             machine.start_tracking(Client::DirtyRate).expect("step 1");
@@ -99,7 +99,7 @@ fn a_loss_is_said_in_its_own_window_and_the_guest_goes_on() {
     if !rings() {
         return;
     }
-    let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, SMALL, Reaping::Hold);
+    let machine = with_rings(vec![block("ram", 0, 51_200)], 1, SMALL, Reaping::Hold);
     let guest = run(&machine, &packed(Kind::Stride, 25_600, Pacing::Granted));
     let mut said = 0;
     // Two entries for each write: windows that end just before a full ring, at one, and just behind.
@@ -129,7 +129,7 @@ fn a_migration_that_may_have_missed_something_has_everything_again() {
     if !rings() {
         return;
     }
-    let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, SMALL, Reaping::Hold);
+    let machine = with_rings(vec![block("ram", 0, 51_200)], 1, SMALL, Reaping::Hold);
     let guest = run(&machine, &packed(Kind::Stride, 25_600, Pacing::Granted));
     begin(&machine, Client::Migration);
     begin(&machine, Client::DirtyRate);
@@ -147,7 +147,7 @@ fn entries_of_a_block_that_is_gone_are_not_anothers() {
     if !rings() {
         return;
     }
-    let blocks = vec![block("low", 0, 32 * MIB / page_size()), block("plug", GIB, 64 * MIB / page_size())];
+    let blocks = vec![block("low", 0, 32 * MIB / page_size()), block("plug", GIB, 16_384)];
     let machine = with_rings(blocks, 1, LARGE, Reaping::Hold);
     let guest = run(&machine, &workload(Kind::Random, 3000, 1, Pacing::Granted));
     machine.start_tracking(Client::DirtyRate).expect("step 1");
@@ -155,7 +155,7 @@ fn entries_of_a_block_that_is_gone_are_not_anothers() {
     machine.abandon(Client::DirtyRate).expect("its end");
     machine.vm().remove_block("plug").expect("removed");
     // It gets the number of the slot that was the plug's.
-    machine.vm().add_block(&block("other", 8 * GIB, 64 * MIB / page_size())).expect("added");
+    machine.vm().add_block(&block("other", 8 * GIB, 16_384)).expect("added");
     machine.start_tracking(Client::DirtyRate).expect("step 1");
     sync(&machine);
     let other: PageSet =

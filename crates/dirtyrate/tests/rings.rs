@@ -120,7 +120,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
     if !rings() {
         return;
     }
-    let machine = with_rings(vec![block("ram", 0, 200 * MIB / page_size())], 1, 4096, Reaping::Hold);
+    let machine = with_rings(vec![block("ram", 0, 51_200)], 1, 4096, Reaping::Hold);
     let mut what = workload(Kind::Stride, 25_600, 1, Pacing::Granted);
     what.placement = dirtyrate::workload::Placement::Packed;
     let guest = run(&machine, &what);
@@ -193,8 +193,8 @@ fn blocks_with_rings_come_and_go() {
     if !rings() {
         return;
     }
-    let plug = block("plug", 3 * GIB, 200 * 64 + 3);
-    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug.clone(), block("high", 5 * GIB, 515)];
+    let plug = block("plug", 4 * GIB, 200 * 64 + 3);
+    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug.clone(), block("high", 8 * GIB, 515)];
     let machine = with_rings(blocks, 2, ENTRIES, Reaping::Run);
     let guest = run(&machine, &workload(Kind::Random, 3000, 2, Pacing::Granted));
     begin(&machine, Client::DirtyRate);

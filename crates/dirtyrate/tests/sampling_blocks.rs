@@ -23,12 +23,12 @@ const SAMPLES_PER_GIB: u32 = 16_384;
 const SEED: u64 = 5;
 
 fn plug() -> BlockSpec {
-    block("plug", 3 * GIB, 200 * 64 + 3)
+    block("plug", 4 * GIB, 200 * 64 + 3)
 }
 
 /// A guest that writes what it is granted, to all three blocks, and whose writes to what is not there go nowhere.
 fn standing() -> (Arc<Machine>, Arc<Guest>) {
-    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 5 * GIB, 515)];
+    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 8 * GIB, 515)];
     let mut options = options(blocks, 2);
     options.unknown_mmio = UnknownMmio::Ignore;
     let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
