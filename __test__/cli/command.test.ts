@@ -6,6 +6,7 @@ import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY, MEMORY_BYTES, PAGE } from '../fixtures/machine.js'
 import { exactModesHere, missing, modesHere } from '../fixtures/modes.js'
+import { expectTruth } from '../fixtures/truth.js'
 
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
 
@@ -236,7 +237,8 @@ describeKvm('calc', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const measurement = JSON.parse(stdout)
     expect(measurement).toMatchObject({ schemaVersion: 1, target: uri, mode: 'dirty-bitmap', complete: true })
-    expect(measurement.pages).toBeGreaterThanOrEqual(1000)
+    expect(measurement.pages).toBeGreaterThan(0)
+    expectTruth(measurement)
     const text = await dirtyrate(['calc', uri, '--window', '100ms', '--mode', 'dirty-bitmap'])
     expect(text.status).toBe(0)
     expect(text.stdout).toMatch(/^[\d.]+ MiB\/s {2}guest:stride/)
@@ -246,11 +248,14 @@ describeKvm('calc', () => {
     const file = folder()('a,guest.elf', '')
     await dirtyrate(['guest', '--pages', '1000', '--memory', MEMORY, '-o', file])
     const uri = `kernel:${file.replaceAll(',', ',,')},memory=${MEMORY}`
-    const { status, stdout } = await dirtyrate(['calc', uri, '--window', '500ms', '--json'])
-    expect(status, stdout).toBe(0)
-    const measurement = JSON.parse(stdout)
-    expect(measurement.target).toBe(`${uri},vcpus=1`)
-    expect(measurement.pages).toBeGreaterThanOrEqual(1000)
+    // A guest that is too slow for the window gets a longer one.
+    for (let window = 100, pages = 0; pages < 1000; window *= 2) {
+      const { status, stdout } = await dirtyrate(['calc', uri, '--window', `${window}ms`, '--json'])
+      expect(status, stdout).toBe(0)
+      const measurement = JSON.parse(stdout)
+      expect(measurement.target).toBe(`${uri},vcpus=1`)
+      pages = measurement.pages
+    }
   })
 
   it('of a guest that crashes says how', async () => {
