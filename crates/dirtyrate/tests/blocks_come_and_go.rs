@@ -19,7 +19,7 @@ fn plug() -> BlockSpec {
 }
 
 fn with_plug() -> Vec<BlockSpec> {
-    vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 8 * GIB, 515)]
+    vec![block("low", 0, 8192 + 3), plug(), block("high", 8 * GIB, 515)]
 }
 
 /// Takes the client's pages, those of a plug that is gone included.

@@ -27,7 +27,7 @@ const PAGES: u64 = 150;
 
 /// What the guest works on.
 fn ram() -> Vec<BlockSpec> {
-    vec![block("low", 0, 32 * MIB / page_size() + 3), block("high", 5 * GIB, 515)]
+    vec![block("low", 0, 8192 + 3), block("high", 5 * GIB, 515)]
 }
 
 /// Not the guest's: the host writes there.

@@ -14,7 +14,7 @@ use dirtyrate::{Error, kvm::BlockSpec};
 use support::*;
 
 fn ram() -> Vec<BlockSpec> {
-    vec![block("ram", 0, 32 * MIB / page_size())]
+    vec![block("ram", 0, 8192)]
 }
 
 #[test]

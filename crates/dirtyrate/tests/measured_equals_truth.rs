@@ -93,7 +93,7 @@ fn free_running(kind: Kind, vcpus: u32) {
         let context = format!("{kind} on {vcpus} vCPUs, {protect:?}");
         let machine = protected(scattered(), vcpus, protect);
         // What is uncertain is what is written during an ioctl: more, the faster the guest is beside it.
-        let pages = if nested_paging() { 60_000 } else { 3000 };
+        let pages = if nested_paging() { (GIB / page_size()).min(60_000) } else { 3000 };
         let guest = run(&machine, &workload(kind, pages, vcpus, Pacing::Free));
         begin(&machine, Client::DirtyRate);
         let mut slack = Vec::new();
@@ -141,7 +141,7 @@ fn odd_sizes_are_measured_to_the_last_page() {
     }
     // The working set is spread over the very end of each block.
     for pages in [1, 2, 63, 64, 65, 127, 1000, GIB / page_size() + 3] {
-        let blocks = vec![block("low", 0, 16 * MIB / page_size()), block("odd", 5 * GIB, pages)];
+        let blocks = vec![block("low", 0, 4096), block("odd", 5 * GIB, pages)];
         let machine = machine(blocks, 1);
         let guest = run(&machine, &workload(Kind::Stride, 600, 1, Pacing::Granted));
         begin(&machine, Client::DirtyRate);

@@ -24,7 +24,7 @@ fn what_is_harvested_during_a_sync_is_of_the_next_window_for_everybody() {
         return;
     }
     // A large block, so that handing out its bits takes a while, in which the guest and the reaper go on.
-    let blocks = vec![block("low", 0, 32 * MIB / page_size()), block("big", 4 * GIB, 32 * GIB / page_size())];
+    let blocks = vec![block("low", 0, 8192), block("big", 4 * GIB, 32 * GIB / page_size())];
     let machine = with_rings(blocks, 1, LARGE, Reaping::Run);
     run(&machine, &workload(Kind::Random, 1000, 1, Pacing::Free));
     begin(&machine, Client::DirtyRate);
@@ -147,7 +147,7 @@ fn entries_of_a_block_that_is_gone_are_not_anothers() {
     if !rings() {
         return;
     }
-    let blocks = vec![block("low", 0, 32 * MIB / page_size()), block("plug", GIB, 16_384)];
+    let blocks = vec![block("low", 0, 8192), block("plug", GIB, 16_384)];
     let machine = with_rings(blocks, 1, LARGE, Reaping::Hold);
     let guest = run(&machine, &workload(Kind::Random, 3000, 1, Pacing::Granted));
     machine.start_tracking(Client::DirtyRate).expect("step 1");
@@ -168,7 +168,7 @@ fn a_bitmap_that_is_taken_takes_the_vcpus_shares_with_it() {
     if !rings() {
         return;
     }
-    let machine = with_rings(vec![block("low", 0, 32 * MIB / page_size())], 1, LARGE, Reaping::Run);
+    let machine = with_rings(vec![block("low", 0, 8192)], 1, LARGE, Reaping::Run);
     let guest = run(&machine, &workload(Kind::Random, 1000, 1, Pacing::Granted));
     begin(&machine, Client::DirtyRate);
     make(&machine, &guest, 100);

@@ -194,7 +194,7 @@ fn blocks_with_rings_come_and_go() {
         return;
     }
     let plug = block("plug", 4 * GIB, 200 * 64 + 3);
-    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug.clone(), block("high", 8 * GIB, 515)];
+    let blocks = vec![block("low", 0, 8192 + 3), plug.clone(), block("high", 8 * GIB, 515)];
     let machine = with_rings(blocks, 2, ENTRIES, Reaping::Run);
     let guest = run(&machine, &workload(Kind::Random, 3000, 2, Pacing::Granted));
     begin(&machine, Client::DirtyRate);

@@ -28,7 +28,7 @@ fn plug() -> BlockSpec {
 
 /// A guest that writes what it is granted, to all three blocks, and whose writes to what is not there go nowhere.
 fn standing() -> (Arc<Machine>, Arc<Guest>) {
-    let blocks = vec![block("low", 0, 32 * MIB / page_size() + 3), plug(), block("high", 8 * GIB, 515)];
+    let blocks = vec![block("low", 0, 8192 + 3), plug(), block("high", 8 * GIB, 515)];
     let mut options = options(blocks, 2);
     options.unknown_mmio = UnknownMmio::Ignore;
     let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
@@ -228,7 +228,7 @@ fn a_pause_or_a_crash_within_the_window_is_an_error() {
         assert!(matches!(sampled, Err(Error::Paused(_))), "{sampled:?}");
     }
     // A guest that writes where nothing is, with nobody to ignore it, is at its end.
-    let machine = Arc::new(machine(vec![block("low", 0, 32 * MIB / page_size()), plug()], 1));
+    let machine = Arc::new(machine(vec![block("low", 0, 8192), plug()], 1));
     let guest = run(&machine, &workload(Kind::Stride, 3000, 1, Pacing::Granted));
     let (sampled, _) = sample(&machine, &[Duration::from_secs(3600)], {
         let machine = Arc::clone(&machine);
