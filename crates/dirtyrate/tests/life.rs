@@ -502,10 +502,11 @@ fn a_load_that_fails_leaves_nothing_behind() {
     let too_long = KernelOptions { cmdline: "x".repeat(5000), ..kernel(path.clone()) };
     assert!(refusal(machine.load_kernel(&too_long)).contains("command line"));
     let huge = directory.join("initrd");
-    std::fs::File::create(&huge).and_then(|file| file.set_len(30 * MIB)).expect("a file");
+    let bytes = ram()[0].bytes;
+    std::fs::File::create(&huge).and_then(|file| file.set_len(bytes - 2 * MIB)).expect("a file");
     let too_large = KernelOptions { initrd: Some(huge), ..kernel(path) };
     assert!(refusal(machine.load_kernel(&too_large)).contains("do not fit"));
-    let mut memory = vec![1; 32 * MIB as usize];
+    let mut memory = vec![1; bytes as usize];
     machine.vm().read_memory(0, &mut memory).expect("RAM");
     assert!(memory.iter().all(|&byte| byte == 0), "nothing was written");
     // And the truth of the guest that is loaded next is its own.
