@@ -1,11 +1,15 @@
 // A rig's kernel with its modules: a package of Debian's, or, where Debian has no such kernel, built from Debian's source of Linux.
 
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { cache, filesIn, output, Suite } from './debian.mjs'
 import { modulesOf } from './modules.mjs'
+
+/** What builds Linux, with gcc for its architecture. */
+const TOOLS = ['make', 'gcc', 'flex', 'bison', 'bc']
 
 /** The image, and the modules in the order of loading: each its `name`, `bytes` and `parameters`. */
 export function kernelOf(rig) {
@@ -32,6 +36,10 @@ function built({ kernel: { suite, source, options }, architecture, target }) {
   const folder = new Suite(suite, architecture).unpacked(source)
   const [archive] = filesIn(folder, /\/linux-source-[^/]+\.tar\.xz$/)
   if (archive === undefined) throw new Error(`${source} of ${suite} has no archive of Linux`)
+  const compiler = `${target.replace('-unknown', '')}-`
+  const absent = [...TOOLS, `${compiler}gcc`].filter(tool => spawnSync(tool, ['--version']).error)
+  if (absent.length > 0)
+    throw new Error(`building ${source} takes ${absent.join(', ')}, which this machine has not`)
   const partial = join(cache, `${source}-${digest}.partial`)
   rmSync(partial, { recursive: true, force: true })
   mkdirSync(partial, { recursive: true })
@@ -41,7 +49,7 @@ function built({ kernel: { suite, source, options }, architecture, target }) {
   const environment = {
     ...process.env,
     ARCH: architecture,
-    CROSS_COMPILE: `${target.replace('-unknown', '')}-`,
+    CROSS_COMPILE: compiler,
     KCONFIG_ALLCONFIG: 'wanted',
   }
   const make = (...args) => output('make', ['-s', ...args], { cwd: partial, env: environment })
