@@ -223,7 +223,7 @@ fn the_hosts_writes_are_marked_for_whoever_tracks() {
     assert_eq!(pages_of(&machine, Client::DirtyRate), expected);
     assert_eq!(pages_of(&machine, Client::Code), expected);
     assert!(pages_of(&machine, Client::Migration).is_empty(), "MIGRATION does not track");
-    let text = refusal(machine.vm().write_memory(32 * MIB + 3 * page_size() - 1, &[1, 2]));
+    let text = refusal(machine.vm().write_memory(with_plug()[0].bytes - 1, &[1, 2]));
     assert!(text.contains("not all in RAM"), "{text}");
     sync(&machine);
     assert_eq!(take(&machine, Client::DirtyRate), expected, "and a refused write marks nothing");
