@@ -1,8 +1,20 @@
 import { expect, it } from 'vitest'
 import { type Client, type Workload, workload } from '../ts/index.js'
 import { describeKvm, full } from './fixtures/kvm.js'
-import { changedPages, contents, created, dirtyPages, PAGE, running } from './fixtures/machine.js'
+import {
+  changedPages,
+  contents,
+  created,
+  dirtyPages,
+  MEMORY_BYTES,
+  PAGE,
+  running,
+} from './fixtures/machine.js'
 import { expectCounted, expectTruth, expectWritten } from './fixtures/truth.js'
+
+/** Of the map of heat, and how many there are of the memory of a VM that needs none in particular. */
+const REGION_BYTES = 2 ** 21
+const REGIONS = MEMORY_BYTES / REGION_BYTES
 
 /** Holes between the blocks, sizes that are no multiple of 64 pages. */
 const holes = [
@@ -99,15 +111,18 @@ describeKvm('the five steps', () => {
     expect(await dirtyMemory.ranges('dirty-rate', 'ram')).toEqual(Uint32Array.of(4, 2, 63, 2))
     expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 5, limit: 1 })).toEqual(Uint32Array.of(5, 1))
     expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 2 ** 40 })).toEqual(new Uint32Array())
-    const heat = new Uint32Array(32)
-    expect(await dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(32)
-    expect([...heat.subarray(0, 2)]).toEqual([4, 0])
+    const heat = new Uint32Array(REGIONS)
+    expect(await dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(REGIONS)
+    const expected = new Array(REGIONS).fill(0)
+    for (const page of [4, 5, 63, 64]) expected[Math.floor((page * PAGE) / REGION_BYTES)]++
+    expect([...heat]).toEqual(expected)
     expect((await dirtyMemory.take('dirty-rate')).pages).toBe(4)
     expect(dirtyMemory.reap('dirty-rate').pages).toBe(0)
   })
 
   it('give a bitmap of several pieces, and take none for which there is no room', async () => {
-    // 192 GiB of it are three pieces; the last word is not full.
+    // 192 GiB of it are three pieces where a page is 4 KiB; the last word is not full.
+    const third = 2 ** 36 / PAGE
     const vm = await created({
       memory: [
         { name: 'ram', guestAddress: 0, bytes: 2 ** 31 },
@@ -118,14 +133,14 @@ describeKvm('the five steps', () => {
     await dirtyMemory.startTracking('dirty-rate')
     await dirtyMemory.discardInitialLog()
     await dirtyMemory.clear('dirty-rate')
-    const pages = [0, 2 ** 24 - 1, 2 ** 24, 2 ** 25 + 65, 3 * 2 ** 24 - 2]
+    const pages = [0, third - 1, third, 2 * third + 65, 3 * third - 2]
     for (const page of pages) vm.writeMemory(2 ** 32 + page * PAGE, Uint8Array.of(1))
     expect(await dirtyPages(vm, 'dirty-rate', 'big')).toEqual(new Set(pages))
     expect(await dirtyMemory.ranges('dirty-rate', 'big')).toEqual(
-      Uint32Array.of(0, 1, 2 ** 24 - 1, 2, 2 ** 25 + 65, 1, 3 * 2 ** 24 - 2, 1),
+      Uint32Array.of(0, 1, third - 1, 2, 2 * third + 65, 1, 3 * third - 2, 1),
     )
 
-    const into = new BigUint64Array(3 * 2 ** 18)
+    const into = new BigUint64Array((3 * third) / 64)
     const taking = dirtyMemory.readBitmap('dirty-rate', 'big', into, { take: true })
     structuredClone(into.buffer, { transfer: [into.buffer] })
     await expect(taking).rejects.toMatchObject({
@@ -193,8 +208,8 @@ describeKvm('the clients', () => {
     await expect(dirtyMemory.ranges('migration', 'ram', { limit: 0.5 })).rejects.toMatchObject(
       refused('limit'),
     )
-    await expect(dirtyMemory.heat('migration', 'ram', new Uint32Array(31))).rejects.toMatchObject(
-      refused('32 regions'),
+    await expect(dirtyMemory.heat('migration', 'ram', new Uint32Array(REGIONS - 1))).rejects.toMatchObject(
+      refused(`${REGIONS} regions`),
     )
   })
 
