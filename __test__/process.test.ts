@@ -9,7 +9,7 @@ const start = `
   import { VirtualMachine, workload } from 'dirtyrate'
   const begin = async () => {
     const vm = await VirtualMachine.create({ memory: '64MiB', vcpus: 2 })
-    await vm.load(workload.stride({ pages: 1000 }))
+    await vm.load(workload.stride({ pages: 900 }))
     await vm.start()
     return vm
   }

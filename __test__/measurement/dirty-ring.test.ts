@@ -7,7 +7,7 @@ import {
   workload,
 } from '../../ts/index.js'
 import { full } from '../fixtures/kvm.js'
-import { created, MEMORY, running, sleep } from '../fixtures/machine.js'
+import { created, MEMORY, PAGE, running, sleep } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
 import { expectCounted, expectTruth } from '../fixtures/truth.js'
 
@@ -100,7 +100,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
 
   it('that lost entries is a lower bound, and the next one is right', async () => {
     const vm = await running(workload.stride({ pages: 25_600 }), {
-      memory: '256MiB',
+      memory: 2 ** 16 * PAGE,
       dirtyLog: { ringEntries: 4096 },
       reaper: 'hold',
     })

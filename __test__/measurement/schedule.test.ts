@@ -5,7 +5,7 @@ import { exactRounds, Schedule } from '../../ts/measurement/watch.js'
 import { type NativeVirtualMachine, native } from '../../ts/native.js'
 import { toNative } from '../../ts/workload.js'
 import { describeKvm } from '../fixtures/kvm.js'
-import { sleep } from '../fixtures/machine.js'
+import { MEMORY_BYTES, sleep } from '../fixtures/machine.js'
 
 /** The longest that the event loop is late, of the schedules that are made up here. */
 const LOOP_MS = 3
@@ -58,7 +58,7 @@ describeKvm('rounds of an exact mode', () => {
   it('end at multiples from the opening of the first, by what the native thread says of each', async () => {
     const token = new (native().CancelToken)()
     const vm = await native().NativeVirtualMachine.create(
-      { blocks: [{ name: 'ram', guestAddress: 0, bytes: 2 ** 26 }], vcpus: 1 },
+      { blocks: [{ name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES }], vcpus: 1 },
       token,
     )
     onTestFinished(() => vm.close())
