@@ -12,7 +12,10 @@ export interface CreateOptions {
   memory: Size | readonly Block[]
   /** Default 1; at most `capabilities().vcpus`. */
   vcpus?: number
-  /** The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, its entries a power of two. */
+  /**
+   * The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, its entries a power of two. Where the
+   * kernel has no ring it is the bitmap, as in QEMU: `vm.dirtyLog` says so, and a warning of each exact measurement.
+   */
   dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number }
   /** How many of its last measurements `vm.history` has. Default 100. */
   historySize?: number
@@ -56,6 +59,11 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
     ...(ringEntries === undefined ? {} : { ringEntries }),
     ...(reaper === undefined ? {} : { reaper: parseChoice(reaper, 'reaper', ['run', 'hold']) }),
   }
+}
+
+/** What was asked for, with the bitmap in place of the ring that the kernel has not. */
+export function withoutRing({ ringEntries, reaper, ...rest }: NativeCreateOptions): NativeCreateOptions {
+  return rest
 }
 
 /** The entries of a ring; undefined for a bitmap, which is also what 'auto' is. Throws ERR_ARGUMENT. */

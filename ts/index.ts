@@ -18,6 +18,7 @@ export type {
   SamplingMeasurement,
   VcpuMeasurement,
   VirtualMachineMeasurement,
+  Warning,
 } from './measurement/result.js'
 export type { Block } from './memory.js'
 export { QapiError } from './qapi/error.js'

@@ -2,16 +2,23 @@
 
 import { untilAborted } from './abort.js'
 import { consoleOf } from './console.js'
-import { type CreateOptions, type ManualProtect, parseCreate, parseHistorySize } from './create-options.js'
+import {
+  type CreateOptions,
+  type ManualProtect,
+  parseCreate,
+  parseHistorySize,
+  withoutRing,
+} from './create-options.js'
 import { DirtyMemory } from './dirty-memory.js'
 import { argumentError, DirtyRateError } from './errors.js'
+import { emit } from './log.js'
 import { DirtyRateClient } from './measurement/client.js'
 import type { DirtyRateCurve } from './measurement/curve.js'
 import type { MeasurementEvents } from './measurement/events.js'
 import { Measurements } from './measurement/measurements.js'
 import { Meter } from './measurement/meter.js'
-import { costToGuest, type DirtyLogKind, exactMode, modesOf } from './measurement/mode.js'
-import type { VirtualMachineMeasurement } from './measurement/result.js'
+import { costToGuest, type DirtyLogKind, exactMode, modesOf, RING_UNAVAILABLE } from './measurement/mode.js'
+import type { VirtualMachineMeasurement, Warning } from './measurement/result.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './measurement/running.js'
 import { type Block, notShared, parseBlock, totalSize } from './memory.js'
 import {
@@ -61,7 +68,7 @@ export class VirtualMachine implements Target {
   readonly #measurements: Measurements
   readonly #meter: Meter
   readonly #job: DirtyRateJob
-  /** The one exact source: what was chosen at creation. */
+  /** The one exact source: what was chosen at creation, or the bitmap on a kernel that has no ring. */
   readonly dirtyLog: DirtyLogKind
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
   readonly ringEntries: number
@@ -73,13 +80,17 @@ export class VirtualMachine implements Target {
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
 
-  private constructor(vm: NativeVirtualMachine, pageSize: number, historySize: number) {
+  private constructor(
+    vm: NativeVirtualMachine,
+    historySize: number,
+    kernel: { pageSize: number; kernelHasRing: boolean; warnings: readonly Warning[] },
+  ) {
     const dirtyRate = new DirtyRateClient()
     this.#vm = vm
     this.dirtyLog = vm.dirtyLog
     this.ringEntries = vm.ringEntries
     this.#measurements = new Measurements(vm, newToken)
-    const measured = { vm, log: this.dirtyLog, pageSize, uri: () => this.uri }
+    const measured = { vm, log: this.dirtyLog, uri: () => this.uri, ...kernel }
     this.#meter = new Meter(measured, this.#measurements, dirtyRate, historySize)
     this.#job = new DirtyRateJob({
       log: this.dirtyLog,
@@ -92,13 +103,17 @@ export class VirtualMachine implements Target {
 
   /**
    * Creates a VM. Its memory is reserved, not touched. Rejects with ERR_ARGUMENT (which names the block), ERR_KVM_*, ERR_MEMORY,
-   * ERR_UNSUPPORTED (`manualProtect`, `dirtyLog`), or the signal's reason.
+   * ERR_UNSUPPORTED (`manualProtect`), or the signal's reason.
    */
   static async create(options: CreateOptions): Promise<VirtualMachine> {
     const { kvmPath, signal } = options
-    const { pageSize } = callNative(() => native().capabilities(kvmPath))
+    const { pageSize, dirtyRingEntries } = callNative(() => native().capabilities(kvmPath))
     const historySize = parseHistorySize(options.historySize)
-    const checked = parseCreate(options)
+    const asked = parseCreate(options)
+    const kernelHasRing = dirtyRingEntries > 0
+    const warnings = asked.ringEntries !== undefined && !kernelHasRing ? [RING_UNAVAILABLE] : []
+    for (const { message } of warnings) emit('warn', 'dirtyrate::kvm', message, {})
+    const checked = kernelHasRing ? asked : withoutRing(asked)
     const token = newToken()
     // A VM that is there all the same when the abort comes is given back.
     return untilAborted(signal, token, async () => {
@@ -107,7 +122,7 @@ export class VirtualMachine implements Target {
         await vm.close()
         signal.throwIfAborted()
       }
-      return new VirtualMachine(vm, pageSize, historySize)
+      return new VirtualMachine(vm, historySize, { pageSize, kernelHasRing, warnings })
     })
   }
 

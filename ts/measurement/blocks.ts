@@ -1,6 +1,6 @@
 /** One block's share of a measurement, and what is said of blocks that went away. */
 
-import type { Interval } from './result.js'
+import type { Interval, Warning } from './result.js'
 
 /** A block's share. A block that came within the window has one of its own, from then on; one that went, until then. */
 export interface BlockMeasurement {
@@ -17,7 +17,7 @@ export interface BlockMeasurement {
 }
 
 /** A `BLOCK_REMOVED` for each block that went away. */
-export function removalWarnings(blocks: readonly BlockMeasurement[]): { code: string; message: string }[] {
+export function removalWarnings(blocks: readonly BlockMeasurement[]): Warning[] {
   return blocks
     .filter(({ removed }) => removed)
     .map(({ name, windowNs }) => ({

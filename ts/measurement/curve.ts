@@ -2,7 +2,7 @@
 
 import type { NativeTruth } from '../native.js'
 import type { Mode } from '../qapi/types.js'
-import type { Figures, Frame, Interval, SamplingMeasurement } from './result.js'
+import type { Figures, Frame, Interval, SamplingMeasurement, Warning } from './result.js'
 
 /** One window of a curve. All windows have one opening: each point's pages are among the next one's. */
 export interface DirtyRatePoint {
@@ -42,7 +42,7 @@ export interface DirtyRateCurve {
   points: DirtyRatePoint[]
   /** False: the points are lower bounds from some window on, and `warnings` say why. */
   complete: boolean
-  warnings: { code: string; message: string }[]
+  warnings: Warning[]
 }
 
 /** The figures of all windows as a curve. */

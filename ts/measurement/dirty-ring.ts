@@ -6,7 +6,7 @@
 import { rateOfPages, ringRate } from '../qapi/arithmetic.js'
 import { bitmapFigures } from './dirty-bitmap.js'
 import type { ExactRound } from './five-steps.js'
-import type { Figures } from './result.js'
+import type { Figures, Warning } from './result.js'
 
 /** Exact, unless a ring was overrun: then a lower bound that says so. */
 export function ringFigures(round: ExactRound, pageSize: number): Figures {
@@ -41,7 +41,7 @@ export function ringFigures(round: ExactRound, pageSize: number): Figures {
   }
 }
 
-function overrun(lost: number): { code: string; message: string } {
+function overrun(lost: number): Warning {
   const known = lost > 0 ? `, ${lost} that are known of` : ''
   return {
     code: 'RING_OVERRUN',

@@ -20,7 +20,13 @@ import { History } from './history.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { chooseMode, type DirtyLogKind } from './mode.js'
 import { parseSampling, refuseSampling, type SampleRequest, samplePages } from './page-sampling.js'
-import { type Figures, type Frame, measurementOf, type VirtualMachineMeasurement } from './result.js'
+import {
+  type Figures,
+  type Frame,
+  measurementOf,
+  type VirtualMachineMeasurement,
+  type Warning,
+} from './result.js'
 import { exactRounds, Rounds, samplingRounds } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'
 
@@ -33,6 +39,10 @@ export interface Measured {
   vm: NativeVirtualMachine
   log: DirtyLogKind
   pageSize: number
+  /** Whether a VM could have rings here. */
+  kernelHasRing: boolean
+  /** Of each exact measurement. */
+  warnings: readonly Warning[]
   uri(): string
 }
 
@@ -95,7 +105,7 @@ export class Meter {
 
   /** Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
   #choose(options: SampleRequest & { mode?: Mode | 'auto' }): Choice {
-    const mode = chooseMode(options.mode ?? 'auto', this.#of.log)
+    const mode = chooseMode(options.mode ?? 'auto', this.#of.log, this.#of.kernelHasRing)
     if (mode === 'page-sampling') return { mode, samples: parseSampling(options) }
     refuseSampling(mode, options)
     return { mode }
@@ -142,8 +152,9 @@ export class Meter {
   }
 
   #exact(round: ExactRound): Figures {
-    const { log, pageSize } = this.#of
-    return log === 'ring' ? ringFigures(round, pageSize) : bitmapFigures(round, pageSize)
+    const { log, pageSize, warnings } = this.#of
+    const figures = log === 'ring' ? ringFigures(round, pageSize) : bitmapFigures(round, pageSize)
+    return { ...figures, warnings: [...warnings, ...figures.warnings] }
   }
 
   async #withClient<T>(measure: (client: string) => Promise<T>): Promise<T> {

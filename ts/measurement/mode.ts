@@ -3,6 +3,7 @@
 import { DirtyRateError } from '../errors.js'
 import type { Mode } from '../qapi/types.js'
 import { parseChoice } from '../units.js'
+import type { Warning } from './result.js'
 
 /** The modes there are, as QEMU lists them. */
 export const modes: readonly Mode[] = ['page-sampling', 'dirty-ring', 'dirty-bitmap']
@@ -40,20 +41,41 @@ const howToCreate: Readonly<Record<DirtyLogKind, string>> = {
   ring: 'create it with dirtyLog: { ringEntries: 65536 } (target option log=ring,ring-entries=65536)',
 }
 
-/** The mode for `wanted` on a VM with this log; 'auto' is its exact one. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
-export function chooseMode(wanted: Mode | 'auto', log: DirtyLogKind): Mode {
+/** Why no VM here has a ring. */
+const KERNEL_WITHOUT_RING = 'this kernel has no dirty ring (x86-64 has since Linux 5.11, arm64 since 6.2)'
+
+/** Of an exact measurement of a VM that was to have rings, on a kernel that has none: it has the bitmap instead, as in QEMU. */
+export const RING_UNAVAILABLE: Warning = {
+  code: 'RING_UNAVAILABLE',
+  message: `${KERNEL_WITHOUT_RING}: measured by the dirty bitmap, as exactly, but not vCPU by vCPU`,
+}
+
+/**
+ * The mode for `wanted` on a VM with this log, where the kernel has rings or not; 'auto' is its exact one. Throws ERR_ARGUMENT,
+ * ERR_MODE_UNAVAILABLE.
+ */
+export function chooseMode(wanted: Mode | 'auto', log: DirtyLogKind, kernelHasRing: boolean): Mode {
   const mode = parseMode(wanted)
   if (mode === 'auto') return exactMode(log)
-  if (!modesOf(log).includes(mode)) throw modeUnavailable(mode, log)
+  if (!modesOf(log).includes(mode)) throw modeUnavailable(mode, log, kernelHasRing)
   return mode
 }
 
-/** ERR_MODE_UNAVAILABLE: which modes a VM with this log has, and how to create one with the other. */
-export function modeUnavailable(mode: Mode, log: DirtyLogKind): DirtyRateError {
+/** ERR_MODE_UNAVAILABLE: which modes a VM with this log has, and how to create one with the other, if one can be. */
+export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: boolean): DirtyRateError {
   const other = log === 'ring' ? 'bitmap' : 'ring'
+  const how =
+    other === 'ring' && !kernelHasRing ? `there is none: ${KERNEL_WITHOUT_RING}` : howToCreate[other]
   return new DirtyRateError(
     'ERR_MODE_UNAVAILABLE',
     `mode ${mode} is not available: this VM has a dirty ${log}, and so ${modesOf(log).join(' and ')}`,
-    { hint: `For ${mode}, ${howToCreate[other]}; 'auto' is the exact mode of any VM.` },
+    { hint: `For ${mode}, ${how}; 'auto' is the exact mode of any VM.` },
   )
+}
+
+/** ERR_UNSUPPORTED, of a mode that no VM has on this kernel. */
+export function ringUnsupported(): DirtyRateError {
+  return new DirtyRateError('ERR_UNSUPPORTED', `mode dirty-ring: ${KERNEL_WITHOUT_RING}`, {
+    hint: "Use 'auto' or dirty-bitmap, which is as exact.",
+  })
 }

@@ -12,6 +12,12 @@ export interface Interval {
   confidence: number
 }
 
+/** What to know of a figure: a stable `code`, and a sentence. */
+export interface Warning {
+  code: string
+  message: string
+}
+
 /** What a measurement took, in ns. */
 export interface Cost {
   /** Turning the log on and protecting every page: the steps 1 and 2. */
@@ -102,9 +108,9 @@ export interface DirtyRateMeasurement {
   complete: boolean
   /**
    * `RING_OVERRUN`: entries of a dirty ring were lost. `BLOCK_REMOVED`: a block went away within the window, and counts by what was
-   * written before; that takes nothing from the figure.
+   * written before; that takes nothing from the figure. `RING_UNAVAILABLE`: the VM was to have dirty rings, and the kernel has none.
    */
-  warnings: { code: string; message: string }[]
+  warnings: Warning[]
   /** The same result as QEMU's query-dirty-rate would give it. */
   qapi: DirtyRateInfo
 }

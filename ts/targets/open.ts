@@ -3,7 +3,13 @@
 import { capabilities } from '../capabilities.js'
 import type { CreateOptions } from '../create-options.js'
 import { argumentError } from '../errors.js'
-import { type DirtyLogKind, modesOf, modeUnavailable, parseMode } from '../measurement/mode.js'
+import {
+  type DirtyLogKind,
+  modesOf,
+  modeUnavailable,
+  parseMode,
+  ringUnsupported,
+} from '../measurement/mode.js'
 import { memoryForKernel } from '../memory.js'
 import type { Mode } from '../qapi/types.js'
 import { parseChoice, parseCountText, parseRate } from '../units.js'
@@ -33,7 +39,8 @@ export interface OpenOptions {
  * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
  * with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both take
  * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
- * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, and as `VirtualMachine` does.
+ * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
+ * `VirtualMachine` does. `log=ring` is the bitmap where the kernel has no ring, and each exact measurement has a warning that says so.
  */
 export async function openTarget(uri: string, options: OpenOptions = {}): Promise<Target> {
   const parsed = parseTargetUri(uri)
@@ -107,7 +114,7 @@ async function startVm(
 
 const LOG = ['log', 'ring-entries'] as const
 
-/** The log that the options name, or else that `mode` needs. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
+/** The log that the options name, or else that `mode` needs. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE, ERR_UNSUPPORTED. */
 function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOptions['dirtyLog']> {
   const { log, 'ring-entries': entries } = given
   const wanted = parseMode(mode)
@@ -116,11 +123,11 @@ function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOp
   if (kind === 'bitmap' && entries !== undefined) {
     throw argumentError('ring-entries: used only with log=ring', 'Leave it out, or give log=ring.')
   }
-  if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) {
-    throw modeUnavailable(wanted, kind)
-  }
-  if (kind === 'bitmap') return 'bitmap'
   const longest = capabilities().dirtyRingEntries
+  if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) throw modeUnavailable(wanted, kind, longest > 0)
+  if (kind === 'bitmap') return 'bitmap'
+  // Such a VM has the bitmap: it is not made to be told so.
+  if (wanted === 'dirty-ring' && longest === 0) throw ringUnsupported()
   return {
     ringEntries:
       entries === undefined
