@@ -29,7 +29,7 @@ export function missingToBuild(root) {
   if (process.platform !== 'linux') missing.push(`Linux is needed, for KVM; this is ${process.platform}.`)
   if (version(process.versions.node) < version(wantNode)) {
     missing.push(
-      `Node ${wantNode} or later is needed; this is ${process.versions.node}. Get it from nodejs.org, or: nvm install 20`,
+      `Node ${wantNode} or later is needed; this is ${process.versions.node}. Get it from nodejs.org, or: nvm install 22`,
     )
   }
   const cargo = output('cargo', ['--version'])
@@ -57,7 +57,7 @@ export function missingKvm() {
     if (error.code === 'EACCES' || error.code === 'EPERM') {
       return `no permission to open ${KVM}.\nJoin the group that owns it (sudo usermod -aG kvm "$USER", then log in again), or run as root.`
     }
-    return `${KVM} does not exist: this machine offers no KVM.\nUse x86-64 Linux with virtualization switched on (in a VM: nested virtualization), and: sudo modprobe kvm_intel or kvm_amd`
+    return `${KVM} does not exist: this machine offers no KVM.\nUse a Linux machine, x86-64 or arm64, with virtualization switched on (in a VM: nested virtualization) and its kvm module loaded.`
   }
 }
 

@@ -3,15 +3,19 @@
  * that is already aborted): a token does, and the caller's promise rejects with the signal's own reason.
  */
 
+import { parseSignal } from './arguments.js'
 import type { CancelToken } from './native.js'
 
-/** Runs `call` with `token`; rejects with `signal.reason` if the signal is, or gets, aborted before `call` has settled. */
+/**
+ * Runs `call` with `token`; rejects with `signal.reason` if the signal is, or gets, aborted before `call` has settled, and with
+ * ERR_ARGUMENT for what is no signal.
+ */
 export async function untilAborted<T>(
   signal: AbortSignal | undefined,
   token: CancelToken,
   call: (token: CancelToken) => Promise<T>,
 ): Promise<T> {
-  signal?.throwIfAborted()
+  parseSignal(signal)?.throwIfAborted()
   const cancel = (): void => token.cancel()
   signal?.addEventListener('abort', cancel, { once: true })
   try {

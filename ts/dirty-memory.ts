@@ -4,10 +4,10 @@
  */
 
 import { untilAborted } from './abort.js'
+import { parseArray, parseOptions, parseText } from './arguments.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import type { DirtyRateClient } from './measurement/client.js'
 import { parseWindow } from './measurement/windows.js'
-import { notShared } from './memory.js'
 import {
   type CancelToken,
   callNative,
@@ -16,7 +16,7 @@ import {
   type NativeSyncReport,
   type NativeVirtualMachine,
 } from './native.js'
-import { type Duration, parseChoice } from './units.js'
+import { type Duration, parseChoice, show } from './units.js'
 
 /** Who has dirty bits of its own. A client's bits are its own: no other client's clear or reap touches them. */
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
@@ -75,6 +75,8 @@ export class DirtyMemory {
 
   /** The log mask of the client 'vga' in one block, which may keep the log of that block alone on. Rejects with ERR_ARGUMENT. */
   async setLogMask(block: string, on: boolean): Promise<void> {
+    parseText(block, 'block')
+    if (typeof on !== 'boolean') throw argumentError(`on: ${show(on)} is not a boolean`)
     await callNative(() => this.#vm.setLogMask(block, on))
   }
 
@@ -85,7 +87,7 @@ export class DirtyMemory {
 
   /** Step 2: drops the first round of each block whose log has just gone on, which is all ones, and re-protects it; syncs the others. */
   async discardInitialLog(options: { signal?: AbortSignal } = {}): Promise<SyncReport> {
-    return untilAborted(options.signal, this.#newToken(), token =>
+    return untilAborted(parseOptions(options).signal, this.#newToken(), token =>
       callNative(() => this.#vm.discardInitialLog(token)),
     )
   }
@@ -98,7 +100,9 @@ export class DirtyMemory {
 
   /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
   async sync(options: { signal?: AbortSignal } = {}): Promise<SyncReport> {
-    return untilAborted(options.signal, this.#newToken(), token => callNative(() => this.#vm.sync(token)))
+    return untilAborted(parseOptions(options).signal, this.#newToken(), token =>
+      callNative(() => this.#vm.sync(token)),
+    )
   }
 
   /**
@@ -111,11 +115,11 @@ export class DirtyMemory {
     options: { signal?: AbortSignal } = {},
   ): Promise<DeadlineReport[]> {
     this.#known(client)
-    const ms = deadlines.map(deadline => parseWindow(deadline, 'deadline'))
+    const ms = Array.isArray(deadlines) ? deadlines.map(deadline => parseWindow(deadline, 'deadline')) : []
     if (ms.length === 0 || ms.some((at, i) => at <= (ms[i - 1] ?? 0))) {
       throw argumentError('deadlines: not in ascending order, or none', "Give them as ['100ms', '1s'].")
     }
-    return untilAborted(options.signal, this.#newToken(), token =>
+    return untilAborted(parseOptions(options).signal, this.#newToken(), token =>
       callNative(() => this.#vm.syncAt(client, ms, token)),
     )
   }
@@ -135,7 +139,7 @@ export class DirtyMemory {
   /**
    * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Resolves with the words written. With `take` the bits
    * are taken at the same instant, as a migration does that sends what it took; where they then find no room, as `into` was transferred
-   * away meanwhile, the client has them back. Rejects with ERR_ARGUMENT; with `take`, ERR_MEASURING.
+   * away meanwhile, or cannot be handed over for any other reason, the client has them back. Rejects with ERR_ARGUMENT; with `take`, ERR_MEASURING.
    */
   async readBitmap(
     client: Client,
@@ -143,18 +147,21 @@ export class DirtyMemory {
     into: BigUint64Array<ArrayBuffer>,
     options: { take?: boolean } = {},
   ): Promise<number> {
-    const take = options.take ?? false
+    const take = parseOptions(options).take ?? false
     if (take) this.#notMeasuring(client)
     this.#known(client)
-    notShared(into, 'into')
+    parseText(block, 'block')
+    parseArray(into, 'BigUint64Array', 'into')
     const bitmap = await callNative(() => this.#vm.copyBitmap(client, block, into.length, take))
-    for (let at = 0; at < bitmap.words; at += WORDS_AT_ONCE) {
-      if (at > 0) await new Promise(resolve => setImmediate(resolve))
-      if (into.length < bitmap.words) {
-        if (take) callNative(() => this.#vm.putBack(bitmap))
-        throw transferredAway()
+    try {
+      for (let at = 0; at < bitmap.words; at += WORDS_AT_ONCE) {
+        if (at > 0) await new Promise(resolve => setImmediate(resolve))
+        if (into.length < bitmap.words) throw transferredAway()
+        bitmap.read(at, into.subarray(at, at + WORDS_AT_ONCE))
       }
-      bitmap.read(at, into.subarray(at, at + WORDS_AT_ONCE))
+    } catch (error) {
+      if (take) callNative(() => this.#vm.putBack(bitmap))
+      throw error
     }
     return bitmap.words
   }
@@ -169,14 +176,16 @@ export class DirtyMemory {
     options: { from?: number; limit?: number } = {},
   ): Promise<Uint32Array<ArrayBuffer>> {
     this.#known(client)
-    const { from = 0, limit = Number.MAX_SAFE_INTEGER } = options
+    parseText(block, 'block')
+    const { from = 0, limit = Number.MAX_SAFE_INTEGER } = parseOptions(options)
     return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as Uint32Array<ArrayBuffer>
   }
 
   /** Dirty pages per 2 MiB region of one block into `into`. Resolves with the regions written. Rejects with ERR_ARGUMENT. */
   async heat(client: Client, block: string, into: Uint32Array<ArrayBuffer>): Promise<number> {
     this.#known(client)
-    notShared(into, 'into')
+    parseText(block, 'block')
+    parseArray(into, 'Uint32Array', 'into')
     const counts = await callNative(() => this.#vm.heat(client, block, into.length))
     if (into.length < counts.length) throw transferredAway()
     into.set(counts)

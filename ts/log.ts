@@ -1,5 +1,6 @@
 /** The events of the native core (`tracing`) and of this side, to one listener. */
 
+import { parseListener } from './arguments.js'
 import { callNative, native } from './native.js'
 import { parseChoice } from './units.js'
 
@@ -33,6 +34,7 @@ let sink: Sink | undefined
  */
 export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | null): void {
   parseChoice(level, 'level', logLevels)
+  if (listener !== null) parseListener(listener, 'listener')
   // What has happened is still for whom it happened to.
   deliverNative()
   const id = callNative(() => native().setLog(level, listener === null ? null : deliverNative))

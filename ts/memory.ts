@@ -18,16 +18,6 @@ export interface RamBlock {
   bytes: number
 }
 
-/** Refuses an array over shared memory: another thread could write what the core reads or fills. Throws ERR_ARGUMENT. */
-export function notShared(array: ArrayBufferView, name: string): void {
-  if (!ArrayBuffer.isView(array) || array.buffer instanceof SharedArrayBuffer) {
-    throw argumentError(
-      `${name}: not a typed array over memory of its own`,
-      'Give one over an ArrayBuffer, not a SharedArrayBuffer.',
-    )
-  }
-}
-
 /** Reads one block. Throws ERR_ARGUMENT that names it. */
 export function parseBlock(block: Block): RamBlock {
   if (typeof block !== 'object' || block === null || typeof block.name !== 'string' || block.name === '') {
@@ -56,12 +46,24 @@ export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
 /** Where the `virt` machine of QEMU for arm64 has its RAM, and where files for it are linked. */
 export const QEMU_ARM64_RAM: number = 2 ** 30
 
+/** From so much memory on QEMU's `q35` has only {@link Q35_LOW} below 4 GiB. */
+const Q35_SPLIT = 0xb000_0000
+const Q35_LOW = 2 ** 31
+
 /**
- * `memory: SIZE` for a kernel file: on arm64 from where QEMU's `virt` has it, so that what is linked for that boots here too. Throws
- * ERR_ARGUMENT.
+ * `memory: SIZE` for a kernel file: where QEMU's `q35` has it, on arm64 from where its `virt` has it, so that what is linked for those
+ * boots here too. Throws ERR_ARGUMENT.
  */
 export function memoryForKernel(memory: Size, arch: string = process.arch): RamBlock[] {
-  if (arch !== 'arm64') return parseMemory(memory)
+  if (arch !== 'arm64') {
+    const blocks = parseMemory(memory)
+    const size = blocks.reduce((sum, { bytes }) => sum + bytes, 0)
+    if (size < Q35_SPLIT) return blocks
+    return [
+      { name: 'ram-low', guestAddress: 0, bytes: Q35_LOW },
+      { name: 'ram-high', guestAddress: 2 ** 32, bytes: size - Q35_LOW },
+    ]
+  }
   const bytes = parseSize(memory, 'memory')
   const [first, ...others] = parseMemory(bytes === 0 ? 0 : bytes + QEMU_ARM64_RAM)
   if (first === undefined) return others

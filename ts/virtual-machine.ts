@@ -1,6 +1,7 @@
 /** A VM of our own: its life, its memory, and the measurements of it. */
 
 import { untilAborted } from './abort.js'
+import { parseArray, parseListener, parseOptions, parseText } from './arguments.js'
 import { consoleOf } from './console.js'
 import {
   type CreateOptions,
@@ -20,7 +21,7 @@ import { Meter } from './measurement/meter.js'
 import { costToGuest, type DirtyLogKind, exactMode, modesOf, RING_UNAVAILABLE } from './measurement/mode.js'
 import type { VirtualMachineMeasurement, Warning } from './measurement/result.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './measurement/running.js'
-import { type Block, notShared, parseBlock, totalSize } from './memory.js'
+import { type Block, parseBlock, totalSize } from './memory.js'
 import {
   type CancelToken,
   callNative,
@@ -39,7 +40,7 @@ import type {
   WatchOptions,
 } from './targets/target.js'
 import { escapeOption } from './targets/uri.js'
-import { parseChoice, parseCount } from './units.js'
+import { parseChoice, parseCount, show } from './units.js'
 import { isWorkload, RunningWorkload, toNative, type Workload, workloadUriOptions } from './workload.js'
 
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
@@ -106,7 +107,8 @@ export class VirtualMachine implements Target {
    * ERR_UNSUPPORTED (`manualProtect`), or the signal's reason.
    */
   static async create(options: CreateOptions): Promise<VirtualMachine> {
-    const { kvmPath, signal } = options
+    const { kvmPath, signal } = parseOptions(options, 'options', "{ memory: '1GiB' }")
+    if (kvmPath !== undefined) parseText(kvmPath, 'kvmPath')
     const { pageSize, dirtyRingEntries } = callNative(() => native().capabilities(kvmPath))
     const historySize = parseHistorySize(options.historySize)
     const asked = parseCreate(options)
@@ -129,7 +131,7 @@ export class VirtualMachine implements Target {
   /** As a target URI; of a VM with blocks of its own, with their total size. `vm:` before anything is loaded. */
   get uri(): string {
     const log = this.dirtyLog === 'ring' ? `,log=ring,ring-entries=${this.ringEntries}` : ''
-    const machine = `memory=${totalSize(this.#vm.blocks())},vcpus=${this.vcpus}${log}`
+    const machine = `memory=${totalSize(this.blocks)},vcpus=${this.vcpus}${log}`
     return this.#image === undefined ? `vm:${machine}` : `${this.#image},${machine}`
   }
 
@@ -181,6 +183,10 @@ export class VirtualMachine implements Target {
         "Give workload.stride({ pages: 25600 }) or { kernel: 'FILE' }.",
       )
     }
+    if (initrd !== undefined) parseText(initrd, 'initrd')
+    if (cmdline !== undefined && typeof cmdline !== 'string') {
+      throw argumentError(`cmdline: ${show(cmdline)} is not a string`)
+    }
     await callNative(() =>
       this.#vm.loadKernel({
         kernel,
@@ -221,20 +227,21 @@ export class VirtualMachine implements Target {
 
   /** Removes a RAM block. Its bits live until every client has reaped them. Rejects with ERR_ARGUMENT. */
   async removeBlock(name: string): Promise<void> {
+    parseText(name, 'name')
     await callNative(() => this.#vm.removeBlock(name))
   }
 
   /** Copies guest memory from `address` (guest physical) into all of `into`. Throws ERR_ARGUMENT outside of RAM. */
   readMemory(address: number, into: Uint8Array): void {
     parseCount(address, 'address', 0)
-    notShared(into, 'into')
+    parseArray(into, 'Uint8Array', 'into')
     callNative(() => this.#vm.readMemory(address, into))
   }
 
   /** Writes guest memory; the pages are dirty for every client that tracks. Throws ERR_ARGUMENT outside of RAM. */
   writeMemory(address: number, bytes: Uint8Array): void {
     parseCount(address, 'address', 0)
-    notShared(bytes, 'bytes')
+    parseArray(bytes, 'Uint8Array', 'bytes')
     callNative(() => this.#vm.writeMemory(address, bytes))
   }
 
@@ -258,7 +265,7 @@ export class VirtualMachine implements Target {
     listener: (event: MeasurementEvents[Name]) => void,
   ): () => void {
     parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
-    return this.#meter.events.on(name, listener)
+    return this.#meter.events.on(name, parseListener(listener, 'listener'))
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Guests with a known answer: what they write, how fast, and the handle on the one that runs in a VM. */
 
 import { untilAborted } from './abort.js'
+import { parseOptions } from './arguments.js'
 import { argumentError } from './errors.js'
 import type { Block } from './memory.js'
 import { parseMemory, type RamBlock } from './memory.js'
@@ -54,10 +55,25 @@ export interface Workload {
   readonly seed?: number
 }
 
-/** Checks the options of a workload by name. Throws ERR_ARGUMENT. */
+/** What some guests have no use for. */
+const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> = {
+  stride: ['seed'],
+  silent: ['seed'],
+  idle: ['rate', 'granted', 'sharing', 'placement', 'seed'],
+}
+
+/** Checks the options of a workload by name; one that the guest would ignore is refused. Throws ERR_ARGUMENT. */
 export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Workload {
   const known = parseChoice(kind, 'workload', workloadKinds)
-  const pages = parseCount(options.pages, 'pages', known === 'idle' ? 0 : 1)
+  const pages = parseCount(
+    parseOptions(options, 'options', '{ pages: 25600 }').pages,
+    'pages',
+    known === 'idle' ? 0 : 1,
+  )
+  const unused = UNUSED[known]?.find(name => options[name] !== undefined)
+  if (unused !== undefined || (known === 'idle' && pages > 0)) {
+    throw argumentError(`${unused ?? 'pages'}: of no use to the workload '${known}'`, 'Leave it out.')
+  }
   if (options.rate !== undefined && options.granted) {
     throw argumentError(
       'granted: a workload with a rate is granted its writes by the host',
@@ -130,13 +146,16 @@ export function workloadUriOptions(guest: Workload): string {
 
 /**
  * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
- * x86-64). `memory` is that of the machine it will run in: QEMU's `virt` has it from 1 GiB on. Needs no KVM. Throws ERR_ARGUMENT.
+ * x86-64). `memory` is that of the machine it will run in: QEMU's `virt` has it from 1 GiB on, its `q35` only 2 GiB of it below 4 GiB if
+ * it is 2.75 GiB or more. Needs no KVM. Throws ERR_ARGUMENT.
  */
 export function buildGuest(
   guest: Workload,
   machine: { memory: Size | readonly Block[]; vcpus?: number },
 ): Uint8Array {
-  const vcpus = parseCount(machine.vcpus ?? 1, 'vcpus', 1)
+  if (!isWorkload(guest))
+    throw argumentError('guest: not a workload', 'Give workload.stride({ pages: 25600 }).')
+  const vcpus = parseCount(parseOptions(machine, 'machine', "{ memory: '1GiB' }").vcpus ?? 1, 'vcpus', 1)
   const ram: RamBlock[] = parseMemory(machine.memory)
   return callNative(() => native().buildGuest(toNative(guest, vcpus), ram))
 }
@@ -146,6 +165,13 @@ export type WorkloadInstant = NativeInstant
 
 /** Pages that the guest wrote between two instants, by its own counters: `low` surely, `high` possibly, `pages` by the counts as read. */
 export type Truth = NativeTruth
+
+/** Refuses what `instant()` did not give. Throws ERR_ARGUMENT. */
+function parseInstant(instant: WorkloadInstant, name: string): void {
+  if (!Array.isArray(parseOptions(instant, name, 'what instant() gave').writes)) {
+    throw argumentError(`${name}: it has no writes`, 'Give what instant() gave.')
+  }
+}
 
 /** The workload of a VM: the host's side of its mailboxes. */
 export class RunningWorkload {
@@ -168,7 +194,9 @@ export class RunningWorkload {
 
   /** Resolves when every granted write is made. Rejects with the signal's reason when aborted, and as a crash or close does. */
   async settled(options: { signal?: AbortSignal } = {}): Promise<void> {
-    await untilAborted(options.signal, this.#newToken(), token => callNative(() => this.#vm.settled(token)))
+    await untilAborted(parseOptions(options).signal, this.#newToken(), token =>
+      callNative(() => this.#vm.settled(token)),
+    )
   }
 
   /** The counters now. */
@@ -178,6 +206,8 @@ export class RunningWorkload {
 
   /** What was written between two instants, exact when the guest was settled at both. */
   truth(from: WorkloadInstant, to: WorkloadInstant): Truth {
+    parseInstant(from, 'from')
+    parseInstant(to, 'to')
     return callNative(() => this.#vm.truth(from, to))
   }
 

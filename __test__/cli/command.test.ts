@@ -103,7 +103,22 @@ const mistakes: [string[], number, string, string][] = [
   [['curve', 'guest:stride', '--windows', '2h'], 2, 'ERR_ARGUMENT', '--windows'],
   [['watch', 'guest:stride', '--every', '0s'], 2, 'ERR_ARGUMENT', '--every'],
   [['watch', 'guest:stride', '--count', '0'], 2, 'ERR_ARGUMENT', '--count'],
-  [['calc', 'kernel:/nonexistent/kernel'], 2, 'ERR_KERNEL_IMAGE', '/nonexistent/kernel'],
+  [['demo', '--workload', 'idle', '--pages', 'abc'], 2, 'ERR_ARGUMENT', "--pages: 'abc'"],
+  [
+    ['demo', '--workload', 'idle', '--pages', '5'],
+    2,
+    'ERR_ARGUMENT',
+    "pages: of no use to the workload 'idle'",
+  ],
+  [['calc', 'guest:idle,rate=1MiB/s'], 2, 'ERR_ARGUMENT', "rate: of no use to the workload 'idle'"],
+  [['calc', 'guest:stride,seed=1'], 2, 'ERR_ARGUMENT', "seed: of no use to the workload 'stride'"],
+  [
+    ['calc', 'kernel:/nonexistent/kernel'],
+    2,
+    'ERR_KERNEL_IMAGE',
+    '/nonexistent/kernel: the kernel cannot be read: No such file',
+  ],
+  [['calc', 'kernel:/nonexistent/kernel,initrd='], 2, 'ERR_ARGUMENT', 'initrd: it is empty'],
   [
     ['guest', '--pages', '10', '-o', '/nonexistent/folder/guest'],
     2,
@@ -168,9 +183,11 @@ describeKvm('the demo', () => {
   })
 
   it.each(['stride', 'random', 'hot-cold', 'silent', 'idle'])('is one document, %s', async kind => {
+    // An idle guest has no use for pages.
+    const options = kind === 'idle' ? quick.slice(2) : quick
     const { status, stdout, stderr } = await dirtyrate([
       'demo',
-      ...quick,
+      ...options,
       '--workload',
       kind,
       '--vcpus',

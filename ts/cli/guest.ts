@@ -2,8 +2,8 @@
 
 import { writeFile } from 'node:fs/promises'
 import { argumentError } from '../errors.js'
-import { type Block, QEMU_ARM64_RAM } from '../memory.js'
-import { parseCountText, parseRate, type Size } from '../units.js'
+import { type Block, memoryForKernel, QEMU_ARM64_RAM } from '../memory.js'
+import { formatSize, parseCountText, parseRate, parseSize } from '../units.js'
 import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../workload.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
@@ -19,9 +19,12 @@ export interface GuestOptions {
 }
 
 /** A machine of QEMU's with this much memory: its command, and where the memory is. */
-function qemuMachine(memory: string): { command: string; memory: Size | Block[] } {
+function qemuMachine(memory: number): { command: string; memory: Block[] } {
   if (process.arch !== 'arm64')
-    return { command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off', memory }
+    return {
+      command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off',
+      memory: memoryForKernel(memory),
+    }
   const command = 'qemu-system-aarch64 -accel kvm -machine virt,gic-version=host -cpu host'
   return { command, memory: [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: memory }] }
 }
@@ -32,7 +35,8 @@ export async function runGuest(
 ): Promise<number> {
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
   const guest = guestOf(options)
-  const machine = qemuMachine(options.memory)
+  const memory = parseSize(options.memory, '--memory')
+  const machine = qemuMachine(memory)
   const image = buildGuest(guest, { memory: machine.memory, vcpus })
   try {
     await writeFile(options.output, image)
@@ -46,7 +50,7 @@ export async function runGuest(
     `${options.output}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
   )
   session.explain(
-    `Boot it with: ${machine.command} -m ${options.memory.replace('iB', '')} -smp ${vcpus} -nographic -kernel ${options.output}`,
+    `Boot it with: ${machine.command} -m ${formatSize(memory).replace('iB', '')} -smp ${vcpus} -nographic -kernel ${options.output}`,
   )
   session.document({
     schemaVersion: 1,
@@ -61,10 +65,12 @@ export async function runGuest(
 export function guestOf(options: GuestOptions): ReturnType<typeof makeWorkload> {
   const kind = options.workload as WorkloadKind
   return makeWorkload(kind, {
-    pages: kind === 'idle' ? 0 : pagesOf(options),
+    pages: pagesOf(options, kind),
     ...(options.rate === undefined ? {} : { rate: parseRate(options.rate, '--rate') }),
   })
 }
 
-const pagesOf = ({ pages }: GuestOptions): number =>
-  pages === undefined ? defaultPages() : parseCountText(pages, '--pages', 1)
+function pagesOf({ pages }: GuestOptions, kind: WorkloadKind): number {
+  if (pages !== undefined) return parseCountText(pages, '--pages', kind === 'idle' ? 0 : 1)
+  return kind === 'idle' ? 0 : defaultPages()
+}

@@ -119,7 +119,8 @@ function reportUsage(error: CommanderError): number {
   // Without a command, commander has already printed the help.
   if (error.code === 'commander.help') return EXIT_USAGE
   const failure = argumentError(message, 'See dirtyrate --help, and --help of each command.')
-  return reportFailure(failure, process.argv.includes('--json'))
+  // A watch has a document per line.
+  return reportFailure(failure, process.argv.includes('--json'), process.argv.includes('watch'))
 }
 
 for (const command of [program, ...program.commands]) {

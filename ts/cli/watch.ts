@@ -15,13 +15,13 @@ export interface WatchCommandOptions extends ModeOptions {
 }
 
 export async function runWatch(session: Session, uri: string, options: WatchCommandOptions): Promise<number> {
+  session.streamDocuments()
   const every = parseWindow(options.every, '--every')
   const rounds =
     options.count === undefined ? Number.POSITIVE_INFINITY : parseCountText(options.count, '--count', 1)
   const mode = parseModeOptions(options)
   refuseHmpAndJson(session, options.hmp)
   const { signal } = session
-  session.streamDocuments()
   return withTarget(session, uri, mode.mode, async target => {
     session.progress(`measuring every ${options.every}`)
     let seen = 0

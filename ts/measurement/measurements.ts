@@ -1,5 +1,6 @@
 /** The measurements under way on one VM: what ends one early, and that each cleans up behind itself. */
 
+import { parseSignal } from '../arguments.js'
 import { type DirtyRateError, fromNative, hasCode } from '../errors.js'
 import type { CancelToken, NativeVirtualMachine } from '../native.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './running.js'
@@ -81,14 +82,14 @@ export class Measurements {
 
   /**
    * Begins a measurement that is not one promise. `onInterrupt` is called when it is interrupted; `cleanedUp` settles when nothing of it
-   * is left. Throws `signal.reason`, and as `requireRunning`.
+   * is left. Throws `signal.reason`, ERR_ARGUMENT for what is no signal, and as `requireRunning`.
    */
   enter(
     signal: AbortSignal | undefined,
     onInterrupt: () => void,
     cleanedUp: Promise<unknown> = Promise.resolve(),
   ): { interruption: Interruption; leave: () => void } {
-    signal?.throwIfAborted()
+    parseSignal(signal)?.throwIfAborted()
     requireRunning(this.#vm, AT_BEGIN)
     const interruption = new Interruption(this.#vm, this.#newToken(), onInterrupt)
     const onAbort = (): void => interruption.interrupt(signal?.reason)

@@ -1,5 +1,6 @@
 /** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and tells the events and the history. */
 
+import { parseOptions } from '../arguments.js'
 import { emit } from '../log.js'
 import {
   type CancelToken,
@@ -33,6 +34,7 @@ import { parseWindow, parseWindows } from './windows.js'
 /** Where its events come from, as the core names its modules. */
 const TARGET = 'dirtyrate::measurement'
 const DEFAULT_WINDOW = '1s'
+const CURVE_FORM = "{ windows: ['50ms', '100ms', '1s'] }"
 
 /** The VM that is measured. */
 export interface Measured {
@@ -75,7 +77,7 @@ export class Meter {
     options: MeasureOptions,
     by: 'measure' | 'calc' = 'measure',
   ): Promise<VirtualMachineMeasurement> {
-    const windowMs = parseWindow(options.window ?? DEFAULT_WINDOW, 'window')
+    const windowMs = parseWindow(parseOptions(options).window ?? DEFAULT_WINDOW, 'window')
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
       this.#told(by, choice.mode, [windowMs], interruption, async startedAt => {
@@ -86,7 +88,7 @@ export class Meter {
   }
 
   async curve(options: CurveOptions): Promise<DirtyRateCurve> {
-    const windowsMs = parseWindows(options.windows, 'windows')
+    const windowsMs = parseWindows(parseOptions(options, 'options', CURVE_FORM).windows, 'windows')
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
       this.#told('curve', choice.mode, windowsMs, interruption, async startedAt =>
@@ -96,7 +98,7 @@ export class Meter {
   }
 
   watch(options: WatchOptions): Rounds<VirtualMachineMeasurement> {
-    const everyMs = parseWindow(options.every ?? DEFAULT_WINDOW, 'every')
+    const everyMs = parseWindow(parseOptions(options).every ?? DEFAULT_WINDOW, 'every')
     const choice = this.#choose(options)
     return new Rounds(this.#measurements, options.signal, interruption =>
       this.#watched(choice, everyMs, interruption),

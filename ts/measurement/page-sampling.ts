@@ -3,6 +3,7 @@
  * costs the guest next to nothing, and it does not see a write of what was there already.
  */
 
+import { parseOptions } from '../arguments.js'
 import { argumentError } from '../errors.js'
 import type { CancelToken, NativeSampleOptions, NativeSampleReport, NativeVirtualMachine } from '../native.js'
 import { samplingRate } from '../qapi/arithmetic.js'
@@ -42,7 +43,7 @@ export interface SampleRequest {
 /** Checks `request`. Throws ERR_ARGUMENT. */
 export function parseSampling(request: SampleRequest): NativeSampleOptions {
   const { samplePages, confidence, sampling = {} } = request
-  const { design, interval, seed } = sampling
+  const { design, interval, seed } = parseOptions(sampling, 'sampling')
   return {
     samplesPerGib:
       samplePages === undefined

@@ -33,7 +33,7 @@ export function requireRunning(vm: NativeVirtualMachine, when: string): void {
 function crashError(vm: NativeVirtualMachine, when: string): DirtyRateError {
   const { crash } = vm
   const what = crash
-    ? `vCPU ${crash.vcpu}: ${crash.reason}${crash.instructionPointer ? `, rip ${crash.instructionPointer}` : ''}`
+    ? `vCPU ${crash.vcpu}: ${crash.reason}${crash.instructionPointer ? ` at ${crash.instructionPointer}` : ''}`
     : 'no vCPU is left'
   return new DirtyRateError('ERR_GUEST_CRASHED', `the guest crashed ${when}: ${what}`)
 }

@@ -1,5 +1,6 @@
 /** From a URI to a target that can be measured. One function per scheme. */
 
+import { parseOptions, parseSignal } from '../arguments.js'
 import { capabilities } from '../capabilities.js'
 import type { CreateOptions } from '../create-options.js'
 import { argumentError } from '../errors.js'
@@ -37,13 +38,14 @@ export interface OpenOptions {
 /**
  * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,seed=N`, a VM
  * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
- * with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both take
+ * with an ELF or an Image. Its RAM is where QEMU's `q35` has it, on arm64 its `virt`: from 1 GiB on. Both take
  * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
  * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
  * `VirtualMachine` does. `log=ring` is the bitmap where the kernel has no ring, and each exact measurement has a warning that says so.
  */
 export async function openTarget(uri: string, options: OpenOptions = {}): Promise<Target> {
   const parsed = parseTargetUri(uri)
+  parseSignal(parseOptions(options).signal)
   const open = Object.hasOwn(SCHEMES, parsed.scheme) ? SCHEMES[parsed.scheme] : undefined
   if (open === undefined) {
     throw argumentError(
@@ -69,7 +71,7 @@ async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> 
 function workloadOf(kind: WorkloadKind, given: Given): Workload {
   const { pages, rate, sharing, placement, seed } = given
   return makeWorkload(kind, {
-    pages: pages === undefined ? (kind === 'idle' ? 0 : defaultPages()) : parseCountText(pages, 'pages', 0),
+    pages: pages !== undefined ? parseCountText(pages, 'pages', 0) : kind === 'idle' ? 0 : defaultPages(),
     ...(rate === undefined ? {} : { rate: parseRate(rate, 'rate') }),
     ...(sharing === undefined ? {} : { sharing: sharing as 'split' | 'shared' }),
     ...(placement === undefined ? {} : { placement: placement as 'packed' | 'spread' }),

@@ -35,17 +35,17 @@ pub(super) fn refusal(path: &Path, problem: impl Into<String>) -> Error {
     Error::KernelImage { path: path.to_owned(), problem: problem.into() }
 }
 
-/// Reads a whole file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    let refuse = |error: std::io::Error| refusal(path, error.to_string());
+/// Reads a whole file, which is the `part` of what is booted.
+pub(super) fn read(path: &Path, part: &str) -> Result<Vec<u8>> {
+    let refuse = |error: std::io::Error| refusal(path, format!("the {part} cannot be read: {error}"));
     // Opening a pipe would wait for its writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(refuse)?;
     let metadata = file.metadata().map_err(refuse)?;
     if !metadata.is_file() {
-        return Err(refusal(path, "not a regular file"));
+        return Err(refusal(path, format!("the {part} is not a regular file")));
     }
     if metadata.len() == 0 {
-        return Err(refusal(path, "the file is empty"));
+        return Err(refusal(path, format!("the {part} is empty")));
     }
     if metadata.len() > MOST_BYTES {
         return Err(refusal(path, format!("{} bytes are more than any kernel has", metadata.len())));

@@ -31,9 +31,9 @@ use crate::kvm::Vm;
 
 /// Loads a kernel file, and an initrd where there is one.
 pub(super) fn load_file(vm: &Vm, options: &KernelOptions) -> Result<()> {
-    let file = kernel::read(&options.kernel)?;
+    let file = kernel::read(&options.kernel, "kernel")?;
     let initrd = match options.initrd.as_deref() {
-        Some(path) => Some((path, kernel::read(path)?)),
+        Some(path) => Some((path, kernel::read(path, "initrd")?)),
         None => None,
     };
     load(vm, &options.kernel, &file, &options.cmdline, initrd)

@@ -1,0 +1,134 @@
+/** What no call can use, at every entry of the API: an ERR_ARGUMENT that names it and says what to give, and the VM as it was. */
+
+import { describe, expect, it } from 'vitest'
+import {
+  buildGuest,
+  capabilities,
+  openTarget,
+  setLog,
+  VirtualMachine,
+  type WorkloadInstant,
+  workload,
+} from '../ts/index.js'
+import { describeKvm } from './fixtures/kvm.js'
+import { created, MEMORY, PAGE, running } from './fixtures/machine.js'
+import { expectTruth } from './fixtures/truth.js'
+
+/** Anything at all: these calls are not what the types allow. */
+// biome-ignore lint/suspicious/noExplicitAny: so that what the types refuse can be written
+type Wrong = any
+const wrong = (value: unknown): Wrong => value
+
+/** Throws or rejects with an ERR_ARGUMENT that has `text` in it, and a hint that is a sentence. */
+async function refused(call: () => unknown, text: string): Promise<void> {
+  await expect((async () => call())()).rejects.toMatchObject({
+    name: 'DirtyRateError',
+    code: 'ERR_ARGUMENT',
+    message: expect.stringContaining(text),
+    hint: expect.stringMatching(/^[A-Z].+\.$/),
+  })
+}
+
+describe('without a VM', () => {
+  it.each<[string, () => unknown, string]>([
+    ['create()', () => VirtualMachine.create(wrong(undefined)), 'options: undefined'],
+    ['create(null)', () => VirtualMachine.create(wrong(null)), 'options: null'],
+    [
+      'create with kvmPath 5',
+      () => VirtualMachine.create({ memory: MEMORY, kvmPath: wrong(5) }),
+      'kvmPath: 5',
+    ],
+    [
+      'create with a signal {}',
+      () => VirtualMachine.create({ memory: MEMORY, signal: wrong({}) }),
+      'signal: ',
+    ],
+    ['openTarget(5)', () => openTarget(wrong(5)), 'target: 5'],
+    ['openTarget(uri, null)', () => openTarget('guest:idle', wrong(null)), 'options: null'],
+    ['openTarget with a signal 5', () => openTarget('guest:idle', { signal: wrong(5) }), 'signal: 5'],
+    ['stride()', () => workload.stride(wrong(undefined)), 'options: undefined'],
+    ['a seed for stride', () => workload.stride({ pages: 1, seed: 1 }), 'seed: of no use'],
+    [
+      'buildGuest(guest)',
+      () => buildGuest(workload.stride({ pages: 1 }), wrong(undefined)),
+      'machine: undefined',
+    ],
+    ['buildGuest({})', () => buildGuest(wrong({}), { memory: MEMORY }), 'guest: not a workload'],
+    ['setLog without a listener', () => setLog('debug', wrong(undefined)), 'listener: undefined'],
+    ["setLog('debug', 'x')", () => setLog('debug', wrong('x')), "listener: 'x'"],
+  ])('%s', (_, call, text) => refused(call, text))
+})
+
+describeKvm('with a VM', () => {
+  it('every call says what it was, and the next measurement is right', async () => {
+    const vm = await running(workload.stride({ pages: 500 }))
+    const { dirtyMemory } = vm
+    const calls: [() => unknown, string][] = [
+      [() => vm.measureDirtyRate(wrong(null)), 'options: null'],
+      [() => vm.measureDirtyRate({ signal: wrong({}) }), 'signal: '],
+      [() => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong(null) }), 'sampling: null'],
+      [() => vm.measureDirtyCurve(wrong(undefined)), 'options: undefined'],
+      [() => vm.watchDirtyRate(wrong(null)), 'options: null'],
+      [() => vm.watchDirtyRate({ signal: wrong(5) }).next(), 'signal: 5'],
+      [() => vm.on('start', wrong('x')), "listener: 'x'"],
+      [() => vm.removeBlock(wrong(undefined)), 'name: undefined'],
+      [() => vm.readMemory(0, wrong(new Uint16Array(1))), 'into: not a Uint8Array'],
+      [() => vm.writeMemory(0, wrong([1])), 'bytes: not a Uint8Array'],
+      [() => vm.writeMemory(0, new Uint8Array(new SharedArrayBuffer(1))), 'bytes: over shared memory'],
+      [() => vm.load({ kernel: '/dev/null', initrd: '' }), 'initrd: it is empty'],
+      [() => vm.load({ kernel: '/dev/null', cmdline: wrong(5) }), 'cmdline: 5'],
+      [() => vm.workload?.settled(wrong(null)), 'options: null'],
+      [() => vm.workload?.truth(wrong(null), wrong(null)), 'from: null'],
+      [() => vm.workload?.truth(vm.workload.instant(), {} as WorkloadInstant), 'to: it has no writes'],
+      [() => dirtyMemory.sync(wrong(null)), 'options: null'],
+      [() => dirtyMemory.sync({ signal: wrong({}) }), 'signal: '],
+      [() => dirtyMemory.discardInitialLog(wrong(null)), 'options: null'],
+      [() => dirtyMemory.syncAt('migration', wrong(5)), 'deadlines: '],
+      [() => dirtyMemory.syncAt('migration', [1], wrong(null)), 'options: null'],
+      [() => dirtyMemory.setLogMask(wrong(5), true), 'block: 5'],
+      [() => dirtyMemory.setLogMask('ram', wrong(1)), 'on: 1'],
+      [() => dirtyMemory.ranges('migration', wrong(undefined)), 'block: undefined'],
+      [() => dirtyMemory.ranges('migration', 'ram', wrong(null)), 'options: null'],
+      [() => dirtyMemory.heat('migration', 'ram', wrong(new Uint8Array(64))), 'into: not a Uint32Array'],
+      [
+        () => dirtyMemory.readBitmap('migration', 'ram', wrong(new BigInt64Array(256))),
+        'into: not a BigUint64',
+      ],
+      [
+        () => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), wrong(null)),
+        'options: null',
+      ],
+    ]
+    for (const [call, text] of calls) await refused(call, text)
+    expect(dirtyMemory.loggingBlocks()).toEqual([])
+    expectTruth(await vm.measureDirtyRate({ window: 20 }))
+  })
+
+  it('takes no bit for an array that it cannot fill', async () => {
+    const vm = await created()
+    const { dirtyMemory } = vm
+    await dirtyMemory.startTracking('dirty-rate')
+    await dirtyMemory.discardInitialLog()
+    await dirtyMemory.clear('dirty-rate')
+    vm.writeMemory(3 * PAGE, new Uint8Array(5 * PAGE))
+    const into = wrong(new BigInt64Array(2 ** 16))
+    await refused(() => dirtyMemory.readBitmap('dirty-rate', 'ram', into, { take: true }), 'into')
+    // One that passes for what it is not, until it is to be filled.
+    const forged = Object.create(BigUint64Array.prototype)
+    await refused(() => dirtyMemory.readBitmap('dirty-rate', 'ram', forged, { take: true }), 'into')
+    expect(dirtyMemory.reap('dirty-rate').pages).toBe(5)
+  })
+
+  it('has its errors after close() too', async () => {
+    const vm = await created()
+    await vm.close()
+    expect(() => vm.uri).toThrow(expect.objectContaining({ name: 'DirtyRateError', code: 'ERR_CLOSED' }))
+    await expect(vm.describe()).rejects.toMatchObject({ name: 'DirtyRateError', code: 'ERR_CLOSED' })
+  })
+})
+
+describeKvm('the path of KVM', () => {
+  it('is asked for in words that say so', async () => {
+    await refused(() => capabilities(wrong(5)), 'path: 5')
+  })
+})
