@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { fromNative, hasCode } from '../ts/errors.js'
 import { DirtyRateError, errorCodes } from '../ts/index.js'
+import { root } from './fixtures/command.js'
 
 const nativeError = (code: string, message = 'what happened'): Error =>
   Object.assign(new Error(message), { code })
@@ -22,6 +25,11 @@ describe('DirtyRateError', () => {
     })
     expect(error).toBeInstanceOf(Error)
   })
+})
+
+it('every code is in the table of the README, in its order', () => {
+  const table = readFileSync(join(root, 'README.md'), 'utf8').match(/^\| `ERR_.*\|$/gm) ?? []
+  expect(table.flatMap(row => row.match(/ERR_\w+/g) ?? [])).toEqual([...errorCodes])
 })
 
 describe('native errors', () => {

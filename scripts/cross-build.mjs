@@ -4,7 +4,6 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { GLIBC_FLOOR } from './check-binary.mjs'
-import { giveUp } from './prerequisites.mjs'
 import { root } from './setup.mjs'
 
 /** Both come from PyPI, into a virtual environment below target/. */
@@ -14,10 +13,8 @@ const venv = join(root, 'target/zig')
 function run(command, args, env = process.env) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 2, 2] })
   if (status === 0) return
-  giveUp(
-    `${command} ${args.join(' ')} ${error ? `could not be run (${error.message})` : `ended with ${signal ?? status}`}.`,
-    1,
-  )
+  const how = error ? `could not be run (${error.message})` : `ended with ${signal ?? status}`
+  throw new Error(`${command} ${args.join(' ')} ${how}`)
 }
 
 /** The environment in which cargo finds cargo-zigbuild, and that finds zig. */
@@ -67,7 +64,7 @@ export function crossTests(target, options) {
   return stdout
 }
 
-/** Builds a platform's binary and returns its path. */
+/** Builds a platform's binary and returns its path. Throws what it could not be built for. */
 export function crossBuild(platform) {
   const { folder, command } = crossing(platform.target)
   const output = join(root, 'target/prebuilt')

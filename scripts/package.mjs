@@ -23,6 +23,14 @@ import { root, setUp } from './setup.mjs'
 
 const kB = bytes => `${Math.round(bytes / 1000)} kB`
 
+function crossBuilt(platform) {
+  try {
+    return crossBuild(platform)
+  } catch (error) {
+    return giveUp(`${platform.file} was not built: ${error.message}.`, 1)
+  }
+}
+
 /** Builds and packs; returns what {@link pack} says of each, the platforms' first and in the order of publishing. */
 export function packAll({ hostOnly }) {
   setUp()
@@ -30,7 +38,7 @@ export function packAll({ hostOnly }) {
   rmSync(into, { recursive: true, force: true })
   const wanted = hostOnly ? [host] : platforms
   const packed = wanted.map(platform => {
-    const binary = hostOnly ? join(root, 'native', platform.file) : crossBuild(platform)
+    const binary = hostOnly ? join(root, 'native', platform.file) : crossBuilt(platform)
     const faults = faultsOf(binary, platform, hostOnly ? undefined : GLIBC_FLOOR)
     if (faults.length > 0) giveUp(`${platform.file} cannot be published: ${faults.join('; ')}.`, 1)
     return pack(stagePlatform(platform, binary, into), into)

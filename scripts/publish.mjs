@@ -10,7 +10,9 @@ import { host, hostPackagesFolder, packagesFolder, platforms } from './packages.
 import { root } from './setup.mjs'
 
 const { name: main, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-const options = process.argv.slice(2).filter(option => option !== '--host')
+const given = process.argv.slice(2).filter(option => option !== '--host')
+// What comes before a version is not what everybody gets.
+const options = version.includes('-') ? [...given, '--tag', 'next'] : given
 const hostOnly = process.argv.includes('--host')
 const wanted = hostOnly ? [host] : platforms
 const folder = hostOnly ? hostPackagesFolder : packagesFolder
@@ -25,7 +27,7 @@ if (absent.length > 0) {
   process.exit(1)
 }
 for (const name of packages) {
-  const there = npm(['view', `${name}@${version}`, 'version', ...options], ['ignore', 'pipe', 'ignore'])
+  const there = npm(['view', `${name}@${version}`, 'version', ...given], ['ignore', 'pipe', 'ignore'])
   if (there.status === 0 && there.stdout.trim() === version) {
     process.stdout.write(`${name}@${version} is published already\n`)
     continue

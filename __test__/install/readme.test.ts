@@ -1,4 +1,7 @@
-/** Every command and every program of the README, as it stands there, on a user's machine that has a registry on loopback. */
+/**
+ * Every block of the README with commands or a program, as it stands there, on a user's machine that has a registry on loopback; and of
+ * each form of the command that it lists, that there is such a command with such options.
+ */
 
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -33,6 +36,26 @@ const commands = fences
   .filter(({ language }) => language === 'console' || language === 'sh')
   .flatMap(commandsOf)
 const programs = fences.filter(({ language }) => language === 'js')
+/** The commands that the demo's output ends with. */
+const further = [...readme.matchAll(/^(?:Go on:)? +(dirtyrate .*)$/gm)].map(([, line = '']) => line)
+/** `dirtyrate calc TARGET [--mode M]    what it does`, in a block of no language. */
+const forms = fences
+  .filter(({ language }) => language === '')
+  .flatMap(({ text }) => [...text.matchAll(/^dirtyrate (\w+)(.*?) {2,}/gm)])
+  .map(([form, command = '', options = '']) => ({
+    form: form.trim(),
+    command,
+    options: options.match(/(?<=[\s[])--?[a-z-]+/g) ?? [],
+  }))
+
+/** What of a line does not change from run to run: figures do, and with them the width of columns. */
+const lasting = (line: string): string =>
+  line
+    .replace(/\d[\d,.]*/g, 'N')
+    .replace(/\s+/g, ' ')
+    .trim()
+/** Rows of figures, and what this machine's KVM can do. */
+const OF_THE_RUN = /^ *(dirty-bitmap|page-sampling|dirty-ring) |^KVM /
 
 const user = new UserFolder()
 afterAll(() => user.remove())
@@ -52,11 +75,19 @@ describeKvm('commands', () => {
     // The README says x64, and that it is arm64 on the other.
     const typed = line.replaceAll('linux-x64', `linux-${process.arch}`)
     const printed = await user.shell(typed, online ? { npm_config_registry: registry } : {})
-    // Figures change from run to run; the rest of a sample is what is printed today.
-    const lines = new Set(printed.split('\n').map(text => text.trimEnd()))
-    const gone = output.filter(text => !/\d/.test(text) && !lines.has(text))
-    expect(gone).toEqual([])
+    const lines = new Set(printed.split('\n').map(lasting))
+    expect(output.filter(text => !OF_THE_RUN.test(text) && !lines.has(lasting(text)))).toEqual([])
   })
+
+  it.each(further)('%s', async line => {
+    const printed = await user.shell(`npx --offline ${line}`)
+    expect(printed).toContain('MiB/s')
+  })
+})
+
+it.each(forms)('the command has the form $form', async ({ command, options }) => {
+  const help = await user.shell(`npx --offline dirtyrate ${command} --help`)
+  for (const option of options) expect(help).toMatch(new RegExp(`(^|[\\s,])${option}[\\s,]`))
 })
 
 /** What goes on from the first program goes on with its VM. */
@@ -83,5 +114,15 @@ describeKvm('programs', () => {
 
 it('finds them', () => {
   expect(commands.map(({ line }) => line)).toContain('npm install dirtyrate')
+  expect(further).toHaveLength(2)
+  expect(forms.map(({ command }) => command)).toEqual([
+    'capabilities',
+    'demo',
+    'calc',
+    'curve',
+    'watch',
+    'guest',
+  ])
+  expect(forms.flatMap(({ options }) => options)).toContain('--windows')
   expect(programs.length).toBeGreaterThanOrEqual(3)
 })

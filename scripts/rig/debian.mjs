@@ -64,7 +64,7 @@ function machinesSource() {
   const source = /^ID=debian$/m.test(release) ? sourceOf(codename, files) : undefined
   if (source === undefined) {
     throw new Error(
-      'this machine has no Debian source: set DIRTYRATE_RIG_MIRROR to the address of a Debian mirror',
+      `this machine has no Debian source: set DIRTYRATE_RIG_MIRROR to the address of a Debian mirror, whose key is in ${KEYRING}`,
     )
   }
   return source

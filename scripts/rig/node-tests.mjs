@@ -175,7 +175,7 @@ export function nodeTests(rig, { only, env }) {
     cpio.copy('rig/bin/node', nodeOf(rig))
     const into = path => join(FOLDER.slice(1), path)
     for (const name of ['ts', '__test__']) cpio.copy(into(name), join(js, name))
-    for (const name of ['package.json', 'dist', 'scripts']) cpio.copy(into(name), join(root, name))
+    for (const name of ['package.json', 'README.md', 'dist', 'scripts']) cpio.copy(into(name), join(root, name))
     const { platform, binary } = bindingOf(rig)
     cpio.copy(into('native'), join(root, 'native'), path => !path.endsWith('.node'))
     cpio.copy(into(`native/${platform.file}`), binary)

@@ -1,5 +1,6 @@
 // npm run test:rig [NAME] [-- [--short] [TEST…]]: boots the rig of that name, or all of them, runs the project's own tests inside, or those that
-// are named, or its short set, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason.
+// are named, or its short set, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason, and so is
+// a name that no test has.
 
 import { parseArgs } from 'node:util'
 import { setUp } from '../setup.mjs'
@@ -35,7 +36,9 @@ async function runRig(name, rig, names) {
     const fill = (cpio, of) => {
       for (const suite of suites) suite.fill(cpio, of)
     }
-    if (jobs.length === 0) throw new Error('no test has that name')
+    const absent = names.filter(name => !jobs.some(job => job.name === name))
+    if (absent.length > 0) throw new Error(`no test is called ${absent.join(', ')}`)
+    if (jobs.length === 0) throw new Error('there is no test')
     const counts = new Map()
     const began = new Set()
     const onLine = (line, job) => {
@@ -82,8 +85,9 @@ const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: { short: { type: 'boolean', default: false } },
 })
-const names = positionals.filter(name => name in rigs)
-const tests = positionals.filter(name => !(name in rigs))
+const isRig = name => Object.hasOwn(rigs, name)
+const names = positionals.filter(isRig)
+const tests = positionals.filter(name => !isRig(name))
 const chosen = ({ short }) => (values.short ? [...short, ...tests] : tests)
 
 // The initrd goes with this process, and QEMU too.
