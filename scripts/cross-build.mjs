@@ -64,6 +64,13 @@ export function crossTests(target, options) {
   return stdout
 }
 
+/** Type-checks the workspace and its tests for `target`. Throws where they are wrong, or cannot be checked. */
+export function crossCheck(target) {
+  const { folder, command } = crossing(target)
+  const check = ['cargo-zigbuild', 'check', '--target', target, '--target-dir', folder]
+  run(...command([...check, '--locked', '--workspace', '--tests']), zigEnvironment())
+}
+
 /** Builds a platform's binary and returns its path. Throws what it could not be built for. */
 export function crossBuild(platform) {
   const { folder, command } = crossing(platform.target)

@@ -262,8 +262,22 @@ const mutations = [
   {
     name: 'do not say that a vCPU came round',
     file: 'kvm/dirty_ring/rings.rs',
-    find: 'loss.maybe_lost |= overran;',
-    replace: 'let _ = overran;',
+    find: 'self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);',
+    replace: '',
+    test: RING_MODEL,
+  },
+  {
+    name: 'let a signal end a RESET',
+    file: 'kvm/signals.rs',
+    find: 'let _mask = Mask::of_all();',
+    replace: 'let _ = Mask::of_all;',
+    test: 'ring_signals',
+  },
+  {
+    name: 'leave unprotected what a RESET that ended early did',
+    file: 'kvm/dirty_ring/rings.rs',
+    find: 'slots.protect_all()?;',
+    replace: '',
     test: RING_MODEL,
   },
   {

@@ -40,7 +40,7 @@ const SHORT = [
 ]
 
 const SHORT_ARM64 = [
-  ...['dirtyrate', 'windows', 'backup_bitmap', 'foreign_vmm', 'blocks_come_and_go'],
+  ...['dirtyrate', 'windows', 'backup_bitmap', 'ring_signals', 'foreign_vmm', 'blocks_come_and_go'],
   ...['native.test', 'rig/installed.rig'],
 ]
 

@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use dirtyrate::bitmap::PageRange;
-use dirtyrate::dirty_memory::BlockId;
+use dirtyrate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
 use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
-use dirtyrate::kvm::{Capabilities, Slots};
+use dirtyrate::kvm::{BitmapLog, Capabilities, Slots};
 use kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;
 use measure::{FIRST, Measured, WRITTEN};
 use support::kvm;
@@ -76,6 +76,50 @@ fn rings_come_before_slots_where_there_is_a_bitmap_beside_them() {
             );
         }
     }
+}
+
+/// Manual protect beside rings would lose writes, and what is enabled stays so.
+#[test]
+fn a_vm_has_one_log() {
+    if !kvm() {
+        return;
+    }
+    let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
+    let slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+    let slots = Arc::new(Mutex::new(slots));
+    let bitmap = || BitmapLog::new(Arc::clone(&slots), &vmm.capabilities, None).map(drop);
+    let ring = || RingSetup::enable(Arc::clone(&slots), &vmm.capabilities, 4096, Reaping::Run).map(drop);
+    let has_rings = vmm.capabilities.dirty_ring_entries > 0;
+    // Where there are no rings that is said, and the bitmap can still be had.
+    assert_eq!(ring().is_ok(), has_rings);
+    assert_eq!(bitmap().is_ok(), !has_rings);
+    let error = if has_rings { bitmap() } else { ring().and_then(|()| bitmap()) }.expect_err("there is one");
+    assert!(error.to_string().contains(if has_rings { "has a dirty ring" } else { "no dirty ring" }), "{error}");
+    assert!(bitmap().expect_err("there is one").to_string().contains("one dirty log"));
+}
+
+#[test]
+fn a_block_has_the_pages_of_its_slot() {
+    if !kvm() {
+        return;
+    }
+    let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
+    vmm.set_slots().expect("slots");
+    let slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+    let slots = Arc::new(Mutex::new(slots));
+    let [(name, region), _] = vmm.regions();
+    // SAFETY: the memory is mapped while the VMM is there.
+    unsafe { slots.lock().expect("no panic").adopt(BlockId(1), name, region) }.expect("taken in");
+    let log = BitmapLog::new(slots, &vmm.capabilities, None).expect("a log");
+    let page_size = vmm.capabilities.page_size;
+    let mut memory = DirtyMemory::new(Box::new(log), page_size, DEFAULT_CLEAR_CHUNK_BYTES);
+    let block = |pages| BlockInfo { id: BlockId(1), name: name.to_owned(), guest_address: 0, pages };
+    let pages = region.memory_size / page_size;
+    for wrong in [pages - 1, pages + 1, pages + 64, 16 * pages] {
+        let error = memory.add_block(block(wrong)).expect_err("another number");
+        assert!(error.to_string().contains("another number of pages"), "{error}");
+    }
+    memory.add_block(block(pages)).expect("the same");
 }
 
 #[test]

@@ -204,10 +204,20 @@ impl HoldVcpus for Pauser {
             gate = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         drop(gate);
+        // The vCPU goes on even if `work` panics.
+        let _held = Held(self);
         work();
-        self.gate().holds -= 1;
-        self.0.1.notify_all();
         Ok(())
+    }
+}
+
+/// A hold, given back with the drop of this.
+struct Held<'a>(&'a Pauser);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.gate().holds -= 1;
+        self.0.0.1.notify_all();
     }
 }
 

@@ -124,6 +124,10 @@ fn no_log(call: &'static str, block: BlockId) -> Error {
 }
 
 impl DirtyLog for FakeLog {
+    fn pages(&self, block: BlockId) -> Option<u64> {
+        self.lock().blocks.get(&block).map(|(_, pages)| pages.len() as u64)
+    }
+
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         let initially_set = self.protect == FakeProtect::ManualInitiallySet;
         let mut inner = self.enter(FakeCall::SetLogging, "set_logging", block)?;

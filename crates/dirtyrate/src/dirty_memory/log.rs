@@ -86,6 +86,14 @@ impl RingLoss {
 /// The contract is that of `KVM_GET_DIRTY_LOG` and `KVM_CLEAR_DIRTY_LOG` (Documentation/virt/kvm/api.rst, 4.8 and
 /// 4.117): a fetched page stays logged, and further writes to it go unnoticed, until it is re-protected.
 pub trait DirtyLog: Send {
+    /// How many pages the log has of a block, where it knows.
+    fn pages(&self, _: BlockId) -> Option<u64> {
+        None
+    }
+
+    /// Forgets a block that is gone.
+    fn forget(&mut self, _: BlockId) {}
+
     /// Turns logging of a block on or off. Off loses what was not fetched.
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()>;
 

@@ -100,13 +100,15 @@ impl DirtyMemory {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if a block of that name exists; [`Error::OutOfMemory`]; the log's refusal. The block is not added then.
+    /// [`Error::Layout`] if a block of that name exists, or the log has another number of pages of it; [`Error::OutOfMemory`]; the log's refusal. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
         let mut bits = lock(&self.bits);
         let problem = if bits.blocks().any(|block| block.name == info.name) {
             Some("a block of this name exists; names are unique at one time")
         } else if bits.blocks.iter().chain(&bits.removed).any(|block| block.info.id == info.id) {
             Some("a block of this generation exists, or has bits that were not taken")
+        } else if self.log.pages(info.id).is_some_and(|pages| pages != info.pages) {
+            Some("its memory slot has another number of pages")
         } else {
             (info.pages == 0).then_some("a block of 0 pages")
         };
@@ -146,15 +148,16 @@ impl DirtyMemory {
     ///
     /// A failed last fetch, or the error of `delete`: the block is still there then, and nothing is lost.
     pub fn remove_block(&mut self, name: &str, delete: impl FnOnce() -> Result<()>) -> Result<()> {
-        let (index, logging) = {
+        let (index, id, logging) = {
             let bits = self.bits();
             let index = bits.position(name)?;
-            (index, bits.blocks[index].logging)
+            (index, bits.blocks[index].info.id, bits.blocks[index].logging)
         };
         if logging {
             self.run_partial_sync(|memory| memory.fetch_block(index).map(drop))?;
         }
         delete()?;
+        self.log.forget(id);
         let mut bits = self.bits();
         let mut block = bits.blocks.remove(index);
         block.bits.retain(|_, bits| bits.count() > 0);

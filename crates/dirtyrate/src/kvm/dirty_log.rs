@@ -27,7 +27,7 @@ impl BitmapLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for.
+    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for, [`Error::State`] if the VM has a log.
     pub fn new(slots: Arc<Mutex<Slots>>, capabilities: &Capabilities, protect: Option<ManualProtect>) -> Result<Self> {
         let best = capabilities.manual_protect;
         let protect = protect.unwrap_or(best);
@@ -38,17 +38,18 @@ impl BitmapLog {
                 best.name()
             )));
         }
-        if protect != ManualProtect::None {
+        lock(&slots).enable_log("dirty bitmap", |vm| {
+            if protect == ManualProtect::None {
+                return Ok(());
+            }
             let cap = kvm_enable_cap {
                 cap: CAP_MANUAL_DIRTY_LOG_PROTECT2,
                 args: [protect.flags(), 0, 0, 0],
                 ..Default::default()
             };
-            lock(&slots)
-                .vm()
-                .enable_cap(&cap)
-                .map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno))?;
-        }
+            vm.enable_cap(&cap)
+                .map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno))
+        })?;
         Ok(Self { slots, protect })
     }
 
@@ -59,6 +60,10 @@ impl BitmapLog {
 }
 
 impl DirtyLog for BitmapLog {
+    fn pages(&self, block: BlockId) -> Option<u64> {
+        lock(&self.slots).pages(block)
+    }
+
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         lock(&self.slots).set_logging(block, on)
     }

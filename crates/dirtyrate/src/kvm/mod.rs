@@ -7,6 +7,7 @@ pub mod dirty_log;
 pub mod dirty_ring;
 mod ioctls;
 mod kick;
+mod signals;
 pub mod slots;
 pub mod vcpu;
 pub mod vm;

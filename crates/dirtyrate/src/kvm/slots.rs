@@ -42,17 +42,45 @@ pub struct Slots {
     limit: usize,
     by_block: BTreeMap<BlockId, Slot>,
     by_number: BTreeMap<u32, BlockId>,
+    /// What was made their dirty log: a VM has one, for good.
+    log: Option<&'static str>,
 }
 
 impl Slots {
     /// The slots of a VM, none of which is known yet. `limit` is KVM_CAP_NR_MEMSLOTS.
     pub fn new(vm: Arc<VmFd>, limit: usize) -> Self {
-        Self { vm, page_size: host_page_size(), limit, by_block: BTreeMap::new(), by_number: BTreeMap::new() }
+        Self {
+            vm,
+            page_size: host_page_size(),
+            limit,
+            by_block: BTreeMap::new(),
+            by_number: BTreeMap::new(),
+            log: None,
+        }
     }
 
     /// The VM that they are of.
     pub(super) fn vm(&self) -> &Arc<VmFd> {
         &self.vm
+    }
+
+    /// Has `enable` turn on what the VM's dirty log takes, which cannot be undone: manual protect beside rings would lose writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if the VM has a log; those of `enable`.
+    pub(super) fn enable_log(&mut self, log: &'static str, enable: impl FnOnce(&VmFd) -> Result<()>) -> Result<()> {
+        if let Some(there) = self.log {
+            return Err(Error::State(format!("no {log} for a VM that has a {there}: it has one dirty log, for good")));
+        }
+        enable(&self.vm)?;
+        self.log = Some(log);
+        Ok(())
+    }
+
+    /// How many pages a block has.
+    pub(super) fn pages(&self, block: BlockId) -> Option<u64> {
+        self.lookup(block).ok().map(|(_, pages, _)| pages)
     }
 
     /// How many more slots there may be.
@@ -127,14 +155,26 @@ impl Slots {
 
     /// Turns a block's dirty log on or off.
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        let slot = self.slot(block)?;
-        let flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
-        let region = kvm_userspace_memory_region { flags: slot.region.flags | flags, ..slot.region };
-        self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))?;
+        self.set_flag(self.slot(block)?, on)?;
         if let Some(slot) = self.by_block.get_mut(&block) {
             slot.logged = on;
         }
         Ok(())
+    }
+
+    /// Turns every dirty log that is on off and on again, at which the kernel protects all of its pages.
+    pub(super) fn restart_logging(&self) -> Result<()> {
+        let logged = self.by_block.values().filter(|slot| slot.logged);
+        logged.into_iter().try_for_each(|slot| {
+            self.set_flag(slot, false)?;
+            self.set_flag(slot, true)
+        })
+    }
+
+    fn set_flag(&self, slot: &Slot, on: bool) -> Result<()> {
+        let flags = if on { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
+        let region = kvm_userspace_memory_region { flags: slot.region.flags | flags, ..slot.region };
+        self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))
     }
 
     /// The block of a slot that is logged and has that page.

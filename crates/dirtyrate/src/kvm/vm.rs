@@ -106,7 +106,13 @@ impl Vm {
             let text = "this kernel has no KVM_CAP_IMMEDIATE_EXIT (Linux 4.13): a vCPU cannot be stopped safely";
             return Err(Error::Unsupported(text.to_owned()));
         }
-        let fd = Arc::new(kvm.create_vm().map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?);
+        // A signal that waits ends it early, and has been delivered before the next attempt.
+        let fd = loop {
+            match kvm.create_vm() {
+                Err(errno) if errno.errno() == libc::EINTR => {}
+                created => break Arc::new(created.map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?),
+            }
+        };
         arch::prepare_vm(&fd)?;
         let slots = Slots::new(Arc::clone(&fd), capabilities.memory_slots);
         let slots = Arc::new(Mutex::new(slots));
@@ -289,8 +295,9 @@ impl Vm {
         };
         let info =
             BlockInfo { id, name: spec.name.clone(), guest_address: spec.guest_address, pages: spec.bytes / page_size };
-        // SAFETY: the region goes into the layout below, which is dropped after every descriptor of the VM and its vCPUs: none
-        // is given away. If it does not get there, its slot is removed again, or the region is never unmapped.
+        // SAFETY: the region goes into the layout below, which is dropped after the vCPU threads have ended: a descriptor that outlives
+        // them, such as that of a `Holder`, runs no vCPU. If the region does not get there, its slot is removed again, or it is never
+        // unmapped.
         unsafe { self.lock_slots().add(id, &spec.name, &region) }?;
         if let Err(error) = dirty_memory.add_block(info.clone()) {
             if let Err(second) = self.lock_slots().remove(id) {

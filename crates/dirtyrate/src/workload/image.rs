@@ -26,7 +26,7 @@ use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, arch, elf}
 /// Where the image is loaded, from the start of RAM: above the first MiB, which a PC's firmware and devices share, and where
 /// others put the device tree.
 pub(super) const IMAGE_OFFSET: u64 = 0x10_0000;
-/// vCPUs that an xAPIC's 8-bit id can name, less what the architecture keeps for itself.
+/// vCPUs that an xAPIC's 8-bit id can name, less what the architecture keeps for itself; on arm64 no more, so that a guest is one for both.
 pub(super) const MAX_VCPUS: u32 = 240;
 
 /// Size of the code; `guest.s` does not assemble if it needs more.

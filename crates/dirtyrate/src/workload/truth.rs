@@ -8,8 +8,8 @@
 //! 2. `D(i)`: store to the page,
 //! 3. `C(i)`: store the count `i + 1` to its mailbox.
 //!
-//! x86 keeps stores in order, so whoever reads the count `c` knows that `D(i)` and `C(i)` have
-//! happened for all `i < c`, and that `C(c)` and everything after it have not. Only `D(c)` is
+//! x86 keeps stores in order, and on arm64 the guest stores the count with release (`guest.s`), so
+//! whoever reads the count `c` knows that `D(i)` and `C(i)` have happened for all `i < c`, and that `C(c)` and everything after it have not. Only `D(c)` is
 //! unknown: it may have happened, or may happen at any time. If the count has reached the budget,
 //! the vCPU is *settled*: it is held at step 1 of write `c`, and `D(c)` has not begun either.
 //!
@@ -22,7 +22,8 @@
 //!
 //! That holds where the CPU logs by itself (PML), too: it may mark `D(c + 1)` while `C(c)` still
 //! waits in its store buffer, but KVM makes the vCPU exit before it looks at such a log (GET) and
-//! after it has reset one (the TLB flush of CLEAR), and an exit empties the store buffer.
+//! after it has reset one (the TLB flush of CLEAR), and an exit empties the store buffer. On arm64
+//! each first write to a page faults, and `D(c + 1)` is not tried before `C(c)` was.
 //!
 //! A window opens with a CLEAR and closes with a GET. With counts read on either side of each,
 //! `open.0`, CLEAR, `open.1` … `close.0`, GET, `close.1`, for each vCPU:

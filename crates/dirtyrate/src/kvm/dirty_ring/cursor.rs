@@ -54,6 +54,11 @@ pub struct Harvest {
     pub at_limit: bool,
 }
 
+/// Whether there is nothing in any position.
+fn is_empty(entries: &impl Entries) -> bool {
+    (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty)
+}
+
 /// A reader's place in a ring.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
@@ -151,7 +156,7 @@ impl Cursor {
         }
         // Once it may have been full before the last harvest, and said so after it. Twice, it was entered in between.
         self.starved += 1;
-        let empty = self.unreset() == 0 && (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty);
+        let empty = self.unreset() == 0 && is_empty(entries);
         if self.starved < 2 || !empty {
             return 0;
         }
@@ -172,13 +177,19 @@ impl Cursor {
     /// Nobody writes, and RESET counted what it should: if all is empty, the next entry will tell where the kernel stands.
     pub fn verify(&mut self, entries: &impl Entries) {
         if self.suspect && !self.verified {
-            self.verified = (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty);
+            self.verified = is_empty(entries);
         }
     }
 
-    /// Whether there is something to find that only a stopped harvest finds.
+    /// Whether something of the ring may be written over, or its place is not known.
     pub fn is_suspect(&self) -> bool {
         self.suspect || self.adrift
+    }
+
+    /// Whether there is something to find that only a stopped harvest finds. Where all was empty and still is, there is not, however
+    /// long it takes until the next entry tells where the kernel stands.
+    pub fn wants_stop(&self, entries: &impl Entries) -> bool {
+        self.adrift || self.suspect && !(self.verified && is_empty(entries))
     }
 
     /// The empty positions before one that is not, if there is reason to look.
@@ -212,8 +223,8 @@ impl Cursor {
     }
 
     /// Finds the kernel's reset index while nobody writes, and no ring has anything that RESET would take: hands back what is
-    /// dirty where the index can be, one entry after the other, until RESET takes it. Returns whether there was anything dirty,
-    /// which was written over what had been handed back.
+    /// dirty where the index can be, one entry after the other, until RESET takes it. What is dirty there was written over what had
+    /// been handed back.
     ///
     /// # Errors
     ///
@@ -223,9 +234,8 @@ impl Cursor {
         entries: &mut impl Entries,
         mut take: impl FnMut(u32, u64) -> Result<()>,
         mut reset: impl FnMut() -> Result<u32>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let mask = entries.size() - 1;
-        let mut overran = false;
         let mut at = self.reset;
         while at != self.next {
             let state = entries.state(at & mask);
@@ -233,7 +243,6 @@ impl Cursor {
                 let (slot, page) = entries.read(at & mask);
                 take(slot, page)?;
                 entries.mark_harvested(at & mask);
-                overran = true;
             }
             let taken = if state == EntryState::Empty { 0 } else { reset()? };
             if taken > 0 {
@@ -243,7 +252,7 @@ impl Cursor {
             at = at.wrapping_add(1);
         }
         *self = Self { reset: at, next: at, adrift: false, suspect: true, verified: false, ..self.clone() };
-        Ok(overran)
+        Ok(())
     }
 
     /// The kernel says that the ring is full: if there is nothing to harvest, something was written over.

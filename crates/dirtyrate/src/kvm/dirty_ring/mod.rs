@@ -108,8 +108,8 @@ impl RingSetup {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a size that no kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
-    /// ones, [`Error::State`] if there are slots and may be none.
+    /// [`Error::Argument`] for a size that not every kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
+    /// ones, [`Error::State`] if the VM has a log, or there are slots and may be none.
     pub fn enable(
         slots: Arc<Mutex<Slots>>,
         capabilities: &Capabilities,
@@ -128,22 +128,25 @@ impl RingSetup {
             )));
         }
         let number = if capabilities.dirty_ring { CAP_DIRTY_LOG_RING } else { CAP_DIRTY_LOG_RING_ACQ_REL };
-        let enable = |number: u32, argument: u64| {
-            let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
-            lock(&slots).vm().enable_cap(&cap)
-        };
         let refused = |errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno);
-        enable(number, u64::from(entries) * ENTRY_BYTES).map_err(refused)?;
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
-        if with_bitmap {
+        lock(&slots).enable_log("dirty ring", |vm| {
+            let enable = |number: u32, argument: u64| {
+                let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
+                vm.enable_cap(&cap)
+            };
+            enable(number, u64::from(entries) * ENTRY_BYTES).map_err(refused)?;
+            if !with_bitmap {
+                return Ok(());
+            }
             // Only so that every slot has its bitmap (`kvm_vm_ioctl_enable_cap_generic`).
             enable(CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
                 libc::EINVAL => {
                     Error::State("dirty rings are enabled before the first slot is set, on this kernel".to_owned())
                 }
                 _ => refused(errno),
-            })?;
-        }
+            })
+        })?;
         Ok(Self { slots, entries, with_bitmap, reaping })
     }
 
@@ -197,6 +200,14 @@ fn draw_edge<E: Entries, V: RingVm>(rings: &Mutex<Rings<E, V>>, vcpus: &dyn Hold
 }
 
 impl DirtyLog for RingLog {
+    fn pages(&self, block: BlockId) -> Option<u64> {
+        lock(&self.slots).pages(block)
+    }
+
+    fn forget(&mut self, block: BlockId) {
+        lock(&self.rings).forget(block);
+    }
+
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         lock(&self.slots).set_logging(block, on)?;
         // What was reported of a block belongs to the time that its log was on: also what is still in a ring, and would be taken
@@ -225,6 +236,8 @@ impl DirtyLog for RingLog {
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
         into.fill(0);
+        // Read after the edge was drawn, while the vCPUs run: what a device of the kernel's writes in between counts for the window that
+        // ends there. Whoever takes its bits misses none of it.
         if self.with_bitmap {
             let slots = lock(&self.slots);
             let (slot, pages, name) = slots.lookup(block)?;

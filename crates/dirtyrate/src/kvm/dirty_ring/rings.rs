@@ -101,8 +101,11 @@ pub trait RingVm: Send {
     fn logged(&self, slot: u32, page: u64) -> Option<BlockId>;
     /// Whether any block is logged.
     fn any_logged(&self) -> bool;
-    /// Takes back what was harvested of all rings, and protects those pages again; how many entries that were.
+    /// Takes back what was harvested of all rings, and protects those pages again; how many entries that were. Where that is less than
+    /// it should be, it may have ended early, with pages among them that are not protected.
     fn reset(&self) -> Result<u32>;
+    /// Protects every page that is logged again. No vCPU runs.
+    fn protect_all(&self) -> Result<()>;
 }
 
 impl RingVm for Slots {
@@ -117,6 +120,10 @@ impl RingVm for Slots {
     fn reset(&self) -> Result<u32> {
         reset_dirty_rings(&**self.vm())
     }
+
+    fn protect_all(&self) -> Result<()> {
+        self.restart_logging()
+    }
 }
 
 /// Keeps what an entry says: a page that its vCPU wrote in the window that is open.
@@ -128,7 +135,7 @@ fn stage(vm: &impl RingVm, staged: &mut Written, loss: &mut RingLoss, slot: u32,
     Ok(())
 }
 
-/// RESET until there is nothing more to take: as of Linux 6.16 a signal ends it early, and perhaps before the first entry.
+/// RESET until there is nothing more to take: what ends it early may do so before the first entry.
 fn reset_whole(vm: &impl RingVm) -> Result<u32> {
     let (mut all, mut nothing) = (0, 0);
     while nothing < 2 {
@@ -142,6 +149,8 @@ fn reset_whole(vm: &impl RingVm) -> Result<u32> {
 pub struct Rings<E = MappedRing, V = Slots> {
     slots: Arc<Mutex<V>>,
     rings: Vec<VcpuRing<E>>,
+    /// A RESET counted less than it should have, and all pages have not been protected again since.
+    unprotected: bool,
 }
 
 impl Rings {
@@ -154,7 +163,7 @@ impl Rings {
 
 impl<E: Entries, V: RingVm> Rings<E, V> {
     pub fn new(slots: Arc<Mutex<V>>) -> Self {
-        Self { slots, rings: Vec::new() }
+        Self { slots, rings: Vec::new(), unprotected: false }
     }
 
     /// The ring of the next vCPU, whose indices are both at `index`.
@@ -210,11 +219,12 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
             }
             loss.maybe_lost |= harvest.at_limit;
             *told &= cursor.is_suspect() && !harvest.at_limit;
-            harvested.overrun |= cursor.is_suspect();
+            harvested.overrun |= cursor.wants_stop(ring);
             harvested.most = harvested.most.max(harvest.entries);
         }
         let expected: u64 = self.rings.iter().map(|ring| u64::from(ring.cursor.unreset())).sum();
         harvested.in_step = expected == 0 || u64::from(slots.reset()?) == expected;
+        self.unprotected |= !harvested.in_step;
         for ring in &mut self.rings {
             if harvested.in_step {
                 ring.cursor.was_reset();
@@ -226,18 +236,23 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
     }
 
     /// Finds where the kernel stands in the rings of which that is not known. No vCPU runs.
+    ///
+    /// That a RESET counted less than it should have has two reasons: a vCPU came round and wrote over what had been handed back, or it
+    /// ended early ([`reset_dirty_rings`]) and has left pages unprotected, whose writes are seen by nobody until all are protected again.
     fn locate(&mut self) -> Result<()> {
-        if !self.rings.iter().any(|ring| ring.cursor.is_adrift()) {
+        if !self.unprotected {
             return Ok(());
         }
+        self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
         let slots = lock(&self.slots);
         reset_whole(&*slots)?;
         for VcpuRing { ring, cursor, staged, loss, .. } in self.rings.iter_mut().filter(|ring| ring.cursor.is_adrift())
         {
             let take = |slot, page| stage(&*slots, staged, loss, slot, page);
-            let overran = cursor.locate(ring, take, || reset_whole(&*slots))?;
-            loss.maybe_lost |= overran;
+            cursor.locate(ring, take, || reset_whole(&*slots))?;
         }
+        slots.protect_all()?;
+        self.unprotected = false;
         Ok(())
     }
 
@@ -265,7 +280,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
             }
         }
         if !all.in_step {
-            self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
+            self.rings.iter_mut().for_each(|VcpuRing { loss, .. }| loss.maybe_lost = true);
         }
         Ok(all)
     }
