@@ -7,9 +7,9 @@ import {
   workload,
 } from '../../ts/index.js'
 import { full } from '../fixtures/kvm.js'
-import { created, MEMORY, PAGE, running, sleep } from '../fixtures/machine.js'
+import { created, MEMORY, PAGE, running } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
-import { expectCounted, expectTruth } from '../fixtures/truth.js'
+import { expectCounted, expectTruth, grantedWithin } from '../fixtures/truth.js'
 
 const ring = logFor('dirty-ring')
 
@@ -57,13 +57,9 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
       ...ring,
     })
     for (const vm of [separate, shared]) {
-      await vm.workload?.settled()
-      const measured = vm.measureDirtyRate({ window: 500 })
-      while (vm.dirtyMemory.loggingBlocks().length === 0) await sleep(1)
-      await sleep(50)
-      vm.workload?.grant(pages)
-      await vm.workload?.settled()
-      const measurement = await measured
+      const measurement = await grantedWithin(vm, { writes: pages, pages }, window =>
+        vm.measureDirtyRate({ window }),
+      )
       expectCounted(vm, measurement)
       expectAccounted(measurement)
       const { vcpus = [], ring: rings } = measurement
