@@ -4,10 +4,11 @@ import { describe, expect, it } from 'vitest'
 import {
   buildGuest,
   capabilities,
+  formatTrace,
+  humanMonitorCommand,
   openTarget,
   setLog,
   VirtualMachine,
-  type WorkloadInstant,
   workload,
 } from '../ts/index.js'
 import { describeKvm } from './fixtures/kvm.js'
@@ -53,6 +54,23 @@ describe('without a VM', () => {
       () => buildGuest(workload.stride({ pages: 1 }), wrong(undefined)),
       'machine: undefined',
     ],
+    [
+      "buildGuest({ kind: 'stride' })",
+      () => buildGuest(wrong({ kind: 'stride' }), { memory: MEMORY }),
+      'pages: ',
+    ],
+    ['formatTrace(null)', () => formatTrace(wrong(null)), 'event: null'],
+    [
+      'a ring of 1000',
+      () => VirtualMachine.create({ memory: MEMORY, dirtyLog: { ringEntries: 1000 } }),
+      'power of two',
+    ],
+    [
+      'a ring with manual protect',
+      () =>
+        VirtualMachine.create({ memory: MEMORY, dirtyLog: { ringEntries: 4096 }, manualProtect: 'enable' }),
+      'manualProtect: ',
+    ],
     ['buildGuest({})', () => buildGuest(wrong({}), { memory: MEMORY }), 'guest: not a workload'],
     ['setLog without a listener', () => setLog('debug', wrong(undefined)), 'listener: undefined'],
     ["setLog('debug', 'x')", () => setLog('debug', wrong('x')), "listener: 'x'"],
@@ -79,7 +97,9 @@ describeKvm('with a VM', () => {
       [() => vm.load({ kernel: '/dev/null', cmdline: wrong(5) }), 'cmdline: 5'],
       [() => vm.workload?.settled(wrong(null)), 'options: null'],
       [() => vm.workload?.truth(wrong(null), wrong(null)), 'from: null'],
-      [() => vm.workload?.truth(vm.workload.instant(), {} as WorkloadInstant), 'to: it has no writes'],
+      [() => vm.workload?.truth(vm.workload.instant(), { writes: [] } as never), 'to: not what instant()'],
+      [() => humanMonitorCommand(wrong(null), 'info dirty_rate'), 'target: null'],
+      [() => humanMonitorCommand(vm, wrong(5)), 'commandLine: 5'],
       [() => dirtyMemory.sync(wrong(null)), 'options: null'],
       [() => dirtyMemory.sync({ signal: wrong({}) }), 'signal: '],
       [() => dirtyMemory.discardInitialLog(wrong(null)), 'options: null'],
@@ -89,6 +109,11 @@ describeKvm('with a VM', () => {
       [() => dirtyMemory.setLogMask('ram', wrong(1)), 'on: 1'],
       [() => dirtyMemory.ranges('migration', wrong(undefined)), 'block: undefined'],
       [() => dirtyMemory.ranges('migration', 'ram', wrong(null)), 'options: null'],
+      [() => dirtyMemory.ranges('migration', 'ram', { from: wrong('x') }), "from: 'x'"],
+      [
+        () => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), { take: wrong('x') }),
+        "take: 'x'",
+      ],
       [() => dirtyMemory.heat('migration', 'ram', wrong(new Uint8Array(64))), 'into: not a Uint32Array'],
       [
         () => dirtyMemory.readBitmap('migration', 'ram', wrong(new BigInt64Array(256))),
@@ -101,7 +126,8 @@ describeKvm('with a VM', () => {
     ]
     for (const [call, text] of calls) await refused(call, text)
     expect(dirtyMemory.loggingBlocks()).toEqual([])
-    expectTruth(await vm.measureDirtyRate({ window: 20 }))
+    // What fetch() takes for no signal is none here.
+    expectTruth(await vm.measureDirtyRate({ window: 20, signal: wrong(null) }))
   })
 
   it('takes no bit for an array that it cannot fill', async () => {

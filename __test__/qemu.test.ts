@@ -9,7 +9,6 @@ import {
   type VirtualMachineMeasurement,
   workload,
 } from '../ts/index.js'
-import { memoryForKernel } from '../ts/memory.js'
 import { folder } from './fixtures/elf.js'
 import { describeWith } from './fixtures/kvm.js'
 import { PAGE, running } from './fixtures/machine.js'
@@ -53,7 +52,7 @@ describeWith('qemu-system-x86_64', 'the same guest under QEMU', () => {
     async ({ guest, mib, vcpus }) => {
       // Long enough for every page of the working set, under emulation too.
       const window = 1000
-      const memory = memoryForKernel(`${mib}MiB`)
+      const memory = `${mib}MiB`
       const kernel = folder()('guest.elf', buildGuest(guest, { memory, vcpus }))
       const qemu = await Qemu.start(['-m', String(mib), '-smp', String(vcpus), '-kernel', kernel])
       onTestFinished(() => qemu.kill())

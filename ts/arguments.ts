@@ -18,15 +18,22 @@ export function parseText(text: string, name: string): string {
   return text
 }
 
+/** `flag` if it is a boolean. Throws ERR_ARGUMENT, naming it `name`. */
+export function parseFlag(flag: boolean, name: string): boolean {
+  if (typeof flag !== 'boolean') throw argumentError(`${name}: ${show(flag)} is not true or false`)
+  return flag
+}
+
 /** `listener` if it can be called. Throws ERR_ARGUMENT, naming it `name`. */
 export function parseListener<T>(listener: T, name: string): T {
   if (typeof listener !== 'function') throw argumentError(`${name}: ${show(listener)} is not a function`)
   return listener
 }
 
-/** `signal` if it is what an AbortController has, or undefined. Throws ERR_ARGUMENT. */
-export function parseSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
-  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function') {
+/** `signal` if it is what an AbortController has; undefined for none, which for fetch() is null. Throws ERR_ARGUMENT. */
+export function parseSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
+  if (signal === undefined || signal === null) return undefined
+  if (typeof signal.throwIfAborted !== 'function') {
     throw argumentError(`signal: ${show(signal)} is not an AbortSignal`, 'Give new AbortController().signal.')
   }
   return signal

@@ -1,5 +1,6 @@
 /** What a caller says about a VM to be made, checked and in the form that the binding takes. */
 
+import { argumentError } from './errors.js'
 import { type Block, parseMemory, parseVcpus } from './memory.js'
 import type { NativeCreateOptions } from './native.js'
 import { parseChoice, parseCount, parseSize, type Size } from './units.js'
@@ -44,6 +45,9 @@ export function parseHistorySize(size: number = DEFAULT_HISTORY): number {
 export function parseCreate(options: CreateOptions): NativeCreateOptions {
   const { kvmPath, clearChunk, reaper } = options
   const ringEntries = parseDirtyLog(options.dirtyLog ?? 'auto')
+  if (ringEntries !== undefined && !['auto', 'none'].includes(options.manualProtect ?? 'auto')) {
+    throw argumentError('manualProtect: a VM with dirty rings has none', 'Leave it out.')
+  }
   return {
     blocks: parseMemory(options.memory),
     vcpus: parseVcpus(options.vcpus ?? 1),
@@ -61,8 +65,8 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
   }
 }
 
-/** What was asked for, with the bitmap in place of the ring that the kernel has not. */
-export function withoutRing({ ringEntries, reaper, ...rest }: NativeCreateOptions): NativeCreateOptions {
+/** What was asked for, with the bitmap in place of the rings that the kernel has not. */
+export function withoutRings({ ringEntries, reaper, ...rest }: NativeCreateOptions): NativeCreateOptions {
   return rest
 }
 
@@ -72,6 +76,10 @@ function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number
     parseChoice(dirtyLog, 'dirtyLog', ['auto', 'bitmap'])
     return undefined
   }
+  const entries = parseCount(dirtyLog.ringEntries, 'ringEntries', 1)
   // Which powers of two it may be, the kernel says.
-  return parseCount(dirtyLog.ringEntries, 'ringEntries', 1)
+  if (!Number.isInteger(Math.log2(entries))) {
+    throw argumentError(`ringEntries: ${entries} is not a power of two`, 'Give one, such as 65536.')
+  }
+  return entries
 }

@@ -4,7 +4,7 @@
  */
 
 import { untilAborted } from './abort.js'
-import { parseArray, parseOptions, parseText } from './arguments.js'
+import { parseArray, parseFlag, parseOptions, parseText } from './arguments.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import type { DirtyRateClient } from './measurement/client.js'
 import { parseWindow } from './measurement/windows.js'
@@ -16,7 +16,7 @@ import {
   type NativeSyncReport,
   type NativeVirtualMachine,
 } from './native.js'
-import { type Duration, parseChoice, show } from './units.js'
+import { type Duration, parseChoice, parseCount } from './units.js'
 
 /** Who has dirty bits of its own. A client's bits are its own: no other client's clear or reap touches them. */
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
@@ -76,7 +76,7 @@ export class DirtyMemory {
   /** The log mask of the client 'vga' in one block, which may keep the log of that block alone on. Rejects with ERR_ARGUMENT. */
   async setLogMask(block: string, on: boolean): Promise<void> {
     parseText(block, 'block')
-    if (typeof on !== 'boolean') throw argumentError(`on: ${show(on)} is not a boolean`)
+    parseFlag(on, 'on')
     await callNative(() => this.#vm.setLogMask(block, on))
   }
 
@@ -138,8 +138,8 @@ export class DirtyMemory {
 
   /**
    * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Resolves with the words written. With `take` the bits
-   * are taken at the same instant, as a migration does that sends what it took; where they then find no room, as `into` was transferred
-   * away meanwhile, or cannot be handed over for any other reason, the client has them back. Rejects with ERR_ARGUMENT; with `take`, ERR_MEASURING.
+   * are taken at the same instant, as a migration does that sends what it took; where they then cannot be handed over, as `into` was
+   * transferred away meanwhile, the client has them back. Rejects with ERR_ARGUMENT; with `take`, ERR_MEASURING.
    */
   async readBitmap(
     client: Client,
@@ -147,7 +147,7 @@ export class DirtyMemory {
     into: BigUint64Array<ArrayBuffer>,
     options: { take?: boolean } = {},
   ): Promise<number> {
-    const take = parseOptions(options).take ?? false
+    const take = parseFlag(parseOptions(options).take ?? false, 'take')
     if (take) this.#notMeasuring(client)
     this.#known(client)
     parseText(block, 'block')
@@ -178,6 +178,8 @@ export class DirtyMemory {
     this.#known(client)
     parseText(block, 'block')
     const { from = 0, limit = Number.MAX_SAFE_INTEGER } = parseOptions(options)
+    parseCount(from, 'from', 0)
+    parseCount(limit, 'limit', 0)
     return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as Uint32Array<ArrayBuffer>
   }
 

@@ -31,7 +31,7 @@ export function parseBlock(block: Block): RamBlock {
   return { name: block.name, guestAddress: parseSize(block.guestAddress, `${name}: guestAddress`), bytes }
 }
 
-/** `memory: SIZE` laid out around the hole below 4 GiB, or the blocks as given. Throws ERR_ARGUMENT. */
+/** `memory: SIZE` laid out around the hole below 4 GiB, on x86-64 as QEMU's `q35` has it, or the blocks as given. Throws ERR_ARGUMENT. */
 export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
   if (Array.isArray(memory)) {
     if (memory.length === 0)
@@ -46,24 +46,12 @@ export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
 /** Where the `virt` machine of QEMU for arm64 has its RAM, and where files for it are linked. */
 export const QEMU_ARM64_RAM: number = 2 ** 30
 
-/** From so much memory on QEMU's `q35` has only {@link Q35_LOW} below 4 GiB. */
-const Q35_SPLIT = 0xb000_0000
-const Q35_LOW = 2 ** 31
-
 /**
- * `memory: SIZE` for a kernel file: where QEMU's `q35` has it, on arm64 from where its `virt` has it, so that what is linked for those
- * boots here too. Throws ERR_ARGUMENT.
+ * `memory: SIZE` for a kernel file: on arm64 from where QEMU's `virt` has it, so that what is linked for that boots here too. Throws
+ * ERR_ARGUMENT.
  */
 export function memoryForKernel(memory: Size, arch: string = process.arch): RamBlock[] {
-  if (arch !== 'arm64') {
-    const blocks = parseMemory(memory)
-    const size = blocks.reduce((sum, { bytes }) => sum + bytes, 0)
-    if (size < Q35_SPLIT) return blocks
-    return [
-      { name: 'ram-low', guestAddress: 0, bytes: Q35_LOW },
-      { name: 'ram-high', guestAddress: 2 ** 32, bytes: size - Q35_LOW },
-    ]
-  }
+  if (arch !== 'arm64') return parseMemory(memory)
   const bytes = parseSize(memory, 'memory')
   const [first, ...others] = parseMemory(bytes === 0 ? 0 : bytes + QEMU_ARM64_RAM)
   if (first === undefined) return others

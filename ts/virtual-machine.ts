@@ -8,7 +8,7 @@ import {
   type ManualProtect,
   parseCreate,
   parseHistorySize,
-  withoutRing,
+  withoutRings,
 } from './create-options.js'
 import { DirtyMemory } from './dirty-memory.js'
 import { argumentError, DirtyRateError } from './errors.js'
@@ -113,9 +113,10 @@ export class VirtualMachine implements Target {
     const historySize = parseHistorySize(options.historySize)
     const asked = parseCreate(options)
     const kernelHasRing = dirtyRingEntries > 0
-    const warnings = asked.ringEntries !== undefined && !kernelHasRing ? [RING_UNAVAILABLE] : []
+    const ringless = asked.ringEntries !== undefined && !kernelHasRing
+    const checked = ringless ? withoutRings(asked) : asked
+    const warnings = ringless ? [RING_UNAVAILABLE] : []
     for (const { message } of warnings) emit('warn', 'dirtyrate::kvm', message, {})
-    const checked = kernelHasRing ? asked : withoutRing(asked)
     const token = newToken()
     // A VM that is there all the same when the abort comes is given back.
     return untilAborted(signal, token, async () => {

@@ -55,6 +55,9 @@ export interface Workload {
   readonly seed?: number
 }
 
+const SHARINGS = ['split', 'shared'] as const
+const PLACEMENTS = ['packed', 'spread'] as const
+
 /** What some guests have no use for. */
 const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> = {
   stride: ['seed'],
@@ -85,8 +88,8 @@ export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Work
     pages,
     pacing: options.rate !== undefined || options.granted ? 'granted' : 'free',
     ...(options.rate === undefined ? {} : { bytesPerSecond: parseRate(options.rate, 'rate') }),
-    sharing: parseChoice(options.sharing ?? 'split', 'sharing', ['split', 'shared']),
-    placement: parseChoice(options.placement ?? 'packed', 'placement', ['packed', 'spread']),
+    sharing: parseChoice(options.sharing ?? 'split', 'sharing', SHARINGS),
+    placement: parseChoice(options.placement ?? 'packed', 'placement', PLACEMENTS),
     ...(options.seed === undefined ? {} : { seed: parseCount(options.seed, 'seed', 0, 2 ** 32 - 1) }),
   })
 }
@@ -122,11 +125,11 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
   return {
     kind: parseChoice(kind, 'workload', workloadKinds),
     // An idle guest writes none, but to the binding every vCPU of a program has a working set.
-    pages: kind === 'idle' ? Math.max(pages, vcpus) : pages,
+    pages: parseCount(kind === 'idle' ? Math.max(pages, vcpus) : pages, 'pages', 1),
     vcpus,
-    pacing,
-    sharing,
-    placement,
+    pacing: parseChoice(pacing, 'pacing', ['free', 'granted']),
+    sharing: parseChoice(sharing, 'sharing', SHARINGS),
+    placement: parseChoice(placement, 'placement', PLACEMENTS),
     ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
     ...(seed === undefined ? {} : { seed }),
   }
@@ -146,8 +149,7 @@ export function workloadUriOptions(guest: Workload): string {
 
 /**
  * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
- * x86-64). `memory` is that of the machine it will run in: QEMU's `virt` has it from 1 GiB on, its `q35` only 2 GiB of it below 4 GiB if
- * it is 2.75 GiB or more. Needs no KVM. Throws ERR_ARGUMENT.
+ * x86-64). `memory` is that of the machine it will run in; QEMU's `virt` has it from 1 GiB on. Needs no KVM. Throws ERR_ARGUMENT.
  */
 export function buildGuest(
   guest: Workload,
@@ -168,8 +170,9 @@ export type Truth = NativeTruth
 
 /** Refuses what `instant()` did not give. Throws ERR_ARGUMENT. */
 function parseInstant(instant: WorkloadInstant, name: string): void {
-  if (!Array.isArray(parseOptions(instant, name, 'what instant() gave').writes)) {
-    throw argumentError(`${name}: it has no writes`, 'Give what instant() gave.')
+  const { writes, budgets, grants } = parseOptions(instant, name, 'what instant() gave')
+  if (!Array.isArray(writes) || !Array.isArray(budgets) || typeof grants !== 'number') {
+    throw argumentError(`${name}: not what instant() gave`, 'Give that.')
   }
 }
 

@@ -5,10 +5,10 @@
 
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { root } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
-import { registry, UserFolder } from './installed.js'
+import { registry, tarball, UserFolder } from './installed.js'
 
 interface Fence {
   language: string
@@ -58,7 +58,13 @@ const lasting = (line: string): string =>
 const OF_THE_RUN = /^ *(dirty-bitmap|page-sampling|dirty-ring) |^KVM /
 
 const user = new UserFolder()
-afterAll(() => user.remove())
+/** Has it from the beginning, and needs no KVM. */
+const reader = new UserFolder()
+beforeAll(() => reader.shell(`npm install --offline '${tarball('dirtyrate')}'`))
+afterAll(() => {
+  user.remove()
+  reader.remove()
+})
 let online = true
 
 /** What was packed elsewhere is carried to a machine that has nothing else. */
@@ -86,7 +92,7 @@ describeKvm('commands', () => {
 })
 
 it.each(forms)('the command has the form $form', async ({ command, options }) => {
-  const help = await user.shell(`npx --offline dirtyrate ${command} --help`)
+  const help = await reader.shell(`npx --offline dirtyrate ${command} --help`)
   for (const option of options) expect(help).toMatch(new RegExp(`(^|[\\s,])${option}[\\s,]`))
 })
 

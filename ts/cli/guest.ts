@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises'
 import { argumentError } from '../errors.js'
-import { type Block, memoryForKernel, QEMU_ARM64_RAM } from '../memory.js'
+import { type Block, QEMU_ARM64_RAM } from '../memory.js'
 import { formatSize, parseCountText, parseRate, parseSize } from '../units.js'
 import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../workload.js'
 import { EXIT_OK } from './exit.js'
@@ -19,12 +19,9 @@ export interface GuestOptions {
 }
 
 /** A machine of QEMU's with this much memory: its command, and where the memory is. */
-function qemuMachine(memory: number): { command: string; memory: Block[] } {
+function qemuMachine(memory: number): { command: string; memory: number | Block[] } {
   if (process.arch !== 'arm64')
-    return {
-      command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off',
-      memory: memoryForKernel(memory),
-    }
+    return { command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off', memory }
   const command = 'qemu-system-aarch64 -accel kvm -machine virt,gic-version=host -cpu host'
   return { command, memory: [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: memory }] }
 }

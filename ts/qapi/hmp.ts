@@ -3,6 +3,9 @@
  * end in CR LF, as on QEMU's wire. The start time's `(ms)` is QEMU's slip (the value is in seconds), kept because scripts look for it.
  */
 
+import { parseOptions } from '../arguments.js'
+import { argumentError } from '../errors.js'
+import { show } from '../units.js'
 import { infoInUnit } from './arithmetic.js'
 import { HmpReader, HmpSyntaxError } from './hmp-expression.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './types.js'
@@ -23,8 +26,14 @@ const HELP_CALC = [
 ]
 const HELP_INFO = ['info dirty_rate  -- show dirty rate information']
 
-/** Runs one command line on `target` and resolves with what QEMU's monitor prints. Never rejects for a command that is refused. */
+/**
+ * Runs one command line on `target` and resolves with what QEMU's monitor prints. Never rejects for a command that is refused; with
+ * ERR_ARGUMENT for what is none.
+ */
 export async function humanMonitorCommand(target: HmpTarget, commandLine: string): Promise<string> {
+  parseOptions(target, 'target', 'a virtual machine')
+  if (typeof commandLine !== 'string')
+    throw argumentError(`commandLine: ${show(commandLine)} is not a string`)
   const lines = await run(target, commandLine)
   return lines.map(line => `${line}\r\n`).join('')
 }

@@ -38,7 +38,7 @@ export interface OpenOptions {
 /**
  * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,seed=N`, a VM
  * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
- * with an ELF or an Image. Its RAM is where QEMU's `q35` has it, on arm64 its `virt`: from 1 GiB on. Both take
+ * with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both take
  * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
  * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
  * `VirtualMachine` does. `log=ring` is the bitmap where the kernel has no ring, and each exact measurement has a warning that says so.
@@ -125,9 +125,9 @@ function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOp
   if (kind === 'bitmap' && entries !== undefined) {
     throw argumentError('ring-entries: used only with log=ring', 'Leave it out, or give log=ring.')
   }
-  const longest = capabilities().dirtyRingEntries
-  if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) throw modeUnavailable(wanted, kind, longest > 0)
+  if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) throw modeUnavailable(wanted, kind, true)
   if (kind === 'bitmap') return 'bitmap'
+  const longest = capabilities().dirtyRingEntries
   // Such a VM has the bitmap: it is not made to be told so.
   if (wanted === 'dirty-ring' && longest === 0) throw ringUnsupported()
   return {

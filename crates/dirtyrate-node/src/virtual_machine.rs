@@ -312,9 +312,6 @@ fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
             return Err(refuse("a reaper is for dirty rings: give ringEntries too".to_owned()));
         }
         None => LogKind::Bitmap(manual_protect),
-        Some(_) if manual_protect.is_some_and(|protect| protect != ManualProtect::None) => {
-            return Err(refuse("a virtual machine with dirty rings has no manual protect: leave it out".to_owned()));
-        }
         Some(entries) => {
             let entries = whole("ringEntries", entries)?;
             let entries = u32::try_from(entries).map_err(|_| refuse(format!("{entries} ring entries are too many")))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use dirtyrate::dirty_memory::Client;
 use dirtyrate::kvm::Capabilities;
-use dirtyrate::machine::layout::{HOLE_END, HOLE_START, around_the_hole};
+use dirtyrate::machine::layout::{HOLE_END, around_the_hole};
 use dirtyrate::workload::{Kind, Pacing};
 use support::*;
 
@@ -17,7 +17,7 @@ fn a_sparse_terabyte_is_created_and_measured_exactly() {
     }
     // A CPU with 40 bits of physical address has room for a terabyte less the hole.
     let end = Capabilities::probe(Path::new("/dev/kvm")).expect("KVM").guest_address_end;
-    let bytes = (1 << 40).min(end - (HOLE_END - HOLE_START));
+    let bytes = (1 << 40).min(end - HOLE_END);
     let machine = machine(around_the_hole(bytes, page_size()).expect("a layout"), 1);
     // Spread over both blocks: most of it is at the very end of the terabyte.
     let guest = run(&machine, &workload(Kind::Random, 5000, 1, Pacing::Granted));

@@ -27,7 +27,7 @@ impl BitmapLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for, [`Error::State`] if the VM has a log.
+    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for, [`Error::State`] if the VM has dirty rings.
     pub fn new(slots: Arc<Mutex<Slots>>, capabilities: &Capabilities, protect: Option<ManualProtect>) -> Result<Self> {
         let best = capabilities.manual_protect;
         let protect = protect.unwrap_or(best);

@@ -83,7 +83,7 @@ pub fn clear_dirty_log(
 ///
 /// As of Linux 6.16 a signal that waits ends it early, and what was counted by then is protected but for the last up to 64 pages
 /// (`kvm_dirty_ring_reset`): no further write to those would be seen. So signals are held back. The kick of a vCPU comes late then, and
-/// not too late: KVM_RUN looks at `immediate_exit`.
+/// not too late: KVM_RUN looks at `immediate_exit`. What cannot be held back shows in the count, unless it comes after the last entry.
 pub fn reset_dirty_rings(vm: &impl AsRawFd) -> Result<u32> {
     held_back(|| {
         // SAFETY: the ioctl takes no argument; the descriptor is a VM's, or the kernel says that it is not.

@@ -1,35 +1,37 @@
 //! Calls that a signal must not end early.
 
-use std::mem::MaybeUninit;
-
 /// Runs `call` with all signals of the calling thread held back; those that come meanwhile are delivered after it. What cannot be held
-/// back (SIGKILL, SIGSTOP) and a freezer still get through.
+/// back is what stops a thread whatever it does: SIGKILL, SIGSTOP, a debugger, a freezer.
 pub(super) fn held_back<T>(call: impl FnOnce() -> T) -> T {
-    let _mask = Mask::of_all();
+    let _mask = Mask::set(u64::MAX);
     call()
 }
 
-/// The mask that was there before, which comes back with the drop of this.
-struct Mask(libc::sigset_t);
+/// The mask that was there before, which comes back with the drop of this. As the kernel has it: the C library's leaves out the signals
+/// that it sends itself, such as that of setuid.
+struct Mask(u64);
 
 impl Mask {
-    fn of_all() -> Self {
-        let mut all = MaybeUninit::uninit();
-        let mut before = MaybeUninit::uninit();
-        // SAFETY: sigfillset writes the whole set, to a place that has room for it.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: both are sets, the first one filled above; the second one is written. It fails for an unknown first argument only, and
-        // SIG_SETMASK is known.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-        // SAFETY: pthread_sigmask wrote it.
-        Self(unsafe { before.assume_init() })
+    fn set(mask: u64) -> Self {
+        let mut before = 0u64;
+        // SAFETY: both are the kernel's sets of 64 signals, whose size is the last argument; it reads the one and writes the other. It
+        // fails for an unknown first argument or another size only.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const mask,
+                &raw mut before,
+                size_of::<u64>(),
+            )
+        };
+        Self(before)
     }
 }
 
 impl Drop for Mask {
     fn drop(&mut self) {
-        // SAFETY: the set is the one that pthread_sigmask wrote; where the present one would go is null, which it may be.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+        std::mem::forget(Self::set(self.0));
     }
 }
 

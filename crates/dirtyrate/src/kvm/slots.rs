@@ -42,7 +42,7 @@ pub struct Slots {
     limit: usize,
     by_block: BTreeMap<BlockId, Slot>,
     by_number: BTreeMap<u32, BlockId>,
-    /// What was made their dirty log: a VM has one, for good.
+    /// The kind of dirty log that was enabled for them, for good.
     log: Option<&'static str>,
 }
 
@@ -64,14 +64,14 @@ impl Slots {
         &self.vm
     }
 
-    /// Has `enable` turn on what the VM's dirty log takes, which cannot be undone: manual protect beside rings would lose writes.
+    /// Has `enable` turn on what a dirty log takes of the kernel, which cannot be undone: manual protect beside rings would lose writes.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if the VM has a log; those of `enable`.
+    /// [`Error::State`] if these slots have another kind of log; those of `enable`.
     pub(super) fn enable_log(&mut self, log: &'static str, enable: impl FnOnce(&VmFd) -> Result<()>) -> Result<()> {
-        if let Some(there) = self.log {
-            return Err(Error::State(format!("no {log} for a VM that has a {there}: it has one dirty log, for good")));
+        if let Some(there) = self.log.filter(|there| *there != log) {
+            return Err(Error::State(format!("no {log} for a VM that has a {there}: it has one, for good")));
         }
         enable(&self.vm)?;
         self.log = Some(log);
@@ -164,8 +164,7 @@ impl Slots {
 
     /// Turns every dirty log that is on off and on again, at which the kernel protects all of its pages.
     pub(super) fn restart_logging(&self) -> Result<()> {
-        let logged = self.by_block.values().filter(|slot| slot.logged);
-        logged.into_iter().try_for_each(|slot| {
+        self.by_block.values().filter(|slot| slot.logged).try_for_each(|slot| {
             self.set_flag(slot, false)?;
             self.set_flag(slot, true)
         })

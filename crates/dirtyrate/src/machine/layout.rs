@@ -9,8 +9,8 @@ pub const HOLE_START: u64 = 3 << 30;
 pub const HOLE_END: u64 = 4 << 30;
 /// The least RAM: the first MiB is for what hands over to the kernel, and a kernel starts at 1 MiB.
 pub const LEAST_BYTES: u64 = 2 << 20;
-/// The most RAM: the address space of the page tables that our guests build, less the hole.
-pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - HOLE_START);
+/// The most RAM: the address space of the page tables that our guests build, less the hole at its largest.
+pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - low_bytes(u64::MAX));
 
 /// From here to 4 GiB no RAM can be: the IOAPIC, the local APICs, and the pages that KVM takes for real mode on Intel.
 #[cfg(target_arch = "x86_64")]
@@ -59,7 +59,21 @@ pub(super) const SERIAL_PORTS: u16 = 8;
 /// Its interrupt line; of the GIC's shared ones, on arm64.
 pub(super) const SERIAL_IRQ: u32 = 4;
 
-/// Lays `bytes` of RAM out around the hole: one block `ram`, or `ram-low` below 3 GiB and `ram-high` from 4 GiB.
+/// How much of `bytes` of RAM is below the hole: as much as fits; of more on x86-64 what QEMU's `q35` has there, so that a file that is
+/// linked for the one boots in the other.
+#[cfg(target_arch = "x86_64")]
+const fn low_bytes(bytes: u64) -> u64 {
+    /// From so much RAM on there are only 2 GiB of it below the hole (`pc_q35_init`).
+    const SPLIT: u64 = 0xb000_0000;
+    if bytes < SPLIT { bytes } else { 2 << 30 }
+}
+
+#[cfg(target_arch = "aarch64")]
+const fn low_bytes(bytes: u64) -> u64 {
+    if bytes < HOLE_START { bytes } else { HOLE_START }
+}
+
+/// Lays `bytes` of RAM out around the hole: one block `ram`, or `ram-low` below it and `ram-high` from 4 GiB.
 ///
 /// # Errors
 ///
@@ -71,10 +85,11 @@ pub fn around_the_hole(bytes: u64, page_size: u64) -> Result<Vec<BlockSpec>> {
         )));
     }
     let block = |name: &str, guest_address, bytes| BlockSpec { name: name.to_owned(), guest_address, bytes };
-    Ok(if bytes <= HOLE_START {
+    let low = low_bytes(bytes);
+    Ok(if low == bytes {
         vec![block("ram", 0, bytes)]
     } else {
-        vec![block("ram-low", 0, HOLE_START), block("ram-high", HOLE_END, bytes - HOLE_START)]
+        vec![block("ram-low", 0, low), block("ram-high", HOLE_END, bytes - low)]
     })
 }
 
@@ -85,12 +100,13 @@ mod tests {
     #[test]
     fn ram_goes_around_the_hole_and_none_is_lost() {
         let three_pages = 3 * 4096;
-        for bytes in [2 << 20, (1 << 30) + three_pages, 3 << 30, (3 << 30) + three_pages, 1 << 40] {
+        for bytes in [2 << 20, (1 << 30) + three_pages, 11 << 28, 3 << 30, (3 << 30) + three_pages, MOST_BYTES] {
             let blocks = around_the_hole(bytes, 4096).expect("a good size");
             assert_eq!(blocks.iter().map(|block| block.bytes).sum::<u64>(), bytes);
             for block in &blocks {
                 let end = block.guest_address + block.bytes;
                 assert!(end <= HOLE_START || block.guest_address >= HOLE_END, "{block:?} is in the hole");
+                assert!(end <= 1 << 47, "{block:?} is beyond what page tables have");
             }
         }
     }

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use cursor::Entries;
 use kvm_bindings::kvm_enable_cap;
+use kvm_ioctls::VmFd;
 use mapped::MappedRing;
 pub use reaper::Reaping;
 use reaper::{Reaper, Wake};
@@ -109,7 +110,7 @@ impl RingSetup {
     /// # Errors
     ///
     /// [`Error::Argument`] for a size that not every kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
-    /// ones, [`Error::State`] if the VM has a log, or there are slots and may be none.
+    /// ones, [`Error::State`] if the VM has a bitmap log, or there are slots and may be none.
     pub fn enable(
         slots: Arc<Mutex<Slots>>,
         capabilities: &Capabilities,
@@ -130,23 +131,21 @@ impl RingSetup {
         let number = if capabilities.dirty_ring { CAP_DIRTY_LOG_RING } else { CAP_DIRTY_LOG_RING_ACQ_REL };
         let refused = |errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno);
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
-        lock(&slots).enable_log("dirty ring", |vm| {
-            let enable = |number: u32, argument: u64| {
-                let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
-                vm.enable_cap(&cap)
-            };
-            enable(number, u64::from(entries) * ENTRY_BYTES).map_err(refused)?;
-            if !with_bitmap {
-                return Ok(());
-            }
+        let enable = |vm: &VmFd, number: u32, argument: u64| {
+            let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
+            vm.enable_cap(&cap)
+        };
+        let bytes = u64::from(entries) * ENTRY_BYTES;
+        lock(&slots).enable_log("dirty ring", |vm| enable(vm, number, bytes).map_err(refused))?;
+        if with_bitmap {
             // Only so that every slot has its bitmap (`kvm_vm_ioctl_enable_cap_generic`).
-            enable(CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
+            enable(lock(&slots).vm(), CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
                 libc::EINVAL => {
                     Error::State("dirty rings are enabled before the first slot is set, on this kernel".to_owned())
                 }
                 _ => refused(errno),
-            })
-        })?;
+            })?;
+        }
         Ok(Self { slots, entries, with_bitmap, reaping })
     }
 

@@ -313,7 +313,8 @@ impl Harness {
                 prop_assert!(!complete || seen == written, "not told: {:?}", &*written - seen);
                 written.clear();
             }
-            Ok(complete || std::mem::take(&mut kernel.ended_early))
+            let ended_early = std::mem::take(&mut kernel.ended_early);
+            Ok(complete || ended_early)
         })
     }
 }

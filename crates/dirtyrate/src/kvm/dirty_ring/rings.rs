@@ -235,6 +235,10 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         taken.map(|()| harvested)
     }
 
+    fn may_have_lost(&mut self) {
+        self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
+    }
+
     /// Finds where the kernel stands in the rings of which that is not known. No vCPU runs.
     ///
     /// That a RESET counted less than it should have has two reasons: a vCPU came round and wrote over what had been handed back, or it
@@ -243,7 +247,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         if !self.unprotected {
             return Ok(());
         }
-        self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
+        self.may_have_lost();
         let slots = lock(&self.slots);
         reset_whole(&*slots)?;
         for VcpuRing { ring, cursor, staged, loss, .. } in self.rings.iter_mut().filter(|ring| ring.cursor.is_adrift())
@@ -280,7 +284,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
             }
         }
         if !all.in_step {
-            self.rings.iter_mut().for_each(|VcpuRing { loss, .. }| loss.maybe_lost = true);
+            self.may_have_lost();
         }
         Ok(all)
     }

@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path, part: &str) -> Result<Vec<u8>> {
         return Err(refusal(path, format!("the {part} is empty")));
     }
     if metadata.len() > MOST_BYTES {
-        return Err(refusal(path, format!("{} bytes are more than any kernel has", metadata.len())));
+        return Err(refusal(path, format!("{} bytes are more than any {part} has", metadata.len())));
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize);
     file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(refuse)?;
