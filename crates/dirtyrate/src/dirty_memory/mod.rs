@@ -100,7 +100,8 @@ impl DirtyMemory {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if a block of that name exists, or the log has another number of pages of it; [`Error::OutOfMemory`]; the log's refusal. The block is not added then.
+    /// [`Error::Layout`] if a block of that name exists, or the log has another number of pages of it; [`Error::OutOfMemory`]; the
+    /// log's refusal. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
         let mut bits = lock(&self.bits);
         let problem = if bits.blocks().any(|block| block.name == info.name) {

@@ -9,9 +9,10 @@
 //! 3. `C(i)`: store the count `i + 1` to its mailbox.
 //!
 //! x86 keeps stores in order, and on arm64 the guest stores the count with release (`guest.s`), so
-//! whoever reads the count `c` knows that `D(i)` and `C(i)` have happened for all `i < c`, and that `C(c)` and everything after it have not. Only `D(c)` is
-//! unknown: it may have happened, or may happen at any time. If the count has reached the budget,
-//! the vCPU is *settled*: it is held at step 1 of write `c`, and `D(c)` has not begun either.
+//! whoever reads the count `c` knows that `D(i)` and `C(i)` have happened for all `i < c`, and that
+//! `C(c)` and everything after it have not. Only `D(c)` is unknown: it may have happened, or may
+//! happen at any time. If the count has reached the budget, the vCPU is *settled*: it is held at
+//! step 1 of write `c`, and `D(c)` has not begun either.
 //!
 //! KVM logs a store just before it happens (a write fault is logged, then the store is tried again,
 //! and logged afresh if the log was cleared in between) or, where it emulates the guest, just
