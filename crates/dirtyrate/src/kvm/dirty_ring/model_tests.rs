@@ -13,6 +13,8 @@ use crate::error::Result;
 use crate::sync::{Mutex, lock};
 
 const BLOCK: BlockId = BlockId(1);
+/// What the vCPUs do until a hold has taken effect.
+const UNTIL_HELD: usize = 16;
 /// Entries whose pages a RESET protects together.
 const BATCH: usize = 3;
 
@@ -62,8 +64,8 @@ enum Step {
     },
     Leave(usize),
     Enter(usize),
-    /// A RESET ends early, as of Linux 6.16 when a signal waits that could not be held back.
-    Interrupt,
+    /// A RESET ends early, when it has counted so many entries, as of Linux 6.16 when a signal comes that could not be held back.
+    Interrupt(u32),
 }
 
 struct Kernel {
@@ -73,7 +75,7 @@ struct Kernel {
     /// Entries that were written where the reader had not been.
     overran: u64,
     script: VecDeque<Step>,
-    interrupted: bool,
+    interrupt_after: Option<u32>,
     /// A RESET was interrupted in the window that is open.
     ended_early: bool,
     /// Pages that it had counted, and not protected yet: a write to one is seen by nobody.
@@ -99,7 +101,7 @@ impl Kernel {
             exact,
             overran: 0,
             script: script.into(),
-            interrupted: false,
+            interrupt_after: None,
             ended_early: false,
             unprotected: VecDeque::new(),
             held: false,
@@ -146,7 +148,7 @@ impl Kernel {
             Step::Leave(vcpu) => self.rings[vcpu].leave(),
             Step::Enter(vcpu) if !self.rings[vcpu].inside => self.rings[vcpu].enter(),
             Step::Enter(_) => {}
-            Step::Interrupt => self.interrupted = true,
+            Step::Interrupt(after) => self.interrupt_after = Some(after),
         }
     }
 
@@ -162,11 +164,15 @@ impl Kernel {
                 if ring.flags[at] != EntryState::Harvested {
                     break;
                 }
-                if std::mem::take(&mut self.interrupted) {
-                    self.ended_early = true;
-                    self.unprotected.append(&mut gathered);
-                    return count;
-                }
+                self.interrupt_after = match self.interrupt_after {
+                    Some(0) => {
+                        self.ended_early = true;
+                        self.unprotected.append(&mut gathered);
+                        self.interrupt_after = None;
+                        return count;
+                    }
+                    left => left.map(|left| left - 1),
+                };
                 assert_ne!(ring.reset, ring.dirty, "entries are given back that were never written");
                 ring.flags[at] = EntryState::Empty;
                 ring.reset = ring.reset.wrapping_add(1);
@@ -259,6 +265,8 @@ impl Harness {
     /// The vCPUs stand for as long as this takes.
     fn held<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         let mut kernel = lock(&self.kernel);
+        // They go on until they stand.
+        (0..UNTIL_HELD).for_each(|_| kernel.go_on());
         let inside: Vec<bool> = kernel.rings.iter().map(|ring| ring.inside).collect();
         kernel.rings.iter_mut().for_each(KernelRing::leave);
         kernel.held = true;
@@ -326,7 +334,7 @@ fn step(vcpus: usize, size: u32) -> impl Strategy<Value = Step> {
         4 => (vcpu.clone(), 1..=3 * size).prop_map(|(vcpu, pages)| Step::Write { vcpu, pages }),
         1 => vcpu.clone().prop_map(Step::Leave),
         2 => vcpu.prop_map(Step::Enter),
-        1 => Just(Step::Interrupt),
+        2 => (0..size).prop_map(Step::Interrupt),
     ]
 }
 
@@ -386,7 +394,7 @@ proptest! {
             let goes_on = (0..2 * (ahead / (size / 2) + 2)).any(|_| {
                 it.reap();
                 let mut kernel = lock(&it.kernel);
-                kernel.interrupted = false;
+                kernel.interrupt_after = None;
                 let ring = &mut kernel.rings[vcpu];
                 ring.leave();
                 ring.enter();
