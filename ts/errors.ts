@@ -34,6 +34,9 @@ export type DirtyRateErrorCode = keyof typeof HINTS
 /** All codes, in the order of the README's table. */
 export const errorCodes: readonly DirtyRateErrorCode[] = Object.keys(HINTS) as DirtyRateErrorCode[]
 
+/** What an error says to programs: `call` and `errno` of a refused call, `vcpu`, `block`, `path`, `bytes`, where it has them. */
+export type ErrorDetails = Readonly<Record<string, string | number>>
+
 /** A failure with a stable `code`, a message that says what happened, and a `hint` that says what to do. */
 export class DirtyRateError extends Error {
   override readonly name: string = 'DirtyRateError'
@@ -41,11 +44,18 @@ export class DirtyRateError extends Error {
   readonly code: DirtyRateErrorCode
   /** What to do about it, for people. */
   readonly hint: string
+  /** The facts of the message under names, for programs; empty where there are none. */
+  readonly details: ErrorDetails
 
-  constructor(code: DirtyRateErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    code: DirtyRateErrorCode,
+    message: string,
+    options: { hint?: string; cause?: unknown; details?: ErrorDetails } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
     this.hint = options.hint ?? HINTS[code]
+    this.details = options.details ?? {}
   }
 }
 
@@ -54,9 +64,19 @@ export function argumentError(message: string, hint?: string): DirtyRateError {
   return new DirtyRateError('ERR_ARGUMENT', message, hint === undefined ? {} : { hint })
 }
 
+/**
+ * The code of `error`, if it is an error of any realm: Jest, vitest's `vmThreads` and `node:vm` give a program an `Error` that is not the
+ * one that made this error, so `instanceof` would not know it.
+ */
 function codeOf(error: unknown): string | undefined {
-  const code = error instanceof Error ? (error as Error & { code?: unknown }).code : undefined
+  const { code } = isError(error) ? (error as Error & { code?: unknown }) : {}
   return typeof code === 'string' ? code : undefined
+}
+
+/** Whether `value` is an error of any realm. */
+export function isError(value: unknown): value is Error {
+  // The tag is that of errors of every realm, unless a class gives its errors another one.
+  return Object.prototype.toString.call(value) === '[object Error]' || value instanceof Error
 }
 
 /** Whether `error` has this code, whichever copy of the package made it. */
@@ -69,12 +89,20 @@ const NAPI_ARGUMENT = /^(InvalidArg|[A-Z][A-Za-z]*Expected)$/
 
 /** A native failure as a DirtyRateError with the hint of its code; anything else unchanged. */
 export function fromNative(error: unknown): unknown {
-  if (error instanceof DirtyRateError) return error
   const code = codeOf(error)
-  if (code === undefined) return error
+  // An error that has a hint is a DirtyRateError already: this copy's, or that of another.
+  if (code === undefined || 'hint' in (error as Error)) return error
   const { message } = error as Error
   if (Object.hasOwn(HINTS, code)) {
-    return new DirtyRateError(code as DirtyRateErrorCode, message, { cause: error })
+    return new DirtyRateError(code as DirtyRateErrorCode, message, {
+      cause: error,
+      details: detailsOf(error as Error),
+    })
   }
   return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
+}
+
+/** The details that the binding gives: JSON in the message of the native error's own cause. */
+function detailsOf({ cause }: Error): ErrorDetails {
+  return isError(cause) ? (JSON.parse(cause.message) as ErrorDetails) : {}
 }

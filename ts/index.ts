@@ -3,7 +3,7 @@
 export { type Capabilities, capabilities } from './capabilities.js'
 export type { CreateOptions, ManualProtect } from './create-options.js'
 export type { Client, DeadlineReport, DirtyMemory, Reap, SyncReport } from './dirty-memory.js'
-export { DirtyRateError, type DirtyRateErrorCode, errorCodes } from './errors.js'
+export { DirtyRateError, type DirtyRateErrorCode, type ErrorDetails, errorCodes } from './errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './log.js'
 export type { BlockMeasurement } from './measurement/blocks.js'
 export type { DirtyRateCurve, DirtyRatePoint } from './measurement/curve.js'

@@ -5,7 +5,7 @@
 
 import { createRequire } from 'node:module'
 import type * as Binding from '../native/binding.cjs'
-import { DirtyRateError, fromNative } from './errors.js'
+import { DirtyRateError, fromNative, isError } from './errors.js'
 
 export type {
   CancelToken,
@@ -61,7 +61,7 @@ export function load<T>(require: () => T): T {
 function deepestReason(error: unknown): string {
   let reason = String(error)
   let fromLinker = false
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+  for (let at: unknown = error; isError(at); at = at.cause) {
     const isLinker = (at as Error & { code?: string }).code === 'ERR_DLOPEN_FAILED'
     if (isLinker || !fromLinker) reason = at.message
     fromLinker ||= isLinker
@@ -85,8 +85,13 @@ export function callNative<T>(call: () => T | Promise<T>): T | Promise<T> {
   }
   try {
     const result = call()
-    return result instanceof Promise ? result.catch(rethrow) : result
+    // The binding's promises are of the realm that it was loaded in, which need not be this one.
+    return isPromise(result) ? result.catch(rethrow) : result
   } catch (error) {
     return rethrow(error)
   }
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return Object.prototype.toString.call(value) === '[object Promise]'
 }

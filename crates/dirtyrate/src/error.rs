@@ -1,7 +1,11 @@
 //! One error type for the crate: a variant for each thing that a caller can act on.
 
+mod details;
+
 use std::io;
 use std::path::PathBuf;
+
+pub use details::{Detail, Details};
 
 use crate::workload::WorkloadError;
 

@@ -24,7 +24,7 @@ pub mod sampling;
 mod sync;
 pub mod workload;
 
-pub use error::{Error, Result};
+pub use error::{Detail, Details, Error, Result};
 
 /// The code in the README compiles.
 #[cfg(doctest)]
