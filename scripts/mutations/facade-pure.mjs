@@ -1,0 +1,25 @@
+// Breaks of the facade's pure files, which need no KVM: units, arguments, windows, modes, the history, the schedule of a watch.
+
+export default [
+  {
+    name: 'a bare number has the unit that it most likely has',
+    file: 'ts/units.ts',
+    find: "  if (unit === '') {",
+    replace: "  if (unit === '' && kind.noun !== 'a duration') {",
+    test: '__test__/units.test.ts',
+  },
+  {
+    name: 'the deadlines of a watch are as late as its consumer',
+    file: 'ts/measurement/watch.ts',
+    find: 'return multiple * this.#everyMs - this.#opened',
+    replace: 'return multiple * this.#everyMs - now',
+    test: '__test__/measurement/schedule.test.ts -t has deadlines at multiples',
+  },
+  {
+    name: 'a history keeps everything',
+    file: 'ts/measurement/history.ts',
+    find: 'if (this.#entries.length > this.#size) this.#entries.shift()',
+    replace: '',
+    test: '__test__/measurement/events.test.ts',
+  },
+]

@@ -1,0 +1,60 @@
+// Breaks of the VM around the logs: its vCPUs, its memory slots, its kernel.
+
+export default [
+  {
+    name: 'never signal a vCPU',
+    file: 'crates/dirtyrate/src/kvm/vcpu/kick.rs',
+    find: 'let result = unsafe { libc::pthread_kill(thread, self.signal) };',
+    replace: 'let result = { let _ = (thread, self.signal); 0 };',
+    test: 'life',
+  },
+  {
+    name: 'a pause does not wait',
+    file: 'crates/dirtyrate/src/kvm/vcpu/shared.rs',
+    find: 'let state = self.wait_parked(lock(&self.state));',
+    replace: 'let state = lock(&self.state);',
+    test: 'life',
+  },
+  {
+    name: 'wait for a pause that was overruled',
+    file: 'crates/dirtyrate/src/kvm/vcpu/shared.rs',
+    find: 'while state.running > 0 && !state.may_run() {',
+    replace: 'while state.running > 0 {',
+    test: 'life',
+  },
+  {
+    name: 'load without marking the pages',
+    file: 'crates/dirtyrate/src/kvm/vm.rs',
+    find: 'self.lock_dirty_bits().mark_host_write(guest_address, bytes.len() as u64);',
+    replace: '',
+    test: 'life',
+  },
+  {
+    name: 'leave BSS as it is',
+    file: 'crates/dirtyrate/src/machine/boot/kernel.rs',
+    find: 'plan.zero(segment.p_paddr + segment.p_filesz, rest);',
+    replace: 'let _ = rest;',
+    test: 'life',
+  },
+  {
+    name: 'mark a block that came after the write',
+    file: 'crates/dirtyrate/src/kvm/vm.rs',
+    find: 'let layout = self.read_layout();\n        if !layout',
+    replace: 'let layout = Layout { memory: self.memory(), ..Layout::default() };\n        if !layout',
+    test: 'concurrent_use',
+  },
+  {
+    name: 'a hold does not kick',
+    file: 'crates/dirtyrate/src/kvm/vcpu/shared.rs',
+    find: '        self.0.kick();\n',
+    replace: '',
+    test: 'loom_models',
+  },
+  {
+    name: 'forget a kick on the way into KVM_RUN',
+    file: 'crates/dirtyrate/src/kvm/vcpu/shared.rs',
+    find: 'self.kicks[vcpu].clear();',
+    replace: 'drop(state); self.kicks[vcpu].clear();',
+    test: 'loom_models',
+  },
+]

@@ -1,0 +1,54 @@
+// Breaks of page sampling.
+
+export default [
+  {
+    name: 'compare a sample with another',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: '!= self.hashes[sample];',
+    replace: '!= self.hashes[0];',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'count the hits of earlier deadlines again',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'new_hits: hits - samples.reported,',
+    replace: 'new_hits: hits,',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'map what nobody has touched',
+    file: 'crates/dirtyrate/src/sampling/guest_memory.rs',
+    find: 'flags & libc::MAP_ANONYMOUS != 0 && flags & libc::MAP_PRIVATE != 0',
+    replace: 'flags == 0',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'intervals that are too narrow',
+    file: 'crates/dirtyrate/src/sampling/interval.rs',
+    find: 'IntervalMethod::Wilson => wilson(hits, samples, self.z),',
+    replace: 'IntervalMethod::Wilson => wilson(hits, samples, self.z / 2.0),',
+    test: 'sampling_guest',
+  },
+  {
+    name: 'sample a block that went until the end',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'match samples.removed.filter(|&at| at < closed.middle) {',
+    replace: 'match samples.removed.filter(|_| false) {',
+    test: 'sampling_blocks',
+  },
+  {
+    name: 'do not sample a block that comes',
+    file: 'crates/dirtyrate/src/machine/sample.rs',
+    find: 'for change in watch.take() {',
+    replace:
+      'for change in watch.take().into_iter().filter(|change| matches!(change, BlockChange::Removed { .. })) {',
+    test: 'sampling_blocks',
+  },
+  {
+    name: 'trace what was seen at the first look',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, hash);',
+    replace: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, samples.hashes[sample]);',
+    test: 'sampling_blocks',
+  },
+]
