@@ -40,11 +40,7 @@ function buildNative() {
   const inputs = [at('Cargo.toml'), at('Cargo.lock'), at('package.json'), at('.cargo'), ...crates]
   const print = fingerprint(inputs, `${process.platform}-${process.arch}`)
   const binary = () => readdirSync(at('native')).filter(name => name.endsWith('.node'))
-  const outputs = () => [
-    at('native', binary()[0] ?? 'no binary'),
-    at('native/binding.cjs'),
-    at('native/binding.d.cts'),
-  ]
+  const outputs = () => [at('native', binary()[0] ?? 'no binary'), at('native/binding.d.cts')]
   unlessCurrent({ stamp: at('node_modules/.dirtyrate/native'), print, outputs }, () => {
     say('building the native binding (about a minute the first time)')
     run('the native binding was not built', 'npm', ['run', '--silent', 'build:native'])

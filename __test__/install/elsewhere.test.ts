@@ -62,7 +62,10 @@ describe('without its binary', () => {
 
   it('says with musl that there is none', async () => {
     const { message, hint } = await told(
-      'process.report.getReport = () => ({ header: {}, sharedObjects: [] })',
+      `const fs = require('node:fs')
+const { readFileSync } = fs
+fs.readFileSync = (file, ...rest) =>
+  file === '/proc/self/maps' ? '7f-80 r-xp 0 00:00 0 /lib/ld-musl-x86_64.so.1' : readFileSync(file, ...rest)`,
     )
     expect(message).toContain(`${process.arch} (musl)`)
     expect(hint).toContain('linux-x64 and linux-arm64, with glibc')

@@ -3,10 +3,12 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { native } from '../../ts/native.js'
+import { version } from '../../ts/version.js'
 import { root } from '../fixtures/command.js'
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')
-const { version }: { version: string } = JSON.parse(read('package.json'))
+const { version: packaged }: { version: string } = JSON.parse(read('package.json'))
 
 /** The version of a package in one of cargo's locks. */
 const locked = (lock: string, name: string): string | undefined =>
@@ -19,7 +21,8 @@ it.each([
   ['Cargo.lock, of the binding', locked('Cargo.lock', 'dirtyrate-node')],
   ['the lock of the fuzz targets', locked('crates/dirtyrate/fuzz/Cargo.lock', 'dirtyrate')],
   ['the example', JSON.parse(read('examples/electron/package.json')).dependencies.dirtyrate.replace('^', '')],
-  ['the binding', /bindingPackageVersion !== '(.*?)'/.exec(read('native/binding.cjs'))?.[1]],
+  ['the facade', version],
+  ['the binary', native().VERSION],
 ])('%s has that of package.json', (_, found) => {
-  expect(found).toBe(version)
+  expect(found).toBe(packaged)
 })

@@ -65,6 +65,10 @@ pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
     })
 }
 
+/// The version of the package that this binary belongs to.
+#[napi]
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The host's page size in bytes, which every count of pages is in; asks no KVM.
 #[napi(js_name = "hostPageSize")]
 pub fn page_size() -> f64 {
