@@ -1,7 +1,8 @@
-// Two bundles: the CommonJS form of the package, and the command with its one library inside.
+// Two bundles: the CommonJS form of the package, and the command with its libraries inside.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'rolldown'
 
 /** Writes the licence of every package that went into the bundle to THIRD-PARTY.txt; a package without one fails the build. */
@@ -18,7 +19,9 @@ function thirdPartyLicences() {
       }
       const texts = [...folders].sort().map(folder => {
         const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-        const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt'].map(f => join(folder, f)).find(existsSync)
+        const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'license']
+          .map(f => join(folder, f))
+          .find(existsSync)
         if (!file) throw new Error(`${name} is bundled but has no licence file`)
         return `${name} ${version} (${license})\n\n${readFileSync(file, 'utf8').trim()}\n`
       })
@@ -31,7 +34,7 @@ function thirdPartyLicences() {
   }
 }
 
-const root = dirname(new URL(import.meta.url).pathname)
+const root = dirname(fileURLToPath(import.meta.url))
 
 export default defineConfig([
   {

@@ -5,7 +5,7 @@ import { parseWindow } from '../measurement/windows.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'
-import { count, mibPerSecond, ms, rateInterval } from './text.js'
+import { count, mibPerSecond, ms, rateInterval, visible } from './text.js'
 
 export interface CalcOptions extends ModeOptions {
   window: string
@@ -33,33 +33,34 @@ function printMeasurement(session: Session, measurement: DirtyRateMeasurement): 
   const { sampling, ring, vcpus = [] } = measurement
   const { truth }: VirtualMachineMeasurement = measurement
   session.print(
-    `${session.bold(mibPerSecond(bytesPerSecond))}${complete ? '' : ' or more'}  ${measurement.target}`,
+    `${session.bold(mibPerSecond(bytesPerSecond))}${complete ? '' : ' or more'}  ${visible(measurement.target)}`,
   )
-  session.print(`mode     ${mode}`)
-  session.print(`window   ${ms(window.ns)}`)
-  if (sampling) session.print(`interval ${rateInterval(measurement.interval)}`)
-  if (pages !== undefined) session.print(`pages    ${count(pages)} ${sampling ? 'estimated' : 'distinct'}`)
+  session.field('mode', mode)
+  session.field('window', ms(window.ns))
+  if (sampling) session.field('interval', rateInterval(measurement.interval))
+  if (pages !== undefined) session.field('pages', `${count(pages)} ${sampling ? 'estimated' : 'distinct'}`)
   if (sampling) {
-    session.print(
-      `samples  ${count(sampling.samples)}, of which ${count(sampling.hits)} changed and ${count(sampling.zeroPages)} are zero`,
+    session.field(
+      'samples',
+      `${count(sampling.samples)}, of which ${count(sampling.hits)} changed and ${count(sampling.zeroPages)} are zero`,
     )
   }
   if (ring) {
-    session.print(
-      `ring     ${count(ring.entries)} entries, ${count(ring.duplicates)} duplicates, ${count(ring.sharedPages)} pages shared, ${count(ring.lost)} lost`,
+    session.field(
+      'ring',
+      `${count(ring.entries)} entries, ${count(ring.duplicates)} duplicates, ${count(ring.sharedPages)} pages shared, ${count(ring.lost)} lost`,
     )
   }
   for (const vcpu of vcpus) {
-    session.print(
-      `vCPU ${String(vcpu.id).padEnd(3)} ${mibPerSecond(vcpu.bytesPerSecond)}, ${count(vcpu.pages)} pages`,
-    )
+    session.field(`vCPU ${vcpu.id}`, `${mibPerSecond(vcpu.bytesPerSecond)}, ${count(vcpu.pages)} pages`)
   }
-  if (truth) session.print(`truth    ${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
-  if (cost?.hashNs !== undefined) session.print(`cost     hashing ${ms(cost.hashNs)}`)
+  if (truth) session.field('truth', `${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
+  if (cost?.hashNs !== undefined) session.field('cost', `hashing ${ms(cost.hashNs)}`)
   else if (cost) {
-    session.print(
-      `cost     start ${ms(cost.startNs)}, sync ${ms(cost.syncNs)}, reap ${ms(cost.reapNs)}, longest lock ${ms(cost.longestLockNs)}`,
+    session.field(
+      'cost',
+      `start ${ms(cost.startNs)}, sync ${ms(cost.syncNs)}, reap ${ms(cost.reapNs)}, longest lock ${ms(cost.longestLockNs)}`,
     )
   }
-  for (const { code, message } of warnings) session.print(`warning  ${code}: ${message}`)
+  for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
 }

@@ -5,6 +5,9 @@ import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { count } from './text.js'
 
+/** Where values begin, behind the longest name. */
+const VALUES_BEGIN = 26
+
 const yes = (has: boolean): string => (has ? 'yes' : 'no')
 
 function rows(found: Capabilities): [string, string][] {
@@ -30,7 +33,7 @@ function rows(found: Capabilities): [string, string][] {
 
 export async function runCapabilities(session: Session): Promise<number> {
   const found = capabilities()
-  for (const [name, value] of rows(found)) session.print(`${name.padEnd(26)}${value}`)
+  for (const [name, value] of rows(found)) session.field(name, value, VALUES_BEGIN)
   session.document({ schemaVersion: 1, ...found })
   return EXIT_OK
 }

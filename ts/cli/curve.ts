@@ -4,16 +4,20 @@ import type { DirtyRateCurve, DirtyRatePoint } from '../measurement/curve.js'
 import { parseWindows } from '../measurement/windows.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
+import { Table } from './table.js'
 import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
-import { bar, count, mibPerSecond, ms, rateInterval, row, size } from './text.js'
+import { showsBlocks } from './terminal.js'
+import { bar, count, mibPerSecond, ms, rateInterval, size, visible, widthOf } from './text.js'
 
 export interface CurveCommandOptions extends ModeOptions {
   windows: string
 }
 
-const COLUMNS = ['window', 'pages', 'dirty', 'rate', 'interval']
-const WIDTHS = [12, 12, 11, 15, 28]
-const CHART_WIDTH = 40
+const TITLES = ['window', 'pages', 'dirty', 'rate', 'interval'] as const
+const ESSENTIAL: readonly string[] = ['window', 'pages', 'rate'] satisfies (typeof TITLES)[number][]
+const WIDEST_CHART = 40
+/** A bar of fewer characters shows nothing. */
+const NARROWEST_CHART = 5
 
 export async function runCurve(session: Session, uri: string, options: CurveCommandOptions): Promise<number> {
   const windows = parseWindows(
@@ -34,11 +38,17 @@ export async function runCurve(session: Session, uri: string, options: CurveComm
 
 function print(session: Session, curve: DirtyRateCurve): void {
   const { points, mode, target, warnings } = curve
-  session.print(`${session.bold(mode)}  ${target}`)
-  session.print(session.bold(row(COLUMNS, WIDTHS)))
-  for (const point of points) session.print(row(cells(point), WIDTHS))
+  session.print(`${session.bold(mode)}  ${visible(target)}`)
+  const rows = points.map(cells)
+  const columns = TITLES.map((title, at) => ({
+    title,
+    width: Math.max(...rows.map(row => row[at]?.length ?? 0)),
+    ...(ESSENTIAL.includes(title) ? { essential: true as const } : {}),
+  }))
+  const table = new Table(columns, text => session.bold(text))
+  for (const row of rows) for (const line of table.row(row, session.columns)) session.print(line)
   if (process.stdout.isTTY === true) chart(session, points)
-  for (const { code, message } of warnings) session.print(`warning  ${code}: ${message}`)
+  for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
   session.explain()
   session.explain(
     'Distinct pages: a page counts once, however often it was written. All windows have one opening.',
@@ -52,10 +62,13 @@ function cells({ windowNs, pages, bytes, bytesPerSecond, interval }: DirtyRatePo
 /** Dirty bytes by window, a bar each. */
 function chart(session: Session, points: readonly DirtyRatePoint[]): void {
   const most = Math.max(...points.map(({ bytes }) => bytes), 1)
+  const labels = points.map(({ windowNs }) => ms(windowNs))
+  const label = Math.max(...labels.map(widthOf))
+  const longestSize = Math.max(...points.map(({ bytes }) => size(bytes).length))
+  const width = Math.min(WIDEST_CHART, (session.columns ?? WIDEST_CHART) - label - longestSize - 3)
+  if (width < NARROWEST_CHART) return
   session.print()
-  for (const { windowNs, bytes } of points) {
-    session.print(
-      `${ms(windowNs).padStart(WIDTHS[0] ?? 0)}  ${bar(bytes / most, CHART_WIDTH)} ${size(bytes)}`,
-    )
-  }
+  points.forEach(({ bytes }, at) => {
+    session.print(`${labels[at]?.padStart(label)}  ${bar(bytes / most, width, showsBlocks())} ${size(bytes)}`)
+  })
 }

@@ -4,13 +4,28 @@ import type { Capabilities } from '../capabilities.js'
 import type { VirtualMachineMeasurement } from '../measurement/result.js'
 import type { Workload } from '../workload.js'
 import type { Session } from './session.js'
-import { count, mibPerSecond, ms, rateInterval, row, size } from './text.js'
+import { type Cell, type Column, Table } from './table.js'
+import { count, mibPerSecond, ms, rateInterval, size, wrap } from './text.js'
 
-const COLUMNS = ['mode', 'window', 'pages', 'rate', 'interval', 'truth', 'error', 'duplicates', 'cost']
-const WIDTHS = [13, 11, 9, 13, 27, 9, 9, 10, 9]
+const COLUMNS: readonly Column[] = [
+  { title: 'mode', width: 13, essential: true },
+  { title: 'window', width: 11 },
+  { title: 'pages', width: 9, essential: true },
+  { title: 'rate', width: 13, essential: true },
+  { title: 'interval', width: 27 },
+  { title: 'truth', width: 9, essential: true },
+  { title: 'error', width: 9, essential: true },
+  { title: 'duplicates', width: 10 },
+  { title: 'cost', width: 9 },
+]
+/** Where the meaning of a column stands, behind its title. */
+const MEANINGS_BEGIN = 11
+/** Where what is said of the machine stands, behind its name. */
+const NAMES_BEGIN = 7
 
-/** The table's first line. */
-export const TITLES: string = row(COLUMNS, WIDTHS)
+export function demoTable(session: Session): Table {
+  return new Table(COLUMNS, text => session.bold(text))
+}
 
 /**
  * Whether the figure is right: an exact one lies within what the guest itself counted. An estimate is never wrong by itself: its
@@ -21,23 +36,32 @@ export function agrees({ mode, pages, truth, complete }: VirtualMachineMeasureme
   return complete && truth !== undefined && pages !== undefined && truth.low <= pages && pages <= truth.high
 }
 
-/** One measurement's line. */
-export function rowOf(session: Session, measurement: VirtualMachineMeasurement): string {
+/** One measurement's cells. */
+export function cellsOf(session: Session, measurement: VirtualMachineMeasurement): Cell[] {
   const { mode, pages = 0, bytesPerSecond, interval, truth, ring, cost } = measurement
-  const error = errorOf(measurement)
   const spent = cost?.hashNs ?? (cost?.startNs ?? 0) + (cost?.syncNs ?? 0) + (cost?.reapNs ?? 0)
-  const cells = [
+  return [
     mode,
     ms(measurement.window.ns),
     count(pages),
     mibPerSecond(bytesPerSecond),
     rateInterval(interval),
     truth ? count(truth.pages) : 'unknown',
-    error,
+    { text: errorOf(measurement), paint: text => session.verdict(newsOf(measurement), text) },
     ring ? count(ring.duplicates) : '-',
     ms(spent),
   ]
-  return row(cells, WIDTHS).replace(` ${error}`, ` ${session.verdict(agrees(measurement), error)}`)
+}
+
+/** An exact figure is right or wrong. An estimate whose interval misses the truth is neither: it may, but it is no good news. */
+function newsOf(measurement: VirtualMachineMeasurement): 'good' | 'bad' | 'doubtful' {
+  const { mode, interval, truth, window, pageSize } = measurement
+  if (!agrees(measurement)) return 'bad'
+  if (mode !== 'page-sampling') return 'good'
+  if (truth === undefined) return 'doubtful'
+  const rateOf = (pages: number): number => (pages * pageSize) / (window.ns / 1e9)
+  const isInside = interval.low <= rateOf(truth.high) && rateOf(truth.low) <= (interval.high ?? Infinity)
+  return isInside ? 'good' : 'doubtful'
 }
 
 /** How far from the truth: of an exact figure whether it is within what the guest counted, of an estimate by how much it is off. */
@@ -68,17 +92,18 @@ export function introduce(
   const pace =
     guest.bytesPerSecond === undefined ? 'as fast as it can' : `at ${mibPerSecond(guest.bytesPerSecond)}`
   session.explain(
-    'How fast does a virtual machine dirty its memory? A page is dirty once the guest has written to it, and a live',
-  )
-  session.explain(
-    'migration must send it again: where pages get dirty faster than the network takes them, it never ends.',
+    'How fast does a virtual machine dirty its memory? A page is dirty once the guest has written to it, and a live migration must send it again: where pages get dirty faster than the network takes them, it never ends.',
   )
   session.explain()
-  session.print(
-    `KVM    API ${found.apiVersion} on ${found.arch}, manual dirty-log protect: ${found.manualDirtyLogProtect}, ${rings}`,
+  session.field(
+    'KVM',
+    `API ${found.apiVersion} on ${found.arch}, manual dirty-log protect: ${found.manualDirtyLogProtect}, ${rings}`,
+    NAMES_BEGIN,
   )
-  session.print(
-    `guest  ${guest.kind}: ${count(guest.pages)} pages (${size(guest.pages * found.pageSize)}) written ${pace}, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}, ${size(memory)} of memory`,
+  session.field(
+    'guest',
+    `${guest.kind}: ${count(guest.pages)} pages (${size(guest.pages * found.pageSize)}) written ${pace}, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}, ${size(memory)} of memory`,
+    NAMES_BEGIN,
   )
   session.print()
 }
@@ -90,40 +115,44 @@ export function explain(
   vcpus: number,
 ): void {
   const modes = new Set(measurements.map(({ mode }) => mode))
+  const define = (column: string, meaning: string): void => session.define(column, meaning, MEANINGS_BEGIN)
   session.explain()
-  session.explain(
-    `pages      distinct pages written in one window, ${vcpus === 1 ? "the guest's page of counters" : 'a page of counters per vCPU'} included`,
+  const { titles, columns } = demoTable(session).leftOut(session.columns)
+  if (titles.length > 0) {
+    session.explain(`A terminal of ${columns} columns has room for more: ${titles.join(', ')}.`)
+    session.explain()
+  }
+  define(
+    'pages',
+    `distinct pages written in one window, ${vcpus === 1 ? "the guest's page of counters" : 'a page of counters per vCPU'} included`,
   )
-  session.explain('rate       the same in bytes, by the length of the window, which a native thread keeps')
-  session.explain(
-    `truth      what the guest counted itself, read without KVM's log; it runs on meanwhile, so to within ${vcpus === 1 ? 'a page' : 'a page per vCPU'} at each end`,
+  define('rate', 'the same in bytes, by the length of the window, which a native thread keeps')
+  define(
+    'truth',
+    `what the guest counted itself, read without KVM's log; it runs on meanwhile, so to within ${vcpus === 1 ? 'a page' : 'a page per vCPU'} at each end`,
   )
   if (modes.has('page-sampling')) {
-    session.explain(
-      'interval   page sampling looks at a few pages only: 95 of 100 of its intervals hold the truth. Writes that change nothing it',
+    define(
+      'interval',
+      'page sampling looks at a few pages only: 95 of 100 of its intervals hold the truth. Writes that change nothing it does not see at all',
     )
-    session.explain('           does not see at all')
   }
   if (modes.has('dirty-ring')) {
-    session.explain(
-      'duplicates ring entries for a page that the same vCPU had an entry for: entries are not pages',
-    )
+    define('duplicates', 'ring entries for a page that the same vCPU had an entry for: entries are not pages')
   }
-  session.explain(
-    'cost       turning the log on, fetching and counting it; of page sampling, hashing the pages twice',
-  )
+  define('cost', 'turning the log on, fetching and counting it; of page sampling, hashing the pages twice')
   session.explain()
-  session.print(
-    session.verdict(
-      good,
-      good
-        ? 'Every exact measurement agrees with what the guest really wrote.'
-        : 'An exact measurement disagrees with what the guest wrote: that is a defect, please report it.',
-    ),
-  )
-  session.explain()
-  session.explain(
-    'Go on:  dirtyrate curve guest:random,pages=100000,memory=2GiB --windows 50ms,100ms,200ms,500ms,1s',
-  )
-  session.explain('        dirtyrate watch guest:hot-cold,pages=50000,rate=100MiB/s --every 500ms --count 10')
+  for (const line of wrap(
+    good
+      ? 'Every exact measurement agrees with what the guest really wrote.'
+      : 'An exact measurement disagrees with what the guest wrote: that is a defect, please report it.',
+    session.columns ?? Number.POSITIVE_INFINITY,
+  )) {
+    session.print(session.verdict(good ? 'good' : 'bad', line))
+  }
+  if (session.options.quiet) return
+  // Commands stay whole, so that they can be copied.
+  session.print()
+  session.print('Go on:  dirtyrate curve guest:random,pages=100000 --windows 50ms,200ms,1s')
+  session.print('        dirtyrate watch guest:hot-cold,rate=100MiB/s --every 500ms --count 10')
 }

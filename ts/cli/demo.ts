@@ -11,7 +11,7 @@ import { DEFAULT_RING_ENTRIES } from '../targets/open.js'
 import { parseCountText, parseSize } from '../units.js'
 import { VirtualMachine } from '../virtual-machine.js'
 import type { Workload } from '../workload.js'
-import { agrees, explain, introduce, rowOf, TITLES } from './demo-text.js'
+import { agrees, cellsOf, demoTable, explain, introduce } from './demo-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { type GuestOptions, guestOf } from './guest.js'
 import type { Session } from './session.js'
@@ -42,15 +42,13 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
   const found = capabilities()
   const logs: DirtyLogKind[] = found.dirtyRingEntries > 0 ? ['bitmap', 'ring'] : ['bitmap']
   const measurements: VirtualMachineMeasurement[] = []
+  const table = demoTable(session)
   for (const log of logs) {
     // One VM after the other: two guests that both write as fast as they can would slow each other down.
     await measureVm(session, plan, log, found.dirtyRingEntries, measurement => {
-      if (measurements.length === 0) {
-        introduce(session, found, guest, memory, vcpus)
-        session.print(session.bold(TITLES))
-      }
+      if (measurements.length === 0) introduce(session, found, guest, memory, vcpus)
       measurements.push(measurement)
-      session.print(rowOf(session, measurement))
+      for (const line of table.row(cellsOf(session, measurement), session.columns)) session.print(line)
     })
   }
   const good = measurements.every(agrees)

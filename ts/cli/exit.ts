@@ -9,8 +9,6 @@ export const EXIT_FAILED = 1
 export const EXIT_USAGE = 2
 /** The machine cannot do it. */
 export const EXIT_ENVIRONMENT = 3
-/** SIGINT, as a shell counts it. */
-export const EXIT_INTERRUPTED = 130
 
 const USAGE: readonly string[] = [
   'ERR_ARGUMENT',

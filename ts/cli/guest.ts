@@ -1,13 +1,14 @@
 /** `dirtyrate guest`: a built-in guest as a file, which boots here and in QEMU. */
 
-import { writeFile } from 'node:fs/promises'
 import { argumentError } from '../errors.js'
 import { type Block, QEMU_ARM64_RAM } from '../memory.js'
 import { formatSize, parseCountText, parseRate, parseSize } from '../units.js'
 import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../workload.js'
 import { EXIT_OK } from './exit.js'
+import { systemReason } from './failure.js'
 import type { Session } from './session.js'
-import { size } from './text.js'
+import { shellWord, size, visible } from './text.js'
+import { writeWholeFile } from './whole-file.js'
 
 /** What the options have in common with those of the demo. */
 export interface GuestOptions {
@@ -36,19 +37,22 @@ export async function runGuest(
   const machine = qemuMachine(memory)
   const image = buildGuest(guest, { memory: machine.memory, vcpus })
   try {
-    await writeFile(options.output, image)
+    await writeWholeFile(options.output, image)
   } catch (error) {
     throw argumentError(
-      `-o: cannot write '${options.output}': ${(error as Error).message}`,
-      'Give a file that can be written.',
+      `-o: '${options.output}' cannot be written: ${systemReason(error as NodeJS.ErrnoException)}`,
+      hintOf(error as NodeJS.ErrnoException),
     )
   }
   session.print(
-    `${options.output}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
+    `${visible(options.output)}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
   )
-  session.explain(
-    `Boot it with: ${machine.command} -m ${formatSize(memory).replace('iB', '')} -smp ${vcpus} -nographic -kernel ${options.output}`,
-  )
+  if (!session.options.quiet) {
+    // One line, so that it can be copied.
+    session.print(
+      `Boot it with: ${machine.command} -m ${formatSize(memory).replace('iB', '')} -smp ${vcpus} -nographic -kernel ${shellWord(options.output)}`,
+    )
+  }
   session.document({
     schemaVersion: 1,
     file: options.output,
@@ -56,6 +60,14 @@ export async function runGuest(
     guest: { workload: guest.kind, pages: guest.pages, memory: options.memory, vcpus },
   })
   return EXIT_OK
+}
+
+/** What to do about a file that cannot be written. */
+function hintOf({ code }: NodeJS.ErrnoException): string {
+  if (code === 'EFBIG')
+    return 'This shell limits the size of files: raise it with ulimit -f, or give fewer vCPUs.'
+  if (code === 'ENOSPC' || code === 'EDQUOT') return 'Make room there, or give a file on another file system.'
+  return 'Give a file that can be written.'
 }
 
 /** The workload that the options describe. Throws ERR_ARGUMENT. */

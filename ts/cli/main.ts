@@ -1,25 +1,26 @@
 #!/usr/bin/env node
 /** The command: options and their texts. What each command does is in the file of its name. */
 
-import { Command, CommanderError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import manifest from '../../package.json' with { type: 'json' }
-import { argumentError } from '../errors.js'
 import { logLevels } from '../log.js'
 import { workloadKinds } from '../workload.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
 import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
-import { EXIT_OK, EXIT_USAGE } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
-import { type GlobalOptions, quietOnClosedPipe, reportFailure, Session } from './session.js'
+import { openOutputs } from './output.js'
+import { type GlobalOptions, Session } from './session.js'
+import { runProgram } from './usage.js'
 import { runWatch, type WatchCommandOptions } from './watch.js'
 
 const program = new Command('dirtyrate')
+const outputs = openOutputs()
 
 /** An action of the program: runs with the global options, and leaves the exit status. */
 async function act(run: (session: Session) => Promise<number>): Promise<void> {
-  process.exitCode = await new Session(program.opts<GlobalOptions>()).run(run)
+  process.exitCode = await new Session(program.opts<GlobalOptions>(), outputs).run(run)
 }
 
 const pagesOption = (): Option =>
@@ -57,7 +58,7 @@ program
   .option('--trace', "QEMU's trace events of dirty rates, on standard error", false)
   .addHelpText(
     'after',
-    '\nExit status: 0 done, 1 measurement failed or incomplete, 2 usage, 3 this machine cannot, 130 interrupted.',
+    '\nExit status: 0 done, 1 measurement failed or incomplete, 2 usage, 3 this machine cannot, 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM.',
   )
 
 program
@@ -112,29 +113,4 @@ program
   .requiredOption('-o, --output <file>', 'the file to write')
   .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
 
-/** Commander's own ends: help and version are a success, the rest is usage, told once and in our form. */
-function reportUsage(error: CommanderError): number {
-  if (error.exitCode === EXIT_OK) return EXIT_OK
-  const message = error.message.replace(/^error: /, '')
-  // Without a command, commander has already printed the help.
-  if (error.code === 'commander.help') return EXIT_USAGE
-  const failure = argumentError(message, 'See dirtyrate --help, and --help of each command.')
-  // A watch has a document per line.
-  return reportFailure(failure, process.argv.includes('--json'), process.argv.includes('watch'))
-}
-
-for (const command of [program, ...program.commands]) {
-  command
-    .exitOverride()
-    .showSuggestionAfterError(true)
-    .configureOutput({ outputError: () => {} })
-    .configureHelp({ showGlobalOptions: true })
-}
-
-quietOnClosedPipe()
-try {
-  await program.parseAsync()
-} catch (error) {
-  if (!(error instanceof CommanderError)) throw error
-  process.exitCode = reportUsage(error)
-}
+await runProgram(program, outputs)

@@ -1,9 +1,15 @@
 /** What every command has: where it writes, how it is interrupted, and how its failure is told. */
 
-import { DirtyRateError } from '../errors.js'
 import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../log.js'
 import { formatTrace } from '../qapi/trace.js'
-import { EXIT_INTERRUPTED, EXIT_OK, exitStatus } from './exit.js'
+import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { documentText, failureDocument, failureLines, failureStatus, systemReason } from './failure.js'
+import { Interruption } from './interruption.js'
+import { LiveLine } from './live-line.js'
+import type { Output } from './output.js'
+import { named } from './table.js'
+import { columnsOf, paint } from './terminal.js'
+import { shorten, visible, wrap } from './text.js'
 
 /** The options that every command has. */
 export interface GlobalOptions {
@@ -14,110 +20,185 @@ export interface GlobalOptions {
   trace: boolean
 }
 
-/** Of a terminal that does not know its own size. */
-const DEFAULT_COLUMNS = 80
+/** Sentences are not wider than this, however wide the terminal is. */
+const WIDEST_PROSE = 120
+/** Where values begin that stand after their names. */
+const VALUES_BEGIN = 9
+/** After a signal, a reader that takes nothing has this long to take what is waiting for it. */
+const LAST_WORDS_MS = 300
 
-/** Colours for a terminal that wants them: https://no-color.org. */
-const coloured = (stream: NodeJS.WriteStream): boolean => stream.isTTY === true && !process.env.NO_COLOR
-const paint = (stream: NodeJS.WriteStream, sgr: number, text: string): string =>
-  coloured(stream) ? `\x1b[${sgr}m${text}\x1b[0m` : text
+/** The reason for which a command ends when nobody can have its result. */
+const NO_OUTPUT = new Error('standard output takes no more')
 
 export class Session {
   readonly options: GlobalOptions
-  readonly #abort = new AbortController()
-  /** Documents are one line each. */
-  #lines = false
-  #progress = false
+  readonly #out: Output
+  readonly #err: Output
+  readonly #interruption: Interruption
+  readonly #aborted: Promise<undefined>
+  /** What it is busy with. */
+  readonly #progress: LiveLine
+  /** The last line of the result. */
+  readonly #live: LiveLine
+  /** Documents are one line each, and are written as they come. */
+  #streams = false
+  /** The one document, which is written when the command is over. */
+  #document: string | undefined
   #listening = false
-  /** Whether the last line may be written over. */
-  #inPlace = false
 
-  constructor(options: GlobalOptions) {
+  constructor(options: GlobalOptions, { out, err }: { out: Output; err: Output }) {
     this.options = options
+    this.#out = out
+    this.#err = err
+    this.#progress = new LiveLine(err)
+    this.#live = new LiveLine(out)
+    this.#interruption = new Interruption(() => this.#live.end())
+    this.#aborted = new Promise(resolve => {
+      this.signal.addEventListener('abort', () => resolve(undefined), { once: true })
+    })
+    out.onFailure(() => this.#interruption.abort(NO_OUTPUT))
   }
 
-  /** Aborted by SIGINT. */
+  /** Aborted by SIGINT, SIGTERM and SIGHUP, and when nobody can have the result. */
   get signal(): AbortSignal {
-    return this.#abort.signal
+    return this.#interruption.signal
+  }
+
+  /** The columns that a line of the result may have; undefined where nothing limits them. */
+  get columns(): number | undefined {
+    return columnsOf(this.#out.stream)
   }
 
   /** From here on there is a document per line: what is told of a failure too. */
   streamDocuments(): void {
-    this.#lines = true
+    this.#streams = true
   }
 
   /** One line of the result. Nothing with --json. */
   print(line = ''): void {
-    this.#clearProgress()
-    this.#endInPlace()
-    if (!this.options.json) process.stdout.write(`${line}\n`)
+    this.#progress.clear()
+    this.#live.end()
+    if (!this.options.json) this.#out.write(`${line}\n`)
   }
 
-  /** A line that explains. Nothing with --json or --quiet. */
-  explain(line = ''): void {
-    if (!this.options.quiet) this.print(line)
+  /** A value with its name before it, or above it where the terminal is narrow. */
+  field(name: string, value: string, begin: number = VALUES_BEGIN): void {
+    for (const line of named(name, visible(value), begin, this.columns)) this.print(line)
   }
 
-  /** One line of the result; on a terminal in the place of the one before. */
-  update(line: string): void {
-    if (process.stdout.isTTY !== true || this.options.json) {
-      this.print(line)
-      return
-    }
-    this.#clearProgress()
-    // Cut to the terminal's width: what is wrapped cannot be written over.
-    process.stdout.write(`\r\x1b[K${line.slice(0, (process.stdout.columns || DEFAULT_COLUMNS) - 1)}`)
-    this.#inPlace = true
+  /** Sentences that explain, in as many lines as they need. Nothing with --json or --quiet. */
+  explain(text = ''): void {
+    if (this.options.quiet) return
+    for (const line of wrap(text, this.#prose)) this.print(line)
+  }
+
+  /** A word, and what it means. Nothing with --json or --quiet. */
+  define(word: string, meaning: string, begin: number): void {
+    if (this.options.quiet) return
+    for (const line of named(word, meaning, begin, this.#prose)) this.print(line)
+  }
+
+  /** One line of the result, made for so many columns; on a terminal in the place of the one before, if it can be so short. */
+  update(draw: (columns: number | undefined) => string): void {
+    this.#progress.clear()
+    if (this.options.json || this.#live.show(draw)) return
+    this.print(draw(this.columns))
   }
 
   /** The one document of --json, or one of many. */
   document(value: unknown): void {
-    this.#clearProgress()
-    if (this.options.json) process.stdout.write(document(value, this.#lines))
+    if (!this.options.json) return
+    const text = documentText(value, this.#streams)
+    if (!this.#streams) {
+      this.#document = text
+      return
+    }
+    this.#progress.clear()
+    this.#out.write(text)
+  }
+
+  /** Waits until the result's reader has taken what it was given, or the command is to end. */
+  async delivered(): Promise<void> {
+    await Promise.race([this.#out.flushed(), this.#aborted])
   }
 
   /** What it is busy with, on a terminal only, until the next line. */
   progress(text: string): void {
-    if (this.options.quiet || process.stderr.isTTY !== true) return
-    process.stderr.write(`\r\x1b[K${paint(process.stderr, 2, text)}`)
-    this.#progress = true
+    // A pipe's reader, such as a pager, may have the terminal to itself.
+    if (this.options.quiet || (this.#out.isPipe && !this.options.json)) return
+    const { stream } = this.#err
+    this.#progress.show(columns => paint(stream, 'dim', shorten(visible(text), columns)))
   }
 
   bold(text: string): string {
-    return paint(process.stdout, 1, text)
+    return paint(this.#out.stream, 'bold', text)
   }
 
-  /** Good or bad news in its colour. */
-  verdict(good: boolean, text: string): string {
-    return paint(process.stdout, good ? 32 : 31, text)
+  /** Good, bad or doubtful news in its colour. */
+  verdict(news: 'good' | 'bad' | 'doubtful', text: string): string {
+    return paint(this.#out.stream, ({ good: 'green', bad: 'red', doubtful: 'yellow' } as const)[news], text)
   }
 
-  /** Runs `command` to its exit status; whatever it throws is told in two lines, or as a document with --json. */
+  /** Runs `command` to its exit status; what it throws is told in two lines, or as a document with --json. */
   async run(command: (session: Session) => Promise<number>): Promise<number> {
-    const interrupt = (): void => {
-      // The second one does not wait for the cleaning up.
-      if (this.#abort.signal.aborted) process.exit(EXIT_INTERRUPTED)
-      this.#abort.abort(
-        new DirtyRateError('ERR_CANCELLED', 'interrupted', {
-          hint: 'The measurement was cancelled and its VM closed.',
-        }),
-      )
-    }
-    process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+    let status: number
     try {
       this.#listen()
-      return await command(this)
+      status = await command(this)
     } catch (error) {
-      this.#clearProgress()
-      this.#endInPlace()
-      const status = reportFailure(error, this.options.json, this.#lines)
-      return this.#abort.signal.aborted ? EXIT_INTERRUPTED : status
+      status = this.#report(error)
     } finally {
-      this.#endInPlace()
       // What the core has told and nobody has been woken for yet.
       if (this.#listening) setLog('off', null)
-      process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+      this.#progress.clear()
+      this.#live.end()
     }
+    this.#out.write(this.#document ?? '')
+    status = await this.#end(status)
+    this.#interruption.stop()
+    return status
+  }
+
+  get #prose(): number {
+    return Math.min(this.columns ?? WIDEST_PROSE, WIDEST_PROSE)
+  }
+
+  /** Tells why the command failed, and returns the status for it. */
+  #report(error: unknown): number {
+    this.#progress.clear()
+    this.#live.end()
+    // There is nobody to tell what the command did not finish; #end() says why.
+    if (error === NO_OUTPUT) return EXIT_OK
+    // After a result, what fails is told beside it: it must not make a second document.
+    if (this.options.json && this.#document === undefined)
+      this.#out.write(failureDocument(error, this.#streams))
+    else this.#err.write(failureLines(error))
+    return this.signal.aborted ? (this.#interruption.status ?? EXIT_FAILED) : failureStatus(error)
+  }
+
+  /** Waits until everything is delivered, or cannot be; the final status. */
+  async #end(status: number): Promise<number> {
+    const delivered = this.#out.flushed().then(() => this.#complain(status))
+    const all = delivered.then(final => this.#err.flushed().then(() => final))
+    const final = await Promise.race([all, this.#aborted])
+    if (final !== undefined) return final
+    // A signal has come: whoever has stopped to read is waited for no longer.
+    const last = await Promise.race([all, after(LAST_WORDS_MS)])
+    if (last !== undefined) return last
+    process.exit(this.#interruption.status ?? this.#withOutput(status))
+  }
+
+  /** A result that could not be written is a failure, unless its reader went away by itself, as `head` does. */
+  #complain(status: number): number {
+    const { failure } = this.#out
+    if (failure !== undefined && failure.code !== 'EPIPE')
+      this.#err.write(`dirtyrate: standard output cannot be written to: ${systemReason(failure)}\n`)
+    return this.#withOutput(status)
+  }
+
+  #withOutput(status: number): number {
+    const { failure } = this.#out
+    return failure !== undefined && failure.code !== 'EPIPE' && status === EXIT_OK ? EXIT_FAILED : status
   }
 
   #listen(): void {
@@ -129,19 +210,13 @@ export class Session {
       const logged =
         logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel) || (trace && event.message === DROPPED)
       if (traced === undefined && !logged) return
-      this.#clearProgress()
-      process.stderr.write(`${traced ?? logLine(event)}\n`)
+      const shared = this.#err === this.#out
+      this.#progress.hide()
+      if (shared) this.#live.hide()
+      this.#err.writeOptional(`${visible(traced ?? logLine(event))}\n`)
+      if (shared) this.#live.redraw()
+      this.#progress.redraw()
     })
-  }
-
-  #endInPlace(): void {
-    if (this.#inPlace) process.stdout.write('\n')
-    this.#inPlace = false
-  }
-
-  #clearProgress(): void {
-    if (this.#progress) process.stderr.write('\r\x1b[K')
-    this.#progress = false
   }
 }
 
@@ -150,32 +225,6 @@ function logLine({ level, target, message, fields }: LogEvent): string {
   return `${level} ${target}: ${message}${values.join('')}`
 }
 
-function document(value: unknown, oneLine: boolean): string {
-  return `${oneLine ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`
-}
-
-/** Tells a failure and returns its exit status. */
-export function reportFailure(error: unknown, json: boolean, oneLine = false): number {
-  const {
-    code = 'ERR_INTERNAL',
-    message,
-    hint = '',
-  } = error as { code?: string; message?: string; hint?: string }
-  const text = message ?? String(error)
-  if (json) {
-    process.stdout.write(document({ error: { code, message: text, hint } }, oneLine))
-  } else {
-    process.stderr.write(`dirtyrate: ${text}\n${hint === '' ? '' : `${hint}\n`}`)
-  }
-  return exitStatus(code)
-}
-
-/** A reader that goes away (`| head`) is no failure of ours, and nobody is left to be told. */
-export function quietOnClosedPipe(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT_OK)
-      throw error
-    })
-  }
+function after(ms: number): Promise<undefined> {
+  return new Promise(resolve => setTimeout(resolve, ms, undefined).unref())
 }

@@ -1,5 +1,6 @@
 /** Figures as people read them. */
 
+import truncatedWidth from 'fast-string-truncated-width'
 import type { Interval } from '../measurement/result.js'
 
 /** `1234567` as `1,234,567`. */
@@ -29,14 +30,6 @@ export function size(bytes: number): string {
   return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`
 }
 
-/** Cells under each other, figures to the right. */
-export function row(cells: readonly string[], widths: readonly number[]): string {
-  return cells
-    .map((cell, i) => cell.padStart(widths[i] ?? 0))
-    .join('  ')
-    .trimEnd()
-}
-
 /** An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. */
 export function rateInterval({ low, high, confidence }: Interval): string {
   const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
@@ -45,8 +38,62 @@ export function rateInterval({ low, high, confidence }: Interval): string {
   return `${mib(low)} to ${mib(high)} MiB/s (${Number((confidence * 100).toPrecision(4))} %)`
 }
 
-/** `fraction` of `width` as a bar, to an eighth of a character. */
-export function bar(fraction: number, width: number): string {
-  const eighths = Math.round(Math.min(Math.max(fraction, 0), 1) * width * 8)
+/** `fraction` of `width` as a bar: to an eighth of a character where those can be shown, or else of `#`. */
+export function bar(fraction: number, width: number, blocks: boolean): string {
+  const part = Math.min(Math.max(fraction, 0), 1) * width
+  if (!blocks) return '#'.repeat(Math.round(part))
+  const eighths = Math.round(part * 8)
   return '█'.repeat(Math.floor(eighths / 8)) + (' ▏▎▍▌▋▊▉'[eighths % 8] ?? '').trim()
+}
+
+/** The columns that `text` takes on a terminal. */
+export function widthOf(text: string): number {
+  return truncatedWidth(text).width
+}
+
+/** `text` with control characters written out, so that the name of a file neither ends a line nor moves the cursor. */
+export function visible(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, character => {
+    const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character]
+    return short ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
+  })
+}
+
+/** `text` in lines of at most `columns`, broken between words; a longer word has a line for itself. */
+export function wrap(text: string, columns: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && widthOf(line) + 1 + widthOf(word) > columns) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  return [...lines, line]
+}
+
+/** As much of `text` as fits `columns`, cut between words so that no figure is cut in two. */
+export function shorten(text: string, columns: number): string {
+  if (widthOf(text) <= columns) return text
+  const words = text.split(' ')
+  for (let kept = words.length - 1; kept > 0; kept--) {
+    const line = `${words.slice(0, kept).join(' ')} ...`
+    if (widthOf(line) <= columns) return line
+  }
+  return '...'
+}
+
+/** Characters that no shell gives a meaning to, wherever in a word they are. */
+const PLAIN_WORD = /^[A-Za-z0-9_@%+:,./-][A-Za-z0-9_@%+=:,./-]*$/
+
+/** `text` as one word of a shell's command line. */
+export function shellWord(text: string): string {
+  if (PLAIN_WORD.test(text)) return text
+  const shown = visible(text)
+  // What holds control characters is written in the form that has escapes for them.
+  if (shown !== text) return `$'${visible(text.replace(/[\\']/g, '\\$&'))}'`
+  return `'${text.replaceAll("'", "'\\''")}'`
 }

@@ -28,24 +28,46 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
     let complete = true
     for await (const measurement of target.watchDirtyRate({ ...mode, every, signal })) {
       if (options.hmp) printHmp(session, measurement)
-      else session.update(line(measurement))
+      else session.update(columns => line(measurement, columns))
       session.document(measurement)
       complete &&= measurement.complete
       if (++seen >= rounds) break
+      // A reader that is slow has longer windows; nothing piles up here.
+      await session.delivered()
     }
     return complete ? EXIT_OK : EXIT_FAILED
   })
 }
 
-function line(measurement: DirtyRateMeasurement): string {
+/** A figure of a line. */
+interface Part {
+  text: string
+  /** As it stands where there is room, so that the figures of all lines are below each other. */
+  aligned?: string
+}
+
+/** A line of whole figures: where not all of them fit, those that matter most, and the rate always. */
+function line(measurement: DirtyRateMeasurement, columns = Number.POSITIVE_INFINITY): string {
   const { bytesPerSecond, interval, pages, window, startedAt, complete, warnings } = measurement
-  const cells = [
-    startedAt.slice(11, 23),
-    mibPerSecond(bytesPerSecond).padStart(14),
-    ...(pages === undefined ? [] : [`${count(pages).padStart(11)} pages`]),
-    `in ${ms(window.ns)}`,
-    ...(interval.confidence === 1 && complete ? [] : [rateInterval(interval)]),
-    ...warnings.map(({ code }) => code),
-  ]
-  return cells.join('  ')
+  const rate = `${complete ? '' : '>= '}${mibPerSecond(bytesPerSecond)}`
+  const figures = {
+    time: { text: startedAt.slice(11, 23) },
+    rate: { text: rate, aligned: rate.padStart(14) },
+    ...(pages === undefined
+      ? {}
+      : { pages: { text: `${count(pages)} pages`, aligned: `${count(pages).padStart(11)} pages` } }),
+    window: { text: `in ${ms(window.ns)}` },
+    ...(interval.confidence === 1 && complete ? {} : { interval: { text: rateInterval(interval) } }),
+    ...(warnings.length === 0 ? {} : { warnings: { text: warnings.map(({ code }) => code).join('  ') } }),
+  } satisfies Record<string, Part>
+  const parts: [string, Part][] = Object.entries(figures)
+  const whole = parts.map(([, { text, aligned = text }]) => aligned).join('  ')
+  if (whole.length <= columns) return whole
+  const kept = new Set(['rate'])
+  const texts = (): string[] => parts.filter(([name]) => kept.has(name)).map(([, { text }]) => text)
+  for (const name of ['pages', 'time', 'window', 'interval', 'warnings']) {
+    kept.add(name)
+    if (texts().join('  ').length > columns) kept.delete(name)
+  }
+  return texts().join('  ')
 }

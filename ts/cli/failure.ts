@@ -1,0 +1,45 @@
+/** How a failure is told: two lines for people, one document for programs. */
+
+import { DirtyRateError, errorCodes } from '../errors.js'
+import { exitStatus } from './exit.js'
+import { visible } from './text.js'
+
+/** What is told of an error. */
+interface Failure {
+  code: string
+  message: string
+  hint: string
+}
+
+export function failureOf(error: unknown): Failure {
+  const { code, message, hint } = (error ?? {}) as Partial<Failure>
+  if (errorCodes.some(known => known === code)) return { code, message, hint } as Failure
+  // Whatever has none of our codes was not foreseen.
+  const defect = new DirtyRateError('ERR_INTERNAL', message ?? String(error))
+  return { code: defect.code, message: defect.message, hint: defect.hint }
+}
+
+export function failureStatus(error: unknown): number {
+  return exitStatus(failureOf(error).code)
+}
+
+/** What went wrong, and what to do, a line each. */
+export function failureLines(error: unknown): string {
+  const { message, hint } = failureOf(error)
+  return `dirtyrate: ${visible(message)}\n${visible(hint)}\n`
+}
+
+export function failureDocument(error: unknown, oneLine: boolean): string {
+  return documentText({ error: failureOf(error) }, oneLine)
+}
+
+/** A document of --json. */
+export function documentText(value: unknown, oneLine: boolean): string {
+  return `${oneLine ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`
+}
+
+/** The reason in the system's own words: `ENOSPC: no space left on device, write` without the name of the call. */
+export function systemReason({ code = '', message }: NodeJS.ErrnoException): string {
+  const words = message.replace(/^(E[A-Z0-9]+|write|read) ?:? ?/, '').replace(/, [a-z]+( '.*')?$/, '')
+  return words === '' || words === code ? code : `${words} (${code})`
+}

@@ -1,0 +1,80 @@
+/** The signals that end a command: the first one cancels what it does and lets it clean up, another one ends the process at once. */
+
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { basename } from 'node:path'
+import { DirtyRateError } from '../errors.js'
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+type Signal = (typeof SIGNALS)[number]
+
+/**
+ * The same signal within this time is the same event: Ctrl-C reaches every process of the terminal's job, npm and npx pass theirs on to
+ * their child, which then has two, and `timeout` signals its child and then the child's group. A busy npm may take half a second.
+ */
+const SAME_EVENT_MS = 1000
+
+export class Interruption {
+  readonly #abort = new AbortController()
+  readonly #onSecond: () => void
+  readonly #ignoresHangup = isUnderNohup()
+  #first: { name: Signal; at: number } | undefined
+  readonly #listener = (name: NodeJS.Signals): void => this.#take(name as Signal)
+
+  /** Listens from now on. `onSecond` is called before a second signal ends the process. */
+  constructor(onSecond: () => void) {
+    this.#onSecond = onSecond
+    for (const name of SIGNALS) process.on(name, this.#listener)
+  }
+
+  /** Aborted by the first signal. */
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** The exit status that a shell gives the signal that came; undefined when none has. */
+  get status(): number | undefined {
+    return this.#first === undefined ? undefined : statusOf(this.#first.name)
+  }
+
+  /** Cancels the command for a reason that is no signal. */
+  abort(reason: unknown): void {
+    this.#abort.abort(reason)
+  }
+
+  stop(): void {
+    for (const name of SIGNALS) process.off(name, this.#listener)
+  }
+
+  #take(name: Signal): void {
+    if (name === 'SIGHUP' && this.#ignoresHangup) return
+    const now = performance.now()
+    if (this.#first === undefined) {
+      this.#first = { name, at: now }
+      const hint = 'The measurement was cancelled and its VM closed.'
+      this.#abort.abort(new DirtyRateError('ERR_CANCELLED', 'interrupted', { hint }))
+    } else if (name !== this.#first.name || now - this.#first.at > SAME_EVENT_MS) {
+      this.#onSecond()
+      process.exit(statusOf(name))
+    }
+  }
+}
+
+function statusOf(name: Signal): number {
+  return 128 + constants.signals[name]
+}
+
+/**
+ * nohup(1) starts a program with SIGHUP ignored, but Node gives every signal its default again. What is left to see: bash tells a program
+ * in `_` who started it, and a shell that runs under nohup has the signal ignored itself.
+ */
+function isUnderNohup(): boolean {
+  if (basename(process.env._ ?? '') === 'nohup') return true
+  try {
+    const status = readFileSync(`/proc/${process.ppid}/status`, 'latin1')
+    const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
+    return ((ignored >> BigInt(constants.signals.SIGHUP - 1)) & 1n) === 1n
+  } catch {
+    return false
+  }
+}

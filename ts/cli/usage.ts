@@ -1,0 +1,72 @@
+/** What ends before a command runs, or outside of one: help, a command line that cannot be used, a defect. */
+
+import { type Command, CommanderError } from 'commander'
+import { argumentError } from '../errors.js'
+import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.js'
+import { failureDocument, failureLines, failureStatus } from './failure.js'
+import type { Output } from './output.js'
+import { type GlobalOptions, Session } from './session.js'
+
+interface Outputs {
+  out: Output
+  err: Output
+}
+
+/** Parses the process's command line and runs what it names; leaves the exit status. */
+export async function runProgram(program: Command, outputs: Outputs): Promise<void> {
+  const { out, err } = outputs
+  /** The command whose part of the command line could not be used. */
+  let failed: string | undefined
+  for (const command of [program, ...program.commands]) {
+    command
+      .exitOverride(error => {
+        failed = command.name()
+        throw error
+      })
+      .showSuggestionAfterError(true)
+      .configureOutput({
+        writeOut: text => out.write(text),
+        // The help of a command line without a command; --json has a document in its place.
+        writeErr: text => err.write(asksForJson() ? '' : text),
+        // The message is told in our own form.
+        outputError: () => {},
+      })
+      .configureHelp({ showGlobalOptions: true })
+  }
+  process.on('uncaughtException', error => process.exit(reportDefect(error, outputs)))
+  try {
+    await program.parseAsync()
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    const json = asksForJson()
+    const options: GlobalOptions = { json, quiet: true, logLevel: 'off', trace: false }
+    process.exitCode = await new Session(options, outputs).run(async session => {
+      if (error.exitCode === EXIT_OK) return EXIT_OK
+      const isHelp = error.code === 'commander.help'
+      if (isHelp && !json) return EXIT_USAGE
+      // A watch has a document per line.
+      if (failed === 'watch') session.streamDocuments()
+      throw usageError(isHelp ? 'no command is given' : error.message)
+    })
+  }
+}
+
+/** A command line with --json, whether or not it could be parsed as far as that. */
+function asksForJson(): boolean {
+  const args = process.argv.slice(2)
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? args.length : end).includes('--json')
+}
+
+function usageError(message: string): Error {
+  // A suggestion stands in a line of its own.
+  const text = message.replace(/^error: /, '').replaceAll('\n', ' ')
+  return argumentError(text, 'See dirtyrate --help, and --help of each command.')
+}
+
+/** What nothing has caught, in the form of every other failure. */
+function reportDefect(error: unknown, { out, err }: Outputs): number {
+  if (asksForJson()) out.write(failureDocument(error, true))
+  else err.write(failureLines(error))
+  return failureStatus(error) || EXIT_FAILED
+}
