@@ -16,6 +16,7 @@
 //! Imports point downwards: `machine` → `sampling`, `workload`, `kvm` → `dirty_memory` → `bitmap`.
 
 pub mod bitmap;
+mod clock;
 pub mod dirty_memory;
 mod error;
 pub mod kvm;
@@ -24,6 +25,7 @@ pub mod sampling;
 mod sync;
 pub mod workload;
 
+pub use clock::{GuestClock, Moment};
 pub use error::{Detail, Details, Error, Result};
 
 /// The code in the README compiles.

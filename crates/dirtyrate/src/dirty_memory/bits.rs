@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::block::Block;
-use super::{BlockInfo, Client, RingLoss, witness};
+use super::ledger::Ledger;
+use super::{BlockInfo, Client, RingLoss};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, PageBitmap, PageRange, SparsePages};
+use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 
 /// The bits of all clients, behind a lock that nobody holds while the kernel is asked anything: reading them, and marking what
@@ -28,11 +30,12 @@ pub struct DirtyBits {
     pub(super) vcpus: usize,
     /// What the rings lost in each measuring client's window.
     pub(super) losses: BTreeMap<Client, RingLoss>,
-    pub(super) witness: witness::Marks,
+    /// When each client's windows opened and closed.
+    pub(super) ledger: Ledger,
 }
 
 impl DirtyBits {
-    pub(super) fn new(page_size: u64, clear_chunk_bytes: u64, vcpus: usize) -> Self {
+    pub(super) fn new(page_size: u64, clear_chunk_bytes: u64, vcpus: usize, clock: GuestClock) -> Self {
         Self {
             page_size,
             chunk_pages: (clear_chunk_bytes / page_size).max(1).next_multiple_of(PAGES_PER_WORD),
@@ -43,7 +46,7 @@ impl DirtyBits {
             accumulators_opened: 0,
             vcpus,
             losses: BTreeMap::new(),
-            witness: witness::Marks::default(),
+            ledger: Ledger::new(clock),
         }
     }
 
@@ -146,7 +149,7 @@ impl DirtyBits {
         if let Some(loss) = self.losses.get_mut(&client) {
             *loss = RingLoss::default();
         }
-        self.witness.open(client);
+        self.ledger.ask(client, true);
     }
 
     /// Notes what the rings lost. A client that begins full must not miss a page: where any may be missing, it has them all

@@ -1,9 +1,9 @@
 //! One RAM block as dirty memory sees it: its log's state chunk by chunk, and each client's bits.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use super::client::Client;
+use super::ledger::{Edge, Window};
 use super::log::{BlockId, VcpuPages};
 use crate::bitmap::{Kernels, PageBitmap, PageRange, Target, words_for};
 use crate::error::{Error, Result};
@@ -37,10 +37,10 @@ impl BlockInfo {
 pub(super) struct Chunk {
     /// The log's first round, all ones, is still ahead: no page of the chunk is protected.
     pub initial: bool,
-    /// When writes began to be seen: the end of the last CLEAR, or of the GET that found the chunk clean.
-    pub opened: Instant,
-    /// When the last GET began whose bits the clients have: where every client's window ends for now.
-    pub fetched: Option<Instant>,
+    /// Where writes began to be seen: the end of the last CLEAR, or of the GET that found the chunk clean.
+    pub opened: Edge,
+    /// The last fetch since logging went on.
+    pub fetched: Option<Edge>,
 }
 
 /// One client's bits of one block.
@@ -49,8 +49,8 @@ pub(super) struct ClientBits {
     bitmap: PageBitmap,
     /// Set bits, for each chunk.
     dirty: Vec<u64>,
-    /// When the window of these bits opened, for each chunk.
-    pub opened: Vec<Instant>,
+    /// The window of these bits, for each chunk.
+    pub windows: Vec<Window>,
     /// What each vCPU wrote, where the log tells and the client measures.
     pub vcpus: Vec<VcpuPages>,
 }
@@ -60,7 +60,7 @@ impl ClientBits {
         Ok(Self {
             bitmap: PageBitmap::try_new(block.pages)?,
             dirty: try_collect(chunks.iter().map(|_| 0))?,
-            opened: try_collect(chunks.iter().map(|chunk| chunk.opened))?,
+            windows: try_collect(chunks.iter().map(|chunk| Window::open(chunk.opened)))?,
             vcpus: try_collect((0..vcpus).map(|_| VcpuPages::default()))?,
         })
     }
@@ -89,6 +89,8 @@ pub(super) struct Block {
     pub chunks: Vec<Chunk>,
     pub chunk_pages: u64,
     pub bits: BTreeMap<Client, ClientBits>,
+    /// The number of the event in which the block came.
+    pub added: u64,
 }
 
 impl Block {
@@ -97,27 +99,44 @@ impl Block {
     /// # Errors
     ///
     /// [`Error::OutOfMemory`].
-    pub fn try_new(info: BlockInfo, chunk_pages: u64, now: Instant) -> Result<Self> {
+    pub fn try_new(info: BlockInfo, chunk_pages: u64, now: Edge) -> Result<Self> {
         let chunk = Chunk { initial: false, opened: now, fetched: None };
         let chunks = try_collect((0..info.pages.div_ceil(chunk_pages) as usize).map(|_| chunk))?;
-        Ok(Self { info, logging: false, vga: false, chunks, chunk_pages, bits: BTreeMap::new() })
+        let added = now.event();
+        Ok(Self { info, logging: false, vga: false, chunks, chunk_pages, bits: BTreeMap::new(), added })
     }
 
-    /// Gives a client bits of this block, unless it has some: with all of them set if it begins full. `vcpus` is how many the
-    /// log tells of.
+    /// Makes room for a client's bits of this block, unless it has some. `vcpus` is how many the log tells of. Whether the
+    /// client had none.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`].
-    pub fn give_bits(&mut self, client: Client, vcpus: usize) -> Result<()> {
-        if !self.bits.contains_key(&client) {
+    pub fn make_bits(&mut self, client: Client, vcpus: usize) -> Result<bool> {
+        let new = !self.bits.contains_key(&client);
+        if new {
             let vcpus = if client.measures() { vcpus } else { 0 };
             self.bits.insert(client, ClientBits::new(&self.info, &self.chunks, vcpus)?);
+        }
+        Ok(new)
+    }
+
+    /// The client, which has bits of this block, tracks it from now on. If it begins full, it has every page. Its windows go
+    /// on where the chunks' current rounds began, unless the client was given all that was fetched until now: then the next
+    /// fetch brings what was written since.
+    pub fn begin_tracking(&mut self, client: Client) {
+        if let Some(bits) = self.bits.get_mut(&client) {
+            for (window, chunk) in bits.windows.iter_mut().zip(&self.chunks) {
+                let was_given_all =
+                    chunk.fetched.is_some_and(|fetched| window.closed().is_some_and(|at| at.is(fetched)));
+                if !was_given_all {
+                    window.go_on(chunk.opened);
+                }
+            }
         }
         if client.begins_full() {
             self.set_all(client);
         }
-        Ok(())
     }
 
     /// How many pages a chunk has: the last one may have fewer.
@@ -182,17 +201,8 @@ impl Block {
                 *dirty = 0;
             }
             bits.vcpus.iter_mut().for_each(VcpuPages::clear);
-            for (opened, chunk) in bits.opened.iter_mut().zip(&self.chunks) {
-                *opened = chunk.opened;
-            }
-        }
-    }
-
-    /// Opens every client's window where the chunks' current rounds began.
-    pub fn open_windows(&mut self) {
-        for bits in self.bits.values_mut() {
-            for (opened, chunk) in bits.opened.iter_mut().zip(&self.chunks) {
-                *opened = chunk.opened;
+            for (window, chunk) in bits.windows.iter_mut().zip(&self.chunks) {
+                *window = Window::open(chunk.opened);
             }
         }
     }
@@ -202,15 +212,34 @@ impl Block {
     }
 
     /// Notes that logging went on at `now`, in a log that begins with all ones or not.
-    pub fn begin_logging(&mut self, initially_set: bool, now: Instant) {
+    pub fn begin_logging(&mut self, initially_set: bool, now: Edge) {
         self.logging = true;
         self.chunks.fill(Chunk { initial: initially_set, opened: now, fetched: None });
     }
 
     /// Notes that the pages of a chunk were protected at `now`.
-    pub fn begin_round(&mut self, chunk: usize, now: Instant) {
+    pub fn begin_round(&mut self, chunk: usize, now: Edge) {
         self.chunks[chunk].initial = false;
         self.chunks[chunk].opened = now;
+    }
+
+    /// Notes that the first round of a chunk was dropped at `now`. What was written in it goes to nobody, so the windows of
+    /// all clients that are `told` of this block go on there.
+    pub fn drop_first_round(&mut self, chunk: usize, now: Edge, told: impl Fn(Client, bool) -> bool) {
+        self.begin_round(chunk, now);
+        self.chunks[chunk].fetched = None;
+        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| told(**client, self.vga)) {
+            bits.windows[chunk].go_on(now);
+        }
+    }
+
+    /// Notes that a fetch began at `now`, and that the clients that are `told` of this block are given what it found in a
+    /// chunk: their windows close there.
+    pub fn note_fetch(&mut self, chunk: usize, now: Edge, told: impl Fn(Client, bool) -> bool) {
+        self.chunks[chunk].fetched = Some(now);
+        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| told(**client, self.vga)) {
+            bits.windows[chunk].close(now);
+        }
     }
 
     /// Notes that logging went off.

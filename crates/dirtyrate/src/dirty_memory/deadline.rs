@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{CancelToken, Client, DirtyBits, DirtyMemory, Reap, SyncReport};
+use crate::clock::Moment;
 use crate::error::{Error, Result};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, lock as locked};
 
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
@@ -25,13 +26,16 @@ pub struct DeadlineReport {
 }
 
 /// Syncs at each of `deadlines`, which count from the opening of the client's window, and reaps the client without taking
-/// its bits. The calling thread sleeps in between. `alive` is asked now and then whether the guest still runs, and after
-/// each sync whether it ran all the time; its error ends the wait.
+/// its bits. The calling thread sleeps in between. `alive` is asked now and then whether the guest still runs; its error
+/// ends the wait.
+///
+/// The guest must run from the client's last clear, take or start until the fetch that closes the window. A pause after that
+/// changes nothing of the result.
 ///
 /// # Errors
 ///
-/// [`Error::State`] for a client that does not track, [`Error::Cancelled`], the error of `alive`, and those of
-/// [`DirtyMemory::sync`].
+/// [`Error::State`] for a client that does not track; [`Error::Paused`]; [`Error::Cancelled`]; the error of `alive`, and those
+/// of [`DirtyMemory::sync`].
 pub fn sync_at<'a>(
     lock: impl Fn() -> MutexGuard<'a, DirtyMemory>,
     client: Client,
@@ -39,14 +43,11 @@ pub fn sync_at<'a>(
     cancel: &CancelToken,
     alive: impl Fn() -> Result<()>,
 ) -> Result<Vec<DeadlineReport>> {
-    let opened = opening(&lock().bits(), client)?;
     let mut reports = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {
-        let mut memory = wait_for(&lock, opened, requested, cancel, &alive)?;
-        let report = sync_and_reap(&mut memory, client, opened, requested, false, cancel)?;
-        drop(memory);
-        alive()?;
-        reports.push(report);
+        let (mut memory, opened) = wait_for(&lock, client, requested, cancel, &alive)?;
+        let (late, sync) = sync(&mut memory, client, opened, requested, cancel, &alive)?;
+        reports.push(reaped(&mut memory, client, requested, late, sync, false)?);
     }
     Ok(reports)
 }
@@ -57,7 +58,7 @@ pub fn sync_at<'a>(
 ///
 /// # Errors
 ///
-/// As of [`sync_at`]; and those of [`DirtyMemory::reap`].
+/// As of [`sync_at`]; and those of [`DirtyMemory::reap`]. Nothing is taken then.
 pub fn take_at<'a>(
     lock: impl Fn() -> MutexGuard<'a, DirtyMemory>,
     client: Client,
@@ -65,49 +66,102 @@ pub fn take_at<'a>(
     cancel: &CancelToken,
     alive: impl Fn() -> Result<()>,
 ) -> Result<(DeadlineReport, Duration)> {
-    let opened = opening(&lock().bits(), client)?;
-    let mut memory = wait_for(&lock, opened, deadline, cancel, &alive)?;
-    let report = sync_and_reap(&mut memory, client, opened, deadline, true, cancel)?;
-    let reopened = opening(&memory.bits(), client)?.saturating_duration_since(opened);
-    drop(memory);
-    alive()?;
+    let (mut memory, opened) = wait_for(&lock, client, deadline, cancel, &alive)?;
+    let (late, sync) = sync(&mut memory, client, opened, deadline, cancel, &alive)?;
+    let report = reaped(&mut memory, client, deadline, late, sync, true)?;
+    let reopened = opening(&memory.bits(), client)?.since(opened);
     Ok((report, reopened))
 }
 
 /// When the client's window opened.
-fn opening(bits: &DirtyBits, client: Client) -> Result<Instant> {
+fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     bits.check_client(client)?;
     if !bits.is_tracking(client) {
         return Err(Error::State(format!("{client} does not track: start tracking before a window")));
     }
-    Ok(bits.window_opened(client).unwrap_or_else(Instant::now))
+    Ok(bits.window_opened(client).unwrap_or_else(|| bits.ledger.clock().now()))
 }
 
-/// The lock, once the deadline has come.
+/// The lock once the deadline has come, and when the client's window opened.
 fn wait_for<'a>(
     lock: &impl Fn() -> MutexGuard<'a, DirtyMemory>,
-    opened: Instant,
+    client: Client,
     requested: Duration,
     cancel: &CancelToken,
-    alive: impl Fn() -> Result<()>,
-) -> Result<MutexGuard<'a, DirtyMemory>> {
-    let deadline = opened
-        .checked_add(requested)
-        .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
-    wait_until(deadline, cancel, alive)?;
-    Ok(lock())
+    alive: &impl Fn() -> Result<()>,
+) -> Result<(MutexGuard<'a, DirtyMemory>, Moment)> {
+    let bits = lock().shared_bits();
+    // How much is left of the window, by the clock of windows.
+    let left = || {
+        let bits = locked(&bits);
+        let (opened, now) = (opening(&bits, client)?, bits.ledger.clock().now());
+        if bits.ledger.paused_by(client, now) {
+            return Err(paused_within());
+        }
+        Ok((requested.saturating_sub(length(opened, now)), opened))
+    };
+    loop {
+        let (left, opened) = left()?;
+        if left.is_zero() {
+            alive()?;
+            cancel.check()?;
+            let memory = lock();
+            // Somebody may have dropped a first round meanwhile: then the window opened there.
+            if opening(&memory.bits(), client)? == opened {
+                return Ok((memory, opened));
+            }
+            continue;
+        }
+        let deadline = Instant::now()
+            .checked_add(left)
+            .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
+        wait_until(deadline, cancel, || {
+            alive()?;
+            let bits = locked(&bits);
+            if bits.ledger.paused_by(client, bits.ledger.clock().now()) { Err(paused_within()) } else { Ok(()) }
+        })?;
+    }
 }
 
-fn sync_and_reap(
+/// How long a window is that opened at `opened`, if it closes `now`: by the time that the guest ran, if it ran at all.
+fn length(opened: Moment, now: Moment) -> Duration {
+    let ran = now.ran_since(opened);
+    if ran.is_zero() { now.since(opened) } else { ran }
+}
+
+/// What a measurement ends with whose guest did not run all the time.
+pub(crate) fn paused_within() -> Error {
+    Error::Paused("the virtual machine was paused within the window".to_owned())
+}
+
+/// Step 4: how late it began, and its report. Fails if the guest did not run until then.
+fn sync(
     memory: &mut DirtyMemory,
     client: Client,
-    opened: Instant,
+    opened: Moment,
     requested: Duration,
-    take: bool,
     cancel: &CancelToken,
-) -> Result<DeadlineReport> {
-    let late = opened.elapsed().saturating_sub(requested);
+    alive: &impl Fn() -> Result<()>,
+) -> Result<(Duration, SyncReport)> {
+    let late = length(opened, memory.bits().ledger.clock().now()).saturating_sub(requested);
     let sync = memory.sync(cancel)?;
+    match alive() {
+        // A pause that came after the fetch is not in the window.
+        Ok(()) | Err(Error::Paused(_)) => {}
+        Err(error) => return Err(error),
+    }
+    if memory.bits().paused_in_window(client) { Err(paused_within()) } else { Ok((late, sync)) }
+}
+
+/// Step 5.
+fn reaped(
+    memory: &mut DirtyMemory,
+    client: Client,
+    requested: Duration,
+    late: Duration,
+    sync: SyncReport,
+    take: bool,
+) -> Result<DeadlineReport> {
     let began = Instant::now();
     let reap = memory.reap(client, take)?;
     Ok(DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() })

@@ -26,6 +26,7 @@ mod client;
 mod copy;
 mod deadline;
 mod fake_log;
+mod ledger;
 mod log;
 #[cfg(all(test, loom))]
 mod loom_models;
@@ -36,7 +37,6 @@ mod witness;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 pub use bits::DirtyBits;
 use block::Block;
@@ -44,8 +44,8 @@ pub use block::BlockInfo;
 pub use cancel::CancelToken;
 pub use client::Client;
 pub use copy::{BitmapCopy, copy_bitmap};
-pub(crate) use deadline::wait_until;
 pub use deadline::{DeadlineReport, sync_at, take_at};
+pub(crate) use deadline::{paused_within, wait_until};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
 pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 pub use reap::{BlockReap, Reap, RingReap, VcpuReap};
@@ -53,6 +53,7 @@ pub use sync::SyncReport;
 pub use witness::{Bounds, Witness, WitnessedWindow};
 
 use crate::bitmap::try_zeroed;
+use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, MutexGuard, lock};
 
@@ -76,7 +77,13 @@ impl DirtyMemory {
     /// Dirty memory without blocks over `log`. `clear_chunk_bytes` bounds one re-protection; it is rounded up to 64
     /// pages, the unit of KVM_CLEAR_DIRTY_LOG.
     pub fn new(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64) -> Self {
-        let bits = DirtyBits::new(page_size, clear_chunk_bytes, log.vcpus());
+        Self::with_clock(log, page_size, clear_chunk_bytes, GuestClock::new())
+    }
+
+    /// The same, with the clock that whoever pauses and resumes the guest tells of it: windows then leave out the time in
+    /// which the guest stood.
+    pub fn with_clock(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64, clock: GuestClock) -> Self {
+        let bits = DirtyBits::new(page_size, clear_chunk_bytes, log.vcpus(), clock);
         Self { log, bits: Arc::new(Mutex::new(bits)), buffer: Vec::new(), dirty_chunks: Vec::new(), prepared: None }
     }
 
@@ -92,7 +99,7 @@ impl DirtyMemory {
 
     /// Has `witness` read at the edges of every window from now on, or nobody.
     pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
-        self.bits().witness = witness::Marks::new(witness);
+        self.bits().ledger.set_witness(witness);
     }
 
     /// Adds a RAM block that the guest cannot have written to yet: the caller holds its vCPUs. While somebody tracks, the
@@ -116,8 +123,12 @@ impl DirtyMemory {
         if let Some(problem) = problem {
             return Err(Error::Layout { block: info.name, problem: problem.to_owned() });
         }
-        let mut block = Block::try_new(info, bits.chunk_pages, Instant::now())?;
-        bits.tracking.iter().try_for_each(|client| block.give_bits(*client, bits.vcpus))?;
+        bits.begin_event();
+        let mut block = Block::try_new(info, bits.chunk_pages, bits.ledger.edge_now())?;
+        for client in &bits.tracking {
+            block.make_bits(*client, bits.vcpus)?;
+            block.begin_tracking(*client);
+        }
         // A sync must not have to ask for memory.
         let words = block.info.words();
         if self.buffer.len() < words {
@@ -135,9 +146,9 @@ impl DirtyMemory {
         let started =
             self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));
         let mut bits = lock(&self.bits);
-        match started {
-            Ok(()) => bits.blocks[at].open_windows(),
-            Err(_) => drop(bits.blocks.remove(at)),
+        bits.end_event();
+        if started.is_err() {
+            drop(bits.blocks.remove(at));
         }
         started
     }

@@ -1,10 +1,12 @@
 //! Step 5: counting, and taking, a client's bits.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::block::Block;
+use super::ledger::{Length, Window};
 use super::{BlockInfo, Client, DirtyBits, DirtyMemory, WitnessedWindow};
 use crate::bitmap::SparsePages;
+use crate::clock::Moment;
 use crate::error::Result;
 
 /// One block's share of a [`Reap`].
@@ -14,10 +16,10 @@ pub struct BlockReap {
     pub block: BlockInfo,
     /// Distinct pages written in the block's window.
     pub pages: u64,
-    /// The block's own window: the mean of its chunks' (each from the end of its CLEAR to the block's GET), by their size.
-    /// Zero before the first sync after the window opened.
+    /// The block's own window: the mean of its chunks' windows by their size. A chunk's window is from the end of its CLEAR to
+    /// the last GET whose bits the client was given. Zero before the first sync after the window opened.
     pub window: Duration,
-    /// Dirty bytes over the window, summed chunk by chunk.
+    /// Dirty bytes over the time of the window in which the guest ran, summed chunk by chunk.
     pub bytes_per_second: f64,
     /// The block is gone; its last bits are here.
     pub removed: bool,
@@ -59,8 +61,11 @@ pub struct Reap {
     pub page_size: u64,
     /// The sum of the blocks' rates.
     pub bytes_per_second: f64,
-    /// From the first chunk's CLEAR to the last block's GET; zero before the first sync after the window opened.
+    /// From the first chunk's CLEAR to the last block's GET that the client was given; zero before the first sync after the
+    /// window opened. A time in which the client did not track is left out.
     pub window: Duration,
+    /// How long of the window the guest stood, because it was paused or had ended. Rates are over the rest of the window.
+    pub stood: Duration,
     /// The longest chunk's window less the shortest one's.
     pub skew: Duration,
     /// Block by block, by guest address; blocks that are gone come last.
@@ -74,29 +79,44 @@ pub struct Reap {
 /// The span of all chunks' windows.
 #[derive(Default)]
 struct Span {
-    first_opened: Option<Instant>,
-    last_fetched: Option<Instant>,
+    first_opened: Option<Moment>,
+    last_closed: Option<Moment>,
+    /// The least time within a chunk's window in which the client did not track.
+    least_gap: Option<Length>,
     shortest: Option<Duration>,
     longest: Duration,
 }
 
 impl Span {
-    fn add(&mut self, opened: Instant, fetched: Instant) -> Duration {
-        let window = fetched.saturating_duration_since(opened);
-        self.first_opened = Some(self.first_opened.map_or(opened, |first| first.min(opened)));
-        self.last_fetched = Some(self.last_fetched.map_or(fetched, |last| last.max(fetched)));
-        self.shortest = Some(self.shortest.map_or(window, |shortest| shortest.min(window)));
-        self.longest = self.longest.max(window);
-        window
+    fn add(&mut self, window: &Window, closed: Moment) -> Length {
+        let (opened, length) = (window.first_opened().at, window.length());
+        self.first_opened = self.first_opened.into_iter().chain([opened]).reduce(earlier);
+        self.last_closed =
+            self.last_closed.into_iter().chain([closed]).reduce(|a, b| if a.is_before(b) { b } else { a });
+        let gap = Length {
+            elapsed: closed.since(opened).saturating_sub(length.elapsed),
+            stood: closed.stood_since(opened).saturating_sub(length.stood),
+        };
+        self.least_gap = Some(self.least_gap.map_or(gap, |least| least.min(gap)));
+        self.shortest = Some(self.shortest.map_or(length.elapsed, |shortest| shortest.min(length.elapsed)));
+        self.longest = self.longest.max(length.elapsed);
+        length
     }
 
-    /// From the first CLEAR to the last GET; zero while no block was fetched after its CLEAR.
-    fn whole(&self) -> Duration {
-        match (self.first_opened, self.last_fetched) {
-            (Some(opened), Some(fetched)) if !self.longest.is_zero() => fetched.saturating_duration_since(opened),
-            _ => Duration::ZERO,
+    /// From the first CLEAR to the last GET; nothing while no block was fetched after its CLEAR.
+    fn whole(&self) -> Length {
+        match (self.first_opened, self.last_closed, self.least_gap) {
+            (Some(opened), Some(closed), Some(gap)) if !self.longest.is_zero() => Length {
+                elapsed: closed.since(opened).saturating_sub(gap.elapsed),
+                stood: closed.stood_since(opened).saturating_sub(gap.stood),
+            },
+            _ => Length::default(),
         }
     }
+}
+
+fn earlier(a: Moment, b: Moment) -> Moment {
+    if b.is_before(a) { b } else { a }
 }
 
 impl Reap {
@@ -140,25 +160,18 @@ impl DirtyBits {
         let gone = self.removed.iter().map(|block| (block, true)).filter(|(block, _)| block.bits.contains_key(&client));
         let blocks: Vec<_> =
             live.chain(gone).map(|(block, removed)| self.reap_block(block, client, removed, &mut span)).collect();
+        let whole = span.whole();
         Ok(Reap {
             pages: blocks.iter().map(|block| block.pages).sum(),
             page_size: self.page_size,
             bytes_per_second: blocks.iter().map(|block| block.bytes_per_second).sum(),
-            window: span.whole(),
+            window: whole.elapsed,
+            stood: whole.stood,
             skew: span.longest - span.shortest.unwrap_or(span.longest),
             blocks,
             ring: self.reap_rings(client),
-            witness: self.witness.window(client),
+            witness: self.witnessed_window(client),
         })
-    }
-
-    /// When the client's first chunk opened its window; `None` without blocks or bits.
-    pub(super) fn window_opened(&self, client: Client) -> Option<Instant> {
-        self.blocks
-            .iter()
-            .filter_map(|block| block.bits.get(&client))
-            .flat_map(|bits| bits.opened.iter().copied())
-            .min()
     }
 
     fn reap_block(&self, block: &Block, client: Client, removed: bool, span: &mut Span) -> BlockReap {
@@ -166,15 +179,15 @@ impl DirtyBits {
             BlockReap { block: block.info.clone(), pages: 0, window: Duration::ZERO, bytes_per_second: 0.0, removed };
         let Some(bits) = block.bits.get(&client) else { return reap };
         let mut weighted = 0.0;
-        for (number, ((chunk, &dirty), &opened)) in block.chunks.iter().zip(bits.dirty()).zip(&bits.opened).enumerate()
-        {
+        for (number, (&dirty, window)) in bits.dirty().iter().zip(&bits.windows).enumerate() {
             reap.pages += dirty;
-            let Some(fetched) = chunk.fetched else { continue };
-            let window = span.add(opened, fetched);
-            if !window.is_zero() {
-                reap.bytes_per_second += (dirty * self.page_size) as f64 / window.as_secs_f64();
+            let Some(closed) = window.last_closed() else { continue };
+            let length = span.add(window, closed.at);
+            let seconds = length.of_rate().as_secs_f64();
+            if seconds > 0.0 {
+                reap.bytes_per_second += (dirty * self.page_size) as f64 / seconds;
             }
-            weighted += window.as_secs_f64() * block.pages_of(number) as f64;
+            weighted += length.elapsed.as_secs_f64() * block.pages_of(number) as f64;
         }
         reap.window = Duration::from_secs_f64(weighted / block.info.pages as f64);
         reap

@@ -118,12 +118,14 @@ impl DirtyMemory {
         if !client.begins_full() {
             return Ok(());
         }
-        for index in 0..self.block_count() {
-            if self.bits().tracks(client, index) {
-                self.reprotect_initial_chunks(index, &CancelToken::new())?;
+        self.run_event(|memory| {
+            for index in 0..memory.block_count() {
+                if memory.bits().tracks(client, index) {
+                    memory.reprotect_initial_chunks(index, &CancelToken::new())?;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Fetches a block's log and hands it out, without protecting its pages again: the last fetch before the log goes.
@@ -133,20 +135,24 @@ impl DirtyMemory {
         // What each vCPU wrote must find room before anything is taken out of the log.
         self.log.visit_vcpus(id, &mut |vcpu, written| lock(&self.bits).reserve_written(index, vcpu, written))?;
 
+        let clock = lock(&self.bits).ledger.clock().clone();
         let fetched = &mut self.buffer[..words_for(pages)];
-        let mut began = Instant::now();
+        let (began, mut closed) = (Instant::now(), clock.now());
         self.log.fetch(id, fetched)?;
-        let mut ended = Instant::now();
-        report.add_fetch(ended - began);
+        let mut opened = clock.now();
+        report.add_fetch(began.elapsed());
         if let Some(prepared) = self.prepared {
-            (began, ended) = (prepared.closed, prepared.opened);
+            (closed, opened) = (clock.at(prepared.closed), clock.at(prepared.opened));
         }
         if let Some(last) = fetched.last_mut() {
             *last &= tail_mask(pages);
         }
 
-        lock(&self.bits).witness.fetched();
-        let chunk_pages = lock(&self.bits).chunk_pages;
+        let (chunk_pages, closed, opened) = {
+            let mut bits = lock(&self.bits);
+            bits.note_fetch();
+            (bits.chunk_pages, bits.ledger.edge(closed), bits.ledger.edge(opened))
+        };
         let reprotected = self.log.fetch_reprotects();
         self.dirty_chunks.clear();
         for (number, words) in fetched.chunks(words_for(chunk_pages)).enumerate() {
@@ -155,15 +161,14 @@ impl DirtyMemory {
             let mut bits = lock(&self.bits);
             let bits = &mut *bits;
             let block = &mut bits.blocks[index];
-            block.chunks[number].fetched = Some(began);
+            let told = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
+            block.note_fetch(number, closed, told);
             if reprotected || extent.is_none() {
                 // A clean chunk is protected as it is.
-                block.chunks[number].opened = ended;
+                block.chunks[number].opened = opened;
             }
             if let Some(extent) = extent {
-                report.pages += block.merge(number, extent.start, &words[extent.clone()], |client, vga| {
-                    client.follows_log() && client.tracks(&bits.tracking, vga)
-                });
+                report.pages += block.merge(number, extent.start, &words[extent.clone()], told);
                 self.dirty_chunks.push((number, extent));
             }
         }
@@ -189,9 +194,10 @@ impl DirtyMemory {
             let count = (extent.len() as u64 * PAGES_PER_WORD).min(pages - first);
             let began = Instant::now();
             self.log.reprotect(block, first, count, &self.buffer[first_word..first_word + extent.len()])?;
-            let opened = Instant::now();
-            lock(&self.bits).blocks[index].begin_round(*number, opened);
-            report.add_reprotect(opened - began);
+            report.add_reprotect(began.elapsed());
+            let mut bits = lock(&self.bits);
+            let opened = bits.ledger.edge_now();
+            bits.blocks[index].begin_round(*number, opened);
         }
         Ok(report)
     }
@@ -211,9 +217,12 @@ impl DirtyMemory {
                 cancel.check()?;
                 let began = Instant::now();
                 self.log.reprotect(id, first, pages, &self.buffer[..words_for(pages)])?;
-                let opened = Instant::now();
-                self.bits().blocks[index].begin_round(number, opened);
-                report.add_reprotect(opened - began);
+                report.add_reprotect(began.elapsed());
+                let mut bits = lock(&self.bits);
+                let bits = &mut *bits;
+                let opened = bits.ledger.edge_now();
+                let told = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
+                bits.blocks[index].drop_first_round(number, opened, told);
             }
             first += pages;
         }
@@ -224,25 +233,30 @@ impl DirtyMemory {
         look(&self.bits().blocks[index])
     }
 
-    /// The frame of a sync: its time, and the witness read at its edges.
+    /// The frame of a sync: its time, and the event that it is.
     fn run_sync(&mut self, steps: impl FnOnce(&mut Self, &mut SyncReport) -> Result<()>) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         let began = Instant::now();
-        self.bits().witness.begin();
-        let outcome = self.prepare(&mut report).and_then(|()| steps(self, &mut report));
-        self.prepared = None;
-        self.bits().witness.end(outcome.is_ok());
+        self.run_event(|memory| {
+            let outcome = memory.prepare(&mut report).and_then(|()| steps(memory, &mut report));
+            memory.prepared = None;
+            outcome
+        })?;
         report.elapsed = began.elapsed();
-        outcome.map(|()| report)
+        Ok(report)
+    }
+
+    /// The frame of what draws edges of windows: the ledger's event.
+    pub(super) fn run_event<T>(&mut self, steps: impl FnOnce(&mut Self) -> T) -> T {
+        self.bits().begin_event();
+        let outcome = steps(self);
+        self.bits().end_event();
+        outcome
     }
 
     /// The frame of what syncs some of the blocks only.
     pub(super) fn run_partial_sync(&mut self, steps: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
-        self.bits().witness.begin();
-        let outcome = self.prepare(&mut SyncReport::default()).and_then(|()| steps(self));
-        self.prepared = None;
-        self.bits().witness.end(false);
-        outcome
+        self.run_sync(|memory, _| steps(memory)).map(drop)
     }
 
     /// Has the log draw its edge.

@@ -1,8 +1,7 @@
 //! The tracking flags: the first to be set turns logging on in every block, the last to go turns it off, and setting one
 //! twice changes nothing (QEMU's `global_dirty_tracking`).
 
-use std::time::Instant;
-
+use super::ledger::Window;
 use super::{CancelToken, Client, DirtyBits, DirtyMemory};
 use crate::error::{Error, Result};
 
@@ -21,7 +20,11 @@ impl DirtyMemory {
                 return Ok(());
             }
         }
-        if let Err(error) = self.reconcile().and_then(|()| self.bits().give_bits(client)) {
+        let started = self.run_event(|memory| {
+            memory.reconcile()?;
+            memory.bits().begin_tracking(client)
+        });
+        if let Err(error) = started {
             self.bits().tracking.remove(&client);
             self.reconcile_after(&error);
             return Err(error);
@@ -49,7 +52,11 @@ impl DirtyMemory {
                 (0..memory.block_count()).try_for_each(|index| memory.sync_last(index, client))
             })?;
         }
-        self.bits().tracking.remove(&client);
+        {
+            let mut bits = self.bits();
+            bits.tracking.remove(&client);
+            bits.ledger.stop(client);
+        }
         self.reconcile()
     }
 
@@ -72,13 +79,19 @@ impl DirtyMemory {
             self.run_partial_sync(|memory| memory.sync_last(index, Client::Vga))?;
         }
         self.bits().blocks[index].vga = on;
-        let mut changed = self.reconcile();
-        if on {
-            changed = changed.and_then(|()| {
-                let mut bits = self.bits();
+        let changed = self.run_event(|memory| {
+            memory.reconcile()?;
+            if on {
+                let mut bits = memory.bits();
                 let vcpus = bits.vcpus;
-                bits.blocks[index].give_bits(Client::Vga, vcpus)
-            });
+                let block = &mut bits.blocks[index];
+                block.make_bits(Client::Vga, vcpus)?;
+                block.begin_tracking(Client::Vga);
+                bits.ledger.ask(Client::Vga, false);
+            }
+            Ok(())
+        });
+        if on {
             if let Err(error) = &changed {
                 self.bits().blocks[index].vga = false;
                 self.reconcile_after(error);
@@ -136,9 +149,11 @@ impl DirtyMemory {
         }
         self.log.set_logging(id, on)?;
         let initially_set = self.log.initially_set();
-        let block = &mut self.bits().blocks[index];
+        let mut bits = self.bits();
+        let now = bits.ledger.edge_now();
+        let block = &mut bits.blocks[index];
         if on {
-            block.begin_logging(initially_set, Instant::now());
+            block.begin_logging(initially_set, now);
         } else {
             block.end_logging();
         }
@@ -154,17 +169,28 @@ impl DirtyMemory {
 }
 
 impl DirtyBits {
-    /// Gives a client that tracks bits of every block. Where there is no memory for one, those that it did not have before are
-    /// given back.
-    fn give_bits(&mut self, client: Client) -> Result<()> {
-        let vcpus = self.vcpus;
-        let given = self.blocks.iter_mut().try_for_each(|block| block.give_bits(client, vcpus));
-        if given.is_err() {
-            for block in &mut self.blocks {
-                block.bits.retain(|of, bits| *of != client || bits.count() > 0);
+    /// Gives a client that tracks from now on bits of every block. Where there is no memory for some of them, the client has
+    /// what it had before.
+    fn begin_tracking(&mut self, client: Client) -> Result<()> {
+        let mut made = Vec::new();
+        for index in 0..self.blocks.len() {
+            match self.blocks[index].make_bits(client, self.vcpus) {
+                Ok(true) => made.push(index),
+                Ok(false) => {}
+                Err(error) => {
+                    for index in made {
+                        self.blocks[index].bits.remove(&client);
+                    }
+                    return Err(error);
+                }
             }
-            return given;
         }
+        let windows = self.blocks.iter().chain(&self.removed).filter_map(|block| block.bits.get(&client));
+        let unbroken = windows.flat_map(|bits| &bits.windows).all(Window::is_new);
+        for block in &mut self.blocks {
+            block.begin_tracking(client);
+        }
+        self.ledger.ask(client, unbroken);
         if client.measures() {
             self.losses.entry(client).or_default();
         }
@@ -184,7 +210,7 @@ impl DirtyBits {
         }
         self.removed.retain(|block| !block.bits.is_empty());
         self.losses.remove(&client);
-        self.witness.forget(client);
+        self.ledger.forget(client);
     }
 
     /// Whether anybody but `except` needs the block's log.

@@ -15,6 +15,7 @@ use super::dirty_ring::{Reaping, RingSetup};
 use super::slots::{BlockSpec, Slots, check_layout, reserve};
 use super::vcpu::Vcpus;
 use crate::bitmap::Kernels;
+use crate::clock::GuestClock;
 use crate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyBits, DirtyLog, DirtyMemory};
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -88,6 +89,8 @@ pub struct Vm {
     clear_chunk_bytes: u64,
     manual_protect: ManualProtect,
     ring_entries: u32,
+    /// Told by the vCPUs, asked by the dirty memory.
+    clock: GuestClock,
 }
 
 impl Vm {
@@ -130,6 +133,7 @@ impl Vm {
             clear_chunk_bytes: options.clear_chunk_bytes,
             manual_protect: ManualProtect::None,
             ring_entries: 0,
+            clock: GuestClock::new(),
         };
         match options.log {
             LogKind::Bitmap(protect) => {
@@ -146,7 +150,8 @@ impl Vm {
     }
 
     fn set_log(&mut self, log: Box<dyn DirtyLog>) {
-        let dirty_memory = DirtyMemory::new(log, self.capabilities.page_size, self.clear_chunk_bytes);
+        let dirty_memory =
+            DirtyMemory::with_clock(log, self.capabilities.page_size, self.clear_chunk_bytes, self.clock.clone());
         self.dirty_bits = OnceLock::from(dirty_memory.shared_bits());
         self.dirty_memory = OnceLock::from(Mutex::new(dirty_memory));
     }
@@ -169,7 +174,7 @@ impl Vm {
         arch::prepare_vcpus(&self.kvm, &self.fd, &vcpus)?;
         // The rings are mapped of the vCPUs' descriptors before these go to their threads.
         let setup = self.ring_setup.take();
-        let wrapped = Vcpus::new(&self.fd, vcpus)?;
+        let wrapped = Vcpus::new(&self.fd, vcpus, self.clock.clone())?;
         if let Some(setup) = setup {
             let (log, exits) = wrapped.set_up_with(|vcpus| setup.attach(vcpus, wrapped.holder()))?;
             wrapped.set_ring_exits(exits);

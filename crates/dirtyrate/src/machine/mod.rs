@@ -12,7 +12,6 @@ mod power;
 mod sample;
 mod serial;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -69,8 +68,6 @@ pub struct Machine {
     vm: Arc<Vm>,
     bus: Arc<Bus>,
     loaded: Mutex<bool>,
-    /// How often the VM had been paused when each client's window opened.
-    pauses_at_clear: Mutex<BTreeMap<Client, u64>>,
 }
 
 impl Machine {
@@ -93,13 +90,7 @@ impl Machine {
             vm.add_block(block)?;
         }
         let bus = Arc::new(Bus::new(vm.fd(), options.unknown_mmio)?);
-        Ok(Self {
-            guest: Mutex::new(None),
-            vm: Arc::new(vm),
-            bus,
-            loaded: Mutex::new(false),
-            pauses_at_clear: Mutex::default(),
-        })
+        Ok(Self { guest: Mutex::new(None), vm: Arc::new(vm), bus, loaded: Mutex::new(false) })
     }
 
     /// Adds a RAM block: see [`Vm::add_block`].
@@ -230,23 +221,20 @@ impl Machine {
 
     /// Step 3: see [`DirtyMemory::clear`](crate::dirty_memory::DirtyMemory::clear).
     pub fn clear(&self, client: Client) -> Result<()> {
-        let pauses = self.vm.vcpus()?.pauses();
-        self.vm.lock_dirty_memory().clear(client)?;
-        self.lock_pauses().insert(client, pauses);
-        Ok(())
+        self.vm.lock_dirty_memory().clear(client)
     }
 
     /// Ends a client: see [`DirtyMemory::abandon`](crate::dirty_memory::DirtyMemory::abandon).
     pub fn abandon(&self, client: Client) -> Result<()> {
-        self.lock_pauses().remove(&client);
         self.vm.lock_dirty_memory().abandon(client)
     }
 
-    /// Step 4: see [`sync_at`]. The guest must run all the time since step 3: a pause or a crash inside a window is an
-    /// error, not a figure.
+    /// Step 4: see [`sync_at`]. The guest must run from the client's last clear, take or start until the window closes: a
+    /// pause or a crash inside a window is an error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
-        let alive = self.alive_since_clear(client)?;
-        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, alive)
+        let vcpus = self.vm.vcpus()?;
+        vcpus.check_running()?;
+        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, || vcpus.check_running())
     }
 
     /// The steps 4 and 5 at one deadline: see [`take_at`]. The guest must run all the time, as with
@@ -257,28 +245,9 @@ impl Machine {
         deadline: Duration,
         cancel: &CancelToken,
     ) -> Result<(DeadlineReport, Duration)> {
-        let alive = self.alive_since_clear(client)?;
-        take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, alive)
-    }
-
-    /// As [`alive_since`](Self::alive_since) step 3 of this client.
-    fn alive_since_clear(&self, client: Client) -> Result<impl Fn() -> Result<()> + '_> {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running()?;
-        let pauses = self.lock_pauses().get(&client).copied().unwrap_or_else(|| vcpus.pauses());
-        self.alive_since(pauses)
-    }
-
-    /// Fails unless the guest runs, and ran ever since it had been paused `pauses` times.
-    fn alive_since(&self, pauses: u64) -> Result<impl Fn() -> Result<()> + '_> {
-        let vcpus = self.vm.vcpus()?;
-        Ok(move || {
-            vcpus.check_running()?;
-            if vcpus.pauses() == pauses {
-                return Ok(());
-            }
-            Err(Error::Paused("the virtual machine was paused within the window".to_owned()))
-        })
+        take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, || vcpus.check_running())
     }
 
     /// Step 5: see [`DirtyMemory::reap`](crate::dirty_memory::DirtyMemory::reap).
@@ -336,10 +305,6 @@ impl Machine {
         }
         self.vm.vcpus()?.check_not_started()?;
         Ok(loaded)
-    }
-
-    fn lock_pauses(&self) -> MutexGuard<'_, BTreeMap<Client, u64>> {
-        self.pauses_at_clear.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_loaded(&self) -> MutexGuard<'_, bool> {

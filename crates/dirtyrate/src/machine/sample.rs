@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use super::{Machine, Truth};
-use crate::dirty_memory::{BlockId, Bounds, CancelToken, Witness, WitnessedWindow, wait_until};
+use crate::clock::Moment;
+use crate::dirty_memory::{BlockId, Bounds, CancelToken, Witness, WitnessedWindow, paused_within, wait_until};
 use crate::error::{Error, Result};
 use crate::kvm::{BlockChange, BlockWatch};
 use crate::sampling::{Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling};
@@ -54,8 +55,10 @@ impl Machine {
         deadlines: &[Duration],
         cancel: &CancelToken,
     ) -> Result<Vec<SampleReport>> {
-        let alive = self.alive_since(self.vm.vcpus()?.pauses())?;
-        alive()?;
+        let vcpus = self.vm.vcpus()?;
+        vcpus.check_running()?;
+        let asked = vcpus.clock().now();
+        let not_paused = |now: Moment| if now.paused_since(asked) { Err(paused_within()) } else { Ok(()) };
         let page_size = self.vm.capabilities().page_size;
         let (memory, blocks, watch) = self.vm.watch_blocks();
         let reader = GuestMemoryReader::new(memory, &blocks, page_size)?;
@@ -75,14 +78,19 @@ impl Machine {
                 .began()
                 .checked_add(requested)
                 .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
-            wait_until(deadline, cancel, &alive)?;
+            wait_until(deadline, cancel, || vcpus.check_running().and_then(|()| not_paused(vcpus.clock().now())))?;
             let late = Instant::now().saturating_duration_since(deadline);
             let (closed, sampled) = self.witnessed(|| {
                 follow(&watch, &mut sampling, &mut ids)?;
                 sampling.compare_untold(cancel)
             });
+            let compared = vcpus.clock().now();
             let (sampled, looks) = sampled?;
-            alive()?;
+            match vcpus.check_running() {
+                // A pause that came after the comparison is not in the window.
+                Ok(()) | Err(Error::Paused(_)) => not_paused(compared)?,
+                Err(error) => return Err(error),
+            }
             sampling.tell(looks);
             let window = opened.clone().zip(closed).map(|(opened, closed)| WitnessedWindow {
                 cleared: opened.after.clone(),

@@ -9,6 +9,7 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread::{self, JoinHandle};
 
 use super::*;
+use crate::clock::GuestClock;
 use crate::sync::{Condvar, wait};
 
 /// What a guest does next.
@@ -112,7 +113,10 @@ pub struct Rig {
 impl Rig {
     pub fn new(vcpus: usize) -> Self {
         let vcpus: Vec<_> = (0..vcpus).map(|_| Vcpu::new()).collect();
-        let shared = Shared::new(vcpus.iter().map(|vcpu| Box::new(Arc::clone(vcpu)) as Box<dyn Kick>).collect());
+        let shared = Shared::new(
+            vcpus.iter().map(|vcpu| Box::new(Arc::clone(vcpu)) as Box<dyn Kick>).collect(),
+            GuestClock::new(),
+        );
         lock(&shared.state).run = RunState::Running;
         Self { shared: Arc::new(shared), vcpus }
     }

@@ -30,6 +30,7 @@ use shared::{Shared, State};
 use thread::Thread;
 
 use super::kick::signal;
+use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
 
@@ -137,11 +138,11 @@ pub struct Vcpus {
 }
 
 impl Vcpus {
-    /// Wraps the vCPUs of `vm`, in the order of their ids.
-    pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>) -> Result<Self> {
+    /// Wraps the vCPUs of `vm`, in the order of their ids. `clock` is told when the guest stands and when it runs again.
+    pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>, clock: GuestClock) -> Result<Self> {
         let signal = signal()?;
         let kick = |vcpu| Ok(Box::new(ThreadKick::new(vm, vcpu, signal)?) as Box<dyn Kick>);
-        let shared = Arc::new(Shared::new(vcpus.iter().map(kick).collect::<Result<_>>()?));
+        let shared = Arc::new(Shared::new(vcpus.iter().map(kick).collect::<Result<_>>()?, clock));
         Ok(Self { shared, signal, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
     }
 
@@ -155,9 +156,9 @@ impl Vcpus {
         lock(&self.shared.state).run
     }
 
-    /// How often it was paused, or ended.
-    pub fn pauses(&self) -> u64 {
-        lock(&self.shared.state).pauses
+    /// The clock that is told when the guest stands.
+    pub fn clock(&self) -> &GuestClock {
+        &self.shared.clock
     }
 
     /// Why it crashed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::kick::Kick;
 use super::{Crash, RingExits, RunState};
+use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock, wait, wait_timeout};
 
@@ -18,8 +19,6 @@ pub(super) struct State {
     pub running: usize,
     /// Threads that have not ended.
     pub alive: usize,
-    /// How often the guest was stopped by request: whoever measures compares it before and after.
-    pub pauses: u64,
     pub crash: Option<Crash>,
 }
 
@@ -49,12 +48,17 @@ pub(super) struct Inside<'a>(&'a Shared);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        lock(&self.0.state).running -= 1;
+        let mut state = lock(&self.0.state);
+        state.running -= 1;
+        self.0.note_standing(&state);
+        drop(state);
         self.0.changed.notify_all();
     }
 }
 
 pub(super) struct Shared {
+    /// Told when the guest stands and when it runs again.
+    pub clock: GuestClock,
     pub state: Mutex<State>,
     pub changed: Condvar,
     pub kicks: Vec<Box<dyn Kick>>,
@@ -64,9 +68,9 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Of a VM that was only created, with a kick for each vCPU.
-    pub fn new(kicks: Vec<Box<dyn Kick>>) -> Self {
-        let state = State { run: RunState::Created, holds: 0, running: 0, alive: 0, pauses: 0, crash: None };
-        Self { state: Mutex::new(state), changed: Condvar::new(), kicks, ring_exits: OnceLock::new() }
+    pub fn new(kicks: Vec<Box<dyn Kick>>, clock: GuestClock) -> Self {
+        let state = State { run: RunState::Created, holds: 0, running: 0, alive: 0, crash: None };
+        Self { clock, state: Mutex::new(state), changed: Condvar::new(), kicks, ring_exits: OnceLock::new() }
     }
 
     /// Takes every vCPU out of KVM_RUN. The request was made under the lock before.
@@ -112,7 +116,8 @@ impl Shared {
         match state.run {
             RunState::Running => {
                 state.run = RunState::Paused;
-                state.pauses += 1;
+                self.clock.pause_requested();
+                self.note_standing(&state);
             }
             RunState::Paused => {}
             _ => return Err(state.refusal("paused")),
@@ -127,13 +132,24 @@ impl Shared {
     pub fn resume(&self) -> Result<()> {
         let mut state = lock(&self.state);
         match state.run {
-            RunState::Paused => state.run = RunState::Running,
+            RunState::Paused => {
+                state.run = RunState::Running;
+                self.clock.guest_runs();
+            }
             RunState::Running => {}
             _ => return Err(state.refusal("resumed")),
         }
         drop(state);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Tells the clock once the guest stands by request. A vCPU that is only held for a moment, as for its ring, does not
+    /// make the guest stand: that is what measuring costs.
+    fn note_standing(&self, state: &State) {
+        if state.running == 0 && !matches!(state.run, RunState::Created | RunState::Running) {
+            self.clock.guest_stands();
+        }
     }
 
     pub fn check_not_vcpu(&self) -> Result<()> {
@@ -160,7 +176,8 @@ impl Shared {
             }
             state.run = if crash.is_some() { RunState::Crashed } else { RunState::Shutdown };
             state.crash = crash;
-            state.pauses += 1;
+            self.clock.pause_requested();
+            self.note_standing(&state);
         }
         drop(state);
         self.kick();

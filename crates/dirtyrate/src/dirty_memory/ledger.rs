@@ -1,0 +1,321 @@
+//! The ledger of windows: when each client's window over each chunk opened and closed, and what the witness read there.
+//!
+//! A window belongs to one client and one chunk of a block. It opens where the chunk's pages were protected, and it closes
+//! at the last fetch *whose bits the client was given*. So nothing that other clients do moves a client's window: their
+//! syncs after the client has stopped do not close it again, and a log that goes off and on does not open it anew.
+//!
+//! What changes windows is an *event*: a sync, a change of a flag, a block that comes or goes. Events are numbered, and
+//! every [`Edge`] of a window names the event that drew it. The witness is read where an event begins and ends, so the
+//! numbers alone tell which readings lie around a window.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::block::Block;
+use super::witness::{Bounds, Witness, WitnessedWindow};
+use super::{Client, DirtyBits};
+use crate::clock::{GuestClock, Moment};
+
+/// Readings of the witness that are kept before those that no window needs any more are looked for.
+const KEPT_READINGS: usize = 256;
+
+/// One end of a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edge {
+    pub at: Moment,
+    /// The number of the event that drew it.
+    event: u64,
+}
+
+impl Edge {
+    pub fn event(self) -> u64 {
+        self.event
+    }
+
+    pub fn is(self, other: Self) -> bool {
+        self.at == other.at && self.event == other.event
+    }
+}
+
+/// How long a window is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Length {
+    /// The time in which writes were told.
+    pub elapsed: Duration,
+    /// How long the guest stood in that time.
+    pub stood: Duration,
+}
+
+impl Length {
+    fn between(opened: Edge, closed: Edge) -> Self {
+        Self { elapsed: closed.at.since(opened.at), stood: closed.at.stood_since(opened.at) }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { elapsed: self.elapsed + other.elapsed, stood: self.stood + other.stood }
+    }
+
+    /// What a rate is over: the time in which the guest ran. If it did not run at all, only the host can have written, and
+    /// the rate is over the whole time.
+    pub fn of_rate(self) -> Duration {
+        let ran = self.elapsed - self.stood;
+        if ran.is_zero() { self.elapsed } else { ran }
+    }
+}
+
+/// One client's window over one chunk. A client that stops and starts again without a clear has one window of several
+/// parts: what was written between two parts, it was not told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// Where the first part opened.
+    first: Edge,
+    /// Where the last part opened.
+    opened: Edge,
+    /// The last fetch of that part.
+    closed: Option<Edge>,
+    /// The last fetch of the parts before it.
+    closed_before: Option<Edge>,
+    /// The parts before it, together.
+    parts_before: Length,
+}
+
+impl Window {
+    pub fn open(at: Edge) -> Self {
+        Self { first: at, opened: at, closed: None, closed_before: None, parts_before: Length::default() }
+    }
+
+    /// The client was given what a fetch that began at `at` has found.
+    pub fn close(&mut self, at: Edge) {
+        self.closed = Some(at);
+    }
+
+    /// What was written before `at`, and was not fetched yet, the client is not told: because it did not track, or because
+    /// somebody dropped the first round. The window goes on at `at`.
+    pub fn go_on(&mut self, at: Edge) {
+        match self.closed {
+            // The next fetch brings all that was written since the last one.
+            Some(closed) if !closed.at.is_before(at.at) => {}
+            Some(_) => {
+                *self =
+                    Self { opened: at, closed: None, closed_before: self.closed, parts_before: self.length(), ..*self };
+            }
+            None if self.is_new() => *self = Self::open(at),
+            None => self.opened = at,
+        }
+    }
+
+    pub fn first_opened(&self) -> Edge {
+        self.first
+    }
+
+    /// The last fetch of the last part; `None` before it.
+    pub fn closed(&self) -> Option<Edge> {
+        self.closed
+    }
+
+    /// The last fetch of all that the client was given; `None` before the first one.
+    pub fn last_closed(&self) -> Option<Edge> {
+        self.closed.or(self.closed_before)
+    }
+
+    pub fn length(&self) -> Length {
+        let last = self.closed.map_or(Length::default(), |closed| Length::between(self.opened, closed));
+        self.parts_before.plus(last)
+    }
+
+    /// Whether nothing was fetched for it yet.
+    pub fn is_new(&self) -> bool {
+        self.last_closed().is_none()
+    }
+
+    fn is_of_one_part(&self) -> bool {
+        self.closed_before.is_none()
+    }
+}
+
+/// What the witness read in an event.
+#[derive(Debug, Default)]
+struct Readings {
+    before: Vec<u64>,
+    /// After the event's last fetch.
+    fetched: Option<Vec<u64>>,
+    /// `None` while the event is under way.
+    after: Option<Vec<u64>>,
+}
+
+/// A client's last clear, take or start: what it asks for begins there.
+struct Asked {
+    at: Moment,
+    event: u64,
+    counters: Option<Vec<u64>>,
+    /// The counters when the client stopped.
+    stopped: Option<Vec<u64>>,
+}
+
+/// What all windows share: the clock, the events, and when each client asked for its window.
+pub(super) struct Ledger {
+    clock: GuestClock,
+    witness: Option<Arc<dyn Witness>>,
+    event: u64,
+    readings: BTreeMap<u64, Readings>,
+    asked: BTreeMap<Client, Asked>,
+    /// How many readings there may be before those that nobody needs are forgotten.
+    most_readings: usize,
+}
+
+impl Ledger {
+    pub fn new(clock: GuestClock) -> Self {
+        Self {
+            clock,
+            witness: None,
+            event: 0,
+            readings: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            most_readings: KEPT_READINGS,
+        }
+    }
+
+    pub fn clock(&self) -> &GuestClock {
+        &self.clock
+    }
+
+    /// Has `witness` read from now on, or nobody.
+    pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
+        self.witness = witness;
+        self.readings.clear();
+    }
+
+    fn read(&self) -> Option<Vec<u64>> {
+        self.witness.as_ref().map(|witness| witness.counters())
+    }
+
+    /// An edge of the event that is under way, or was the last.
+    pub fn edge(&self, at: Moment) -> Edge {
+        Edge { at, event: self.event }
+    }
+
+    /// An edge at this moment.
+    pub fn edge_now(&self) -> Edge {
+        self.edge(self.clock.now())
+    }
+
+    /// Notes that a client asks for a window that begins now. An `unbroken` one begins with empty bits; a client that goes
+    /// on after a stop keeps those that it has, and no two readings of the witness bound what is in them.
+    pub fn ask(&mut self, client: Client, unbroken: bool) {
+        let counters = self.read().filter(|_| unbroken);
+        let asked = Asked { at: self.clock.now(), event: self.event, counters, stopped: None };
+        self.asked.insert(client, asked);
+    }
+
+    /// Notes that a client has stopped: the host's writes are in its bits until now.
+    pub fn stop(&mut self, client: Client) {
+        let counters = self.read();
+        if let Some(asked) = self.asked.get_mut(&client) {
+            asked.stopped = counters;
+        }
+    }
+
+    pub fn forget(&mut self, client: Client) {
+        self.asked.remove(&client);
+    }
+
+    /// Whether the guest was asked to pause since the client asked for its window.
+    pub fn paused_by(&self, client: Client, moment: Moment) -> bool {
+        self.asked.get(&client).is_some_and(|asked| moment.paused_since(asked.at))
+    }
+}
+
+impl DirtyBits {
+    /// An event begins.
+    pub(super) fn begin_event(&mut self) {
+        if self.ledger.readings.len() >= self.ledger.most_readings {
+            self.forget_readings();
+        }
+        self.ledger.event += 1;
+        if let Some(before) = self.ledger.read() {
+            self.ledger.readings.insert(self.ledger.event, Readings { before, ..Readings::default() });
+        }
+    }
+
+    /// A block's log was fetched.
+    pub(super) fn note_fetch(&mut self) {
+        let fetched = self.ledger.read();
+        if let Some(readings) = self.ledger.readings.get_mut(&self.ledger.event) {
+            readings.fetched = fetched;
+        }
+    }
+
+    /// The event that began is over.
+    pub(super) fn end_event(&mut self) {
+        let after = self.ledger.read();
+        if let Some(readings) = self.ledger.readings.get_mut(&self.ledger.event) {
+            readings.after = after;
+        }
+    }
+
+    /// When the first chunk of the client's window opened; `None` without blocks or bits.
+    pub(super) fn window_opened(&self, client: Client) -> Option<Moment> {
+        let windows = self.blocks.iter().filter_map(|block| block.bits.get(&client)).flat_map(|bits| &bits.windows);
+        windows.map(|window| window.opened.at).reduce(|first, at| if at.is_before(first) { at } else { first })
+    }
+
+    /// Whether the guest was asked to pause between the client's last clear, take or start, and the fetch that closed its
+    /// window.
+    pub(super) fn paused_in_window(&self, client: Client) -> bool {
+        let windows = self.blocks.iter().filter_map(|block| block.bits.get(&client)).flat_map(|bits| &bits.windows);
+        windows.filter_map(Window::closed).any(|closed| self.ledger.paused_by(client, closed.at))
+    }
+
+    /// The witness's counters around both ends of the client's window. `None` without a witness; before the window has
+    /// closed once; and for a window of several parts, whose truth two pairs of readings cannot bound.
+    pub(super) fn witnessed_window(&self, client: Client) -> Option<WitnessedWindow> {
+        let ledger = &self.ledger;
+        let asked = ledger.asked.get(&client)?;
+        let now = ledger.read()?;
+        let (mut opened, mut closed) = (None::<(u64, u64)>, None::<(u64, u64)>);
+        // A block that came later has a shorter window, and a guest with a known answer does not write there.
+        for window in
+            self.blocks.iter().filter(|block| block.added <= asked.event).flat_map(|block| windows(block, client))
+        {
+            if !window.is_of_one_part() {
+                return None;
+            }
+            opened = Some(including(opened, window.first.event));
+            closed = Some(including(closed, window.closed?.event));
+        }
+        let ((opened, closed), readings) = (opened.zip(closed)?, &ledger.readings);
+        let after = |event| readings.get(&event).map(|of| of.after.clone().unwrap_or_else(|| now.clone()));
+        let fetched = |event| readings.get(&event).and_then(|of| of.fetched.clone().or_else(|| of.after.clone()));
+        let before = |event| readings.get(&event).map(|of| of.before.clone());
+        Some(WitnessedWindow {
+            opened: Bounds { before: before(opened.0)?, after: after(opened.1)? },
+            cleared: asked.counters.clone()?,
+            closed: Bounds { before: before(closed.0)?, after: fetched(closed.1)? },
+            reaped: asked.stopped.clone().unwrap_or(now),
+        })
+    }
+
+    /// Forgets the readings of events that drew no edge of any window that is still there, nor of any chunk's round.
+    fn forget_readings(&mut self) {
+        let mut needed = BTreeSet::new();
+        for block in self.blocks.iter().chain(&self.removed) {
+            needed.extend(block.chunks.iter().map(|chunk| chunk.opened.event));
+            for window in block.bits.values().flat_map(|bits| &bits.windows) {
+                needed.extend([window.first, window.opened].iter().chain(&window.closed).map(|edge| edge.event));
+            }
+        }
+        let ledger = &mut self.ledger;
+        ledger.readings.retain(|event, _| needed.contains(event));
+        ledger.most_readings = KEPT_READINGS.max(2 * ledger.readings.len());
+    }
+}
+
+fn windows(block: &Block, client: Client) -> impl Iterator<Item = &Window> {
+    block.bits.get(&client).into_iter().flat_map(|bits| &bits.windows)
+}
+
+/// The smallest range that holds `range` and `event`.
+fn including(range: Option<(u64, u64)>, event: u64) -> (u64, u64) {
+    range.map_or((event, event), |(first, last)| (first.min(event), last.max(event)))
+}
