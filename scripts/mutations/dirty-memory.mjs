@@ -119,15 +119,14 @@ export default [
   {
     name: 'report the window that was asked for',
     file: 'crates/dirtyrate/src/dirty_memory/reap.rs',
-    find: '(Some(opened), Some(fetched)) if !self.longest.is_zero() => fetched.saturating_duration_since(opened),',
-    replace:
-      '(Some(opened), Some(fetched)) => Duration::from_millis(fetched.saturating_duration_since(opened).as_millis() as u64),',
+    find: 'elapsed: closed.since(opened).saturating_sub(gap.elapsed),',
+    replace: 'elapsed: Duration::from_millis(closed.since(opened).as_millis() as u64),',
     test: 'windows',
   },
   {
     name: 'let the next window open at the deadline',
     file: 'crates/dirtyrate/src/dirty_memory/deadline.rs',
-    find: 'let reopened = opening(&memory.bits(), client)?.saturating_duration_since(opened);',
+    find: 'let reopened = opening(&memory.bits(), client)?.since(opened);',
     replace: 'let reopened = { let _ = opened; deadline };',
     test: 'windows',
   },
@@ -137,13 +136,6 @@ export default [
     find: 'let reap = memory.reap(client, take)?;',
     replace: 'let reap = memory.reap(client, take && client.begins_full())?;',
     test: 'windows',
-  },
-  {
-    name: 'let the truth stay where it was when a client stops',
-    file: 'crates/dirtyrate/src/dirty_memory/witness.rs',
-    find: 'closing.after = fetched;',
-    replace: 'let _ = (closing, fetched);',
-    test: 'migration_beside',
   },
   {
     name: 'lose the bits of a failed sync',

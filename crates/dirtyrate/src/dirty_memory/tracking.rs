@@ -91,11 +91,9 @@ impl DirtyMemory {
             }
             Ok(())
         });
-        if on {
-            if let Err(error) = &changed {
-                self.bits().blocks[index].vga = false;
-                self.reconcile_after(error);
-            }
+        if on && let Err(error) = &changed {
+            self.bits().blocks[index].vga = false;
+            self.reconcile_after(error);
         }
         changed
     }
