@@ -73,6 +73,41 @@ describe('without a VM', () => {
     ],
     ['buildGuest({})', () => buildGuest(wrong({}), { memory: MEMORY }), 'guest: not a workload'],
     ['setLog without a listener', () => setLog('debug', wrong(undefined)), 'listener: undefined'],
+    [
+      'create with vcpu',
+      () => VirtualMachine.create({ memory: MEMORY, vcpu: 2 } as Wrong),
+      "options: 'vcpu' is not known",
+    ],
+    [
+      'a ring with ringEntrys',
+      () => VirtualMachine.create({ memory: MEMORY, dirtyLog: wrong({ ringEntrys: 4096 }) }),
+      "dirtyLog: 'ringEntrys' is not known",
+    ],
+    [
+      'a block with size',
+      () => VirtualMachine.create({ memory: wrong([{ name: 'ram', guestAddress: 0, size: '1MiB' }]) }),
+      "block 'ram': 'size' is not known",
+    ],
+    [
+      'openTarget with modes',
+      () => openTarget('guest:idle', wrong({ modes: 'auto' })),
+      "options: 'modes' is not known",
+    ],
+    [
+      'random with sead',
+      () => workload.random({ pages: 1, sead: 1 } as Wrong),
+      "options: 'sead' is not known",
+    ],
+    [
+      'buildGuest with vcpu',
+      () => buildGuest(workload.stride({ pages: 1 }), { memory: MEMORY, vcpu: 2 } as Wrong),
+      "machine: 'vcpu' is not known",
+    ],
+    [
+      'buildGuest of a workload with rate',
+      () => buildGuest(wrong({ ...workload.stride({ pages: 1 }), rate: 5 }), { memory: MEMORY }),
+      "workload: 'rate' is not known",
+    ],
     ["setLog('debug', 'x')", () => setLog('debug', wrong('x')), "listener: 'x'"],
   ])('%s', (_, call, text) => refused(call, text))
 })
@@ -86,6 +121,27 @@ describeKvm('with a VM', () => {
       [() => vm.measureDirtyRate({ signal: wrong({}) }), 'signal: '],
       [() => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong(null) }), 'sampling: null'],
       [() => vm.measureDirtyCurve(wrong(undefined)), 'options: undefined'],
+      [() => vm.measureDirtyRate(wrong({ windw: '10ms' })), "options: 'windw' is not known"],
+      [() => vm.measureDirtyCurve(wrong({ window: '10ms' })), "options: 'window' is not known"],
+      [() => vm.watchDirtyRate(wrong({ evry: '10ms' })), "options: 'evry' is not known"],
+      [
+        () => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong({ sead: 1 }) }),
+        "sampling: 'sead' is not known",
+      ],
+      [() => vm.load(wrong({ kernel: '/dev/null', initramfs: 'x' })), "load: 'initramfs' is not known"],
+      [
+        () => vm.addBlock(wrong({ name: 'x', guestAdress: 0, bytes: 1 })),
+        "block 'x': 'guestAdress' is not known",
+      ],
+      [() => vm.workload?.settled(wrong({ signl: 1 })), "options: 'signl' is not known"],
+      [() => dirtyMemory.sync(wrong({ abort: 1 })), "options: 'abort' is not known"],
+      [() => dirtyMemory.discardInitialLog(wrong({ timeout: 1 })), "options: 'timeout' is not known"],
+      [() => dirtyMemory.syncAt('migration', [1], wrong({ x: 1 })), "options: 'x' is not known"],
+      [() => dirtyMemory.ranges('migration', 'ram', wrong({ form: 1 })), "options: 'form' is not known"],
+      [
+        () => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), wrong({ tak: true })),
+        "options: 'tak' is not known",
+      ],
       [() => vm.watchDirtyRate(wrong(null)), 'options: null'],
       [() => vm.watchDirtyRate({ signal: wrong(5) }).next(), 'signal: 5'],
       [() => vm.on('start', wrong('x')), "listener: 'x'"],

@@ -67,6 +67,9 @@ describe('sizes', () => {
     ['4096B', 4096],
     [4096, 4096],
     ['1TiB', 2 ** 40],
+    ['4100.096kB', 4_100_096],
+    ['0.000001GB', 1000],
+    ['9007199.254740991GB', Number.MAX_SAFE_INTEGER],
   ])('%s is %d bytes', (text, bytes) => expect(parseSize(text, 'memory')).toBe(bytes))
 
   it.each([
@@ -77,6 +80,9 @@ describe('sizes', () => {
     Number.POSITIVE_INFINITY,
     '1.0001KiB',
     '1048576TiB',
+    '4503599627370497.5B',
+    '0.0001kB',
+    `${'9'.repeat(101)}B`,
     '4G',
     'GiB',
   ])('refuses %s', value => expect(failure(() => parseSize(value, 'memory')).code).toBe('ERR_ARGUMENT'))
@@ -136,6 +142,8 @@ describe('rates', () => {
     ['400MB/s', 4e8],
     ['10Gbit/s', 1.25e9],
     ['8bit/s', 1],
+    ['0.3MB/s', 300_000],
+    ['1.1Gbit/s', 137_500_000],
     [1000, 1000],
   ])('%s is %d bytes per second', (text, rate) => expect(parseRate(text, 'rate')).toBe(rate))
 
@@ -144,10 +152,13 @@ describe('rates', () => {
   )
 
   it('reads back what it writes', () => {
+    const whole = fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER })
+    const any = fc.double({ min: 1e-12, max: Number.MAX_SAFE_INTEGER, noNaN: true })
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), rate => {
+      fc.property(fc.oneof(whole, any), rate => {
         expect(parseRate(formatRate(rate), 'rate')).toBe(rate)
       }),
+      { numRuns: 1000 },
     )
   })
 })
@@ -159,5 +170,34 @@ describe('counts', () => {
   it('keeps to its range', () => {
     expect(parseCountText('4', '--vcpus', 1, 4)).toBe(4)
     expect(failure(() => parseCountText('5', '--vcpus', 1, 4)).hint).toBe('Give a whole number from 1 to 4.')
+  })
+})
+
+describe('decimals', () => {
+  /** Thousandths of a byte, computed in whole numbers. */
+  const FACTORS = { B: 1n, kB: 1000n, KiB: 1024n, MB: 1_000_000n, MiB: 2n ** 20n, GiB: 2n ** 30n }
+
+  it('are exact: a size is taken if and only if what is written is a whole number of bytes', () => {
+    fc.assert(
+      fc.property(
+        fc.nat({ max: 10 ** 7 }),
+        fc.nat({ max: 999_999 }),
+        fc.constantFrom(...(Object.keys(FACTORS) as (keyof typeof FACTORS)[])),
+        (whole, millionths, unit) => {
+          const text = `${whole}.${String(millionths).padStart(6, '0')}${unit}`
+          fc.pre(BigInt(whole + 1) * FACTORS[unit] <= 2n ** 53n)
+          const exact = (BigInt(whole) * 1_000_000n + BigInt(millionths)) * FACTORS[unit]
+          if (exact % 1_000_000n === 0n) expect(BigInt(parseSize(text, 'size'))).toBe(exact / 1_000_000n)
+          else expect(failure(() => parseSize(text, 'size')).message).toContain('whole number of bytes')
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('of a duration are the nearest number of milliseconds', () => {
+    expect(parseDuration('1.1s', 'window')).toBe(1100)
+    expect(parseDuration('0.3us', 'window')).toBe(0.0003)
+    expect(parseDuration('1.005min', 'window')).toBe(60_300)
   })
 })

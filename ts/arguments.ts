@@ -1,14 +1,39 @@
 /** Arguments that are no quantities, checked before anything is done with them: options, signals, names, listeners, arrays to fill. */
 
 import { argumentError } from './errors.js'
+import { knownNames } from './suggest.js'
 import { show } from './units.js'
 
-/** `options` if it is an object. Throws ERR_ARGUMENT, naming it `name` and showing what it may be. */
-export function parseOptions<T extends object>(options: T, name = 'options', form = '{}'): T {
-  if (typeof options !== 'object' || options === null) {
-    throw argumentError(`${name}: ${show(options)} is not an object`, `Give ${form}.`)
+/** The names of all options of `T`: the compiler refuses a list that has not kept up with its interface. */
+export type OptionNames<T> = Readonly<Record<keyof T, true>>
+
+/** What only a signal ends has this option. */
+export const SIGNAL: OptionNames<{ signal?: AbortSignal | undefined }> = { signal: true }
+
+/**
+ * `options` if it is an object and each of its own names is one of `names`: what nobody reads would be a wish that is not granted.
+ * Throws ERR_ARGUMENT, naming it `name`, and showing what it may be or which name was likely meant.
+ */
+export function parseOptions<T extends object>(
+  options: T,
+  names: OptionNames<T>,
+  name = 'options',
+  form = '{}',
+): T {
+  parseObject(options, name, form)
+  const unknown = Object.keys(options).find(key => !Object.hasOwn(names, key))
+  if (unknown !== undefined) {
+    throw argumentError(`${name}: '${unknown}' is not known`, knownNames(unknown, Object.keys(names)))
   }
   return options
+}
+
+/** `object` if it is one. Throws ERR_ARGUMENT, naming it `name` and showing what it may be. */
+export function parseObject<T extends object>(object: T, name: string, form: string): T {
+  if (typeof object !== 'object' || object === null) {
+    throw argumentError(`${name}: ${show(object)} is not an object`, `Give ${form}.`)
+  }
+  return object
 }
 
 /** `text` if it is a string that is not empty. Throws ERR_ARGUMENT, naming it `name`. */
@@ -38,6 +63,14 @@ export function parseSignal(signal: AbortSignal | null | undefined): AbortSignal
   }
   return signal
 }
+
+/**
+ * Arrays over memory of their own, which no other thread can write. Since TypeScript 5.7 these are `Uint32Array<ArrayBuffer>` and the
+ * like; before it the types had no parameter, and this spelling is right in both.
+ */
+export type OwnUint8Array = ReturnType<Uint8Array['slice']>
+export type OwnUint32Array = ReturnType<Uint32Array['slice']>
+export type OwnBigUint64Array = ReturnType<BigUint64Array['slice']>
 
 /** The arrays that the core reads or fills. */
 interface Arrays {

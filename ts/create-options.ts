@@ -1,5 +1,6 @@
 /** What a caller says about a VM to be made, checked and in the form that the binding takes. */
 
+import { type OptionNames, parseOptions } from './arguments.js'
 import { argumentError } from './errors.js'
 import { type Block, parseMemory, parseVcpus } from './memory.js'
 import type { NativeCreateOptions } from './native.js'
@@ -12,26 +13,42 @@ export interface CreateOptions {
   /** A size, laid out around the hole below 4 GiB, or RAM blocks with holes between them. Multiples of the page size. */
   memory: Size | readonly Block[]
   /** Default 1; at most `capabilities().vcpus`. */
-  vcpus?: number
+  vcpus?: number | undefined
   /**
    * The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, its entries a power of two. Where the
    * kernel has no ring it is the bitmap, as in QEMU: `vm.dirtyLog` says so, and a warning of each exact measurement.
    */
-  dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number }
+  dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number } | undefined
   /** How many of its last measurements `vm.history` has. Default 100. */
-  historySize?: number
+  historySize?: number | undefined
   /** Default `auto`: the best that the kernel has. */
-  manualProtect?: 'auto' | ManualProtect
+  manualProtect?: 'auto' | ManualProtect | undefined
   /** What a guest's access to no device does: `stop` (default) is a crash, `ignore` reads ones and drops writes. */
-  unknownMmio?: 'stop' | 'ignore'
+  unknownMmio?: 'stop' | 'ignore' | undefined
   /** Guest memory that one CLEAR covers: a guest that faults waits for one of them at most. Default 1 GiB. */
-  clearChunk?: Size
+  clearChunk?: Size | undefined
   /** Default /dev/kvm. */
-  kvmPath?: string
+  kvmPath?: string | undefined
   /** Of a dirty ring. `run` (default): a thread empties it while the guest runs; `hold`, for tests: only a full ring and a sync do. */
-  reaper?: 'run' | 'hold'
-  signal?: AbortSignal
+  reaper?: 'run' | 'hold' | undefined
+  signal?: AbortSignal | undefined
 }
+
+/** All of them. */
+export const CREATE: OptionNames<CreateOptions> = {
+  memory: true,
+  vcpus: true,
+  dirtyLog: true,
+  historySize: true,
+  manualProtect: true,
+  unknownMmio: true,
+  clearChunk: true,
+  kvmPath: true,
+  reaper: true,
+  signal: true,
+}
+
+const RING: OptionNames<{ ringEntries: number }> = { ringEntries: true }
 
 const DEFAULT_HISTORY = 100
 const LONGEST_HISTORY = 1_000_000
@@ -76,7 +93,8 @@ function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number
     parseChoice(dirtyLog, 'dirtyLog', ['auto', 'bitmap'])
     return undefined
   }
-  const entries = parseCount(dirtyLog.ringEntries, 'ringEntries', 1)
+  const { ringEntries } = parseOptions(dirtyLog, RING, 'dirtyLog', '{ ringEntries: 65536 }')
+  const entries = parseCount(ringEntries, 'ringEntries', 1)
   // Which powers of two it may be, the kernel says.
   if (!Number.isInteger(Math.log2(entries))) {
     throw argumentError(`ringEntries: ${entries} is not a power of two`, 'Give one, such as 65536.')

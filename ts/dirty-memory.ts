@@ -4,18 +4,21 @@
  */
 
 import { untilAborted } from './abort.js'
-import { parseArray, parseFlag, parseOptions, parseText } from './arguments.js'
+import {
+  type OptionNames,
+  type OwnBigUint64Array,
+  type OwnUint32Array,
+  parseArray,
+  parseFlag,
+  parseOptions,
+  parseText,
+  SIGNAL,
+} from './arguments.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import type { DirtyRateClient } from './measurement/client.js'
 import { parseWindow } from './measurement/windows.js'
-import {
-  type CancelToken,
-  callNative,
-  type NativeDeadlineReport,
-  type NativeReap,
-  type NativeSyncReport,
-  type NativeVirtualMachine,
-} from './native.js'
+import { type CancelToken, callNative, type NativeVirtualMachine } from './native.js'
+import type { DeadlineReport, Reap, SyncReport } from './reports.js'
 import { type Duration, parseChoice, parseCount } from './units.js'
 
 /** Who has dirty bits of its own. A client's bits are its own: no other client's clear or reap touches them. */
@@ -25,12 +28,11 @@ const clients: readonly Client[] = ['vga', 'code', 'migration', 'dirty-rate']
 /** Words of a bitmap that the event loop copies in one go, well below a millisecond: those of 64 GiB. */
 const WORDS_AT_ONCE = 2 ** 18
 
-/** What one sync did: durations in ns (`longestLockNs`: the longest single CLEAR), `pages` newly dirty for any client. */
-export type SyncReport = NativeSyncReport
-/** A client's dirty pages since its window opened: in all, by block, and beside them what the guest's own counters say. */
-export type Reap = NativeReap
-/** One deadline of `syncAt`: how late the native thread was, what its sync did, and the client's bits right after it. */
-export type DeadlineReport = NativeDeadlineReport
+const READ: OptionNames<{ take?: boolean | undefined }> = { take: true }
+const RANGES: OptionNames<{ from?: number | undefined; limit?: number | undefined }> = {
+  from: true,
+  limit: true,
+}
 
 /** The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Every method throws or rejects with ERR_CLOSED once the VM is closed. */
 export class DirtyMemory {
@@ -38,6 +40,7 @@ export class DirtyMemory {
   readonly #newToken: () => CancelToken
   readonly #dirtyRate: DirtyRateClient
 
+  /** @internal */
   constructor(vm: NativeVirtualMachine, newToken: () => CancelToken, dirtyRate: DirtyRateClient) {
     this.#vm = vm
     this.#newToken = newToken
@@ -86,8 +89,8 @@ export class DirtyMemory {
   }
 
   /** Step 2: drops the first round of each block whose log has just gone on, which is all ones, and re-protects it; syncs the others. */
-  async discardInitialLog(options: { signal?: AbortSignal } = {}): Promise<SyncReport> {
-    return untilAborted(parseOptions(options).signal, this.#newToken(), token =>
+  async discardInitialLog(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
+    return untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
       callNative(() => this.#vm.discardInitialLog(token)),
     )
   }
@@ -99,8 +102,8 @@ export class DirtyMemory {
   }
 
   /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
-  async sync(options: { signal?: AbortSignal } = {}): Promise<SyncReport> {
-    return untilAborted(parseOptions(options).signal, this.#newToken(), token =>
+  async sync(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
+    return untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
       callNative(() => this.#vm.sync(token)),
     )
   }
@@ -112,14 +115,14 @@ export class DirtyMemory {
   async syncAt(
     client: Client,
     deadlines: readonly Duration[],
-    options: { signal?: AbortSignal } = {},
+    options: { signal?: AbortSignal | undefined } = {},
   ): Promise<DeadlineReport[]> {
     this.#known(client)
     const ms = Array.isArray(deadlines) ? deadlines.map(deadline => parseWindow(deadline, 'deadline')) : []
     if (ms.length === 0 || ms.some((at, i) => at <= (ms[i - 1] ?? 0))) {
       throw argumentError('deadlines: not in ascending order, or none', "Give them as ['100ms', '1s'].")
     }
-    return untilAborted(parseOptions(options).signal, this.#newToken(), token =>
+    return untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
       callNative(() => this.#vm.syncAt(client, ms, token)),
     )
   }
@@ -144,10 +147,10 @@ export class DirtyMemory {
   async readBitmap(
     client: Client,
     block: string,
-    into: BigUint64Array<ArrayBuffer>,
-    options: { take?: boolean } = {},
+    into: OwnBigUint64Array,
+    options: { take?: boolean | undefined } = {},
   ): Promise<number> {
-    const take = parseFlag(parseOptions(options).take ?? false, 'take')
+    const take = parseFlag(parseOptions(options, READ).take ?? false, 'take')
     if (take) this.#notMeasuring(client)
     this.#known(client)
     parseText(block, 'block')
@@ -173,18 +176,18 @@ export class DirtyMemory {
   async ranges(
     client: Client,
     block: string,
-    options: { from?: number; limit?: number } = {},
-  ): Promise<Uint32Array<ArrayBuffer>> {
+    options: { from?: number | undefined; limit?: number | undefined } = {},
+  ): Promise<OwnUint32Array> {
     this.#known(client)
     parseText(block, 'block')
-    const { from = 0, limit = Number.MAX_SAFE_INTEGER } = parseOptions(options)
+    const { from = 0, limit = Number.MAX_SAFE_INTEGER } = parseOptions(options, RANGES)
     parseCount(from, 'from', 0)
     parseCount(limit, 'limit', 0)
-    return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as Uint32Array<ArrayBuffer>
+    return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as OwnUint32Array
   }
 
   /** Dirty pages per 2 MiB region of one block into `into`. Resolves with the regions written. Rejects with ERR_ARGUMENT. */
-  async heat(client: Client, block: string, into: Uint32Array<ArrayBuffer>): Promise<number> {
+  async heat(client: Client, block: string, into: OwnUint32Array): Promise<number> {
     this.#known(client)
     parseText(block, 'block')
     parseArray(into, 'Uint32Array', 'into')

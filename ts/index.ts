@@ -1,8 +1,9 @@
 /** What the package exports, and nothing else. */
 
-export { type Capabilities, capabilities } from './capabilities.js'
+export type { OwnBigUint64Array, OwnUint8Array, OwnUint32Array } from './arguments.js'
+export { capabilities } from './capabilities.js'
 export type { CreateOptions, ManualProtect } from './create-options.js'
-export type { Client, DeadlineReport, DirtyMemory, Reap, SyncReport } from './dirty-memory.js'
+export type { Client, DirtyMemory } from './dirty-memory.js'
 export { DirtyRateError, type DirtyRateErrorCode, type ErrorDetails, errorCodes } from './errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './log.js'
 export type { BlockMeasurement } from './measurement/blocks.js'
@@ -20,6 +21,7 @@ export type {
   VirtualMachineMeasurement,
   Warning,
 } from './measurement/result.js'
+export type { DirtyRateWatch } from './measurement/watch.js'
 export type { Block } from './memory.js'
 export { QapiError } from './qapi/error.js'
 export { type HmpTarget, humanMonitorCommand } from './qapi/hmp.js'
@@ -33,6 +35,19 @@ export type {
   QueryDirtyRateArguments,
   TimeUnit,
 } from './qapi/types.js'
+export type {
+  BlockReap,
+  Capabilities,
+  Crash,
+  DeadlineReport,
+  RamBlockInfo,
+  Reap,
+  RingReap,
+  SyncReport,
+  Truth,
+  VcpuReap,
+  WorkloadInstant,
+} from './reports.js'
 export { type OpenOptions, openTarget } from './targets/open.js'
 export type {
   CommonOptions,
@@ -45,18 +60,15 @@ export type {
 } from './targets/target.js'
 export type { Duration, Rate, Size } from './units.js'
 export {
-  type Crash,
   type KernelImage,
-  type RamBlockInfo,
   VirtualMachine,
   type VirtualMachineState,
 } from './virtual-machine.js'
 export {
   buildGuest,
+  type GuestMachine,
   type RunningWorkload,
-  type Truth,
   type Workload,
-  type WorkloadInstant,
   type WorkloadKind,
   type WorkloadOptions,
   workload,

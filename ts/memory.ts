@@ -1,5 +1,6 @@
 /** The memory and the vCPUs of a machine as a caller gives them, checked and in the form that the binding takes. */
 
+import { type OptionNames, parseOptions } from './arguments.js'
 import { argumentError } from './errors.js'
 import { callNative, native } from './native.js'
 import { formatSize, parseCount, parseSize, type Size } from './units.js'
@@ -18,6 +19,14 @@ export interface RamBlock {
   bytes: number
 }
 
+/** A block of `vm.blocks` is a block too: nothing is made of its generation. */
+const BLOCK: OptionNames<Block & { generation?: number }> = {
+  name: true,
+  guestAddress: true,
+  bytes: true,
+  generation: true,
+}
+
 /** Reads one block. Throws ERR_ARGUMENT that names it. */
 export function parseBlock(block: Block): RamBlock {
   if (typeof block !== 'object' || block === null || typeof block.name !== 'string' || block.name === '') {
@@ -27,6 +36,7 @@ export function parseBlock(block: Block): RamBlock {
     )
   }
   const name = `block '${block.name}'`
+  parseOptions<Block & { generation?: number }>(block, BLOCK, name)
   const bytes = parseSize(block.bytes, `${name}: bytes`)
   return { name: block.name, guestAddress: parseSize(block.guestAddress, `${name}: guestAddress`), bytes }
 }
@@ -38,9 +48,18 @@ export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
       throw argumentError('memory: no RAM block', "Give a size such as '1GiB', or at least one block.")
     return memory.map(parseBlock)
   }
-  const bytes = parseSize(memory as Size, 'memory')
+  const bytes = parseSize(memory as Size, 'memory', isMemory)
   if (bytes === 0) throw argumentError('memory: 0 bytes', "Give a size such as '1GiB'.")
   return callNative(() => native().layoutRam(bytes))
+}
+
+/** Whether a machine can have so much memory: a hint proposes nothing else. */
+function isMemory(bytes: number): boolean {
+  try {
+    return bytes > 0 && native().layoutRam(bytes).length > 0
+  } catch {
+    return false
+  }
 }
 
 /** Where the `virt` machine of QEMU for arm64 has its RAM, and where files for it are linked. */
@@ -52,7 +71,7 @@ export const QEMU_ARM64_RAM: number = 2 ** 30
  */
 export function memoryForKernel(memory: Size, arch: string = process.arch): RamBlock[] {
   if (arch !== 'arm64') return parseMemory(memory)
-  const bytes = parseSize(memory, 'memory')
+  const bytes = parseSize(memory, 'memory', isMemory)
   const [first, ...others] = parseMemory(bytes === 0 ? 0 : bytes + QEMU_ARM64_RAM)
   if (first === undefined) return others
   return [

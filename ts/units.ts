@@ -4,6 +4,7 @@
  */
 
 import { argumentError } from './errors.js'
+import { closest, knownNames } from './suggest.js'
 
 /** Milliseconds, or a string with its unit: `'1s'`, `'250ms'`, `'1.5min'`. */
 export type Duration = number | string
@@ -12,47 +13,56 @@ export type Size = number | string
 /** Bytes per second, or a string with its unit: `'100MiB/s'`, `'400MB/s'`, `'10Gbit/s'`. */
 export type Rate = number | string
 
-const DURATION: Record<string, number> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  ms: 1,
-  s: 1000,
-  min: 60_000,
-  h: 3_600_000,
+/** A unit in the API's own: `factor` times ten to the `exponent`, so that what is written in decimals is read without rounding. */
+interface Unit {
+  factor: bigint
+  exponent: number
 }
 
-const SIZE: Record<string, number> = {
-  B: 1,
-  KiB: 2 ** 10,
-  MiB: 2 ** 20,
-  GiB: 2 ** 30,
-  TiB: 2 ** 40,
-  kB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
+const unit = (factor: number, exponent = 0): Unit => ({ factor: BigInt(factor), exponent })
+
+const DURATION: Record<string, Unit> = {
+  ns: unit(1, -6),
+  us: unit(1, -3),
+  µs: unit(1, -3),
+  ms: unit(1),
+  s: unit(1, 3),
+  min: unit(60, 3),
+  h: unit(3600, 3),
 }
 
-const BITS: Record<string, number> = {
-  bit: 1 / 8,
-  kbit: 125,
-  Mbit: 125_000,
-  Gbit: 125_000_000,
-  Tbit: 125_000_000_000,
+const SIZE: Record<string, Unit> = {
+  B: unit(1),
+  KiB: unit(2 ** 10),
+  MiB: unit(2 ** 20),
+  GiB: unit(2 ** 30),
+  TiB: unit(2 ** 40),
+  kB: unit(1, 3),
+  MB: unit(1, 6),
+  GB: unit(1, 9),
+  TB: unit(1, 12),
 }
 
-const RATE: Record<string, number> = Object.fromEntries(
-  Object.entries({ ...SIZE, ...BITS }).map(([unit, factor]) => [`${unit}/s`, factor]),
+/** In bytes: an eighth is 125 thousandths. */
+const BITS: Record<string, Unit> = {
+  bit: unit(125, -3),
+  kbit: unit(125),
+  Mbit: unit(125, 3),
+  Gbit: unit(125, 6),
+  Tbit: unit(125, 9),
+}
+
+const RATE: Record<string, Unit> = Object.fromEntries(
+  Object.entries({ ...SIZE, ...BITS }).map(([name, factor]) => [`${name}/s`, factor]),
 )
 
 interface Kind {
   noun: string
-  units: Record<string, number>
+  units: Record<string, Unit>
   examples: string
   number: string
-  /** What a number without its unit most likely meant. */
-  likely(bare: number): string
+  /** The units that a number without one may have meant, the likeliest first. */
+  likely(bare: number): readonly string[]
 }
 
 /** Below this a bare duration is taken for seconds: nobody measures for 20 ms by hand, and 1000 means milliseconds. */
@@ -67,85 +77,134 @@ const KINDS: Record<'duration' | 'size' | 'rate', Kind> = {
     units: DURATION,
     examples: '1s, 250ms',
     number: 'milliseconds',
-    likely: bare => (bare < LIKELY_SECONDS ? `${bare}s` : `${bare}ms`),
+    likely: bare => (bare < LIKELY_SECONDS ? ['s', 'ms'] : ['ms']),
   },
   size: {
     noun: 'a size',
     units: SIZE,
     examples: '4GiB, 512MiB',
     number: 'bytes',
-    likely: bare => (bare <= LIKELY_GIB ? `${bare}GiB` : bare < LIKELY_MIB ? `${bare}MiB` : `${bare}B`),
+    likely: bare =>
+      bare <= LIKELY_GIB ? ['GiB', 'MiB', 'B'] : bare < LIKELY_MIB ? ['MiB', 'KiB', 'B'] : ['B'],
   },
   rate: {
     noun: 'a rate',
     units: RATE,
     examples: '100MiB/s, 10Gbit/s',
     number: 'bytes per second',
-    likely: bare => (bare < LIKELY_MIB ? `${bare}MiB/s` : `${bare}B/s`),
+    likely: bare => (bare < LIKELY_MIB ? ['MiB/s', 'B/s'] : ['B/s']),
   },
 }
 
+/** A quantity in the API's own unit. */
+interface Quantity {
+  /** The nearest number to what was written. */
+  value: number
+  /** Whether what was written, not the nearest number to it, is whole. */
+  isWhole: boolean
+}
+
+/** Whether the caller will take a quantity: a hint proposes nothing else. */
+type Accepts = (quantity: Quantity) => boolean
+
+/** Longer than any quantity that somebody writes, and short enough to be computed with at once. */
+const LONGEST_TEXT = 100
+
 const WITH_UNIT = /^([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ/]*)$/
 
-function parse(value: unknown, name: string, kind: Kind): number {
+function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quantity {
   const shown = show(value)
   const give = `Give a number of ${kind.number} or a string with its unit: ${kind.examples}.`
   if (typeof value === 'number') {
     if (!Number.isFinite(value) || value < 0)
       throw argumentError(`${name}: ${shown} is not ${kind.noun}`, give)
-    return value
+    return { value, isWhole: Number.isInteger(value) }
   }
   if (typeof value !== 'string') throw argumentError(`${name}: ${shown} is not ${kind.noun}`, give)
-  const match = WITH_UNIT.exec(value.trim())
+  const match = value.length > LONGEST_TEXT ? null : WITH_UNIT.exec(value.trim())
   if (!match)
     throw argumentError(`${name}: ${shown} is not ${kind.noun}`, `Write it with its unit: ${kind.examples}.`)
-  const [, digits = '', unit = ''] = match
-  if (unit === '') {
-    throw argumentError(`${name}: ${shown} has no unit`, `Did you mean ${kind.likely(Number(digits))}?`)
-  }
-  const factor = Object.hasOwn(kind.units, unit) ? kind.units[unit] : undefined
-  if (factor === undefined) {
+  const [, digits = '', written = ''] = match
+  const quantityIn = (known: string): Quantity => quantity(digits, kind.units[known] ?? unit(1))
+  if (written === '') {
+    const meant = kind.likely(Number(digits)).find(likely => accepts(quantityIn(likely)))
     throw argumentError(
-      `${name}: '${unit}' is not a unit of ${kind.noun}`,
-      `Units: ${Object.keys(kind.units).join(', ')}. They are case-sensitive.`,
+      `${name}: ${shown} has no unit`,
+      meant === undefined ? `Write it with its unit: ${kind.examples}.` : `Did you mean ${digits}${meant}?`,
     )
   }
-  return Number(digits) * factor
+  if (!Object.hasOwn(kind.units, written)) {
+    const meant = closest(written, Object.keys(kind.units))
+    const suggestion =
+      meant !== undefined && accepts(quantityIn(meant)) ? `Did you mean ${digits}${meant}? ` : ''
+    throw argumentError(
+      `${name}: '${written}' is not a unit of ${kind.noun}`,
+      `${suggestion}Units: ${Object.keys(kind.units).join(', ')}. They are case-sensitive.`,
+    )
+  }
+  return quantityIn(written)
 }
 
-/** `value` in milliseconds, not necessarily whole. Throws ERR_ARGUMENT, naming it `name`. */
-export function parseDuration(value: Duration, name: string): number {
-  return parse(value, name, KINDS.duration)
+/** `digits`, with or without a point, in `unit`: computed in decimals, and rounded once. */
+function quantity(digits: string, { factor, exponent }: Unit): Quantity {
+  const [whole = '', fraction = ''] = digits.split('.')
+  const product = BigInt(whole + fraction) * factor
+  const power = exponent - fraction.length
+  return {
+    value: Number(`${product}e${power}`),
+    isWhole: power >= 0 || product % 10n ** BigInt(-power) === 0n,
+  }
 }
 
-/** `value` in whole bytes below 2^53. Throws ERR_ARGUMENT, naming it `name`. */
-export function parseSize(value: Size, name: string): number {
-  const bytes = parse(value, name, KINDS.size)
-  if (bytes > Number.MAX_SAFE_INTEGER) {
+/**
+ * `value` in milliseconds, not necessarily whole. Throws ERR_ARGUMENT, naming it `name`; the hint proposes only what `accepts` takes.
+ */
+export function parseDuration(
+  value: Duration,
+  name: string,
+  accepts: (ms: number) => boolean = () => true,
+): number {
+  return parse(value, name, KINDS.duration, quantity => accepts(quantity.value)).value
+}
+
+const isBytes: Accepts = ({ value, isWhole }) => isWhole && value <= Number.MAX_SAFE_INTEGER
+
+/**
+ * `value` in whole bytes below 2^53. Throws ERR_ARGUMENT, naming it `name`; the hint proposes only what `accepts` takes.
+ */
+export function parseSize(
+  value: Size,
+  name: string,
+  accepts: (bytes: number) => boolean = () => true,
+): number {
+  const size = parse(value, name, KINDS.size, quantity => isBytes(quantity) && accepts(quantity.value))
+  if (size.value > Number.MAX_SAFE_INTEGER) {
     throw argumentError(
       `${name}: ${show(value)} is more than 2^53 bytes`,
       'Give a size that a machine can have.',
     )
   }
-  if (!Number.isInteger(bytes)) {
+  if (!size.isWhole) {
     throw argumentError(
       `${name}: ${show(value)} is not a whole number of bytes`,
       'Give a multiple of the page size.',
     )
   }
-  return bytes
+  return size.value
 }
+
+const isRate: Accepts = ({ value }) => value > 0 && value <= Number.MAX_SAFE_INTEGER
 
 /** `value` in bytes per second, above 0 and below 2^53. Throws ERR_ARGUMENT, naming it `name`. */
 export function parseRate(value: Rate, name: string): number {
-  const rate = parse(value, name, KINDS.rate)
-  if (rate === 0 || rate > Number.MAX_SAFE_INTEGER) {
+  const rate = parse(value, name, KINDS.rate, isRate)
+  if (!isRate(rate)) {
     throw argumentError(
       `${name}: ${show(value)} is out of range`,
       'Give a rate above 0 and below 2^53 bytes per second.',
     )
   }
-  return rate
+  return rate.value
 }
 
 /** `value` if it is a whole number of `low` to `high`. Throws ERR_ARGUMENT, naming it `name`. */
@@ -162,12 +221,21 @@ export function parseCount(
   return value
 }
 
-/** A count written in decimal digits, as on a command line or in a URI. Throws ERR_ARGUMENT, naming it `name`. */
-export function parseCountText(text: string, name: string, low: number, high?: number): number {
+/**
+ * A count written in decimal digits, as on a command line or in a URI. Throws ERR_ARGUMENT, naming it `name` and showing `example`, which
+ * must be a count that the caller takes.
+ */
+export function parseCountText(
+  text: string,
+  name: string,
+  low: number,
+  high?: number,
+  example: number = low,
+): number {
   if (!/^[0-9]+$/.test(text))
     throw argumentError(
       `${name}: '${text}' is not a whole number`,
-      `Give digits only, such as ${name}=${low}.`,
+      `Give digits only, such as ${name}=${example}.`,
     )
   return parseCount(Number(text), name, low, high)
 }
@@ -176,7 +244,10 @@ export function parseCountText(text: string, name: string, low: number, high?: n
 export function parseChoice<T extends string>(value: unknown, name: string, choices: readonly T[]): T {
   const found = choices.find(choice => choice === value)
   if (found === undefined) {
-    throw argumentError(`${name}: ${show(value)} is not known`, `Known: ${choices.join(', ')}.`)
+    throw argumentError(
+      `${name}: ${show(value)} is not known`,
+      knownNames(typeof value === 'string' ? value : '', choices),
+    )
   }
   return found
 }
@@ -202,10 +273,18 @@ const BINARY: readonly (readonly [string, number])[] = [
 /** `bytes` in the largest unit that keeps it whole, in the form that {@link parseSize} reads: 1073741824 as `1GiB`. */
 export function formatSize(bytes: number): string {
   const unit = BINARY.find(([, factor]) => bytes >= factor && bytes % factor === 0)
-  return unit ? `${bytes / unit[1]}${unit[0]}` : `${bytes}B`
+  return unit ? `${bytes / unit[1]}${unit[0]}` : `${decimal(bytes)}B`
 }
 
 /** `bytesPerSecond` in the form that {@link parseRate} reads. */
 export function formatRate(bytesPerSecond: number): string {
   return `${formatSize(bytesPerSecond)}/s`
+}
+
+/** `value` without an exponent, which no quantity is written with: 1e-7 as `0.0000001`. */
+function decimal(value: number): string {
+  const [mantissa = '', exponent] = String(value).split('e-')
+  if (exponent === undefined) return mantissa
+  const digits = mantissa.replace('.', '')
+  return `0.${'0'.repeat(Number(exponent) - 1)}${digits}`
 }

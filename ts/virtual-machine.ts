@@ -1,9 +1,10 @@
 /** A VM of our own: its life, its memory, and the measurements of it. */
 
 import { untilAborted } from './abort.js'
-import { parseArray, parseListener, parseOptions, parseText } from './arguments.js'
+import { type OptionNames, parseArray, parseListener, parseOptions, parseText } from './arguments.js'
 import { consoleOf } from './console.js'
 import {
+  CREATE,
   type CreateOptions,
   type ManualProtect,
   parseCreate,
@@ -21,17 +22,13 @@ import { Meter } from './measurement/meter.js'
 import { costToGuest, type DirtyLogKind, exactMode, modesOf, RING_UNAVAILABLE } from './measurement/mode.js'
 import type { VirtualMachineMeasurement, Warning } from './measurement/result.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './measurement/running.js'
+import type { DirtyRateWatch } from './measurement/watch.js'
 import { type Block, parseBlock, totalSize } from './memory.js'
-import {
-  type CancelToken,
-  callNative,
-  type NativeBlock,
-  type NativeCrash,
-  type NativeVirtualMachine,
-  native,
-} from './native.js'
+import { type CancelToken, callNative, type NativeVirtualMachine, native } from './native.js'
 import { DirtyRateJob } from './qapi/dirty-rate-job.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './qapi/types.js'
+import type { Crash, RamBlockInfo } from './reports.js'
+import { type ImageUri, uriOfKernel, uriOfWorkload } from './targets/images.js'
 import type {
   CurveOptions,
   MeasureOptions,
@@ -39,9 +36,9 @@ import type {
   TargetDescription,
   WatchOptions,
 } from './targets/target.js'
-import { escapeOption } from './targets/uri.js'
+import { formatTargetUri } from './targets/uri.js'
 import { parseChoice, parseCount, show } from './units.js'
-import { isWorkload, RunningWorkload, toNative, type Workload, workloadUriOptions } from './workload.js'
+import { isWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
 
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
@@ -52,14 +49,11 @@ export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' 
  */
 export interface KernelImage {
   kernel: string
-  initrd?: string
-  cmdline?: string
+  initrd?: string | undefined
+  cmdline?: string | undefined
 }
 
-/** A RAM block of a VM; `generation` tells two blocks of one name apart. */
-export type RamBlockInfo = NativeBlock
-/** How a guest crashed; `instructionPointer` is hexadecimal, null where the kernel cannot say. */
-export type Crash = NativeCrash
+const KERNEL: OptionNames<KernelImage> = { kernel: true, initrd: true, cmdline: true }
 
 const newToken = (): CancelToken => new (native().CancelToken)()
 
@@ -73,11 +67,13 @@ export class VirtualMachine implements Target {
   readonly dirtyLog: DirtyLogKind
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
   readonly ringEntries: number
+  /** Bytes: every count of pages is in pages of this size, the host's. */
+  readonly pageSize: number
   /** The five steps, and the bits of each client. */
   readonly dirtyMemory: DirtyMemory
   /** The serial port's output, as it comes. */
   readonly console: AsyncIterable<string>
-  #image: string | undefined
+  #image: ImageUri | undefined
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
 
@@ -90,6 +86,7 @@ export class VirtualMachine implements Target {
     this.#vm = vm
     this.dirtyLog = vm.dirtyLog
     this.ringEntries = vm.ringEntries
+    this.pageSize = kernel.pageSize
     this.#measurements = new Measurements(vm, newToken)
     const measured = { vm, log: this.dirtyLog, uri: () => this.uri, ...kernel }
     this.#meter = new Meter(measured, this.#measurements, dirtyRate, historySize)
@@ -107,7 +104,7 @@ export class VirtualMachine implements Target {
    * ERR_UNSUPPORTED (`manualProtect`), or the signal's reason.
    */
   static async create(options: CreateOptions): Promise<VirtualMachine> {
-    const { kvmPath, signal } = parseOptions(options, 'options', "{ memory: '1GiB' }")
+    const { kvmPath, signal } = parseOptions(options, CREATE, 'options', "{ memory: '1GiB' }")
     if (kvmPath !== undefined) parseText(kvmPath, 'kvmPath')
     const { pageSize, dirtyRingEntries } = callNative(() => native().capabilities(kvmPath))
     const historySize = parseHistorySize(options.historySize)
@@ -129,11 +126,18 @@ export class VirtualMachine implements Target {
     })
   }
 
-  /** As a target URI; of a VM with blocks of its own, with their total size. `vm:` before anything is loaded. */
+  /**
+   * As a target URI, which opens the same again; of a VM with blocks of its own, with their total size. `vm:` before anything is loaded.
+   */
   get uri(): string {
-    const log = this.dirtyLog === 'ring' ? `,log=ring,ring-entries=${this.ringEntries}` : ''
-    const machine = `memory=${totalSize(this.blocks)},vcpus=${this.vcpus}${log}`
-    return this.#image === undefined ? `vm:${machine}` : `${this.#image},${machine}`
+    const machine: [string, string][] = [
+      ['memory', totalSize(this.blocks)],
+      ['vcpus', String(this.vcpus)],
+    ]
+    if (this.dirtyLog === 'ring') machine.push(['log', 'ring'], ['ring-entries', String(this.ringEntries)])
+    if (this.#image === undefined) return `vm:${machine.map(option => option.join('=')).join(',')}`
+    const { scheme, name, options } = this.#image
+    return formatTargetUri({ scheme, name, options: new Map([...options, ...machine]) })
   }
 
   get state(): VirtualMachineState {
@@ -174,7 +178,7 @@ export class VirtualMachine implements Target {
     if (isWorkload(image)) {
       await callNative(() => this.#vm.loadWorkload(toNative(image, this.vcpus)))
       this.#workload = new RunningWorkload(image, this.#vm, newToken)
-      this.#image = `guest:${workloadUriOptions(image)}`
+      this.#image = uriOfWorkload(image)
       return
     }
     const { kernel, initrd, cmdline } = image ?? {}
@@ -184,6 +188,7 @@ export class VirtualMachine implements Target {
         "Give workload.stride({ pages: 25600 }) or { kernel: 'FILE' }.",
       )
     }
+    parseOptions(image, KERNEL, 'load')
     if (initrd !== undefined) parseText(initrd, 'initrd')
     if (cmdline !== undefined && typeof cmdline !== 'string') {
       throw argumentError(`cmdline: ${show(cmdline)} is not a string`)
@@ -196,7 +201,7 @@ export class VirtualMachine implements Target {
       }),
     )
     this.#workload = undefined
-    this.#image = `kernel:${escapeOption(kernel)}`
+    this.#image = uriOfKernel({ kernel, initrd, cmdline })
   }
 
   /** Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED. */
@@ -287,9 +292,7 @@ export class VirtualMachine implements Target {
    * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
    * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
    */
-  watchDirtyRate(
-    options: WatchOptions = {},
-  ): AsyncIterableIterator<VirtualMachineMeasurement, void, undefined> {
+  watchDirtyRate(options: WatchOptions = {}): DirtyRateWatch {
     return this.#meter.watch(options)
   }
 

@@ -1,20 +1,19 @@
 /** Guests with a known answer: what they write, how fast, and the handle on the one that runs in a VM. */
 
 import { untilAborted } from './abort.js'
-import { parseOptions } from './arguments.js'
+import { type OptionNames, type OwnUint8Array, parseObject, parseOptions, SIGNAL } from './arguments.js'
 import { argumentError } from './errors.js'
 import type { Block } from './memory.js'
 import { parseMemory, type RamBlock } from './memory.js'
 import {
   type CancelToken,
   callNative,
-  type NativeInstant,
-  type NativeTruth,
   type NativeVirtualMachine,
   type NativeWorkloadOptions,
   native,
 } from './native.js'
-import { formatRate, parseChoice, parseCount, parseRate, type Rate, type Size } from './units.js'
+import type { Truth, WorkloadInstant } from './reports.js'
+import { parseChoice, parseCount, parseRate, type Rate, type Size } from './units.js'
 
 /** The guests there are. */
 export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
@@ -33,15 +32,15 @@ export interface WorkloadOptions {
   /** The working set, all vCPUs together. */
   pages: number
   /** Paced by the host: a native thread grants writes at this rate while the VM runs. Without it the guest writes as fast as it can. */
-  rate?: Rate
+  rate?: Rate | undefined
   /** The guest writes only what `vm.workload.grant()` allows. Not together with `rate`. */
-  granted?: boolean
+  granted?: boolean | undefined
   /** `split` (default): each vCPU has its own share of the pages; `shared`: every vCPU writes all of them. */
-  sharing?: 'split' | 'shared'
+  sharing?: 'split' | 'shared' | undefined
   /** `packed` (default): from the first free address up; `spread`: over the ends of all RAM blocks. */
-  placement?: 'packed' | 'spread'
+  placement?: 'packed' | 'spread' | undefined
   /** Makes `random` and `hot-cold` repeatable; a whole number below 2^32. */
-  seed?: number
+  seed?: number | undefined
 }
 
 /** A guest program, to be given to `vm.load()`. Made by {@link workload}. */
@@ -54,6 +53,35 @@ export interface Workload {
   readonly placement: 'packed' | 'spread'
   readonly seed?: number
 }
+
+const WORKLOAD: OptionNames<WorkloadOptions> = {
+  pages: true,
+  rate: true,
+  granted: true,
+  sharing: true,
+  placement: true,
+  seed: true,
+}
+
+/** What {@link makeWorkload} gives. */
+const MADE: OptionNames<Workload> = {
+  kind: true,
+  pages: true,
+  pacing: true,
+  bytesPerSecond: true,
+  sharing: true,
+  placement: true,
+  seed: true,
+}
+
+/** The machine of {@link buildGuest}. */
+export interface GuestMachine {
+  memory: Size | readonly Block[]
+  /** Default 1. */
+  vcpus?: number | undefined
+}
+
+const MACHINE: OptionNames<GuestMachine> = { memory: true, vcpus: true }
 
 const SHARINGS = ['split', 'shared'] as const
 const PLACEMENTS = ['packed', 'spread'] as const
@@ -69,7 +97,7 @@ const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> 
 export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Workload {
   const known = parseChoice(kind, 'workload', workloadKinds)
   const pages = parseCount(
-    parseOptions(options, 'options', '{ pages: 25600 }').pages,
+    parseOptions(options, WORKLOAD, 'options', '{ pages: 25600 }').pages,
     'pages',
     known === 'idle' ? 0 : 1,
   )
@@ -121,7 +149,11 @@ export function isWorkload(image: unknown): image is Workload {
 
 /** A workload as the binding takes it, for a VM of `vcpus`. */
 export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions {
-  const { kind, pages, pacing, sharing, placement, bytesPerSecond, seed } = guest
+  const { kind, pages, pacing, sharing, placement, bytesPerSecond, seed } = parseOptions(
+    guest,
+    MADE,
+    'workload',
+  )
   return {
     kind: parseChoice(kind, 'workload', workloadKinds),
     // An idle guest writes none, but to the binding every vCPU of a program has a working set.
@@ -135,42 +167,25 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
   }
 }
 
-/** The options of a target URI that make this workload: `stride,pages=25600,rate=100MiB/s`. */
-export function workloadUriOptions(guest: Workload): string {
-  return [
-    guest.kind,
-    ...(guest.kind === 'idle' ? [] : [`pages=${guest.pages}`]),
-    ...(guest.bytesPerSecond === undefined ? [] : [`rate=${formatRate(guest.bytesPerSecond)}`]),
-    ...(guest.sharing === 'split' ? [] : [`sharing=${guest.sharing}`]),
-    ...(guest.placement === 'packed' ? [] : [`placement=${guest.placement}`]),
-    ...(guest.seed === undefined ? [] : [`seed=${guest.seed}`]),
-  ].join(',')
-}
-
 /**
  * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
  * x86-64). `memory` is that of the machine it will run in; QEMU's `virt` has it from 1 GiB on. Needs no KVM. Throws ERR_ARGUMENT.
  */
-export function buildGuest(
-  guest: Workload,
-  machine: { memory: Size | readonly Block[]; vcpus?: number },
-): Uint8Array {
+export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Array {
   if (!isWorkload(guest))
     throw argumentError('guest: not a workload', 'Give workload.stride({ pages: 25600 }).')
-  const vcpus = parseCount(parseOptions(machine, 'machine', "{ memory: '1GiB' }").vcpus ?? 1, 'vcpus', 1)
+  const vcpus = parseCount(
+    parseOptions(machine, MACHINE, 'machine', "{ memory: '1GiB' }").vcpus ?? 1,
+    'vcpus',
+    1,
+  )
   const ram: RamBlock[] = parseMemory(machine.memory)
-  return callNative(() => native().buildGuest(toNative(guest, vcpus), ram))
+  return callNative(() => native().buildGuest(toNative(guest, vcpus), ram)) as OwnUint8Array
 }
-
-/** What each vCPU had written, and been granted, at one instant. Give it to {@link RunningWorkload.truth}. */
-export type WorkloadInstant = NativeInstant
-
-/** Pages that the guest wrote between two instants, by its own counters: `low` surely, `high` possibly, `pages` by the counts as read. */
-export type Truth = NativeTruth
 
 /** Refuses what `instant()` did not give. Throws ERR_ARGUMENT. */
 function parseInstant(instant: WorkloadInstant, name: string): void {
-  const { writes, budgets, grants } = parseOptions(instant, name, 'what instant() gave')
+  const { writes, budgets, grants } = parseObject(instant, name, 'what instant() gave')
   if (!Array.isArray(writes) || !Array.isArray(budgets) || typeof grants !== 'number') {
     throw argumentError(`${name}: not what instant() gave`, 'Give that.')
   }
@@ -183,6 +198,7 @@ export class RunningWorkload {
   readonly #vm: NativeVirtualMachine
   readonly #newToken: () => CancelToken
 
+  /** @internal */
   constructor(guest: Workload, vm: NativeVirtualMachine, newToken: () => CancelToken) {
     this.workload = guest
     this.#vm = vm
@@ -196,8 +212,8 @@ export class RunningWorkload {
   }
 
   /** Resolves when every granted write is made. Rejects with the signal's reason when aborted, and as a crash or close does. */
-  async settled(options: { signal?: AbortSignal } = {}): Promise<void> {
-    await untilAborted(parseOptions(options).signal, this.#newToken(), token =>
+  async settled(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
       callNative(() => this.#vm.settled(token)),
     )
   }

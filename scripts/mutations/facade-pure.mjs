@@ -4,8 +4,8 @@ export default [
   {
     name: 'a bare number has the unit that it most likely has',
     file: 'ts/units.ts',
-    find: "  if (unit === '') {",
-    replace: "  if (unit === '' && kind.noun !== 'a duration') {",
+    find: "  if (written === '') {",
+    replace: "  if (written === '' && kind.noun !== 'a duration') {",
     test: '__test__/units.test.ts',
   },
   {

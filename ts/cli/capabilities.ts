@@ -1,6 +1,7 @@
 /** `dirtyrate capabilities`: what this machine's KVM can do. */
 
-import { type Capabilities, capabilities } from '../capabilities.js'
+import { capabilities } from '../capabilities.js'
+import type { Capabilities } from '../reports.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { count } from './text.js'

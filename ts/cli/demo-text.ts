@@ -1,7 +1,7 @@
 /** What the demo prints. */
 
-import type { Capabilities } from '../capabilities.js'
 import type { VirtualMachineMeasurement } from '../measurement/result.js'
+import type { Capabilities } from '../reports.js'
 import type { Workload } from '../workload.js'
 import type { Session } from './session.js'
 import { type Cell, type Column, Table } from './table.js'

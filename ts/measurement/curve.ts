@@ -1,7 +1,7 @@
 /** The curve U(t): distinct pages dirtied in a window of t, for every window from one run. */
 
-import type { NativeTruth } from '../native.js'
 import type { Mode } from '../qapi/types.js'
+import type { Truth } from '../reports.js'
 import type { Figures, Frame, Interval, SamplingMeasurement, Warning } from './result.js'
 
 /** One window of a curve. All windows have one opening: each point's pages are among the next one's. */
@@ -25,7 +25,7 @@ export interface DirtyRatePoint {
   /** Mode page-sampling only: what was looked at, and what of it had changed by then. */
   sampling?: SamplingMeasurement
   /** As of a measurement, where the guest counts itself. */
-  truth?: NativeTruth
+  truth?: Truth
 }
 
 /** U(t) from one run. */

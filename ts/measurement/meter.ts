@@ -10,7 +10,15 @@ import {
 } from '../native.js'
 import { traceCalculation } from '../qapi/trace.js'
 import type { Mode } from '../qapi/types.js'
-import type { CurveOptions, MeasureOptions, WatchOptions } from '../targets/target.js'
+import {
+  type CommonOptions,
+  CURVE,
+  type CurveOptions,
+  MEASURE,
+  type MeasureOptions,
+  WATCH,
+  type WatchOptions,
+} from '../targets/target.js'
 import type { DirtyRateClient } from './client.js'
 import { curveOf, type DirtyRateCurve } from './curve.js'
 import { bitmapFigures } from './dirty-bitmap.js'
@@ -20,7 +28,7 @@ import { type ExactRound, measureExactly } from './five-steps.js'
 import { History } from './history.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { chooseMode, type DirtyLogKind } from './mode.js'
-import { parseSampling, refuseSampling, type SampleRequest, samplePages } from './page-sampling.js'
+import { parseSampling, refuseSampling, samplePages } from './page-sampling.js'
 import {
   type Figures,
   type Frame,
@@ -77,7 +85,7 @@ export class Meter {
     options: MeasureOptions,
     by: 'measure' | 'calc' = 'measure',
   ): Promise<VirtualMachineMeasurement> {
-    const windowMs = parseWindow(parseOptions(options).window ?? DEFAULT_WINDOW, 'window')
+    const windowMs = parseWindow(parseOptions(options, MEASURE).window ?? DEFAULT_WINDOW, 'window')
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
       this.#told(by, choice.mode, [windowMs], interruption, async startedAt => {
@@ -88,7 +96,7 @@ export class Meter {
   }
 
   async curve(options: CurveOptions): Promise<DirtyRateCurve> {
-    const windowsMs = parseWindows(parseOptions(options, 'options', CURVE_FORM).windows, 'windows')
+    const windowsMs = parseWindows(parseOptions(options, CURVE, 'options', CURVE_FORM).windows, 'windows')
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
       this.#told('curve', choice.mode, windowsMs, interruption, async startedAt =>
@@ -98,7 +106,7 @@ export class Meter {
   }
 
   watch(options: WatchOptions): Rounds<VirtualMachineMeasurement> {
-    const everyMs = parseWindow(parseOptions(options).every ?? DEFAULT_WINDOW, 'every')
+    const everyMs = parseWindow(parseOptions(options, WATCH).every ?? DEFAULT_WINDOW, 'every')
     const choice = this.#choose(options)
     return new Rounds(this.#measurements, options.signal, interruption =>
       this.#watched(choice, everyMs, interruption),
@@ -106,7 +114,7 @@ export class Meter {
   }
 
   /** Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
-  #choose(options: SampleRequest & { mode?: Mode | 'auto' }): Choice {
+  #choose(options: CommonOptions): Choice {
     const mode = chooseMode(options.mode ?? 'auto', this.#of.log, this.#of.kernelHasRing)
     if (mode === 'page-sampling') return { mode, samples: parseSampling(options) }
     refuseSampling(mode, options)

@@ -3,7 +3,7 @@
  * costs the guest next to nothing, and it does not see a write of what was there already.
  */
 
-import { parseOptions } from '../arguments.js'
+import { type OptionNames, parseOptions } from '../arguments.js'
 import { argumentError } from '../errors.js'
 import type { CancelToken, NativeSampleOptions, NativeSampleReport, NativeVirtualMachine } from '../native.js'
 import { samplingRate } from '../qapi/arithmetic.js'
@@ -26,24 +26,26 @@ export const LARGEST_SEED: number = 2 ** 32 - 1
 /** What else can be chosen about the samples. */
 export interface SamplingOptions {
   /** `stratified` (default): one sample at a random place in each part of the memory; `simple-random`: anywhere, as in QEMU. */
-  design?: (typeof designs)[number]
+  design?: (typeof designs)[number] | undefined
   /** How the interval is made; default `wilson`. `clopper-pearson` never covers less than its confidence, and is wider. */
-  interval?: (typeof intervals)[number]
+  interval?: (typeof intervals)[number] | undefined
   /** Makes the choice of pages repeatable: a whole number below 2^32. */
-  seed?: number
+  seed?: number | undefined
 }
 
 /** What can be chosen in this mode. */
 export interface SampleRequest {
-  samplePages?: number
-  confidence?: number
-  sampling?: SamplingOptions
+  samplePages?: number | undefined
+  confidence?: number | undefined
+  sampling?: SamplingOptions | undefined
 }
+
+const SAMPLING: OptionNames<SamplingOptions> = { design: true, interval: true, seed: true }
 
 /** Checks `request`. Throws ERR_ARGUMENT. */
 export function parseSampling(request: SampleRequest): NativeSampleOptions {
   const { samplePages, confidence, sampling = {} } = request
-  const { design, interval, seed } = parseOptions(sampling, 'sampling')
+  const { design, interval, seed } = parseOptions(sampling, SAMPLING, 'sampling')
   return {
     samplesPerGib:
       samplePages === undefined

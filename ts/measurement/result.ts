@@ -1,8 +1,8 @@
 /** The result of a measurement: one type for every mode, which is also the JSON that the command prints. */
 
-import type { NativeTruth } from '../native.js'
 import { measuredInfo } from '../qapi/arithmetic.js'
 import type { DirtyRateInfo, Mode } from '../qapi/types.js'
+import type { Truth } from '../reports.js'
 import type { BlockMeasurement } from './blocks.js'
 
 /** Bounds of a figure. `confidence` 1: exact. `high` null: no upper bound is known. */
@@ -118,7 +118,7 @@ export interface DirtyRateMeasurement {
 /** A measurement of a VM that runs one of the built-in workloads has the guest's own count beside it. */
 export interface VirtualMachineMeasurement extends DirtyRateMeasurement {
   /** Pages that the guest wrote in this window: `low` surely, `high` possibly, `pages` by its counters as they were read. */
-  truth?: NativeTruth
+  truth?: Truth
 }
 
 /** What a mode knows of one window. */

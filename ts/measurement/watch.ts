@@ -5,7 +5,7 @@ import { accumulator } from './client.js'
 import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { samplePages } from './page-sampling.js'
-import type { Figures } from './result.js'
+import type { Figures, VirtualMachineMeasurement } from './result.js'
 
 const NS_PER_MS = 1e6
 
@@ -80,11 +80,19 @@ export async function* samplingRounds(
   for (;;) yield* await samplePages(vm, options, [everyMs], cancel)
 }
 
+/** What `vm.watchDirtyRate()` gives: for a loop by `for await`, or to be asked for one round after the other. */
+export interface DirtyRateWatch extends AsyncIterable<VirtualMachineMeasurement> {
+  next(): Promise<IteratorResult<VirtualMachineMeasurement, void>>
+  /** Ends it, also while a round is under way. */
+  return(): Promise<IteratorResult<VirtualMachineMeasurement, void>>
+  [Symbol.asyncIterator](): DirtyRateWatch
+}
+
 /**
  * The iterator over `rounds`. Nothing begins before the first `next()`; leaving the loop, an abort, a failure, and what interrupts the
  * VM's measurements end it and clean up at once, also between two rounds. A failure is told once; then the loop is over.
  */
-export class Rounds<T> implements AsyncIterableIterator<T, void, undefined> {
+export class Rounds<T> implements AsyncIterable<T> {
   readonly #measurements: Measurements
   readonly #signal: AbortSignal | undefined
   readonly #rounds: (interruption: Interruption) => AsyncGenerator<T, void, undefined>

@@ -8,8 +8,9 @@ const LONGEST_WINDOW_MS = 3_600_000
 
 /** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, naming it `name`. */
 export function parseWindow(window: Duration, name: string): number {
-  const ms = parseDuration(window, name)
-  if (ms < SHORTEST_WINDOW_MS || ms > LONGEST_WINDOW_MS) {
+  const isWindow = (ms: number): boolean => ms >= SHORTEST_WINDOW_MS && ms <= LONGEST_WINDOW_MS
+  const ms = parseDuration(window, name, isWindow)
+  if (!isWindow(ms)) {
     throw argumentError(`${name}: ${ms} ms is out of range`, 'Give 1ms to 1h; a bare number is milliseconds.')
   }
   return ms

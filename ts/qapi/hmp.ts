@@ -3,7 +3,7 @@
  * end in CR LF, as on QEMU's wire. The start time's `(ms)` is QEMU's slip (the value is in seconds), kept because scripts look for it.
  */
 
-import { parseOptions } from '../arguments.js'
+import { parseObject } from '../arguments.js'
 import { argumentError } from '../errors.js'
 import { show } from '../units.js'
 import { infoInUnit } from './arithmetic.js'
@@ -31,7 +31,7 @@ const HELP_INFO = ['info dirty_rate  -- show dirty rate information']
  * ERR_ARGUMENT for what is none.
  */
 export async function humanMonitorCommand(target: HmpTarget, commandLine: string): Promise<string> {
-  parseOptions(target, 'target', 'a virtual machine')
+  parseObject(target, 'target', 'a virtual machine')
   if (typeof commandLine !== 'string')
     throw argumentError(`commandLine: ${show(commandLine)} is not a string`)
   const lines = await run(target, commandLine)

@@ -3,7 +3,7 @@
  * series. They are events of level `trace` whose message is the name; the core has those about single pages.
  */
 
-import { parseOptions } from '../arguments.js'
+import { parseObject } from '../arguments.js'
 import { emit, type LogEvent } from '../log.js'
 import type { Figures } from '../measurement/result.js'
 
@@ -37,7 +37,7 @@ export function trace(name: TraceName, fields: Record<string, string | number>):
 
 /** `event` as QEMU's log has it: its name, a space, its text. Undefined for an event that is none of QEMU's. */
 export function formatTrace(event: LogEvent): string | undefined {
-  const { message, fields } = parseOptions(event, 'event', 'what a listener of setLog() gets')
+  const { message, fields } = parseObject(event, 'event', 'what a listener of setLog() gets')
   if (!Object.hasOwn(traceTexts, message)) return undefined
   const text = traceTexts[message as TraceName].replaceAll(
     /\{(\w+)\}/g,

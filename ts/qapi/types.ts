@@ -35,15 +35,15 @@ export interface CalcDirtyRateArguments {
   /** 50 to 60,000 ms, in `calc-time-unit`. */
   'calc-time': number
   /** Default second. */
-  'calc-time-unit'?: TimeUnit
+  'calc-time-unit'?: TimeUnit | undefined
   /** Per GiB, 128 to 16,384, mode page-sampling only. Default 512. */
-  'sample-pages'?: number
+  'sample-pages'?: number | undefined
   /** Default page-sampling, as in QEMU. */
-  mode?: Mode
+  mode?: Mode | undefined
 }
 
 /** The arguments of `query-dirty-rate`. */
 export interface QueryDirtyRateArguments {
   /** Of the answer's `calc-time`. Default second. */
-  'calc-time-unit'?: TimeUnit
+  'calc-time-unit'?: TimeUnit | undefined
 }

@@ -1,6 +1,6 @@
 /** From a URI to a target that can be measured. One function per scheme. */
 
-import { parseOptions, parseSignal } from '../arguments.js'
+import { type OptionNames, parseOptions, parseSignal } from '../arguments.js'
 import { capabilities } from '../capabilities.js'
 import type { CreateOptions } from '../create-options.js'
 import { argumentError } from '../errors.js'
@@ -13,9 +13,11 @@ import {
 } from '../measurement/mode.js'
 import { memoryForKernel } from '../memory.js'
 import type { Mode } from '../qapi/types.js'
-import { parseChoice, parseCountText, parseRate } from '../units.js'
+import { knownNames } from '../suggest.js'
+import { parseChoice, parseCountText } from '../units.js'
 import { type KernelImage, VirtualMachine } from '../virtual-machine.js'
-import { defaultPages, makeWorkload, type Workload, type WorkloadKind, workloadKinds } from '../workload.js'
+import { type Workload, workloadKinds } from '../workload.js'
+import { type Given, GUEST_OPTIONS, KERNEL_OPTIONS, kernelOfUri, workloadOfUri } from './images.js'
 import type { Target } from './target.js'
 import { parseTargetUri, type TargetUri } from './uri.js'
 
@@ -30,14 +32,16 @@ const SCHEMES: Record<string, (uri: TargetUri, options: OpenOptions) => Promise<
 
 export interface OpenOptions {
   /** What it will be measured in: a VM that is made for this target gets the log that this needs, unless the URI says which. */
-  mode?: Mode | 'auto'
+  mode?: Mode | 'auto' | undefined
   /** Ends the opening; the promise rejects with `signal.reason`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
+const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true }
+
 /**
- * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,seed=N`, a VM
- * with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
+ * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,granted=on|off,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,
+ * seed=N`, a VM with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
  * with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both take
  * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
  * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
@@ -45,48 +49,32 @@ export interface OpenOptions {
  */
 export async function openTarget(uri: string, options: OpenOptions = {}): Promise<Target> {
   const parsed = parseTargetUri(uri)
-  parseSignal(parseOptions(options).signal)
+  parseSignal(parseOptions(options, OPEN).signal)
   const open = Object.hasOwn(SCHEMES, parsed.scheme) ? SCHEMES[parsed.scheme] : undefined
   if (open === undefined) {
     throw argumentError(
       `target: the scheme '${parsed.scheme}' is not known`,
-      `Known: ${Object.keys(SCHEMES).join(', ')}.`,
+      knownNames(parsed.scheme, Object.keys(SCHEMES)),
     )
   }
   return open(parsed, options)
 }
 
 async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> {
-  const given = pick(uri, ['pages', 'rate', 'memory', 'vcpus', 'sharing', 'placement', 'seed', ...LOG])
+  const given = pick(uri, [...GUEST_OPTIONS, ...MACHINE_OPTIONS])
   const kind = workloadKinds.find(known => known === uri.name)
   if (kind === undefined) {
     throw argumentError(
       `target: the workload '${uri.name}' is not known`,
-      `Known: ${workloadKinds.join(', ')}.`,
+      knownNames(uri.name, workloadKinds),
     )
   }
-  return startVm(given, given.memory ?? DEFAULT_MEMORY, workloadOf(kind, given), options)
-}
-
-function workloadOf(kind: WorkloadKind, given: Given): Workload {
-  const { pages, rate, sharing, placement, seed } = given
-  return makeWorkload(kind, {
-    pages: pages !== undefined ? parseCountText(pages, 'pages', 0) : kind === 'idle' ? 0 : defaultPages(),
-    ...(rate === undefined ? {} : { rate: parseRate(rate, 'rate') }),
-    ...(sharing === undefined ? {} : { sharing: sharing as 'split' | 'shared' }),
-    ...(placement === undefined ? {} : { placement: placement as 'packed' | 'spread' }),
-    ...(seed === undefined ? {} : { seed: parseCountText(seed, 'seed', 0) }),
-  })
+  return startVm(given, given.memory ?? DEFAULT_MEMORY, workloadOfUri(kind, given), options)
 }
 
 async function openKernel(uri: TargetUri, options: OpenOptions): Promise<Target> {
-  const given = pick(uri, ['memory', 'vcpus', 'initrd', 'cmdline', ...LOG])
-  const { initrd, cmdline } = given
-  const image: KernelImage = {
-    kernel: uri.name,
-    ...(initrd === undefined ? {} : { initrd }),
-    ...(cmdline === undefined ? {} : { cmdline }),
-  }
+  const given = pick(uri, [...KERNEL_OPTIONS, ...MACHINE_OPTIONS])
+  const image = kernelOfUri(uri.name, given)
   return startVm(given, memoryForKernel(given.memory ?? DEFAULT_MEMORY), image, options)
 }
 
@@ -114,7 +102,8 @@ async function startVm(
   }
 }
 
-const LOG = ['log', 'ring-entries'] as const
+/** What both schemes say of the machine. */
+const MACHINE_OPTIONS = ['memory', 'vcpus', 'log', 'ring-entries'] as const
 
 /** The log that the options name, or else that `mode` needs. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE, ERR_UNSUPPORTED. */
 function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOptions['dirtyLog']> {
@@ -134,20 +123,15 @@ function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOp
     ringEntries:
       entries === undefined
         ? Math.min(DEFAULT_RING_ENTRIES, longest || DEFAULT_RING_ENTRIES)
-        : parseCountText(entries, 'ring-entries', 1),
+        : parseCountText(entries, 'ring-entries', 1, undefined, DEFAULT_RING_ENTRIES),
   }
 }
-
-type Given = Partial<Record<string, string>>
 
 /** The options of `uri`, all of them among `known`. */
 function pick(uri: TargetUri, known: readonly string[]): Given {
   const unknown = [...uri.options.keys()].find(key => !known.includes(key))
   if (unknown !== undefined) {
-    throw argumentError(
-      `target: '${unknown}' is not an option of ${uri.scheme}:`,
-      `Known: ${known.join(', ')}.`,
-    )
+    throw argumentError(`target: '${unknown}' is not an option of ${uri.scheme}:`, knownNames(unknown, known))
   }
   return Object.fromEntries(uri.options)
 }

@@ -1,0 +1,46 @@
+/** Which known word somebody most likely meant. */
+
+/** A slip in each three letters: more, and the words have little in common. */
+const LETTERS_PER_SLIP = 3
+
+/** The one of `known` that is written most like `word`, apart from case and hyphens; undefined if none is. */
+export function closest(word: string, known: readonly string[]): string | undefined {
+  const plain = (text: string): string => text.toLowerCase().replaceAll(/[-_ ]/g, '')
+  const wanted = plain(word)
+  const most = Math.max(1, Math.floor(wanted.length / LETTERS_PER_SLIP))
+  // No distance is shorter than the difference of the lengths, and a long text is no slip of anything.
+  const near = known.filter(name => Math.abs(plain(name).length - wanted.length) <= most)
+  const ranked = near
+    .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
+    .filter(({ slips }) => slips <= most)
+    .sort((a, b) => a.slips - b.slips)
+  return ranked[0]?.name
+}
+
+/** What there is, with what `word` most likely meant before it: a hint. */
+export function knownNames(word: string, known: readonly string[]): string {
+  const meant = closest(word, known)
+  return `${meant === undefined ? '' : `Did you mean '${meant}'? `}Known: ${known.join(', ')}.`
+}
+
+/** Letters to add, remove, replace or exchange with their neighbour to get from `a` to `b`: the optimal string alignment distance. */
+function slipsBetween(a: string, b: string): number {
+  let before: number[] = []
+  let above = Array.from({ length: b.length + 1 }, (_, at) => at)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const isSame = a[i - 1] === b[j - 1]
+      const isExchanged = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      row[j] = Math.min(
+        (above[j] ?? 0) + 1,
+        (row[j - 1] ?? 0) + 1,
+        (above[j - 1] ?? 0) + (isSame ? 0 : 1),
+        isExchanged ? (before[j - 2] ?? 0) + 1 : Number.POSITIVE_INFINITY,
+      )
+    }
+    before = above
+    above = row
+  }
+  return above[b.length] ?? 0
+}
