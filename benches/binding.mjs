@@ -1,80 +1,100 @@
-// What a call costs on its way from JavaScript to the core and back, and whether anything stays behind:
+// What a call costs on its way from JavaScript to the core and back, on what, and whether anything stays behind:
 //
 //   node --expose-gc benches/binding.mjs [--json]
 //
-// Every call reports what its Rust side took; the rest is the binding's and the facade's. Medians of 10,000 calls.
+// Every call reports what the core took. The same call made on the binding's own object, without the facade, takes the core's and the
+// binding's time; the rest is the facade's. Medians of 10,000 calls, each way in turns.
 
-import { VirtualMachine, workload } from 'dirtyrate'
+import { execFileSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { calls, measuredVm } from './measured-vm.mjs'
 import { printRows, Row } from './rows.mjs'
 
 const CALLS = 10_000
-/** How often RSS is read meanwhile. */
-const SAMPLES = 20
+const json = process.argv.includes('--json')
 
 const median = values => values.sort()[values.length >> 1]
 const us = ns => ns / 1000
 
-/** The medians of what a call and its Rust side take, in ns, and of the difference; and by how many bytes RSS grows with a call. */
-async function overhead(call, rustNs) {
-  const [all, inside, rest] = [1, 2, 3].map(() => new Float64Array(CALLS))
-  const held = []
-  for (let i = 0; i < CALLS; i++) {
-    if (i % (CALLS / SAMPLES) === 0) held.push(rss())
-    const began = process.hrtime.bigint()
-    // A call that is synchronous must not wait for the event loop.
-    const pending = call()
-    const result = pending instanceof Promise ? await pending : pending
-    const took = Number(process.hrtime.bigint() - began)
-    all[i] = took
-    inside[i] = rustNs(result)
-    rest[i] = took - rustNs(result)
+/** The binding's object of a VM, which the facade keeps to itself: it is what a method of the binding is called on. */
+function bindingOf(vm) {
+  const { NativeVirtualMachine } = createRequire(import.meta.url)('../native/binding.cjs')
+  const { loggingBlocks } = NativeVirtualMachine.prototype
+  let binding
+  NativeVirtualMachine.prototype.loggingBlocks = function () {
+    binding = this
+    return loggingBlocks.call(this)
   }
-  held.push(rss())
-  return { ours: median(all), reference: median(inside), rest: median(rest), growth: growth(held) }
+  vm.dirtyMemory.loggingBlocks()
+  NativeVirtualMachine.prototype.loggingBlocks = loggingBlocks
+  return binding
 }
 
-/** The median of the slopes between every two samples (Theil and Sen): a collection that one of them came into does not count. */
-function growth(held) {
-  const slopes = held.flatMap((from, at) =>
-    held.slice(at + 1).map((to, after) => (to - from) / ((after + 1) * (CALLS / SAMPLES))),
-  )
-  return median(Float64Array.from(slopes))
+/** How long a call takes, in ns, and what it resolves with or returns. A call that is synchronous must not wait for the event loop. */
+async function timed(call) {
+  const began = performance.now()
+  const pending = call()
+  const result = pending instanceof Promise ? await pending : pending
+  return { ns: (performance.now() - began) * 1e6, result }
 }
 
-function rss() {
-  // Twice: what the first one finalises, the second one frees.
-  for (let i = 0; i < 2; i++) gc()
-  return process.memoryUsage.rss()
+/** The medians, in ns, of what a call takes in all and in the core, and of the binding's and the facade's part of it. */
+async function split({ call, rustNs }, direct, dirtyMemory) {
+  const [all, core, binding, over] = [1, 2, 3, 4].map(() => new Float64Array(CALLS))
+  for (let i = 0; i < CALLS; i++) {
+    const ofFacade = await timed(() => call(dirtyMemory))
+    all[i] = ofFacade.ns
+    core[i] = rustNs(ofFacade.result)
+    over[i] = ofFacade.ns - core[i]
+    const ofBinding = await timed(direct)
+    binding[i] = ofBinding.ns - rustNs(ofBinding.result)
+  }
+  const [total, inCore, inBinding, rest] = [all, core, binding, over].map(median)
+  return { total, core: inCore, binding: inBinding, facade: rest - inBinding, over: rest }
 }
 
-const vm = await VirtualMachine.create({ memory: '1GiB' })
+/** Bytes that a call leaves behind, and the windows that this is the median of: measured in a process of its own. */
+function growth(name) {
+  const program = fileURLToPath(new URL('growth.mjs', import.meta.url))
+  return JSON.parse(execFileSync(process.execPath, ['--expose-gc', program, name], { encoding: 'utf8' }))
+}
+
+const vm = await measuredVm()
 const rows = []
 try {
-  const { dirtyMemory } = vm
-  await vm.load(workload.stride({ pages: 1000, granted: true }))
-  await vm.start()
-  await dirtyMemory.startTracking('dirty-rate')
-  await dirtyMemory.discardInitialLog()
-  await dirtyMemory.clear('dirty-rate')
-  vm.workload.grant(1000)
-  await vm.workload.settled()
-  await dirtyMemory.sync()
-
-  const calls = [
-    ['reap (synchronous)', 20, () => dirtyMemory.reap('dirty-rate'), ({ reapNs }) => reapNs],
-    ['sync (asynchronous)', 100, () => dirtyMemory.sync(), ({ ns }) => ns],
-  ]
-  for (const [name, target, call, rustNs] of calls) {
+  const binding = bindingOf(vm)
+  const direct = {
+    reap: () => binding.reap('dirty-rate'),
+    sync: () => binding.sync(undefined),
+  }
+  for (const [key, call] of Object.entries(calls)) {
     // Once for the caches and the compiler.
-    await overhead(call, rustNs)
-    const { ours, reference, rest, growth } = await overhead(call, rustNs)
+    await split(call, direct[key], vm.dirtyMemory)
+    const took = await split(call, direct[key], vm.dirtyMemory)
+    const parts = ['core', 'binding', 'facade'].map(part => `${part} ${us(took[part]).toFixed(2)}`)
+    if (!json) console.log(`${call.name}: ${us(took.total).toFixed(2)} µs: ${parts.join(', ')}`)
     rows.push(
-      new Row(`${name}: JavaScript over Rust`, us(ours), us(reference), 'µs', us(rest), 'at most', target),
-      // What is kept of a call would be some bytes at the least; a page now and then is the allocator's.
-      new Row(`${name}: growth of RSS by a call, of 10,000`, growth, 0, 'bytes', growth, 'at most', 8),
+      new Row(
+        `${call.name}: JavaScript over Rust (${parts.join(', ')})`,
+        us(took.total),
+        us(took.core),
+        'µs',
+        us(took.over),
+        'at most',
+        call.targetUs,
+      ),
     )
   }
 } finally {
   await vm.close()
 }
-printRows(rows, process.argv.includes('--json'))
+for (const [key, { name }] of Object.entries(calls)) {
+  const { windows, ...measured } = growth(key)
+  const shown = windows.map(bytes => bytes.toFixed(1)).join(', ')
+  // In whole bytes, because one page of a window's memory is 0.4 bytes a call. What is kept of a call would be some bytes at the least.
+  const median = Math.round(measured.median)
+  const what = `${name}: growth of memory by a call, median of windows of 10,000 (${shown})`
+  rows.push(new Row(what, median, 0, 'bytes', median, 'at most', 8))
+}
+printRows(rows, json)

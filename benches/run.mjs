@@ -1,10 +1,12 @@
 // npm run bench: everything that is measured beside a reference, or with --quick what shows the targets of this project, in about a
-// minute once it is built. With --json the targets as one array: name, ours, reference, unit, ratio, target, met.
+// minute once it is built. With --json the targets as one array: name, ours, reference, unit, ratio, target, met, cpu; target and met are
+// null for a ratio that is only stated. A ratio compares what was measured in one run on one processor, which `cpu` names.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root, setUp } from '../scripts/setup.mjs'
+import { processor } from './cpu.mjs'
 
 const help = `Usage: npm run bench -- [--quick] [--json]
 
@@ -50,12 +52,15 @@ const withTargets = [
   cargo('sync', ...ifQuick),
   cargo('sampling', ...ifQuick),
   node('binding.mjs'),
+  node('idle.mjs'),
   ...(hasQemu ? [node('beside-qemu.mjs', ...ifQuick)] : []),
 ]
 /** Tables without a target of their own. */
 const tables = quick || json ? [] : [cargo('kernels')]
 
 setUp()
+const cpu = processor()
+if (!json) process.stdout.write(`${cpu}\n`)
 const rows = []
 let failed = false
 for (const [command, ...args] of [...withTargets.map(run => (json ? [...run, '--json'] : run)), ...tables]) {
@@ -69,7 +74,8 @@ for (const [command, ...args] of [...withTargets.map(run => (json ? [...run, '--
     failed = true
     process.stderr.write(`${command} ${args.join(' ')}: ${error?.message ?? `ended with ${status}`}\n`)
   }
-  for (const line of (stdout ?? '').split('\n')) if (line.startsWith('{')) rows.push(JSON.parse(line))
+  for (const line of (stdout ?? '').split('\n'))
+    if (line.startsWith('{')) rows.push({ ...JSON.parse(line), cpu })
 }
 if (json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
 process.exitCode = failed ? 1 : 0

@@ -6,10 +6,11 @@
 mod common;
 mod references;
 
+use std::cell::RefCell;
 use std::hint::black_box;
 
 use common::{Goal, Target as Row, asked_for, median};
-use dirtyrate::bitmap::{Backend, Kernels, Target};
+use dirtyrate::bitmap::{Backend, Hints, Kernels, Target};
 use references::{BYTES_PER_GUEST_GIB, Density, thread_time};
 
 const MIB: usize = 1 << 20;
@@ -18,24 +19,30 @@ const DENSITY: Density = Density::Random(10_000);
 fn main() {
     let json = asked_for("--json");
     if !json {
-        println!("{}, backend {}, {DENSITY}", common::processor(), Kernels::get().backend());
+        let (kernels, auto) = (Kernels::get(), Hints::for_this_cpu());
+        println!("{}", common::processor());
+        println!(
+            "backend {}, hints {} (this processor's own choice: {auto}), {DENSITY}",
+            kernels.backend(),
+            kernels.hints()
+        );
     }
     let mut rows = Vec::new();
     for (mib, rounds) in [(32, 101), (384, 7)] {
         let words = references::bitmap(mib * MIB, DENSITY);
         rows.extend(counts(&words, rounds));
     }
-    rows.push(merge(&references::bitmap(32 * MIB, DENSITY), 15));
+    rows.extend(merges(&references::bitmap(32 * MIB, DENSITY), 31));
     for row in rows {
         row.print(json);
     }
 }
 
-fn counts(words: &[u64], rounds: usize) -> [Row; 3] {
+fn counts(words: &[u64], rounds: usize) -> [Row; 4] {
     let best = Kernels::get();
-    let baseline = Kernels::new(Backend::Generic).expect("every CPU has it");
+    let baseline = Kernels::new(Backend::Generic, best.hints()).expect("every CPU has it");
     let bytes = size_of_val(words);
-    let row = |what: &str, target, ours: &dyn Fn(&[u64]) -> u64, reference: &dyn Fn(&[u64]) -> u64| {
+    let row = |what: &str, goal, ours: &dyn Fn(&[u64]) -> u64, reference: &dyn Fn(&[u64]) -> u64| {
         let (ours, reference, ratio) =
             in_turns(rounds, || time(|| ours(black_box(words))), || time(|| reference(black_box(words))));
         let gigabytes_per_second = |nanoseconds| bytes as f64 / nanoseconds;
@@ -45,41 +52,71 @@ fn counts(words: &[u64], rounds: usize) -> [Row; 3] {
             reference: gigabytes_per_second(reference),
             unit: "GB/s",
             ratio,
-            goal: Goal::AtLeast(target),
+            goal,
         }
     };
+    let other = other_hints();
     [
-        row("the read-only stream", 0.9, &|words| best.count(words), &references::stream),
-        row("the simd-popcnt crate", 1.0, &|words| best.count(words), &simd_popcnt::PopcntExt::popcnt),
-        row("count_ones, both compiled for the baseline", 1.0, &|words| baseline.count(words), &references::count_ones),
+        row("the read-only stream", Goal::AtLeast(0.9), &|words| best.count(words), &references::stream),
+        row("the simd-popcnt crate", Goal::AtLeast(1.0), &|words| best.count(words), &simd_popcnt::PopcntExt::popcnt),
+        row(&format!("the same with hints {}", other.hints()), Goal::Stated, &|words| best.count(words), &|words| {
+            other.count(words)
+        }),
+        row(
+            "count_ones, both compiled for the baseline",
+            Goal::AtLeast(1.0),
+            &|words| baseline.count(words),
+            &references::count_ones,
+        ),
     ]
 }
 
-fn merge(source: &[u64], rounds: usize) -> Row {
-    let mut clients = [(); 3].map(|()| vec![1; source.len()]);
+/// The kernels that are not in use: those that hint, or those that do not.
+fn other_hints() -> &'static Kernels {
+    let used = Kernels::get();
+    let hints = if used.hints() == Hints::On { Hints::Off } else { Hints::On };
+    Kernels::new(used.backend(), hints).expect("the backend in use")
+}
+
+/// Into three clients that have nothing yet, emptied before every round.
+fn merges(source: &[u64], rounds: usize) -> [Row; 3] {
+    let clients = RefCell::new([(); 3].map(|()| vec![1; source.len()]));
     let maps = [(); 3].map(|()| references::map(source.len()));
-    let (ours, reference, ratio) = in_turns(
-        rounds,
-        || {
-            clients.iter_mut().for_each(|words| words.fill(0));
-            let mut targets = clients.each_mut().map(|words| Target::new(words));
-            time(|| Kernels::get().merge(black_box(source), &mut targets))
-        },
-        || {
-            references::empty(&maps);
-            time(|| references::qemu_shaped(black_box(source), &maps))
-        },
-    );
     let bytes = size_of_val(source);
     let per_gib = |nanoseconds| nanoseconds / 1000.0 / (bytes / BYTES_PER_GUEST_GIB) as f64;
-    Row {
-        name: format!("merge into 3 clients, {} MiB, over the QEMU-shaped loop", bytes / MIB),
-        ours: per_gib(ours),
-        reference: per_gib(reference),
-        unit: "µs per GiB of guest",
-        ratio,
-        goal: Goal::AtLeast(8.0),
-    }
+    let merge = |kernels: &Kernels| {
+        let mut clients = clients.borrow_mut();
+        clients.iter_mut().for_each(|words| words.fill(0));
+        let mut targets = clients.each_mut().map(|words| Target::new(words));
+        time(|| kernels.merge(black_box(source), &mut targets))
+    };
+    let move_four = || {
+        let mut clients = clients.borrow_mut();
+        clients.iter_mut().for_each(|words| words.fill(0));
+        let mut targets = clients.each_mut().map(|words| &mut words[..]);
+        time(|| references::move_four(black_box(source), &mut targets))
+    };
+    let qemu_shaped = || {
+        references::empty(&maps);
+        time(|| references::qemu_shaped(black_box(source), &maps))
+    };
+    let row = |what: &str, goal, rounds, reference: &dyn Fn() -> f64| {
+        let (ours, reference, ratio) = in_turns(rounds, || merge(Kernels::get()), reference);
+        Row {
+            name: format!("merge into 3 clients, {} MiB, over {what}", bytes / MIB),
+            ours: per_gib(ours),
+            reference: per_gib(reference),
+            unit: "µs per GiB of guest",
+            ratio,
+            goal,
+        }
+    };
+    let other = other_hints();
+    [
+        row("a loop that reads four bitmaps and writes three", Goal::AtLeast(0.9), rounds, &move_four),
+        row(&format!("the same with hints {}", other.hints()), Goal::Stated, rounds, &|| merge(other)),
+        row("the QEMU-shaped loop", Goal::Stated, rounds.min(15), &qemu_shaped),
+    ]
 }
 
 /// The nanoseconds of this thread's own time that something takes: what others do on the machine meanwhile does not count.

@@ -1,5 +1,5 @@
 //! Every kernel over bitmaps, at every size and density, beside its references: `cargo bench -p dirtyrate --bench kernels`.
-//! `DIRTYRATE_BACKEND` forces a backend. Throughput is of bitmap: 32 KiB are a GiB of guest.
+//! `DIRTYRATE_BACKEND` forces a backend, `DIRTYRATE_HINTS` the hints. Throughput is of bitmap: 32 KiB are a GiB of guest.
 
 mod common;
 mod references;
@@ -19,7 +19,7 @@ const ROOM: usize = 16 << 10;
 type Group<'a> = BenchmarkGroup<'a, ThreadTime>;
 
 fn main() {
-    println!("{}, backend {}", common::processor(), Kernels::get().backend());
+    println!("{}, backend {}, hints {}", common::processor(), Kernels::get().backend(), Kernels::get().hints());
     let mut criterion = Criterion::default()
         .with_measurement(ThreadTime)
         .sample_size(10)
@@ -103,6 +103,15 @@ fn merge(group: &mut Group<'_>, source: &[u64]) {
             targets.map(|target| target.newly())
         };
         bencher.iter_batched(empty, merge, BatchSize::PerIteration);
+    });
+    group.bench_function("merge, reads four and writes three", |bencher| {
+        let clients = std::cell::RefCell::new(&mut clients);
+        let empty = || clients.borrow_mut().iter_mut().for_each(|words| words.fill(0));
+        let move_four = |()| {
+            let mut clients = clients.borrow_mut();
+            references::move_four(black_box(source), &mut clients.each_mut().map(|words| &mut words[..]));
+        };
+        bencher.iter_batched(empty, move_four, BatchSize::PerIteration);
     });
     drop(clients);
     let maps = [(); 3].map(|()| references::map(source.len()));

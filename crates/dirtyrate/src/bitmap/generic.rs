@@ -22,8 +22,9 @@ pub(super) type Line = [u64; WORDS_PER_LINE];
 /// Lines that a count takes at a time.
 const BLOCK: usize = 8;
 
-/// How many words ahead of itself a pass asks for: 2 KiB. A core's own prefetcher stops at the end of each page of 4 KiB and
-/// must then see a stream again; a hint across that end keeps it going (`benches/RESULTS.md`).
+/// How many words ahead of itself a pass asks for, where it does: 2 KiB. The prefetcher of an Intel core stops at the end of each page
+/// of 4 KiB and must then see a stream again; a hint across that end keeps it going. Where hints cost more than they bring
+/// there are none: see [`Hints`](super::Hints).
 const AHEAD: usize = 256;
 
 fn or(words: &[u64]) -> u64 {
@@ -32,11 +33,11 @@ fn or(words: &[u64]) -> u64 {
 
 /// The number of set bits, where the CPU counts a word's, or a vector's, in one instruction.
 #[inline(always)]
-pub(super) fn count_by_word(words: &[u64]) -> u64 {
+pub(super) fn count_by_word(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     let (blocks, rest) = words.as_chunks::<{ BLOCK * WORDS_PER_LINE }>();
     let mut count = 0;
     for block in blocks {
-        ask_ahead(block);
+        ask(block);
         count += sum(block);
     }
     count + sum(rest)
@@ -47,9 +48,12 @@ fn sum(words: &[u64]) -> u64 {
     words.iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
-/// Asks for the lines that follow these words at some distance.
+/// With `HINTS`, asks for the lines that follow these words at some distance. The kernels are handed this function, as `ask`.
 #[inline(always)]
-pub(super) fn ask_ahead(words: &[u64]) {
+pub(super) fn ask_ahead<const HINTS: bool>(words: &[u64]) {
+    if !HINTS {
+        return;
+    }
     for line in words.chunks(WORDS_PER_LINE) {
         prefetch(line.as_ptr().wrapping_add(AHEAD));
     }
@@ -65,12 +69,12 @@ fn add(a: u64, b: u64, c: u64) -> (u64, u64) {
 /// The number of set bits, where counting a word takes a dozen instructions: eight lines are added bit by bit, in adders
 /// made of logic, and only the carries out of the eights are counted (Harley and Seal; Warren, Hacker's Delight, 5-1).
 #[inline(always)]
-pub(super) fn count_carry_save(words: &[u64]) -> u64 {
+pub(super) fn count_carry_save(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     let (blocks, rest) = words.as_chunks::<{ BLOCK * WORDS_PER_LINE }>();
     let (mut ones, mut twos, mut fours, mut eights) =
         (Line::default(), Line::default(), Line::default(), Line::default());
     for block in blocks {
-        ask_ahead(block);
+        ask(block);
         for lane in 0..WORDS_PER_LINE {
             let word = |line: usize| block[line * WORDS_PER_LINE + lane];
             let (sum, twos_a) = add(ones[lane], word(0), word(1));
@@ -91,11 +95,11 @@ pub(super) fn count_carry_save(words: &[u64]) -> u64 {
 /// See [`Kernels::merge`](super::Kernels::merge). The sums stay in their eight lanes, in each target's own memory: that any
 /// number of targets is one loop costs nothing beside fetching their lines.
 #[inline(always)]
-pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>]) -> u64 {
+pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>], ask: impl Fn(&[u64])) -> u64 {
     let mut set = Line::default();
     let (lines, rest) = source.as_chunks::<WORDS_PER_LINE>();
     for (number, line) in lines.iter().enumerate() {
-        ask_ahead(line);
+        ask(line);
         if or(line) == 0 {
             continue;
         }
@@ -104,7 +108,7 @@ pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>]) -> u64 {
         }
         for target in targets.iter_mut() {
             let words = &mut target.words.as_chunks_mut::<WORDS_PER_LINE>().0[number];
-            ask_ahead(words);
+            ask(words);
             for lane in 0..WORDS_PER_LINE {
                 target.newly[lane] += u64::from((line[lane] & !words[lane]).count_ones());
                 words[lane] |= line[lane];
@@ -145,7 +149,13 @@ pub(super) fn extent(words: &[u64]) -> Option<Range<usize>> {
 
 /// See [`Kernels::heat`](super::Kernels::heat).
 #[inline(always)]
-pub(super) fn heat(words: &[u64], pages_per_region: u64, into: &mut [u32], count: impl Fn(&[u64]) -> u64) {
+pub(super) fn heat(
+    words: &[u64],
+    pages_per_region: u64,
+    into: &mut [u32],
+    count: impl Fn(&[u64]) -> u64,
+    ask: impl Fn(&[u64]),
+) {
     let pages = words.len() as u64 * 64;
     let regions = into.len().min(pages.div_ceil(pages_per_region) as usize);
     let (into, beyond) = into.split_at_mut(regions);
@@ -154,7 +164,7 @@ pub(super) fn heat(words: &[u64], pages_per_region: u64, into: &mut [u32], count
         // The 2 MiB region of 4 KiB pages: a length that the compiler knows.
         let (lines, rest) = words.as_chunks::<WORDS_PER_LINE>();
         for (pages, line) in into.iter_mut().zip(lines) {
-            ask_ahead(line);
+            ask(line);
             *pages = line.iter().map(|word| word.count_ones()).sum();
         }
         if let Some(pages) = into.get_mut(lines.len()) {
@@ -222,8 +232,9 @@ pub(super) fn positions(
     from: u64,
     into: &mut [u32],
     expand: impl Fn(u64, u32, &mut [u32; 64]) -> usize,
+    ask: impl Fn(&[u64]),
 ) -> usize {
-    scan::<false>(words, from, into, expand)
+    scan::<false>(words, from, into, expand, ask)
 }
 
 /// See [`Kernels::ranges`](super::Kernels::ranges). A run is two edges: its first page, and the page after its last.
@@ -233,9 +244,10 @@ pub(super) fn ranges(
     from: u64,
     into: &mut [[u32; 2]],
     expand: impl Fn(u64, u32, &mut [u32; 64]) -> usize,
+    ask: impl Fn(&[u64]),
 ) -> usize {
     let edges = into.as_flattened_mut();
-    let mut filled = scan::<true>(words, from, edges, expand);
+    let mut filled = scan::<true>(words, from, edges, expand, ask);
     if filled % 2 == 1 {
         edges[filled] = words.len() as u32 * 64;
         filled += 1;
@@ -255,6 +267,7 @@ fn scan<const EDGES: bool>(
     from: u64,
     into: &mut [u32],
     expand: impl Fn(u64, u32, &mut [u32; 64]) -> usize,
+    ask: impl Fn(&[u64]),
 ) -> usize {
     let mut filled = 0;
     let mut number = (from / 64) as usize;
@@ -264,7 +277,7 @@ fn scan<const EDGES: bool>(
     while number < words.len() {
         // The first words may be cut and not on a line of `words`; after them, lines.
         let line = &words[number..words.len().min(number + WORDS_PER_LINE)];
-        ask_ahead(line);
+        ask(line);
         let clean = if EDGES { 0_u64.wrapping_sub(before) } else { 0 };
         if keep == u64::MAX && line.iter().fold(0, |any, word| any | (word ^ clean)) == 0 {
             number += line.len();

@@ -1,4 +1,5 @@
-//! Which backend runs: each instruction set is a table of functions, and the best that the CPU has is found once.
+//! Which kernels run: each instruction set is two tables of functions, without hints and with them, and the best for the CPU is
+//! found once.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::arch;
 use super::generic::Line;
+use super::hints::{HINTS_VARIABLE, Hints};
 use crate::error::{Error, Result};
 
 /// The variable that forces a backend, by its name. Read once, when the first bitmap is made or counted.
@@ -84,9 +86,10 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The kernels of one backend. All give the same answers, for any number of words at any address.
+/// The kernels of one backend, with hints or without. All give the same answers, for any number of words at any address.
 pub struct Kernels {
     pub(super) backend: Backend,
+    pub(super) hints: Hints,
     pub(super) count: unsafe fn(&[u64]) -> u64,
     pub(super) merge: unsafe fn(&[u64], &mut [Target<'_>]) -> u64,
     pub(super) extent: unsafe fn(&[u64]) -> Option<Range<usize>>,
@@ -99,28 +102,31 @@ pub struct Kernels {
 static CHOSEN: AtomicPtr<Kernels> = AtomicPtr::new(ptr::null_mut());
 
 impl Kernels {
-    /// The kernels of a backend; `None` where this CPU has not what it needs.
-    pub fn new(backend: Backend) -> Option<&'static Self> {
-        arch::kernels(backend)
+    /// The kernels of a backend, with hints or without; `None` where this CPU has not what the backend needs.
+    pub fn new(backend: Backend, hints: Hints) -> Option<&'static Self> {
+        arch::kernels(backend, hints)
     }
 
-    /// The kernels of every backend that this CPU can run, the slowest first.
+    /// The kernels of every backend that this CPU can run, the slowest first, each without hints and with them.
     pub fn available() -> impl Iterator<Item = &'static Self> {
-        Backend::ALL.into_iter().filter_map(Self::new)
+        Backend::ALL
+            .into_iter()
+            .flat_map(|backend| Hints::ALL.into_iter().filter_map(move |hints| Self::new(backend, hints)))
     }
 
-    /// The kernels to use: those of the best backend that this CPU has, or of the one that `DIRTYRATE_BACKEND` names. They
-    /// are chosen at the first call.
+    /// The kernels to use: those of the best backend that this CPU has, or of the one that `DIRTYRATE_BACKEND` names; with the
+    /// hints that are [best on this CPU](Hints::for_this_cpu), or as `DIRTYRATE_HINTS` says. They are chosen at the first call.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where the variable names no backend, or one that this CPU cannot run.
+    /// [`Error::Argument`] where a variable names no backend, or one that this CPU cannot run, or neither `on` nor `off`.
     pub fn choose() -> Result<&'static Self> {
         // SAFETY: the pointer is null, or came from a `&'static Kernels` just below.
         if let Some(chosen) = unsafe { CHOSEN.load(Ordering::Relaxed).as_ref() } {
             return Ok(chosen);
         }
-        let chosen = Self::named(std::env::var_os(BACKEND_VARIABLE).map(|name| name.to_string_lossy().into_owned()))?;
+        let backend = std::env::var_os(BACKEND_VARIABLE).map(|name| name.to_string_lossy().into_owned());
+        let chosen = Self::named(backend, Hints::named(std::env::var_os(HINTS_VARIABLE))?)?;
         // Relaxed: the tables are constants, so there is nothing to publish; threads that race here choose the same.
         CHOSEN.store(ptr::from_ref(chosen).cast_mut(), Ordering::Relaxed);
         Ok(chosen)
@@ -135,13 +141,14 @@ impl Kernels {
         Self::choose().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The kernels of the backend of that name, or the best.
-    pub(super) fn named(name: Option<String>) -> Result<&'static Self> {
-        let Some(name) = name else { return Ok(Self::available().last().expect("every CPU has the generic backend")) };
+    /// The kernels of the backend of that name, or of the best.
+    pub(super) fn named(name: Option<String>, hints: Hints) -> Result<&'static Self> {
+        let available = || Backend::ALL.into_iter().filter_map(|backend| Self::new(backend, hints));
+        let Some(name) = name else { return Ok(available().last().expect("every CPU has the generic backend")) };
         let refused = |problem: String| Error::Argument(format!("{BACKEND_VARIABLE}: {problem}"));
         let backend: Backend = name.parse().map_err(|error: Error| refused(error.to_string()))?;
-        Self::new(backend).ok_or_else(|| {
-            let has = names(Self::available().map(|kernels| kernels.backend));
+        Self::new(backend, hints).ok_or_else(|| {
+            let has = names(available().map(|kernels| kernels.backend));
             refused(format!("this CPU cannot run '{backend}': it can run {has}"))
         })
     }
@@ -149,6 +156,11 @@ impl Kernels {
     /// Whose kernels these are.
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// Whether these kernels hint ahead.
+    pub fn hints(&self) -> Hints {
+        self.hints
     }
 
     /// The number of set bits.
@@ -226,6 +238,6 @@ fn check_pages(words: &[u64]) {
 
 impl fmt::Debug for Kernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Kernels").field(&self.backend).finish()
+        f.debug_tuple("Kernels").field(&self.backend).field(&self.hints).finish()
     }
 }

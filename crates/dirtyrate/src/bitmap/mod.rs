@@ -2,11 +2,12 @@
 //! block). [`PageBitmap`] keeps the promise that no bit past the block's last page is ever set.
 //!
 //! [`Kernels`] are the passes over words: counting, merging into several clients at once, runs, positions, heat. They are
-//! written once, in `generic`, and compiled in `arch` for each instruction set that pays; the best that the CPU has is
-//! found at the first use.
+//! written once, in `generic`, and compiled in `arch` for each instruction set that pays, with [`Hints`] to the prefetcher and
+//! without; what is best on this CPU is found at the first use.
 
 mod arch;
 mod generic;
+mod hints;
 mod kernels;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;
@@ -18,6 +19,7 @@ mod tests;
 use std::alloc::{Layout, alloc_zeroed};
 
 pub use generic::WORDS_PER_LINE;
+pub use hints::{HINTS_VARIABLE, Hints};
 pub use kernels::{BACKEND_VARIABLE, Backend, Kernels, Target};
 pub use ranges::{PageRange, Ranges};
 pub use sparse::SparsePages;

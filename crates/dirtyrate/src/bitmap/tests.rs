@@ -50,14 +50,26 @@ impl Words {
     }
 }
 
-/// Tests of one backend, or none, said, where the CPU cannot run it.
+/// Tests of one backend, without hints and with them; or none, said, where the CPU cannot run it.
 macro_rules! test_backend {
     ($name:ident, $backend:expr) => {
         mod $name {
             use super::*;
 
+            test_kernels!(without_hints, $backend, Hints::Off);
+            test_kernels!(with_hints, $backend, Hints::On);
+        }
+    };
+}
+
+/// Tests of one backend's kernels with hints, or of those without.
+macro_rules! test_kernels {
+    ($name:ident, $backend:expr, $hints:expr) => {
+        mod $name {
+            use super::*;
+
             fn check(check: impl FnOnce(&Kernels)) {
-                match Kernels::new($backend) {
+                match Kernels::new($backend, $hints) {
                     Some(kernels) => check(kernels),
                     None => eprintln!("skipped: this CPU cannot run '{}'", $backend),
                 }
@@ -209,30 +221,65 @@ impl Drop for Untouched {
 }
 
 #[test]
-fn every_backend_has_its_name_and_its_table() {
+fn every_backend_has_its_name_and_its_tables() {
     for backend in Backend::ALL {
         assert_eq!(backend.name().parse::<Backend>().expect("its own name"), backend);
-        assert!(Kernels::new(backend).is_none_or(|kernels| kernels.backend() == backend));
+        for hints in Hints::ALL {
+            let it = |kernels: &Kernels| (kernels.backend(), kernels.hints()) == (backend, hints);
+            assert!(Kernels::new(backend, hints).is_none_or(it));
+        }
     }
-    assert!(Kernels::new(Backend::Generic).is_some());
+    assert!(Kernels::new(Backend::Generic, Hints::Off).is_some());
     assert!("sse9".parse::<Backend>().is_err());
 }
 
 #[test]
 fn a_backend_is_forced_by_name_or_refused_in_clear() {
     for kernels in Kernels::available() {
-        let forced = Kernels::named(Some(kernels.backend().name().to_owned())).expect("available");
-        assert_eq!(forced.backend(), kernels.backend());
+        let forced = Kernels::named(Some(kernels.backend().name().to_owned()), kernels.hints()).expect("available");
+        assert_eq!((forced.backend(), forced.hints()), (kernels.backend(), kernels.hints()));
     }
-    let best = Kernels::available().last().expect("the generic one");
-    assert_eq!(Kernels::named(None).expect("the best").backend(), best.backend());
-    let refused = |name: &str| Kernels::named(Some(name.to_owned())).expect_err("refused").to_string();
+    for hints in Hints::ALL {
+        let best = Kernels::available().last().expect("the generic one");
+        let chosen = Kernels::named(None, hints).expect("the best");
+        assert_eq!((chosen.backend(), chosen.hints()), (best.backend(), hints));
+    }
+    let refused = |name: &str| Kernels::named(Some(name.to_owned()), Hints::Off).expect_err("refused").to_string();
     assert!(refused("sse9").contains("there is generic, popcnt, avx2, avx512, neon"));
     assert!(refused("").starts_with(BACKEND_VARIABLE));
-    for absent in Backend::ALL.into_iter().filter(|backend| Kernels::new(*backend).is_none()) {
+    for absent in Backend::ALL.into_iter().filter(|backend| Kernels::new(*backend, Hints::Off).is_none()) {
         let text = refused(absent.name());
         assert!(text.contains("this CPU cannot run") && text.contains("it can run generic"), "{text}");
     }
+}
+
+/// What the variables say is what runs, and a value that means nothing is refused before anything is counted. In processes of
+/// their own, because a choice is made once.
+#[test]
+fn the_variables_force_the_kernels_of_a_process() {
+    const CHILD: &str = "DIRTYRATE_TEST_CHOOSES";
+    if std::env::var_os(CHILD).is_some() {
+        match Kernels::choose() {
+            Ok(kernels) => println!("chosen {} {}", kernels.backend(), kernels.hints()),
+            Err(error) => println!("refused {error}"),
+        }
+        return;
+    }
+    let run = |backend: Option<&str>, hints: Option<&str>| {
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
+        child.args(["--exact", "bitmap::tests::the_variables_force_the_kernels_of_a_process", "--nocapture"]);
+        child.env(CHILD, "1").env_remove(BACKEND_VARIABLE).env_remove(HINTS_VARIABLE);
+        backend.into_iter().for_each(|name| drop(child.env(BACKEND_VARIABLE, name)));
+        hints.into_iter().for_each(|name| drop(child.env(HINTS_VARIABLE, name)));
+        String::from_utf8(child.output().expect("it runs").stdout).expect("text")
+    };
+    let best = Kernels::available().last().expect("the generic one").backend();
+    assert!(run(None, None).contains(&format!("chosen {best} {}", Hints::for_this_cpu())));
+    for hints in Hints::ALL {
+        assert!(run(None, Some(hints.name())).contains(&format!("chosen {best} {hints}")));
+        assert!(run(Some("generic"), Some(hints.name())).contains(&format!("chosen generic {hints}")));
+    }
+    assert!(run(None, Some("maybe")).contains("refused") && run(Some("sse9"), Some("on")).contains("refused"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The kernels compiled for one instruction set each, and which of them this CPU can run.
 
 use super::generic;
+use super::hints::Hints;
 use super::kernels::{Backend, Kernels};
 
 #[cfg(target_arch = "aarch64")]
@@ -8,9 +9,9 @@ mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-/// The table of a backend: the generic kernels, compiled for `features`, all of which `detected` must find in the CPU, with
-/// the backend's own way to `count`, and to `expand` a word into the positions of its bits. Without features, what is
-/// always there.
+/// The tables of a backend, without hints and with them: the generic kernels, compiled for `features`, all of which `detected` must
+/// find in the CPU, with the backend's own way to `count`, and to `expand` a word into the positions of its bits. Without features, what
+/// is always there.
 macro_rules! backend {
     ($backend:expr, $detected:ident: [$($feature:tt),*], count: $count:path, expand: $expand:path) => {
         /// Whether this CPU can run it.
@@ -19,21 +20,37 @@ macro_rules! backend {
         }
 
         /// Its kernels; `None` where this CPU cannot run it.
-        pub fn new() -> Option<&'static $crate::bitmap::Kernels> {
-            is_available().then_some(&KERNELS)
+        pub fn new(hints: $crate::bitmap::Hints) -> Option<&'static $crate::bitmap::Kernels> {
+            static OFF: $crate::bitmap::Kernels = table::<false>($crate::bitmap::Hints::Off);
+            static ON: $crate::bitmap::Kernels = table::<true>($crate::bitmap::Hints::On);
+            let table = match hints {
+                $crate::bitmap::Hints::Off => &OFF,
+                $crate::bitmap::Hints::On => &ON,
+            };
+            is_available().then_some(table)
         }
 
-        static KERNELS: $crate::bitmap::Kernels =
-            $crate::bitmap::Kernels { backend: $backend, count, merge, extent, heat, positions, ranges };
-
-        $(#[target_feature(enable = $feature)])*
-        fn count(words: &[u64]) -> u64 {
-            $count(words)
+        const fn table<const HINTS: bool>(hints: $crate::bitmap::Hints) -> $crate::bitmap::Kernels {
+            $crate::bitmap::Kernels {
+                backend: $backend,
+                hints,
+                count: count::<HINTS>,
+                merge: merge::<HINTS>,
+                extent,
+                heat: heat::<HINTS>,
+                positions: positions::<HINTS>,
+                ranges: ranges::<HINTS>,
+            }
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn merge(source: &[u64], targets: &mut [$crate::bitmap::Target<'_>]) -> u64 {
-            $crate::bitmap::generic::merge(source, targets)
+        fn count<const HINTS: bool>(words: &[u64]) -> u64 {
+            $count(words, $crate::bitmap::generic::ask_ahead::<HINTS>)
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn merge<const HINTS: bool>(source: &[u64], targets: &mut [$crate::bitmap::Target<'_>]) -> u64 {
+            $crate::bitmap::generic::merge(source, targets, $crate::bitmap::generic::ask_ahead::<HINTS>)
         }
 
         $(#[target_feature(enable = $feature)])*
@@ -42,18 +59,21 @@ macro_rules! backend {
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn heat(words: &[u64], pages_per_region: u64, into: &mut [u32]) {
-            $crate::bitmap::generic::heat(words, pages_per_region, into, |words| $count(words))
+        fn heat<const HINTS: bool>(words: &[u64], pages_per_region: u64, into: &mut [u32]) {
+            let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
+            $crate::bitmap::generic::heat(words, pages_per_region, into, |words| $count(words, ask), ask)
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn positions(words: &[u64], from: u64, into: &mut [u32]) -> usize {
-            $crate::bitmap::generic::positions(words, from, into, |word, base, into| $expand(word, base, into))
+        fn positions<const HINTS: bool>(words: &[u64], from: u64, into: &mut [u32]) -> usize {
+            let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
+            $crate::bitmap::generic::positions(words, from, into, |word, base, into| $expand(word, base, into), ask)
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn ranges(words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
-            $crate::bitmap::generic::ranges(words, from, into, |word, base, into| $expand(word, base, into))
+        fn ranges<const HINTS: bool>(words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
+            let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
+            $crate::bitmap::generic::ranges(words, from, into, |word, base, into| $expand(word, base, into), ask)
         }
     };
 }
@@ -68,23 +88,23 @@ mod baseline {
 }
 
 /// The kernels of a backend, where this CPU can run it.
-pub fn kernels(backend: Backend) -> Option<&'static Kernels> {
+pub fn kernels(backend: Backend, hints: Hints) -> Option<&'static Kernels> {
     match backend {
-        Backend::Generic => baseline::new(),
+        Backend::Generic => baseline::new(hints),
         #[cfg(target_arch = "x86_64")]
-        Backend::Popcnt => x86_64::popcnt::new(),
+        Backend::Popcnt => x86_64::popcnt::new(hints),
         #[cfg(target_arch = "x86_64")]
-        Backend::Avx2 => x86_64::avx2::new(),
+        Backend::Avx2 => x86_64::avx2::new(hints),
         #[cfg(all(target_arch = "x86_64", rustc_has_avx512))]
-        Backend::Avx512 => x86_64::avx512::new(),
+        Backend::Avx512 => x86_64::avx512::new(hints),
         #[cfg(target_arch = "aarch64")]
-        Backend::Neon => aarch64::neon::new(),
+        Backend::Neon => aarch64::neon::new(hints),
         _ => None,
     }
 }
 
 /// Hints that words will be read. Never faults, maps nothing, and reads nothing that the program could see, whatever the
-/// address. Nothing where it was not measured.
+/// address.
 #[inline(always)]
 pub fn prefetch(words: *const u64) {
     #[cfg(target_arch = "x86_64")]
@@ -94,6 +114,12 @@ pub fn prefetch(words: *const u64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(words.cast());
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: PRFM is a hint, which generates no synchronous abort for any address (Arm ARM, C6.2, PRFM); the instruction
+    // writes no register and no memory.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) words, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = words;
 }

@@ -18,11 +18,11 @@ backend!(
 /// As [`generic::count_by_word`], with four sums side by side all the way: the compiler adds each block's up, which takes
 /// twice as long in a cache.
 #[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
-fn count_by_line(words: &[u64]) -> u64 {
+fn count_by_line(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     let (blocks, rest) = words.as_chunks::<{ 4 * WORDS_PER_LINE }>();
     let mut sums = [_mm512_setzero_si512(); 4];
     for block in blocks {
-        generic::ask_ahead(block);
+        ask(block);
         for (sum, line) in sums.iter_mut().zip(block.as_chunks::<WORDS_PER_LINE>().0) {
             // SAFETY: a line is as many bytes as a vector has; the load asks for no alignment.
             let line = unsafe { _mm512_loadu_si512(line.as_ptr().cast()) };
@@ -30,7 +30,7 @@ fn count_by_line(words: &[u64]) -> u64 {
         }
     }
     let sum = sums.into_iter().fold(_mm512_setzero_si512(), |sum, more| _mm512_add_epi64(sum, more));
-    _mm512_reduce_add_epi64(sum) as u64 + generic::count_by_word(rest)
+    _mm512_reduce_add_epi64(sum) as u64 + generic::count_by_word(rest, ask)
 }
 
 /// As [`generic::expand_by_bit`]: the numbers 0 to 63, of which VPCOMPRESSB keeps those whose bits are set, and four times
