@@ -6,8 +6,8 @@
 // binding's time; the rest is the facade's. Medians of 10,000 calls, each way in turns.
 
 import { execFileSync } from 'node:child_process'
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { native } from '../dist/native.js'
 import { calls, measuredVm } from './measured-vm.mjs'
 import { printRows, Row } from './rows.mjs'
 
@@ -19,7 +19,7 @@ const us = ns => ns / 1000
 
 /** The binding's object of a VM, which the facade keeps to itself: it is what a method of the binding is called on. */
 function bindingOf(vm) {
-  const { NativeVirtualMachine } = createRequire(import.meta.url)('../native/binding.cjs')
+  const { NativeVirtualMachine } = native()
   const { loggingBlocks } = NativeVirtualMachine.prototype
   let binding
   NativeVirtualMachine.prototype.loggingBlocks = function () {
