@@ -144,7 +144,7 @@ impl Kernels {
     /// The kernels of the backend of that name, or of the best.
     pub(super) fn named(name: Option<String>, hints: Hints) -> Result<&'static Self> {
         let available = || Backend::ALL.into_iter().filter_map(|backend| Self::new(backend, hints));
-        let Some(name) = name else { return Ok(available().last().expect("every CPU has the generic backend")) };
+        let Some(name) = name else { return Ok(available().next_back().expect("every CPU has the generic backend")) };
         let refused = |problem: String| Error::Argument(format!("{BACKEND_VARIABLE}: {problem}"));
         let backend: Backend = name.parse().map_err(|error: Error| refused(error.to_string()))?;
         Self::new(backend, hints).ok_or_else(|| {

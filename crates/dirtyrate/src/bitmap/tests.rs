@@ -269,8 +269,7 @@ fn the_variables_force_the_kernels_of_a_process() {
         let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
         child.args(["--exact", "bitmap::tests::the_variables_force_the_kernels_of_a_process", "--nocapture"]);
         child.env(CHILD, "1").env_remove(BACKEND_VARIABLE).env_remove(HINTS_VARIABLE);
-        backend.into_iter().for_each(|name| drop(child.env(BACKEND_VARIABLE, name)));
-        hints.into_iter().for_each(|name| drop(child.env(HINTS_VARIABLE, name)));
+        child.envs(backend.map(|name| (BACKEND_VARIABLE, name))).envs(hints.map(|name| (HINTS_VARIABLE, name)));
         String::from_utf8(child.output().expect("it runs").stdout).expect("text")
     };
     let best = Kernels::available().last().expect("the generic one").backend();
