@@ -262,10 +262,23 @@ pub(super) fn reserve(spec: &BlockSpec) -> Result<GuestRegionMmap> {
             other => std::io::Error::other(other.to_string()),
         })
     })?;
+    keep_to_this_process(&mapping)?;
     GuestRegionMmap::new(mapping, GuestAddress(spec.guest_address)).ok_or_else(|| Error::Layout {
         block: spec.name.clone(),
         problem: format!("{:#x} + {} bytes wraps around", spec.guest_address, spec.bytes),
     })
+}
+
+/// Takes guest memory out of forks and core files. A fork would copy the page tables of all that the guest has touched, and the guest
+/// would then fault at each page that it writes.
+fn keep_to_this_process(mapping: &MmapRegion) -> Result<()> {
+    for (advice, name) in [(libc::MADV_DONTFORK, "MADV_DONTFORK"), (libc::MADV_DONTDUMP, "MADV_DONTDUMP")] {
+        // SAFETY: the range is the one that was just mapped, and neither advice changes what this process finds there.
+        if unsafe { libc::madvise(mapping.as_ptr().cast(), mapping.size(), advice) } != 0 {
+            return Err(Error::last_ioctl("madvise", || name.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
