@@ -73,6 +73,19 @@ pub const IDLE_PORT: u16 = 0xed;
 /// without. Where a VMM gives it an external abort, it goes on behind the write.
 pub const IDLE_ADDRESS: u64 = 0xfe00_00ed;
 
+/// A number of this copy of the crate, for the labels of `guest.s`: link-time optimization assembles every copy in a program at once.
+const COPY: u64 = {
+    // FNV-1a, over what no two copies have in common.
+    let place = concat!(env!("CARGO_MANIFEST_DIR"), env!("CARGO_PKG_VERSION")).as_bytes();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut at = 0;
+    while at < place.len() {
+        hash = (hash ^ place[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+};
+
 /// Guest-physical addresses that are RAM: one block of a VM's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RamRange {

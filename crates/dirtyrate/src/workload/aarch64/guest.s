@@ -1,23 +1,19 @@
 // The guest: one page of code, entered at its first byte, which runs wherever it is loaded.
 //
 // The first vCPU arrives in EL1 with the MMU off (Linux, Documentation/arch/arm64/booting.rst), builds the page tables and turns
-// the others on by PSCI. All meet in `.Lenter`, and part by their number.
+// the others on by PSCI. All meet in `.Lenter_{copy}`, and part by their number.
 //
 // There is no stack and no interrupt: once a vCPU has stored its ready flag, it writes to its pages and its mailbox, and nothing
 // else is written on its behalf. Numbers in braces come from Rust.
 
     .pushsection .rodata.dirtyrate_guest, "a", %progbits
     .balign {code_bytes}
-    .globl dirtyrate_guest_code
-    .hidden dirtyrate_guest_code
-    .type dirtyrate_guest_code, %object
-    .size dirtyrate_guest_code, {code_bytes}
-dirtyrate_guest_code:
+.Lcode_{copy}:
 
 // ---- the first vCPU -----------------------------------------------------------------------------
 
     msr daifset, #15
-    adr x19, dirtyrate_guest_code
+    adr x19, .Lcode_{copy}
 
     // Links: pairs of an address and the 64-bit entry to store there.
     ldr x0, [x19, #{header_links}]
@@ -58,11 +54,11 @@ dirtyrate_guest_code:
     mov x21, #1
 6:  cmp x21, x20
     b.hs 7f
-    ldr w0, .Lpsci_cpu_on
+    ldr w0, .Lpsci_cpu_on_{copy}
     and x1, x21, #15
     lsr x2, x21, #4
     orr x1, x1, x2, lsl #8
-    adr x2, .Lenter
+    adr x2, .Lenter_{copy}
     mov x3, x21
     hvc #0
     add x21, x21, #1
@@ -71,15 +67,15 @@ dirtyrate_guest_code:
 
 // ---- every vCPU, with the MMU on ----------------------------------------------------------------
 
-.Lenter:
+.Lenter_{copy}:
     mov x28, x0
-    adr x19, dirtyrate_guest_code
-    adr x0, .Lvectors
+    adr x19, .Lcode_{copy}
+    adr x0, .Lvectors_{copy}
     msr vbar_el1, x0
     mov x0, #{memory_attributes}
     msr mair_el1, x0
     // Physical addresses are as long as this CPU's, or 48 bits.
-    ldr x0, .Ltranslation
+    ldr x0, .Ltranslation_{copy}
     mrs x1, id_aa64mmfr0_el1
     and x1, x1, #15
     mov x2, #5
@@ -113,7 +109,7 @@ dirtyrate_guest_code:
 
     ldr x0, [x19, #{header_vcpus}]
     cmp x28, x0
-    b.hs .Lhalt
+    b.hs .Lhalt_{copy}
     add x20, x19, #{parameters}
     add x20, x20, x28, lsl #{parameters_shift}
     ldr x9, [x20, #{mailbox}]
@@ -129,17 +125,17 @@ dirtyrate_guest_code:
 
     ldr x2, [x19, #{header_kind}]
     cmp x2, #{stride}
-    b.eq .Lstride
+    b.eq .Lstride_{copy}
     cmp x2, #{silent}
-    b.eq .Lsilent
+    b.eq .Lsilent_{copy}
     cmp x2, #{random}
-    b.eq .Lrandom
+    b.eq .Lrandom_{copy}
     cmp x2, #{hot_cold}
-    b.eq .Lhot_cold
+    b.eq .Lhot_cold_{copy}
 
-.Lhalt:
+.Lhalt_{copy}:
     wfi
-    b .Lhalt
+    b .Lhalt_{copy}
 
 // x0 = number of writes granted and not made, never 0: waits for it. The host may raise the budget
 // at any time, so one that was read a while ago allows no write that it does not allow now.
@@ -182,11 +178,11 @@ dirtyrate_guest_code:
     b 5b
 .endm
 
-.Lstride:
+.Lstride_{copy}:
     walk x1
 
     // The value stays, so the count is kept apart from it.
-.Lsilent:
+.Lsilent_{copy}:
     mov x8, #0
     mov x14, #0
     walk x14
@@ -224,10 +220,10 @@ dirtyrate_guest_code:
     ldr x24, [x20, #{cold_pages}]
     ldr x25, [x20, #{cold_first}]
     ldr x26, [x20, #{segment_b}]
-    ldr x17, .Lgamma
-    ldr x21, .Lmultiplier_1
-    ldr x22, .Lmultiplier_2
-    ldr w23, .Lhot_below
+    ldr x17, .Lgamma_{copy}
+    ldr x21, .Lmultiplier_1_{copy}
+    ldr x22, .Lmultiplier_2_{copy}
+    ldr w23, .Lhot_below_{copy}
 6:  allowance x1
     add x12, x1, x0
 7:  draw
@@ -260,23 +256,23 @@ dirtyrate_guest_code:
     b 8b
 .endm
 
-.Lrandom:
+.Lrandom_{copy}:
     scatter choose_any
-.Lhot_cold:
+.Lhot_cold_{copy}:
     scatter choose_hot_or_cold
 
     .balign 8
-.Lgamma:
+.Lgamma_{copy}:
     .quad {gamma}
-.Lmultiplier_1:
+.Lmultiplier_1_{copy}:
     .quad {multiplier_1}
-.Lmultiplier_2:
+.Lmultiplier_2_{copy}:
     .quad {multiplier_2}
-.Ltranslation:
+.Ltranslation_{copy}:
     .quad {translation}
-.Lpsci_cpu_on:
+.Lpsci_cpu_on_{copy}:
     .word {psci_cpu_on}
-.Lhot_below:
+.Lhot_below_{copy}:
     .word {hot_below}
 
 // ---- exceptions ---------------------------------------------------------------------------------
@@ -285,20 +281,20 @@ dirtyrate_guest_code:
 // behind it. There is no other exception but by a mistake.
 
     // Fails to assemble if the code is longer than this: vectors lie at a multiple of 2 KiB.
-    .org dirtyrate_guest_code + 0x800, 0
-.Lvectors:
+    .org .Lcode_{copy} + 0x800, 0
+.Lvectors_{copy}:
     // Synchronous, from EL1 with its own stack pointer.
-    .org dirtyrate_guest_code + 0x800 + 0x200, 0
+    .org .Lcode_{copy} + 0x800 + 0x200, 0
     mrs x27, esr_el1
     lsr x27, x27, #26
     cmp x27, #0x25
-    b.ne .Lhalt
+    b.ne .Lhalt_{copy}
     mrs x27, elr_el1
     add x27, x27, #4
     msr elr_el1, x27
     eret
 
-    .org dirtyrate_guest_code + {code_bytes}, 0
+    .org .Lcode_{copy} + {code_bytes}, 0
     .purgem allowance
     .purgem walk
     .purgem draw

@@ -5,11 +5,11 @@
 //! device tree), memory that is 0 where nothing was loaded, and for several vCPUs PSCI 0.2 by HVC and MPIDRs as KVM gives
 //! them: 16 vCPUs to each Aff1. It needs no interrupt, timer, firmware or device.
 
-use std::arch::global_asm;
+use std::arch::naked_asm;
 
 use super::elf::Executable;
 use super::image::{self, CODE_BYTES};
-use super::{IDLE_ADDRESS, Kind, RamRange, layout, sequence};
+use super::{COPY, IDLE_ADDRESS, Kind, RamRange, layout, sequence};
 
 /// Nothing is needed beside the place that the image is loaded to.
 pub(super) const TRAMPOLINE: Option<u64> = None;
@@ -60,57 +60,62 @@ pub(super) fn idle_address(ranges: &[RamRange]) -> Option<u64> {
     (!layout::is_ram(ranges, IDLE_ADDRESS, IDLE_ADDRESS + 1)).then_some(IDLE_ADDRESS)
 }
 
-global_asm!(
-    include_str!("guest.s"),
-    code_bytes = const CODE_BYTES,
-    memory_attributes = const MEMORY_ATTRIBUTES,
-    translation = const TRANSLATION,
-    sctlr_on = const SCTLR_ON,
-    psci_cpu_on = const PSCI_CPU_ON,
-    header_vcpus = const image::HEADER_VCPUS,
-    header_kind = const image::HEADER_KIND,
-    header_root = const image::HEADER_ROOT,
-    header_links = const image::HEADER_LINKS,
-    header_link_count = const image::HEADER_LINK_COUNT,
-    header_first_entries = const image::HEADER_FIRST_ENTRIES,
-    header_directories = const image::HEADER_DIRECTORIES,
-    header_directory_count = const image::HEADER_DIRECTORY_COUNT,
-    header_idle = const image::HEADER_IDLE,
-    header_page_size = const image::HEADER_PAGE_SIZE,
-    header_page_shift = const image::HEADER_PAGE_SHIFT,
-    parameters = const image::PARAMETERS,
-    mailbox = const image::MAILBOX,
-    budget = const image::BUDGET,
-    value = const image::VALUE,
-    seed = const image::SEED,
-    segments = const image::SEGMENTS,
-    pages = const image::PAGES,
-    cold_first = const image::COLD_FIRST,
-    cold_pages = const image::COLD_PAGES,
-    segment_a = const image::SEGMENT_A,
-    segment_b = const image::SEGMENT_B,
-    parameters_shift = const layout::PAGE_SIZE.ilog2(),
-    mailbox_ready = const image::MAILBOX_READY,
-    stride = const Kind::Stride as u64,
-    random = const Kind::Random as u64,
-    hot_cold = const Kind::HotCold as u64,
-    silent = const Kind::Silent as u64,
-    gamma = const sequence::GAMMA,
-    multiplier_1 = const sequence::MULTIPLIER_1,
-    multiplier_2 = const sequence::MULTIPLIER_2,
-    hot_below = const sequence::HOT_BELOW,
-);
+/// Where `guest.s` was assembled to. A function, because its name is mangled: the code itself has no name that another copy of this crate in
+/// the same program could have as well.
+#[unsafe(naked)]
+extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
+    naked_asm!(
+        "adrp x0, .Lcode_{copy}",
+        "add x0, x0, :lo12:.Lcode_{copy}",
+        "ret",
+        include_str!("guest.s"),
+        copy = const COPY,
+        code_bytes = const CODE_BYTES,
+        memory_attributes = const MEMORY_ATTRIBUTES,
+        translation = const TRANSLATION,
+        sctlr_on = const SCTLR_ON,
+        psci_cpu_on = const PSCI_CPU_ON,
+        header_vcpus = const image::HEADER_VCPUS,
+        header_kind = const image::HEADER_KIND,
+        header_root = const image::HEADER_ROOT,
+        header_links = const image::HEADER_LINKS,
+        header_link_count = const image::HEADER_LINK_COUNT,
+        header_first_entries = const image::HEADER_FIRST_ENTRIES,
+        header_directories = const image::HEADER_DIRECTORIES,
+        header_directory_count = const image::HEADER_DIRECTORY_COUNT,
+        header_idle = const image::HEADER_IDLE,
+        header_page_size = const image::HEADER_PAGE_SIZE,
+        header_page_shift = const image::HEADER_PAGE_SHIFT,
+        parameters = const image::PARAMETERS,
+        mailbox = const image::MAILBOX,
+        budget = const image::BUDGET,
+        value = const image::VALUE,
+        seed = const image::SEED,
+        segments = const image::SEGMENTS,
+        pages = const image::PAGES,
+        cold_first = const image::COLD_FIRST,
+        cold_pages = const image::COLD_PAGES,
+        segment_a = const image::SEGMENT_A,
+        segment_b = const image::SEGMENT_B,
+        parameters_shift = const layout::PAGE_SIZE.ilog2(),
+        mailbox_ready = const image::MAILBOX_READY,
+        stride = const Kind::Stride as u64,
+        random = const Kind::Random as u64,
+        hot_cold = const Kind::HotCold as u64,
+        silent = const Kind::Silent as u64,
+        gamma = const sequence::GAMMA,
+        multiplier_1 = const sequence::MULTIPLIER_1,
+        multiplier_2 = const sequence::MULTIPLIER_2,
+        hot_below = const sequence::HOT_BELOW,
+    )
+}
 
 // The guest stores its count to the mailbox's address as it is: a store-release takes no offset.
 const _: () = assert!(image::MAILBOX_WRITES == 0);
 
-// SAFETY: guest.s defines this symbol as `code_bytes` initialised bytes in a read-only section;
-// that nothing writes to it makes reading it safe.
-unsafe extern "C" {
-    safe static dirtyrate_guest_code: [u8; CODE_BYTES];
-}
-
 /// The code, made to be loaded anywhere on a page and entered at its first byte.
 pub(super) fn code() -> &'static [u8; CODE_BYTES] {
-    &dirtyrate_guest_code
+    // SAFETY: guest.s has `code_bytes` initialised bytes there, in a read-only section of this program, which stays mapped for as long as
+    // its functions can be called; nothing writes to them.
+    unsafe { &*assembled() }
 }

@@ -2,7 +2,7 @@
 #
 # The first vCPU arrives in 32-bit protected mode without paging (Xen's PVH ABI), builds the page
 # tables and sends INIT and SIPI to the others, which arrive in real mode at the trampoline. All
-# meet in `.Lenter_long`, and part by their APIC id.
+# meet in `.Lenter_long_{copy}`, and part by their APIC id.
 #
 # There is no stack, no IDT and no interrupt, and descriptors and page tables have their accessed
 # and dirty bits set beforehand: once a vCPU has stored its ready flag, it writes to its pages and
@@ -13,22 +13,18 @@
 
     .pushsection .rodata.dirtyrate_guest, "a", @progbits
     .balign {code_bytes}
-    .globl dirtyrate_guest_code
-    .hidden dirtyrate_guest_code
-    .type dirtyrate_guest_code, @object
-    .size dirtyrate_guest_code, {code_bytes}
-dirtyrate_guest_code:
+.Lcode_{copy}:
 
-    .set .Lcode32, 0x08
-    .set .Ldata, 0x10
-    .set .Lcode64, 0x18
+    .set .Lcode32_{copy}, 0x08
+    .set .Ldata_{copy}, 0x10
+    .set .Lcode64_{copy}, 0x18
 
 # ---- the first vCPU -----------------------------------------------------------------------------
 
     .code32
     cli
     cld
-    lgdtl (.Lgdt_pointer - dirtyrate_guest_code + {image_base})
+    lgdtl (.Lgdt_pointer_{copy} - .Lcode_{copy} + {image_base})
 
     # Links: pairs of an address and the 64-bit entry to store there.
     movl {header_links}, %esi
@@ -63,18 +59,18 @@ dirtyrate_guest_code:
     # a SIPI for a vCPU that is not running yet, so there is nothing to wait for. A guest for one
     # vCPU does without an APIC.
     cmpl $1, {header_vcpus}
-    je .Lenter_long
-    movl $(.Ltrampoline - dirtyrate_guest_code + {image_base}), %esi
+    je .Lenter_long_{copy}
+    movl $(.Ltrampoline_{copy} - .Lcode_{copy} + {image_base}), %esi
     movl ${trampoline}, %edi
-    movl $(.Ltrampoline_end - .Ltrampoline), %ecx
+    movl $(.Ltrampoline_end_{copy} - .Ltrampoline_{copy}), %ecx
     rep movsb
     movl ${init_others}, {interrupt_command}
     movl ${start_others}, {interrupt_command}
 
 # ---- every vCPU, into 64-bit mode ---------------------------------------------------------------
 
-.Lenter_long:
-    movl $.Ldata, %eax
+.Lenter_long_{copy}:
+    movl $.Ldata_{copy}, %eax
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
@@ -88,33 +84,33 @@ dirtyrate_guest_code:
     wrmsr
     movl ${cr0_long}, %eax
     movl %eax, %cr0
-    ljmpl $.Lcode64, $(.Llong - dirtyrate_guest_code + {image_base})
+    ljmpl $.Lcode64_{copy}, $(.Llong_{copy} - .Lcode_{copy} + {image_base})
 
 # ---- the other vCPUs, from real mode; copied to the trampoline's page ---------------------------
 
     .code16
-.Ltrampoline:
+.Ltrampoline_{copy}:
     cli
     movw %cs, %ax
     movw %ax, %ds
-    lgdtl (.Lgdt_pointer - .Ltrampoline)
+    lgdtl (.Lgdt_pointer_{copy} - .Ltrampoline_{copy})
     # INIT leaves the caches disabled in cr0; this enables them.
     movl ${cr0_protected}, %eax
     movl %eax, %cr0
-    ljmpl $.Lcode32, $(.Lenter_long - dirtyrate_guest_code + {image_base})
-.Lgdt_pointer:
-    .word .Lgdt_end - .Lgdt - 1
-    .long .Lgdt - dirtyrate_guest_code + {image_base}
-.Ltrampoline_end:
+    ljmpl $.Lcode32_{copy}, $(.Lenter_long_{copy} - .Lcode_{copy} + {image_base})
+.Lgdt_pointer_{copy}:
+    .word .Lgdt_end_{copy} - .Lgdt_{copy} - 1
+    .long .Lgdt_{copy} - .Lcode_{copy} + {image_base}
+.Ltrampoline_end_{copy}:
 
     # Flat, ring 0, present, and *accessed*, so that loading one does not write to it.
     .balign 8
-.Lgdt:
+.Lgdt_{copy}:
     .quad 0
     .quad 0x00cf9b000000ffff
     .quad 0x00cf93000000ffff
     .quad 0x00af9b000000ffff
-.Lgdt_end:
+.Lgdt_end_{copy}:
 
 # ---- every vCPU, at work ------------------------------------------------------------------------
 #
@@ -127,12 +123,12 @@ dirtyrate_guest_code:
 # r9   mailbox                              r12  parameters
 
     .code64
-.Llong:
+.Llong_{copy}:
     movl $1, %eax
     cpuid
     shrl $24, %ebx
     cmpl %ebx, {header_vcpus}
-    jbe .Lhalt
+    jbe .Lhalt_{copy}
     shll $12, %ebx
     leaq {parameters}(%rbx), %r12
     movq {mailbox}(%r12), %r9
@@ -142,17 +138,17 @@ dirtyrate_guest_code:
 
     movl {header_kind}, %eax
     cmpl ${stride}, %eax
-    je .Lstride
+    je .Lstride_{copy}
     cmpl ${silent}, %eax
-    je .Lsilent
+    je .Lsilent_{copy}
     cmpl ${random}, %eax
-    je .Lrandom
+    je .Lrandom_{copy}
     cmpl ${hot_cold}, %eax
-    je .Lhot_cold
+    je .Lhot_cold_{copy}
 
-.Lhalt:
+.Lhalt_{copy}:
     hlt
-    jmp .Lhalt
+    jmp .Lhalt_{copy}
 
 # rax = number of writes granted and not made, never 0: waits for it. The host may raise the budget
 # at any time, so one that was read a while ago allows no write that it does not allow now.
@@ -195,11 +191,11 @@ dirtyrate_guest_code:
     jmp 4b
 .endm
 
-.Lstride:
+.Lstride_{copy}:
     walk %rsi
 
     # The value stays, so the count is kept apart from it.
-.Lsilent:
+.Lsilent_{copy}:
     xorl %r8d, %r8d
     xorl %r14d, %r14d
     walk %r14
@@ -274,13 +270,13 @@ dirtyrate_guest_code:
     jmp 8b
 .endm
 
-.Lrandom:
+.Lrandom_{copy}:
     scatter choose_any
-.Lhot_cold:
+.Lhot_cold_{copy}:
     scatter choose_hot_or_cold
 
     # Fails to assemble if the code is longer than this.
-    .org dirtyrate_guest_code + {code_bytes}, 0xf4
+    .org .Lcode_{copy} + {code_bytes}, 0xf4
     .purgem allowance
     .purgem walk
     .purgem draw

@@ -6,11 +6,11 @@
 //! for several vCPUs an APIC in xAPIC mode at its usual address, the other vCPUs waiting for INIT
 //! and SIPI. It needs no interrupt, timer, firmware or device.
 
-use std::arch::global_asm;
+use std::arch::naked_asm;
 
 use super::elf::Executable;
 use super::image::{self, CODE_BYTES, IMAGE_OFFSET as IMAGE_BASE};
-use super::{IDLE_PORT, Kind, RamRange, sequence};
+use super::{COPY, IDLE_PORT, Kind, RamRange, sequence};
 
 /// Where the other vCPUs begin: a SIPI can name pages of the first MiB only.
 const TRAMPOLINE_PAGE: u64 = 0x8000;
@@ -63,60 +63,64 @@ const EFER_LONG_MODE_ENABLE: u64 = 1 << 8;
 const IDLE_PORT_BYTE: u8 = IDLE_PORT as u8;
 const _: () = assert!(IDLE_PORT_BYTE as u16 == IDLE_PORT);
 
-global_asm!(
-    include_str!("guest.s"),
-    code_bytes = const CODE_BYTES,
-    image_base = const IMAGE_BASE,
-    trampoline = const TRAMPOLINE_PAGE,
-    interrupt_command = const INTERRUPT_COMMAND,
-    init_others = const INIT_OTHERS,
-    start_others = const START_OTHERS,
-    cr0_protected = const CR0_PROTECTED | CR0_EXTENSION_TYPE,
-    cr0_long = const CR0_PROTECTED | CR0_EXTENSION_TYPE | CR0_PAGING,
-    cr4 = const CR4_PHYSICAL_ADDRESS_EXTENSION,
-    efer = const EFER,
-    efer_long = const EFER_LONG_MODE_ENABLE,
-    header_vcpus = const IMAGE_BASE + image::HEADER_VCPUS,
-    header_kind = const IMAGE_BASE + image::HEADER_KIND,
-    header_root = const IMAGE_BASE + image::HEADER_ROOT,
-    header_links = const IMAGE_BASE + image::HEADER_LINKS,
-    header_link_count = const IMAGE_BASE + image::HEADER_LINK_COUNT,
-    header_first_entries = const IMAGE_BASE + image::HEADER_FIRST_ENTRIES,
-    header_directories = const IMAGE_BASE + image::HEADER_DIRECTORIES,
-    header_directory_count = const IMAGE_BASE + image::HEADER_DIRECTORY_COUNT,
-    parameters = const IMAGE_BASE + image::PARAMETERS,
-    mailbox = const image::MAILBOX,
-    budget = const image::BUDGET,
-    value = const image::VALUE,
-    seed = const image::SEED,
-    segments = const image::SEGMENTS,
-    pages = const image::PAGES,
-    cold_first = const image::COLD_FIRST,
-    cold_pages = const image::COLD_PAGES,
-    segment_a = const image::SEGMENT_A,
-    segment_b = const image::SEGMENT_B,
-    mailbox_writes = const image::MAILBOX_WRITES,
-    mailbox_ready = const image::MAILBOX_READY,
-    stride = const Kind::Stride as u64,
-    random = const Kind::Random as u64,
-    hot_cold = const Kind::HotCold as u64,
-    silent = const Kind::Silent as u64,
-    gamma = const sequence::GAMMA,
-    multiplier_1 = const sequence::MULTIPLIER_1,
-    multiplier_2 = const sequence::MULTIPLIER_2,
-    hot_below = const sequence::HOT_BELOW,
-    idle_port = const IDLE_PORT_BYTE,
-    options(att_syntax)
-);
-
-// SAFETY: guest.s defines this symbol as `code_bytes` initialised bytes in a read-only section;
-// that nothing writes to it makes reading it safe.
-unsafe extern "C" {
-    safe static dirtyrate_guest_code: [u8; CODE_BYTES];
+/// Where `guest.s` was assembled to. A function, because its name is mangled: the code itself has no name that another copy of this crate in
+/// the same program could have as well.
+#[unsafe(naked)]
+extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
+    naked_asm!(
+        "leaq .Lcode_{copy}(%rip), %rax",
+        "ret",
+        include_str!("guest.s"),
+        copy = const COPY,
+        code_bytes = const CODE_BYTES,
+        image_base = const IMAGE_BASE,
+        trampoline = const TRAMPOLINE_PAGE,
+        interrupt_command = const INTERRUPT_COMMAND,
+        init_others = const INIT_OTHERS,
+        start_others = const START_OTHERS,
+        cr0_protected = const CR0_PROTECTED | CR0_EXTENSION_TYPE,
+        cr0_long = const CR0_PROTECTED | CR0_EXTENSION_TYPE | CR0_PAGING,
+        cr4 = const CR4_PHYSICAL_ADDRESS_EXTENSION,
+        efer = const EFER,
+        efer_long = const EFER_LONG_MODE_ENABLE,
+        header_vcpus = const IMAGE_BASE + image::HEADER_VCPUS,
+        header_kind = const IMAGE_BASE + image::HEADER_KIND,
+        header_root = const IMAGE_BASE + image::HEADER_ROOT,
+        header_links = const IMAGE_BASE + image::HEADER_LINKS,
+        header_link_count = const IMAGE_BASE + image::HEADER_LINK_COUNT,
+        header_first_entries = const IMAGE_BASE + image::HEADER_FIRST_ENTRIES,
+        header_directories = const IMAGE_BASE + image::HEADER_DIRECTORIES,
+        header_directory_count = const IMAGE_BASE + image::HEADER_DIRECTORY_COUNT,
+        parameters = const IMAGE_BASE + image::PARAMETERS,
+        mailbox = const image::MAILBOX,
+        budget = const image::BUDGET,
+        value = const image::VALUE,
+        seed = const image::SEED,
+        segments = const image::SEGMENTS,
+        pages = const image::PAGES,
+        cold_first = const image::COLD_FIRST,
+        cold_pages = const image::COLD_PAGES,
+        segment_a = const image::SEGMENT_A,
+        segment_b = const image::SEGMENT_B,
+        mailbox_writes = const image::MAILBOX_WRITES,
+        mailbox_ready = const image::MAILBOX_READY,
+        stride = const Kind::Stride as u64,
+        random = const Kind::Random as u64,
+        hot_cold = const Kind::HotCold as u64,
+        silent = const Kind::Silent as u64,
+        gamma = const sequence::GAMMA,
+        multiplier_1 = const sequence::MULTIPLIER_1,
+        multiplier_2 = const sequence::MULTIPLIER_2,
+        hot_below = const sequence::HOT_BELOW,
+        idle_port = const IDLE_PORT_BYTE,
+        options(att_syntax)
+    )
 }
 
 /// The code, made to be loaded at the image's base and entered at its first byte, in the state of
 /// PVH's ABI.
 pub(super) fn code() -> &'static [u8; CODE_BYTES] {
-    &dirtyrate_guest_code
+    // SAFETY: guest.s has `code_bytes` initialised bytes there, in a read-only section of this program, which stays mapped for as long as
+    // its functions can be called; nothing writes to them.
+    unsafe { &*assembled() }
 }
