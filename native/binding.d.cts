@@ -86,8 +86,8 @@ export declare class NativeVirtualMachine {
   sampleAt(options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
   /** Makes a virtual machine, which takes seconds for a terabyte. Rejects with ERR_KVM_*, ERR_ARGUMENT, ERR_MEMORY. */
   static create(options: NativeCreateOptions, cancel?: CancelToken | undefined | null): Promise<NativeVirtualMachine>
-  /** Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_STATE. */
-  loadKernel(options: NativeKernelOptions): Promise<void>
+  /** Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_ARGUMENT, ERR_STATE, ERR_CANCELLED. */
+  loadKernel(options: NativeKernelOptions, cancel?: CancelToken | undefined | null): Promise<void>
   /** Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED. */
   start(): Promise<void>
   /** Stops the vCPUs; all that they wrote is in the log then. */
@@ -210,8 +210,8 @@ export interface NativeCreateOptions {
   ringEntries?: number
   /** When rings are harvested: 'run', the default, is all the time; 'hold', for tests, only when one is full and at a sync. */
   reaper?: 'run' | 'hold'
-  /** Default 'stop'. */
-  unknownMmio?: 'stop' | 'ignore'
+  /** Default 'auto': 'ignore' for a kernel, 'stop' for a built-in guest. */
+  unknownMmio?: 'auto' | 'stop' | 'ignore'
   /** Default 1 GiB. */
   clearChunkBytes?: number
   /** Default '/dev/kvm'. */

@@ -23,8 +23,11 @@ export interface CreateOptions {
   historySize?: number | undefined
   /** Default `auto`: the best that the kernel has. */
   manualProtect?: 'auto' | ManualProtect | undefined
-  /** What a guest's access to no device does: `stop` (default) is a crash, `ignore` reads ones and drops writes. */
-  unknownMmio?: 'stop' | 'ignore' | undefined
+  /**
+   * What a guest's access to no device does: `stop` is a crash, `ignore` reads ones and drops writes. `auto` (default) ignores it for a
+   * kernel, which looks for devices that are not there, and stops a built-in guest. I/O ports without a device always read ones.
+   */
+  unknownMmio?: 'auto' | 'stop' | 'ignore' | undefined
   /** Guest memory that one CLEAR covers: a guest that faults waits for one of them at most. Default 1 GiB. */
   clearChunk?: Size | undefined
   /** Default /dev/kvm. */
@@ -74,7 +77,7 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
       'enable',
       'initially-set',
     ]),
-    unknownMmio: parseChoice(options.unknownMmio ?? 'stop', 'unknownMmio', ['stop', 'ignore']),
+    unknownMmio: parseChoice(options.unknownMmio ?? 'auto', 'unknownMmio', ['auto', 'stop', 'ignore']),
     ...(clearChunk === undefined ? {} : { clearChunkBytes: parseSize(clearChunk, 'clearChunk') }),
     ...(kvmPath === undefined ? {} : { kvmPath }),
     ...(ringEntries === undefined ? {} : { ringEntries }),

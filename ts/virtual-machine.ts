@@ -1,7 +1,15 @@
 /** A VM of our own: its life, its memory, and the measurements of it. */
 
 import { untilAborted } from './abort.js'
-import { type OptionNames, parseArray, parseListener, parseOptions, parseText } from './arguments.js'
+import {
+  type OptionNames,
+  parseArray,
+  parseListener,
+  parseOptions,
+  parseSignal,
+  parseText,
+  SIGNAL,
+} from './arguments.js'
 import { consoleOf } from './console.js'
 import {
   CREATE,
@@ -12,7 +20,7 @@ import {
   withoutRings,
 } from './create-options.js'
 import { DirtyMemory } from './dirty-memory.js'
-import { argumentError, DirtyRateError } from './errors.js'
+import { argumentError, DirtyRateError, hasCode } from './errors.js'
 import { emit } from './log.js'
 import { DirtyRateClient } from './measurement/client.js'
 import type { DirtyRateCurve } from './measurement/curve.js'
@@ -173,9 +181,17 @@ export class VirtualMachine implements Target {
     return this.#workload
   }
 
-  /** Loads a guest, before `start()`. Rejects with ERR_ARGUMENT, ERR_KERNEL_IMAGE, ERR_STATE; the VM stays usable. */
-  async load(image: Workload | KernelImage): Promise<void> {
+  /**
+   * Loads a guest, before `start()`. Rejects with ERR_ARGUMENT, ERR_KERNEL_IMAGE, ERR_STATE, ERR_CLOSED, or the signal's reason; the VM stays
+   * usable unless it was closed.
+   */
+  async load(
+    image: Workload | KernelImage,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    const { signal } = parseOptions(options, SIGNAL)
     if (isWorkload(image)) {
+      parseSignal(signal)?.throwIfAborted()
       await callNative(() => this.#vm.loadWorkload(toNative(image, this.vcpus)))
       this.#workload = new RunningWorkload(image, this.#vm, newToken)
       this.#image = uriOfWorkload(image)
@@ -193,13 +209,18 @@ export class VirtualMachine implements Target {
     if (cmdline !== undefined && typeof cmdline !== 'string') {
       throw argumentError(`cmdline: ${show(cmdline)} is not a string`)
     }
-    await callNative(() =>
-      this.#vm.loadKernel({
-        kernel,
-        ...(initrd === undefined ? {} : { initrd }),
-        ...(cmdline === undefined ? {} : { cmdline }),
-      }),
-    )
+    const files = {
+      kernel,
+      ...(initrd === undefined ? {} : { initrd }),
+      ...(cmdline === undefined ? {} : { cmdline }),
+    }
+    try {
+      await untilAborted(signal, newToken(), token => callNative(() => this.#vm.loadKernel(files, token)))
+    } catch (error) {
+      // The native load ends because the machine is shut down under it.
+      if (this.#closing === undefined || !hasCode(error, 'ERR_STATE')) throw error
+      throw new DirtyRateError('ERR_CLOSED', 'the VM was closed while a kernel was loaded')
+    }
     this.#workload = undefined
     this.#image = uriOfKernel({ kernel, initrd, cmdline })
   }

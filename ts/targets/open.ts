@@ -91,8 +91,7 @@ async function startVm(
     ...(signal === undefined ? {} : { signal }),
   })
   try {
-    await vm.load(image)
-    signal?.throwIfAborted()
+    await vm.load(image, { signal })
     await vm.start()
     signal?.throwIfAborted()
     return vm

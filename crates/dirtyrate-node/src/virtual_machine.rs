@@ -50,8 +50,8 @@ pub struct NativeCreateOptions {
     /// When rings are harvested: 'run', the default, is all the time; 'hold', for tests, only when one is full and at a sync.
     #[napi(ts_type = "'run' | 'hold'")]
     pub reaper: Option<String>,
-    /// Default 'stop'.
-    #[napi(ts_type = "'stop' | 'ignore'")]
+    /// Default 'auto': 'ignore' for a kernel, 'stop' for a built-in guest.
+    #[napi(ts_type = "'auto' | 'stop' | 'ignore'")]
     pub unknown_mmio: Option<String>,
     /// Default 1 GiB.
     pub clear_chunk_bytes: Option<f64>,
@@ -122,15 +122,21 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_STATE.
+    /// Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_ARGUMENT, ERR_STATE, ERR_CANCELLED.
     #[napi(ts_return_type = "Promise<void>")]
-    pub fn load_kernel(&self, env: Env, options: NativeKernelOptions) -> Result<Object<'static>> {
+    pub fn load_kernel(
+        &self,
+        env: Env,
+        options: NativeKernelOptions,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let cancel = token(cancel);
         let options = KernelOptions {
             kernel: PathBuf::from(options.kernel),
             initrd: options.initrd.map(PathBuf::from),
             cmdline: options.cmdline.unwrap_or_default(),
         };
-        self.run(env, move |machine| machine.load_kernel(&options))
+        self.run(env, move |machine| machine.load_kernel(&options, &cancel))
     }
 
     /// Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED.
@@ -319,9 +325,10 @@ fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
         }
     };
     let unknown_mmio = match options.unknown_mmio.as_deref() {
-        None | Some("stop") => UnknownMmio::Stop,
+        None | Some("auto") => UnknownMmio::Auto,
+        Some("stop") => UnknownMmio::Stop,
         Some("ignore") => UnknownMmio::Ignore,
-        Some(other) => return Err(refuse(format!("no policy '{other}' for unknown MMIO: use stop or ignore"))),
+        Some(other) => return Err(refuse(format!("no policy '{other}' for unknown MMIO: use auto, stop or ignore"))),
     };
     let vcpus = whole("vcpus", options.vcpus)?;
     Ok(MachineOptions {

@@ -110,7 +110,7 @@ impl Drop for Folder {
 
 fn load(machine: &Machine, kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Result<(), Error> {
     let (kernel, initrd) = (kernel.to_owned(), initrd.map(Path::to_owned));
-    machine.load_kernel(&KernelOptions { kernel, initrd, cmdline: cmdline.to_owned() })
+    machine.load_kernel(&KernelOptions { kernel, initrd, cmdline: cmdline.to_owned() }, &CancelToken::new())
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
     while let Some(text) = machine.console().read(&CancelToken::new()).expect("not cancelled") {
         said += &text;
     }
-    assert_eq!(said, format!("31{cmdline}and the initrd"));
+    assert_eq!(said, format!("81{cmdline}and the initrd"));
     assert_eq!(machine.state(), RunState::Shutdown);
 
     let mut word = [0; 4];
@@ -139,8 +139,23 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
     let mut parameters = vec![0; page_size() as usize];
     machine.vm().read_memory(u32::from_le_bytes(word).into(), &mut parameters).expect("RAM");
     let number = |at: usize| u64::from_le_bytes(parameters[at..at + 8].try_into().expect("8 bytes"));
-    let ram: Vec<_> = (0..3).map(|entry| 0x2d0 + entry * 20).map(|at| (number(at), number(at + 8))).collect();
-    assert_eq!(ram, [(0, 640 << 10), (MIB, low - MIB), (4096 * MIB, high)]);
+    let kind = |at: usize| u32::from_le_bytes(parameters[at..at + 4].try_into().expect("4 bytes"));
+    let map: Vec<_> =
+        (0..8).map(|entry| 0x2d0 + entry * 20).map(|at| (number(at), number(at + 8), kind(at + 16))).collect();
+    // What it was told, and where the ACPI tables are, is not RAM that it may take.
+    assert_eq!(
+        map,
+        [
+            (0, 0x6000, 1),
+            (0x6000, 0x2000, 2),
+            (0x8000, 0x1_8000, 1),
+            (0x2_0000, 0x1000, 2),
+            (0x2_1000, (640 << 10) - 0x2_1000, 1),
+            (0xe_0000, 0x1000, 3),
+            (MIB, low - MIB, 1),
+            (4096 * MIB, high, 1)
+        ]
+    );
 }
 
 /// Writes a word to the register that switches the machine off, if that says that it is in ACPI mode; and else, or if it is still on,

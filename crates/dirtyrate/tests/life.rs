@@ -350,7 +350,9 @@ fn entry(elf: &[u8]) -> (usize, u64) {
 }
 
 fn crash(machine: &Machine, kernel: std::path::PathBuf) -> (String, Option<u64>) {
-    machine.load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() }).expect("it loads");
+    machine
+        .load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() }, &CancelToken::new())
+        .expect("it loads");
     begin(machine, Client::DirtyRate);
     machine.start().expect("it starts");
     let waited = machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new());
@@ -396,7 +398,9 @@ fn a_crash_is_reported_with_its_vcpu_reason_and_place() {
     options.unknown_mmio = UnknownMmio::Ignore;
     let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
     let kernel = broken(&directory, "ignored", &load);
-    machine.load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() }).expect("it loads");
+    machine
+        .load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() }, &CancelToken::new())
+        .expect("it loads");
     machine.start().expect("it starts");
     begin(&machine, Client::DirtyRate);
     machine.sync_at(Client::DirtyRate, &[Duration::from_millis(20)], &CancelToken::new()).expect("it lives");
@@ -472,7 +476,7 @@ fn a_kernel_with_several_notes_boots_and_its_bss_is_zero() {
     let machine = machine(ram(), 1);
     machine.vm().write_memory(2 * MIB, &vec![0xff; 3 * page_size() as usize]).expect("RAM");
     begin(&machine, Client::DirtyRate);
-    machine.load_kernel(&kernel(path)).expect("it loads");
+    machine.load_kernel(&kernel(path), &CancelToken::new()).expect("it loads");
     let mut bss = vec![1; 3 * page_size() as usize - halt().len()];
     machine.vm().read_memory(2 * MIB + halt().len() as u64, &mut bss).expect("RAM");
     assert!(bss.iter().all(|&byte| byte == 0), "p_filesz to p_memsz is zero");
@@ -498,14 +502,14 @@ fn a_load_that_fails_leaves_nothing_behind() {
     std::fs::write(&path, elf(&[(PT_LOAD, MIB, &ones[..], 8 * MIB), (PT_NOTE, 0, &pvh[..], 0)])).expect("a file");
     let machine = machine(ram(), 1);
     let absent = KernelOptions { initrd: Some(directory.join("absent")), ..kernel(path.clone()) };
-    assert!(refusal(machine.load_kernel(&absent)).contains("No such file"));
+    assert!(refusal(machine.load_kernel(&absent, &CancelToken::new())).contains("No such file"));
     let too_long = KernelOptions { cmdline: "x".repeat(5000), ..kernel(path.clone()) };
-    assert!(refusal(machine.load_kernel(&too_long)).contains("command line"));
+    assert!(refusal(machine.load_kernel(&too_long, &CancelToken::new())).contains("command line"));
     let huge = directory.join("initrd");
     let bytes = ram()[0].bytes;
     std::fs::File::create(&huge).and_then(|file| file.set_len(bytes - 2 * MIB)).expect("a file");
     let too_large = KernelOptions { initrd: Some(huge), ..kernel(path) };
-    assert!(refusal(machine.load_kernel(&too_large)).contains("do not fit"));
+    assert!(refusal(machine.load_kernel(&too_large, &CancelToken::new())).contains("do not fit"));
     let mut memory = vec![1; bytes as usize];
     machine.vm().read_memory(0, &mut memory).expect("RAM");
     assert!(memory.iter().all(|&byte| byte == 0), "nothing was written");
@@ -553,7 +557,7 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
         ("truncated", good[..offset + 10].to_vec(), "cut off"),
         ("no-note", note_less, note_less_text),
     ];
-    let load = |machine: &Machine, path: std::path::PathBuf| machine.load_kernel(&kernel(path));
+    let load = |machine: &Machine, path: std::path::PathBuf| machine.load_kernel(&kernel(path), &CancelToken::new());
     let machine = machine(ram(), 1);
     for (name, bytes, expected) in cases {
         let path = directory.join(name);
@@ -562,11 +566,14 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
         assert!(text.contains(expected) && text.contains(name), "{text}");
     }
     assert!(refusal(load(&machine, directory.join("absent"))).contains("No such file"));
-    assert!(refusal(load(&machine, directory.clone())).contains("not a regular file"));
+    assert!(refusal(load(&machine, directory.clone())).contains("is a directory, not a regular file"));
+    for (device, found) in [("/dev/zero", "a device"), ("/proc/self/status", "of /proc or /sys")] {
+        assert!(refusal(load(&machine, device.into())).contains(found), "{device}");
+    }
     // Nobody will ever write to this pipe: the refusal must not wait for it.
     let fifo = directory.join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there").success());
-    assert!(refusal(load(&machine, fifo)).contains("not a regular file"));
+    assert!(refusal(load(&machine, fifo)).contains("is a pipe, not a regular file"));
     // A kernel that is larger than memory.
     let path = directory.join("good");
     std::fs::write(&path, &good).expect("a file");

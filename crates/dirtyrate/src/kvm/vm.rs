@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use std::time::Instant;
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
 use super::arch;
 use super::block_watch::{BlockChange, BlockWatch};
@@ -367,9 +367,23 @@ impl Vm {
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }
 
-    /// The end of guest memory.
-    pub fn memory_end(&self) -> u64 {
-        self.memory().iter().map(|region| region.start_addr().0 + region.len()).max().unwrap_or(0)
+    /// Makes guest memory zero, and marks the pages as a write does. What is zero already is not touched, so that it takes no memory of the
+    /// host's.
+    ///
+    /// # Errors
+    ///
+    /// As of [`read_memory`](Self::read_memory); nothing is written then.
+    pub(crate) fn zero_memory(&self, guest_address: u64, length: u64) -> Result<()> {
+        let layout = self.read_layout();
+        let refuse = || not_ram(guest_address, length as usize);
+        let bytes = usize::try_from(length).map_err(|_| refuse())?;
+        let slices: std::result::Result<Vec<_>, _> =
+            layout.memory.get_slices(GuestAddress(guest_address), bytes).collect();
+        for slice in slices.map_err(|_| refuse())? {
+            zero(&slice, self.capabilities.page_size as usize);
+        }
+        self.lock_dirty_bits().mark_host_write(guest_address, length);
+        Ok(())
     }
 
     fn lock_slots(&self) -> MutexGuard<'_, Slots> {
@@ -403,6 +417,42 @@ impl Vm {
 
 fn spec_of(block: &BlockInfo, page_size: u64) -> BlockSpec {
     BlockSpec { name: block.name.clone(), guest_address: block.guest_address, bytes: block.pages * page_size }
+}
+
+/// Makes a stretch of a block's memory zero.
+fn zero(slice: &VolatileSlice, page_size: usize) {
+    let guard = slice.ptr_guard_mut();
+    let address = guard.as_ptr().addr();
+    let end = address + slice.len();
+    // The whole pages in it.
+    let pages = address.next_multiple_of(page_size).min(end)..(end / page_size * page_size).max(address);
+    let given_back = pages.start < pages.end && {
+        // SAFETY: these pages are in the slice, which is in a mapping of `reserve`: private and anonymous, so that what is given back reads
+        // as zeros. Nobody has a reference to guest memory.
+        let refused = unsafe {
+            libc::madvise(
+                guard.as_ptr().add(pages.start - address).cast(),
+                pages.end - pages.start,
+                libc::MADV_DONTNEED,
+            )
+        };
+        // Refused where a process has all of its memory locked.
+        refused == 0
+    };
+    let rest = if given_back { [address..pages.start, pages.end..end] } else { [address..end, end..end] };
+    for part in rest {
+        let mut at = part.start;
+        while at < part.end {
+            let piece = (part.end - at).min(page_size);
+            let mut bytes = vec![0; piece];
+            // Both are inside of the slice.
+            if slice.read_slice(&mut bytes, at - address).is_ok() && bytes.iter().any(|&byte| byte != 0) {
+                bytes.fill(0);
+                let _ = slice.write_slice(&bytes, at - address);
+            }
+            at += piece;
+        }
+    }
 }
 
 fn not_ram(guest_address: u64, length: usize) -> Error {

@@ -1,5 +1,6 @@
 //! Which device answers where.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +25,11 @@ const KEYBOARD_READY: u8 = 0;
 /// What an access to an address without memory or device means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownMmio {
-    /// The guest is broken: stop it and say where.
+    /// What suits what is loaded: [`Ignore`](Self::Ignore) for a kernel from a file, because kernels look for devices where there are none
+    /// (Linux 6.15 and later reads 0xfed803c0 on AMD processors); [`Stop`](Self::Stop) for a guest of [`workload`](crate::workload).
     #[default]
+    Auto,
+    /// The guest is broken: stop it and say where.
     Stop,
     /// Nobody is there, as on a bus: reads give all ones, writes go nowhere.
     Ignore,
@@ -38,6 +42,8 @@ pub(super) struct Bus {
     power: PowerRegisters,
     console: Arc<Console>,
     unknown_mmio: UnknownMmio,
+    /// What [`UnknownMmio::Auto`] means now.
+    ignores: AtomicBool,
 }
 
 impl Bus {
@@ -50,11 +56,17 @@ impl Bus {
             power: PowerRegisters::default(),
             console,
             unknown_mmio,
+            ignores: AtomicBool::new(false),
         })
     }
 
     pub fn console(&self) -> &Arc<Console> {
         &self.console
+    }
+
+    /// What is loaded looks for devices where there are none, unless the options say what that means.
+    pub fn ignore_unknown_mmio_by_default(&self) {
+        self.ignores.store(true, Ordering::Relaxed);
     }
 
     fn serial_read(&self, offset: u8) -> u8 {
@@ -68,12 +80,15 @@ impl Bus {
     }
 
     fn unknown_mmio(&self, access: &str, address: u64, length: usize) -> Step {
-        match self.unknown_mmio {
-            UnknownMmio::Ignore => Step::Continue,
-            UnknownMmio::Stop => {
-                Step::Stop(format!("KVM_EXIT_MMIO: {access} of {length} bytes at {address:#x}, where nothing is"))
-            }
+        let ignored = match self.unknown_mmio {
+            UnknownMmio::Ignore => true,
+            UnknownMmio::Stop => false,
+            UnknownMmio::Auto => self.ignores.load(Ordering::Relaxed),
+        };
+        if ignored {
+            return Step::Continue;
         }
+        Step::Stop(format!("KVM_EXIT_MMIO: {access} of {length} bytes at {address:#x}, where nothing is"))
     }
 }
 

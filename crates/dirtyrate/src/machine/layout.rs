@@ -20,19 +20,19 @@ const DEVICES_START: u64 = 0xfec0_0000;
 const DEVICES_START: u64 = REDISTRIBUTORS;
 
 /// arm64: the GIC's redistributors, one after the other in the order of the vCPUs: two frames of 64 KiB each, and room for 1024.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(super) const REDISTRIBUTORS: u64 = 0xf000_0000;
 /// arm64: bytes of one of them.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(super) const REDISTRIBUTOR_BYTES: u64 = 2 * (64 << 10);
 /// arm64: the GIC's distributor.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(super) const DISTRIBUTOR: u64 = 0xf800_0000;
 /// arm64: bytes of it.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(super) const DISTRIBUTOR_BYTES: u64 = 64 << 10;
 /// arm64: the serial port's registers.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(super) const SERIAL_ADDRESS: u64 = 0xf900_0000;
 
 /// Checks that a block leaves the place of the interrupt controllers alone.

@@ -123,14 +123,22 @@ impl Machine {
         self.vm.vcpus().ok().and_then(|vcpus| vcpus.crash())
     }
 
-    /// Loads a kernel.
+    /// Loads a kernel. Of the files only what has to be in memory is read, and their zeros take none. A load that is cancelled, or that
+    /// fails while it copies, leaves zeros where it had begun; one that is refused leaves guest memory as it was.
     ///
     /// # Errors
     ///
-    /// [`Error::KernelImage`], which names the file; [`Error::State`] if something was loaded or started already.
-    pub fn load_kernel(&self, options: &KernelOptions) -> Result<()> {
+    /// [`Error::KernelImage`], which names the file; [`Error::Argument`] for the command line or a name; [`Error::State`] if something was
+    /// loaded or started already, or the machine is shut down meanwhile; [`Error::Cancelled`].
+    pub fn load_kernel(&self, options: &KernelOptions, cancel: &CancelToken) -> Result<()> {
         let mut loaded = self.check_loadable()?;
-        boot::load_file(&self.vm, options)?;
+        let vcpus = self.vm.vcpus()?;
+        let go_on = || {
+            cancel.check()?;
+            vcpus.check_not_started()
+        };
+        boot::load_file(&self.vm, options, &go_on)?;
+        self.bus.ignore_unknown_mmio_by_default();
         *loaded = true;
         Ok(())
     }
@@ -151,7 +159,8 @@ impl Machine {
         let page_size = self.vm.capabilities().page_size;
         let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
         let image = workload.build(&ram, page_size)?;
-        boot::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"))?;
+        let go_on = || self.vm.vcpus()?.check_not_started();
+        boot::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"), &go_on)?;
         let guest = Guest::new(&self.vm, image, bytes_per_second)?;
         self.vm.lock_dirty_memory().set_witness(Some(Arc::clone(&guest) as Arc<dyn Witness>));
         *self.lock_guest() = Some(guest);

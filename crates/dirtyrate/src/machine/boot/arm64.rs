@@ -8,69 +8,78 @@
 //! ```
 
 use std::ops::Range;
-use std::path::Path;
 
-use vm_memory::{GuestMemoryBackend, GuestMemoryRegion};
-
-use super::kernel::{self, refusal};
+use super::file::BootFile;
+use super::format::{self, IMAGE_MAGIC};
 use super::plan::Plan;
-use super::{check_room, device_tree};
+use super::ram::Ram;
+use super::{check_room, device_tree, elf};
 use crate::error::{Error, Result};
-use crate::kvm::Vm;
-use crate::kvm::arch::set_entry;
 
 /// Where the device tree is, from the start of RAM; up to where guests lie.
 const DEVICE_TREE: Range<u64> = 64 << 10..1 << 20;
 /// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
-const COMMAND_LINE_BYTES: usize = 2048;
+pub(super) const COMMAND_LINE_BYTES: usize = 2048;
 /// What an Image is aligned to, before its own offset.
 const IMAGE_ALIGNMENT: u64 = 2 << 20;
-/// `ARM\x64`.
-const IMAGE_MAGIC: u64 = 0x644d_5241;
-/// How the file of an EFI zboot kernel begins, at its fifth byte.
-const ZBOOT_MAGIC: &[u8] = b"zimg";
+/// The most bytes that an Image says to need: more than any machine has.
+const MOST_IMAGE_BYTES: u64 = 1 << 40;
 
-/// Loads a kernel, an ELF or an Image.
-pub(super) fn load(vm: &Vm, path: &Path, kernel: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
-    if cmdline.len() >= COMMAND_LINE_BYTES || cmdline.contains('\0') {
-        let text = format!("a command line has less than {COMMAND_LINE_BYTES} bytes and no NUL");
-        return Err(Error::Argument(text));
-    }
-    let memory = vm.memory();
-    let home = memory.iter().next().map(|region| (region.start_addr().0, region.len()));
-    let Some((ram, bytes)) = home.filter(|&(_, bytes)| bytes >= DEVICE_TREE.end) else {
-        return Err(refusal(path, "a machine boots from the first MiB of RAM: give its lowest block at least that"));
+/// How a kernel is entered.
+pub(super) struct Start {
+    pub entry: u64,
+    pub device_tree: u64,
+}
+
+/// Plans the loading of a kernel, an ELF or an Image; how it is entered.
+pub(super) fn plan<'a>(
+    ram: &Ram,
+    kernel: &'a BootFile<'a>,
+    cmdline: &str,
+    initrd: Option<&'a BootFile<'a>>,
+) -> Result<(Plan<'a>, Start)> {
+    let home = ram.blocks().first().copied();
+    let Some((start, bytes)) = home.filter(|&(_, bytes)| bytes >= DEVICE_TREE.end) else {
+        let text = "a machine boots from the first MiB of RAM: give its lowest block at least that";
+        return Err(kernel.refusal(text));
     };
     let mut plan = Plan::default();
-    let entry = match Image::of(kernel, path)? {
-        Some(image) => image.plan(ram, kernel, &mut plan),
-        None => kernel::plan(kernel, path, &mut plan)?,
+    let entry = match Image::of(kernel)? {
+        Some(image) => image.plan(start, kernel, &mut plan),
+        None if kernel.head().starts_with(elf::MAGIC) => elf::plan(kernel, &mut plan)?,
+        None => return Err(kernel.refusal(format::name(kernel.head()))),
     };
-    let tree_at = ram + DEVICE_TREE.start..ram + DEVICE_TREE.end;
-    check_room(vm, path, &plan, std::slice::from_ref(&tree_at))?;
-    let initrd = match initrd {
-        Some((path, bytes_of_it)) => {
-            let length = bytes_of_it.len() as u64;
-            let start = plan.end().max(tree_at.end).next_multiple_of(IMAGE_ALIGNMENT);
-            if start + length > ram + bytes {
-                let text = format!("{length} bytes do not fit between the kernel and {:#x}", ram + bytes);
-                return Err(refusal(path, text));
-            }
-            plan.write(start, bytes_of_it);
-            Some((start, length))
-        }
-        None => None,
-    };
-    let vcpus = vm.vcpus()?;
-    let tree = device_tree::blob(&memory, vcpus.count() as u64, cmdline, initrd)
+    let tree_at = start + DEVICE_TREE.start..start + DEVICE_TREE.end;
+    check_room(ram, kernel, &plan, std::slice::from_ref(&tree_at))?;
+    let initrd =
+        initrd.map(|initrd| place_initrd(initrd, plan.end().max(tree_at.end), start + bytes, &mut plan)).transpose()?;
+    let tree = device_tree::blob(ram, tree_at.start, cmdline, initrd)
         .map_err(|error| Error::Argument(format!("no device tree for this machine: {error}")))?;
     if tree.len() as u64 > tree_at.end - tree_at.start {
-        let blocks = memory.num_regions();
+        let blocks = ram.blocks().len();
         return Err(Error::Argument(format!("{blocks} RAM blocks are more than a device tree takes at boot")));
     }
     plan.write(tree_at.start, tree);
-    vcpus.set_up(|vcpus| vcpus.first().map_or(Ok(()), |first| set_entry(first, entry, tree_at.start)))?;
-    plan.carry_out(vm)
+    Ok((plan, Start { entry, device_tree: tree_at.start }))
+}
+
+/// Plans the initrd behind what else is loaded: its address and length.
+fn place_initrd<'a>(initrd: &'a BootFile<'a>, from: u64, end: u64, plan: &mut Plan<'a>) -> Result<(u64, u64)> {
+    let length = initrd.length();
+    let start = from.checked_next_multiple_of(IMAGE_ALIGNMENT);
+    let Some(start) = start.filter(|start| start.checked_add(length).is_some_and(|last| last <= end)) else {
+        return Err(initrd.refusal(format!("{length} bytes do not fit between the kernel and {end:#x}")));
+    };
+    plan.write_file(start, initrd, 0, length);
+    Ok((start, length))
+}
+
+/// Puts the first vCPU at the kernel's entry.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn enter(vm: &crate::kvm::Vm, start: &Start) -> Result<()> {
+    let &Start { entry, device_tree } = start;
+    let enter = |first| crate::kvm::arch::set_entry(first, entry, device_tree);
+    vm.vcpus()?.set_up(|vcpus| vcpus.first().map_or(Ok(()), enter))
 }
 
 /// The header of an Image.
@@ -81,28 +90,26 @@ struct Image {
 
 impl Image {
     /// `None` for what is no Image.
-    fn of(file: &[u8], path: &Path) -> Result<Option<Self>> {
-        if file.starts_with(b"MZ") && file.get(4..8) == Some(ZBOOT_MAGIC) {
-            return Err(refusal(path, "a compressed kernel (EFI zboot): unpack it to an Image first"));
-        }
-        let word =
-            |at: usize| file.get(at..at + 8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default()));
-        if word(56).is_none_or(|word| word & 0xffff_ffff != IMAGE_MAGIC) {
+    fn of(file: &BootFile) -> Result<Option<Self>> {
+        let head = file.head();
+        if !head.get(IMAGE_MAGIC.0..).is_some_and(|rest| rest.starts_with(IMAGE_MAGIC.1)) {
             return Ok(None);
         }
-        let (text_offset, bytes) = (word(8).unwrap_or(0), word(16).unwrap_or(0));
+        let word =
+            |at: usize| head.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word));
+        let (text_offset, bytes) = (word(8), word(16));
         // Before Linux 3.17 there was no size, and the offset could be in either byte order.
-        if bytes < file.len() as u64 || text_offset >= IMAGE_ALIGNMENT || bytes > 1 << 40 {
-            return Err(refusal(path, "damaged, or older than Linux 3.17: its Image header contradicts the file"));
+        if bytes < file.length() || text_offset >= IMAGE_ALIGNMENT || bytes > MOST_IMAGE_BYTES {
+            return Err(file.refusal("damaged, or older than Linux 3.17: its Image header contradicts the file"));
         }
         Ok(Some(Self { text_offset, bytes }))
     }
 
     /// Plans its loading; where it is entered.
-    fn plan<'a>(&self, ram: u64, file: &'a [u8], plan: &mut Plan<'a>) -> u64 {
+    fn plan<'a>(&self, ram: u64, file: &'a BootFile<'a>, plan: &mut Plan<'a>) -> u64 {
         let start = (ram + DEVICE_TREE.end).next_multiple_of(IMAGE_ALIGNMENT) + self.text_offset;
-        plan.write(start, file);
-        plan.keep_free(start + file.len() as u64, self.bytes - file.len() as u64);
+        plan.write_file(start, file, 0, file.length());
+        plan.keep_free(start + file.length(), self.bytes - file.length());
         start
     }
 }

@@ -4,7 +4,7 @@
 //! linux-loader would load it too, and its declarations of the structures are used; but it has written half a kernel by the time it
 //! finds that the rest is not there, and looks neither at the version nor at what room the kernel needs.
 
-use std::path::Path;
+use std::ops::Range;
 
 use linux_loader::loader::bootparam::{
     E820_MAX_ENTRIES_ZEROPAGE, LOADED_HIGH, boot_e820_entry, boot_params, setup_header,
@@ -12,27 +12,27 @@ use linux_loader::loader::bootparam::{
 use vm_memory::ByteValued;
 
 use super::acpi;
-use super::kernel::refusal;
+use super::file::BootFile;
+use super::format::BZIMAGE_MAGIC;
+use super::memory_map::{self, Given};
 use super::plan::Plan;
+use super::ram::Ram;
 use super::x86_64::{COMMAND_LINE, PARAMETERS, Start};
 use crate::error::{Error, Result};
-use crate::kvm::Vm;
 
 /// Where the header lies in the file, the byte that says where it ends, and its magic.
 const HEADER: usize = 0x1f1;
 const HEADER_LENGTH: usize = 0x201;
-const MAGIC: usize = 0x202;
+const MAGIC: usize = BZIMAGE_MAGIC.0;
 /// Version 2.10 has `pref_address` and `init_size`: Linux 2.6.31.
 const LEAST_VERSION: u16 = 0x020a;
-const SECTOR: usize = 512;
+const SECTOR: u64 = 512;
 /// Sectors before the kernel where the header says 0.
-const OLD_SETUP_SECTORS: usize = 4;
+const OLD_SETUP_SECTORS: u64 = 4;
 /// `syssize` counts these.
-const PARAGRAPH: usize = 16;
+const PARAGRAPH: u64 = 16;
 /// A boot loader without a number of its own.
 const OTHER_LOADER: u8 = 0xff;
-/// `E820_TYPE_RAM`.
-const RAM: u32 = 1;
 /// A PC's RAM ends here, and goes on there.
 const LOW_RAM_END: u64 = 640 << 10;
 const HIGH_RAM: u64 = 1 << 20;
@@ -50,34 +50,36 @@ pub(super) struct BzImage {
 
 impl BzImage {
     /// Plans the loading of a bzImage; `None` if `file` is something else.
-    pub fn plan<'a>(file: &'a [u8], path: &Path, plan: &mut Plan<'a>) -> Result<Option<Self>> {
-        if file.get(MAGIC..MAGIC + 4) != Some(b"HdrS") {
+    pub fn plan<'a>(file: &'a BootFile<'a>, plan: &mut Plan<'a>) -> Result<Option<Self>> {
+        let head = file.head();
+        if !head.get(MAGIC..).is_some_and(|rest| rest.starts_with(BZIMAGE_MAGIC.1)) {
             return Ok(None);
         }
-        let length = (MAGIC + usize::from(file[HEADER_LENGTH]) - HEADER).min(size_of::<setup_header>());
-        let Some(bytes) = file.get(HEADER..HEADER + length) else {
-            return Err(refusal(path, "truncated: its header is cut off"));
+        let length = (MAGIC + usize::from(head[HEADER_LENGTH]) - HEADER).min(size_of::<setup_header>());
+        let Some(bytes) = head.get(HEADER..HEADER + length) else {
+            return Err(file.refusal("truncated: its header is cut off"));
         };
         let mut header = setup_header::default();
         header.as_mut_slice()[..length].copy_from_slice(bytes);
         let version = header.version;
         if version < LEAST_VERSION || header.loadflags & LOADED_HIGH == 0 {
             let text = format!("its boot protocol, {version:#06x}, is older than {LEAST_VERSION:#06x} (Linux 2.6.31)");
-            return Err(refusal(path, text));
+            return Err(file.refusal(text));
         }
         let setup_sectors = if header.setup_sects == 0 { OLD_SETUP_SECTORS } else { header.setup_sects.into() };
-        let kernel = file.get((setup_sectors + 1) * SECTOR..).unwrap_or_default();
-        let stated = header.syssize as usize * PARAGRAPH;
+        let start = (setup_sectors + 1) * SECTOR;
+        let bytes = file.length().saturating_sub(start);
+        let stated = u64::from(header.syssize) * PARAGRAPH;
         // The last paragraph need not be whole.
-        if kernel.len() + PARAGRAPH <= stated || kernel.is_empty() {
-            return Err(refusal(path, format!("truncated: {} bytes of a kernel of {stated}", kernel.len())));
+        if bytes + PARAGRAPH <= stated || bytes == 0 {
+            return Err(file.refusal(format!("truncated: {bytes} bytes of a kernel of {stated}")));
         }
         let entry = u64::from(header.code32_start);
         let room = (entry.max(header.pref_address), u64::from(header.init_size));
         if room.0.checked_add(room.1).is_none() {
-            return Err(refusal(path, "damaged: where it wants to be wraps around"));
+            return Err(file.refusal("damaged: where it wants to be wraps around"));
         }
-        plan.write(entry, kernel);
+        plan.write_file(entry, file, start, bytes);
         // It unpacks itself to where it prefers to be, or from where it is.
         plan.keep_free(room.0, room.1);
         Ok(Some(Self { header }))
@@ -94,8 +96,14 @@ impl BzImage {
     }
 
     /// Plans what it is told; how it is entered.
-    pub fn plan_parameters(mut self, vm: &Vm, initrd: Option<(u64, u64)>, plan: &mut Plan) -> Result<Start> {
-        let map = memory_map(vm);
+    pub fn plan_parameters(
+        mut self,
+        ram: &Ram,
+        given: &[(Range<u64>, Given)],
+        initrd: Option<(u64, u64)>,
+        plan: &mut Plan,
+    ) -> Result<Start> {
+        let map = memory_map(ram, given);
         if map.len() > E820_MAX_ENTRIES_ZEROPAGE {
             let entries = map.len();
             return Err(Error::Argument(format!("{entries} ranges of RAM are more than a memory map takes at boot")));
@@ -120,13 +128,10 @@ impl BzImage {
     }
 }
 
-/// RAM as a PC's firmware tells of it: without what is between 640 KiB and 1 MiB on a PC. Linux takes a map of a single entry for
-/// none at all (`append_e820_table`), and the first block is two that way.
-fn memory_map(vm: &Vm) -> Vec<boot_e820_entry> {
-    let ranges = vm.blocks().into_iter().flat_map(|block| {
-        let (start, end) = (block.guest_address, block.guest_address + block.pages * vm.capabilities().page_size);
-        [(start, end.min(LOW_RAM_END)), (start.max(HIGH_RAM), end)]
-    });
-    let entry = |(start, end): (u64, u64)| boot_e820_entry { addr: start, size: end - start, r#type: RAM };
-    ranges.filter(|(start, end)| start < end).map(entry).collect()
+/// RAM as a PC's firmware tells of it: without what is between 640 KiB and 1 MiB on a PC, but for what was given there. Linux takes a map of
+/// a single entry for none at all (`append_e820_table`), and the first block is several that way. An initrd is in RAM: the protocol says
+/// where, and Linux takes that for free once it is unpacked.
+fn memory_map(ram: &Ram, given: &[(Range<u64>, Given)]) -> Vec<boot_e820_entry> {
+    let entries = memory_map::entries(ram, std::slice::from_ref(&(LOW_RAM_END..HIGH_RAM)), given);
+    entries.iter().map(|entry| boot_e820_entry { addr: entry.address, size: entry.bytes, r#type: entry.kind }).collect()
 }

@@ -1,9 +1,9 @@
 //! The device tree that an arm64 kernel gets: memory, vCPUs, and what is around them (Devicetree Specification 0.4, and
 //! Linux, Documentation/devicetree/bindings).
 
-use vm_fdt::{Error, FdtWriter};
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vm_fdt::{Error, FdtReserveEntry, FdtWriter};
 
+use super::ram::Ram;
 use crate::machine::layout::{
     DISTRIBUTOR, DISTRIBUTOR_BYTES, REDISTRIBUTOR_BYTES, REDISTRIBUTORS, SERIAL_ADDRESS, SERIAL_IRQ, SERIAL_PORTS,
 };
@@ -22,14 +22,20 @@ const SERIAL_CLOCK: u32 = 1_843_200;
 /// vCPUs that share an Aff1: KVM's `reset_mpidr`.
 const VCPUS_PER_CLUSTER: u64 = 16;
 
-/// The tree for a machine with this memory and so many vCPUs. `initrd` is its address and length.
-pub(super) fn blob(
-    memory: &GuestMemoryMmap,
-    vcpus: u64,
-    cmdline: &str,
-    initrd: Option<(u64, u64)>,
-) -> Result<Vec<u8>, Error> {
-    let mut tree = FdtWriter::new()?;
+/// The tree for a machine, to be at `address`. `initrd` is its address and length. Both are reserved, as U-Boot does it: a kernel that takes
+/// the nodes of memory for all that there is to know does not overwrite them.
+pub(super) fn blob(ram: &Ram, address: u64, cmdline: &str, initrd: Option<(u64, u64)>) -> Result<Vec<u8>, Error> {
+    // How long it is does not depend on the lengths in it.
+    let length = tree(ram, (address, 1), cmdline, initrd)?.len() as u64;
+    tree(ram, (address, length), cmdline, initrd)
+}
+
+fn tree(ram: &Ram, own: (u64, u64), cmdline: &str, initrd: Option<(u64, u64)>) -> Result<Vec<u8>, Error> {
+    let vcpus = u64::from(ram.vcpus);
+    let reserved = [Some(own), initrd].into_iter().flatten();
+    let reserved: Vec<_> =
+        reserved.map(|(start, length)| FdtReserveEntry::new(start, length)).collect::<Result<_, _>>()?;
+    let mut tree = FdtWriter::new_with_mem_reserv(&reserved)?;
     let root = tree.begin_node("")?;
     tree.property_string("compatible", "linux,dummy-virt")?;
     tree.property_u32("#address-cells", 2)?;
@@ -45,11 +51,10 @@ pub(super) fn blob(
     }
     tree.end_node(node)?;
 
-    for region in memory.iter() {
-        let start = region.start_addr().0;
+    for &(start, bytes) in ram.blocks() {
         let node = tree.begin_node(&format!("memory@{start:x}"))?;
         tree.property_string("device_type", "memory")?;
-        tree.property_array_u64("reg", &[start, region.len()])?;
+        tree.property_array_u64("reg", &[start, bytes])?;
         tree.end_node(node)?;
     }
 
@@ -57,7 +62,7 @@ pub(super) fn blob(
     tree.property_u32("#address-cells", 2)?;
     tree.property_u32("#size-cells", 0)?;
     for id in 0..vcpus {
-        let mpidr = id / VCPUS_PER_CLUSTER << 8 | id % VCPUS_PER_CLUSTER;
+        let mpidr = ((id / VCPUS_PER_CLUSTER) << 8) | (id % VCPUS_PER_CLUSTER);
         let cpu = tree.begin_node(&format!("cpu@{mpidr:x}"))?;
         tree.property_string("device_type", "cpu")?;
         tree.property_string("compatible", "arm,armv8")?;

@@ -1,14 +1,17 @@
 //! PVH: an ELF whose note XEN_ELFNOTE_PHYS32_ENTRY names a 32-bit entry, and `hvm_start_info` in memory (Xen,
 //! docs/misc/pvh.pandoc).
 
+use std::ops::Range;
+
 use linux_loader::loader::elf::start_info::{hvm_memmap_table_entry, hvm_modlist_entry, hvm_start_info};
-use vm_memory::{ByteValued, GuestMemoryBackend, GuestMemoryRegion};
+use vm_memory::ByteValued;
 
 use super::acpi;
+use super::memory_map::{self, Given};
 use super::plan::Plan;
+use super::ram::Ram;
 use super::x86_64::{COMMAND_LINE, PARAMETERS, Start};
 use crate::error::{Error, Result};
-use crate::kvm::Vm;
 
 /// `hvm_start_info`, the modules that it points to, and the memory map.
 const START_INFO: u64 = PARAMETERS.start;
@@ -18,21 +21,25 @@ const MEMORY_MAP: u64 = START_INFO + 0x1000;
 const START_MAGIC: u32 = 0x336e_c578;
 /// Version 1 has the memory map.
 const START_INFO_VERSION: u32 = 1;
-/// `XEN_HVM_MEMMAP_TYPE_RAM`.
-const MEMORY_MAP_RAM: u32 = 1;
 
-/// Plans what the kernel is told; how it is entered at `entry`.
-pub(super) fn plan_start_info(vm: &Vm, entry: u64, initrd: Option<(u64, u64)>, plan: &mut Plan) -> Result<Start> {
-    let memory = vm.memory();
-    let entry_of = |region: &vm_memory::GuestRegionMmap| hvm_memmap_table_entry {
-        addr: region.start_addr().0,
-        size: region.len(),
-        type_: MEMORY_MAP_RAM,
-        reserved: 0,
-    };
-    let map: Vec<u8> = memory.iter().flat_map(|region| entry_of(region).as_slice().to_vec()).collect();
+/// Plans what the kernel is told; how it is entered at `entry`. The initrd is reserved too: what a kernel does with a module is its own
+/// affair, and one that does not know it does nothing to it.
+pub(super) fn plan_start_info(
+    ram: &Ram,
+    given: &[(Range<u64>, Given)],
+    entry: u64,
+    initrd: Option<(u64, u64)>,
+    plan: &mut Plan,
+) -> Result<Start> {
+    let module = initrd.map(|(start, length)| (start..start + length, Given::Told));
+    let entries = memory_map::entries(ram, &[], &[given, module.as_slice()].concat());
+    let map: Vec<u8> = entries
+        .iter()
+        .map(|entry| hvm_memmap_table_entry { addr: entry.address, size: entry.bytes, type_: entry.kind, reserved: 0 })
+        .flat_map(|entry| entry.as_slice().to_vec())
+        .collect();
     if MEMORY_MAP + map.len() as u64 > PARAMETERS.end {
-        let blocks = memory.num_regions();
+        let blocks = ram.blocks().len();
         return Err(Error::Argument(format!("{blocks} RAM blocks are more than a memory map takes at boot")));
     }
     let start_info = hvm_start_info {
@@ -43,7 +50,7 @@ pub(super) fn plan_start_info(vm: &Vm, entry: u64, initrd: Option<(u64, u64)>, p
         cmdline_paddr: COMMAND_LINE,
         rsdp_paddr: acpi::TABLES,
         memmap_paddr: MEMORY_MAP,
-        memmap_entries: memory.num_regions() as u32,
+        memmap_entries: entries.len() as u32,
         ..Default::default()
     };
     plan.write(START_INFO, start_info.as_slice().to_vec());

@@ -1,18 +1,16 @@
 //! Direct boot on x86-64: what of it PVH (`pvh`) and Linux's own protocol (`bzimage`) have in common.
 
 use std::ops::Range;
-use std::path::Path;
 
 use kvm_bindings::{kvm_regs, kvm_segment};
 use kvm_ioctls::VcpuFd;
-use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
-use super::acpi;
 use super::bzimage::BzImage;
-use super::check_room;
-use super::kernel::{self, refusal};
+use super::file::BootFile;
+use super::memory_map::Given;
 use super::plan::Plan;
-use super::pvh;
+use super::ram::Ram;
+use super::{acpi, check_room, elf, format, pvh};
 use crate::error::{Error, Result};
 use crate::kvm::Vm;
 use crate::machine::layout::HOLE_START;
@@ -23,7 +21,7 @@ pub(super) const PARAMETERS: Range<u64> = 0x6000..0x8000;
 /// The command line.
 pub(super) const COMMAND_LINE: u64 = 0x2_0000;
 /// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
-const COMMAND_LINE_BYTES: usize = 2048;
+pub(super) const COMMAND_LINE_BYTES: usize = 2048;
 /// CR0.PE: protected mode. CR0.ET is always set.
 const CR0_PE_ET: u64 = 1 << 0 | 1 << 4;
 /// The one bit of RFLAGS that is always set.
@@ -46,50 +44,56 @@ pub(super) struct Start {
     pub descriptors: Option<(u64, u16)>,
 }
 
-/// Loads a kernel, an ELF for PVH or a bzImage.
-pub(super) fn load(vm: &Vm, path: &Path, file: &[u8], cmdline: &str, initrd: Option<(&Path, Vec<u8>)>) -> Result<()> {
-    if !vm.memory().check_range(GuestAddress(0), LOW_END as usize) {
-        return Err(refusal(path, "a machine boots from the first MiB of RAM: give it a block at address 0"));
+/// Plans the loading of a kernel, an ELF for PVH or a bzImage; how it is entered. What can be refused without a look at a file is refused
+/// first.
+pub(super) fn plan<'a>(
+    ram: &Ram,
+    kernel: &'a BootFile<'a>,
+    cmdline: &str,
+    initrd: Option<&'a BootFile<'a>>,
+) -> Result<(Plan<'a>, Start)> {
+    if !ram.has(0, LOW_END) {
+        return Err(kernel.refusal("a machine boots from the first MiB of RAM: give it a block at address 0"));
     }
     let mut plan = Plan::default();
-    let linux = BzImage::plan(file, path, &mut plan)?;
-    let pvh_entry = if linux.is_none() { kernel::plan(file, path, &mut plan)? } else { 0 };
+    let linux = BzImage::plan(kernel, &mut plan)?;
+    let pvh_entry = match &linux {
+        Some(_) => 0,
+        None if kernel.head().starts_with(elf::MAGIC) => elf::plan(kernel, &mut plan)?,
+        None => return Err(kernel.refusal(format::name(kernel.head()))),
+    };
     let most = linux.as_ref().map_or(COMMAND_LINE_BYTES, |linux| linux.command_line_bytes().min(COMMAND_LINE_BYTES));
-    if cmdline.len() >= most || cmdline.contains('\0') {
-        return Err(Error::Argument(format!("a command line has less than {most} bytes and no NUL")));
-    }
-    let tables = acpi::tables(vm.vcpus()?.count() as u32);
-    let tables_end = acpi::TABLES + tables.len() as u64;
-    let taken = [PARAMETERS, COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64, acpi::TABLES..tables_end];
-    check_room(vm, path, &plan, &taken)?;
+    super::check_command_line(cmdline, most)?;
+    let tables = acpi::tables(ram.vcpus);
+    let tables_at = acpi::TABLES..acpi::TABLES + tables.len() as u64;
+    let command_line_at = COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64;
+    check_room(ram, kernel, &plan, &[PARAMETERS, command_line_at.clone(), tables_at.clone()])?;
     let below = linux.as_ref().map_or(INITRD_BELOW, |linux| linux.initrd_end().min(INITRD_BELOW));
-    let initrd = initrd.map(|(path, bytes)| place_initrd(vm, path, bytes, below, &mut plan)).transpose()?;
+    let initrd = initrd.map(|initrd| place_initrd(ram, initrd, below, &mut plan)).transpose()?;
     plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());
     plan.write(acpi::TABLES, tables);
+    let given = [(PARAMETERS, Given::Told), (command_line_at, Given::Told), (tables_at, Given::Acpi)];
     let start = match linux {
-        Some(linux) => linux.plan_parameters(vm, initrd, &mut plan)?,
-        None => pvh::plan_start_info(vm, pvh_entry, initrd, &mut plan)?,
+        Some(linux) => linux.plan_parameters(ram, &given, initrd, &mut plan)?,
+        None => pvh::plan_start_info(ram, &given, pvh_entry, initrd, &mut plan)?,
     };
-    enter(vm, &start)?;
-    plan.carry_out(vm)
+    Ok((plan, start))
 }
 
 /// Plans the initrd, as high as it fits: its address and length.
-fn place_initrd(vm: &Vm, path: &Path, bytes: Vec<u8>, below: u64, plan: &mut Plan) -> Result<(u64, u64)> {
-    let length = bytes.len() as u64;
-    let memory = vm.memory();
-    let top = memory.iter().find(|region| region.start_addr().0 == 0).map_or(0, |low| low.len().min(below));
-    let page_size = vm.capabilities().page_size;
-    let start = top.checked_sub(length).map(|start| start / page_size * page_size);
+fn place_initrd<'a>(ram: &Ram, initrd: &'a BootFile<'a>, below: u64, plan: &mut Plan<'a>) -> Result<(u64, u64)> {
+    let length = initrd.length();
+    let top = ram.blocks().first().filter(|(start, _)| *start == 0).map_or(0, |&(_, bytes)| bytes.min(below));
+    let start = top.checked_sub(length).map(|start| start / ram.page_size * ram.page_size);
     let Some(start) = start.filter(|&start| start >= plan.end().max(LOW_END)) else {
-        return Err(refusal(path, format!("{length} bytes do not fit between the kernel and {top:#x}")));
+        return Err(initrd.refusal(format!("{length} bytes do not fit between the kernel and {top:#x}")));
     };
-    plan.write(start, bytes);
+    plan.write_file(start, initrd, 0, length);
     Ok((start, length))
 }
 
 /// Puts the first vCPU where both protocols want it: 32-bit protected mode, flat segments, no paging. The others wait for their INIT.
-fn enter(vm: &Vm, start: &Start) -> Result<()> {
+pub(super) fn enter(vm: &Vm, start: &Start) -> Result<()> {
     vm.vcpus()?.set_up(|vcpus| {
         let Some(first) = vcpus.first() else { return Ok(()) };
         set_registers(first, start)
