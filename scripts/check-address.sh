@@ -3,7 +3,7 @@
 # VMs that map, unmap and share memory; of the binding those that fill memory of JavaScript's. First shows that it would notice: a
 # test that reads past the end of its words must be stopped.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(readlink -f "$0")")/.."
 
 target=$(rustc -vV | sed -n 's/^host: //p')
 # The sanitizer is behind a flag that a stable compiler takes only so.

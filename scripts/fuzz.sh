@@ -2,7 +2,7 @@
 # Fuzzes the kernels over bitmaps, each target for so many seconds: bash scripts/fuzz.sh [SECONDS] [TARGET…]; 4 and all by default.
 # Installs cargo-fuzz below target/ where there is none. What a target finds stays in crates/dirtyrate/fuzz/artifacts.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(readlink -f "$0")")/.."
 
 version=0.13.2
 seconds=${1:-4}

@@ -5,9 +5,9 @@
 
 import { rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { faultsOf, GLIBC_FLOOR } from './check-binary.mjs'
 import { crossBuild } from './cross-build.mjs'
+import { isMain } from './main-module.mjs'
 import {
   host,
   hostPackagesFolder,
@@ -46,7 +46,7 @@ export function packAll({ hostOnly }) {
   return [...packed, pack(stageMain(into), into)]
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const packed = packAll({ hostOnly: process.argv.includes('--host') })
   for (const { tarball, files, size, unpackedSize } of packed) {
     process.stdout.write(

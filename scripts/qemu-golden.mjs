@@ -10,6 +10,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { isMain } from './main-module.mjs'
 import { Qemu } from './qemu.mjs'
 
 const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), '__test__/qapi/golden')
@@ -100,7 +101,7 @@ function format(sections) {
   return `[\n${texts.join(',\n')}\n]\n`
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const sections = []
   for (const one of readSections()) sections.push(await section(one))
   const text = format(sections)

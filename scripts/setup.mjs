@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { isMain } from './main-module.mjs'
 import { giveUp, missingToBuild } from './prerequisites.mjs'
 import { fingerprint, unlessCurrent } from './stamps.mjs'
 
@@ -78,4 +79,4 @@ export function setUp() {
   buildJavaScript()
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) setUp()
+if (isMain(import.meta.url)) setUp()

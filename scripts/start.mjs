@@ -1,6 +1,7 @@
 // npm start: the set-up, then the demo. What stands after -- goes to the demo.
 
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { giveUp, missingKvm } from './prerequisites.mjs'
 import { root, setUp } from './setup.mjs'
@@ -11,9 +12,12 @@ if (kvm !== undefined) giveUp(kvm)
 
 setUp()
 
-// The demo has SIGINT itself, from the terminal; this process waits for how it ends.
-process.on('SIGINT', () => {})
-const demo = spawnSync(process.execPath, [join(root, 'dist/cli.js'), 'demo', ...process.argv.slice(2)], {
+const demo = spawn(process.execPath, [join(root, 'dist/cli.js'), 'demo', ...process.argv.slice(2)], {
   stdio: 'inherit',
 })
-process.exitCode = demo.status ?? 1
+// Whoever ends this process wants the demo to end. Of Ctrl-C the demo has its own signal, and takes a second one for the same.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal))
+demo.on('error', error => giveUp(`the demo cannot be run: ${error.message}`, 1))
+demo.on('exit', (status, signal) => {
+  process.exitCode = status ?? 128 + constants.signals[signal]
+})

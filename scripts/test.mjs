@@ -3,8 +3,8 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
+import { isMain } from './main-module.mjs'
 import { root, setUp } from './setup.mjs'
 
 /** Runs a command with its output shown; resolves with how it ended and what it wrote to standard output. */
@@ -77,4 +77,4 @@ export function conclude({ passed, failed, skipped }) {
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) conclude(await runTests())
+if (isMain(import.meta.url)) conclude(await runTests())
