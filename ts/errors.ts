@@ -3,6 +3,8 @@
  * fails between the ESM and the CommonJS copy of this package.
  */
 
+import { memoryHint } from './memory-limits.js'
+
 /** Every code, with the hint that an error has unless it brings a better one. */
 const HINTS = {
   ERR_KVM_ABSENT:
@@ -22,7 +24,7 @@ const HINTS = {
   ERR_CANCELLED: 'Call again: a cancelled call leaves nothing behind.',
   ERR_KERNEL_IMAGE:
     'Give files that can be read: an ELF with a PVH entry note (XEN_ELFNOTE_PHYS32_ENTRY), or a Linux bzImage, that fits the memory with its initrd; on arm64 an ELF, or a Linux Image.',
-  ERR_MEMORY: 'Ask for less memory, or raise the limit that the message names (ulimit -v, overcommit).',
+  ERR_MEMORY: 'Ask for less memory, or raise what limits it: ulimit -v, ulimit -d, vm.overcommit_memory.',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
@@ -97,6 +99,7 @@ export function fromNative(error: unknown): unknown {
     return new DirtyRateError(code as DirtyRateErrorCode, message, {
       cause: error,
       details: detailsOf(error as Error),
+      ...(code === 'ERR_MEMORY' ? { hint: memoryHint() } : {}),
     })
   }
   return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error

@@ -1,0 +1,33 @@
+/** What keeps this process from more memory, by name: the hint of ERR_MEMORY. */
+
+import { readFileSync } from 'node:fs'
+
+/** A line of /proc/self/limits, and how a shell calls the limit. */
+const LIMITS = [
+  ['Max address space', 'ulimit -v'],
+  ['Max data size', 'ulimit -d'],
+] as const
+
+/** What to do about memory that was refused, with the limit that is set, if one is. */
+export function memoryHint(): string {
+  const limits = read('/proc/self/limits')
+  const set = LIMITS.flatMap(([line, name]) => {
+    const bytes = new RegExp(`^${line} +(\\d+)`, 'm').exec(limits)?.[1]
+    return bytes === undefined ? [] : [`${name} is ${Math.floor(Number(bytes) / 1024)} KiB`]
+  })
+  if (set.length > 0) return `Ask for less memory, or raise the limit of this process: ${set.join(', ')}.`
+  const overcommit = read('/proc/sys/vm/overcommit_memory').trim()
+  if (overcommit === '2') {
+    return 'Ask for less memory, or let the kernel promise more than it has: vm.overcommit_memory is 2.'
+  }
+  return 'Ask for less memory, or free some: neither ulimit -v nor ulimit -d limits this process.'
+}
+
+/** The text of a file of /proc; empty where there is none. */
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'latin1')
+  } catch {
+    return ''
+  }
+}
