@@ -5,7 +5,7 @@ import { parseWindow } from '../measurement/windows.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'
-import { count, mibPerSecond, ms, rateInterval, visible } from './text.js'
+import { count, mibPerSecond, ms, rateInterval } from './text.js'
 
 export interface CalcOptions extends ModeOptions {
   window: string
@@ -32,9 +32,7 @@ function printMeasurement(session: Session, measurement: DirtyRateMeasurement): 
   const { bytesPerSecond, pages, window, mode, complete, warnings, cost } = measurement
   const { sampling, ring, vcpus = [] } = measurement
   const { truth }: VirtualMachineMeasurement = measurement
-  session.print(
-    `${session.bold(mibPerSecond(bytesPerSecond))}${complete ? '' : ' or more'}  ${visible(measurement.target)}`,
-  )
+  session.headline(`${mibPerSecond(bytesPerSecond)}${complete ? '' : ' or more'}`, measurement.target)
   session.field('mode', mode)
   session.field('window', ms(window.ns))
   if (sampling) session.field('interval', rateInterval(measurement.interval))

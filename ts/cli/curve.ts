@@ -7,7 +7,7 @@ import type { Session } from './session.js'
 import { Table } from './table.js'
 import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
 import { showsBlocks } from './terminal.js'
-import { bar, count, mibPerSecond, ms, rateInterval, size, visible, widthOf } from './text.js'
+import { bar, count, mibPerSecond, ms, rateInterval, size, widthOf } from './text.js'
 
 export interface CurveCommandOptions extends ModeOptions {
   windows: string
@@ -38,7 +38,7 @@ export async function runCurve(session: Session, uri: string, options: CurveComm
 
 function print(session: Session, curve: DirtyRateCurve): void {
   const { points, mode, target, warnings } = curve
-  session.print(`${session.bold(mode)}  ${visible(target)}`)
+  session.headline(mode, target)
   const rows = points.map(cells)
   const columns = TITLES.map((title, at) => ({
     title,

@@ -47,21 +47,24 @@ export function cellsOf(session: Session, measurement: VirtualMachineMeasurement
     mibPerSecond(bytesPerSecond),
     rateInterval(interval),
     truth ? count(truth.pages) : 'unknown',
-    { text: errorOf(measurement), paint: text => session.verdict(newsOf(measurement), text) },
+    { text: errorOf(measurement), paint: text => paintError(session, measurement, text) },
     ring ? count(ring.duplicates) : '-',
     ms(spent),
   ]
 }
 
-/** An exact figure is right or wrong. An estimate whose interval misses the truth is neither: it may, but it is no good news. */
-function newsOf(measurement: VirtualMachineMeasurement): 'good' | 'bad' | 'doubtful' {
-  const { mode, interval, truth, window, pageSize } = measurement
-  if (!agrees(measurement)) return 'bad'
-  if (mode !== 'page-sampling') return 'good'
-  if (truth === undefined) return 'doubtful'
-  const rateOf = (pages: number): number => (pages * pageSize) / (window.ns / 1e9)
+/**
+ * An exact figure is right or wrong. An estimate is neither: what it says may be far from the truth, as its interval says too, and is
+ * remarkable if it misses the truth even so, or all of it.
+ */
+function paintError(session: Session, measurement: VirtualMachineMeasurement, text: string): string {
+  const { mode, interval, truth, window, pages, pageSize } = measurement
+  if (mode !== 'page-sampling' || !agrees(measurement))
+    return session.verdict(agrees(measurement) ? 'good' : 'bad', text)
+  if (truth === undefined) return text
+  const rateOf = (count: number): number => (count * pageSize) / (window.ns / 1e9)
   const isInside = interval.low <= rateOf(truth.high) && rateOf(truth.low) <= (interval.high ?? Infinity)
-  return isInside ? 'good' : 'doubtful'
+  return isInside && (pages !== 0 || truth.low === 0) ? text : session.verdict('doubtful', text)
 }
 
 /** How far from the truth: of an exact figure whether it is within what the guest counted, of an estimate by how much it is off. */

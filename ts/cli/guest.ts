@@ -31,6 +31,10 @@ export async function runGuest(
   session: Session,
   options: GuestOptions & { output: string },
 ): Promise<number> {
+  // Elsewhere `-` is standard output; here it would be a file of that name, which few want.
+  if (options.output === '' || options.output === '-') {
+    throw argumentError(`-o: '${options.output}' is no file's name`, 'Give a file, such as guest.elf or ./-.')
+  }
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
   const guest = guestOf(options)
   const memory = parseSize(options.memory, '--memory')
@@ -64,8 +68,7 @@ export async function runGuest(
 
 /** What to do about a file that cannot be written. */
 function hintOf({ code }: NodeJS.ErrnoException): string {
-  if (code === 'EFBIG')
-    return 'This shell limits the size of files: raise it with ulimit -f, or give fewer vCPUs.'
+  if (code === 'EFBIG') return 'This shell limits the size of files: raise it with ulimit -f.'
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'Make room there, or give a file on another file system.'
   return 'Give a file that can be written.'
 }

@@ -1,6 +1,6 @@
 /** The signals that end a command: the first one cancels what it does and lets it clean up, another one ends the process at once. */
 
-import { readFileSync } from 'node:fs'
+import { constants as fsConstants, fstatSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { basename } from 'node:path'
 import { DirtyRateError } from '../errors.js'
@@ -13,6 +13,9 @@ type Signal = (typeof SIGNALS)[number]
  * their child, which then has two, and `timeout` signals its child and then the child's group. A busy npm may take half a second.
  */
 const SAME_EVENT_MS = 1000
+
+/** O_ACCMODE of open(2). */
+const ACCESS_MODE = 3
 
 export class Interruption {
   readonly #abort = new AbortController()
@@ -66,15 +69,33 @@ function statusOf(name: Signal): number {
 
 /**
  * nohup(1) starts a program with SIGHUP ignored, but Node gives every signal its default again. What is left to see: bash tells a program
- * in `_` who started it, and a shell that runs under nohup has the signal ignored itself.
+ * in `_` who started it; nohup takes a terminal from standard input and puts a /dev/null there that can only be written to; and a shell
+ * that runs under nohup has the signal ignored itself.
  */
 function isUnderNohup(): boolean {
-  if (basename(process.env._ ?? '') === 'nohup') return true
+  return basename(process.env._ ?? '') === 'nohup' || hasInputOfNohup() || parentIgnoresHangup()
+}
+
+function hasInputOfNohup(): boolean {
+  const flags = Number.parseInt(read('/proc/self/fdinfo/0', /^flags:\s*([0-7]+)$/m) ?? '0', 8)
+  if ((flags & ACCESS_MODE) !== fsConstants.O_WRONLY) return false
   try {
-    const status = readFileSync(`/proc/${process.ppid}/status`, 'latin1')
-    const ignored = BigInt(`0x${/^SigIgn:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`)
-    return ((ignored >> BigInt(constants.signals.SIGHUP - 1)) & 1n) === 1n
+    return fstatSync(0).rdev === statSync('/dev/null').rdev
   } catch {
     return false
+  }
+}
+
+function parentIgnoresHangup(): boolean {
+  const ignored = read(`/proc/${process.ppid}/status`, /^SigIgn:\s*([0-9a-f]+)$/m) ?? '0'
+  return ((BigInt(`0x${ignored}`) >> BigInt(constants.signals.SIGHUP - 1)) & 1n) === 1n
+}
+
+/** What `pattern` finds in a file of /proc; undefined where there is no such file. */
+function read(file: string, pattern: RegExp): string | undefined {
+  try {
+    return pattern.exec(readFileSync(file, 'latin1'))?.[1]
+  } catch {
+    return undefined
   }
 }

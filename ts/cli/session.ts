@@ -9,7 +9,7 @@ import { LiveLine } from './live-line.js'
 import type { Output } from './output.js'
 import { named } from './table.js'
 import { columnsOf, paint } from './terminal.js'
-import { shorten, visible, wrap } from './text.js'
+import { shorten, visible, widthOf, wrap } from './text.js'
 
 /** The options that every command has. */
 export interface GlobalOptions {
@@ -79,6 +79,18 @@ export class Session {
     this.#progress.clear()
     this.#live.end()
     if (!this.options.json) this.#out.write(`${line}\n`)
+  }
+
+  /** What matters most, and what it is of: below it where the terminal is narrow. */
+  headline(text: string, of: string): void {
+    const shown = visible(of)
+    const { columns = Number.POSITIVE_INFINITY } = this
+    if (widthOf(text) + 2 + widthOf(shown) <= columns) {
+      this.print(`${this.bold(text)}  ${shown}`)
+      return
+    }
+    for (const line of wrap(text, columns)) this.print(this.bold(line))
+    this.print(shown)
   }
 
   /** A value with its name before it, or above it where the terminal is narrow. */
@@ -173,7 +185,7 @@ export class Session {
     if (this.options.json && this.#document === undefined)
       this.#out.write(failureDocument(error, this.#streams))
     else this.#err.write(failureLines(error))
-    return this.signal.aborted ? (this.#interruption.status ?? EXIT_FAILED) : failureStatus(error)
+    return this.#interruption.status ?? failureStatus(error)
   }
 
   /** Waits until everything is delivered, or cannot be; the final status. */

@@ -40,8 +40,9 @@ export async function writeWholeFile(file: string, contents: Uint8Array): Promis
   }
 }
 
+/** A pipe that nobody reads is refused, because nothing could end the wait for a reader. */
 async function writeInto(path: string, contents: Uint8Array): Promise<void> {
-  const handle = await open(path, constants.O_WRONLY)
+  const handle = await open(path, constants.O_WRONLY | constants.O_NONBLOCK)
   try {
     await handle.writeFile(contents)
   } finally {

@@ -1,0 +1,262 @@
+/** How signals end a command, and what they leave. */
+
+import { spawn } from 'node:child_process'
+import { rolldown } from 'rolldown'
+import { expect, it } from 'vitest'
+import { dirtyrate, type Ended, root, run } from '../fixtures/command.js'
+import { folder } from '../fixtures/elf.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { MEMORY } from '../fixtures/machine.js'
+
+const guest = `guest:stride,pages=1000,memory=${MEMORY}`
+const watching = `watch ${guest} --every 20ms --log-level debug --quiet`
+const long = ['calc', guest, '--window', '1h', '--log-level', 'debug']
+
+/** Runs a long measurement, and does something once when its window is open. */
+function whileMeasuring(
+  act: (kill: (signal: NodeJS.Signals) => void) => void,
+  args: readonly string[] = long,
+): Promise<Ended> {
+  let acted = false
+  return dirtyrate(args, {
+    onStderr: (text, kill) => {
+      if (acted || !text.includes('measurement began')) return
+      acted = true
+      act(kill)
+    },
+  })
+}
+
+describeKvm('a signal', () => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('%s cancels, cleans up and ends with %d', async (signal, status) => {
+    const text = await whileMeasuring(kill => kill(signal))
+    expect(text).toMatchObject({ status, signal: null, stdout: '' })
+    expect(text.stderr).toMatch(
+      /\ndirtyrate: interrupted\nThe measurement was cancelled and its VM closed.\n$/,
+    )
+    const json = await whileMeasuring(kill => kill(signal), [...long, '--json'])
+    expect(json).toMatchObject({ status, signal: null })
+    expect(JSON.parse(json.stdout).error).toMatchObject({ code: 'ERR_CANCELLED', message: 'interrupted' })
+  })
+
+  it('that comes twice at once, as under npx, is one', async () => {
+    const { status, stdout } = await whileMeasuring(
+      kill => {
+        kill('SIGINT')
+        setTimeout(kill, 5, 'SIGINT')
+      },
+      [...long, '--json'],
+    )
+    expect(status).toBe(130)
+    expect(JSON.parse(stdout).error.code).toBe('ERR_CANCELLED')
+  })
+
+  it('after another kind of signal ends at once', async () => {
+    // Both wait for the process when it goes on, so that there was no time to clean up in between.
+    const { status, stdout } = await whileMeasuring(
+      kill => {
+        kill('SIGSTOP')
+        kill('SIGINT')
+        kill('SIGTERM')
+        kill('SIGCONT')
+      },
+      [...long, '--json'],
+    )
+    expect([130, 143]).toContain(status)
+    expect(stdout).toBe('')
+  })
+
+  it('again, a second later, ends what does not end by itself', async () => {
+    const make = folder()
+    const bundle = make('interruption.mjs', '')
+    await rolldown({ input: `${root}/ts/cli/interruption.ts`, platform: 'node' }).then(built =>
+      built.write({ file: bundle }),
+    )
+    // What never ends by itself.
+    const program = make(
+      'program.mjs',
+      `import { Interruption } from ${JSON.stringify(bundle)}
+       const interruption = new Interruption(() => console.log('second'))
+       interruption.signal.addEventListener('abort', () => console.error('first', interruption.status))
+       setInterval(() => {}, 1000)
+       console.error('listening')`,
+    )
+    const { status, stdout } = await run('bash', [
+      '-c',
+      `coproc log { exec "$0" "$1" 2>&1 >"$2"; }
+       pid=$!
+       while IFS= read -r line <&\${log[0]}; do
+         [[ $line == listening ]] && kill -INT $pid
+         [[ $line == 'first 130' ]] && { kill -INT $pid; sleep 1.2; kill -0 $pid && kill -INT $pid; }
+       done
+       wait $pid
+       status=$?
+       cat "$2"
+       exit $status`,
+      process.execPath,
+      program,
+      make('out', ''),
+    ])
+    expect({ status, stdout }).toEqual({ status: 130, stdout: 'second\n' })
+  })
+
+  it('of Ctrl-C under npx is one, too', async () => {
+    // As npm does it: in the same job of the terminal, a parent that passes on to its child what it gets.
+    const parent = `
+      const child = require('child_process').spawn(process.execPath, process.argv.slice(1), { stdio: 'inherit' })
+      process.on('SIGINT', () => child.kill('SIGINT'))
+      child.on('exit', status => process.exit(status))
+    `
+    const { status, stdout } = await run('bash', [
+      '-c',
+      `coproc terminal { exec script -qec "exec node -e '$0' dist/cli.js ${long.join(' ')}" /dev/null; }
+       pid=$!
+       while IFS= read -r line <&\${terminal[0]}; do
+         printf '%s\\n' "$line"
+         if [[ -z $sent && $line == *'measurement began'* ]]; then sent=yes; printf '\\003' >&\${terminal[1]}; fi
+       done
+       wait $pid`,
+      parent.replaceAll("'", '"'),
+    ])
+    expect({ status, stdout }).toEqual({
+      status: 130,
+      stdout: expect.stringContaining('dirtyrate: interrupted\r\n'),
+    })
+  })
+
+  it('by timeout, which sends it to the child and to its group, is one', async () => {
+    const { status, stdout } = await run('bash', [
+      '-c',
+      `timeout --preserve-status -s INT 2 node dist/cli.js ${long.join(' ')} --json 2>/dev/null`,
+    ])
+    expect(status).toBe(130)
+    expect(JSON.parse(stdout).error.code).toBe('ERR_CANCELLED')
+  })
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s ends a command whose reader has stopped', async (signal, status) => {
+    // A pipe that is full, and that nobody empties: not one byte of the result finds room.
+    const fifo = `${folder()('x', '')}.fifo`
+    const ended = await run('bash', [
+      '-c',
+      `mkfifo "$1"; exec 3<>"$1"; dd if=/dev/zero bs=4096 count=64 oflag=nonblock of="$1" 2>/dev/null
+       coproc log { exec "$0" dist/cli.js calc ${guest} --window 20ms --json --log-level debug 2>&1 >"$1" 3<&-; }
+       pid=$!
+       while IFS= read -r line <&\${log[0]}; do
+         [[ $line == *'measurement done'* ]] && kill -${signal} $pid
+       done
+       wait $pid`,
+      process.execPath,
+      fifo,
+    ])
+    expect(ended.status).toBe(status)
+  })
+
+  it('SIGTERM ends a command on a terminal that is not read', async () => {
+    // The terminal's program is stopped: what it does not take fills the terminal, and then stops whoever writes there and waits.
+    const ended = await run('bash', [
+      '-c',
+      `out=$1; script -qec 'echo $$ >'"$out"'; exec "'"$0"'" dist/cli.js watch ${guest} --every 1ms --log-level trace' /dev/null >"$out.fifo" &
+       script=$!
+       exec 3<"$out.fifo"
+       while [[ ! -s $out ]]; do sleep 0.1; done
+       pid=$(<"$out")
+       head -c 20000 <&3 >/dev/null
+       kill -STOP $script
+       # Filled: for as long as the kernel says that it waits for nothing but events, it has not stopped.
+       sleep 2
+       kill -TERM $pid
+       while kill -0 $pid 2>/dev/null && [[ $(ps -o stat= -p $pid) != Z* ]]; do sleep 0.1; done
+       kill -CONT $script
+       cat <&3 >/dev/null
+       wait $script`.replace('out=$1;', 'out=$1; mkfifo "$out.fifo";'),
+      process.execPath,
+      folder()('pid', ''),
+    ])
+    expect(ended.status).toBe(143)
+  })
+
+  it.each([
+    ['bash', `nohup "$0" dist/cli.js ${watching} & echo $!; wait $!`],
+    ['another shell', `env -u _ nohup "$0" dist/cli.js ${watching} 0> /dev/null & echo $!; wait $!`],
+    ['a shell under nohup', `nohup bash -c '"$0" dist/cli.js ${watching} & echo $!; wait $!' "$0"`],
+  ])('SIGHUP does not end what nohup started from %s', async (_, start) => {
+    const { status, stdout } = await run('bash', [
+      '-c',
+      // Bash says who starts a program; a shell that does not leaves what nohup does to a terminal.
+      `coproc log { { ${start}; } 2>&1; }
+       read -r pid <&\${log[0]}
+       count=0
+       while IFS= read -r line <&\${log[0]}; do
+         [[ $line == *'measurement done'* ]] && count=$((count + 1))
+         [[ $line == *'measurement done'* && $count == 2 ]] && kill -HUP $pid
+         [[ $line == *'measurement done'* && $count == 9 ]] && kill -TERM $pid
+       done
+       echo $count`,
+      process.execPath,
+    ])
+    expect(status).toBe(0)
+    expect(Number(stdout)).toBeGreaterThanOrEqual(9)
+  })
+
+  it('SIGTSTP stops a watch, and SIGCONT lets it go on', async () => {
+    const { status, stdout } = await run('bash', [
+      '-c',
+      `coproc log { exec "$0" dist/cli.js watch ${guest} --every 20ms --count 6 --log-level debug 2>&1 >"$1"; }
+       pid=$!
+       while IFS= read -r line <&\${log[0]}; do
+         if [[ $line == *'measurement done'*id=2* ]]; then
+           kill -TSTP $pid
+           while [[ $(ps -o stat= -p $pid) != T* ]]; do sleep 0.05; done
+           kill -CONT $pid
+         fi
+       done
+       wait $pid
+       status=$?
+       cat "$1"
+       exit $status`,
+      process.execPath,
+      folder()('out', ''),
+    ])
+    expect(status).toBe(0)
+    expect(stdout.trimEnd().split('\n')).toHaveLength(6)
+  })
+})
+
+describeKvm('npm start', () => {
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('passes %s on to the demo, and ends as the demo does', async (signal, status) => {
+    const child = spawn(
+      process.execPath,
+      [
+        `${root}/scripts/start.mjs`,
+        '--pages',
+        '1000',
+        '--memory',
+        MEMORY,
+        '--window',
+        '1h',
+        '--log-level',
+        'debug',
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+    let stderr = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      const began = stderr.includes('measurement began')
+      stderr += text
+      if (!began && stderr.includes('measurement began')) child.kill(signal)
+    })
+    const ended = await new Promise(resolve => child.on('close', resolve))
+    expect(ended).toBe(status)
+    expect(stderr).toContain('dirtyrate: interrupted\n')
+  })
+})
