@@ -1,37 +1,126 @@
 //! Page sets that grow with what is in them, not with the guest.
-
-use std::collections::HashMap;
+//!
+//! A set is a tree of three levels over the page's number. The *root* has one number for each GiB of a guest with pages of 4 KiB, and a
+//! *node* one for each 2 MiB of such a GiB, which names a *region*: the bits of 512 pages. Finding a page takes three loads and no hash,
+//! and a page beside the last one takes a single load. Regions come out in the order of their pages.
 
 use crate::error::{Error, Result};
 
 /// Words in one region: 512 pages, which with pages of 4 KiB are 2 MiB of the guest.
 pub const REGION_WORDS: usize = 8;
 const REGION_PAGES: u64 = REGION_WORDS as u64 * u64::BITS as u64;
+/// Regions below one node.
+const NODE_REGIONS: u64 = 512;
+/// The page numbers that a set can hold end here. A memory slot has fewer than 2^31 pages, and the root of a set has 4 bytes for each 2^18
+/// pages below its last one.
+const PAGES_END: u64 = 1 << 40;
+
+/// The place of a region or of a node, plus one; 0 where there is none.
+type Link = u32;
+/// The bits of one region.
+type Region = [u64; REGION_WORDS];
+type Node = [Link; NODE_REGIONS as usize];
 
 /// A set of pages, allocated by regions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SparsePages {
-    regions: HashMap<u64, [u64; REGION_WORDS]>,
+    root: Vec<Link>,
+    nodes: Vec<Node>,
+    regions: Vec<Region>,
     pages: u64,
+    /// The region of the last page that was added, and its place.
+    last: (u64, usize),
 }
+
+impl Default for SparsePages {
+    fn default() -> Self {
+        Self { root: Vec::new(), nodes: Vec::new(), regions: Vec::new(), pages: 0, last: NO_REGION }
+    }
+}
+
+/// What [`SparsePages::last`] is while no page was added.
+const NO_REGION: (u64, usize) = (u64::MAX, 0);
+
+impl PartialEq for SparsePages {
+    fn eq(&self, other: &Self) -> bool {
+        self.pages == other.pages && self.regions().eq(other.regions())
+    }
+}
+
+impl Eq for SparsePages {}
 
 impl SparsePages {
     /// Adds a page; whether it is new.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`]; the page is not added then.
+    /// [`Error::OutOfMemory`], and [`Error::Argument`] for a page whose number no memory slot has; the page is not added then.
+    #[inline]
     pub fn try_insert(&mut self, page: u64) -> Result<bool> {
-        if self.regions.len() == self.regions.capacity() {
-            self.reserve_regions(1)?;
-        }
-        let region = self.regions.entry(page / REGION_PAGES).or_default();
-        let word = &mut region[(page % REGION_PAGES / 64) as usize];
+        let number = page / REGION_PAGES;
+        let place = if self.last.0 == number { self.last.1 } else { self.go_to(number)? };
+        let word = &mut self.regions[place][(page % REGION_PAGES / 64) as usize];
         let bit = 1 << (page % 64);
         let new = *word & bit == 0;
         *word |= bit;
         self.pages += u64::from(new);
         Ok(new)
+    }
+
+    /// The place of a region, which is made if there is none.
+    fn go_to(&mut self, number: u64) -> Result<usize> {
+        let place = match self.place(number) {
+            Some(place) => place,
+            None => {
+                self.make_room(number)?;
+                self.make_region(number)
+            }
+        };
+        self.last = (number, place);
+        Ok(place)
+    }
+
+    #[inline]
+    fn place(&self, number: u64) -> Option<usize> {
+        let node = self.root.get((number / NODE_REGIONS) as usize)?.checked_sub(1)?;
+        let region = self.nodes[node as usize][(number % NODE_REGIONS) as usize].checked_sub(1)?;
+        Some(region as usize)
+    }
+
+    /// Makes room for one more region.
+    #[cold]
+    fn make_room(&mut self, number: u64) -> Result<()> {
+        if number >= PAGES_END / REGION_PAGES {
+            return Err(Error::Argument(format!(
+                "page {}: no memory slot has a page of this number, so no set of pages has one",
+                number.saturating_mul(REGION_PAGES)
+            )));
+        }
+        self.reserve_room((number / NODE_REGIONS) as usize + 1, 1, 1)
+    }
+
+    fn reserve_room(&mut self, root: usize, nodes: usize, regions: usize) -> Result<()> {
+        let links = root.saturating_sub(self.root.len());
+        let bytes = regions.saturating_mul(size_of::<Region>());
+        let full = |_| Error::OutOfMemory { what: "a set of pages", bytes };
+        self.root.try_reserve(links).map_err(full)?;
+        self.nodes.try_reserve(nodes).map_err(full)?;
+        self.regions.try_reserve(regions).map_err(full)
+    }
+
+    /// Makes a region that is not there, for which there is room.
+    fn make_region(&mut self, number: u64) -> usize {
+        let at = (number / NODE_REGIONS) as usize;
+        if self.root.len() <= at {
+            self.root.resize(at + 1, 0);
+        }
+        if self.root[at] == 0 {
+            self.nodes.push([0; NODE_REGIONS as usize]);
+            self.root[at] = self.nodes.len() as Link;
+        }
+        self.regions.push([0; REGION_WORDS]);
+        self.nodes[self.root[at] as usize - 1][(number % NODE_REGIONS) as usize] = self.regions.len() as Link;
+        self.regions.len() - 1
     }
 
     /// Makes room for all pages of another set, so that merging it cannot fail.
@@ -40,18 +129,16 @@ impl SparsePages {
     ///
     /// [`Error::OutOfMemory`].
     pub fn reserve(&mut self, other: &Self) -> Result<()> {
-        self.reserve_regions(other.regions.len())
-    }
-
-    fn reserve_regions(&mut self, regions: usize) -> Result<()> {
-        let bytes = regions.saturating_mul(size_of::<(u64, [u64; REGION_WORDS])>());
-        self.regions.try_reserve(regions).map_err(|_| Error::OutOfMemory { what: "a set of pages", bytes })
+        let missing = other.regions().filter(|(number, _)| self.place(*number).is_none()).count();
+        self.reserve_room(other.root.len(), other.nodes.len().min(missing), missing)
     }
 
     /// Takes all pages out, and keeps the room for as many.
     pub fn clear(&mut self) {
+        self.root.clear();
+        self.nodes.clear();
         self.regions.clear();
-        self.pages = 0;
+        (self.pages, self.last) = (0, NO_REGION);
     }
 
     /// How many pages.
@@ -64,36 +151,66 @@ impl SparsePages {
         self.pages == 0
     }
 
+    /// The bytes that the set takes, with the room that it keeps.
+    pub fn bytes(&self) -> usize {
+        self.root.capacity() * size_of::<Link>()
+            + self.nodes.capacity() * size_of::<Node>()
+            + self.regions.capacity() * size_of::<Region>()
+    }
+
     /// Whether a page is in it.
     pub fn contains(&self, page: u64) -> bool {
-        let region = self.regions.get(&(page / REGION_PAGES));
+        let region = self.place(page / REGION_PAGES).map(|place| &self.regions[place]);
         region.is_some_and(|region| region[(page % REGION_PAGES / 64) as usize] >> (page % 64) & 1 == 1)
     }
 
-    /// Adds all pages of another set.
+    /// Adds all pages of another set, for which there is [room](Self::reserve).
     pub fn merge(&mut self, other: &Self) {
-        for (number, theirs) in &other.regions {
-            let ours = self.regions.entry(*number).or_default();
-            for (ours, theirs) in ours.iter_mut().zip(theirs) {
-                self.pages += u64::from((theirs & !*ours).count_ones());
-                *ours |= theirs;
-            }
+        for (number, theirs) in other.regions() {
+            self.merge_region(number, theirs);
         }
+    }
+
+    /// Adds the pages of one region; those that are new. There is [room](Self::reserve) for it.
+    pub fn merge_region(&mut self, number: u64, theirs: &Region) -> Region {
+        let place = self.place(number).unwrap_or_else(|| self.make_region(number));
+        let mut new = [0; REGION_WORDS];
+        for ((ours, theirs), new) in self.regions[place].iter_mut().zip(theirs).zip(&mut new) {
+            *new = theirs & !*ours;
+            *ours |= theirs;
+            self.pages += u64::from(new.count_ones());
+        }
+        new
+    }
+
+    /// The bits of one region: all 0 where it has no page.
+    pub fn region(&self, number: u64) -> Region {
+        self.place(number).map_or([0; REGION_WORDS], |place| self.regions[place])
+    }
+
+    /// The regions that have pages, in order, each with its number and its bits: region `n` begins at page `512 n`.
+    pub fn regions(&self) -> impl Iterator<Item = (u64, &Region)> + '_ {
+        let nodes = (0..).zip(&self.root).filter(|(_, link)| **link != 0);
+        nodes.flat_map(|(at, link): (u64, _)| {
+            let links = (at * NODE_REGIONS..).zip(&self.nodes[*link as usize - 1]);
+            let links = links.filter(|(_, link)| **link != 0);
+            links.map(|(number, link)| (number, &self.regions[*link as usize - 1]))
+        })
     }
 
     /// Sets the bits of all pages in a bitmap; pages past its end are left out.
     pub fn set_in(&self, words: &mut [u64]) {
-        for (number, region) in &self.regions {
-            let first = *number as usize * REGION_WORDS;
+        for (number, region) in self.regions() {
+            let first = number as usize * REGION_WORDS;
             for (word, bits) in words.iter_mut().skip(first).zip(region) {
                 *word |= bits;
             }
         }
     }
 
-    /// The pages, in no order.
+    /// The pages, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        self.regions.iter().flat_map(|(number, region)| {
+        self.regions().flat_map(|(number, region)| {
             (0..REGION_PAGES)
                 .filter(|bit| region[(bit / 64) as usize] >> (bit % 64) & 1 == 1)
                 .map(move |bit| number * REGION_PAGES + bit)
@@ -102,17 +219,18 @@ impl SparsePages {
 
     /// How many pages are in more than one of `sets`.
     pub fn shared<'a>(sets: impl IntoIterator<Item = &'a Self>) -> u64 {
-        let mut seen: HashMap<u64, ([u64; REGION_WORDS], [u64; REGION_WORDS])> = HashMap::new();
+        let (mut once, mut twice) = (Self::default(), Self::default());
         for set in sets {
-            for (number, region) in &set.regions {
-                let (once, twice) = seen.entry(*number).or_default();
-                for ((once, twice), bits) in once.iter_mut().zip(twice).zip(region) {
-                    *twice |= *once & bits;
-                    *once |= bits;
+            for (number, theirs) in set.regions() {
+                let new = once.merge_region(number, theirs);
+                let mut again = *theirs;
+                again.iter_mut().zip(new).for_each(|(again, new)| *again &= !new);
+                if again != [0; REGION_WORDS] {
+                    twice.merge_region(number, &again);
                 }
             }
         }
-        seen.values().flat_map(|(_, twice)| twice).map(|word| u64::from(word.count_ones())).sum()
+        twice.len()
     }
 }
 
@@ -126,27 +244,69 @@ mod tests {
         (0..2000u64).map(|i| (i * seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (40 + i % 20)).collect()
     }
 
+    fn set_of(pages: impl IntoIterator<Item = u64>) -> SparsePages {
+        let mut set = SparsePages::default();
+        pages.into_iter().for_each(|page| {
+            set.try_insert(page).expect("memory");
+        });
+        set
+    }
+
     #[test]
     fn equals_a_set_of_numbers() {
         let (mut sparse, mut naive) = (SparsePages::default(), BTreeSet::new());
         for page in some(3).into_iter().chain(some(3)) {
             assert_eq!(sparse.try_insert(page).expect("memory"), naive.insert(page));
         }
-        let mut other = SparsePages::default();
-        some(5).into_iter().for_each(|page| {
-            other.try_insert(page).expect("memory");
-        });
+        let other = set_of(some(5));
         let both = naive.iter().filter(|page| other.contains(**page)).count() as u64;
         assert_eq!(SparsePages::shared([&sparse, &other, &SparsePages::default()]), both);
         sparse.reserve(&other).expect("memory");
+        let room = sparse.bytes();
         sparse.merge(&other);
+        assert_eq!(sparse.bytes(), room, "what was reserved is enough");
         naive.extend(some(5));
         assert_eq!(sparse.len(), naive.len() as u64);
-        assert_eq!(sparse.iter().collect::<BTreeSet<_>>(), naive);
+        assert!(sparse.iter().eq(naive.iter().copied()), "all pages, in order");
         let mut words = vec![0; 1000];
         sparse.set_in(&mut words);
         for page in 0..64_000 {
             assert_eq!(words[page as usize / 64] >> (page % 64) & 1 == 1, naive.contains(&page));
         }
+    }
+
+    #[test]
+    fn a_set_that_was_emptied_is_as_a_new_one() {
+        let mut set = set_of(some(3));
+        set.clear();
+        assert!(set.is_empty() && set == SparsePages::default() && !set.contains(some(3)[1]));
+        // The last page's region is not there any more.
+        assert!(set.try_insert(some(3)[1999]).expect("memory"));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [some(3)[1999]]);
+    }
+
+    #[test]
+    fn the_order_of_the_pages_makes_no_difference() {
+        assert_eq!(set_of(some(3)), set_of(some(3).into_iter().rev()));
+        assert_ne!(set_of(some(3)), set_of(some(5)));
+    }
+
+    #[test]
+    fn a_set_takes_what_its_pages_take() {
+        // The last page of the largest memory slot: 8 TiB.
+        let set = set_of([(1 << 31) - 2]);
+        assert!(set.bytes() < 64 << 10, "{} bytes for one page", set.bytes());
+        assert!(set.contains((1 << 31) - 2) && !set.contains((1 << 31) - 3));
+    }
+
+    #[test]
+    fn a_page_that_no_slot_has_is_refused() {
+        let mut set = SparsePages::default();
+        for page in [PAGES_END, u64::MAX] {
+            assert!(matches!(set.try_insert(page), Err(Error::Argument(_))), "{page}");
+            assert!(!set.contains(page) && set.is_empty());
+        }
+        assert!(set.try_insert(PAGES_END - 1).expect("the last one"));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [PAGES_END - 1]);
     }
 }
