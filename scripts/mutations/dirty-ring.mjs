@@ -53,7 +53,7 @@ export default [
   {
     name: 'leave unprotected what a RESET that ended early did',
     file: 'crates/dirtyrate/src/kvm/dirty_ring/rings.rs',
-    find: 'slots.protect_all()?;',
+    find: 'lock(&self.slots).protect_all()?;',
     replace: '',
     test: 'dirty_ring::model_tests',
   },

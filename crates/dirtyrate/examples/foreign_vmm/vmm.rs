@@ -152,7 +152,10 @@ fn run(
             match (ended, ring) {
                 (Ended::Done, _) => break Ok(()),
                 // The reaper is awake now. Until it has been there, KVM_RUN ends at once.
-                (Ended::RingFull, Some(ring)) => ring.full(0),
+                (Ended::RingFull, Some(ring)) => match ring.full(0) {
+                    Ok(()) => {}
+                    Err(error) => break Err(error.to_string()),
+                },
                 (Ended::RingFull, None) => break Err("a full ring, and nobody to empty it".to_owned()),
                 (Ended::Kicked, ring) => ring.into_iter().for_each(|ring| ring.kicked(0)),
                 (Ended::Otherwise(reason), _) => break Err(reason),

@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use kvm_bindings::kvm_enable_cap;
-
 use super::Slots;
 use super::capabilities::{Capabilities, ManualProtect};
-use super::ioctls::{CAP_MANUAL_DIRTY_LOG_PROTECT2, clear_dirty_log, get_dirty_log};
+use super::ioctls::{clear_dirty_log, get_dirty_log, set_manual_protect};
+use super::slots::OneLog;
 use crate::bitmap::PAGES_PER_WORD;
 use crate::dirty_memory::{BlockId, DirtyLog};
 use crate::error::{Error, Result};
@@ -19,6 +18,8 @@ use crate::sync::{Mutex, lock};
 pub struct BitmapLog {
     slots: Arc<Mutex<Slots>>,
     protect: ManualProtect,
+    /// While this is there, these slots have no other log.
+    _one: OneLog,
 }
 
 impl BitmapLog {
@@ -27,7 +28,8 @@ impl BitmapLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for, [`Error::State`] if the VM has dirty rings.
+    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for, [`Error::State`] if the VM has dirty rings, or another
+    /// bitmap log of it is in use: each would miss what the other fetches.
     pub fn new(slots: Arc<Mutex<Slots>>, capabilities: &Capabilities, protect: Option<ManualProtect>) -> Result<Self> {
         let best = capabilities.manual_protect;
         let protect = protect.unwrap_or(best);
@@ -38,19 +40,9 @@ impl BitmapLog {
                 best.name()
             )));
         }
-        lock(&slots).enable_log("dirty bitmap", |vm| {
-            if protect == ManualProtect::None {
-                return Ok(());
-            }
-            let cap = kvm_enable_cap {
-                cap: CAP_MANUAL_DIRTY_LOG_PROTECT2,
-                args: [protect.flags(), 0, 0, 0],
-                ..Default::default()
-            };
-            vm.enable_cap(&cap)
-                .map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno))
-        })?;
-        Ok(Self { slots, protect })
+        // Also to none: somebody else may have turned it on, and then a fetch would not clear the log.
+        let one = lock(&slots).enable_log("dirty bitmap", |vm| set_manual_protect(vm, protect))?;
+        Ok(Self { slots, protect, _one: one })
     }
 
     /// What was negotiated.
@@ -77,8 +69,6 @@ impl DirtyLog for BitmapLog {
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
-        // Without manual protect the kernel clears before it copies out, and a copy that failed would lose bits: it cannot,
-        // as the buffer is memory of ours.
         let slots = lock(&self.slots);
         let (slot, pages, name) = slots.lookup(block)?;
         get_dirty_log(&**slots.vm(), slot, pages, into, name)

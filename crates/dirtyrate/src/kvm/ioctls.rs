@@ -4,10 +4,13 @@
 use std::os::fd::AsRawFd;
 
 use kvm_bindings::kvm_dirty_log__bindgen_ty_1;
-use kvm_bindings::{KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_dirty_log};
+use kvm_bindings::{KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_dirty_log, kvm_enable_cap};
+use kvm_ioctls::VmFd;
+use vmm_sys_util::errno;
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
 
+use super::capabilities::{ManualProtect, host_page_size};
 use super::signals::held_back;
 use crate::bitmap::words_for;
 use crate::error::{Error, Result};
@@ -37,9 +40,66 @@ ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 // KVM_CAP_DIRTY_LOG_RING or KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
 ioctl_io_nr!(KVM_RESET_DIRTY_RINGS, KVMIO, 0xc7);
 
+/// How often a call is made that a signal ends early. Each attempt ends with the signal delivered, so that only a kernel that answers
+/// EINTR whatever happens gets this far.
+const MOST_ATTEMPTS: u32 = 1000;
+
+/// Makes a call again for as long as a signal ends it early (EINTR), [`MOST_ATTEMPTS`] times at the most. The kernel documents EAGAIN for
+/// none of the calls that go through here.
+///
+/// # Errors
+///
+/// Those of `call`; of one that is always interrupted, EINTR.
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> errno::Result<T>) -> errno::Result<T> {
+    let mut outcome = call();
+    for _ in 1..MOST_ATTEMPTS {
+        match &outcome {
+            Err(errno) if errno.errno() == libc::EINTR => outcome = call(),
+            _ => break,
+        }
+    }
+    outcome
+}
+
+/// What an ioctl answered: its value, or the errno of the calling thread.
+fn answer(result: i32) -> errno::Result<u32> {
+    u32::try_from(result).map_err(|_| errno::Error::last())
+}
+
+/// Sets a VM's manual protect, also to none: somebody else may have turned it on.
+///
+/// # Errors
+///
+/// [`Error::Ioctl`] if the kernel does not know what is asked for.
+pub fn set_manual_protect(vm: &VmFd, protect: ManualProtect) -> Result<()> {
+    let args = [protect.flags(), 0, 0, 0];
+    let cap = kvm_enable_cap { cap: CAP_MANUAL_DIRTY_LOG_PROTECT2, args, ..Default::default() };
+    match uninterrupted(|| vm.enable_cap(&cap)) {
+        // A kernel that does not know manual protect (before Linux 5.0) has it off.
+        Err(errno) if errno.errno() == libc::EINVAL && protect == ManualProtect::None => Ok(()),
+        answer => answer.map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno)),
+    }
+}
+
+/// Has every page of a buffer exist before the kernel writes to it: where the first touch of a page fails, it does so here.
+fn touch(words: &mut [u64]) {
+    let step = (host_page_size() as usize / size_of::<u64>()).max(1);
+    let last = words.len().saturating_sub(1);
+    for at in (0..words.len()).step_by(step).chain([last]) {
+        if let Some(word) = words.get_mut(at) {
+            // SAFETY: the word is borrowed exclusively, and what is written is what was there. Volatile, so that it is written.
+            unsafe { std::ptr::write_volatile(word, *word) };
+        }
+    }
+}
+
 /// Reads the log of `slot`, which has `pages` pages, into `into`; errors call it `block`.
+///
+/// Without manual protect the kernel clears the log before it copies it out, and a copy that fails loses the bits. So every page of the
+/// buffer is touched first.
 pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64], block: &str) -> Result<()> {
     assert!(into.len() >= words_for(pages), "the kernel writes {} words", words_for(pages));
+    touch(into);
     let log = kvm_dirty_log {
         slot,
         padding1: 0,
@@ -48,8 +108,9 @@ pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64],
     // SAFETY: the argument is a kvm_dirty_log, as the ioctl's number says. The kernel writes one bit for each page of the
     // slot, rounded up to a long; the slot table registered the slot with `pages` pages and the buffer has room for
     // them (asserted above). The buffer is exclusively borrowed for the call.
-    let result = unsafe { ioctl_with_ref(vm, KVM_GET_DIRTY_LOG(), &log) };
-    if result == 0 { Ok(()) } else { Err(Error::last_ioctl("KVM_GET_DIRTY_LOG", || format!("block '{block}'"))) }
+    uninterrupted(|| answer(unsafe { ioctl_with_ref(vm, KVM_GET_DIRTY_LOG(), &log) }))
+        .map(drop)
+        .map_err(|errno| Error::ioctl("KVM_GET_DIRTY_LOG", format!("block '{block}'"), errno))
 }
 
 /// Clears the bits of `pages` pages from `first_page` that are set in `bits`, and protects those pages.
@@ -70,13 +131,12 @@ pub fn clear_dirty_log(
     };
     // SAFETY: the argument is a kvm_clear_dirty_log, as the ioctl's number says. The kernel only reads the bitmap, one
     // bit for each of `pages` pages, rounded up to a long; `bits` has that many (asserted above).
-    let result = unsafe { ioctl_with_mut_ref(vm, KVM_CLEAR_DIRTY_LOG(), &mut log) };
-    if result == 0 {
-        Ok(())
-    } else {
-        let context = || format!("block '{block}', pages {first_page} to {}", first_page + u64::from(pages));
-        Err(Error::last_ioctl("KVM_CLEAR_DIRTY_LOG", context))
-    }
+    uninterrupted(|| answer(unsafe { ioctl_with_mut_ref(vm, KVM_CLEAR_DIRTY_LOG(), &mut log) })).map(drop).map_err(
+        |errno| {
+            let context = format!("block '{block}', pages {first_page} to {}", first_page.saturating_add(pages.into()));
+            Error::ioctl("KVM_CLEAR_DIRTY_LOG", context, errno)
+        },
+    )
 }
 
 /// Gives the entries of all rings that are marked as harvested back to the kernel, which protects their pages: how many.
@@ -87,8 +147,8 @@ pub fn clear_dirty_log(
 pub fn reset_dirty_rings(vm: &impl AsRawFd) -> Result<u32> {
     held_back(|| {
         // SAFETY: the ioctl takes no argument; the descriptor is a VM's, or the kernel says that it is not.
-        let result = unsafe { ioctl(vm, KVM_RESET_DIRTY_RINGS()) };
-        u32::try_from(result).map_err(|_| Error::last_ioctl("KVM_RESET_DIRTY_RINGS", String::new))
+        uninterrupted(|| answer(unsafe { ioctl(vm, KVM_RESET_DIRTY_RINGS()) }))
+            .map_err(|errno| Error::ioctl("KVM_RESET_DIRTY_RINGS", "", errno))
     })
 }
 
@@ -106,5 +166,42 @@ mod tests {
         let error = clear_dirty_log(&not_a_vm, 3, 64, 64, &[0], "ram").expect_err("not a VM");
         assert!(error.to_string().contains("pages 64 to 128"), "{error}");
         assert!(reset_dirty_rings(&not_a_vm).is_err());
+    }
+
+    #[test]
+    fn a_call_that_a_signal_ended_is_made_again_and_not_for_ever() {
+        let interrupted = |times: u32| {
+            let mut calls = 0;
+            let outcome = uninterrupted(|| {
+                calls += 1;
+                if calls <= times { Err(errno::Error::new(libc::EINTR)) } else { Ok(calls) }
+            });
+            (calls, outcome.map_err(|errno| errno.errno()))
+        };
+        assert_eq!(interrupted(0), (1, Ok(1)));
+        assert_eq!(interrupted(3), (4, Ok(4)));
+        assert_eq!(interrupted(u32::MAX), (MOST_ATTEMPTS, Err(libc::EINTR)));
+        let refused = uninterrupted(|| Err::<(), _>(errno::Error::new(libc::EAGAIN)));
+        assert_eq!(refused.expect_err("not a signal").errno(), libc::EAGAIN);
+    }
+
+    #[test]
+    fn the_buffer_is_there_before_the_kernel_clears_its_log() {
+        let words = 64 * host_page_size() as usize / size_of::<u64>();
+        let mut buffer = crate::bitmap::try_zeroed(words).expect("memory");
+        let resident = |buffer: &[u64]| {
+            let page = host_page_size() as usize;
+            let first = buffer.as_ptr().addr().next_multiple_of(page);
+            let pages = (buffer.as_ptr_range().end.addr() - first) / page;
+            let mut there = vec![0u8; pages];
+            // SAFETY: the pages are whole ones of the buffer, and there is a byte for each.
+            let result = unsafe { libc::mincore(first as *mut libc::c_void, pages * page, there.as_mut_ptr()) };
+            assert_eq!(result, 0, "the buffer is mapped");
+            there.iter().filter(|there| **there & 1 == 1).count()
+        };
+        assert!(resident(&buffer) < 32, "memory that was never touched");
+        let not_a_vm = File::open("/dev/null").expect("/dev/null");
+        get_dirty_log(&not_a_vm, 0, 64 * words as u64, &mut buffer, "ram").expect_err("not a VM");
+        assert!(resident(&buffer) >= 63, "every page was touched");
     }
 }

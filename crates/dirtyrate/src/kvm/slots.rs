@@ -1,13 +1,14 @@
 //! RAM blocks as KVM memory slots. Slot numbers stay inside: outside a block is its name and its [`BlockId`].
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
 use kvm_ioctls::VmFd;
 use vm_memory::{GuestAddress, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
 use super::capabilities::host_page_size;
+use super::ioctls::uninterrupted;
 use crate::dirty_memory::BlockId;
 use crate::error::{Error, Result};
 
@@ -31,7 +32,30 @@ struct Slot {
     /// The block's name, for errors.
     name: String,
     region: kvm_userspace_memory_region,
+    /// The log is on, as the last call that succeeded left it.
     logged: bool,
+    /// A call that changes the log has failed since, so that the kernel may have it otherwise.
+    uncertain: bool,
+}
+
+/// What the ring entries of a slot stand for: pages of `block`, if its log is on and the page is below `pages`.
+#[derive(Debug, Clone, Copy)]
+struct LoggedSlot {
+    block: BlockId,
+    /// 0 while the slot's log is off.
+    pages: u64,
+}
+
+/// Keeps the place of the one log that a VM's slots have, until it is dropped.
+#[derive(Debug)]
+pub(super) struct OneLog(#[allow(dead_code, reason = "its reference count is what is asked for")] Arc<()>);
+
+/// The kind of dirty log that was enabled for a VM.
+#[derive(Debug)]
+struct Enabled {
+    log: &'static str,
+    /// Whether it is in use.
+    used: Weak<()>,
 }
 
 /// The slots of a VM.
@@ -41,9 +65,47 @@ pub struct Slots {
     page_size: u64,
     limit: usize,
     by_block: BTreeMap<BlockId, Slot>,
-    by_number: BTreeMap<u32, BlockId>,
-    /// The kind of dirty log that was enabled for them, for good.
-    log: Option<&'static str>,
+    numbers: Numbers,
+    /// By slot number, for each entry of a ring.
+    entries: Vec<LoggedSlot>,
+    /// How many blocks are logged.
+    logged: usize,
+    /// For good: what it takes of the kernel cannot be undone.
+    log: Option<Enabled>,
+}
+
+/// Which slot numbers are taken.
+#[derive(Debug, Default)]
+struct Numbers {
+    taken: BTreeSet<u32>,
+    /// Numbers below `next` that were given back.
+    free: BTreeSet<u32>,
+    /// No number from here on was given out; some may have been taken all the same.
+    next: u32,
+}
+
+impl Numbers {
+    /// The lowest number that is not taken.
+    fn lowest(&mut self) -> u32 {
+        if let Some(free) = self.free.first() {
+            return *free;
+        }
+        while self.taken.contains(&self.next) {
+            self.next += 1;
+        }
+        self.next
+    }
+
+    fn take(&mut self, number: u32) {
+        self.taken.insert(number);
+        self.free.remove(&number);
+    }
+
+    fn give_back(&mut self, number: u32) {
+        if self.taken.remove(&number) && number < self.next {
+            self.free.insert(number);
+        }
+    }
 }
 
 impl Slots {
@@ -54,7 +116,9 @@ impl Slots {
             page_size: host_page_size(),
             limit,
             by_block: BTreeMap::new(),
-            by_number: BTreeMap::new(),
+            numbers: Numbers::default(),
+            entries: Vec::new(),
+            logged: 0,
             log: None,
         }
     }
@@ -65,17 +129,25 @@ impl Slots {
     }
 
     /// Has `enable` turn on what a dirty log takes of the kernel, which cannot be undone: manual protect beside rings would lose writes.
+    /// The log keeps what this returns for as long as it is used.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if these slots have another kind of log; those of `enable`.
-    pub(super) fn enable_log(&mut self, log: &'static str, enable: impl FnOnce(&VmFd) -> Result<()>) -> Result<()> {
-        if let Some(there) = self.log.filter(|there| *there != log) {
-            return Err(Error::State(format!("no {log} for a VM that has a {there}: it has one, for good")));
+    /// [`Error::State`] if these slots have another kind of log, or one of the same kind that is in use; those of `enable`.
+    pub(super) fn enable_log(&mut self, log: &'static str, enable: impl FnOnce(&VmFd) -> Result<()>) -> Result<OneLog> {
+        if let Some(there) = &self.log {
+            if there.log != log {
+                let there = there.log;
+                return Err(Error::State(format!("no {log} for a VM that has a {there}: it has one, for good")));
+            }
+            if there.used.strong_count() > 0 {
+                return Err(Error::State(format!("the VM has a {log} that is in use: drop that one first")));
+            }
         }
         enable(&self.vm)?;
-        self.log = Some(log);
-        Ok(())
+        let one = Arc::new(());
+        self.log = Some(Enabled { log, used: Arc::downgrade(&one) });
+        Ok(OneLog(one))
     }
 
     /// How many pages a block has.
@@ -92,82 +164,157 @@ impl Slots {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if the VM has no slot left, [`Error::Ioctl`] if the kernel refuses.
+    /// [`Error::Layout`] if the VM has no slot left, [`Error::Argument`] if the block has a slot, [`Error::Ioctl`] if the kernel refuses.
     ///
     /// # Safety
     ///
     /// `memory` must stay mapped until the block is removed or the VM is gone, which it is when the last descriptor of it and
-    /// of its vCPUs is closed.
+    /// of its vCPUs is closed. Until then nobody else sets a slot of the same number: the kernel would write a log of another size than
+    /// the buffer that it gets.
     pub unsafe fn add(&mut self, block: BlockId, name: &str, memory: &GuestRegionMmap) -> Result<()> {
         if self.available() == 0 {
             let problem = format!("too many blocks: this kernel has {} memory slots", self.limit);
             return Err(Error::Layout { block: name.to_owned(), problem });
         }
-        let taken = self.by_number.keys().zip(0..).take_while(|(taken, number)| *taken == number).count();
+        if self.by_block.contains_key(&block) {
+            return Err(Error::Argument(format!("block '{name}' has a memory slot already")));
+        }
         let region = kvm_userspace_memory_region {
-            slot: taken as u32,
+            slot: self.numbers.lowest(),
             flags: 0,
             guest_phys_addr: memory.start_addr().0,
             memory_size: memory.len(),
             userspace_addr: memory.get_mmap().as_ptr() as u64,
         };
+        self.make_room(region.slot)?;
         self.set(&region, || format!("block '{name}'"))?;
         self.insert(block, name, region);
         Ok(())
     }
 
     /// Takes in a slot that the VMM has set itself, as it set it: its log may be turned on and off here, with the rest of its
-    /// flags as they are, and by nobody else.
+    /// flags as they are, and by nobody else. The slot is set once more as `region` says, which changes nothing of it.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a slot whose number is known here already, or whose log is on.
+    /// [`Error::Argument`] for a slot whose number is known here already, whose log is on, or that the kernel has with another size,
+    /// with other memory, or read-only where `region` is not; [`Error::Ioctl`] if the kernel refuses it otherwise.
     ///
     /// # Safety
     ///
-    /// The region's memory must stay mapped until the block is removed here or the VM is gone.
+    /// `region` is the slot as it was set last. Its memory must stay mapped until the block is removed here or the VM is gone. Until then
+    /// nobody else sets that slot, changes its size or deletes it: the kernel would write a log of another size than the buffer that
+    /// it gets.
     pub unsafe fn adopt(&mut self, block: BlockId, name: &str, region: kvm_userspace_memory_region) -> Result<()> {
-        let problem = if self.by_number.contains_key(&region.slot) || self.by_block.contains_key(&block) {
-            "is known already"
-        } else if region.flags & KVM_MEM_LOG_DIRTY_PAGES != 0 {
-            "has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here"
-        } else {
-            self.insert(block, name, region);
-            return Ok(());
-        };
-        Err(Error::Argument(format!("slot {} of block '{name}' {problem}", region.slot)))
+        let refuse = |problem: &str| Err(Error::Argument(format!("slot {} of block '{name}' {problem}", region.slot)));
+        if self.numbers.taken.contains(&region.slot) || self.by_block.contains_key(&block) {
+            return refuse("is known already");
+        }
+        if region.flags & KVM_MEM_LOG_DIRTY_PAGES != 0 {
+            return refuse(
+                "has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here",
+            );
+        }
+        if region.memory_size == 0 {
+            return refuse("has a size of 0 bytes: the kernel would delete it");
+        }
+        // What differs in these cannot be changed of a slot that exists, and is EINVAL (`kvm_set_memory_region`).
+        match self.set(&region, || format!("block '{name}' taken in")) {
+            Err(Error::Ioctl { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
+                return refuse(
+                    "is not in the kernel as it is given here: give the number, size, memory and flags with which it was set",
+                );
+            }
+            set => set?,
+        }
+        self.make_room(region.slot)?;
+        self.insert(block, name, region);
+        Ok(())
+    }
+
+    /// Makes room for what the entries of a ring need to know of a slot.
+    fn make_room(&mut self, number: u32) -> Result<()> {
+        let more = (number as usize + 1).saturating_sub(self.entries.len());
+        let bytes = more * size_of::<LoggedSlot>();
+        self.entries.try_reserve(more).map_err(|_| Error::OutOfMemory { what: "the memory slots", bytes })?;
+        self.entries.extend(std::iter::repeat_n(LoggedSlot { block: BlockId(0), pages: 0 }, more));
+        Ok(())
     }
 
     fn insert(&mut self, block: BlockId, name: &str, region: kvm_userspace_memory_region) {
-        self.by_number.insert(region.slot, block);
-        self.by_block.insert(block, Slot { name: name.to_owned(), region, logged: false });
+        self.numbers.take(region.slot);
+        self.by_block.insert(block, Slot { name: name.to_owned(), region, logged: false, uncertain: false });
     }
 
     /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses: the slot is as before then.
     pub fn remove(&mut self, block: BlockId) -> Result<()> {
         let slot = self.slot(block)?;
         let gone = kvm_userspace_memory_region { memory_size: 0, ..slot.region };
         self.set(&gone, || format!("removal of block '{}'", slot.name))?;
+        self.note_logged(block, false);
         self.by_block.remove(&block);
-        self.by_number.remove(&gone.slot);
+        self.numbers.give_back(gone.slot);
         Ok(())
     }
 
     /// Turns a block's dirty log on or off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses. The log counts as it was before then; if it was
+    /// to go on, the kernel was asked to have it off.
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        self.set_flag(self.slot(block)?, on)?;
-        if let Some(slot) = self.by_block.get_mut(&block) {
-            slot.logged = on;
+        let slot = self.slot(block)?;
+        if on && slot.uncertain {
+            // A log that is on already would begin no round: it is to be off before.
+            self.set_flag(slot, false)?;
         }
+        let outcome = self.set_flag(slot, on);
+        let mut uncertain = outcome.is_err();
+        if on && uncertain && !slot.logged {
+            uncertain = self.set_flag(slot, false).is_err();
+        }
+        if let Some(slot) = self.by_block.get_mut(&block) {
+            slot.uncertain = uncertain;
+        }
+        outcome?;
+        self.note_logged(block, on);
         Ok(())
     }
 
+    fn note_logged(&mut self, block: BlockId, on: bool) {
+        let Some(slot) = self.by_block.get_mut(&block) else { return };
+        self.logged = self.logged + usize::from(on) - usize::from(slot.logged);
+        slot.logged = on;
+        let pages = if on { slot.region.memory_size / self.page_size } else { 0 };
+        self.entries[slot.region.slot as usize] = LoggedSlot { block, pages };
+    }
+
     /// Turns every dirty log that is on off and on again, at which the kernel protects all of its pages.
-    pub(super) fn restart_logging(&self) -> Result<()> {
-        self.by_block.values().filter(|slot| slot.logged).try_for_each(|slot| {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ioctl`] if the kernel refuses. The log of a block may be off in the kernel then, until this or
+    /// [`set_logging`](Self::set_logging) succeeds.
+    pub(super) fn restart_logging(&mut self) -> Result<()> {
+        let restart = |slot: &Slot| {
             self.set_flag(slot, false)?;
             self.set_flag(slot, true)
-        })
+        };
+        let failed = self
+            .by_block
+            .iter()
+            .filter(|(_, slot)| slot.logged)
+            .find_map(|(block, slot)| restart(slot).err().map(|error| (*block, error)));
+        let Some((block, error)) = failed else { return Ok(()) };
+        if let Some(slot) = self.by_block.get_mut(&block) {
+            slot.uncertain = true;
+        }
+        Err(error)
     }
 
     fn set_flag(&self, slot: &Slot, on: bool) -> Result<()> {
@@ -176,16 +323,15 @@ impl Slots {
         self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))
     }
 
-    /// The block of a slot that is logged and has that page.
-    pub(super) fn logged(&self, slot: u32, page: u64) -> Option<BlockId> {
-        let block = *self.by_number.get(&slot)?;
-        let slot = self.by_block.get(&block)?;
-        (slot.logged && page < slot.region.memory_size / self.page_size).then_some(block)
+    /// The block of a slot that is logged, and how many pages it has.
+    pub(super) fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
+        let LoggedSlot { block, pages } = *self.entries.get(slot as usize)?;
+        (pages > 0).then_some((block, pages))
     }
 
     /// Whether any block is logged.
     pub(super) fn any_logged(&self) -> bool {
-        self.by_block.values().any(|slot| slot.logged)
+        self.logged > 0
     }
 
     /// A block's slot number, page count and name, for the ioctls of its log.
@@ -200,7 +346,7 @@ impl Slots {
     fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {
         // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add` and `adopt`), and it overlaps no
         // other slot's (KVM refuses that with EEXIST).
-        unsafe { self.vm.set_user_memory_region(*region) }
+        uninterrupted(|| unsafe { self.vm.set_user_memory_region(*region) })
             .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", context(), errno))
     }
 }
@@ -238,7 +384,7 @@ pub fn check_layout<'a>(
         if other.name == spec.name {
             return refuse("two blocks of this name".to_owned());
         }
-        if spec.guest_address < other.guest_address + other.bytes && other.guest_address < end {
+        if spec.guest_address < other.guest_address.saturating_add(other.bytes) && other.guest_address < end {
             return refuse(format!(
                 "{:#x}..{end:#x} overlaps block '{}' at {:#x}..{:#x}",
                 spec.guest_address,

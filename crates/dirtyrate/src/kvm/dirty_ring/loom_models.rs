@@ -97,15 +97,11 @@ impl Kernel {
 struct Vm(Arc<Kernel>);
 
 impl RingVm for Vm {
-    fn logged(&self, _: u32, page: u64) -> Option<BlockId> {
-        (page < PAGES as u64).then_some(BLOCK)
+    fn logged(&self, _: u32) -> Option<(BlockId, u64)> {
+        Some((BLOCK, PAGES as u64))
     }
 
-    fn any_logged(&self) -> bool {
-        true
-    }
-
-    fn protect_all(&self) -> Result<()> {
+    fn protect_all(&mut self) -> Result<()> {
         unreachable!("each RESET counts what it should")
     }
 
@@ -208,7 +204,7 @@ impl Rung {
                         None => return vm.exits.kicked(0),
                         // It rests, and then it may go on or not.
                         Some(Exit::Full) => {
-                            vm.exits.full(0);
+                            vm.exits.full(0).expect("it is attached");
                             thread::yield_now();
                             if !vm.vcpus.may_run() {
                                 return;

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kvm_bindings::{KVM_DIRTY_LOG_PAGE_OFFSET, kvm_dirty_gfn};
+use kvm_ioctls::VcpuFd;
 
 use super::RESERVED_ENTRIES;
 use super::cursor::{Entries, EntryState};
@@ -28,23 +29,37 @@ unsafe impl Send for MappedRing {}
 
 impl MappedRing {
     /// Maps the ring of a vCPU of a VM whose rings have `size` entries.
-    pub fn new(vcpu: &impl AsRawFd, size: u32) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a vCPU whose ring is smaller, or that has none: it is another VM's. [`Error::Ioctl`] if the kernel
+    /// refuses.
+    pub fn new(vcpu: &VcpuFd, size: u32) -> Result<Self> {
         let offset = i64::from(KVM_DIRTY_LOG_PAGE_OFFSET) * host_page_size() as i64;
+        let bytes = size as usize * size_of::<kvm_dirty_gfn>();
         // SAFETY: a new mapping, of the vCPU's descriptor, at no address of ours. It reads and writes memory of the kernel's
         // that is there for it.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                size as usize * size_of::<kvm_dirty_gfn>(),
+                bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 vcpu.as_raw_fd(),
                 offset,
             )
         };
-        match NonNull::new(address.cast()) {
-            Some(entries) if address != libc::MAP_FAILED => Ok(Self { entries, size }),
-            _ => Err(Error::last_ioctl("mmap", || "a vCPU's dirty ring".to_owned())),
+        let ring = match NonNull::new(address.cast()) {
+            Some(entries) if address != libc::MAP_FAILED => Self { entries, size },
+            _ => return Err(Error::last_ioctl("mmap", || "a vCPU's dirty ring".to_owned())),
+        };
+        // The kernel maps what is behind a ring's end too, and a touch of it is SIGBUS.
+        match all_pages_exist(address.cast(), bytes) {
+            Ok(true) => Ok(ring),
+            Ok(false) => Err(Error::Argument(format!(
+                "this vCPU has no dirty ring of {size} entries: give the vCPUs of the VM for which the rings were enabled"
+            ))),
+            Err(source) => Err(Error::Ioctl { call: "madvise", context: "a vCPU's dirty ring".to_owned(), source }),
         }
     }
 
@@ -58,6 +73,37 @@ impl MappedRing {
         // SAFETY: the entry is mapped while `self` lives, its flags are aligned, and both sides access them atomically.
         unsafe { AtomicU32::from_ptr(&raw mut (*self.entry(position)).flags) }
     }
+}
+
+/// Whether every page of a mapping can be read, found out without reading one.
+fn all_pages_exist(address: *mut u8, bytes: usize) -> std::io::Result<bool> {
+    // SAFETY: this advice changes no contents, and where no page is there it says so.
+    if unsafe { libc::madvise(address.cast(), bytes, libc::MADV_POPULATE_READ) } == 0 {
+        return Ok(true);
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EFAULT) => Ok(false),
+        // Before Linux 5.14.
+        Some(libc::EINVAL) => can_copy_all_pages(address, bytes),
+        _ => Err(error),
+    }
+}
+
+/// The same by having the kernel copy a byte of each page.
+fn can_copy_all_pages(address: *mut u8, bytes: usize) -> std::io::Result<bool> {
+    for at in (0..bytes).step_by(host_page_size() as usize) {
+        let mut byte = 0u8;
+        let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let remote = libc::iovec { iov_base: address.wrapping_add(at).cast(), iov_len: 1 };
+        // SAFETY: the kernel writes one byte to a place that has room for it. What it reads it checks, and answers EFAULT.
+        let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
+        if copied != 1 {
+            let error = std::io::Error::last_os_error();
+            return if error.raw_os_error() == Some(libc::EFAULT) { Ok(false) } else { Err(error) };
+        }
+    }
+    Ok(true)
 }
 
 impl Entries for MappedRing {
@@ -97,5 +143,33 @@ impl Drop for MappedRing {
         // SAFETY: this mapping, of this size, was made in `new` and is used by nobody any more.
         let result = unsafe { libc::munmap(self.entries.as_ptr().cast(), bytes) };
         debug_assert_eq!(result, 0, "a mapping of ours can be unmapped");
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// Behind a file's end a mapping has pages whose touch is SIGBUS, as behind a ring's end.
+    #[test]
+    fn a_page_that_is_not_there_is_found_without_a_touch() {
+        let page = host_page_size() as usize;
+        // SAFETY: the name is a string that ends with a zero.
+        let file = unsafe { libc::memfd_create(c"ring".as_ptr(), 0) };
+        assert!(file >= 0, "a file in memory");
+        // SAFETY: the descriptor is of this test.
+        assert_eq!(unsafe { libc::ftruncate(file, 3 * page as i64) }, 0);
+        // SAFETY: a new mapping of this test's own file.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), 4 * page, libc::PROT_READ, libc::MAP_SHARED, file, 0) };
+        assert_ne!(address, libc::MAP_FAILED);
+        for exist in [all_pages_exist, can_copy_all_pages] {
+            assert!(exist(address.cast(), 3 * page).expect("an answer"));
+            assert!(!exist(address.cast(), 4 * page).expect("an answer"));
+        }
+        // SAFETY: both are this test's, and used by nobody any more.
+        unsafe {
+            libc::munmap(address, 4 * page);
+            libc::close(file);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! KVM's dirty rings: each vCPU reports the pages that it writes (Documentation/virt/kvm/api.rst, 8.29).
 //!
-//! `cursor` is the arithmetic of one ring, `mapped` the ring itself, `rings` all of a VM's with what was harvested, `reaper`
-//! the thread that keeps them from filling. [`RingLog`] is what dirty memory sees.
+//! `cursor` is the arithmetic of one ring, `mapped` the ring itself, `rings` all of a VM's, `written` what was harvested, `reaper`
+//! the thread that keeps the rings from filling. [`RingLog`] is what dirty memory sees.
 //!
 //! A reaper that does not get a processor comes too late, and a vCPU that is emulated does not leave at a full ring. So each
 //! vCPU is kicked by its own CPU time as well, and harvests the rings itself when its own has passed a watermark.
@@ -16,22 +16,26 @@ mod mapped;
 mod model_tests;
 mod reaper;
 mod rings;
+mod written;
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cursor::Entries;
 use kvm_bindings::kvm_enable_cap;
-use kvm_ioctls::VmFd;
+use kvm_ioctls::{VcpuFd, VmFd};
 use mapped::MappedRing;
 pub use reaper::Reaping;
 use reaper::{Reaper, Wake};
 use rings::{RingVm, Rings};
 
 use super::Slots;
-use super::capabilities::Capabilities;
-use super::ioctls::{CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log};
+use super::capabilities::{Capabilities, ManualProtect};
+use super::ioctls::{
+    CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log, set_manual_protect,
+    uninterrupted,
+};
+use super::slots::OneLog;
 use super::vcpu::{HoldVcpus, RingExits};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
@@ -58,7 +62,10 @@ pub struct RingLog {
     vcpus: Arc<dyn HoldVcpus>,
     /// There is a bitmap beside the rings, for what no vCPU wrote.
     with_bitmap: bool,
+    wake: Wake,
     _reaper: Reaper,
+    /// While this is there, these slots have no other log.
+    _one: OneLog,
 }
 
 /// Rings that were enabled, and wait for their vCPUs.
@@ -67,6 +74,7 @@ pub struct RingSetup {
     entries: u32,
     with_bitmap: bool,
     reaping: Reaping,
+    one: OneLog,
 }
 
 /// Looks after the rings on the vCPUs' own threads, where no other thread must be scheduled first.
@@ -79,15 +87,17 @@ pub struct Watermark<E = MappedRing, V = Slots> {
 
 impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
     fn longest_run(&self) -> Option<Duration> {
-        (self.reaping != Reaping::Hold).then(|| (self.entries / WATERMARK / LOOKS * FASTEST_ENTRY).max(SHORTEST_RUN))
+        (self.reaping != Reaping::Hold && self.wake.is_logging())
+            .then(|| (self.entries / WATERMARK / LOOKS * FASTEST_ENTRY).max(SHORTEST_RUN))
     }
 
     fn kicked(&self, vcpu: usize) {
-        if self.reaping == Reaping::Hold {
-            return;
-        }
         let mut rings = lock(&self.rings);
-        if !rings.has_passed(vcpu, self.entries / WATERMARK) {
+        if vcpu >= rings.vcpus() {
+            // What it writes is in a ring that nobody harvests.
+            return rings.may_have_lost();
+        }
+        if self.reaping == Reaping::Hold || !rings.has_passed(vcpu, self.entries / WATERMARK) {
             return;
         }
         match rings.harvest() {
@@ -97,9 +107,37 @@ impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
         }
     }
 
-    fn full(&self, vcpu: usize) {
-        lock(&self.rings).is_full(vcpu);
+    fn full(&self, vcpu: usize) -> Result<()> {
+        {
+            let mut rings = lock(&self.rings);
+            if vcpu >= rings.vcpus() {
+                rings.may_have_lost();
+                let count = rings.vcpus();
+                return Err(Error::State(format!(
+                    "the dirty ring of vCPU {vcpu} is full and nobody harvests it: {count} vCPUs were attached; attach each before it runs"
+                )));
+            }
+            rings.is_full(vcpu);
+        }
         self.wake.full();
+        Ok(())
+    }
+}
+
+impl Watermark {
+    /// Takes in a vCPU that was made after the others, before it runs; which number [`RingExits`] is to give for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a vCPU of a VM without rings of this size, [`Error::Ioctl`] if its ring cannot be mapped.
+    pub fn attach(&self, vcpu: &VcpuFd) -> Result<usize> {
+        lock(&self.rings).attach(vcpu, self.entries)
+    }
+}
+
+impl<E, V> Clone for Watermark<E, V> {
+    fn clone(&self) -> Self {
+        Self { rings: Arc::clone(&self.rings), wake: self.wake.clone(), entries: self.entries, reaping: self.reaping }
     }
 }
 
@@ -110,7 +148,7 @@ impl RingSetup {
     /// # Errors
     ///
     /// [`Error::Argument`] for a size that not every kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
-    /// ones, [`Error::State`] if the VM has a bitmap log, or there are slots and may be none.
+    /// ones, [`Error::State`] if the VM has a bitmap log, has rings already, or has vCPUs or slots and may have none.
     pub fn enable(
         slots: Arc<Mutex<Slots>>,
         capabilities: &Capabilities,
@@ -129,14 +167,25 @@ impl RingSetup {
             )));
         }
         let number = if capabilities.dirty_ring { CAP_DIRTY_LOG_RING } else { CAP_DIRTY_LOG_RING_ACQ_REL };
-        let refused = |errno| Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno);
+        let refused = |errno: vmm_sys_util::errno::Error| match errno.errno() {
+            // The size was checked above.
+            libc::EINVAL => Error::State(
+                "the kernel refuses dirty rings to this VM: they are enabled once, and before its first vCPU"
+                    .to_owned(),
+            ),
+            _ => Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno),
+        };
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
         let enable = |vm: &VmFd, number: u32, argument: u64| {
             let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
-            vm.enable_cap(&cap)
+            uninterrupted(|| vm.enable_cap(&cap))
         };
         let bytes = u64::from(entries) * ENTRY_BYTES;
-        lock(&slots).enable_log("dirty ring", |vm| enable(vm, number, bytes).map_err(refused))?;
+        let one = lock(&slots).enable_log("dirty ring", |vm| {
+            // Somebody else may have turned it on.
+            set_manual_protect(vm, ManualProtect::None)?;
+            enable(vm, number, bytes).map_err(refused)
+        })?;
         if with_bitmap {
             // Only so that every slot has its bitmap (`kvm_vm_ioctl_enable_cap_generic`).
             enable(lock(&slots).vm(), CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
@@ -146,31 +195,69 @@ impl RingSetup {
                 _ => refused(errno),
             })?;
         }
-        Ok(Self { slots, entries, with_bitmap, reaping })
+        Ok(Self { slots, entries, with_bitmap, reaping, one })
     }
 
     /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `hold` stops those vCPUs. The
-    /// [`Watermark`] is to be told of what ends their KVM_RUN.
+    /// [`Watermark`] is to be told of what ends their KVM_RUN, and takes in vCPUs that are made later.
+    ///
+    /// A vCPU of this VM that is not attached is missing from every window. The kernel does not tell which VM a vCPU is of: one of another
+    /// VM with rings of the same size is taken, and never harvested.
     ///
     /// # Errors
     ///
-    /// [`Error::Ioctl`] if a ring cannot be mapped or the reaper not be started.
+    /// [`Error::Argument`] for a vCPU of a VM without rings of this size; [`Error::Ioctl`] if a ring cannot be mapped or the reaper
+    /// not be started.
     pub fn attach<'a>(
         self,
-        vcpus: impl IntoIterator<Item = &'a (impl AsRawFd + 'a)>,
+        vcpus: impl IntoIterator<Item = &'a VcpuFd>,
         hold: impl HoldVcpus + 'static,
     ) -> Result<(RingLog, Watermark)> {
         let mut rings = Rings::new(Arc::clone(&self.slots));
-        vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu, self.entries))?;
+        vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu, self.entries).map(drop))?;
         let rings = Arc::new(Mutex::new(rings));
         let wake = Wake::default();
         let hold: Arc<dyn HoldVcpus> = Arc::new(hold);
         let reaper = Reaper::start(Arc::clone(&rings), Arc::clone(&hold), wake.clone(), self.reaping, self.entries)?;
-        let watermark = Watermark { rings: Arc::clone(&rings), wake, entries: self.entries, reaping: self.reaping };
-        Ok((
-            RingLog { slots: self.slots, rings, vcpus: hold, with_bitmap: self.with_bitmap, _reaper: reaper },
-            watermark,
-        ))
+        let watermark =
+            Watermark { rings: Arc::clone(&rings), wake: wake.clone(), entries: self.entries, reaping: self.reaping };
+        let log = RingLog {
+            slots: self.slots,
+            rings,
+            vcpus: hold,
+            with_bitmap: self.with_bitmap,
+            wake,
+            _reaper: reaper,
+            _one: self.one,
+        };
+        Ok((log, watermark))
+    }
+}
+
+impl RingLog {
+    /// Takes out what the rings have of blocks whose log went off. It would be taken for what another block's vCPUs wrote once the number
+    /// of the slot is used again.
+    fn take_out_stale(&self) -> Result<()> {
+        if lock(&self.rings).take_out_stale()? {
+            return Ok(());
+        }
+        // Perhaps out of step with the kernel, which is put right while nobody writes.
+        hold(&*self.vcpus, || lock(&self.rings).harvest_stopped())?.map(drop)
+    }
+
+    /// Has the reaper and the vCPUs look after the rings while some block is logged, and only then.
+    fn look_after(&self) {
+        let logging = lock(&self.slots).any_logged();
+        if logging == self.wake.is_logging() {
+            return;
+        }
+        self.wake.set_logging(logging);
+        if logging {
+            // Each vCPU asks for its longest run on its way back into KVM_RUN.
+            if let Err(error) = hold(&*self.vcpus, || ()) {
+                tracing::warn!(%error, "the vCPUs could not be stopped: only the reaper looks after their dirty rings");
+            }
+        }
     }
 }
 
@@ -208,14 +295,20 @@ impl DirtyLog for RingLog {
     }
 
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        lock(&self.slots).set_logging(block, on)?;
-        // What was reported of a block belongs to the time that its log was on: also what is still in a ring, and would be taken
-        // for another block's once the slot's number is used again.
-        let mut rings = lock(&self.rings);
-        if let Err(error) = rings.harvest() {
-            tracing::warn!(%error, "the dirty rings could not be harvested; the reaper tries again");
+        if on {
+            self.take_out_stale()?;
+            lock(&self.slots).set_logging(block, true)?;
+            self.look_after();
+            return Ok(());
         }
-        rings.forget(block);
+        lock(&self.slots).set_logging(block, false)?;
+        self.look_after();
+        // What was reported of a block belongs to the time that its log was on: also what is still in a ring.
+        lock(&self.rings).log_went_off();
+        if let Err(error) = self.take_out_stale() {
+            tracing::warn!(%error, "the dirty rings could not be harvested; that is tried again before the next log goes on");
+        }
+        lock(&self.rings).forget(block);
         Ok(())
     }
 

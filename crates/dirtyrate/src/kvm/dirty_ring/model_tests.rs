@@ -78,7 +78,8 @@ struct Kernel {
     interrupt_after: Option<u32>,
     /// A RESET was interrupted in the window that is open.
     ended_early: bool,
-    /// Pages that it had counted, and not protected yet: a write to one is seen by nobody.
+    /// Pages that it had counted and not protected yet, and those of entries that were written over, of which no RESET is told: a write to
+    /// one is seen by nobody.
     unprotected: VecDeque<u64>,
     held: bool,
     /// Each write is to a page of its own, but for those that are not protected. Those of the window that is open, by vCPU.
@@ -111,13 +112,18 @@ impl Kernel {
     }
 
     fn write(&mut self, vcpu: usize) {
-        if let Some(page) = self.unprotected.pop_front() {
-            self.written[vcpu].insert(page);
+        // One that was written in this window already would change nothing.
+        let unseen = self.unprotected.iter().find(|page| self.written.iter().all(|written| !written.contains(page)));
+        if let Some(page) = unseen {
+            self.written[vcpu].insert(*page);
             return;
         }
         let ring = &mut self.rings[vcpu];
         self.overran += u64::from(ring.ahead() >= ring.size());
         let at = (ring.dirty % ring.size()) as usize;
+        if ring.flags[at] != EntryState::Empty {
+            self.unprotected.push_back(ring.pages[at]);
+        }
         (ring.flags[at], ring.pages[at]) = (EntryState::Dirty, self.next_page);
         ring.dirty = ring.dirty.wrapping_add(1);
         self.written[vcpu].insert(self.next_page);
@@ -190,19 +196,15 @@ impl Kernel {
 struct Vm(Arc<Mutex<Kernel>>);
 
 impl RingVm for Vm {
-    fn logged(&self, _: u32, _: u64) -> Option<BlockId> {
-        Some(BLOCK)
-    }
-
-    fn any_logged(&self) -> bool {
-        true
+    fn logged(&self, _: u32) -> Option<(BlockId, u64)> {
+        Some((BLOCK, u64::MAX))
     }
 
     fn reset(&self) -> Result<u32> {
         Ok(lock(&self.0).reset())
     }
 
-    fn protect_all(&self) -> Result<()> {
+    fn protect_all(&mut self) -> Result<()> {
         let mut kernel = lock(&self.0);
         assert!(kernel.held, "what is written while the log is off is lost");
         kernel.unprotected.clear();

@@ -30,10 +30,17 @@ pub enum Reaping {
     Hold,
 }
 
+/// How long the end of a VM waits for the reaper. It ends at once unless the vCPUs cannot be stopped.
+const MOST_PATIENCE: Duration = Duration::from_secs(10);
+
 #[derive(Default)]
 struct Control {
+    /// Some block is logged: otherwise no ring fills.
+    logging: bool,
     full: bool,
     ended: bool,
+    /// The reaper's thread has ended.
+    gone: bool,
 }
 
 /// What wakes the reaper.
@@ -53,15 +60,27 @@ impl Wake {
         self.0.1.notify_all();
     }
 
-    /// Sleeps until a ring is full, or the time is over.
+    /// Whether some block is logged.
+    pub fn set_logging(&self, logging: bool) {
+        lock(&self.0.0).logging = logging;
+        self.0.1.notify_all();
+    }
+
+    pub fn is_logging(&self) -> bool {
+        lock(&self.0.0).logging
+    }
+
+    /// Sleeps until a ring is full, or the time is over, which passes only while some block is logged.
     fn wait(&self, pause: Option<Duration>) -> Woken {
-        let until = pause.map(|pause| Instant::now() + pause);
+        let mut until = None;
         let mut control = lock(&self.0.0);
         while !control.ended && !control.full {
-            let Some(until) = until else {
+            let Some(pause) = pause.filter(|_| control.logging) else {
+                until = None;
                 control = wait(&self.0.1, control);
                 continue;
             };
+            let until = *until.get_or_insert_with(|| Instant::now() + pause);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -73,6 +92,30 @@ impl Wake {
             (false, true) => Woken::Full,
             (false, false) => Woken::InTime,
         }
+    }
+
+    /// Waits until the reaper's thread has ended; whether it has.
+    fn wait_gone(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut control = lock(&self.0.0);
+        while !control.gone {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            control = wait_timeout(&self.0.1, control, left);
+        }
+        true
+    }
+}
+
+/// Says that the reaper's thread has ended when it goes out of scope, also by a panic.
+struct SaysGone<'a>(&'a Wake);
+
+impl Drop for SaysGone<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0.0).gone = true;
+        self.0.0.1.notify_all();
     }
 }
 
@@ -101,7 +144,10 @@ impl Reaper {
         let woken = wake.clone();
         let thread = std::thread::Builder::new()
             .name("reaper".to_owned())
-            .spawn(move || run(&rings, &*vcpus, &woken, reaping, size))
+            .spawn(move || {
+                let _gone = SaysGone(&woken);
+                run(&rings, &*vcpus, &woken, reaping, size);
+            })
             .map_err(|source| Error::Ioctl { call: "pthread_create", context: "the reaper".to_owned(), source })?;
         Ok(Self { wake, thread: Some(thread) })
     }
@@ -110,9 +156,12 @@ impl Reaper {
 impl Drop for Reaper {
     fn drop(&mut self) {
         self.wake.end();
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        if self.wake.wait_gone(MOST_PATIENCE) {
             // Its only failure is a panic, and then there is nobody left to end.
             let _ = thread.join();
+        } else {
+            tracing::error!("the vCPUs could not be stopped for a harvest: the reaper's thread ends when they are");
         }
     }
 }
@@ -129,11 +178,6 @@ pub(super) fn run<E: Entries, V: RingVm>(
         let woken = wake.wait((reaping == Reaping::Run).then_some(pause));
         if woken == Woken::Ended {
             return;
-        }
-        // A ring that is full keeps its vCPU out, also after its log went off.
-        if woken == Woken::InTime && !lock(rings).is_logging() {
-            pause = LONGEST_PAUSE;
-            continue;
         }
         // The lock is given up in between: the vCPUs that are waited for below take it when their rings are full.
         let mut harvested = lock(rings).harvest();

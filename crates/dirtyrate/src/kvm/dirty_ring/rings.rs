@@ -1,10 +1,12 @@
 //! All rings of a VM: harvest, RESET, and what was harvested and not fetched yet.
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
+
+use kvm_ioctls::VcpuFd;
 
 use super::cursor::{Cursor, Entries};
 use super::mapped::MappedRing;
+use super::written::{Stage, Written};
 use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 use crate::kvm::Slots;
@@ -28,62 +30,6 @@ struct VcpuRing<E> {
     told: bool,
 }
 
-/// What one vCPU wrote, block by block: there are few.
-#[derive(Default)]
-struct Written(Vec<(BlockId, VcpuPages)>);
-
-impl Written {
-    fn of(&self, block: BlockId) -> Option<&VcpuPages> {
-        self.0.iter().find(|(of, _)| *of == block).map(|(_, written)| written)
-    }
-
-    fn of_mut(&mut self, block: BlockId) -> Result<&mut VcpuPages> {
-        let at = match self.0.iter().position(|(of, _)| *of == block) {
-            Some(at) => at,
-            None => {
-                let bytes = size_of::<(BlockId, VcpuPages)>();
-                self.0.try_reserve(1).map_err(|_| Error::OutOfMemory { what: "a block of a dirty ring", bytes })?;
-                self.0.push((block, VcpuPages::default()));
-                self.0.len() - 1
-            }
-        };
-        Ok(&mut self.0[at].1)
-    }
-
-    fn insert(&mut self, block: BlockId, page: u64) -> Result<()> {
-        let written = self.of_mut(block)?;
-        written.pages.try_insert(page)?;
-        written.entries += 1;
-        Ok(())
-    }
-
-    /// Makes room for another's, so that taking it cannot fail.
-    fn reserve(&mut self, other: &Self) -> Result<()> {
-        other.0.iter().try_for_each(|(block, theirs)| {
-            let ours = self.of_mut(*block)?;
-            // What is empty is exchanged.
-            if ours.entries > 0 { ours.reserve(theirs) } else { Ok(()) }
-        })
-    }
-
-    /// Takes all of another's, for which there is room, and leaves it empty.
-    fn take(&mut self, other: &mut Self) {
-        for (block, ours) in &mut self.0 {
-            let Some((_, theirs)) = other.0.iter_mut().find(|(of, _)| of == block) else { continue };
-            if ours.entries > 0 {
-                ours.add(theirs);
-                theirs.clear();
-            } else {
-                std::mem::swap(ours, theirs);
-            }
-        }
-    }
-
-    fn remove(&mut self, block: BlockId) {
-        self.0.retain(|(of, _)| *of != block);
-    }
-}
-
 /// How full the rings were, and whether the kernel agrees on what was taken out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Harvested {
@@ -97,42 +43,27 @@ pub struct Harvested {
 
 /// What the rings ask of their VM.
 pub trait RingVm: Send {
-    /// The block of a slot that is logged and has that page.
-    fn logged(&self, slot: u32, page: u64) -> Option<BlockId>;
-    /// Whether any block is logged.
-    fn any_logged(&self) -> bool;
+    /// The block of a slot that is logged, and how many pages it has.
+    fn logged(&self, slot: u32) -> Option<(BlockId, u64)>;
     /// Takes back what was harvested of all rings, and protects those pages again; how many entries that were. Where that is less than
     /// it should be, it may have ended early, with pages among them that are not protected.
     fn reset(&self) -> Result<u32>;
     /// Protects every page that is logged again. No vCPU runs.
-    fn protect_all(&self) -> Result<()>;
+    fn protect_all(&mut self) -> Result<()>;
 }
 
 impl RingVm for Slots {
-    fn logged(&self, slot: u32, page: u64) -> Option<BlockId> {
-        self.logged(slot, page)
-    }
-
-    fn any_logged(&self) -> bool {
-        self.any_logged()
+    fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
+        self.logged(slot)
     }
 
     fn reset(&self) -> Result<u32> {
         reset_dirty_rings(&**self.vm())
     }
 
-    fn protect_all(&self) -> Result<()> {
+    fn protect_all(&mut self) -> Result<()> {
         self.restart_logging()
     }
-}
-
-/// Keeps what an entry says: a page that its vCPU wrote in the window that is open.
-fn stage(vm: &impl RingVm, staged: &mut Written, loss: &mut RingLoss, slot: u32, page: u64) -> Result<()> {
-    match vm.logged(slot, page) {
-        Some(block) => staged.insert(block, page)?,
-        None => loss.dropped += 1,
-    }
-    Ok(())
 }
 
 /// RESET until there is nothing more to take: what ends it early may do so before the first entry.
@@ -149,21 +80,29 @@ fn reset_whole(vm: &impl RingVm) -> Result<u32> {
 pub struct Rings<E = MappedRing, V = Slots> {
     slots: Arc<Mutex<V>>,
     rings: Vec<VcpuRing<E>>,
-    /// A RESET counted less than it should have, and all pages have not been protected again since.
+    /// A RESET counted something else than it should have, and no stopped harvest has found every ring's place since.
+    out_of_step: bool,
+    /// Entries were lost, or may be, and all pages have not been protected again since. The page of a lost entry is not protected, as no
+    /// RESET was told of it: a write to it is in no ring.
     unprotected: bool,
+    /// A block's log went off, and no harvest has taken out since what the rings have of it.
+    stale: bool,
 }
 
 impl Rings {
-    /// Maps the ring of the next vCPU.
-    pub fn attach(&mut self, vcpu: &impl AsRawFd, size: u32) -> Result<()> {
-        self.push(MappedRing::new(vcpu, size)?, 0);
-        Ok(())
+    /// Maps the ring of the next vCPU; which number it has here.
+    pub fn attach(&mut self, vcpu: &VcpuFd, size: u32) -> Result<usize> {
+        let ring = MappedRing::new(vcpu, size)?;
+        let bytes = size_of::<VcpuRing<MappedRing>>();
+        self.rings.try_reserve(1).map_err(|_| Error::OutOfMemory { what: "a dirty ring", bytes })?;
+        self.push(ring, 0);
+        Ok(self.rings.len() - 1)
     }
 }
 
 impl<E: Entries, V: RingVm> Rings<E, V> {
     pub fn new(slots: Arc<Mutex<V>>) -> Self {
-        Self { slots, rings: Vec::new(), unprotected: false }
+        Self { slots, rings: Vec::new(), out_of_step: false, unprotected: false, stale: false }
     }
 
     /// The ring of the next vCPU, whose indices are both at `index`.
@@ -206,12 +145,14 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         let mut harvested = Harvested::default();
         let mut taken = Ok(());
         for VcpuRing { ring, cursor, staged, loss, told, .. } in &mut self.rings {
+            let mut stage = Stage::new(&*slots, staged, loss);
             let mut refused = Ok(());
             let harvest = cursor.harvest(ring, stopped, |slot, page| {
-                refused = stage(&*slots, staged, loss, slot, page);
+                refused = stage.keep(slot, page);
                 refused.is_ok()
             });
             taken = taken.and(refused);
+            self.unprotected |= harvest.lost > 0 || harvest.at_limit;
             if *told {
                 loss.lost_before += u64::from(harvest.lost);
             } else {
@@ -224,6 +165,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         }
         let expected: u64 = self.rings.iter().map(|ring| u64::from(ring.cursor.unreset())).sum();
         harvested.in_step = expected == 0 || u64::from(slots.reset()?) == expected;
+        self.out_of_step |= !harvested.in_step;
         self.unprotected |= !harvested.in_step;
         for ring in &mut self.rings {
             if harvested.in_step {
@@ -235,16 +177,17 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         taken.map(|()| harvested)
     }
 
-    fn may_have_lost(&mut self) {
+    /// Says that something may be missing of the window that is open.
+    pub fn may_have_lost(&mut self) {
         self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
     }
 
     /// Finds where the kernel stands in the rings of which that is not known. No vCPU runs.
     ///
     /// That a RESET counted less than it should have has two reasons: a vCPU came round and wrote over what had been handed back, or it
-    /// ended early ([`reset_dirty_rings`]) and has left pages unprotected, whose writes are seen by nobody until all are protected again.
+    /// ended early ([`reset_dirty_rings`]). Both leave pages unprotected, whose writes are seen by nobody until all are protected again.
     fn locate(&mut self) -> Result<()> {
-        if !self.unprotected {
+        if !self.out_of_step {
             return Ok(());
         }
         self.may_have_lost();
@@ -252,15 +195,28 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         reset_whole(&*slots)?;
         for VcpuRing { ring, cursor, staged, loss, .. } in self.rings.iter_mut().filter(|ring| ring.cursor.is_adrift())
         {
-            let take = |slot, page| stage(&*slots, staged, loss, slot, page);
-            cursor.locate(ring, take, || reset_whole(&*slots))?;
+            let mut stage = Stage::new(&*slots, staged, loss);
+            cursor.locate(ring, |slot, page| stage.keep(slot, page), || reset_whole(&*slots))?;
         }
-        slots.protect_all()?;
-        self.unprotected = false;
+        self.out_of_step = false;
         Ok(())
     }
 
-    /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel as far as can be known.
+    /// Protects every page again after a loss. No vCPU runs.
+    fn protect_after_loss(&mut self) -> Result<()> {
+        if self.unprotected {
+            lock(&self.slots).protect_all()?;
+            self.unprotected = false;
+        }
+        Ok(())
+    }
+
+    /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel as far as can be known. Every page is
+    /// protected, also where entries were lost.
+    ///
+    /// # Errors
+    ///
+    /// As of [`harvest`](Self::harvest), and the kernel's refusal to protect all pages, which the next stopped harvest tries again.
     pub fn harvest_stopped(&mut self) -> Result<Harvested> {
         let mut all = Harvested::default();
         for _ in 0..MOST_REPETITIONS {
@@ -279,6 +235,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
                 loss.lost += u64::from(entries);
                 freed += entries;
             }
+            self.unprotected |= freed > 0;
             if freed == 0 && harvested.most < self.rings.iter().map(|ring| ring.ring.size()).max().unwrap_or(0) {
                 break;
             }
@@ -286,6 +243,8 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         if !all.in_step {
             self.may_have_lost();
         }
+        self.protect_after_loss()?;
+        self.stale = false;
         Ok(all)
     }
 
@@ -305,9 +264,22 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(())
     }
 
-    /// Whether any block is logged: without one the kernel writes no entry.
-    pub fn is_logging(&self) -> bool {
-        lock(&self.slots).any_logged()
+    /// A block's log went off: what the rings still have of it must be out before the number of its slot stands for a block again.
+    pub fn log_went_off(&mut self) {
+        self.stale = true;
+    }
+
+    /// Takes out what the rings have of a block whose log went off; whether that could be done while the vCPUs run.
+    ///
+    /// # Errors
+    ///
+    /// As of [`harvest`](Self::harvest).
+    pub fn take_out_stale(&mut self) -> Result<bool> {
+        if self.stale {
+            let harvested = self.harvest()?;
+            self.stale = !harvested.in_step || harvested.overrun;
+        }
+        Ok(!self.stale)
     }
 
     /// Sets the bits of what was written of a block in the closed window, by whichever vCPU.
@@ -331,9 +303,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
     /// Forgets what was written of a block in the closed window.
     pub fn forget_ready(&mut self, block: BlockId) {
         for ring in &mut self.rings {
-            if let Some((_, ready)) = ring.ready.0.iter_mut().find(|(of, _)| *of == block) {
-                ready.clear();
-            }
+            ring.ready.clear(block);
         }
     }
 

@@ -67,12 +67,17 @@ pub trait ExitHandler: Send + Sync {
 
 /// Who looks after the vCPUs' dirty rings. Called on vCPU threads, outside of KVM_RUN and without any lock of theirs held.
 pub trait RingExits: Send + Sync {
-    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it is not to be.
+    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it is not to be, as while no block is logged. To
+    /// be asked on each way into KVM_RUN.
     fn longest_run(&self) -> Option<Duration>;
     /// A vCPU was taken out of KVM_RUN, and has not entered again.
     fn kicked(&self, vcpu: usize);
     /// A vCPU left because its ring is full.
-    fn full(&self, vcpu: usize);
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] for a vCPU whose ring nobody harvests: KVM_RUN would end at once for ever.
+    fn full(&self, vcpu: usize) -> Result<()>;
 }
 
 /// Who stops the vCPUs for the dirty rings. Called on the reaper's thread and on that of whoever syncs, never on a vCPU's.

@@ -15,6 +15,13 @@ use crate::sync::lock;
 /// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
 const RING_FULL_REST: Duration = Duration::from_micros(200);
 
+/// What a vCPU's run timer is set to. A timer that could not be started is not tried again for the same time.
+#[derive(Default)]
+struct ArmedTimer {
+    every: Option<Duration>,
+    timer: Option<RunTimer>,
+}
+
 /// One vCPU's thread.
 pub(super) struct Thread<'a> {
     pub id: usize,
@@ -30,8 +37,9 @@ impl Thread<'_> {
         self.shared.kicks[self.id].begin();
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.signal) {
             Ok(()) => {
-                let _timer = self.start_timer();
+                let mut timer = ArmedTimer::default();
                 while let Some(_inside) = self.shared.enter(self.id) {
+                    self.arm(&mut timer);
                     self.run();
                 }
             }
@@ -91,13 +99,22 @@ impl Thread<'_> {
         }
     }
 
-    /// With rings, has the vCPU look at its own from time to time.
-    fn start_timer(&self) -> Option<RunTimer> {
-        let longest_run = self.shared.ring_exits.get()?.longest_run()?;
-        let timer = RunTimer::start(self.signal, longest_run);
-        timer
-            .inspect_err(|error| tracing::warn!(%error, vcpu = self.id, "only the reaper looks after this dirty ring"))
-            .ok()
+    /// With rings of which some block is logged, has the vCPU look at its own from time to time.
+    fn arm(&self, timer: &mut ArmedTimer) {
+        let longest_run = self.shared.ring_exits.get().and_then(|exits| exits.longest_run());
+        if timer.every == longest_run {
+            return;
+        }
+        let start = |every| {
+            RunTimer::start(self.signal, every)
+                .inspect_err(
+                    |error| tracing::warn!(%error, vcpu = self.id, "only the reaper looks after this dirty ring"),
+                )
+                .ok()
+        };
+        // The old one goes first: a kick by it would be answered by a look at the new one.
+        timer.timer = None;
+        *timer = ArmedTimer { every: longest_run, timer: longest_run.and_then(start) };
     }
 
     fn kicked(&self) {
@@ -111,8 +128,10 @@ impl Thread<'_> {
         let Some(exits) = self.shared.ring_exits.get() else {
             return Step::Stop("KVM_EXIT_DIRTY_RING_FULL, on a VM without rings".to_owned());
         };
-        exits.full(self.id);
-        Step::Idle(RING_FULL_REST)
+        match exits.full(self.id) {
+            Ok(()) => Step::Idle(RING_FULL_REST),
+            Err(error) => Step::Stop(error.to_string()),
+        }
     }
 
     fn crash(&self, reason: String) {

@@ -1,0 +1,116 @@
+//! What was harvested and not fetched yet, block by block.
+
+use super::rings::RingVm;
+use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
+use crate::error::{Error, Result};
+
+/// What one vCPU wrote, by block.
+#[derive(Default)]
+pub struct Written(Vec<(BlockId, VcpuPages)>);
+
+impl Written {
+    fn find(&self, block: BlockId) -> std::result::Result<usize, usize> {
+        self.0.binary_search_by_key(&block, |(of, _)| *of)
+    }
+
+    pub fn of(&self, block: BlockId) -> Option<&VcpuPages> {
+        self.find(block).ok().map(|at| &self.0[at].1)
+    }
+
+    /// The place of a block, which is made if there is none.
+    fn place_of(&mut self, block: BlockId) -> Result<usize> {
+        self.find(block).or_else(|at| {
+            let bytes = size_of::<(BlockId, VcpuPages)>();
+            self.0.try_reserve(1).map_err(|_| Error::OutOfMemory { what: "a block of a dirty ring", bytes })?;
+            self.0.insert(at, (block, VcpuPages::default()));
+            Ok(at)
+        })
+    }
+
+    /// Makes room for another's, so that taking it cannot fail.
+    pub fn reserve(&mut self, other: &Self) -> Result<()> {
+        other.0.iter().filter(|(_, theirs)| theirs.entries > 0).try_for_each(|(block, theirs)| {
+            let at = self.place_of(*block)?;
+            let ours = &mut self.0[at].1;
+            // What is empty is exchanged.
+            if ours.entries > 0 { ours.reserve(theirs) } else { Ok(()) }
+        })
+    }
+
+    /// Takes all of another's, for which there is room, and leaves it empty.
+    pub fn take(&mut self, other: &mut Self) {
+        for (block, theirs) in other.0.iter_mut().filter(|(_, theirs)| theirs.entries > 0) {
+            let Ok(at) = self.find(*block) else { continue };
+            let ours = &mut self.0[at].1;
+            if ours.entries > 0 {
+                ours.add(theirs);
+                theirs.clear();
+            } else {
+                std::mem::swap(ours, theirs);
+            }
+        }
+    }
+
+    /// Forgets what was written of a block, and keeps the room.
+    pub fn clear(&mut self, block: BlockId) {
+        if let Ok(at) = self.find(block) {
+            self.0[at].1.clear();
+        }
+    }
+
+    /// Forgets a block.
+    pub fn remove(&mut self, block: BlockId) {
+        if let Ok(at) = self.find(block) {
+            self.0.remove(at);
+        }
+    }
+}
+
+/// Keeps what the entries of one ring say: pages that its vCPU wrote in the window that is open. The slot of the last entry is looked up
+/// once, as most entries name the same slot as the one before them.
+pub struct Stage<'a, V> {
+    vm: &'a V,
+    staged: &'a mut Written,
+    loss: &'a mut RingLoss,
+    /// The slot of the last entry.
+    slot: Option<u32>,
+    /// The place of its block, and how many pages of it are logged: 0 where the slot's log is off.
+    place: usize,
+    pages: u64,
+}
+
+impl<'a, V: RingVm> Stage<'a, V> {
+    /// The slots are locked, so what is looked up stays so.
+    pub fn new(vm: &'a V, staged: &'a mut Written, loss: &'a mut RingLoss) -> Self {
+        Self { vm, staged, loss, slot: None, place: 0, pages: 0 }
+    }
+
+    /// Keeps an entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; the entry is not kept then.
+    #[inline]
+    pub fn keep(&mut self, slot: u32, page: u64) -> Result<()> {
+        if self.slot != Some(slot) {
+            self.look_up(slot)?;
+        }
+        if page < self.pages {
+            let written = &mut self.staged.0[self.place].1;
+            written.pages.try_insert(page)?;
+            written.entries += 1;
+        } else {
+            self.loss.dropped += 1;
+        }
+        Ok(())
+    }
+
+    fn look_up(&mut self, slot: u32) -> Result<()> {
+        (self.place, self.pages) = match self.vm.logged(slot) {
+            Some((block, pages)) => (self.staged.place_of(block)?, pages),
+            None => (0, 0),
+        };
+        self.slot = Some(slot);
+        Ok(())
+    }
+}
