@@ -192,13 +192,13 @@ describeKvm('with a VM', () => {
     await dirtyMemory.startTracking('dirty-rate')
     await dirtyMemory.discardInitialLog()
     await dirtyMemory.clear('dirty-rate')
-    vm.writeMemory(3 * PAGE, new Uint8Array(5 * PAGE))
+    await vm.writeMemory(3 * PAGE, new Uint8Array(5 * PAGE))
     const into = wrong(new BigInt64Array(2 ** 16))
     await refused(() => dirtyMemory.readBitmap('dirty-rate', 'ram', into, { take: true }), 'into')
     // One that passes for what it is not, until it is to be filled.
     const forged = Object.create(BigUint64Array.prototype)
     await refused(() => dirtyMemory.readBitmap('dirty-rate', 'ram', forged, { take: true }), 'into')
-    expect(dirtyMemory.reap('dirty-rate').pages).toBe(5)
+    expect((await dirtyMemory.reap('dirty-rate')).pages).toBe(5)
   })
 
   it('has its errors after close() too', async () => {

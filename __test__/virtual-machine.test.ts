@@ -130,7 +130,7 @@ describeKvm("a VM's life", () => {
     expect(vm.state).toBe('running')
     await vm.shutdown()
     expect(vm.state).toBe('shutdown')
-    vm.readMemory(0, new Uint8Array(16))
+    await vm.readMemory(0, new Uint8Array(16))
     await Promise.all([vm.close(), vm.close(), vm[Symbol.asyncDispose]()])
     expect(vm.state).toBe('closed')
   })
@@ -153,21 +153,20 @@ describeKvm("a VM's life", () => {
     await expect(vm.measureDirtyRate()).rejects.toMatchObject(closed)
     await expect(vm.dirtyMemory.sync()).rejects.toMatchObject(closed)
     expect(() => vm.dirtyMemory.loggingBlocks()).toThrow(expect.objectContaining(closed))
-    expect(() => vm.readMemory(0, new Uint8Array(1))).toThrow(expect.objectContaining(closed))
+    await expect(vm.readMemory(0, new Uint8Array(1))).rejects.toMatchObject(closed)
   })
 
   it('reads and writes memory, and nothing outside of it', async () => {
     const vm = await created()
     const into = new Uint8Array(5000)
     const bytes = into.map((_, i) => i & 0xff)
-    vm.writeMemory(4000, bytes)
-    vm.readMemory(4000, into)
+    await vm.writeMemory(4000, bytes)
+    await vm.readMemory(4000, into)
     expect(into).toEqual(bytes)
     for (const address of [MEMORY_BYTES, MEMORY_BYTES - 1, -1, Number.NaN, 2 ** 60]) {
-      expect(() => vm.readMemory(address, new Uint8Array(2))).toThrow(
-        expect.objectContaining({ code: 'ERR_ARGUMENT' }),
-      )
-      expect(() => vm.writeMemory(address, bytes)).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }))
+      const refused = { code: 'ERR_ARGUMENT' }
+      await expect(vm.readMemory(address, new Uint8Array(2))).rejects.toMatchObject(refused)
+      await expect(vm.writeMemory(address, bytes)).rejects.toMatchObject(refused)
     }
   })
 
@@ -263,7 +262,7 @@ describeKvm('a crash', () => {
     const vm = await running({ kernel: folder()('crash.elf', elf(crashOnFlag)) })
     const inside = vm.measureDirtyRate({ window: '1h' })
     await sleep(20)
-    vm.writeMemory(FLAG_ADDRESS, Uint8Array.of(1))
+    await vm.writeMemory(FLAG_ADDRESS, Uint8Array.of(1))
     const crash = {
       code: 'ERR_GUEST_CRASHED',
       message: expect.stringMatching(/within the window: vCPU 0: .+/),
@@ -273,7 +272,7 @@ describeKvm('a crash', () => {
     expect(vm.crash).toMatchObject({ vcpu: 0, reason: expect.stringMatching(/./) })
     await expect(vm.measureDirtyRate()).rejects.toMatchObject({ code: 'ERR_GUEST_CRASHED' })
     const flag = new Uint8Array(1)
-    vm.readMemory(FLAG_ADDRESS, flag)
+    await vm.readMemory(FLAG_ADDRESS, flag)
     expect(flag[0]).toBe(1)
     expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
   })

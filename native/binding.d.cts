@@ -28,7 +28,7 @@ export declare class NativeVirtualMachine {
   /** Copies the client's bits of a block, of which the caller has `room` words; with `take` they are taken at the same instant. */
   copyBitmap(client: string, block: string, room: number, take: boolean): Promise<NativeBitmap>
   /** Gives bits back that were taken and could not be used. */
-  putBack(bitmap: NativeBitmap): void
+  putBack(bitmap: NativeBitmap): Promise<void>
   /** The client's runs of dirty pages in a block at and after page `from`, `limit` at the most: for each its first page and how many. */
   ranges(client: string, block: string, from: number, limit: number): Promise<Uint32Array>
   /** The client's dirty pages in each 2 MiB region of a block. */
@@ -60,7 +60,7 @@ export declare class NativeVirtualMachine {
    */
   takeAt(client: string, deadlineMs: number, cancel?: CancelToken | undefined | null): Promise<NativeTakeReport>
   /** Step 5: counts the client's bits. */
-  reap(client: string): NativeReap
+  reap(client: string): Promise<NativeReap>
   /** Step 5: counts the client's bits and takes them; its next window opens where the current round began. */
   take(client: string): Promise<NativeReap>
   /** One more client for a measurement beside others. */
@@ -76,7 +76,7 @@ export declare class NativeVirtualMachine {
   /** The guest's counters now. */
   instant(): NativeInstant
   /** The pages written between two instants: the same set thrice when the guest stood still at both. */
-  truth(from: NativeInstant, to: NativeInstant): NativeTruth
+  truth(from: NativeInstant, to: NativeInstant): Promise<NativeTruth>
   /** Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still. */
   confirmContents(): Promise<string | null>
   /**
@@ -116,13 +116,22 @@ export declare class NativeVirtualMachine {
   addBlock(block: NativeBlockSpec): Promise<NativeBlock>
   /** Removes a RAM block. Its bits live on until every client has taken them. */
   removeBlock(name: string): Promise<void>
-  /** Copies guest memory into `into`. */
-  readMemory(address: number, into: Uint8Array): void
-  /** Writes guest memory, and marks the pages for every client that tracks. */
-  writeMemory(address: number, bytes: Uint8Array): void
+  /** Copies `bytes` of guest memory. There has to be RAM from `address` on for `all` bytes, of which these are the first. */
+  readMemory(address: number, bytes: number, all: number): Promise<Uint8Array>
+  /**
+   * Writes guest memory, and marks the pages for every client that tracks. There has to be RAM from `address` on for `all` bytes, of
+   * which these are the first. `bytes` is copied before this returns.
+   */
+  writeMemory(address: number, bytes: Uint8Array, all: number): Promise<void>
   /** The next output of the serial port; null when the virtual machine has ended and all was read. */
   readConsole(cancel?: CancelToken | undefined | null): Promise<string | null>
 }
+
+/**
+ * Has `wake` called when events of this level and above have come, which `takeLog` then gives to the listener with the number that this
+ * returns. Each listener hears every event. Never keeps the process alive; a listener whose environment has ended is gone.
+ */
+export declare function addLog(level: 'error' | 'warn' | 'info' | 'debug' | 'trace', wake: () => void): number
 
 /** Builds a guest for a machine with this RAM, as an ELF that boots by PVH. Throws ERR_ARGUMENT. */
 export declare function buildGuest(options: NativeWorkloadOptions, ram: Array<NativeRamRange>): Buffer
@@ -408,13 +417,10 @@ export interface NativeWorkloadOptions {
   seed?: number
 }
 
-/**
- * Has `wake` called when events of this level and above have come, which `takeLog` then gives to who has the number that this returns;
- * null ends it. Never keeps the process alive.
- */
-export declare function setLog(level: 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'off', wake: (() => void) | null): number
+/** Ends the listener with this number; the others go on. */
+export declare function removeLog(id: number): void
 
-/** The next events, oldest first, for whom `setLog` gave this number; none when all have been taken, or somebody else listens now. */
+/** The next events of the listener with this number, oldest first; none when it has taken all, or has ended. */
 export declare function takeLog(id: number): Array<NativeLogEvent>
 
 /** The version of the package that this binary belongs to. */

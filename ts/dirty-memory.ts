@@ -14,6 +14,7 @@ import {
   parseText,
   SIGNAL,
 } from './arguments.js'
+import type { CallOrder } from './call-order.js'
 import { argumentError, DirtyRateError } from './errors.js'
 import type { DirtyRateClient } from './measurement/client.js'
 import { parseWindow } from './measurement/windows.js'
@@ -34,17 +35,27 @@ const RANGES: OptionNames<{ from?: number | undefined; limit?: number | undefine
   limit: true,
 }
 
-/** The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Every method throws or rejects with ERR_CLOSED once the VM is closed. */
+/**
+ * The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Calls that change something take effect in the order in which they were
+ * made, awaited or not; calls that only read see what is there. Every method throws or rejects with ERR_CLOSED once the VM is closed.
+ */
 export class DirtyMemory {
   readonly #vm: NativeVirtualMachine
   readonly #newToken: () => CancelToken
   readonly #dirtyRate: DirtyRateClient
+  readonly #order: CallOrder
 
   /** @internal */
-  constructor(vm: NativeVirtualMachine, newToken: () => CancelToken, dirtyRate: DirtyRateClient) {
+  constructor(
+    vm: NativeVirtualMachine,
+    newToken: () => CancelToken,
+    dirtyRate: DirtyRateClient,
+    order: CallOrder,
+  ) {
     this.#vm = vm
     this.#newToken = newToken
     this.#dirtyRate = dirtyRate
+    this.#order = order
   }
 
   /**
@@ -53,21 +64,23 @@ export class DirtyMemory {
    * Resolves with the ns that it took. Rejects with ERR_ARGUMENT, and with ERR_MEASURING while a measurement owns the client.
    */
   async startTracking(client: Client): Promise<number> {
-    this.#notMeasuring(client)
-    if (client === 'dirty-rate') this.#dirtyRate.takeForUser()
-    try {
-      return await callNative(() => this.#vm.startTracking(client))
-    } catch (error) {
-      if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.release()
-      throw error
-    }
+    return this.#change(client, async () => {
+      if (client === 'dirty-rate') this.#dirtyRate.takeForUser()
+      try {
+        return await this.#vm.startTracking(client)
+      } catch (error) {
+        if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.release()
+        throw error
+      }
+    })
   }
 
   /** Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped. Rejects as {@link startTracking}. */
   async stopTracking(client: Client): Promise<void> {
-    this.#notMeasuring(client)
-    await callNative(() => this.#vm.stopTracking(client))
-    if (client === 'dirty-rate') this.#dirtyRate.release()
+    await this.#change(client, async () => {
+      await this.#vm.stopTracking(client)
+      if (client === 'dirty-rate') this.#dirtyRate.release()
+    })
   }
 
   /** Whether the client's flag is set, by the caller or by a measurement. */
@@ -80,7 +93,7 @@ export class DirtyMemory {
   async setLogMask(block: string, on: boolean): Promise<void> {
     parseText(block, 'block')
     parseFlag(on, 'on')
-    await callNative(() => this.#vm.setLogMask(block, on))
+    await this.#inOrder(() => this.#vm.setLogMask(block, on))
   }
 
   /** Names of the blocks whose KVM log is on. */
@@ -90,27 +103,27 @@ export class DirtyMemory {
 
   /** Step 2: drops the first round of each block whose log has just gone on, which is all ones, and re-protects it; syncs the others. */
   async discardInitialLog(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
-    return untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
-      callNative(() => this.#vm.discardInitialLog(token)),
+    const { signal } = parseOptions(options, SIGNAL)
+    return untilAborted(signal, this.#newToken(), token =>
+      this.#inOrder(() => this.#vm.discardInitialLog(token), signal),
     )
   }
 
   /** Step 3: empties the client's bits, and nobody else's, and opens its window. Rejects as {@link startTracking}. */
   async clear(client: Client): Promise<void> {
-    this.#notMeasuring(client)
-    await callNative(() => this.#vm.clear(client))
+    await this.#change(client, () => this.#vm.clear(client))
   }
 
   /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
   async sync(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
-    return untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
-      callNative(() => this.#vm.sync(token)),
-    )
+    const { signal } = parseOptions(options, SIGNAL)
+    return untilAborted(signal, this.#newToken(), token => this.#inOrder(() => this.#vm.sync(token), signal))
   }
 
   /**
-   * Step 4: syncs at each deadline, kept by a native thread from the opening of the client's window. Deadlines ascend, 1 ms to 1 h.
-   * Rejects with ERR_ARGUMENT, or with the signal's reason.
+   * Step 4: syncs at each deadline, kept by a native thread from the opening of the client's window. Deadlines ascend, 1 ms to 1 h. It
+   * begins when the calls before it have taken effect; those after it do not wait for it. Rejects with ERR_ARGUMENT, with ERR_STATE for a
+   * client that does not track, or with the signal's reason.
    */
   async syncAt(
     client: Client,
@@ -122,21 +135,24 @@ export class DirtyMemory {
     if (ms.length === 0 || ms.some((at, i) => at <= (ms[i - 1] ?? 0))) {
       throw argumentError('deadlines: not in ascending order, or none', "Give them as ['100ms', '1s'].")
     }
-    return untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
-      callNative(() => this.#vm.syncAt(client, ms, token)),
+    const { signal } = parseOptions(options, SIGNAL)
+    return untilAborted(signal, this.#newToken(), token =>
+      this.#order.after(() => {
+        if (!this.#isTracking(client)) throw notTracking(client)
+        return callNative(() => this.#vm.syncAt(client, ms, token))
+      }, signal),
     )
   }
 
   /** Step 5: the client's bits, as of the syncs until now. Does not wait for one that is under way: each part is as of it or of the last. */
-  reap(client: Client): Reap {
+  async reap(client: Client): Promise<Reap> {
     this.#known(client)
     return callNative(() => this.#vm.reap(client))
   }
 
   /** Step 5: counts the client's bits and empties them at once: its next window is open. Rejects as {@link startTracking}. */
   async take(client: Client): Promise<Reap> {
-    this.#notMeasuring(client)
-    return callNative(() => this.#vm.take(client))
+    return this.#change(client, () => this.#vm.take(client))
   }
 
   /**
@@ -151,11 +167,22 @@ export class DirtyMemory {
     options: { take?: boolean | undefined } = {},
   ): Promise<number> {
     const take = parseFlag(parseOptions(options, READ).take ?? false, 'take')
-    if (take) this.#notMeasuring(client)
     this.#known(client)
     parseText(block, 'block')
     parseArray(into, 'BigUint64Array', 'into')
-    const bitmap = await callNative(() => this.#vm.copyBitmap(client, block, into.length, take))
+    const room = into.length
+    const copy = (): Promise<number> => this.#copyBitmap(client, block, into, room, take)
+    return take ? this.#change(client, copy) : copy()
+  }
+
+  async #copyBitmap(
+    client: Client,
+    block: string,
+    into: BigUint64Array<ArrayBuffer>,
+    room: number,
+    take: boolean,
+  ): Promise<number> {
+    const bitmap = await callNative(() => this.#vm.copyBitmap(client, block, room, take))
     try {
       for (let at = 0; at < bitmap.words; at += WORDS_AT_ONCE) {
         if (at > 0) await new Promise(resolve => setImmediate(resolve))
@@ -163,7 +190,7 @@ export class DirtyMemory {
         bitmap.read(at, into.subarray(at, at + WORDS_AT_ONCE))
       }
     } catch (error) {
-      if (take) callNative(() => this.#vm.putBack(bitmap))
+      if (take) await callNative(() => this.#vm.putBack(bitmap))
       throw error
     }
     return bitmap.words
@@ -205,12 +232,25 @@ export class DirtyMemory {
     parseChoice(client, 'client', clients)
   }
 
-  #notMeasuring(client: Client): void {
+  /** Makes a call that changes what the client has, unless a measurement owns it, when the calls before it have taken effect. */
+  #change<T>(client: Client, call: () => Promise<T>): Promise<T> {
     this.#known(client)
-    if (client === 'dirty-rate' && this.#dirtyRate.measuring) {
-      throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
-    }
+    return this.#inOrder(async () => {
+      if (client === 'dirty-rate') this.#dirtyRate.requireFree()
+      return call()
+    })
   }
+
+  #inOrder<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#order.run(() => callNative(call), signal)
+  }
+}
+
+function notTracking(client: Client): DirtyRateError {
+  const start = client === 'vga' ? "setLogMask('ram', true)" : `startTracking('${client}')`
+  return new DirtyRateError('ERR_STATE', `${client} does not track`, {
+    hint: `Call ${start}, discardInitialLog() and clear('${client}') first: they open its window.`,
+  })
 }
 
 function transferredAway(): DirtyRateError {

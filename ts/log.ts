@@ -1,4 +1,4 @@
-/** The events of the native core (`tracing`) and of this side, to one listener. */
+/** The events of the native core (`tracing`) and of this side, to one listener of this copy of the package. */
 
 import { parseListener } from './arguments.js'
 import { callNative, native } from './native.js'
@@ -27,18 +27,33 @@ interface Sink {
 }
 
 let sink: Sink | undefined
+/** Events that are still to be heard, each by whom it happened to, oldest first: those from `heard` on. */
+let pending: { to: Sink; event: LogEvent }[] = []
+let heard = 0
+/** A listener is being called. */
+let delivering = false
 
 /**
- * Sends events of `level` and above to `listener`, in their order; null ends it. Listening keeps no process alive, and a listener that
- * throws does so on its own, later. Throws ERR_ARGUMENT.
+ * Sends events of `level` and above to `listener`, in their order; null ends that at once. It takes the place of the listener before it,
+ * but for events that happened before. Another copy of this package, or a worker, has a listener of its own, and each hears all events of
+ * the core. Listening keeps no process alive, and a listener that throws does so on its own, later. What a listener's own calls cause is
+ * heard after the events that came before. Throws ERR_ARGUMENT.
  */
 export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | null): void {
   parseChoice(level, 'level', logLevels)
   if (listener !== null) parseListener(listener, 'listener')
   // What has happened is still for whom it happened to.
-  deliverNative()
-  const id = callNative(() => native().setLog(level, listener === null ? null : deliverNative))
-  sink = listener === null || level === 'off' ? undefined : { level, listener, id }
+  deliver()
+  const before = sink
+  if (listener === null || level === 'off') {
+    sink = undefined
+    pending = []
+    heard = 0
+  } else {
+    takeAll()
+    sink = { level, listener, id: callNative(() => native().addLog(level, deliver)) }
+  }
+  if (before !== undefined) callNative(() => native().removeLog(before.id))
 }
 
 /** An event of this side. */
@@ -48,22 +63,60 @@ export function emit(
   message: string,
   fields: Record<string, unknown>,
 ): void {
-  if (sink === undefined || logLevels.indexOf(level) > logLevels.indexOf(sink.level)) return
+  const to = sink
+  if (to === undefined || logLevels.indexOf(level) > logLevels.indexOf(to.level)) return
   // What the core did for it came before.
-  deliverNative()
+  deliver()
+  takeAll()
   const texts = Object.entries(fields).map(([key, value]) => [key, String(value)])
-  tell(sink, { level, target, message, fields: Object.fromEntries(texts) })
+  pending.push({ to, event: { level, target, message, fields: Object.fromEntries(texts) } })
+  deliver()
 }
 
-/** Takes what the core has told so far. */
-function deliverNative(): void {
+/** Takes some of what the core has told so far, or none where all has been taken. */
+function takeSome(): boolean {
   const to = sink
-  if (to === undefined) return
-  for (;;) {
-    const events = callNative(() => native().takeLog(to.id))
-    if (events.length === 0) return
-    for (const event of events) tell(to, event)
+  if (to === undefined) return false
+  const events = callNative(() => native().takeLog(to.id))
+  for (const event of events) pending.push({ to, event })
+  return events.length > 0
+}
+
+function takeAll(): void {
+  while (takeSome());
+}
+
+/**
+ * Has everything heard that has happened so far. What a listener's own calls cause waits for the event loop's next turn: a listener that
+ * causes an event at each event would keep the loop from turning for ever.
+ */
+function deliver(): void {
+  if (delivering) return
+  delivering = true
+  try {
+    deliverAll()
+  } finally {
+    delivering = false
   }
+}
+
+function deliverAll(): void {
+  do {
+    for (let left = pending.length - heard; left > 0; left--) {
+      const next = pending[heard++]
+      // The listener has ended it.
+      if (next === undefined) break
+      tell(next.to, next.event)
+    }
+    if (heard < pending.length) {
+      pending = pending.slice(heard)
+      heard = 0
+      setImmediate(deliver).unref()
+      break
+    }
+    pending = []
+    heard = 0
+  } while (takeSome())
 }
 
 function tell({ listener }: Sink, event: LogEvent): void {

@@ -10,6 +10,7 @@ import {
   parseText,
   SIGNAL,
 } from './arguments.js'
+import { CallOrder } from './call-order.js'
 import { consoleOf } from './console.js'
 import {
   CREATE,
@@ -21,6 +22,7 @@ import {
 } from './create-options.js'
 import { DirtyMemory } from './dirty-memory.js'
 import { argumentError, DirtyRateError, hasCode } from './errors.js'
+import { readMemory, writeMemory } from './guest-memory.js'
 import { emit } from './log.js'
 import { DirtyRateClient } from './measurement/client.js'
 import type { DirtyRateCurve } from './measurement/curve.js'
@@ -65,12 +67,17 @@ const KERNEL: OptionNames<KernelImage> = { kernel: true, initrd: true, cmdline: 
 
 const newToken = (): CancelToken => new (native().CancelToken)()
 
-/** One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. */
+/**
+ * One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. Calls that change it take effect in the order
+ * in which they were made, awaited or not, but `shutdown()` and `close()`, which wait for none: they end what is under way.
+ */
 export class VirtualMachine implements Target {
   readonly #vm: NativeVirtualMachine
   readonly #measurements: Measurements
   readonly #meter: Meter
   readonly #job: DirtyRateJob
+  /** Of the calls that change the VM, its memory, or what its clients have. */
+  readonly #order = new CallOrder()
   /** The one exact source: what was chosen at creation, or the bitmap on a kernel that has no ring. */
   readonly dirtyLog: DirtyLogKind
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
@@ -90,7 +97,7 @@ export class VirtualMachine implements Target {
     historySize: number,
     kernel: { pageSize: number; kernelHasRing: boolean; warnings: readonly Warning[] },
   ) {
-    const dirtyRate = new DirtyRateClient()
+    const dirtyRate = new DirtyRateClient(vm, this.#order)
     this.#vm = vm
     this.dirtyLog = vm.dirtyLog
     this.ringEntries = vm.ringEntries
@@ -103,7 +110,7 @@ export class VirtualMachine implements Target {
       requireMeasurable: () => requireRunning(vm, AT_BEGIN),
       measure: request => this.#meter.measure(request, 'calc'),
     })
-    this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate)
+    this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate, this.#order)
     this.console = consoleOf(vm, newToken)
   }
 
@@ -192,10 +199,12 @@ export class VirtualMachine implements Target {
     const { signal } = parseOptions(options, SIGNAL)
     if (isWorkload(image)) {
       parseSignal(signal)?.throwIfAborted()
-      await callNative(() => this.#vm.loadWorkload(toNative(image, this.vcpus)))
-      this.#workload = new RunningWorkload(image, this.#vm, newToken)
-      this.#image = uriOfWorkload(image)
-      return
+      const guest = toNative(image, this.vcpus)
+      return this.#inOrder(async () => {
+        await this.#vm.loadWorkload(guest)
+        this.#workload = new RunningWorkload(image, this.#vm, newToken)
+        this.#image = uriOfWorkload(image)
+      }, signal)
     }
     const { kernel, initrd, cmdline } = image ?? {}
     if (typeof kernel !== 'string' || kernel === '') {
@@ -215,29 +224,39 @@ export class VirtualMachine implements Target {
       ...(cmdline === undefined ? {} : { cmdline }),
     }
     try {
-      await untilAborted(signal, newToken(), token => callNative(() => this.#vm.loadKernel(files, token)))
+      await untilAborted(signal, newToken(), token =>
+        this.#inOrder(async () => {
+          await this.#vm.loadKernel(files, token)
+          this.#workload = undefined
+          this.#image = uriOfKernel({ kernel, initrd, cmdline })
+        }, signal),
+      )
     } catch (error) {
       // The native load ends because the machine is shut down under it.
       if (this.#closing === undefined || !hasCode(error, 'ERR_STATE')) throw error
       throw new DirtyRateError('ERR_CLOSED', 'the VM was closed while a kernel was loaded')
     }
-    this.#workload = undefined
-    this.#image = uriOfKernel({ kernel, initrd, cmdline })
   }
 
   /** Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED. */
   async start(): Promise<void> {
-    await callNative(() => this.#vm.start())
+    await this.#inOrder(() => this.#vm.start())
   }
 
   /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
   async pause(): Promise<void> {
-    await callNative(() => this.#vm.pause())
-    await this.#measurements.interruptAll(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`))
+    const interrupted = await this.#inOrder(async () => {
+      await this.#vm.pause()
+      // Only begun here: what cleans up behind a measurement waits for its turn too.
+      return {
+        all: this.#measurements.interruptAll(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
+      }
+    })
+    await interrupted.all
   }
 
   async resume(): Promise<void> {
-    await callNative(() => this.#vm.resume())
+    await this.#inOrder(() => this.#vm.resume())
   }
 
   /** Ends the vCPUs; memory and bits stay readable. Measurements under way reject with ERR_STATE. */
@@ -249,27 +268,33 @@ export class VirtualMachine implements Target {
   /** Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the block. */
   async addBlock(block: Block): Promise<RamBlockInfo> {
     const checked = parseBlock(block)
-    return callNative(() => this.#vm.addBlock(checked))
+    return this.#inOrder(() => this.#vm.addBlock(checked))
   }
 
   /** Removes a RAM block. Its bits live until every client has reaped them. Rejects with ERR_ARGUMENT. */
   async removeBlock(name: string): Promise<void> {
     parseText(name, 'name')
-    await callNative(() => this.#vm.removeBlock(name))
+    await this.#inOrder(() => this.#vm.removeBlock(name))
   }
 
-  /** Copies guest memory from `address` (guest physical) into all of `into`. Throws ERR_ARGUMENT outside of RAM. */
-  readMemory(address: number, into: Uint8Array): void {
+  /**
+   * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, as the calls before it left it. Rejects with
+   * ERR_ARGUMENT outside of RAM: nothing is copied then.
+   */
+  async readMemory(address: number, into: Uint8Array): Promise<void> {
     parseCount(address, 'address', 0)
     parseArray(into, 'Uint8Array', 'into')
-    callNative(() => this.#vm.readMemory(address, into))
+    await this.#order.after(() => readMemory(this.#vm, address, into))
   }
 
-  /** Writes guest memory; the pages are dirty for every client that tracks. Throws ERR_ARGUMENT outside of RAM. */
-  writeMemory(address: number, bytes: Uint8Array): void {
+  /**
+   * Writes guest memory, piece by piece; the pages are dirty for every client that tracks. `bytes` must not
+   * change until then. Rejects with ERR_ARGUMENT outside of RAM: nothing is written then.
+   */
+  async writeMemory(address: number, bytes: Uint8Array): Promise<void> {
     parseCount(address, 'address', 0)
     parseArray(bytes, 'Uint8Array', 'bytes')
-    callNative(() => this.#vm.writeMemory(address, bytes))
+    await this.#order.run(() => writeMemory(this.#vm, address, bytes))
   }
 
   async describe(): Promise<TargetDescription> {
@@ -292,6 +317,7 @@ export class VirtualMachine implements Target {
     listener: (event: MeasurementEvents[Name]) => void,
   ): () => void {
     parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
+    this.#requireOpen()
     return this.#meter.events.on(name, parseListener(listener, 'listener'))
   }
 
@@ -319,11 +345,14 @@ export class VirtualMachine implements Target {
 
   /** QEMU's calc-dirty-rate: resolves at once. Rejects with QapiError (ERR_QAPI) and its texts, or as {@link measureDirtyRate}. */
   async calcDirtyRate(args: CalcDirtyRateArguments): Promise<void> {
+    this.#requireOpen()
     this.#job.calc(args)
   }
 
   /** QEMU's query-dirty-rate. Rejects with what the last job failed with, if it did. */
   async queryDirtyRate(args: QueryDirtyRateArguments = {}): Promise<DirtyRateInfo> {
+    // A job that closing the VM has ended says so itself.
+    if (!this.#job.endedByClose) this.#requireOpen(this.#job.measuring ? WITHIN : undefined)
     return this.#job.query(args)
   }
 
@@ -337,8 +366,22 @@ export class VirtualMachine implements Target {
     return this.close()
   }
 
+  #inOrder<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#order.run(() => callNative(call), signal)
+  }
+
+  #requireOpen(within?: string): void {
+    if (this.state !== 'closed') return
+    const what = within === undefined ? 'the VM is closed' : `the VM was closed ${within}`
+    throw new DirtyRateError('ERR_CLOSED', what)
+  }
+
   async #close(): Promise<void> {
-    await this.#measurements.interruptAll(new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`))
+    const interrupted = this.#measurements.interruptAll(
+      new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`),
+    )
+    // Not after it: what cleans up behind a measurement may wait for a call that only the end of the VM ends.
     await callNative(() => this.#vm.close())
+    await interrupted
   }
 }

@@ -224,7 +224,7 @@ export class RunningWorkload {
   }
 
   /** What was written between two instants, exact when the guest was settled at both. */
-  truth(from: WorkloadInstant, to: WorkloadInstant): Truth {
+  async truth(from: WorkloadInstant, to: WorkloadInstant): Promise<Truth> {
     parseInstant(from, 'from')
     parseInstant(to, 'to')
     return callNative(() => this.#vm.truth(from, to))

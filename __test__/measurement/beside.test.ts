@@ -49,7 +49,7 @@ for (const mode of exactModesHere) {
       const { dirtyMemory } = vm
       await vm.workload?.settled()
       const { send, sent } = await migration(vm)
-      const before = contents(vm, 'ram')
+      const before = await contents(vm, 'ram')
       let busy = true
       const writer = (async () => {
         for (let round = 0; busy; round++) {
@@ -114,7 +114,7 @@ for (const mode of exactModesHere) {
       await vm.workload?.settled()
       await send()
       // Page for page what changed in the memory, whatever any log says of it.
-      expectWritten(vm, sent, changedPages(before, contents(vm, 'ram')))
+      await expectWritten(vm, sent, changedPages(before, await contents(vm, 'ram')))
       expect(sent.size).toBeGreaterThan(100)
       expect(dirtyMemory.loggingBlocks()).toEqual(['ram'])
       await dirtyMemory.stopTracking('migration')

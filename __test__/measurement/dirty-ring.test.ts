@@ -9,7 +9,7 @@ import {
 import { full } from '../fixtures/kvm.js'
 import { created, MEMORY, PAGE, running } from '../fixtures/machine.js'
 import { describeMode, logFor } from '../fixtures/modes.js'
-import { expectCounted, expectTruth, grantedWithin } from '../fixtures/truth.js'
+import { besidesLength, expectCounted, expectTruth, grantedWithin } from '../fixtures/truth.js'
 
 const ring = logFor('dirty-ring')
 
@@ -41,9 +41,9 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
       expect(measurement).toMatchObject({
         mode: 'dirty-ring',
         complete: true,
-        warnings: [],
         ring: { lost: 0 },
       })
+      expect(besidesLength(measurement.warnings)).toEqual([])
       expect(measurement.vcpus?.map(({ id }) => id)).toEqual([...Array(vcpus).keys()])
     }
     expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
@@ -60,7 +60,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
       const measurement = await grantedWithin(vm, { writes: pages, pages }, window =>
         vm.measureDirtyRate({ window }),
       )
-      expectCounted(vm, measurement)
+      await expectCounted(vm, measurement)
       expectAccounted(measurement)
       const { vcpus = [], ring: rings } = measurement
       if (vm === shared && capabilities().nestedPaging) {
@@ -114,7 +114,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
       expect(overrun).toBeUndefined()
       return
     }
-    expect(overrun?.warnings).toEqual([
+    expect(besidesLength(overrun?.warnings ?? [])).toEqual([
       { code: 'RING_OVERRUN', message: expect.stringMatching(/lower bound/) },
     ])
     expect(overrun?.interval).toEqual({ low: overrun?.bytesPerSecond, high: null, confidence: 1 })

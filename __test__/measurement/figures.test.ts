@@ -33,7 +33,7 @@ function round(reap: Partial<NativeReap>): ExactRound {
     ring: null,
     vcpus: null,
   }
-  return { requestedMs: 500, reap: { ...base, ...reap }, cost }
+  return { requestedMs: 500, lateNs: 0, explainedNs: 1, reap: { ...base, ...reap }, cost }
 }
 
 /** Two vCPUs, 300 of whose pages are the same. */

@@ -109,7 +109,7 @@ for (const mode of modesHere) {
           : workload.stride({ pages: 500 })
       const vm = await running(image, logFor(mode))
       const crash = async (): Promise<void> => {
-        vm.writeMemory(FLAG_ADDRESS, Uint8Array.of(1))
+        await vm.writeMemory(FLAG_ADDRESS, Uint8Array.of(1))
         while (vm.state !== 'crashed') await sleep(1)
       }
       const change = {
@@ -159,16 +159,16 @@ for (const mode of exactModesHere) {
   describeMode(mode, `blocks that come and go while ${mode} measures`, () => {
     /** Writes to blocks that are there, added and removed; returns how many pages of which. */
     const shuffle = async (vm: VirtualMachine, round: number): Promise<Record<string, number>> => {
-      const write = (block: { guestAddress: number }, pages: number[]): void => {
+      const write = async (block: { guestAddress: number }, pages: number[]): Promise<void> => {
         for (const page of pages)
-          vm.writeMemory(block.guestAddress + page * PAGE + 7, Uint8Array.of(round, 1))
+          await vm.writeMemory(block.guestAddress + page * PAGE + 7, Uint8Array.of(round, 1))
       }
       const [kept, gone, added] = [dimm('kept', 1), dimm(`gone-${round}`, 2), dimm('added', 3)]
-      write(kept, [0, 64, 68, 64])
-      write(gone, [2, 130])
+      await write(kept, [0, 64, 68, 64])
+      await write(gone, [2, 130])
       await vm.removeBlock(gone.name)
       await vm.addBlock(added)
-      write(added, [0, 1, 63, 64, 196])
+      await write(added, [0, 1, 63, 64, 196])
       vm.workload?.grant(50)
       await vm.workload?.settled()
       return { kept: 3, [gone.name]: 2, added: 5 }
@@ -190,7 +190,7 @@ for (const mode of exactModesHere) {
     async function within<T>(
       vm: VirtualMachine,
       measure: (window: number) => Promise<T>,
-      check: (result: T, pages: Record<string, number>) => void,
+      check: (result: T, pages: Record<string, number>) => Promise<void>,
     ): Promise<void> {
       await vm.dirtyMemory.startTracking('migration')
       await vm.dirtyMemory.sync()
@@ -211,10 +211,10 @@ for (const mode of exactModesHere) {
       await within(
         vm,
         window => vm.measureDirtyRate({ window }),
-        ({ blocks = [], pages, truth, complete }: VirtualMachineMeasurement, written) => {
+        async ({ blocks = [], pages, truth, complete }: VirtualMachineMeasurement, written) => {
           const dimms = blocks.filter(({ name }) => name !== 'ram').map(({ name, pages }) => [name, pages])
           expect(Object.fromEntries(dimms)).toEqual(written)
-          expectCounted(vm, { pages, truth }, byHost(written))
+          await expectCounted(vm, { pages, truth }, byHost(written))
           expect(truth?.pages).toBeGreaterThanOrEqual(100)
           expect(complete).toBe(true)
         },
@@ -226,8 +226,8 @@ for (const mode of exactModesHere) {
       await within(
         vm,
         window => vm.measureDirtyCurve({ windows: [1, window] }),
-        ({ points }: DirtyRateCurve, written) => {
-          expectCounted(vm, points.at(-1) ?? {}, byHost(written))
+        async ({ points }: DirtyRateCurve, written) => {
+          await expectCounted(vm, points.at(-1) ?? {}, byHost(written))
         },
       )
     })
@@ -240,7 +240,7 @@ for (const mode of exactModesHere) {
         if (round >= 0) {
           const dimms = blocks.filter(({ name, pages }) => name !== 'ram' && pages > 0)
           expect(Object.fromEntries(dimms.map(({ name, pages }) => [name, pages]))).toEqual(written)
-          expectCounted(vm, { pages, truth }, byHost(written))
+          await expectCounted(vm, { pages, truth }, byHost(written))
         }
         if (++round === 6) break
         // The window is open all the time: what is done between two rounds is in the next.

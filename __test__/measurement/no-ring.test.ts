@@ -6,7 +6,7 @@ import { type LogEvent, openTarget, setLog, workload } from '../../ts/index.js'
 import { chooseMode } from '../../ts/measurement/mode.js'
 import { MEMORY, running } from '../fixtures/machine.js'
 import { missing } from '../fixtures/modes.js'
-import { expectTruth } from '../fixtures/truth.js'
+import { besidesLength, expectTruth } from '../fixtures/truth.js'
 
 describe('the mode dirty-ring', () => {
   it.each([
@@ -34,10 +34,12 @@ describe.runIf(here)(`a VM that was to have rings${here ? '' : ` (skipped: ${why
     expect(vm).toMatchObject({ dirtyLog: 'bitmap', ringEntries: 0 })
     const measurement = await vm.measureDirtyRate({ window: 100 })
     expectTruth(measurement)
-    expect(measurement).toMatchObject({ mode: 'dirty-bitmap', complete: true, warnings: [said] })
-    expect((await vm.measureDirtyCurve({ windows: [20, 40] })).warnings).toEqual([said])
+    expect(measurement).toMatchObject({ mode: 'dirty-bitmap', complete: true })
+    expect(besidesLength(measurement.warnings)).toEqual([said])
+    const curve = await vm.measureDirtyCurve({ windows: [20, 40] })
+    expect(besidesLength(curve.warnings)).toEqual([said])
     for await (const { warnings } of vm.watchDirtyRate({ every: 20 })) {
-      expect(warnings).toEqual([said])
+      expect(besidesLength(warnings)).toEqual([said])
       break
     }
     await expect(vm.measureDirtyRate({ mode: 'dirty-ring' })).rejects.toMatchObject({
@@ -50,7 +52,7 @@ describe.runIf(here)(`a VM that was to have rings${here ? '' : ` (skipped: ${why
     const guest = `guest:stride,pages=500,memory=${MEMORY}`
     const target = await openTarget(`${guest},log=ring`)
     try {
-      expect(await target.measureDirtyRate({ window: 20 })).toMatchObject({ warnings: [said] })
+      expect(besidesLength((await target.measureDirtyRate({ window: 20 })).warnings)).toEqual([said])
     } finally {
       await target.close()
     }

@@ -109,12 +109,13 @@ for (const mode of exactModesHere) {
       expect(complete).toBe(true)
 
       const begin = stills[0]?.instant as WorkloadInstant
-      const replayed = ({ instant }: Still): number => vm.workload?.truth(begin, instant).pages ?? Number.NaN
+      const replayed = async ({ instant }: Still): Promise<number> =>
+        (await vm.workload?.truth(begin, instant))?.pages ?? Number.NaN
       const writes = ({ instant }: Still): number =>
         (instant.writes[0] ?? Number.NaN) - (begin.writes[0] ?? Number.NaN)
       /** Its mailbox, and the page that the host grants in, are pages too. */
       const others = 2
-      const marked = markedByWalks(vm)
+      const marked = await markedByWalks(vm)
 
       for (const point of points) {
         const { pages, requestedMs, windowNs } = point
@@ -123,8 +124,8 @@ for (const mode of exactModesHere) {
         const closed = { from: called + requestedMs, to: opened + windowNs / 1e6 }
         const before = stills.findLast(still => still.to <= closed.from) as Still
         const after = stills.find(still => still.from >= closed.to) ?? (stills.at(-1) as Still)
-        expect(pages).toBeGreaterThanOrEqual(replayed(before))
-        expect(pages).toBeLessThanOrEqual(replayed(after) + marked)
+        expect(pages).toBeGreaterThanOrEqual(await replayed(before))
+        expect(pages).toBeLessThanOrEqual((await replayed(after)) + marked)
         const [least, most] = [writes(before), writes(after)]
         expect(pages - others).toBeGreaterThanOrEqual(
           meanDistinct(PAGES, least) - deviationOfDistinct(PAGES, least, MISS),

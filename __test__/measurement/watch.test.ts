@@ -41,12 +41,12 @@ for (const mode of exactModesHere) {
         await dirtyMemory.startTracking('migration')
         await dirtyMemory.sync()
         await dirtyMemory.take('migration')
-        const before = contents(vm, 'ram')
+        const before = await contents(vm, 'ram')
         const rounds: number[] = []
         let granted = 0
         for await (const round of vm.watchDirtyRate({ every: 10 })) {
           if (granted > 0) {
-            expectCounted(vm, round)
+            await expectCounted(vm, round)
             rounds.push(round.truth?.pages ?? Number.NaN)
           }
           if (rounds.length === 12) break
@@ -56,8 +56,8 @@ for (const mode of exactModesHere) {
           await vm.workload?.settled()
         }
         await dirtyMemory.sync()
-        const written = changedPages(before, contents(vm, 'ram'))
-        expectWritten(vm, await dirtyPages(vm, 'migration', 'ram'), written)
+        const written = changedPages(before, await contents(vm, 'ram'))
+        await expectWritten(vm, await dirtyPages(vm, 'migration', 'ram'), written)
         // A stride over more pages than were granted writes each once; beyond those there are, in each round, the pages of the counters.
         const others = written.size - granted * vcpus
         expect(rounds.map(pages => pages - others)).toEqual(rounds.map((_, at) => (100 + at) * vcpus))

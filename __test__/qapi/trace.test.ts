@@ -119,7 +119,7 @@ describeKvm('sampling is traced', () => {
     expect(changes).toHaveLength(hits)
     // The last page is one that this guest never writes.
     const page = new Uint8Array(4096)
-    vm.readMemory(MEMORY_BYTES - 4096, page)
+    await vm.readMemory(MEMORY_BYTES - 4096, page)
     expect(page.every(byte => byte === 0)).toBe(true)
     expect(first.filter(({ hash }) => hash === first.at(-1)?.hash)).toHaveLength(zeroPages ?? Number.NaN)
     expect(lines).toHaveLength(2 * samples + hits + 1)

@@ -43,22 +43,22 @@ async function booted(mode: Mode): Promise<{ vm: VirtualMachine; said: () => str
 const passesIn = (text: string): number => text.match(/pass \d+ of the shell/g)?.length ?? 0
 
 /** The passes that a mailbox at this address counts; not a number where there is none. */
-function passesAt(vm: VirtualMachine, address: number): number {
+async function passesAt(vm: VirtualMachine, address: number): Promise<number> {
   const page = Buffer.alloc(MAILBOX.length + DIGITS)
-  vm.readMemory(address, page)
+  await vm.readMemory(address, page)
   return page.subarray(0, MAILBOX.length).equals(MAILBOX)
     ? Number(page.toString('latin1', MAILBOX.length))
     : Number.NaN
 }
 
 /** Where the mailbox is in the guest's memory: of its copies, such as the one in the initrd, the one that counts. */
-function mailboxOf(vm: VirtualMachine): number {
+async function mailboxOf(vm: VirtualMachine): Promise<number> {
   const piece = Buffer.alloc(2 ** 24)
   for (const { guestAddress, bytes } of vm.blocks) {
     for (let from = guestAddress; from < guestAddress + bytes; from += piece.length) {
-      vm.readMemory(from, piece)
+      await vm.readMemory(from, piece)
       for (let at = piece.indexOf(MAILBOX); at !== -1; at = piece.indexOf(MAILBOX, at + 1)) {
-        if (passesAt(vm, from + at) > 0) return from + at
+        if ((await passesAt(vm, from + at)) > 0) return from + at
       }
     }
   }
@@ -68,12 +68,14 @@ function mailboxOf(vm: VirtualMachine): number {
 describe.each(exactModesHere)('a Linux, by %s', mode => {
   it('boots to a shell, is measured, and powers off', async () => {
     const { vm, said, ended } = await booted(mode)
-    const mailbox = mailboxOf(vm)
+    const mailbox = await mailboxOf(vm)
 
     for (let window = 1000; ; window *= 2) {
       const samples: { from: number; passes: number; to: number }[] = []
-      const timer = setInterval(() => {
-        samples.push({ from: performance.now(), passes: passesAt(vm, mailbox), to: performance.now() })
+      const timer = setInterval(async () => {
+        const from = performance.now()
+        const passes = await passesAt(vm, mailbox)
+        samples.push({ from, passes, to: performance.now() })
       }, 10)
       const asked = performance.now()
       const { pages = 0, bytesPerSecond, window: measured } = await vm.measureDirtyRate({ mode, window })
@@ -89,7 +91,7 @@ describe.each(exactModesHere)('a Linux, by %s', mode => {
       break
     }
 
-    vm.writeMemory(mailbox + MAILBOX.length + DIGITS, Buffer.from('e'))
+    await vm.writeMemory(mailbox + MAILBOX.length + DIGITS, Buffer.from('e'))
     await ended
     expect(said()).toContain(`${VCPUS} CPUs`)
     expect(said()).toContain('the shell is done')

@@ -3,6 +3,8 @@
  * five steps by hand, gets an accumulator of its own from the sync's fan-out, and so each its own right answer.
  */
 
+import type { CallOrder } from '../call-order.js'
+import { DirtyRateError } from '../errors.js'
 import type { NativeVirtualMachine } from '../native.js'
 
 /** A client for one measurement, and the way to give it back: its flag and bits are gone then, and no other client has lost one. */
@@ -12,34 +14,52 @@ export interface AcquiredClient {
 }
 
 export class DirtyRateClient {
+  readonly #vm: NativeVirtualMachine
+  readonly #order: CallOrder
   #holder: 'nobody' | 'user' | 'measurement' = 'nobody'
 
-  /** Whether a measurement has it: then nobody else may start, stop or empty it. */
-  get measuring(): boolean {
-    return this.#holder === 'measurement'
+  /** `order` is that of all calls which change what a client of the VM has. */
+  constructor(vm: NativeVirtualMachine, order: CallOrder) {
+    this.#vm = vm
+    this.#order = order
   }
 
-  /** The user tracks with it by hand. */
+  /** Throws ERR_MEASURING while a measurement has it: then nobody else may start, stop or empty it. */
+  requireFree(): void {
+    if (this.#holder === 'measurement') {
+      throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
+    }
+  }
+
+  /** The user tracks with it by hand from here on. To be called in the order of the VM's calls. */
   takeForUser(): void {
+    this.requireFree()
     this.#holder = 'user'
   }
 
+  /** To be called in the order of the VM's calls. */
   release(): void {
     this.#holder = 'nobody'
   }
 
-  /** The client DIRTY_RATE if it is free, and otherwise an accumulator. */
-  acquire(vm: NativeVirtualMachine): AcquiredClient {
-    if (this.#holder !== 'nobody') return accumulator(vm)
-    this.#holder = 'measurement'
-    const giveBack = async (): Promise<void> => {
-      try {
-        await vm.abandon('dirty-rate')
-      } finally {
-        this.release()
-      }
+  /**
+   * The client DIRTY_RATE if it is free when every call before this one has taken effect, and otherwise an accumulator. Rejects with the
+   * signal's reason if it is aborted before.
+   */
+  acquire(signal: AbortSignal): Promise<AcquiredClient> {
+    return this.#order.run(async () => {
+      if (this.#holder !== 'nobody') return accumulator(this.#vm)
+      this.#holder = 'measurement'
+      return { client: 'dirty-rate', giveBack: () => this.#order.run(() => this.#giveBack()) }
+    }, signal)
+  }
+
+  async #giveBack(): Promise<void> {
+    try {
+      await this.#vm.abandon('dirty-rate')
+    } finally {
+      this.release()
     }
-    return { client: 'dirty-rate', giveBack }
   }
 }
 

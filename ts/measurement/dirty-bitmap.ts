@@ -6,7 +6,10 @@ import type { ExactRound } from './five-steps.js'
 import type { Figures } from './result.js'
 
 /** A page is in the log exactly if it was written: all figures are exact. */
-export function bitmapFigures({ requestedMs, reap, cost }: ExactRound, pageSize: number): Figures {
+export function bitmapFigures(
+  { requestedMs, lateNs, explainedNs, reap, cost }: ExactRound,
+  pageSize: number,
+): Figures {
   const { bytesPerSecond, pages, windowNs } = reap
   const blocks = reap.blocks.map(
     ({ name, guestAddress, bytes, pages, windowNs, removed }): BlockMeasurement => ({
@@ -21,6 +24,8 @@ export function bitmapFigures({ requestedMs, reap, cost }: ExactRound, pageSize:
   return {
     mode: 'dirty-bitmap',
     window: { requestedMs, ns: windowNs, skewNs: reap.skewNs },
+    lateNs,
+    explainedNs,
     bytesPerSecond,
     interval: { low: bytesPerSecond, high: bytesPerSecond, confidence: 1 },
     pages,

@@ -13,6 +13,10 @@ import type { Cost } from './result.js'
 export interface ExactRound {
   /** As asked for, from the opening of the window. */
   requestedMs: number
+  /** How much later than the deadline the sync began. */
+  lateNs: number
+  /** How much longer than asked for the window may be because of its own sync. */
+  explainedNs: number
   reap: NativeReap
   cost: Cost
 }
@@ -65,8 +69,10 @@ export async function measureExactly(
 ): Promise<ExactRound[]> {
   const opening = await openWindow(vm, client, cancel)
   const reports = await syncAndReap(vm, client, deadlinesMs, cancel)
-  return reports.map(({ requestedMs, reap }, at) => ({
+  return reports.map(({ requestedMs, lateNs, sync, reap }, at) => ({
     requestedMs,
+    lateNs,
+    explainedNs: sync.ns,
     reap,
     cost: costOf(vm, opening, reports.slice(0, at + 1)),
   }))

@@ -11,12 +11,16 @@ const NOT_RUNNING = ['ERR_STATE', 'ERR_PAUSED', 'ERR_GUEST_CRASHED'] as const
 /** One measurement's early end, by whatever comes first. */
 export class Interruption {
   readonly token: CancelToken
+  /** Aborted with what it was interrupted with. */
+  readonly signal: AbortSignal
+  readonly #controller = new AbortController()
   readonly #vm: NativeVirtualMachine
   readonly #onInterrupt: () => void
   #reason: { error: unknown } | undefined
 
   constructor(vm: NativeVirtualMachine, token: CancelToken, onInterrupt: () => void) {
     this.token = token
+    this.signal = this.#controller.signal
     this.#vm = vm
     this.#onInterrupt = onInterrupt
   }
@@ -25,6 +29,7 @@ export class Interruption {
     if (this.#reason !== undefined) return
     this.#reason = { error }
     this.token.cancel()
+    this.#controller.abort(error)
     this.#onInterrupt()
   }
 

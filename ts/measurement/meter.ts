@@ -1,13 +1,9 @@
 /** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and tells the events and the history. */
 
 import { parseOptions } from '../arguments.js'
+import { fromNative } from '../errors.js'
 import { emit } from '../log.js'
-import {
-  type CancelToken,
-  callNative,
-  type NativeSampleOptions,
-  type NativeVirtualMachine,
-} from '../native.js'
+import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
 import { traceCalculation } from '../qapi/trace.js'
 import type { Mode } from '../qapi/types.js'
 import {
@@ -36,6 +32,7 @@ import {
   type VirtualMachineMeasurement,
   type Warning,
 } from './result.js'
+import { logLeftOn, windowWarnings } from './warnings.js'
 import { exactRounds, Rounds, samplingRounds } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'
 
@@ -89,7 +86,7 @@ export class Meter {
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
       this.#told(by, choice.mode, [windowMs], interruption, async startedAt => {
-        const [figures] = await this.#figures(choice, [windowMs], interruption.token)
+        const [figures] = await this.#figures(choice, [windowMs], interruption)
         return this.#result(figures as Figures, startedAt)
       }),
     )
@@ -100,7 +97,7 @@ export class Meter {
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
       this.#told('curve', choice.mode, windowsMs, interruption, async startedAt =>
-        curveOf(await this.#figures(choice, windowsMs, interruption.token), this.#frame(startedAt)),
+        curveOf(await this.#figures(choice, windowsMs, interruption), this.#frame(startedAt)),
       ),
     )
   }
@@ -152,10 +149,14 @@ export class Meter {
     for await (const round of exactRounds(this.#of.vm, everyMs, token)) yield this.#exact(round)
   }
 
-  #figures(choice: Choice, windowsMs: readonly number[], token: CancelToken): Promise<Figures[]> {
+  #figures(
+    choice: Choice,
+    windowsMs: readonly number[],
+    { token, signal }: Interruption,
+  ): Promise<Figures[]> {
     const { vm } = this.#of
     if (choice.samples !== undefined) return samplePages(vm, choice.samples, windowsMs, token)
-    return this.#withClient(async client => {
+    return this.#withClient(signal, async client => {
       const rounds = await measureExactly(vm, client, windowsMs, token)
       return rounds.map(round => this.#exact(round))
     })
@@ -167,16 +168,31 @@ export class Meter {
     return { ...figures, warnings: [...warnings, ...figures.warnings] }
   }
 
-  async #withClient<T>(measure: (client: string) => Promise<T>): Promise<T> {
-    const { client, giveBack } = callNative(() => this.#dirtyRate.acquire(this.#of.vm))
+  /** A result that is right stays right when the log could not be turned off after it: then it says so. */
+  async #withClient(
+    signal: AbortSignal,
+    measure: (client: string) => Promise<Figures[]>,
+  ): Promise<Figures[]> {
+    const { client, giveBack } = await this.#dirtyRate.acquire(signal)
+    let figures: Figures[]
     try {
-      return await measure(client)
-    } finally {
-      await giveBack()
+      figures = await measure(client)
+    } catch (error) {
+      // What ended the measurement is what its caller has to know, and not that the log could not be turned off then either.
+      await giveBack().catch(() => undefined)
+      throw error
     }
+    try {
+      await giveBack()
+    } catch (error) {
+      const warning = logLeftOn(fromNative(error))
+      return figures.map(of => ({ ...of, warnings: [...of.warnings, warning] }))
+    }
+    return figures
   }
 
-  #result(figures: Figures, startedAt: Date): VirtualMachineMeasurement {
+  #result(measured: Figures, startedAt: Date): VirtualMachineMeasurement {
+    const figures = { ...measured, warnings: [...windowWarnings(measured), ...measured.warnings] }
     traceCalculation(figures)
     const result = measurementOf(figures, this.#frame(startedAt))
     this.#history.add(result)

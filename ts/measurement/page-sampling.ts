@@ -101,6 +101,8 @@ function samplingFigures(report: NativeSampleReport, confidence: number): Figure
   return {
     mode: 'page-sampling',
     window: { requestedMs, ns: windowNs, skewNs },
+    lateNs: report.lateNs,
+    explainedNs: report.hashNs,
     bytesPerSecond: report.bytesPerSecond,
     interval: { low: report.bytesPerSecondLow, high: report.bytesPerSecondHigh, confidence },
     pages: Math.round(report.pages),

@@ -107,6 +107,8 @@ export interface DirtyRateMeasurement {
   /** False: the figure is a lower bound, and `warnings` say why. */
   complete: boolean
   /**
+   * `WINDOW_MISMATCH`: the window was longer or shorter than asked for by more than its own sync explains: by a tenth, and by at least
+   * 10 ms. `LOG_LEFT_ON`: the result is right, but the log could not be turned off after it.
    * `RING_OVERRUN`: entries of a dirty ring were lost. `BLOCK_REMOVED`: a block went away within the window, and counts by what was
    * written before; that takes nothing from the figure. `RING_UNAVAILABLE`: the VM was to have dirty rings, and the kernel has none.
    */
@@ -139,6 +141,10 @@ export interface Figures
   > {
   pages: number
   cost: Cost
+  /** How much later than the deadline the window's sync, or second look, began. */
+  lateNs: number
+  /** How much longer than asked for the window may be because of its own sync, or looks. */
+  explainedNs: number
   /** Of a curve by page sampling: pages first seen dirty since the point before, with its own interval. */
   increment?: { pages: number; low: number; high: number }
   /** What QEMU's own answer depends on the mode for. */

@@ -1,11 +1,13 @@
 /** Round after round: where the rounds come from, and the iterator that a loop over them drives. */
 
+import { DirtyRateError } from '../errors.js'
 import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
 import { accumulator } from './client.js'
 import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { samplePages } from './page-sampling.js'
 import type { Figures, VirtualMachineMeasurement } from './result.js'
+import { WITHIN } from './running.js'
 
 const NS_PER_MS = 1e6
 
@@ -62,11 +64,13 @@ export async function* exactRounds(
       schedule.reopened(reopenedNs)
       // What was asked for is whole multiples: the window is shorter by what the one before was late.
       const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
-      yield { requestedMs, reap: report.reap, cost: costOf(vm, opening, [report]) }
+      const { reap, lateNs, sync } = report
+      yield { requestedMs, lateNs, explainedNs: sync.ns, reap, cost: costOf(vm, opening, [report]) }
       opening = undefined
     }
   } finally {
-    await giveBack()
+    // What ended the rounds is what the loop has to know, and not that the log could not be turned off then either.
+    await giveBack().catch(() => undefined)
   }
 }
 
@@ -121,7 +125,9 @@ export class Rounds<T> implements AsyncIterable<T> {
 
   async return(): Promise<IteratorResult<T, void>> {
     this.#left = true
-    this.#entered?.interruption.interrupt(undefined)
+    this.#entered?.interruption.interrupt(
+      new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left ${WITHIN}`),
+    )
     await this.#cleanUp()
     return { done: true, value: undefined }
   }

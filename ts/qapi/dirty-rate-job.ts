@@ -1,5 +1,6 @@
 /** `calc-dirty-rate` and `query-dirty-rate` of one VM: one job, QEMU's checks in QEMU's order, QEMU's texts. */
 
+import { hasCode } from '../errors.js'
 import { type DirtyLogKind, modesOf } from '../measurement/mode.js'
 import { DEFAULT_SAMPLES, FEWEST_SAMPLES, MOST_SAMPLES } from '../measurement/page-sampling.js'
 import type { DirtyRateMeasurement } from '../measurement/result.js'
@@ -72,7 +73,7 @@ export class DirtyRateJob {
       'sample-pages': samples,
       mode = 'page-sampling',
     } = given
-    if (this.#info.status === 'measuring') throw new QapiError('the dirty rate is already being measured.')
+    if (this.measuring) throw new QapiError('the dirty rate is already being measured.')
     const ms = timeUnit === 'second' ? time * 1000 : time
     if (ms < SHORTEST_MS || ms > LONGEST_MS) {
       throw new QapiError(`Calculation time is out of range [${SHORTEST_MS}ms, ${LONGEST_MS}ms].`)
@@ -88,6 +89,15 @@ export class DirtyRateJob {
     }
     this.#target.requireMeasurable()
     this.#start(ms, mode, samples ?? DEFAULT_SAMPLES)
+  }
+
+  get measuring(): boolean {
+    return this.#info.status === 'measuring'
+  }
+
+  /** Whether the last job was ended by the end of its VM. */
+  get endedByClose(): boolean {
+    return hasCode(this.#failure, 'ERR_CLOSED')
   }
 
   /** The state of the job, its times in the unit asked for. Throws what a failed job failed with, until the next one starts. */

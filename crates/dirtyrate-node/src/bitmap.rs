@@ -1,6 +1,8 @@
 //! `NativeVirtualMachine`: a client's bits of a block as the views that JavaScript asks for. They are copied and counted on a thread of
 //! their own; what is left for the JavaScript thread is bounded.
 
+use std::sync::Arc;
+
 use dirtyrate::Error;
 use dirtyrate::bitmap::{Kernels, PageRange, Ranges, try_zeroed};
 use dirtyrate::dirty_memory::{BitmapCopy, Client, copy_bitmap};
@@ -21,7 +23,7 @@ const HEAT_REGION_BYTES: u64 = 2 << 20;
 #[napi]
 pub struct NativeBitmap {
     client: Client,
-    copy: BitmapCopy,
+    copy: Arc<BitmapCopy>,
 }
 
 #[napi]
@@ -72,16 +74,18 @@ impl NativeVirtualMachine {
             } else {
                 copied(machine, client, &block)?
             };
-            Ok(NativeBitmap { client, copy })
+            Ok(NativeBitmap { client, copy: Arc::new(copy) })
         })
     }
 
     /// Gives bits back that were taken and could not be used.
-    #[napi]
-    pub fn put_back(&self, bitmap: &NativeBitmap) -> Result<()> {
-        let NativeBitmap { client, copy } = bitmap;
-        self.machine()?.vm().lock_dirty_bits().put_back(*client, copy.block.id, &copy.words);
-        Ok(())
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn put_back(&self, env: Env, bitmap: &NativeBitmap) -> Result<Object<'static>> {
+        let (client, copy) = (bitmap.client, Arc::clone(&bitmap.copy));
+        self.run(env, move |machine| {
+            machine.vm().lock_dirty_bits().put_back(client, copy.block.id, &copy.words);
+            Ok(())
+        })
     }
 
     /// The client's runs of dirty pages in a block at and after page `from`, `limit` at the most: for each its first page and how many.

@@ -206,9 +206,10 @@ impl NativeVirtualMachine {
     }
 
     /// Step 5: counts the client's bits.
-    #[napi]
-    pub fn reap(&self, client: String) -> Result<NativeReap> {
-        reap(&*self.machine()?, parse(&client)?, false).map_err(thrown)
+    #[napi(ts_return_type = "Promise<NativeReap>")]
+    pub fn reap(&self, env: Env, client: String) -> Result<Object<'static>> {
+        let client = parse(&client)?;
+        self.run(env, move |machine| reap(machine, client, false))
     }
 
     /// Step 5: counts the client's bits and takes them; its next window opens where the current round began.

@@ -94,16 +94,22 @@ impl NativeVirtualMachine {
     }
 
     /// The pages written between two instants: the same set thrice when the guest stood still at both.
-    #[napi]
-    pub fn truth(&self, from: NativeInstant, to: NativeInstant) -> Result<NativeTruth> {
-        let guest = self.machine()?.guest().map_err(thrown)?;
-        let vcpus = guest.program().vcpus() as usize;
-        let (from, to) = (counters(&from, vcpus)?, counters(&to, vcpus)?);
-        let grew = from.writes.iter().zip(&to.writes).all(|(from, to)| from <= to) && from.grants <= to.grants;
-        if !grew {
-            return Err(thrown(Error::Argument("the second instant is before the first".to_owned())));
-        }
-        Ok(native_truth(&guest.truth(&from, &to)))
+    #[napi(ts_return_type = "Promise<NativeTruth>")]
+    pub fn truth(&self, env: Env, from: NativeInstant, to: NativeInstant) -> Result<Object<'static>> {
+        let (from, to) = (counters(&from)?, counters(&to)?);
+        self.run(env, move |machine| {
+            let guest = machine.guest()?;
+            let vcpus = guest.program().vcpus() as usize;
+            if [&from, &to].iter().any(|instant| instant.writes.len() != vcpus || instant.budgets.len() != vcpus) {
+                let text = format!("an instant of another guest: this one has {vcpus} vCPUs");
+                return Err(Error::Argument(text));
+            }
+            let grew = from.writes.iter().zip(&to.writes).all(|(from, to)| from <= to) && from.grants <= to.grants;
+            if !grew {
+                return Err(Error::Argument("the second instant is before the first".to_owned()));
+            }
+            Ok(native_truth(&guest.truth(&from, &to)))
+        })
     }
 
     /// Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still.
@@ -113,11 +119,7 @@ impl NativeVirtualMachine {
     }
 }
 
-fn counters(instant: &NativeInstant, vcpus: usize) -> Result<Counters> {
-    if instant.writes.len() != vcpus || instant.budgets.len() != vcpus {
-        let text = format!("an instant of another guest: this one has {vcpus} vCPUs");
-        return Err(thrown(Error::Argument(text)));
-    }
+fn counters(instant: &NativeInstant) -> Result<Counters> {
     Ok(Counters {
         writes: instant.writes.iter().map(|&writes| whole("writes", writes)).collect::<Result<_>>()?,
         budgets: instant

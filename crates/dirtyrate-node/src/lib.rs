@@ -11,6 +11,7 @@ mod cancel_token;
 mod capabilities;
 mod convert;
 mod dirty_memory;
+mod environment;
 mod errors;
 mod guest;
 mod log;

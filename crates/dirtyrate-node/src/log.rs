@@ -1,5 +1,7 @@
 //! The core's `tracing` events, for JavaScript: they queue here, in order, and JavaScript takes them.
 //!
+//! Each listener has a queue of its own: another copy of the package, or a worker of Node's, takes no event from the first one.
+//!
 //! A queue of bytes, not of calls: a burst (page sampling tells of every page that it looks at) is one wake-up, and what is queued can be
 //! taken at any time, so that the events of a call come before what JavaScript has to say of its result. When the queue is full, a
 //! thread that may wait does; a vCPU, or whoever holds a lock, never does: its events are counted, and one event says how many they were.
@@ -7,7 +9,8 @@
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::{self, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use dirtyrate::Error;
@@ -46,7 +49,7 @@ pub struct NativeLogEvent {
 /// There is one wake-up under way at most: whoever is woken takes all there is.
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 1>;
 
-/// Who listens, and what waits for it.
+/// One listener, and what waits for it.
 struct Sink {
     id: u32,
     level: LevelFilter,
@@ -59,12 +62,13 @@ struct Sink {
     stalled: bool,
 }
 
+#[derive(Clone)]
 enum Entry {
-    Event(&'static Metadata<'static>, Fields),
+    Event(&'static Metadata<'static>, Arc<Fields>),
     Dropped(u64),
 }
 
-static SINK: Mutex<Option<Sink>> = Mutex::new(None);
+static SINKS: Mutex<Vec<Sink>> = Mutex::new(Vec::new());
 static TAKEN: Condvar = Condvar::new();
 
 thread_local! {
@@ -80,69 +84,78 @@ pub fn patiently<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Has `wake` called when events of this level and above have come, which `takeLog` then gives to who has the number that this returns;
-/// null ends it. Never keeps the process alive.
-#[napi(ts_args_type = "level: 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'off', wake: (() => void) | null")]
-pub fn set_log(level: String, wake: Option<Function<'_, (), ()>>) -> Result<u32> {
+/// Has `wake` called when events of this level and above have come, which `takeLog` then gives to the listener with the number that this
+/// returns. Each listener hears every event. Never keeps the process alive; a listener whose environment has ended is gone.
+#[napi(ts_args_type = "level: 'error' | 'warn' | 'info' | 'debug' | 'trace', wake: () => void")]
+pub fn add_log(level: String, wake: Function<'_, (), ()>) -> Result<u32> {
     static SUBSCRIBE: Once = Once::new();
-    static LAST_ID: Mutex<u32> = Mutex::new(0);
+    static LAST_ID: AtomicU32 = AtomicU32::new(0);
     let level: LevelFilter = level.parse().map_err(|_| {
-        let text = format!("no log level '{level}': use error, warn, info, debug, trace or off");
+        let text = format!("no log level '{level}': use error, warn, info, debug or trace");
         thrown(Error::Argument(text))
     })?;
     let wake = wake
-        .map(|wake| {
-            wake.build_threadsafe_function::<()>()
-                .weak::<true>()
-                .callee_handled::<false>()
-                .max_queue_size::<1>()
-                .build()
-        })
-        .transpose()
+        .build_threadsafe_function::<()>()
+        .weak::<true>()
+        .callee_handled::<false>()
+        .max_queue_size::<1>()
+        .build()
         .map_err(|error| internal(&error.reason))?;
     SUBSCRIBE.call_once(|| {
         // The only subscriber in this library; it fails if another part of the process has set one for the same statics.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(Forward));
     });
-    let id = {
-        let mut last = LAST_ID.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = last.wrapping_add(1);
-        *last
-    };
-    let queue = VecDeque::new();
-    let before = std::mem::replace(
-        &mut *lock(),
-        wake.map(|wake| Sink { id, level, wake, queue, bytes: 0, dropped: 0, stalled: false }),
-    );
-    drop(before);
-    TAKEN.notify_all();
+    let id = LAST_ID.fetch_add(1, Ordering::Relaxed);
+    lock().push(Sink { id, level, wake, queue: VecDeque::new(), bytes: 0, dropped: 0, stalled: false });
     tracing::callsite::rebuild_interest_cache();
     Ok(id)
 }
 
-/// The next events, oldest first, for whom `setLog` gave this number; none when all have been taken, or somebody else listens now.
+/// Ends the listener with this number; the others go on.
+#[napi]
+pub fn remove_log(id: u32) {
+    let removed: Vec<_> = lock().extract_if(.., |sink| sink.id == id).collect();
+    // Not under the lock: the end of a thread-safe function is N-API's.
+    drop(removed);
+    TAKEN.notify_all();
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// The next events of the listener with this number, oldest first; none when it has taken all, or has ended.
 #[napi]
 pub fn take_log(id: u32) -> Vec<NativeLogEvent> {
-    let mut guard = lock();
-    let Some(sink) = guard.as_mut().filter(|sink| sink.id == id) else { return Vec::new() };
+    let mut sinks = lock();
+    let Some(sink) = sinks.iter_mut().find(|sink| sink.id == id) else { return Vec::new() };
     let mut entries: Vec<_> = sink.queue.drain(..sink.queue.len().min(BATCH)).collect();
     if sink.queue.is_empty() {
         entries.extend(sink.notice());
     }
     sink.bytes -= entries.iter().map(Entry::bytes).sum::<usize>();
     sink.stalled = false;
-    drop(guard);
+    drop(sinks);
     TAKEN.notify_all();
     entries.into_iter().map(NativeLogEvent::from).collect()
 }
 
-fn lock() -> MutexGuard<'static, Option<Sink>> {
-    SINK.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, Vec<Sink>> {
+    SINKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Sink {
     fn has_room(&self, bytes: usize) -> bool {
         self.queue.is_empty() || self.bytes + bytes <= MOST_BYTES
+    }
+
+    /// Queues an event, or counts it as dropped where this thread may not wait for room; false if it has to be offered again.
+    fn offer(&mut self, entry: &Entry) -> bool {
+        if self.has_room(entry.bytes()) {
+            self.push(entry.clone());
+        } else if self.stalled || !MAY_WAIT.get() {
+            self.dropped += 1;
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Says that events are missing here, if any are.
@@ -187,8 +200,8 @@ impl From<Entry> for NativeLogEvent {
             Entry::Event(metadata, fields) => Self {
                 level: metadata.level().as_str().to_ascii_lowercase(),
                 target: metadata.target().to_owned(),
-                message: fields.message,
-                fields: fields.others.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                message: fields.message.clone(),
+                fields: fields.others.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             },
             Entry::Dropped(events) => Self {
                 level: "warn".to_owned(),
@@ -217,33 +230,44 @@ impl<S: Subscriber> Layer<S> for Forward {
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let entry = Entry::Event(metadata, fields);
-        let mut guard = lock();
-        loop {
+        let entry = Entry::Event(metadata, Arc::new(fields));
+        let mut sinks = lock();
+        // The listeners that have room get it first: none of them waits because another does not listen.
+        let mut waiting = Vec::new();
+        let mut gone = Vec::new();
+        for at in (0..sinks.len()).rev() {
             // A worker of Node's that listened may have ended.
-            if guard.as_ref().is_some_and(|sink| sink.wake.aborted()) {
-                *guard = None;
+            if sinks[at].wake.aborted() {
+                gone.push(sinks.remove(at));
+            } else if *metadata.level() <= sinks[at].level && !sinks[at].offer(&entry) {
+                waiting.push(sinks[at].id);
             }
-            let Some(sink) = guard.as_mut().filter(|sink| *metadata.level() <= sink.level) else { return };
-            if sink.has_room(entry.bytes()) {
-                return sink.push(entry);
-            }
-            if sink.stalled || !MAY_WAIT.get() {
-                sink.dropped += 1;
-                return;
-            }
-            let id = sink.id;
-            let (taken, timeout) = TAKEN.wait_timeout(guard, PATIENCE).unwrap_or_else(PoisonError::into_inner);
-            guard = taken;
-            if let Some(sink) = guard.as_mut().filter(|sink| timeout.timed_out() && sink.id == id) {
-                sink.stalled = true;
-            }
+        }
+        for id in waiting {
+            sinks = wait_for_room(sinks, id, &entry);
+        }
+        drop(sinks);
+        drop(gone);
+    }
+}
+
+/// Gives an event to a listener whose queue is full, once there is room; a listener that takes nothing for [`PATIENCE`] misses it.
+fn wait_for_room(mut sinks: MutexGuard<'static, Vec<Sink>>, id: u32, entry: &Entry) -> MutexGuard<'static, Vec<Sink>> {
+    loop {
+        let Some(sink) = sinks.iter_mut().find(|sink| sink.id == id) else { return sinks };
+        if sink.wake.aborted() || sink.offer(entry) {
+            return sinks;
+        }
+        let (taken, timeout) = TAKEN.wait_timeout(sinks, PATIENCE).unwrap_or_else(PoisonError::into_inner);
+        sinks = taken;
+        if let Some(sink) = sinks.iter_mut().find(|sink| timeout.timed_out() && sink.id == id) {
+            sink.stalled = true;
         }
     }
 }
 
 fn level() -> LevelFilter {
-    lock().as_ref().map_or(LevelFilter::OFF, |sink| sink.level)
+    lock().iter().map(|sink| sink.level).max().unwrap_or(LevelFilter::OFF)
 }
 
 #[derive(Default)]

@@ -17,29 +17,56 @@ pub fn run<T>(env: Env, work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'st
 where
     T: ToNapiValue + Send + 'static,
 {
-    type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
-    let (deferred, promise) =
-        env.create_deferred::<T, Resolver<T>>().map_err(|error| errors::internal(&error.reason))?;
+    run_then(env, work, |_, _| ())
+}
+
+/// As [`run`]; `then` sees what `work` returns, on the JavaScript thread, before JavaScript does.
+pub fn run_then<T>(
+    env: Env,
+    work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'static,
+    then: impl FnOnce(&Env, &T) + Send + 'static,
+) -> Result<Object<'static>>
+where
+    T: ToNapiValue + Send + 'static,
+{
+    let (deferred, promise) = env.create_deferred().map_err(|error| errors::internal(&error.reason))?;
     let promise = Object::from_raw(env.raw(), napi::JsValue::raw(&promise));
     // Shared with the thread, so that a promise whose thread cannot be started is rejected: a deferred that is only dropped
     // keeps the process alive for ever.
-    let settle = Arc::new(Mutex::new(Some(deferred)));
+    let settle = Arc::new(Settle(Mutex::new(Some((deferred, then)))));
     let settler = Arc::clone(&settle);
-    let settle_with = |settler: &Mutex<Option<JsDeferred<T, Resolver<T>>>>, outcome: Result<T>| {
-        if let Some(deferred) = settler.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            deferred.resolve(Box::new(move |env| outcome.map_err(|error| errors::rejected(env, error))));
-        }
-    };
     let spawned = std::thread::Builder::new().name("dirtyrate-call".to_owned()).spawn(move || {
         let outcome = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(outcome) => outcome.map_err(errors::thrown),
             Err(_) => Err(errors::internal("a native call panicked")),
         };
-        settle_with(&settler, outcome);
+        settler.with(outcome);
     });
     if let Err(source) = spawned {
         let error = Error::Ioctl { call: "pthread_create", context: "a native call".to_owned(), source };
-        settle_with(&settle, Err(errors::thrown(error)));
+        settle.with(Err(errors::thrown(error)));
     }
     Ok(promise)
+}
+
+type Unsettled<T, F> = Option<(JsDeferred<T, Resolver<T>>, F)>;
+type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
+
+/// A promise that is not settled yet, and what sees its value first.
+struct Settle<T: ToNapiValue, F>(Mutex<Unsettled<T, F>>);
+
+impl<T, F> Settle<T, F>
+where
+    T: ToNapiValue + Send + 'static,
+    F: FnOnce(&Env, &T) + Send + 'static,
+{
+    fn with(&self, outcome: Result<T>) {
+        if let Some((deferred, then)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            deferred.resolve(Box::new(move |env| {
+                let done = outcome.map_err(|error| errors::rejected(env, error))?;
+                then(&env, &done);
+                Ok(done)
+            }));
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //! `guest.rs`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use dirtyrate::dirty_memory::BlockInfo;
@@ -11,13 +12,19 @@ use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect, RunState, VmOptions};
 use dirtyrate::machine::{KernelOptions, Machine, MachineOptions, UnknownMmio};
 use dirtyrate::{Error, dirty_memory};
 use napi::Env;
-use napi::bindgen_prelude::{Object, Uint8Array};
+use napi::bindgen_prelude::{Object, ObjectFinalize, Uint8Array};
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
 use crate::convert::whole;
-use crate::errors::{Result, thrown};
+use crate::environment::{self, Holder};
+use crate::errors::{Result, internal, thrown};
 use crate::promise;
+
+/// What the collector is told that a virtual machine weighs, at most. A guest may have touched all of its memory, so a machine that nobody
+/// holds any more must not wait until JavaScript's own heap has grown; but V8 collects everything at once, and not step by step, for an
+/// object that weighs as much as a heap may.
+const MOST_WEIGHT: u64 = 256 << 20;
 
 /// A RAM block as it is asked for.
 #[napi(object)]
@@ -79,20 +86,27 @@ pub struct NativeCrash {
 
 /// A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every failure
 /// is an Error with a `code`; after `close` it is ERR_CLOSED.
-#[napi]
+#[napi(custom_finalize)]
 pub struct NativeVirtualMachine {
-    machine: Mutex<Option<Arc<Machine>>>,
+    holder: Arc<Holder>,
     vcpus: u32,
+    /// What the collector was told.
+    weight: AtomicI64,
 }
 
 impl NativeVirtualMachine {
     /// The machine, unless it was closed.
     pub fn machine(&self) -> Result<Arc<Machine>> {
-        self.peek().ok_or_else(|| thrown(Error::Closed))
+        self.holder.machine().ok_or_else(|| thrown(Error::Closed))
     }
 
-    fn peek(&self) -> Option<Arc<Machine>> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Tells the collector that the machine weighs nothing any more.
+    fn weigh_nothing(&self, env: &Env) {
+        let weight = self.weight.swap(0, Ordering::Relaxed);
+        if weight > 0 {
+            // It fails where the environment is ending, which needs no collector.
+            let _ = env.adjust_external_memory(-weight);
+        }
     }
 
     /// Runs `work` with the machine on a native thread.
@@ -104,7 +118,7 @@ impl NativeVirtualMachine {
     where
         T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
     {
-        let machine = self.peek();
+        let machine = self.holder.machine();
         promise::run(env, move || work(&*machine.ok_or(Error::Closed)?))
     }
 }
@@ -116,9 +130,17 @@ impl NativeVirtualMachine {
     pub fn create(env: Env, options: NativeCreateOptions, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
         let options = machine_options(&options)?;
         let cancel = token(cancel);
-        promise::run(env, move || {
-            let machine = Machine::new(&options, &cancel)?;
-            Ok(Self { machine: Mutex::new(Some(Arc::new(machine))), vcpus: options.vcpus })
+        let holder = environment::holder(&env).map_err(|error| internal(&error.reason))?;
+        let bytes = options.blocks.iter().fold(0, |sum: u64, block| sum.saturating_add(block.bytes));
+        let weight = bytes.min(MOST_WEIGHT) as i64;
+        let make = move || {
+            holder.put(Machine::new(&options, &cancel)?)?;
+            Ok(Self { holder, vcpus: options.vcpus, weight: AtomicI64::new(0) })
+        };
+        promise::run_then(env, make, move |env, made| {
+            if env.adjust_external_memory(weight).is_ok() {
+                made.weight.store(weight, Ordering::Relaxed);
+            }
         })
     }
 
@@ -169,7 +191,8 @@ impl NativeVirtualMachine {
     /// Ends everything and frees it, and returns when it is freed. Calls that are under way reject. Idempotent.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn close(&self, env: Env) -> Result<Object<'static>> {
-        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.weigh_nothing(&env);
+        let machine = self.holder.end();
         promise::run(env, move || {
             let Some(mut machine) = machine else { return Ok(()) };
             machine.shutdown();
@@ -190,7 +213,7 @@ impl NativeVirtualMachine {
     /// What it is doing.
     #[napi(getter, ts_return_type = "'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'")]
     pub fn state(&self) -> &'static str {
-        match self.peek().map(|machine| machine.state()) {
+        match self.holder.machine().map(|machine| machine.state()) {
             None => "closed",
             Some(RunState::Created) => "created",
             Some(RunState::Running) => "running",
@@ -203,7 +226,7 @@ impl NativeVirtualMachine {
     /// Why it crashed.
     #[napi(getter)]
     pub fn crash(&self) -> Option<NativeCrash> {
-        let crash = self.peek()?.crash()?;
+        let crash = self.holder.machine()?.crash()?;
         Some(NativeCrash {
             vcpu: crash.vcpu as f64,
             reason: crash.reason,
@@ -259,20 +282,30 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| machine.vm().remove_block(&name))
     }
 
-    /// Copies guest memory into `into`.
-    #[napi]
-    pub fn read_memory(&self, address: f64, mut into: Uint8Array) -> Result<()> {
-        let address = whole("address", address)?;
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
-        // no array over shared memory through.
-        let into = unsafe { into.as_mut() };
-        self.machine()?.vm().read_memory(address, into).map_err(thrown)
+    /// Copies `bytes` of guest memory. There has to be RAM from `address` on for `all` bytes, of which these are the first.
+    #[napi(ts_return_type = "Promise<Uint8Array>")]
+    pub fn read_memory(&self, env: Env, address: f64, bytes: f64, all: f64) -> Result<Object<'static>> {
+        let (address, bytes, all) = (whole("address", address)?, whole("bytes", bytes)?, whole("all", all)?);
+        self.run(env, move |machine| {
+            machine.vm().check_memory(address, all)?;
+            let mut copy = Vec::new();
+            copy.try_reserve_exact(bytes as usize)
+                .map_err(|_| Error::OutOfMemory { what: "guest memory that is read", bytes: bytes as usize })?;
+            copy.resize(bytes as usize, 0);
+            machine.vm().read_memory(address, &mut copy)?;
+            Ok(Uint8Array::new(copy))
+        })
     }
 
-    /// Writes guest memory, and marks the pages for every client that tracks.
-    #[napi]
-    pub fn write_memory(&self, address: f64, bytes: Uint8Array) -> Result<()> {
-        self.machine()?.vm().write_memory(whole("address", address)?, &bytes).map_err(thrown)
+    /// Writes guest memory, and marks the pages for every client that tracks. There has to be RAM from `address` on for `all` bytes, of
+    /// which these are the first. `bytes` is copied before this returns.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn write_memory(&self, env: Env, address: f64, bytes: Uint8Array, all: f64) -> Result<Object<'static>> {
+        let (address, all, bytes) = (whole("address", address)?, whole("all", all)?, bytes.to_vec());
+        self.run(env, move |machine| {
+            machine.vm().check_memory(address, all)?;
+            machine.vm().write_memory(address, &bytes)
+        })
     }
 
     /// The next output of the serial port; null when the virtual machine has ended and all was read.
@@ -280,8 +313,15 @@ impl NativeVirtualMachine {
     pub fn read_console(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
         let cancel = token(cancel);
         // Only the console is kept: a reader that waits must not keep the machine.
-        let console = self.peek().map(|machine| Arc::clone(machine.console()));
+        let console = self.holder.machine().map(|machine| Arc::clone(machine.console()));
         promise::run(env, move || console.ok_or(Error::Closed)?.read(&cancel))
+    }
+}
+
+impl ObjectFinalize for NativeVirtualMachine {
+    fn finalize(self, env: Env) -> napi::Result<()> {
+        self.weigh_nothing(&env);
+        Ok(())
     }
 }
 
@@ -289,7 +329,7 @@ impl Drop for NativeVirtualMachine {
     fn drop(&mut self) {
         // Collected, or its JavaScript environment is gone. Calls under way must not keep the guest running; and the end of a
         // large guest takes a while, which the JavaScript thread must not wait for.
-        let Some(machine) = self.machine.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(machine) = self.holder.end() else { return };
         let end = move || machine.shutdown();
         // Without a thread to spare it ends when the closure is dropped, here.
         let _ = std::thread::Builder::new().name("dirtyrate-end".to_owned()).spawn(end);

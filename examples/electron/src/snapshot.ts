@@ -24,7 +24,7 @@ export async function takeSnapshot({ blocks, dirtyMemory }: VirtualMachine): Pro
     await dirtyMemory.clear('dirty-rate')
     await dirtyMemory.syncAt('dirty-rate', [500])
     await dirtyMemory.heat('dirty-rate', 'ram', heat)
-    const { bytesPerSecond, pages } = dirtyMemory.reap('dirty-rate')
+    const { bytesPerSecond, pages } = await dirtyMemory.reap('dirty-rate')
     return { bytesPerSecond, pages, heat }
   } finally {
     await dirtyMemory.stopTracking('dirty-rate')

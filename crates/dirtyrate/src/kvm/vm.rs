@@ -341,6 +341,17 @@ impl Vm {
         Ok(())
     }
 
+    /// Whether there is RAM at all these addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if not.
+    pub fn check_memory(&self, guest_address: u64, bytes: u64) -> Result<()> {
+        let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let is_ram = self.memory().check_range(GuestAddress(guest_address), length);
+        if is_ram { Ok(()) } else { Err(not_ram(guest_address, length)) }
+    }
+
     /// Reads guest memory. The guest may write it meanwhile.
     ///
     /// # Errors

@@ -3,17 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
+use super::pacer;
 use crate::dirty_memory::{CancelToken, Witness, WitnessedWindow};
 use crate::error::{Error, Result};
-use crate::kvm::{RunState, Vm};
+use crate::kvm::Vm;
 use crate::workload::{Bounds, Counters, GuestWords, Image, Mismatch, Pacing, PageSet, Program};
-
-/// How often a paced guest's budget is raised.
-const PACE: Duration = Duration::from_millis(2);
 
 /// The page sets that bound what a guest wrote in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,12 +87,7 @@ impl Guest {
             ended: CancelToken::new(),
         });
         if let Some(rate) = bytes_per_second {
-            let pacer = Pacer { guest: Arc::downgrade(&guest), ended: guest.ended.clone(), rate };
-            let thread = std::thread::Builder::new()
-                .name("pacer".to_owned())
-                .spawn(move || pacer.run())
-                .map_err(|source| Error::Ioctl { call: "pthread_create", context: "pacer".to_owned(), source })?;
-            *lock(&guest.pacer) = Some(thread);
+            *lock(&guest.pacer) = Some(pacer::start(&guest, guest.ended.clone(), rate)?);
         }
         Ok(guest)
     }
@@ -136,7 +128,8 @@ impl Guest {
         self.grant_each(|_| writes)
     }
 
-    fn grant_each(&self, writes: impl Fn(u32) -> u64) -> Result<()> {
+    /// As [`grant`](Self::grant), with a number of writes of its own for each vCPU.
+    pub(super) fn grant_each(&self, writes: impl Fn(u32) -> u64) -> Result<()> {
         let vm = self.vm.upgrade().ok_or(Error::Closed)?;
         if self.program.pacing() == Pacing::Free {
             return Err(Error::Argument("this guest runs freely: only a granted one takes a budget".to_owned()));
@@ -178,6 +171,11 @@ impl Guest {
         Ok(self.program.confirm_contents(&AllWords(vm.memory()), &self.counters()))
     }
 
+    /// The VM that it is loaded in, while there is one.
+    pub(super) fn vm(&self) -> Option<Arc<Vm>> {
+        self.vm.upgrade()
+    }
+
     pub(super) fn stop_pacing(&self) {
         self.ended.cancel();
         if let Some(pacer) = lock(&self.pacer).take() {
@@ -203,47 +201,6 @@ impl Witness for Guest {
         writes.extend(budgets);
         writes.push(grants);
         writes
-    }
-}
-
-/// Raises a guest's budget at a rate, as long as its machine runs.
-struct Pacer {
-    guest: Weak<Guest>,
-    ended: CancelToken,
-    rate: f64,
-}
-
-impl Pacer {
-    fn run(self) {
-        let mut last = Instant::now();
-        // Writes that are due and not granted yet; a fraction of one is carried over.
-        let mut due = 0.0;
-        // Whose turn it is to get what cannot be divided.
-        let mut turn = 0;
-        while self.ended.sleep_until(last + PACE).is_ok() {
-            let now = Instant::now();
-            let passed = now - last;
-            last = now;
-            let Some(guest) = self.guest.upgrade() else { return };
-            let Some(vm) = guest.vm.upgrade() else { return };
-            let running = vm.vcpus().is_ok_and(|vcpus| vcpus.state() == RunState::Running);
-            if !running || !guest.ready() {
-                continue;
-            }
-            due += self.rate * passed.as_secs_f64() / guest.program.page_size() as f64;
-            let vcpus = guest.program.vcpus();
-            let whole = due as u64;
-            if whole == 0 {
-                continue;
-            }
-            due -= whole as f64;
-            let (each, rest) = (whole / u64::from(vcpus), (whole % u64::from(vcpus)) as u32);
-            let granted = guest.grant_each(|vcpu| each + u64::from((vcpu + vcpus - turn) % vcpus < rest));
-            turn = (turn + rest) % vcpus;
-            if granted.is_err() {
-                return;
-            }
-        }
     }
 }
 

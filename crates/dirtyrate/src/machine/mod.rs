@@ -7,6 +7,7 @@ mod bus;
 mod guest;
 mod irqchip;
 pub mod layout;
+mod pacer;
 #[cfg(target_arch = "x86_64")]
 mod power;
 mod sample;

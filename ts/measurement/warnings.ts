@@ -1,0 +1,59 @@
+/** What is said of a result beside its figures: a stable code, and a sentence. */
+
+import { isError } from '../errors.js'
+import type { Figures, Warning } from './result.js'
+
+/**
+ * How far a window may be off beyond what its own sync took: a tenth of what was asked for, and 10 ms in any case, which a busy host may
+ * take to wake a thread. A host that stood still (SIGSTOP, a frozen control group), one that is overloaded, and a guest so large that
+ * protecting its pages takes longer than the window, are off by more.
+ */
+const ALLOWED_SHARE = 0.1
+const ALLOWED_MS = 10
+
+const NS_PER_MS = 1e6
+
+/** Whether the window ended later than it may, before its sync began. */
+export function isLate({ window, lateNs }: Figures): boolean {
+  return lateNs / NS_PER_MS > allowedMs(window.requestedMs)
+}
+
+function allowedMs(requestedMs: number): number {
+  return Math.max(ALLOWED_MS, ALLOWED_SHARE * requestedMs)
+}
+
+/** A `WINDOW_MISMATCH` if the window is longer or shorter than asked for by more than its own sync explains. */
+export function windowWarnings(figures: Figures): Warning[] {
+  const { window, blocks = [], explainedNs } = figures
+  const ms = window.ns / NS_PER_MS
+  const allowed = allowedMs(window.requestedMs)
+  const off = ms - window.requestedMs
+  // A block that came or went within the window has a shorter one of its own, which draws the mean of a page sampling down.
+  const longest = Math.max(window.ns, ...blocks.map(({ windowNs }) => windowNs)) / NS_PER_MS
+  const isAsAsked =
+    !isLate(figures) && off <= explainedNs / NS_PER_MS + allowed && longest - window.requestedMs >= -allowed
+  if (isAsAsked) return []
+  return [
+    {
+      code: 'WINDOW_MISMATCH',
+      message: `the window was ${ms.toFixed(1)} ms long, and ${window.requestedMs} ms were asked for: the figures are those of the window that was had`,
+    },
+  ]
+}
+
+/** Of a curve, whose windows of `skippedMs` had not been had when the next one was over too, `insteadMs` after the opening. */
+export function skippedWarning(skippedMs: readonly number[], insteadMs: number): Warning {
+  const windows = skippedMs.map(ms => `${ms} ms`).join(', ')
+  return {
+    code: 'WINDOW_MISMATCH',
+    message: `there is no point for the windows ${windows}: the host stood still, or was too slow, until ${insteadMs.toFixed(1)} ms after they had opened`,
+  }
+}
+
+/** A result that is right, after which the log could not be turned off. */
+export function logLeftOn(error: unknown): Warning {
+  return {
+    code: 'LOG_LEFT_ON',
+    message: `the dirty log could not be turned off after the window, so the guest may go on paying for it: ${isError(error) ? error.message : String(error)}`,
+  }
+}
