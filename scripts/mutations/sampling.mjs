@@ -2,6 +2,27 @@
 
 export default [
   {
+    name: 'look at a page past the end of a block',
+    file: 'crates/dirtyrate/src/sampling/guest_memory.rs',
+    find: 'if looks.iter().any(|look| look.page >= info.pages) {',
+    replace: 'if looks.iter().any(|look| look.page == u64::MAX) {',
+    test: 'sampling::tests',
+  },
+  {
+    name: 'judge a sample by what a reader shows in its place',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'if place != visited || place >= count {',
+    replace: 'if place >= count {',
+    test: 'sampling::tests',
+  },
+  {
+    name: 'let a block that is gone go again',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'self.blocks[block].removed.get_or_insert(at);',
+    replace: 'self.blocks[block].removed = Some(at);',
+    test: 'sampling::tests',
+  },
+  {
     name: 'compare a sample with another',
     file: 'crates/dirtyrate/src/sampling/passes.rs',
     find: '!= self.hashes[sample];',

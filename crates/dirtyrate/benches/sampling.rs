@@ -22,13 +22,15 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestM
 
 const PAGE: u64 = 4096;
 const ROUNDS: u64 = 31;
-const ROWS: [&str; 6] = [
+const ROWS: [&str; 8] = [
     "read, sorted: a copy of each page and nothing else",
     "read, shuffled",
     "our comparison: sorted, prefetched, hashed",
     "our reader and no hash: sorted, prefetched",
     "our reader and hash, shuffled",
     "our first look: asks which pages are touched",
+    "our comparison, nothing fetched ahead",
+    "our comparison, the whole next page fetched ahead",
 ];
 
 fn main() {
@@ -68,7 +70,14 @@ fn measure(gib: u64, advice: i32) -> [f64; ROWS.len()] {
         if matches!(row, 1 | 4) {
             shuffle(&mut pages, round);
         }
-        let mut sampling = (row == 2).then(|| Sampling::begin(reader(), plan.clone(), &cancel).expect("a first look"));
+        let comparing = match row {
+            2 => Some(reader()),
+            6 => Some(reader().fetching_ahead(0)),
+            7 => Some(reader().fetching_ahead(PAGE as usize / 64)),
+            _ => None,
+        };
+        let mut sampling =
+            comparing.map(|reader| Sampling::begin(reader, plan.clone(), &cancel).expect("a first look"));
         // Before each row alike, other pages go through the caches, as they do in a window of time.
         read(&memory, &others);
         let looks: Vec<_> = pages.iter().map(|&page| Look { page, touched: true }).collect();
@@ -78,7 +87,7 @@ fn measure(gib: u64, advice: i32) -> [f64; ROWS.len()] {
                 read(&memory, &pages);
                 began.elapsed()
             }
-            2 => sampling.as_mut().expect("begun").compare(&cancel).expect("a comparison").took,
+            2 | 6 | 7 => sampling.as_mut().expect("begun").compare(&cancel).expect("a comparison").took,
             3 => {
                 let mut reader = reader();
                 let began = Instant::now();

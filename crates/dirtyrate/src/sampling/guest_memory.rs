@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::pagemap::Pagemap;
-use super::prefetch::prefetch;
+use super::prefetch::{LINES, prefetch};
 use super::reader::{Contents, Look, PageBlock, PageReader};
 use crate::dirty_memory::BlockInfo;
 use crate::error::{Error, Result};
@@ -25,11 +25,13 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct GuestMemoryReader {
     blocks: Vec<PageBlock>,
-    /// For each block, the memory that has it.
+    /// The memory that has each block.
     memories: Vec<Arc<GuestMemoryMmap>>,
     page_size: u64,
-    pagemap: Option<Pagemap>,
+    pub(super) pagemap: Option<Pagemap>,
     page: Box<[u8]>,
+    /// Cache lines of the next page that are fetched ahead.
+    ahead: usize,
 }
 
 impl GuestMemoryReader {
@@ -50,7 +52,7 @@ impl GuestMemoryReader {
             .inspect_err(|error| tracing::warn!(%error, "no /proc/self/pagemap: sampling will map untouched pages"))
             .ok();
         let page = vec![0; page_size as usize].into_boxed_slice();
-        let mut reader = Self { blocks: Vec::new(), memories: Vec::new(), page_size, pagemap, page };
+        let mut reader = Self { blocks: Vec::new(), memories: Vec::new(), page_size, pagemap, page, ahead: LINES };
         blocks.iter().try_for_each(|block| reader.add(Arc::clone(&memory), block))?;
         Ok(reader)
     }
@@ -78,7 +80,13 @@ impl GuestMemoryReader {
         Ok(())
     }
 
-    /// Whether pages that nobody has touched are left so: not where `/proc/self/pagemap` cannot be opened, or a block is not
+    /// Fetches so many cache lines of the next page ahead, for benchmarks that look for the best number.
+    #[doc(hidden)]
+    pub fn fetching_ahead(self, lines: usize) -> Self {
+        Self { ahead: lines, ..self }
+    }
+
+    /// Whether pages that nobody has touched are left so: not where `/proc/self/pagemap` cannot be read, or a block is not
     /// private anonymous memory.
     pub fn spares_untouched(&self) -> bool {
         let spared = |(block, memory): (&PageBlock, &Arc<GuestMemoryMmap>)| {
@@ -98,11 +106,19 @@ impl PageReader for GuestMemoryReader {
     }
 
     fn read(&mut self, block: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
-        let base = GuestAddress(self.blocks[block].guest_address);
-        let region = self.memories[block].find_region(base).ok_or_else(|| gone(&self.blocks[block]))?;
+        let info = self
+            .blocks
+            .get(block)
+            .ok_or_else(|| Error::Argument(format!("there is no block number {block} to look at")))?;
+        if looks.iter().any(|look| look.page >= info.pages) {
+            return Err(gone(info));
+        }
+        let base = GuestAddress(info.guest_address);
+        let region = self.memories[block].find_region(base).ok_or_else(|| gone(info))?;
         let offset = base.0 - region.start_addr().0;
         let start = region.as_ptr().wrapping_add(offset as usize);
 
+        let mut unreadable = false;
         let mut pagemap = self.pagemap.as_mut().filter(|_| private(region.flags()));
         if let Some(pagemap) = pagemap.as_mut() {
             pagemap.forget();
@@ -111,31 +127,36 @@ impl PageReader for GuestMemoryReader {
         // Where nobody can be asked, everything is touched. The next page is asked about while it is being fetched: the call
         // takes as long as the fetch.
         let mut prepare = |looks: &[Look]| {
-            let Some((look, next)) = looks.split_first() else { return Ok(true) };
-            prefetch(start.wrapping_add((look.page * self.page_size) as usize));
-            match pagemap.as_mut().filter(|_| !look.touched) {
-                Some(pagemap) => {
-                    let next = next.iter().filter(|look| !look.touched).map(host_page);
-                    pagemap.is_touched(host_page(look), next).map_err(|source| {
-                        let context = "/proc/self/pagemap".to_owned();
-                        Error::Ioctl { call: "pread", context, source }
-                    })
+            let Some((look, next)) = looks.split_first() else { return true };
+            prefetch(start.wrapping_add((look.page * self.page_size) as usize), self.ahead);
+            let next = next.iter().filter(|look| !look.touched).map(host_page);
+            let asked = pagemap.as_mut().filter(|_| !look.touched).map(|map| map.is_touched(host_page(look), next));
+            match asked {
+                Some(Ok(touched)) => touched,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "/proc/self/pagemap cannot be read: sampling will map untouched pages");
+                    pagemap = None;
+                    unreadable = true;
+                    true
                 }
-                None => Ok(true),
+                None => true,
             }
         };
-        let mut next_exists = prepare(looks)?;
+        let mut next_exists = prepare(looks);
         for (place, look) in looks.iter().enumerate() {
             let exists = next_exists;
-            next_exists = prepare(&looks[place + 1..])?;
+            next_exists = prepare(&looks[place + 1..]);
             if !exists {
                 visit(place, Contents::Untouched);
                 continue;
             }
             let address = MemoryRegionAddress(offset + look.page * self.page_size);
-            let page = region.get_slice(address, self.page.len()).map_err(|_| gone(&self.blocks[block]))?;
+            let page = region.get_slice(address, self.page.len()).map_err(|_| gone(info))?;
             page.copy_to(&mut self.page[..]);
             visit(place, Contents::Bytes(&self.page));
+        }
+        if unreadable {
+            self.pagemap = None;
         }
         Ok(())
     }

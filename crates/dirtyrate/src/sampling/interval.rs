@@ -72,7 +72,8 @@ impl Intervals {
     /// Both ends share what may be missed. With 0 hits the lower end is 0 and cannot miss, so that the upper end alone holds with
     /// (1 + confidence) / 2; the smaller bound for that case is [`upper_bound_without_hits`].
     pub fn interval(&self, hits: f64, samples: f64) -> Interval {
-        if samples <= 0.0 {
+        // No number of samples, or of hits, says nothing either.
+        if !(samples > 0.0 && samples.is_finite()) || hits.is_nan() {
             return Interval { low: 0.0, high: 1.0, confidence: self.confidence };
         }
         let hits = hits.clamp(0.0, samples);
@@ -195,6 +196,17 @@ mod tests {
         assert!((bound * 1024.0 - 5.97).abs() < 0.01, "{bound}");
         assert!(bound < ends(IntervalMethod::ClopperPearson, 0.95, 0, 512).1);
         assert_eq!(upper_bound_without_hits(0, 0.95).expect("good"), 1.0);
+    }
+
+    #[test]
+    fn what_is_no_number_says_nothing() {
+        for method in [IntervalMethod::Wilson, IntervalMethod::ClopperPearson] {
+            let intervals = Intervals::new(method, 0.95).expect("good");
+            for (hits, samples) in [(1.0, f64::NAN), (f64::NAN, 3.0), (1.0, f64::INFINITY), (1.0, -1.0), (0.0, 0.0)] {
+                let interval = intervals.interval(hits, samples);
+                assert_eq!((interval.low, interval.high), (0.0, 1.0), "{method:?}: {hits} of {samples}");
+            }
+        }
     }
 
     #[test]

@@ -30,6 +30,12 @@ impl Pagemap {
         Ok(Self { file: File::open("/proc/self/pagemap")?, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 })
     }
 
+    /// One that reads another file, for tests.
+    #[cfg(test)]
+    pub fn of(file: File) -> Self {
+        Self { file, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 }
+    }
+
     /// Forgets what was read, which is true of that time only.
     pub fn forget(&mut self) {
         self.known = 0..0;

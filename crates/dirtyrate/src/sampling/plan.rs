@@ -4,6 +4,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::reader::PageBlock;
+use super::reserved;
 use crate::error::{Error, Result};
 
 /// Samples for each GiB of memory, unless asked otherwise: one per 2 MiB, as in QEMU.
@@ -58,7 +59,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for samples per GiB out of range, an empty block, or one of 2^63 bytes and more.
+    /// [`Error::Argument`] for samples per GiB out of range, an empty block, or one of 2^63 bytes and more;
+    /// [`Error::OutOfMemory`] where there is no memory for the samples.
     pub fn new(blocks: &[PageBlock], page_size: u64, options: PlanOptions) -> Result<Self> {
         let density = options.samples_per_gib;
         if !(LEAST_SAMPLES_PER_GIB..=MOST_SAMPLES_PER_GIB).contains(&density) {
@@ -75,7 +77,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for an empty block, or one of 2^63 bytes and more.
+    /// [`Error::Argument`] for an empty block, or one of 2^63 bytes and more; [`Error::OutOfMemory`] where there is no memory
+    /// for the samples.
     pub fn add(&mut self, block: &PageBlock, page_size: u64) -> Result<()> {
         let seed = self.options.seed.wrapping_add(self.blocks.len() as u64);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -105,24 +108,26 @@ fn choose(rng: &mut impl Rng, block: &PageBlock, page_size: u64, options: PlanOp
         Error::Argument(format!("block '{}' cannot have {} pages of {page_size} bytes", block.name, block.pages))
     })?;
     let samples = (u128::from(bytes) * u128::from(options.samples_per_gib)).div_ceil(1 << 30) as u64;
-    Ok(match options.design {
-        Design::Stratified => stratified(rng, block.pages, samples.min(block.pages)),
-        Design::SimpleRandom => simple_random(rng, block.pages, samples.min(block.pages)),
-    })
+    let samples = samples.min(block.pages);
+    let mut chosen = reserved(samples as usize)?;
+    match options.design {
+        Design::Stratified => stratified(rng, block.pages, samples, &mut chosen),
+        Design::SimpleRandom => simple_random(rng, block.pages, samples, &mut chosen),
+    }
+    Ok(chosen)
 }
 
 /// Stratum i is the i-th of `samples` equal parts of the block. In units of 1 / `samples` of a page, a stratum is `pages` long and a
 /// page `samples`, so that all is in whole numbers: each unit is drawn with the same probability, and each page has as many.
-fn stratified(rng: &mut impl Rng, pages: u64, samples: u64) -> Vec<u64> {
+fn stratified(rng: &mut impl Rng, pages: u64, samples: u64, chosen: &mut Vec<u64>) {
     let within =
         |i: u64, rng: &mut _| (u128::from(i) * u128::from(pages) + u128::from(below(rng, pages))) / u128::from(samples);
-    (0..samples).map(|i| within(i, rng) as u64).collect()
+    chosen.extend((0..samples).map(|i| within(i, rng) as u64));
 }
 
-fn simple_random(rng: &mut impl Rng, pages: u64, samples: u64) -> Vec<u64> {
-    let mut chosen: Vec<_> = (0..samples).map(|_| below(rng, pages)).collect();
+fn simple_random(rng: &mut impl Rng, pages: u64, samples: u64, chosen: &mut Vec<u64>) {
+    chosen.extend((0..samples).map(|_| below(rng, pages)));
     chosen.sort_unstable();
-    chosen
 }
 
 /// A number below `bound`, each as likely: Lemire, "Fast random integer generation in an interval", 2019. Its own, because the
@@ -218,6 +223,18 @@ mod tests {
         let drawn = |design| plan(&[2048, 9], 1024, design, 1).blocks().to_vec();
         assert_eq!(drawn(Design::Stratified), [vec![207, 447, 537, 959, 1071, 1431, 1788, 1925], vec![0]]);
         assert_eq!(drawn(Design::SimpleRandom), [vec![205, 378, 1071, 1209, 1528, 1530, 1662, 2021], vec![0]]);
+    }
+
+    /// Samples of a memory that no machine has, which no machine has the memory for either.
+    #[test]
+    fn a_plan_that_does_not_fit_into_memory_is_an_error() {
+        for design in [Design::Stratified, Design::SimpleRandom] {
+            for pages in [1 << 50, (1 << 51) - 1] {
+                let options = PlanOptions { samples_per_gib: 16384, design, seed: 1 };
+                let refused = Plan::new(&[block(pages)], 4096, options);
+                assert!(matches!(refused, Err(Error::OutOfMemory { .. })), "{pages} pages");
+            }
+        }
     }
 
     #[test]

@@ -165,3 +165,37 @@ fn memfd() -> std::fs::File {
     file.set_len(16 * host_page_size()).expect("memory");
     file
 }
+
+/// A page past the block's end is refused, also where its address wraps around to one of the block, and where the region goes on
+/// behind the block.
+#[test]
+fn a_look_past_the_end_is_refused() {
+    let (memory, blocks, page_size) = memory();
+    let mut reader = GuestMemoryReader::new(memory, &blocks, page_size).expect("a reader");
+    let low = blocks[0].pages;
+    for (block, page) in [(0, low), (1, PAGES), (1, 1 << 52), (1, u64::MAX / page_size + 1), (1, u64::MAX), (2, 0)] {
+        for touched in [false, true] {
+            let looks = [Look { page: 0, touched }, Look { page, touched }];
+            let refused = reader.read(block, &looks, &mut |_, _| {});
+            assert!(matches!(refused, Err(crate::error::Error::Argument(_))), "page {page} of block {block}");
+        }
+    }
+}
+
+/// Where the kernel stops answering in the middle of a measurement, the measurement goes on as where it never answered.
+#[test]
+fn a_pagemap_that_cannot_be_read_ends_no_measurement() {
+    let (memory, blocks, page_size) = memory();
+    write(&memory, 5, page_size, 7);
+    let mut reader = GuestMemoryReader::new(memory, &blocks, page_size).expect("a reader");
+    reader.pagemap = Some(Pagemap::of(std::fs::File::open("/dev/null").expect("a file without a byte")));
+    let looks = [4, 5, 6].map(|page| Look { page, touched: false });
+    let mut last_bytes = Vec::new();
+    let visit = &mut |_: usize, contents: Contents<'_>| match contents {
+        Contents::Untouched => last_bytes.push(None),
+        Contents::Bytes(bytes) => last_bytes.push(bytes.last().copied()),
+    };
+    reader.read(1, &looks, visit).expect("the pages");
+    assert_eq!(last_bytes, [Some(0), Some(7), Some(0)]);
+    assert!(!reader.spares_untouched());
+}

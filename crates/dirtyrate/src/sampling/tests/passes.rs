@@ -266,6 +266,64 @@ fn a_reader_that_shows_too_little_is_caught() {
     assert!(matches!(Sampling::begin(boxed, plan, &CancelToken::new()), Err(Error::State(_))));
 }
 
+/// A reader that shows each page twice, or the pages backwards, or places past those it was asked for: an error in either pass, no
+/// panic, and no sample that is judged by another one's contents.
+#[test]
+fn a_reader_that_shows_what_it_was_not_asked_for_is_caught() {
+    struct Odd {
+        fake: Fake,
+        /// Which places it shows, of so many.
+        places: fn(usize) -> Vec<usize>,
+    }
+    impl PageReader for Odd {
+        fn page_size(&self) -> u64 {
+            PAGE
+        }
+        fn blocks(&self) -> &[PageBlock] {
+            &self.fake.blocks
+        }
+        fn read(&mut self, _: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
+            for place in (self.places)(looks.len()) {
+                visit(place, Contents::Untouched);
+            }
+            Ok(())
+        }
+    }
+    let odd: [fn(usize) -> Vec<usize>; 4] = [
+        |count| (0..count).flat_map(|place| [place; 2]).collect(),
+        |count| (0..count).rev().collect(),
+        |count| (0..count + 1).collect(),
+        |count| (100..100 + count).collect(),
+    ];
+    for places in odd {
+        let cancel = CancelToken::new();
+        let begin = |places| {
+            let (fake, _) = fake(&[1024]);
+            let plan = plan(&fake, 16384);
+            Sampling::begin(Odd { fake, places }, plan, &cancel)
+        };
+        assert!(matches!(begin(places), Err(Error::State(_))));
+        let mut sampling = begin(|count| (0..count).collect()).map_err(|error| error.to_string()).expect("as asked");
+        sampling.reader_mut().places = places;
+        assert!(matches!(sampling.compare(&cancel), Err(Error::State(_))));
+    }
+}
+
+/// A block goes away once.
+#[test]
+fn a_block_that_is_said_to_go_again_went_the_first_time() {
+    let (reader, _) = fake(&[64]);
+    let plan = plan(&reader, 16384);
+    let cancel = CancelToken::new();
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    let went = Instant::now();
+    sampling.remove(0, went);
+    sampling.remove(0, went + Duration::from_secs(3600));
+    let began = sampling.began();
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert!(found.blocks[0].removed && found.blocks[0].window <= went - began);
+}
+
 /// The block that a machine's RAM gains: `Fake` has its pages already.
 fn gain(sampling: &mut Sampling<Fake>, state: &Mutex<State>, pages: u64) {
     state.lock().expect("not poisoned").pages.push(vec![None; pages as usize]);
