@@ -1,7 +1,8 @@
 // npm run test:install: packs, publishes to a registry on loopback, and runs __test__/install on what came out, as a user has it.
 //
-//   node scripts/test-install.mjs [--host] [--packed]     --host: only this machine's binary, as npm run setup built it
-//                                                         --packed: what is packed already
+//   node scripts/test-install.mjs [--host] [--packed] [FILE…]     --host: only this machine's binary, as npm run setup built it
+//                                                                 --packed: what is packed already
+//                                                                 FILE: only the test files with this in their names
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -11,6 +12,7 @@ import { startRegistry } from './registry.mjs'
 import { root } from './setup.mjs'
 
 const hostOnly = process.argv.includes('--host')
+const files = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
 if (!process.argv.includes('--packed')) packAll({ hostOnly })
 
 const registry = await startRegistry()
@@ -36,7 +38,7 @@ try {
       DIRTYRATE_PLATFORM_PACKAGE: host.name,
       DIRTYRATE_REGISTRY: registry.url,
     }
-    const args = [vitest, 'run', '--config', join(root, '__test__/install/vitest.config.ts')]
+    const args = [vitest, 'run', '--config', join(root, '__test__/install/vitest.config.ts'), ...files]
     status = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status ?? 1
   }
 } finally {

@@ -9,9 +9,11 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type * as Binding from '../native/binding.cjs'
 import { elfFault } from './elf.js'
+import { DirtyRateError } from './errors.js'
 import {
   type FoundBy,
   foreign,
+  interrupted,
   noPackage,
   notFound,
   OVERRIDE,
@@ -25,6 +27,15 @@ const PREBUILT: readonly string[] = ['linux-x64', 'linux-arm64']
 
 /** Loads the binding. Throws ERR_NATIVE_LOAD, which says which file was looked for or found, and why it did not load. */
 export function loadBinary(): typeof Binding {
+  try {
+    return findAndLoad()
+  } catch (error) {
+    // A runtime that grants no access may refuse any step of the search, with the flag in its words.
+    throw error instanceof DirtyRateError ? error : interrupted(error)
+  }
+}
+
+function findAndLoad(): typeof Binding {
   const override = environment(OVERRIDE)
   if (override) return loadFile(resolve(override), 'variable')
   const places = ownFiles()
@@ -50,10 +61,15 @@ function ownFiles(): string[] {
 }
 
 function ownFile(): string | undefined {
-  // A bundler that makes CommonJS of an ES module leaves no `import.meta.url`, but then there is a `__filename`.
-  const url: string | undefined = import.meta.url
-  if (url?.startsWith('file:')) return fileURLToPath(url)
-  return typeof __filename === 'string' ? __filename : undefined
+  try {
+    // A bundler that makes CommonJS of an ES module leaves no `import.meta.url`, but then there is a `__filename`.
+    const url: string | undefined = import.meta.url
+    if (url?.startsWith('file:')) return fileURLToPath(url)
+    if (typeof __filename === 'string') return __filename
+  } catch {
+    // One that makes an ES module of CommonJS leaves neither, and then this throws.
+  }
+  return process.argv[1]
 }
 
 /** What `npm run setup` builds in a clone. */

@@ -40,6 +40,12 @@ const ADVICE: readonly (readonly [RegExp, string | (() => string)])[] = [
   [/Permission denied|EACCES/, 'Let this user read the file, and enter every folder on the way to it.'],
 ]
 
+/** Something in the way to the binary threw `error`. */
+export function interrupted(error: unknown): DirtyRateError {
+  const words = firstLine(error)
+  return loadFailure(words, adviceFor(words) ?? again('package'), error)
+}
+
 /** There is no package with a binary for this platform. */
 export function noPackage(): DirtyRateError {
   return loadFailure('there is no package with a binary for it', NOT_PREBUILT)
@@ -48,7 +54,8 @@ export function noPackage(): DirtyRateError {
 /** The package `name` is not where this package looked for it: from each of `places`, the files that this module is. */
 export function notFound(name: string, places: readonly string[], cause: unknown): DirtyRateError {
   const reason = `expected the package ${name}: ${firstLine(cause)}`
-  if (!places.some(isInPackage)) return loadFailure(`${reason} (this code runs bundled)`, BUNDLED, cause)
+  if (isWebpacked() || !places.some(isInPackage))
+    return loadFailure(`${reason} (this code runs bundled)`, BUNDLED, cause)
   const install = `Install it: npm install ${name}@${version}. npm leaves it out with --omit=optional, and when package-lock.json was written on another platform: then remove that and node_modules first.`
   const denied = adviceFor(firstLine(cause))
   return loadFailure(reason, libcName() === 'musl' ? NOT_PREBUILT : (denied ?? install), cause)
@@ -117,6 +124,13 @@ function firstLine(error: unknown): string {
 /** Node's permission model: without `--allow-addons` it loads no addon. */
 function isPermissionModelOn(): boolean {
   return (process as { permission?: unknown }).permission !== undefined
+}
+
+declare const __webpack_require__: unknown
+
+/** Webpack, and what is made like it, tells a module where its source was and not where the bundle is. */
+function isWebpacked(): boolean {
+  return typeof __webpack_require__ !== 'undefined'
 }
 
 /** Whether `file` lies in a folder of this package, and not in a bundle. */

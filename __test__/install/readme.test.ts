@@ -8,17 +8,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { root } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
+import { type Fence, programOf, programs, readme } from './docs.js'
 import { registry, tarball, UserFolder } from './installed.js'
 
-interface Fence {
-  language: string
-  text: string
-}
-
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
-const fences: Fence[] = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(
-  ([, language = '', text = '']) => ({ language, text }),
-)
+const text = readFileSync(join(root, 'README.md'), 'utf8')
 
 /** What is typed, and what is printed after it. `console` has both; in `sh` every line is typed. */
 function commandsOf({ language, text }: Fence): { line: string; output: string[] }[] {
@@ -32,14 +25,13 @@ function commandsOf({ language, text }: Fence): { line: string; output: string[]
     })
 }
 
-const commands = fences
+const commands = readme
   .filter(({ language }) => language === 'console' || language === 'sh')
   .flatMap(commandsOf)
-const programs = fences.filter(({ language }) => language === 'js')
 /** The commands that the demo's output ends with. */
-const further = [...readme.matchAll(/^(?:Go on:)? +(dirtyrate .*)$/gm)].map(([, line = '']) => line)
+const further = [...text.matchAll(/^(?:Go on:)? +(dirtyrate .*)$/gm)].map(([, line = '']) => line)
 /** `dirtyrate calc TARGET [--mode M]    what it does`, in a block of no language. */
-const forms = fences
+const forms = readme
   .filter(({ language }) => language === '')
   .flatMap(({ text }) => [...text.matchAll(/^dirtyrate (\w+)(.*?) {2,}/gm)])
   .map(([form, command = '', options = '']) => ({
@@ -96,26 +88,15 @@ it.each(forms)('the command has the form $form', async ({ command, options }) =>
   for (const option of options) expect(help).toMatch(new RegExp(`(^|[\\s,])${option}[\\s,]`))
 })
 
-/** What goes on from the first program goes on with its VM. */
-const around = (program: string): string =>
-  /^import /m.test(program)
-    ? program
-    : `import { VirtualMachine, workload } from 'dirtyrate'
-const vm = await VirtualMachine.create({ memory: '1GiB' })
-try {
-  await vm.load(workload.stride({ pages: 1000, rate: '10MiB/s' }))
-  await vm.start()
-${program}
-} finally {
-  await vm.close()
-}
-`
-
+// Of 4 GiB there are two blocks, and neither is called 'ram'.
 describeKvm('programs', () => {
-  it.each(programs)('$text', async ({ text }) => {
-    user.write('program.mjs', around(text))
-    expect(await user.run('node', ['program.mjs'])).toMatchObject({ status: 0, stderr: '' })
-  })
+  it.each(programs.flatMap(fence => ['1GiB', '4GiB'].map(memory => ({ ...fence, memory }))))(
+    '$file on a VM of $memory: $text',
+    async ({ memory, ...fence }) => {
+      user.write('program.mjs', programOf(fence, memory))
+      expect(await user.run('node', ['program.mjs'])).toMatchObject({ status: 0, stderr: '' })
+    },
+  )
 })
 
 it('finds them', () => {
