@@ -1,5 +1,8 @@
 /** Calls that nobody awaits take effect in the order in which they were made: by the queue alone, and on real VMs against a model. */
 
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CallOrder } from '../ts/call-order.js'
@@ -7,7 +10,25 @@ import { type VirtualMachine, workload } from '../ts/index.js'
 import { describeKvm, full } from './fixtures/kvm.js'
 import { created, PAGE, running, sleep } from './fixtures/machine.js'
 
+/** Node's collector, which is asked for by a flag. */
+function collector(): () => void {
+  setFlagsFromString('--expose-gc')
+  return runInNewContext('gc') as () => void
+}
+
 describe('an order of calls', () => {
+  it('keeps nothing of the calls that are over', async () => {
+    const gc = collector()
+    const order = new CallOrder()
+    const results: WeakRef<object>[] = []
+    for (let call = 0; call < 3; call++) results.push(new WeakRef(await order.run(async () => ({ call }))))
+    await order.run(async () => undefined)
+    // A reference that was just made is not collected within the same turn of the event loop.
+    await setImmediate()
+    gc()
+    expect(results.map(result => result.deref())).toEqual([undefined, undefined, undefined])
+  })
+
   it('makes each call after the ones before it, whatever became of them', async () => {
     const order = new CallOrder()
     const seen: string[] = []

@@ -40,14 +40,14 @@ async function timed(call) {
 }
 
 /** The medians, in ns, of what a call takes in all and in the core, and of the binding's and the facade's part of it. */
-async function split({ call, rustNs }, direct, dirtyMemory) {
+async function split({ call, direct, rustNs }, object, dirtyMemory) {
   const [all, core, binding, over] = [1, 2, 3, 4].map(() => new Float64Array(CALLS))
   for (let i = 0; i < CALLS; i++) {
     const ofFacade = await timed(() => call(dirtyMemory))
     all[i] = ofFacade.ns
     core[i] = rustNs(ofFacade.result)
     over[i] = ofFacade.ns - core[i]
-    const ofBinding = await timed(direct)
+    const ofBinding = await timed(() => direct(object))
     binding[i] = ofBinding.ns - rustNs(ofBinding.result)
   }
   const [total, inCore, inBinding, rest] = [all, core, binding, over].map(median)
@@ -64,14 +64,10 @@ const vm = await measuredVm()
 const rows = []
 try {
   const binding = bindingOf(vm)
-  const direct = {
-    reap: () => binding.reap('dirty-rate'),
-    sync: () => binding.sync(undefined),
-  }
-  for (const [key, call] of Object.entries(calls)) {
+  for (const call of Object.values(calls)) {
     // Once for the caches and the compiler.
-    await split(call, direct[key], vm.dirtyMemory)
-    const took = await split(call, direct[key], vm.dirtyMemory)
+    await split(call, binding, vm.dirtyMemory)
+    const took = await split(call, binding, vm.dirtyMemory)
     const parts = ['core', 'binding', 'facade'].map(part => `${part} ${us(took[part]).toFixed(2)}`)
     if (!json) console.log(`${call.name}: ${us(took.total).toFixed(2)} µs: ${parts.join(', ')}`)
     rows.push(

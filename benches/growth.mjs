@@ -14,6 +14,8 @@ import { setImmediate } from 'node:timers/promises'
 import { calls, measuredVm } from './measured-vm.mjs'
 
 const CALLS = 10_000
+/** Windows that do not count: the caches, the compiler and the young generation of V8's heap take their time to grow. */
+const WARM_UP = 4
 const WINDOWS = 7
 
 async function anonymousBytes() {
@@ -30,14 +32,13 @@ const vm = await measuredVm()
 try {
   const windows = []
   let before
-  // The first window is for the caches, the compiler and the allocator.
-  for (let window = 0; window <= WINDOWS; window++) {
+  for (let window = 0; window <= WARM_UP + WINDOWS; window++) {
     for (let i = 0; i < CALLS; i++) {
       const pending = call(vm.dirtyMemory)
       if (pending instanceof Promise) await pending
     }
     const now = await anonymousBytes()
-    if (window > 0) windows.push((now - before) / CALLS)
+    if (window > WARM_UP) windows.push((now - before) / CALLS)
     before = now
   }
   const median = [...windows].sort((a, b) => a - b)[windows.length >> 1]

@@ -12,7 +12,8 @@ export class CallOrder {
   run<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const done = this.after(call, signal)
     // One that was aborted while it waited has settled before its turn; those behind it still wait for the ones before it.
-    this.#last = Promise.all([this.#last, done.catch(() => undefined)])
+    // The promise is of nothing: one of both results would keep the results of every call there ever was.
+    this.#last = Promise.all([this.#last, done.catch(() => undefined)]).then(() => undefined)
     return done
   }
 

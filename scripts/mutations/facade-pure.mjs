@@ -22,4 +22,11 @@ export default [
     replace: '',
     test: '__test__/measurement/events.test.ts',
   },
+  {
+    name: 'an order of calls keeps what each call resolved with',
+    file: 'ts/call-order.ts',
+    find: 'done.catch(() => undefined)]).then(() => undefined)',
+    replace: 'done.catch(() => undefined)])',
+    test: '__test__/call-order.test.ts -t keeps nothing',
+  },
 ]
