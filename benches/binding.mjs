@@ -56,8 +56,9 @@ async function split({ call, direct, rustNs }, object, dirtyMemory) {
 
 /** Bytes that a call leaves behind, and the windows that this is the median of: measured in a process of its own. */
 function growth(name) {
+  const flags = ['--expose-gc', '--max-semi-space-size=1']
   const program = fileURLToPath(new URL('growth.mjs', import.meta.url))
-  return JSON.parse(execFileSync(process.execPath, ['--expose-gc', program, name], { encoding: 'utf8' }))
+  return JSON.parse(execFileSync(process.execPath, [...flags, program, name], { encoding: 'utf8' }))
 }
 
 const vm = await measuredVm()

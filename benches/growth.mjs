@@ -1,12 +1,12 @@
 // How much memory a call leaves behind, in a process of its own, so that no other benchmark's garbage is in the figure:
 //
-//   node --expose-gc benches/growth.mjs CALL      CALL is a name of `calls` in measured-vm.mjs
+//   node --expose-gc --max-semi-space-size=1 benches/growth.mjs CALL      CALL is a name of `calls` in measured-vm.mjs
 //
 // Prints one JSON line: the bytes that each window of 10,000 calls added, for each call, and their median.
 //
 // Something that is kept of each call grows every window by as much. What grows once (a heap that is enlarged, code that is compiled,
 // a thread's arena) is in one window or two: the median of the windows does not have it, whereas a slope through all readings does.
-// Anonymous memory is what is read, because the kernel counts it page by page in smaps_rollup; the resident set in /proc/self/stat is
+// V8's young generation, which grows with whatever the machine's load lets it, is kept at its least. Anonymous memory is what is read, because the kernel counts it page by page in smaps_rollup; the resident set in /proc/self/stat is
 // an estimate that is off by some hundred pages, and has pages of files in it.
 
 import { readFileSync } from 'node:fs'
@@ -14,8 +14,8 @@ import { setImmediate } from 'node:timers/promises'
 import { calls, measuredVm } from './measured-vm.mjs'
 
 const CALLS = 10_000
-/** Windows that do not count: the caches, the compiler and the young generation of V8's heap take their time to grow. */
-const WARM_UP = 4
+/** Windows that do not count: the caches and what the compiler makes take their time to grow. */
+const WARM_UP = 7
 const WINDOWS = 7
 
 async function anonymousBytes() {
