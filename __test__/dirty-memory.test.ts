@@ -155,6 +155,17 @@ describeKvm('the five steps', () => {
     expect((await dirtyMemory.reap('dirty-rate')).pages).toBe(0)
   })
 
+  it('say what opens a window to who waits for the end of one', async () => {
+    const { dirtyMemory } = await running(workload.idle())
+    await expect(dirtyMemory.syncAt('dirty-rate', [1])).rejects.toMatchObject({
+      code: 'ERR_STATE',
+      hint: expect.stringContaining("startTracking('dirty-rate')"),
+    })
+    await expect(dirtyMemory.syncAt('vga', [1])).rejects.toMatchObject({
+      hint: expect.stringContaining('setLogMask'),
+    })
+  })
+
   it('take deadlines from a native thread', async () => {
     const vm = await running(workload.stride({ pages: 2000 }))
     const { dirtyMemory } = vm

@@ -1,7 +1,13 @@
 /** The one listener to the core's events and this side's: their order, bursts, and what a listener that does not listen misses. */
 
+import { once } from 'node:events'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { expect, it, onTestFinished } from 'vitest'
+import type * as Package from '../ts/index.js'
 import { type LogEvent, setLog, workload } from '../ts/index.js'
+import { root } from './fixtures/command.js'
 import { describeKvm } from './fixtures/kvm.js'
 import { running } from './fixtures/machine.js'
 
@@ -112,5 +118,77 @@ describeKvm('a listener', () => {
     setLog('off', null)
     await vm.measureDirtyRate(sampling)
     expect(events).toHaveLength(length)
+  })
+
+  it('ends at once when it ends itself', async () => {
+    const vm = await running(workload.idle())
+    let heard = 0
+    setLog('trace', ({ message }) => {
+      if (message === 'get_ramblock_vfn_hash' && ++heard === 3) setLog('off', null)
+    })
+    onTestFinished(() => setLog('off', null))
+    await vm.measureDirtyRate({ ...sampling, samplePages: 512 })
+    expect(heard).toBe(3)
+  })
+
+  it('hears what its own calls cause after what came before, and keeps no event loop from turning', async () => {
+    const vm = await running(workload.idle())
+    const messages: string[] = []
+    let turned = false
+    setLog('trace', ({ message }) => {
+      messages.push(message)
+      // Each of these calls is an event too, and a call of the listener more, until the loop has turned.
+      if (!turned) vm.queryDirtyRate().catch(() => {})
+    })
+    onTestFinished(() => setLog('off', null))
+    const turn = new Promise<void>(resolve => setImmediate(resolve))
+    await vm.measureDirtyRate({ ...sampling, samplePages: 512 })
+    await turn
+    turned = true
+    while (!messages.includes('measurement done')) await new Promise(setImmediate)
+    const order = ['measurement began', 'get_ramblock_vfn_hash', 'dirtyrate_calculate', 'measurement done']
+    const at = order.map(message => messages.indexOf(message))
+    expect(at).toEqual([...at].sort((a, b) => a - b))
+    expect(at).not.toContain(-1)
+    expect(messages).toContain('query_dirty_rate_info')
+  })
+
+  it('hears everything beside another copy of the package, and after that copy has ended', async () => {
+    const other = (await import('../dist/index.js')) as unknown as typeof Package
+    const vm = await running(workload.idle())
+    const looks = { mine: 0, others: 0 }
+    setLog('trace', ({ message }) => message === 'get_ramblock_vfn_hash' && looks.mine++)
+    other.setLog('trace', ({ message }) => message === 'get_ramblock_vfn_hash' && looks.others++)
+    onTestFinished(() => {
+      setLog('off', null)
+      other.setLog('off', null)
+    })
+    const first = await vm.measureDirtyRate(sampling)
+    await new Promise(setImmediate)
+    const samples = 2 * (first.sampling?.samples ?? Number.NaN)
+    expect(looks).toEqual({ mine: samples, others: samples })
+    other.setLog('off', null)
+    const second = await vm.measureDirtyRate(sampling)
+    expect(looks).toEqual({ mine: samples + 2 * (second.sampling?.samples ?? Number.NaN), others: samples })
+  })
+
+  it('is not disturbed by a worker that listened and has ended', async () => {
+    const vm = await running(workload.idle())
+    const program = `
+      import { setLog } from './index.js'
+      import { parentPort } from 'node:worker_threads'
+      setLog('trace', () => {})
+      parentPort.postMessage('listens')`
+    const file = join(root, 'dist', `worker-${process.pid}.mjs`)
+    writeFileSync(file, program)
+    onTestFinished(() => rmSync(file, { force: true }))
+    let looks = 0
+    setLog('trace', ({ message }) => message === 'get_ramblock_vfn_hash' && looks++)
+    onTestFinished(() => setLog('off', null))
+    const worker = new Worker(file)
+    await once(worker, 'message')
+    await worker.terminate()
+    const { sampling: sampled } = await vm.measureDirtyRate(sampling)
+    expect(looks).toBe(2 * (sampled?.samples ?? Number.NaN))
   })
 })

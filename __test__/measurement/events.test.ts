@@ -104,6 +104,18 @@ describeKvm("a VM's events", () => {
     expect(events[3]).toMatchObject({ error: { code: 'ERR_PAUSED' } })
   })
 
+  it('tell of a loop over a watch that was left within a round, and why that round has no result', async () => {
+    const vm = await running(workload.stride({ pages: 500 }))
+    const { told, events } = listen(vm)
+    const rounds = vm.watchDirtyRate({ every: '1h' })
+    const next = rounds.next()
+    await sleep(50)
+    await rounds.return?.()
+    expect(await next).toEqual({ done: true, value: undefined })
+    expect(told).toEqual(['start watch', 'failed watch'])
+    expect(events[1]).toMatchObject({ error: { code: 'ERR_CANCELLED', hint: expect.any(String) } })
+  })
+
   it('have no other name', async () => {
     const vm = await created()
     expect(() => vm.on('error' as never, () => {})).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }))

@@ -1,0 +1,163 @@
+// Breaks of what measures and what stands behind it: windows that are not the ones asked for, the order of calls, the log, errors of
+// other realms, the pace of a guest, and VMs that nobody closes.
+
+const windows = '__test__/measurement/windows.test.ts'
+const order = '__test__/call-order.test.ts'
+
+export default [
+  {
+    name: 'a late window says nothing',
+    file: 'ts/measurement/warnings.ts',
+    find: '    !isLate(figures) &&\n',
+    replace: '',
+    test: `${windows} -t says how long it was`,
+  },
+  {
+    name: 'a window that is longer than its sync explains says nothing',
+    file: 'ts/measurement/warnings.ts',
+    find: 'off <= explainedNs / NS_PER_MS + allowed &&',
+    replace: '',
+    test: `${windows} -t says how long it was`,
+  },
+  {
+    name: 'a window that is too short says nothing',
+    file: 'ts/measurement/warnings.ts',
+    find: 'longest - window.requestedMs >= -allowed',
+    replace: 'true',
+    test: `${windows} -t says how long it was`,
+  },
+  {
+    name: 'a measurement keeps to itself what its window was',
+    file: 'ts/measurement/meter.ts',
+    find: 'warnings: [...windowWarnings(measured), ...measured.warnings]',
+    replace: 'warnings: measured.warnings',
+    test: `${windows} -t is told by a measurement`,
+  },
+  {
+    name: 'a curve has a point for each window, had or not',
+    file: 'ts/measurement/curve.ts',
+    find: 'if (next !== undefined && isLate(of) && endedMs >= next.window.requestedMs) {',
+    replace: 'if (next === null) {',
+    test: `${windows} -t has one point for windows`,
+  },
+  {
+    name: 'a curve does not say which windows were not had',
+    file: 'ts/measurement/curve.ts',
+    find: '    if (skipped.length > 0) {',
+    replace: '    if (skipped.length > 99) {',
+    test: `${windows} -t has a point or a word for each window`,
+  },
+  {
+    name: 'what a window without a point saw first is lost',
+    file: 'ts/measurement/curve.ts',
+    find: 'had.push(skipped.reduceRight((later, earlier) => joined(earlier, later), of))',
+    replace: 'had.push(of)',
+    test: `${windows} -t keeps what was first seen dirty`,
+  },
+  {
+    name: 'a paced guest makes up for a host that stood still',
+    file: 'crates/dirtyrate/src/machine/pacer.rs',
+    find: 'passed.min(LONGEST_GRANT).as_secs_f64()',
+    replace: 'passed.as_secs_f64()',
+    test: 'pacer::tests',
+  },
+  {
+    name: 'calls take effect in the order of their threads',
+    file: 'ts/call-order.ts',
+    find: '    const turn = this.#last\n',
+    replace: '    const turn = Promise.resolve()\n',
+    test: `${order} -t an order of calls`,
+  },
+  {
+    name: 'an aborted call is made all the same',
+    file: 'ts/call-order.ts',
+    find: 'if (!signal.aborted) resolve(call())',
+    replace: 'resolve(call())',
+    test: `${order} -t is left at once by an abort`,
+  },
+  {
+    name: 'a stop releases the client out of turn',
+    file: 'ts/dirty-memory.ts',
+    find: "    await this.#change(client, async () => {\n      await this.#vm.stopTracking(client)\n      if (client === 'dirty-rate') this.#dirtyRate.release()\n    })",
+    replace:
+      "    await callNative(() => this.#vm.stopTracking(client))\n    if (client === 'dirty-rate') this.#dirtyRate.release()",
+    test: `${order} -t calls that nobody awaits`,
+  },
+  {
+    name: 'a measurement takes the client that a user tracks with',
+    file: 'ts/measurement/client.ts',
+    find: "      if (this.#holder !== 'nobody') return accumulator(this.#vm)\n",
+    replace: '',
+    test: `${order} -t keep a user's bits`,
+  },
+  {
+    name: 'an error of another realm is no error',
+    file: 'ts/errors.ts',
+    find: "Object.prototype.toString.call(value) === '[object Error]' || value instanceof Error",
+    replace: 'value instanceof Error',
+    test: '__test__/errors.test.ts -t of another realm',
+  },
+  {
+    name: 'a promise of another realm is no promise',
+    file: 'ts/native.ts',
+    find: "Object.prototype.toString.call(value) === '[object Promise]'",
+    replace: 'value instanceof Promise',
+    test: '__test__/realms.test.ts',
+  },
+  {
+    name: 'an error loses its details on the way to JavaScript',
+    file: 'crates/dirtyrate-node/src/errors.rs',
+    find: '    if !details.is_empty() {\n',
+    replace: '    if details.is_empty() {\n',
+    test: '__test__/errors.test.ts -t names in its details',
+  },
+  {
+    name: 'a right result is thrown away when the log stays on',
+    file: 'ts/measurement/meter.ts',
+    find: '      const warning = logLeftOn(fromNative(error))\n',
+    replace: '      const warning = logLeftOn(fromNative(error))\n      if (warning) throw error\n',
+    test: '__test__/measurement/log-left-on.test.ts',
+  },
+  {
+    name: 'a second listener takes the events of the first',
+    file: 'crates/dirtyrate-node/src/log.rs',
+    find: '    lock().push(Sink {',
+    replace: '    lock().clear();\n    lock().push(Sink {',
+    test: '__test__/log.test.ts -t beside another copy',
+  },
+  {
+    name: 'a listener that ends itself hears the rest of its batch',
+    file: 'ts/log.ts',
+    find: '    sink = undefined\n    pending = []\n    heard = 0\n',
+    replace: '    sink = undefined\n',
+    test: '__test__/log.test.ts -t ends at once',
+  },
+  {
+    name: 'a listener that causes an event at each event is called for ever',
+    file: 'ts/log.ts',
+    find: '      setImmediate(deliver).unref()\n      break\n',
+    replace: '      continue\n',
+    test: '__test__/log.test.ts -t keeps no event loop from turning',
+  },
+  {
+    name: 'the collector does not know what a VM weighs',
+    file: 'crates/dirtyrate-node/src/virtual_machine.rs',
+    find: 'let weight = bytes.min(MOST_WEIGHT) as i64;',
+    replace: 'let weight = bytes.min(1) as i64;',
+    test: '__test__/environment.test.ts -t are collected',
+  },
+  {
+    name: 'leaving a watch within a round fails it with nothing',
+    file: 'ts/measurement/watch.ts',
+    find: "new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left ${WITHIN}`),",
+    replace: 'undefined,',
+    test: '__test__/measurement/events.test.ts -t was left within a round',
+  },
+  {
+    name: 'a closed VM answers what its job was',
+    file: 'ts/virtual-machine.ts',
+    find: 'if (!this.#job.endedByClose) this.#requireOpen(this.#job.measuring ? WITHIN : undefined)',
+    replace: '',
+    test: '__test__/virtual-machine.test.ts -t is over after close',
+  },
+]
