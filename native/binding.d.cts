@@ -88,15 +88,21 @@ export declare class NativeVirtualMachine {
   static create(options: NativeCreateOptions, cancel?: CancelToken | undefined | null): Promise<NativeVirtualMachine>
   /** Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_ARGUMENT, ERR_STATE, ERR_CANCELLED. */
   loadKernel(options: NativeKernelOptions, cancel?: CancelToken | undefined | null): Promise<void>
-  /** Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED. */
-  start(): Promise<void>
+  /**
+   * Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT; and with
+   * ERR_CANCELLED, and then the virtual machine is shut down.
+   */
+  start(cancel?: CancelToken | undefined | null): Promise<void>
   /** Stops the vCPUs; all that they wrote is in the log then. */
   pause(): Promise<void>
   /** Lets them run again. */
   resume(): Promise<void>
-  /** Ends the vCPUs. Memory and bits stay readable. */
+  /** Ends the vCPUs. Memory and bits stay readable. Rejects with ERR_VCPU_STUCK. */
   shutdown(): Promise<void>
-  /** Ends everything and frees it, and returns when it is freed. Calls that are under way reject. Idempotent. */
+  /**
+   * Ends everything and frees it, and returns when it is freed. Calls that are under way reject. Idempotent. Needs no thread.
+   * Rejects with ERR_VCPU_STUCK, and with ERR_STATE if a call that is under way does not end.
+   */
   close(): Promise<void>
   /** What it is doing. */
   get state(): 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'

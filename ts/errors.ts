@@ -12,7 +12,12 @@ const HINTS = {
   ERR_KVM_PERMISSION:
     'Join the group that owns the device (sudo usermod -aG kvm "$USER", then log in again), or run as root.',
   ERR_KVM_VERSION: 'The device must be the KVM of the running kernel, not one passed through an emulator.',
+  ERR_KVM_BUSY:
+    'End the other hypervisor (VirtualBox, VMware, another KVM module), or unload its kernel module, then try again.',
   ERR_KVM_IOCTL: 'The kernel refused a call that it should know: the message names it. See the kernel log.',
+  ERR_LIMIT: 'Raise the limit that the message names, or use fewer vCPUs and virtual machines at a time.',
+  ERR_VCPU_STUCK:
+    'The host is overloaded, or a call of the kernel takes long: try again. What the vCPU runs on is given back when it stops.',
   ERR_NATIVE_LOAD: 'Install again without --omit=optional, or build the binding from a clone: npm run setup.',
   ERR_ARGUMENT: 'Correct the argument that the message names.',
   ERR_STATE: 'Check vm.state before the call.',
@@ -30,13 +35,32 @@ const HINTS = {
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
 } as const
 
+/** What to do about each limit of the host: `details.limit`. */
+const LIMIT_HINTS: Readonly<Record<string, string>> = {
+  'open-files': 'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
+  'system-open-files':
+    'Close files of other programs, or raise the limit of the system (sysctl fs.file-max).',
+  tasks:
+    "Raise the limit of threads: ulimit -u, or pids.max of the control group (a container's --pids-limit, systemd's TasksMax).",
+  'pending-signals':
+    'Raise the limit of pending signals (ulimit -i), which all processes of this user share.',
+  'locked-memory': 'Raise the limit of locked memory (ulimit -l).',
+  policy:
+    'A sandbox forbids the call: allow it in its seccomp profile or security module, or run outside of it.',
+}
+
+/** For a device that a policy (EPERM) keeps from this process, which file permissions (EACCES) do not. */
+const DEVICE_FORBIDDEN =
+  'A container must be given the device (--device /dev/kvm); else a security module forbids it: root does not help.'
+const EPERM = 1
+
 /** The codes of {@link DirtyRateError}. */
 export type DirtyRateErrorCode = keyof typeof HINTS
 
 /** All codes, in the order of the README's table. */
 export const errorCodes: readonly DirtyRateErrorCode[] = Object.keys(HINTS) as DirtyRateErrorCode[]
 
-/** What an error says to programs: `call` and `errno` of a refused call, `vcpu`, `block`, `path`, `bytes`, where it has them. */
+/** What an error says to programs: `call` and `errno` of a refused call, the host's `limit`, `vcpu`, `block`, `path`, `bytes`, where it has them. */
 export type ErrorDetails = Readonly<Record<string, string | number>>
 
 /** A failure with a stable `code`, a message that says what happened, and a `hint` that says what to do. */
@@ -96,13 +120,22 @@ export function fromNative(error: unknown): unknown {
   if (code === undefined || 'hint' in (error as Error)) return error
   const { message } = error as Error
   if (Object.hasOwn(HINTS, code)) {
+    const details = detailsOf(error as Error)
+    const hint = hintFor(code, details)
     return new DirtyRateError(code as DirtyRateErrorCode, message, {
       cause: error,
-      details: detailsOf(error as Error),
-      ...(code === 'ERR_MEMORY' ? { hint: memoryHint() } : {}),
+      details,
+      ...(hint === undefined ? {} : { hint }),
     })
   }
   return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
+}
+
+/** A better hint than that of the code, where the details say what is in the way. */
+function hintFor(code: string, { limit, errno }: ErrorDetails): string | undefined {
+  if (code === 'ERR_MEMORY') return memoryHint()
+  if (typeof limit === 'string' && Object.hasOwn(LIMIT_HINTS, limit)) return LIMIT_HINTS[limit]
+  return code === 'ERR_KVM_PERMISSION' && errno === EPERM ? DEVICE_FORBIDDEN : undefined
 }
 
 /** The details that the binding gives: JSON in the message of the native error's own cause. */

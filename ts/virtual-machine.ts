@@ -238,9 +238,12 @@ export class VirtualMachine implements Target {
     }
   }
 
-  /** Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED. */
-  async start(): Promise<void> {
-    await this.#inOrder(() => this.#vm.start())
+  /**
+   * Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT, or the
+   * signal's reason: then the VM is shut down.
+   */
+  async start({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))
   }
 
   /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */

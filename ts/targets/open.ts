@@ -92,8 +92,7 @@ async function startVm(
   })
   try {
     await vm.load(image, { signal })
-    await vm.start()
-    signal?.throwIfAborted()
+    await vm.start({ signal })
     return vm
   } catch (error) {
     await vm.close()

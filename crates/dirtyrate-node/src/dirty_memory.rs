@@ -230,7 +230,7 @@ impl NativeVirtualMachine {
     pub fn abandon(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
         let machine = self.machine().ok();
-        promise::run(env, move || machine.map_or(Ok(()), |machine| machine.abandon(client)))
+        promise::run_surely(env, move || machine.map_or(Ok(()), |machine| machine.abandon(client)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dirtyrate::Error;
+use dirtyrate::threads;
 use napi::bindgen_prelude::{Object, ToNapiValue};
 use napi::{Env, JsDeferred};
 
@@ -17,7 +17,15 @@ pub fn run<T>(env: Env, work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'st
 where
     T: ToNapiValue + Send + 'static,
 {
-    run_then(env, work, |_, _| ())
+    run_or(WithoutThread::Reject, env, work, |_, _| ())
+}
+
+/// As [`run`], for what gives something back: where there may be no more threads, it is done at once, and JavaScript waits for it.
+pub fn run_surely<T>(env: Env, work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'static) -> Result<Object<'static>>
+where
+    T: ToNapiValue + Send + 'static,
+{
+    run_or(WithoutThread::RunHere, env, work, |_, _| ())
 }
 
 /// As [`run`]; `then` sees what `work` returns, on the JavaScript thread, before JavaScript does.
@@ -29,22 +37,55 @@ pub fn run_then<T>(
 where
     T: ToNapiValue + Send + 'static,
 {
+    run_or(WithoutThread::Reject, env, work, then)
+}
+
+/// What becomes of a call where there may be no more threads.
+#[derive(Clone, Copy)]
+enum WithoutThread {
+    Reject,
+    RunHere,
+}
+
+fn run_or<T, W>(
+    otherwise: WithoutThread,
+    env: Env,
+    work: W,
+    then: impl FnOnce(&Env, &T) + Send + 'static,
+) -> Result<Object<'static>>
+where
+    T: ToNapiValue + Send + 'static,
+    W: FnOnce() -> dirtyrate::Result<T> + Send + 'static,
+{
     let (deferred, promise) = env.create_deferred().map_err(|error| errors::internal(&error.reason))?;
     let promise = Object::from_raw(env.raw(), napi::JsValue::raw(&promise));
     // Shared with the thread, so that a promise whose thread cannot be started is rejected: a deferred that is only dropped
     // keeps the process alive for ever.
     let settle = Arc::new(Settle(Mutex::new(Some((deferred, then)))));
     let settler = Arc::clone(&settle);
-    let spawned = std::thread::Builder::new().name("dirtyrate-call".to_owned()).spawn(move || {
+    let call = move |work: W| {
         let outcome = match catch_unwind(AssertUnwindSafe(work)) {
             Ok(outcome) => outcome.map_err(errors::thrown),
             Err(_) => Err(errors::internal("a native call panicked")),
         };
         settler.with(outcome);
+    };
+    let job = Arc::new(Mutex::new(Some((call, work))));
+    let jobs = Arc::clone(&job);
+    let take = |job: &Mutex<Option<_>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let spawned = threads::spawn("dirtyrate-call", move || {
+        if let Some((call, work)) = take(&jobs) {
+            call(work);
+        }
     });
-    if let Err(source) = spawned {
-        let error = Error::Ioctl { call: "pthread_create", context: "a native call".to_owned(), source };
-        settle.with(Err(errors::thrown(error)));
+    // Only if there is no thread: it takes the job otherwise.
+    if let Err(error) = spawned
+        && let Some((call, work)) = take(&job)
+    {
+        match otherwise {
+            WithoutThread::RunHere => call(work),
+            WithoutThread::Reject => settle.with(Err(errors::thrown(error))),
+        }
     }
     Ok(promise)
 }

@@ -10,7 +10,7 @@ use dirtyrate::dirty_memory::BlockInfo;
 use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect, RunState, VmOptions};
 use dirtyrate::machine::{KernelOptions, Machine, MachineOptions, UnknownMmio};
-use dirtyrate::{Error, dirty_memory};
+use dirtyrate::{Error, dirty_memory, threads};
 use napi::Env;
 use napi::bindgen_prelude::{Object, ObjectFinalize, Uint8Array};
 use napi_derive::napi;
@@ -25,6 +25,10 @@ use crate::promise;
 /// holds any more must not wait until JavaScript's own heap has grown; but V8 collects everything at once, and not step by step, for an
 /// object that weighs as much as a heap may.
 const MOST_WEIGHT: u64 = 256 << 20;
+
+/// How often `close` looks whether the calls under way have let go: for ten seconds.
+const LOOK: Duration = Duration::from_millis(1);
+const MOST_LOOKS: u32 = 10_000;
 
 /// A RAM block as it is asked for.
 #[napi(object)]
@@ -121,6 +125,19 @@ impl NativeVirtualMachine {
         let machine = self.holder.machine();
         promise::run(env, move || work(&*machine.ok_or(Error::Closed)?))
     }
+
+    /// As [`run`](Self::run), for what gives something back: also where there may be no more threads.
+    pub fn run_surely<T>(
+        &self,
+        env: Env,
+        work: impl FnOnce(&Machine) -> dirtyrate::Result<T> + Send + 'static,
+    ) -> Result<Object<'static>>
+    where
+        T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
+    {
+        let machine = self.holder.machine();
+        promise::run_surely(env, move || work(&*machine.ok_or(Error::Closed)?))
+    }
 }
 
 #[napi]
@@ -161,10 +178,12 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| machine.load_kernel(&options, &cancel))
     }
 
-    /// Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED.
+    /// Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT; and with
+    /// ERR_CANCELLED, and then the virtual machine is shut down.
     #[napi(ts_return_type = "Promise<void>")]
-    pub fn start(&self, env: Env) -> Result<Object<'static>> {
-        self.run(env, Machine::start)
+    pub fn start(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
+        let cancel = token(cancel);
+        self.run(env, move |machine| machine.start(&cancel))
     }
 
     /// Stops the vCPUs; all that they wrote is in the log then.
@@ -179,34 +198,36 @@ impl NativeVirtualMachine {
         self.run(env, Machine::resume)
     }
 
-    /// Ends the vCPUs. Memory and bits stay readable.
+    /// Ends the vCPUs. Memory and bits stay readable. Rejects with ERR_VCPU_STUCK.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn shutdown(&self, env: Env) -> Result<Object<'static>> {
-        self.run(env, |machine| {
-            machine.shutdown();
-            Ok(())
-        })
+        self.run_surely(env, Machine::shutdown)
     }
 
-    /// Ends everything and frees it, and returns when it is freed. Calls that are under way reject. Idempotent.
+    /// Ends everything and frees it, and returns when it is freed. Calls that are under way reject. Idempotent. Needs no thread.
+    /// Rejects with ERR_VCPU_STUCK, and with ERR_STATE if a call that is under way does not end.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn close(&self, env: Env) -> Result<Object<'static>> {
         self.weigh_nothing(&env);
         let machine = self.holder.end();
-        promise::run(env, move || {
+        promise::run_surely(env, move || {
             let Some(mut machine) = machine else { return Ok(()) };
-            machine.shutdown();
+            let ended = machine.shutdown();
             // Calls under way see the shutdown within milliseconds and let go.
-            loop {
+            for _ in 0..MOST_LOOKS {
                 match Arc::try_unwrap(machine) {
                     Ok(last) => {
                         drop(last);
-                        return Ok(());
+                        return ended;
                     }
                     Err(shared) => machine = shared,
                 }
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(LOOK);
             }
+            ended?;
+            Err(Error::State(
+                "a call on the closed virtual machine does not end: its memory is freed after it".to_owned(),
+            ))
         })
     }
 
@@ -330,9 +351,19 @@ impl Drop for NativeVirtualMachine {
         // Collected, or its JavaScript environment is gone. Calls under way must not keep the guest running; and the end of a
         // large guest takes a while, which the JavaScript thread must not wait for.
         let Some(machine) = self.holder.end() else { return };
-        let end = move || machine.shutdown();
+        let ends = EndsOnDrop(machine);
         // Without a thread to spare it ends when the closure is dropped, here.
-        let _ = std::thread::Builder::new().name("dirtyrate-end".to_owned()).spawn(end);
+        let _ = threads::spawn("dirtyrate-end", move || drop(ends));
+    }
+}
+
+/// Ends the vCPUs, also while calls under way have the machine.
+struct EndsOnDrop(Arc<Machine>);
+
+impl Drop for EndsOnDrop {
+    fn drop(&mut self) {
+        // There is nobody left to be told of a failure; the core has logged it.
+        let _ = self.0.shutdown();
     }
 }
 

@@ -87,7 +87,7 @@ fn run(machine: &Machine, kind: Kind, pages: u64, pacing: Pacing) -> Arc<Guest> 
     let (sharing, placement) = (Sharing::Split, Placement::Packed);
     let workload = Workload { kind, pages, vcpus: 1, sharing, placement, pacing, seed: 1 };
     machine.load_workload(&workload, None).expect("the workload loads");
-    machine.start().expect("the guest starts");
+    machine.start(&CancelToken::new()).expect("the guest starts");
     machine.guest().expect("a workload is loaded")
 }
 

@@ -1,11 +1,14 @@
 //! One error type for the crate: a variant for each thing that a caller can act on.
 
 mod details;
+mod limit;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use details::{Detail, Details};
+pub use limit::Limit;
 
 use crate::workload::WorkloadError;
 
@@ -19,22 +22,60 @@ pub enum Error {
         /// The device that was asked for.
         path: PathBuf,
     },
-    /// The device is there, but not for this user.
-    #[error("no permission to open {}", path.display())]
+    /// The device is there, but not for this user (EACCES), or not for this container or sandbox (EPERM).
+    #[error("no permission to open {}: {source}", path.display())]
     KvmPermission {
         /// The device that was asked for.
         path: PathBuf,
+        /// The kernel's answer, which tells a file's permissions from a policy.
+        source: io::Error,
     },
     /// The device answers, but not as KVM with its stable API (version 12).
     #[error("{} is not KVM: its API version is {found}, expected 12", path.display())]
     KvmVersion {
         /// The device that was asked for.
         path: PathBuf,
-        /// What KVM_GET_API_VERSION answered; -1 under user-mode emulation, which passes the ioctl to nobody.
+        /// What KVM_GET_API_VERSION answered.
         found: i32,
     },
+    /// The path leads to something that is not KVM's device.
+    #[error("{} is not KVM: {problem}", path.display())]
+    NotKvm {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// What it is instead.
+        problem: String,
+    },
+    /// Another hypervisor has this CPU's virtualization extension, which only one can have at a time.
+    #[error("{call} failed: {source}: another hypervisor uses this CPU's virtualization extension")]
+    KvmBusy {
+        /// The ioctl.
+        call: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A limit or a policy of this host forbids a call that the kernel knows.
+    #[error("{call} failed{}: {source}: {limit}", in_brackets(context))]
+    Limit {
+        /// The ioctl or system call, as the kernel spells it.
+        call: &'static str,
+        /// What it was about: the block, the vCPU, the thread.
+        context: String,
+        /// Which limit.
+        limit: Limit,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A vCPU did not leave the guest, or a device of its machine, although it was asked to again and again.
+    #[error("vCPU {vcpu} did not stop within {} s", waited.as_secs())]
+    VcpuStuck {
+        /// The vCPU.
+        vcpu: u64,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// The kernel refused a call.
-    #[error("{call} failed{}: {source}", if context.is_empty() { String::new() } else { format!(" ({context})") })]
+    #[error("{call} failed{}: {source}", in_brackets(context))]
     Ioctl {
         /// The ioctl or system call, as the kernel spells it.
         call: &'static str,
@@ -116,8 +157,12 @@ impl Error {
         match self {
             Self::KvmAbsent { .. } => "ERR_KVM_ABSENT",
             Self::KvmPermission { .. } => "ERR_KVM_PERMISSION",
-            Self::KvmVersion { .. } => "ERR_KVM_VERSION",
+            Self::KvmVersion { .. } | Self::NotKvm { .. } => "ERR_KVM_VERSION",
+            Self::KvmBusy { .. } => "ERR_KVM_BUSY",
             Self::Ioctl { .. } => "ERR_KVM_IOCTL",
+            Self::Limit { limit: Limit::Memory, .. } => "ERR_MEMORY",
+            Self::Limit { .. } => "ERR_LIMIT",
+            Self::VcpuStuck { .. } => "ERR_VCPU_STUCK",
             Self::Memory { .. } | Self::OutOfMemory { .. } => "ERR_MEMORY",
             Self::Layout { .. } | Self::Argument(_) | Self::Workload(_) => "ERR_ARGUMENT",
             Self::Unsupported(_) => "ERR_UNSUPPORTED",
@@ -130,16 +175,33 @@ impl Error {
         }
     }
 
-    /// A refused ioctl, from the `errno` of the calling thread's last call, which is read before `context` allocates.
+    /// A refused call, by what its errno says: a limit of this host, another hypervisor, or a refusal of the kernel's own.
+    pub fn refused(call: &'static str, context: impl Into<String>, source: io::Error) -> Self {
+        let errno = source.raw_os_error().unwrap_or(0);
+        // `kvm_create_vm` enables the extension on every CPU for the first VM, and gives EBUSY where one has it on already.
+        if call == "KVM_CREATE_VM" && errno == libc::EBUSY {
+            return Self::KvmBusy { call, source };
+        }
+        match Limit::behind(call, errno) {
+            Some(limit) => Self::Limit { call, context: context.into(), limit, source },
+            None => Self::Ioctl { call, context: context.into(), source },
+        }
+    }
+
+    /// A refused call, from the `errno` of the calling thread's last call, which is read before `context` allocates.
     pub(crate) fn last_ioctl(call: &'static str, context: impl FnOnce() -> String) -> Self {
         let source = io::Error::last_os_error();
-        Self::Ioctl { call, context: context(), source }
+        Self::refused(call, context(), source)
     }
 
     /// A refused ioctl of one of the rust-vmm crates.
     pub(crate) fn ioctl(call: &'static str, context: impl Into<String>, errno: vmm_sys_util::errno::Error) -> Self {
-        Self::Ioctl { call, context: context.into(), source: io::Error::from_raw_os_error(errno.errno()) }
+        Self::refused(call, context, io::Error::from_raw_os_error(errno.errno()))
     }
+}
+
+fn in_brackets(context: &str) -> String {
+    if context.is_empty() { String::new() } else { format!(" ({context})") }
 }
 
 /// The crate's result.

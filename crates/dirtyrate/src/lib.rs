@@ -23,10 +23,11 @@ pub mod kvm;
 pub mod machine;
 pub mod sampling;
 mod sync;
+pub mod threads;
 pub mod workload;
 
 pub use clock::{GuestClock, Moment};
-pub use error::{Detail, Details, Error, Result};
+pub use error::{Detail, Details, Error, Limit, Result};
 
 /// The code in the README compiles.
 #[cfg(doctest)]

@@ -188,7 +188,7 @@ fn memory_that_a_file_only_names_is_not_touched() {
     let mut edge = [1; 6];
     machine.vm().read_memory(end - 3, &mut edge).expect("RAM");
     assert_eq!(edge, [0, 0, 0, 0xff, 0xff, 0xff], "what is behind the zeros stays");
-    machine.start().expect("it starts");
+    machine.start(&CancelToken::new()).expect("it starts");
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_kernel_that_looks_for_a_device_lives_unless_it_was_asked_otherwise() {
         options.unknown_mmio = unknown_mmio;
         let machine = Machine::new(&options, &CancelToken::new()).expect("a machine");
         load(&machine, &kernel, None).expect("it loads");
-        machine.start().expect("it starts");
+        machine.start(&CancelToken::new()).expect("it starts");
         machine
     };
     let machine = start(UnknownMmio::Auto);

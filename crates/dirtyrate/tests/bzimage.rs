@@ -126,7 +126,7 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
     // The longest that this kernel reads.
     let cmdline = format!("console=ttyS0 {}", "x".repeat(99 - 14));
     load(&machine, &kernel, Some(&initrd), &cmdline).expect("it loads");
-    machine.start().expect("it starts");
+    machine.start(&CancelToken::new()).expect("it starts");
     let mut said = String::new();
     while let Some(text) = machine.console().read(&CancelToken::new()).expect("not cancelled") {
         said += &text;
@@ -196,7 +196,7 @@ fn it_is_switched_off_as_its_acpi_tables_say() {
         let madt = tables.windows(4).position(|bytes| bytes == b"APIC").expect("a MADT");
         let apics = [[0, 8, 0, 0, 1, 0, 0, 0], [0, 8, 1, 1, 1, 0, 0, 0], [0, 8, 2, 2, 1, 0, 0, 0]].concat();
         assert_eq!(tables[madt + 44..madt + 44 + apics.len()], apics);
-        machine.start().expect("it starts");
+        machine.start(&CancelToken::new()).expect("it starts");
         while machine.console().read(&CancelToken::new()).expect("not cancelled").is_some() {}
         assert_eq!(machine.state(), end, "{word:#x}");
     }

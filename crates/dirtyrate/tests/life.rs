@@ -226,14 +226,14 @@ fn a_shutdown_from_anywhere_ends_a_wait_and_is_final() {
             scope.spawn(|| machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new()));
         let console = scope.spawn(|| machine.console().read(&CancelToken::new()));
         std::thread::sleep(Duration::from_millis(30));
-        machine.shutdown();
+        machine.shutdown().expect("every vCPU ends");
         let text = refusal(window.join().expect("no panic"));
         assert!(text.contains("was shut down"), "{text}");
         assert_eq!(console.join().expect("no panic").expect("no error"), None, "the console has ended");
     });
-    machine.shutdown();
+    machine.shutdown().expect("every vCPU ends");
     assert_eq!(machine.state(), RunState::Shutdown);
-    for result in [machine.start(), machine.pause(), machine.resume()] {
+    for result in [machine.start(&CancelToken::new()), machine.pause(), machine.resume()] {
         assert!(matches!(result, Err(Error::State(_))), "{result:?}");
     }
     // What was written can still be fetched and read.
@@ -249,10 +249,10 @@ fn states_that_cannot_be_measured_say_which_they_are() {
     let measure = |machine: &Machine| machine.sync_at(Client::DirtyRate, &[Duration::ZERO], &CancelToken::new());
     let machine = machine(ram(), 1);
     assert!(refusal(measure(&machine)).contains("not started"));
-    assert!(refusal(machine.start()).contains("nothing is loaded"));
+    assert!(refusal(machine.start(&CancelToken::new())).contains("nothing is loaded"));
     assert!(refusal(machine.settled(&CancelToken::new())).contains("no workload"));
     run(&machine, &workload(Kind::Stride, 500, 1, Pacing::Free));
-    assert!(refusal(machine.start()).contains("started already"));
+    assert!(refusal(machine.start(&CancelToken::new())).contains("started already"));
     assert!(refusal(machine.load_workload(&workload(Kind::Idle, 1, 1, Pacing::Free), None)).contains("loaded already"));
     machine.pause().expect("paused");
     assert!(matches!(measure(&machine), Err(Error::Paused(_))));
@@ -354,7 +354,7 @@ fn crash(machine: &Machine, kernel: std::path::PathBuf) -> (String, Option<u64>)
         .load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() }, &CancelToken::new())
         .expect("it loads");
     begin(machine, Client::DirtyRate);
-    machine.start().expect("it starts");
+    machine.start(&CancelToken::new()).expect("it starts");
     let waited = machine.sync_at(Client::DirtyRate, &[Duration::from_secs(3600)], &CancelToken::new());
     let Err(Error::GuestCrashed { vcpu: 0, reason, instruction_pointer }) = waited else {
         panic!("the guest must crash: {waited:?}")
@@ -401,7 +401,7 @@ fn a_crash_is_reported_with_its_vcpu_reason_and_place() {
     machine
         .load_kernel(&KernelOptions { kernel, initrd: None, cmdline: String::new() }, &CancelToken::new())
         .expect("it loads");
-    machine.start().expect("it starts");
+    machine.start(&CancelToken::new()).expect("it starts");
     begin(&machine, Client::DirtyRate);
     machine.sync_at(Client::DirtyRate, &[Duration::from_millis(20)], &CancelToken::new()).expect("it lives");
     std::fs::remove_dir_all(&directory).expect("clean-up");
@@ -484,7 +484,7 @@ fn a_kernel_with_several_notes_boots_and_its_bss_is_zero() {
     let marked = pages_of(&machine, Client::DirtyRate);
     assert!((0..3).all(|page| marked.contains(2 * MIB / page_size() + page)), "{marked:?}");
     assert!(marked.iter().any(|frame| frame < MIB / page_size()), "{marked:?}");
-    machine.start().expect("it starts");
+    machine.start(&CancelToken::new()).expect("it starts");
     std::fs::remove_dir_all(&directory).expect("clean-up");
 }
 
@@ -582,6 +582,6 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     assert!(text.contains("outside RAM") || text.contains("larger than memory"), "{text}");
     // After all that the first machine still boots.
     load(&machine, path).expect("a good kernel");
-    machine.start().expect("it starts");
+    machine.start(&CancelToken::new()).expect("it starts");
     std::fs::remove_dir_all(&directory).expect("clean-up");
 }

@@ -42,23 +42,31 @@ impl From<u64> for Detail {
 }
 
 impl Error {
-    /// The facts that a program can act on: `call` and `errno` of a refused call, `vcpu`, `block`, `path`, `bytes`. An error whose
+    /// The facts that a program can act on: `call` and `errno` of a refused call, `limit`, `vcpu`, `block`, `path`, `bytes`. An error whose
     /// message is all that there is to know has none.
     pub fn details(&self) -> Details {
         match self {
-            Self::KvmAbsent { path } | Self::KvmPermission { path } | Self::KernelImage { path, .. } => {
+            Self::KvmAbsent { path } | Self::NotKvm { path, .. } | Self::KernelImage { path, .. } => {
                 vec![("path", path.display().to_string().into())]
+            }
+            Self::KvmPermission { path, source } => {
+                std::iter::once(("path", path.display().to_string().into())).chain(errno(source)).collect()
             }
             Self::KvmVersion { path, found } => {
                 vec![("path", path.display().to_string().into()), ("version", i64::from(*found).into())]
             }
-            Self::Ioctl { call, context, source } => {
-                let mut details = vec![("call", (*call).into())];
-                details.extend(errno(source));
-                if !context.is_empty() {
-                    details.push(("context", context.as_str().into()));
-                }
+            Self::KvmBusy { call, source } => refused(call, "", source),
+            Self::Ioctl { call, context, source } => refused(call, context, source),
+            Self::Limit { call, context, limit, source } => {
+                let mut details = refused(call, context, source);
+                details.push(("limit", limit.name().into()));
                 details
+            }
+            Self::VcpuStuck { vcpu, waited } => {
+                vec![
+                    ("vcpu", (*vcpu).into()),
+                    ("waitedMs", u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).into()),
+                ]
             }
             Self::Layout { block, .. } => vec![("block", block.as_str().into())],
             Self::Memory { block, bytes, source } => {
@@ -81,6 +89,15 @@ impl Error {
             | Self::Closed => Vec::new(),
         }
     }
+}
+
+fn refused(call: &'static str, context: &str, source: &io::Error) -> Details {
+    let mut details = vec![("call", call.into())];
+    details.extend(errno(source));
+    if !context.is_empty() {
+        details.push(("context", context.into()));
+    }
+    details
 }
 
 /// The kernel's number for its refusal, where the refusal is the kernel's.

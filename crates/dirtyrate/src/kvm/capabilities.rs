@@ -1,19 +1,21 @@
 //! One probe of `/dev/kvm` that answers everything the project asks of a kernel.
 
 use std::ffi::CString;
-use std::io;
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use kvm_bindings::KVM_API_VERSION;
 use kvm_ioctls::{Cap, Kvm};
+use vmm_sys_util::errno;
 
 use super::arch;
 use super::ioctls::{
     CAP_BINARY_STATS_FD, CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP,
     CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY, DIRTY_LOG_INITIALLY_SET, DIRTY_LOG_MANUAL_PROTECT_ENABLE,
 };
+use super::signals::again;
 use crate::error::{Error, Result};
 
 /// Where KVM is.
@@ -160,22 +162,51 @@ pub(super) fn open_kvm(path: &Path) -> Result<Kvm> {
     let owned = || PathBuf::from(path);
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::Argument("a path cannot contain a NUL byte".to_owned()))?;
-    // SAFETY: the name is a NUL-terminated string that outlives the call.
-    let fd = unsafe { libc::open(name.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
-    if fd < 0 {
-        let error = io::Error::last_os_error();
-        return Err(match error.raw_os_error() {
-            // The device file may be there without a module behind it.
-            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR) => Error::KvmAbsent { path: owned() },
-            Some(libc::EACCES | libc::EPERM) => Error::KvmPermission { path: owned() },
-            _ => Error::Ioctl { call: "open", context: path.display().to_string(), source: error },
-        });
+    // Looked at first, because the opening of what is no device (a FIFO, a terminal) may wait, or do something.
+    let kind = std::fs::metadata(path).map(|found| found.file_type());
+    if let Ok(problem) = kind.map(what_it_is)
+        && let Some(problem) = problem
+    {
+        return Err(Error::NotKvm { path: owned(), problem: problem.to_owned() });
     }
+    let opened = again(|| {
+        // SAFETY: the name is a NUL-terminated string that outlives the call.
+        match unsafe { libc::open(name.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK) } {
+            -1 => Err(errno::Error::last()),
+            fd => Ok(fd),
+        }
+    });
+    let fd = opened.map_err(|errno| match errno.errno() {
+        // The device file may be there without a module behind it.
+        libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR => Error::KvmAbsent { path: owned() },
+        libc::EACCES | libc::EPERM => Error::KvmPermission { path: owned(), source: errno.into() },
+        _ => Error::ioctl("open", path.display().to_string(), errno),
+    })?;
     // SAFETY: the descriptor was just opened, and nobody else owns it.
     let kvm = unsafe { Kvm::from_raw_fd(fd) };
     match kvm.get_api_version() {
         version if version == KVM_API_VERSION as i32 => Ok(kvm),
+        -1 => Err(match errno::Error::last() {
+            // Another device; or user-mode emulation, which passes the ioctl to nobody.
+            unknown if matches!(unknown.errno(), libc::ENOTTY | libc::ENOSYS | libc::EINVAL) => {
+                let problem = "it is a device that does not know KVM_GET_API_VERSION".to_owned();
+                Error::NotKvm { path: owned(), problem }
+            }
+            refused => Error::ioctl("KVM_GET_API_VERSION", path.display().to_string(), refused),
+        }),
         found => Err(Error::KvmVersion { path: owned(), found }),
+    }
+}
+
+/// What a file is that is no device of the kind that KVM's is.
+fn what_it_is(kind: std::fs::FileType) -> Option<&'static str> {
+    match () {
+        () if kind.is_char_device() => None,
+        () if kind.is_dir() => Some("it is a directory"),
+        () if kind.is_file() => Some("it is a regular file"),
+        () if kind.is_fifo() => Some("it is a FIFO"),
+        () if kind.is_socket() => Some("it is a socket"),
+        () => Some("it is a block device"),
     }
 }
 
@@ -203,7 +234,12 @@ mod tests {
         let probe = |path: &str| Capabilities::probe(Path::new(path)).expect_err(path);
         assert!(matches!(probe("/dev/no-such-device"), Error::KvmAbsent { .. }));
         assert!(matches!(probe("/dev/null/kvm"), Error::KvmAbsent { .. }));
-        assert!(matches!(probe("/dev/null"), Error::KvmVersion { .. }));
+        for (path, is) in
+            [("/dev/null", "does not know"), ("/dev", "a directory"), ("/proc/self/status", "a regular file")]
+        {
+            let error = probe(path);
+            assert!(matches!(error, Error::NotKvm { .. }) && error.to_string().contains(is), "{path}: {error}");
+        }
         assert!(matches!(probe("/dev\0/kvm"), Error::Argument(_)));
     }
 }

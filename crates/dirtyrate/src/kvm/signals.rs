@@ -1,5 +1,21 @@
 //! Calls that a signal must not end early.
 
+use vmm_sys_util::errno;
+
+/// How often a call is tried again that a signal ended early: far more often than signals come, and not for ever.
+const MOST_TRIES: u32 = 1000;
+
+/// Makes a call of the kernel's that a signal may end early (EINTR): that has been delivered before the next try.
+pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, errno::Error>) -> Result<T, errno::Error> {
+    for _ in 1..MOST_TRIES {
+        match call() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            done => return done,
+        }
+    }
+    call()
+}
+
 /// Runs `call` with all signals of the calling thread held back; those that come meanwhile are delivered after it. What cannot be held
 /// back is what stops a thread whatever it does: SIGKILL, SIGSTOP, a debugger, a freezer.
 pub(super) fn held_back<T>(call: impl FnOnce() -> T) -> T {
@@ -47,6 +63,22 @@ mod tests {
 
     extern "C" fn arrived(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
         ARRIVED.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[test]
+    fn a_call_that_a_signal_ended_is_made_again_but_not_for_ever() {
+        let answer = |after: u32, errno| {
+            let mut calls = 0;
+            let result = again(|| {
+                calls += 1;
+                if calls > after { Ok(calls) } else { Err(errno::Error::new(errno)) }
+            });
+            (result.map_err(|error| error.errno()), calls)
+        };
+        assert_eq!(answer(0, libc::EINTR), (Ok(1), 1));
+        assert_eq!(answer(7, libc::EINTR), (Ok(8), 8));
+        assert_eq!(answer(1, libc::EAGAIN), (Err(libc::EAGAIN), 1));
+        assert_eq!(answer(u32::MAX, libc::EINTR), (Err(libc::EINTR), MOST_TRIES));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::block_watch::{BlockChange, BlockWatch};
 use super::capabilities::{Capabilities, DEFAULT_KVM_PATH, ManualProtect, open_kvm};
 use super::dirty_log::BitmapLog;
 use super::dirty_ring::{Reaping, RingSetup};
+use super::signals::again;
 use super::slots::{BlockSpec, Slots, check_layout, reserve};
 use super::vcpu::Vcpus;
 use crate::bitmap::Kernels;
@@ -109,13 +110,8 @@ impl Vm {
             let text = "this kernel has no KVM_CAP_IMMEDIATE_EXIT (Linux 4.13): a vCPU cannot be stopped safely";
             return Err(Error::Unsupported(text.to_owned()));
         }
-        // A signal that waits ends it early, and has been delivered before the next attempt.
-        let fd = loop {
-            match kvm.create_vm() {
-                Err(errno) if errno.errno() == libc::EINTR => {}
-                created => break Arc::new(created.map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?),
-            }
-        };
+        let fd = again(|| kvm.create_vm()).map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?;
+        let fd = Arc::new(fd);
         arch::prepare_vm(&fd)?;
         let slots = Slots::new(Arc::clone(&fd), capabilities.memory_slots);
         let slots = Arc::new(Mutex::new(slots));
@@ -168,7 +164,8 @@ impl Vm {
             return Err(Error::Argument(format!("{count} vCPUs: this kernel takes 1 to {limit}")));
         }
         let create = |id: u32| {
-            self.fd.create_vcpu(id.into()).map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
+            again(|| self.fd.create_vcpu(id.into()))
+                .map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
         };
         let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;
         arch::prepare_vcpus(&self.kvm, &self.fd, &vcpus)?;
@@ -300,8 +297,8 @@ impl Vm {
         };
         let info =
             BlockInfo { id, name: spec.name.clone(), guest_address: spec.guest_address, pages: spec.bytes / page_size };
-        // SAFETY: the region goes into the layout below, which is dropped after the vCPU threads have ended: a descriptor that outlives
-        // them, such as that of a `Holder`, runs no vCPU. If the region does not get there, its slot is removed again, or it is never
+        // SAFETY: the region goes into the layout below, which is dropped after the vCPU threads have ended, or never (`Drop`): a
+        // descriptor that outlives them, such as that of a `Holder`, runs no vCPU. If the region does not get there, its slot is removed again, or it is never
         // unmapped.
         unsafe { self.lock_slots().add(id, &spec.name, &region) }?;
         if let Err(error) = dirty_memory.add_block(info.clone()) {
@@ -422,6 +419,17 @@ impl Vm {
         match &self.vcpus {
             Some(vcpus) => vcpus.hold(work),
             None => Ok(work()),
+        }
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        let Some(vcpus) = &self.vcpus else { return };
+        if let Err(error) = vcpus.shutdown() {
+            // A vCPU that cannot be stopped may write its memory: that is never given back, so that it becomes nobody else's.
+            tracing::error!(%error, "the guest's memory stays mapped");
+            std::mem::forget(self.memory());
         }
     }
 }

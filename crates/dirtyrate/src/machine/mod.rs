@@ -34,6 +34,9 @@ use bus::Bus;
 /// How long a guest may take to set itself up: far more than any of ours needs, even emulated.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What one look at a guest that is not ready counts at the most, in [`READY_TIMEOUT`].
+const LONGEST_LOOK: Duration = Duration::from_millis(50);
+
 /// How often a wait for the guest looks at its memory.
 const POLL: Duration = Duration::from_micros(500);
 
@@ -170,34 +173,44 @@ impl Machine {
     }
 
     /// Starts the machine. With a workload, returns when all its vCPUs are set up: from then on they write nothing but what
-    /// the workload says.
+    /// the workload says. A machine that cannot be started, or whose start was cancelled, is shut down.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if nothing is loaded or it was started already; [`Error::GuestCrashed`].
-    pub fn start(&self) -> Result<()> {
+    /// [`Error::State`] if nothing is loaded or it was started already; [`Error::GuestCrashed`]; [`Error::Limit`], which names what of
+    /// this host a vCPU lacks; [`Error::Cancelled`].
+    pub fn start(&self, cancel: &CancelToken) -> Result<()> {
         if !*self.lock_loaded() {
             let text = "nothing is loaded: load a workload or a kernel before the start".to_owned();
             return Err(Error::State(text));
         }
+        cancel.check()?;
         let vcpus = self.vm.vcpus()?;
         let exits: Arc<dyn crate::kvm::ExitHandler> = Arc::clone(&self.bus) as _;
         vcpus.start(&exits)?;
-        if let Ok(guest) = self.guest() {
-            let deadline = Instant::now() + READY_TIMEOUT;
-            while !guest.ready() {
-                vcpus.check_running()?;
-                if Instant::now() > deadline {
-                    vcpus.shutdown();
-                    let text = format!("the guest was not ready {} s after its start", READY_TIMEOUT.as_secs());
-                    return Err(Error::State(text));
-                }
-                std::thread::sleep(POLL);
+        let Ok(guest) = self.guest() else { return Ok(()) };
+        self.wait_ready(&guest, cancel).inspect_err(|_| {
+            // The first error is what the caller must see; the drop of the machine waits for the vCPUs again.
+            let _ = vcpus.shutdown();
+        })
+    }
+
+    fn wait_ready(&self, guest: &Guest, cancel: &CancelToken) -> Result<()> {
+        let vcpus = self.vm.vcpus()?;
+        // Pauses count as one look each, however long: a process that was stopped meanwhile has not waited.
+        let mut waited = Duration::ZERO;
+        while !guest.ready() {
+            vcpus.check_running()?;
+            if waited > READY_TIMEOUT {
+                let text = format!("the guest was not ready {} s after its start", READY_TIMEOUT.as_secs());
+                return Err(Error::State(text));
             }
-            // As in `settled`: what the guest did to get ready is in the log now, or nowhere.
-            vcpus.hold(|| ())?;
+            let began = Instant::now();
+            cancel.sleep_until(began + POLL)?;
+            waited += began.elapsed().min(LONGEST_LOOK);
         }
-        Ok(())
+        // As in `settled`: what the guest did to get ready is in the log now, or nowhere.
+        vcpus.hold(|| ())
     }
 
     /// Stops the guest; all that it wrote is in the log when this returns.
@@ -211,12 +224,15 @@ impl Machine {
     }
 
     /// Ends the guest and joins its threads. Memory and bits can still be read.
-    pub fn shutdown(&self) {
-        if let Ok(vcpus) = self.vm.vcpus() {
-            vcpus.shutdown();
-        }
+    ///
+    /// # Errors
+    ///
+    /// As of [`Vcpus::shutdown`](crate::kvm::vcpu::Vcpus::shutdown).
+    pub fn shutdown(&self) -> Result<()> {
+        let ended = self.vm.vcpus().and_then(|vcpus| vcpus.shutdown());
         // A machine that was never started has no last vCPU to say so.
         self.console().end();
+        ended
     }
 
     /// Step 1 of a measurement: see [`DirtyMemory::start_tracking`](crate::dirty_memory::DirtyMemory::start_tracking).
@@ -332,7 +348,8 @@ impl Drop for Machine {
             guest.stop_pacing();
         }
         self.vm.lock_dirty_memory().set_witness(None);
-        self.shutdown();
+        // The VM's own drop waits for its vCPUs again, and says what it means if one does not stop.
+        let _ = self.shutdown();
     }
 }
 

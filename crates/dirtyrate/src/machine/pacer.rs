@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::guest::Guest;
 use crate::dirty_memory::CancelToken;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kvm::RunState;
+use crate::threads;
 
 /// How often the budget is raised.
 const PACE: Duration = Duration::from_millis(2);
@@ -49,14 +50,11 @@ impl Budget {
 ///
 /// # Errors
 ///
-/// [`Error::Ioctl`] where the host has no thread for it.
+/// [`Error::Limit`](crate::Error::Limit) where the host has no thread for it.
 pub(super) fn start(guest: &Arc<Guest>, ended: CancelToken, bytes_per_second: f64) -> Result<JoinHandle<()>> {
     let budget = Budget::new(bytes_per_second / guest.program().page_size() as f64);
     let guest = Arc::downgrade(guest);
-    std::thread::Builder::new()
-        .name("pacer".to_owned())
-        .spawn(move || run(&guest, &ended, budget))
-        .map_err(|source| Error::Ioctl { call: "pthread_create", context: "pacer".to_owned(), source })
+    threads::spawn("pacer", move || run(&guest, &ended, budget))
 }
 
 fn run(guest: &Weak<Guest>, ended: &CancelToken, mut budget: Budget) {

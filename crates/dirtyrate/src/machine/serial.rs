@@ -109,11 +109,8 @@ pub(super) type SerialPort = Serial<Interrupt, NoEvents, ConsoleWriter>;
 
 /// Wires a serial port to the VM's interrupt controller.
 pub(super) fn create(vm: &VmFd, console: Arc<Console>) -> Result<SerialPort> {
-    let line = EventFd::new(EFD_NONBLOCK).map_err(|source| Error::Ioctl {
-        call: "eventfd",
-        context: "the serial port's interrupt".to_owned(),
-        source,
-    })?;
+    let line = EventFd::new(EFD_NONBLOCK)
+        .map_err(|source| Error::refused("eventfd", "the serial port's interrupt", source))?;
     vm.register_irqfd(&line, SERIAL_IRQ)
         .map_err(|errno| Error::ioctl("KVM_IRQFD", format!("line {SERIAL_IRQ}"), errno))?;
     Ok(Serial::new(Interrupt(line), ConsoleWriter(console)))

@@ -100,7 +100,7 @@ pub fn workload(kind: Kind, pages: u64, vcpus: u32, pacing: Pacing) -> Workload 
 /// Loads and starts a workload.
 pub fn run(machine: &Machine, workload: &Workload) -> Arc<Guest> {
     machine.load_workload(workload, None).expect("the workload loads");
-    machine.start().expect("the guest starts");
+    machine.start(&CancelToken::new()).expect("the guest starts");
     machine.guest().expect("a workload is loaded")
 }
 

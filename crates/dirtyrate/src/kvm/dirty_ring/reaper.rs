@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use super::cursor::Entries;
 use super::hold;
 use super::rings::{Harvested, RingVm, Rings};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kvm::vcpu::HoldVcpus;
 use crate::sync::{Condvar, Mutex, lock, wait, wait_timeout};
+use crate::threads;
 
 /// How long the reaper sleeps at the most: a guest that begins to write fills no ring of a useful size in this time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
@@ -142,13 +143,10 @@ impl Reaper {
         size: u32,
     ) -> Result<Self> {
         let woken = wake.clone();
-        let thread = std::thread::Builder::new()
-            .name("reaper".to_owned())
-            .spawn(move || {
-                let _gone = SaysGone(&woken);
-                run(&rings, &*vcpus, &woken, reaping, size);
-            })
-            .map_err(|source| Error::Ioctl { call: "pthread_create", context: "the reaper".to_owned(), source })?;
+        let thread = threads::spawn("reaper", move || {
+            let _gone = SaysGone(&woken);
+            run(&rings, &*vcpus, &woken, reaping, size);
+        })?;
         Ok(Self { wake, thread: Some(thread) })
     }
 }

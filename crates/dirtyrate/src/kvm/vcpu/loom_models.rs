@@ -95,11 +95,12 @@ impl Kick for Arc<Vcpu> {
         self.immediate_exit.store(false, Ordering::Relaxed);
     }
 
-    fn kick(&self) {
+    fn kick(&self) -> Result<()> {
         self.immediate_exit.store(true, Ordering::Relaxed);
         let mut run = lock(&self.run);
         run.signalled = run.inside;
         self.interrupted.notify_all();
+        Ok(())
     }
 }
 
@@ -160,7 +161,7 @@ impl Rig {
     pub fn end(&self, vcpus: Vec<JoinHandle<()>>) {
         self.shared.end(None);
         vcpus.into_iter().for_each(join);
-        assert_eq!(lock(&self.shared.state).running, 0);
+        assert_eq!(lock(&self.shared.state).first(At::Inside), None);
     }
 }
 

@@ -18,7 +18,6 @@ mod shared;
 mod thread;
 mod timer;
 
-use std::os::raw::c_int;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -26,10 +25,10 @@ use std::time::Duration;
 use kick::{Kick, ThreadKick};
 use kvm_ioctls::{VcpuFd, VmFd};
 pub use shared::Holder;
-use shared::{Shared, State};
+use shared::{At, Shared, State};
 use thread::Thread;
 
-use super::kick::signal;
+use super::kick::{KickSignals, signals};
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
@@ -61,7 +60,7 @@ pub trait ExitHandler: Send + Sync {
     fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step;
     /// A write to such an address.
     fn mmio_write(&self, address: u64, data: &[u8]) -> Step;
-    /// The last vCPU has ended, for whatever reason: there will be no more calls.
+    /// The last vCPU has ended, for whatever reason: there will be no more calls. Whoever shuts the VM down waits for this to return.
     fn ended(&self) {}
 }
 
@@ -121,10 +120,24 @@ pub struct Crash {
     pub reason: String,
     /// Where it stood, where the kernel could say so.
     pub instruction_pointer: Option<u64>,
+    /// The call that this host refused, so that the vCPU could not go on: the guest itself has done nothing wrong then.
+    pub refused: Option<Refused>,
+}
+
+/// A call without which a vCPU cannot run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// KVM_RUN, or pthread_create.
+    pub call: &'static str,
+    /// The kernel's answer.
+    pub errno: i32,
 }
 
 impl From<&Crash> for Error {
     fn from(crash: &Crash) -> Self {
+        if let Some(Refused { call, errno }) = crash.refused {
+            return Self::refused(call, format!("vCPU {}", crash.vcpu), std::io::Error::from_raw_os_error(errno));
+        }
         Self::GuestCrashed {
             vcpu: crash.vcpu,
             reason: crash.reason.clone(),
@@ -136,7 +149,7 @@ impl From<&Crash> for Error {
 /// The vCPUs of a VM.
 pub struct Vcpus {
     shared: Arc<Shared>,
-    signal: c_int,
+    signals: KickSignals,
     /// Until they are started: afterwards each belongs to its thread.
     idle: Mutex<Vec<VcpuFd>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -145,10 +158,10 @@ pub struct Vcpus {
 impl Vcpus {
     /// Wraps the vCPUs of `vm`, in the order of their ids. `clock` is told when the guest stands and when it runs again.
     pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>, clock: GuestClock) -> Result<Self> {
-        let signal = signal()?;
-        let kick = |vcpu| Ok(Box::new(ThreadKick::new(vm, vcpu, signal)?) as Box<dyn Kick>);
+        let signals = signals()?;
+        let kick = |vcpu| Ok(Box::new(ThreadKick::new(vm, vcpu, signals)?) as Box<dyn Kick>);
         let shared = Arc::new(Shared::new(vcpus.iter().map(kick).collect::<Result<_>>()?, clock));
-        Ok(Self { shared, signal, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
+        Ok(Self { shared, signals, idle: Mutex::new(vcpus), threads: Mutex::new(Vec::new()) })
     }
 
     /// How many there are.
@@ -200,7 +213,7 @@ impl Vcpus {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] unless the VM was only created; [`Error::Ioctl`] if there can be no more threads.
+    /// [`Error::State`] unless the VM was only created; [`Error::Limit`] if there can be no more threads: then the VM has ended.
     pub fn start(&self, exits: &Arc<dyn ExitHandler>) -> Result<()> {
         let mut threads = lock(&self.threads);
         let mut idle = lock(&self.idle);
@@ -208,24 +221,33 @@ impl Vcpus {
             let mut state = lock(&self.shared.state);
             not_started(&state)?;
             state.run = RunState::Running;
-            state.alive = idle.len();
+            // Each thread ends its own entry, however early.
+            state.threads.fill(At::Outside);
         }
-        let count = idle.len();
-        let signal = self.signal;
-        for (id, vcpu) in idle.drain(..).enumerate() {
-            let (shared, exits) = (Arc::clone(&self.shared), Arc::clone(exits));
-            let spawned = std::thread::Builder::new()
-                .name(format!("vcpu{id}"))
-                .spawn(move || Thread { id, vcpu, shared: &shared, signal, exits: &*exits }.main());
-            match spawned {
+        let signals = self.signals;
+        let mut vcpus = idle.drain(..).enumerate();
+        while let Some((id, vcpu)) = vcpus.next() {
+            let (shared, handler) = (Arc::clone(&self.shared), Arc::clone(exits));
+            let work = move || Thread { id, vcpu, shared: &shared, signals, exits: &*handler, refusals: 0 }.main();
+            match crate::threads::spawn(&format!("vcpu{id}"), work) {
                 Ok(thread) => threads.push(thread),
-                Err(source) => {
-                    let context = format!("vCPU {id}");
-                    let reason = format!("its thread could not be started: {source}");
+                Err(error) => {
+                    let errno = std::error::Error::source(&error)
+                        .and_then(|source| source.downcast_ref::<std::io::Error>())
+                        .and_then(std::io::Error::raw_os_error);
+                    let refused = errno.map(|errno| Refused { call: "pthread_create", errno });
+                    self.shared.end(Some(Crash {
+                        vcpu: id as u64,
+                        reason: format!("its thread could not be started: {error}"),
+                        instruction_pointer: None,
+                        refused,
+                    }));
                     // Those that were not started will not end either.
-                    lock(&self.shared.state).alive -= count - id;
-                    self.shared.end(Some(Crash { vcpu: id as u64, reason, instruction_pointer: None }));
-                    return Err(Error::Ioctl { call: "pthread_create", context, source });
+                    let last = std::iter::once(id).chain(vcpus.map(|(id, _)| id)).map(|id| self.shared.leave(id));
+                    if last.fold(false, |any, last| any | last) {
+                        exits.ended();
+                    }
+                    return Err(error);
                 }
             }
         }
@@ -253,17 +275,25 @@ impl Vcpus {
 
     /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once. On a vCPU's own thread, that one is
     /// not waited for.
-    pub fn shutdown(&self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VcpuStuck`] and [`Error::Limit`] for a vCPU that does not stop within ten seconds. Its thread goes on until it does, and
+    /// its memory must stay mapped: a later call waits again.
+    pub fn shutdown(&self) -> Result<()> {
         self.shared.end(None);
+        drop(self.shared.wait_ended(lock(&self.shared.state))?);
+        let own = std::thread::current().id();
         let threads = std::mem::take(&mut *lock(&self.threads));
-        let (own, others): (Vec<_>, Vec<_>) =
-            threads.into_iter().partition(|thread| thread.thread().id() == std::thread::current().id());
+        let (own, others): (Vec<_>, Vec<_>) = threads.into_iter().partition(|thread| thread.thread().id() == own);
         lock(&self.threads).extend(own);
         for thread in others {
-            // A vCPU thread reports its own panic as a crash; there is nothing more to learn from the join.
+            // It has left for good, and runs `ExitHandler::ended` at the most. A vCPU thread reports its own panic as a crash; there is
+            // nothing more to learn from the join.
             let _ = thread.join();
         }
         lock(&self.idle).clear();
+        Ok(())
     }
 
     /// What stops them for a moment.
@@ -295,7 +325,9 @@ impl Vcpus {
 
 impl Drop for Vcpus {
     fn drop(&mut self) {
-        self.shutdown();
+        if let Err(error) = self.shutdown() {
+            tracing::error!(%error, "a vCPU's thread goes on, and keeps what it runs on");
+        }
     }
 }
 

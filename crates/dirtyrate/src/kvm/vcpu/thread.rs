@@ -1,16 +1,19 @@
 //! One vCPU's thread.
 
-use std::os::raw::c_int;
+use std::io;
 use std::time::Duration;
 
-use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN};
+use kvm_bindings::{
+    KVM_EXIT_DIRTY_RING_FULL, KVM_MP_STATE_UNINITIALIZED, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
+};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::shared::{Shared, VCPU_OF};
 use super::timer::RunTimer;
-use super::{Crash, ExitHandler, Step};
-use crate::kvm::{arch, kick};
-use crate::sync::lock;
+use super::{Crash, ExitHandler, Refused, Step};
+use crate::error::Error;
+use crate::kvm::arch;
+use crate::kvm::kick::{self, KickSignals};
 
 /// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
 const RING_FULL_REST: Duration = Duration::from_micros(200);
@@ -22,20 +25,29 @@ struct ArmedTimer {
     timer: Option<RunTimer>,
 }
 
+/// How often KVM_RUN may answer EAGAIN without a pause in between that it runs. It does so once for a vCPU that waited for INIT
+/// (`kvm_arch_vcpu_ioctl_run`), and each time where KVM cannot make the thread that it makes at the first KVM_RUN of a VM
+/// (`kvm_mmu_post_init_vm`): a limit of tasks that is reached for a moment only is waited out, for a second.
+const MOST_REFUSALS: u32 = 100;
+/// How long a vCPU rests whose KVM_RUN was refused.
+const REFUSED_REST: Duration = Duration::from_millis(10);
+
 /// One vCPU's thread.
 pub(super) struct Thread<'a> {
     pub id: usize,
     pub vcpu: VcpuFd,
     pub shared: &'a Shared,
-    pub signal: c_int,
+    pub signals: KickSignals,
     pub exits: &'a dyn ExitHandler,
+    /// EAGAIN of KVM_RUN since the guest ran last.
+    pub refusals: u32,
 }
 
 impl Thread<'_> {
     pub fn main(mut self) {
-        VCPU_OF.set(std::ptr::from_ref(self.shared));
+        VCPU_OF.set((std::ptr::from_ref(self.shared), self.id));
         self.shared.kicks[self.id].begin();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.signal) {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick::unblock(self.signals) {
             Ok(()) => {
                 let mut timer = ArmedTimer::default();
                 while let Some(_inside) = self.shared.enter(self.id) {
@@ -49,10 +61,7 @@ impl Thread<'_> {
             self.crash("its thread panicked".to_owned());
         }
         self.shared.kicks[self.id].end();
-        let mut state = lock(&self.shared.state);
-        state.alive -= 1;
-        if state.alive == 0 {
-            drop(state);
+        if self.shared.leave(self.id) {
             self.exits.ended();
         }
     }
@@ -72,10 +81,15 @@ impl Thread<'_> {
                 Ok(VcpuExit::Intr) => return self.kicked(),
                 Ok(other) => Step::Stop(describe(&other)),
                 Err(errno) if errno.errno() == libc::EINTR => return self.kicked(),
-                // A vCPU that waits for INIT or SIPI got it.
-                Err(errno) if errno.errno() == libc::EAGAIN => Step::Continue,
-                Err(errno) => Step::Stop(format!("KVM_RUN failed: {errno}")),
+                Err(errno) if errno.errno() == libc::EAGAIN => match self.try_again() {
+                    Some(rest) => Step::Idle(rest),
+                    None => return self.refused(libc::EAGAIN),
+                },
+                Err(errno) => return self.refused(errno.errno()),
             };
+            if !matches!(step, Step::Idle(_)) {
+                self.refusals = 0;
+            }
             match step {
                 Step::Continue => {}
                 Step::Idle(rest) => {
@@ -99,6 +113,25 @@ impl Thread<'_> {
         }
     }
 
+    /// After EAGAIN: how long to rest until KVM_RUN is tried again; `None` if that is no use any more.
+    fn try_again(&mut self) -> Option<Duration> {
+        self.refusals += 1;
+        let waits = self.vcpu.get_mp_state().is_ok_and(|state| state.mp_state == KVM_MP_STATE_UNINITIALIZED);
+        // It may be woken for nothing as often as it likes. A limit is the boot vCPU's to find.
+        if self.refusals == 1 || waits || self.refusals < MOST_REFUSALS {
+            return Some(if self.refusals == 1 { Duration::ZERO } else { REFUSED_REST });
+        }
+        None
+    }
+
+    /// KVM_RUN fails: with that the VM ends.
+    fn refused(&self, errno: i32) {
+        let error = Error::refused("KVM_RUN", format!("vCPU {}", self.id), io::Error::from_raw_os_error(errno));
+        let refused = matches!(error, Error::Limit { .. }).then_some(Refused { call: "KVM_RUN", errno });
+        let instruction_pointer = arch::instruction_pointer(&self.vcpu);
+        self.shared.end(Some(Crash { vcpu: self.id as u64, reason: error.to_string(), instruction_pointer, refused }));
+    }
+
     /// With rings of which some block is logged, has the vCPU look at its own from time to time.
     fn arm(&self, timer: &mut ArmedTimer) {
         let longest_run = self.shared.ring_exits.get().and_then(|exits| exits.longest_run());
@@ -106,7 +139,7 @@ impl Thread<'_> {
             return;
         }
         let start = |every| {
-            RunTimer::start(self.signal, every)
+            RunTimer::start(self.signals.first, every)
                 .inspect_err(
                     |error| tracing::warn!(%error, vcpu = self.id, "only the reaper looks after this dirty ring"),
                 )
@@ -136,7 +169,7 @@ impl Thread<'_> {
 
     fn crash(&self, reason: String) {
         let instruction_pointer = arch::instruction_pointer(&self.vcpu);
-        self.shared.end(Some(Crash { vcpu: self.id as u64, reason, instruction_pointer }));
+        self.shared.end(Some(Crash { vcpu: self.id as u64, reason, instruction_pointer, refused: None }));
     }
 }
 

@@ -16,7 +16,7 @@ impl RunTimer {
     ///
     /// # Errors
     ///
-    /// [`Error::Ioctl`] with the errno of timer_create(2), as where there may be no more pending signals.
+    /// [`Error::Limit`] where there may be no more pending signals: a timer takes the place of one. [`Error::Ioctl`] otherwise.
     pub fn start(signal: c_int, every: Duration) -> Result<Self> {
         // SAFETY: all zeros is a sigevent, a plain structure; gettid has no precondition.
         let mut event: libc::sigevent = unsafe { zeroed() };

@@ -1,0 +1,108 @@
+//! What of the host forbids a call that the kernel knows.
+
+use std::fmt;
+
+/// What of this host forbids a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// RLIMIT_NOFILE, the open files of this process: two for each vCPU.
+    OpenFiles,
+    /// The open files of the whole system.
+    SystemOpenFiles,
+    /// The threads and processes of a user, a control group or the system. The memory for a thread's stack, too: the C library gives the
+    /// same errno for both.
+    Tasks,
+    /// RLIMIT_SIGPENDING, the queued signals and timers of all of this user's processes.
+    PendingSignals,
+    /// RLIMIT_MEMLOCK, where this process locks all of its memory.
+    LockedMemory,
+    /// Memory: of the kernel, of a control group, or of this process's address space.
+    Memory,
+    /// A policy: a seccomp filter or a security module.
+    Policy,
+}
+
+impl Limit {
+    /// The limit that makes `call` fail with `errno`; `None` where it is no limit.
+    pub(super) fn behind(call: &str, errno: i32) -> Option<Self> {
+        match errno {
+            libc::EMFILE => Some(Self::OpenFiles),
+            libc::ENFILE => Some(Self::SystemOpenFiles),
+            libc::ENOMEM => Some(Self::Memory),
+            libc::EPERM | libc::EACCES | libc::ENOSYS => Some(Self::Policy),
+            libc::EAGAIN => match call {
+                // KVM makes threads of its own in these (`kvm_mmu_post_init_vm`): they count as the caller's.
+                "pthread_create" | "KVM_CREATE_VM" | "KVM_CREATE_VCPU" | "KVM_RUN" => Some(Self::Tasks),
+                "pthread_kill" | "timer_create" => Some(Self::PendingSignals),
+                "mmap" => Some(Self::LockedMemory),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "open-files",
+            Self::SystemOpenFiles => "system-open-files",
+            Self::Tasks => "tasks",
+            Self::PendingSignals => "pending-signals",
+            Self::LockedMemory => "locked-memory",
+            Self::Memory => "memory",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenFiles => "this process may have no more open files (ulimit -n)",
+            Self::SystemOpenFiles => "the system may have no more open files (fs.file-max)",
+            Self::Tasks => {
+                "there may be no more threads (ulimit -u, the control group's pids.max, kernel.threads-max), or \
+                 there is no memory for one"
+            }
+            Self::PendingSignals => "this user may have no more pending signals (ulimit -i)",
+            Self::LockedMemory => "this process may lock no more memory (ulimit -l)",
+            Self::Memory => "out of memory (of the host, of the control group, or ulimit -v)",
+            Self::Policy => "a policy of this host forbids it (seccomp, a security module)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::error::{Detail, Error};
+
+    /// Each errno that means a limit, and what it must be known as.
+    #[test]
+    fn a_refused_call_names_its_limit() {
+        let cases = [
+            ("KVM_CREATE_VCPU", libc::EMFILE, "ERR_LIMIT", Some("open-files")),
+            ("open", libc::ENFILE, "ERR_LIMIT", Some("system-open-files")),
+            ("KVM_RUN", libc::EAGAIN, "ERR_LIMIT", Some("tasks")),
+            ("pthread_create", libc::EAGAIN, "ERR_LIMIT", Some("tasks")),
+            ("timer_create", libc::EAGAIN, "ERR_LIMIT", Some("pending-signals")),
+            ("pthread_kill", libc::EAGAIN, "ERR_LIMIT", Some("pending-signals")),
+            ("mmap", libc::EAGAIN, "ERR_LIMIT", Some("locked-memory")),
+            ("mmap", libc::ENOMEM, "ERR_MEMORY", Some("memory")),
+            ("KVM_CREATE_VM", libc::EPERM, "ERR_LIMIT", Some("policy")),
+            ("KVM_CREATE_VM", libc::EBUSY, "ERR_KVM_BUSY", None),
+            ("KVM_SET_CPUID2", libc::EBUSY, "ERR_KVM_IOCTL", None),
+            ("KVM_GET_DIRTY_LOG", libc::EAGAIN, "ERR_KVM_IOCTL", None),
+            ("KVM_GET_DIRTY_LOG", libc::EFAULT, "ERR_KVM_IOCTL", None),
+        ];
+        for (call, errno, code, limit) in cases {
+            let error = Error::refused(call, "vCPU 3", std::io::Error::from_raw_os_error(errno));
+            assert_eq!(error.code(), code, "{call} {errno}: {error}");
+            let details = error.details();
+            let of = |name| details.iter().find(|(of, _)| *of == name).map(|(_, detail)| detail.clone());
+            assert_eq!(of("limit"), limit.map(Detail::from), "{error}");
+            assert_eq!(of("call"), Some(Detail::from(call)));
+            assert_eq!(of("errno"), Some(Detail::from(i64::from(errno))));
+            assert!(error.to_string().starts_with(call), "{error}");
+        }
+    }
+}
