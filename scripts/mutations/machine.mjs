@@ -39,8 +39,8 @@ export default [
   {
     name: 'mark a block that came after the write',
     file: 'crates/dirtyrate/src/kvm/vm.rs',
-    find: 'let layout = self.read_layout();\n        if !layout',
-    replace: 'let layout = Layout { memory: self.memory(), ..Layout::default() };\n        if !layout',
+    find: 'let memory = layout.memory();\n        if !memory',
+    replace: 'let memory = layout.memory();\n        drop(layout);\n        if !memory',
     test: 'concurrent_use',
   },
   {

@@ -1,6 +1,7 @@
 //! All that talks to `/dev/kvm`: capabilities, the VM and its memory slots, vCPU threads, and the dirty log.
 
 pub mod arch;
+mod block_layout;
 mod block_watch;
 pub mod capabilities;
 pub mod dirty_log;

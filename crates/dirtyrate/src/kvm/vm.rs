@@ -1,14 +1,14 @@
 //! A VM: its RAM blocks, its vCPUs and its dirty memory, kept in step with each other.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 use super::arch;
-use super::block_watch::{BlockChange, BlockWatch};
+use super::block_layout::{Layout, Memory};
+use super::block_watch::BlockWatch;
 use super::capabilities::{Capabilities, DEFAULT_KVM_PATH, ManualProtect, open_kvm};
 use super::dirty_log::BitmapLog;
 use super::dirty_ring::{Reaping, RingSetup};
@@ -62,17 +62,6 @@ impl Default for VmOptions {
     }
 }
 
-/// Guest memory as it is now.
-type Memory = Arc<GuestMemoryMmap>;
-
-/// The blocks as they are now, for readers that must not wait for a sync.
-#[derive(Default)]
-struct Layout {
-    memory: Memory,
-    blocks: Vec<BlockInfo>,
-    watches: Vec<Weak<BlockWatch>>,
-}
-
 /// A VM. All methods can be called from any thread; dropping it stops and joins everything.
 pub struct Vm {
     // The order is that of dropping: first what runs, last what it runs on.
@@ -83,6 +72,7 @@ pub struct Vm {
     ring_setup: Option<RingSetup>,
     slots: Arc<Mutex<Slots>>,
     fd: Arc<VmFd>,
+    /// For readers that must not wait for a sync.
     layout: RwLock<Layout>,
     generation: Mutex<u64>,
     kvm: Kvm,
@@ -252,21 +242,19 @@ impl Vm {
 
     /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
     pub fn memory(&self) -> Memory {
-        Arc::clone(&self.read_layout().memory)
+        self.read_layout().memory()
     }
 
     /// The memory and the blocks that it is made of, at one instant, and what changes from then on.
     pub fn watch_blocks(&self) -> (Memory, Vec<BlockInfo>, Arc<BlockWatch>) {
-        let watch = Arc::new(BlockWatch::default());
         let mut layout = self.write_layout();
-        layout.watches.retain(|watch| watch.strong_count() > 0);
-        layout.watches.push(Arc::downgrade(&watch));
-        (Arc::clone(&layout.memory), layout.blocks.clone(), watch)
+        let watch = layout.watch();
+        (layout.memory(), layout.blocks().cloned().collect(), watch)
     }
 
     /// The blocks, by guest address.
     pub fn blocks(&self) -> Vec<BlockInfo> {
-        self.read_layout().blocks.clone()
+        self.read_layout().blocks().cloned().collect()
     }
 
     /// Adds a RAM block, also while the VM runs and is being measured: its vCPUs are held until the block's log is on and
@@ -283,13 +271,9 @@ impl Vm {
 
     fn add_block_held(&self, dirty_memory: &mut DirtyMemory, spec: &BlockSpec) -> Result<BlockInfo> {
         let page_size = self.capabilities.page_size;
-        let others: Vec<_> = dirty_memory.bits().blocks().map(|block| spec_of(block, page_size)).collect();
+        let others = self.read_layout().blocks_beside(spec).map(|block| spec_of(block, page_size)).collect::<Vec<_>>();
         check_layout(spec, &others, page_size, self.capabilities.guest_address_end)?;
         let region = Arc::new(reserve(spec)?);
-        let with = self
-            .memory()
-            .insert_region(Arc::clone(&region))
-            .map_err(|error| Error::Layout { block: spec.name.clone(), problem: error.to_string() })?;
         let id = {
             let mut generation = lock(&self.generation);
             *generation += 1;
@@ -308,9 +292,7 @@ impl Vm {
             }
             return Err(error);
         }
-        let with = Arc::new(with);
-        let added = BlockChange::Added { block: info.clone(), memory: Arc::clone(&with), at: Instant::now() };
-        self.set_layout(dirty_memory, with, &added);
+        self.write_layout().add(info.clone(), region);
         Ok(info)
     }
 
@@ -327,14 +309,8 @@ impl Vm {
 
     fn remove_block_held(&self, dirty_memory: &mut DirtyMemory, name: &str) -> Result<()> {
         let block = dirty_memory.bits().existing_block(name)?.clone();
-        let bytes = block.pages * self.capabilities.page_size;
-        let (without, _) = self
-            .memory()
-            .remove_region(GuestAddress(block.guest_address), bytes)
-            .map_err(|error| Error::Layout { block: block.name, problem: error.to_string() })?;
         dirty_memory.remove_block(name, || self.lock_slots().remove(block.id))?;
-        let removed = BlockChange::Removed { id: block.id, at: Instant::now() };
-        self.set_layout(dirty_memory, Arc::new(without), &removed);
+        self.write_layout().remove(block.guest_address);
         Ok(())
     }
 
@@ -367,10 +343,11 @@ impl Vm {
     pub fn write_memory(&self, guest_address: u64, bytes: &[u8]) -> Result<()> {
         // Until the mark is made: it is for the block that was written, and not for one that has come in its place meanwhile.
         let layout = self.read_layout();
-        if !layout.memory.check_range(GuestAddress(guest_address), bytes.len()) {
+        let memory = layout.memory();
+        if !memory.check_range(GuestAddress(guest_address), bytes.len()) {
             return Err(not_ram(guest_address, bytes.len()));
         }
-        let written = layout.memory.write_slice(bytes, GuestAddress(guest_address));
+        let written = memory.write_slice(bytes, GuestAddress(guest_address));
         self.lock_dirty_bits().mark_host_write(guest_address, bytes.len() as u64);
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }
@@ -383,10 +360,10 @@ impl Vm {
     /// As of [`read_memory`](Self::read_memory); nothing is written then.
     pub(crate) fn zero_memory(&self, guest_address: u64, length: u64) -> Result<()> {
         let layout = self.read_layout();
+        let memory = layout.memory();
         let refuse = || not_ram(guest_address, length as usize);
         let bytes = usize::try_from(length).map_err(|_| refuse())?;
-        let slices: std::result::Result<Vec<_>, _> =
-            layout.memory.get_slices(GuestAddress(guest_address), bytes).collect();
+        let slices: std::result::Result<Vec<_>, _> = memory.get_slices(GuestAddress(guest_address), bytes).collect();
         for slice in slices.map_err(|_| refuse())? {
             zero(&slice, self.capabilities.page_size as usize);
         }
@@ -404,15 +381,6 @@ impl Vm {
 
     fn write_layout(&self) -> RwLockWriteGuard<'_, Layout> {
         self.layout.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_layout(&self, dirty_memory: &DirtyMemory, memory: Memory, change: &BlockChange) {
-        let mut layout = self.write_layout();
-        layout.memory = memory;
-        layout.blocks = dirty_memory.bits().blocks().cloned().collect();
-        for watch in layout.watches.iter().filter_map(Weak::upgrade) {
-            watch.tell(change.clone());
-        }
     }
 
     fn held<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
