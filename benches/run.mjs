@@ -50,6 +50,7 @@ if (!hasQemu) process.stderr.write('bench: there is no qemu-system-x86_64 to mea
 const withTargets = [
   cargo('kernel_targets'),
   cargo('sync', ...ifQuick),
+  cargo('rings', ...ifQuick),
   cargo('sampling', ...ifQuick),
   node('binding.mjs'),
   node('idle.mjs'),
