@@ -1,11 +1,97 @@
-// Breaks of what the rings do after a loss, and of what looks after them.
+// Breaks of rings, slots and logs: what they do after a loss or a failure, and what looks after them.
+
+const kvm = 'crates/dirtyrate/src/kvm'
 
 export default [
   {
     name: 'leave unprotected what an overrun wrote over, when RESET counts what it should',
-    file: 'crates/dirtyrate/src/kvm/dirty_ring/rings.rs',
+    file: `${kvm}/dirty_ring/rings.rs`,
     find: 'self.unprotected |= harvest.lost > 0 || harvest.at_limit;',
     replace: '',
     test: 'dirty_ring::model_tests',
+  },
+  {
+    name: 'leave manual protect as somebody else set it',
+    file: `${kvm}/dirty_log.rs`,
+    find: '|vm| set_manual_protect(vm, protect)',
+    replace: '|vm| if protect == ManualProtect::None { Ok(()) } else { set_manual_protect(vm, protect) }',
+    test: 'foreign_hazards',
+  },
+  {
+    name: 'let a second bitmap take what the first would fetch',
+    file: `${kvm}/slots.rs`,
+    find: 'there.used.strong_count() > 0',
+    replace: 'there.used.strong_count() > 1',
+    test: 'foreign_hazards',
+  },
+  {
+    name: 'take in a slot without asking the kernel',
+    file: `${kvm}/slots.rs`,
+    find: 'match self.set(&region, || format!("block \'{name}\' taken in")) {',
+    replace: 'match Ok::<(), Error>(()) {',
+    test: 'foreign_hazards',
+  },
+  {
+    name: "map another VM's ring without a look behind its end",
+    file: `${kvm}/dirty_ring/mapped.rs`,
+    find: 'match all_pages_exist(address.cast(), bytes) {',
+    replace: 'match all_pages_exist(address.cast(), 0) {',
+    test: 'foreign_hazards',
+  },
+  {
+    name: 'say nothing of a full ring that nobody harvests',
+    file: `${kvm}/dirty_ring/mod.rs`,
+    find: 'return Err(Error::State(format!(\n                    "the dirty ring of vCPU',
+    replace: 'return Ok(drop(format!(\n                    "the dirty ring of vCPU',
+    test: 'foreign_hazards',
+  },
+  {
+    name: 'give up at the first signal',
+    file: `${kvm}/ioctls.rs`,
+    find: 'Err(errno) if errno.errno() == libc::EINTR => outcome = call(),',
+    replace: 'Err(errno) if errno.errno() == i32::MAX => outcome = call(),',
+    test: 'kvm::ioctls::tests',
+  },
+  {
+    name: 'have the kernel clear its log before the buffer is there',
+    file: `${kvm}/ioctls.rs`,
+    find: '    touch(into);\n',
+    replace: '    touch(&mut []);\n',
+    test: 'kvm::ioctls::tests',
+  },
+  {
+    name: 'let the next log go on over entries that could not be harvested',
+    file: `${kvm}/dirty_ring/mod.rs`,
+    find: 'self.take_out_stale()?;\n            lock(&self.slots).set_logging(block, true)?;',
+    replace: 'lock(&self.slots).set_logging(block, true)?;',
+    test: 'out_of_memory',
+  },
+  {
+    name: 'wake the reaper while nobody measures',
+    file: `${kvm}/dirty_ring/reaper.rs`,
+    find: 'pause.filter(|_| control.logging)',
+    replace: 'pause',
+    test: 'ring_idle',
+  },
+  {
+    name: 'keep the run timers armed while nobody measures',
+    file: `${kvm}/dirty_ring/mod.rs`,
+    find: 'self.reaping != Reaping::Hold && self.wake.is_logging()',
+    replace: 'self.reaping != Reaping::Hold',
+    test: 'ring_idle',
+  },
+  {
+    name: 'leave the log of a block on that could not be added',
+    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    find: 'block.logging.then(||',
+    replace: 'false.then(||',
+    test: 'foreign_hazards',
+  },
+  {
+    name: 'list the memory of all blocks at each new one',
+    file: `${kvm}/block_layout.rs`,
+    find: 'self.blocks.insert(info.guest_address, LaidOut { info, region });',
+    replace: 'self.blocks.insert(info.guest_address, LaidOut { info, region });\n        self.memory();',
+    test: 'many_blocks',
   },
 ]

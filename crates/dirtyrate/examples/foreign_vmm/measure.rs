@@ -53,12 +53,12 @@ pub fn by_ring(rounds: usize) -> Result<Vec<Measured>> {
 }
 
 /// What the logs of this crate know of the VMM's slots: none yet.
-fn slots_of(vmm: &Vmm) -> Arc<Mutex<Slots>> {
+pub fn slots_of(vmm: &Vmm) -> Arc<Mutex<Slots>> {
     Arc::new(Mutex::new(Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots)))
 }
 
 /// Takes in the slots that the VMM has set.
-fn adopt(vmm: &Vmm, slots: &Mutex<Slots>) -> Result<Vec<BlockInfo>> {
+pub fn adopt(vmm: &Vmm, slots: &Mutex<Slots>) -> Result<Vec<BlockInfo>> {
     let mut slots = slots.lock().expect("nobody panics with it");
     let mut blocks = Vec::new();
     for (id, (name, region)) in (1..).map(BlockId).zip(vmm.regions()) {

@@ -77,6 +77,15 @@ impl ClientBits {
     pub fn count(&self) -> u64 {
         self.dirty.iter().sum()
     }
+
+    /// Makes room for what a vCPU wrote, also for one that was made after these bits.
+    pub fn reserve_written(&mut self, vcpu: usize, written: &VcpuPages) -> Result<()> {
+        let more = (vcpu + 1).saturating_sub(self.vcpus.len());
+        let bytes = more * size_of::<VcpuPages>();
+        self.vcpus.try_reserve(more).map_err(|_| Error::OutOfMemory { what: "the pages of a vCPU", bytes })?;
+        self.vcpus.extend((0..more).map(|_| VcpuPages::default()));
+        self.vcpus[vcpu].reserve(written)
+    }
 }
 
 #[derive(Debug)]

@@ -148,7 +148,12 @@ impl DirtyMemory {
         let mut bits = lock(&self.bits);
         bits.end_event();
         if started.is_err() {
-            drop(bits.blocks.remove(at));
+            let block = bits.blocks.remove(at);
+            drop(bits);
+            // Nobody would turn it off any more.
+            if let Some(Err(error)) = block.logging.then(|| self.log.set_logging(block.info.id, false)) {
+                tracing::warn!(%error, block = block.info.name, "the dirty log of a block that was not added stays on");
+            }
         }
         started
     }

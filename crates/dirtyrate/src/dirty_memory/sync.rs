@@ -262,6 +262,8 @@ impl DirtyMemory {
     /// Has the log draw its edge.
     fn prepare(&mut self, report: &mut SyncReport) -> Result<()> {
         self.prepared = self.log.prepare()?;
+        // A vCPU can be made, and taken in, at any time.
+        self.bits().vcpus = self.log.vcpus();
         if let Some(prepared) = &self.prepared {
             report.add_fetch(prepared.took);
         }
@@ -274,7 +276,7 @@ impl DirtyMemory {
 impl DirtyBits {
     /// Makes room for what a vCPU wrote of a block in the bits of every client that wants to know.
     fn reserve_written(&mut self, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
-        self.measuring(block).try_for_each(|bits| bits.vcpus[vcpu].reserve(written))
+        self.measuring(block).try_for_each(|bits| bits.reserve_written(vcpu, written))
     }
 
     /// Tells every client that wants to know what a vCPU wrote of a block.

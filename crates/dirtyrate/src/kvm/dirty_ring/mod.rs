@@ -94,8 +94,7 @@ impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
     fn kicked(&self, vcpu: usize) {
         let mut rings = lock(&self.rings);
         if vcpu >= rings.vcpus() {
-            // What it writes is in a ring that nobody harvests.
-            return rings.may_have_lost();
+            return rings.saw_stranger();
         }
         if self.reaping == Reaping::Hold || !rings.has_passed(vcpu, self.entries / WATERMARK) {
             return;
@@ -111,7 +110,7 @@ impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
         {
             let mut rings = lock(&self.rings);
             if vcpu >= rings.vcpus() {
-                rings.may_have_lost();
+                rings.saw_stranger();
                 let count = rings.vcpus();
                 return Err(Error::State(format!(
                     "the dirty ring of vCPU {vcpu} is full and nobody harvests it: {count} vCPUs were attached; attach each before it runs"

@@ -87,6 +87,8 @@ pub struct Rings<E = MappedRing, V = Slots> {
     unprotected: bool,
     /// A block's log went off, and no harvest has taken out since what the rings have of it.
     stale: bool,
+    /// A vCPU that is not attached has run in the window that is open.
+    stranger: bool,
 }
 
 impl Rings {
@@ -102,7 +104,7 @@ impl Rings {
 
 impl<E: Entries, V: RingVm> Rings<E, V> {
     pub fn new(slots: Arc<Mutex<V>>) -> Self {
-        Self { slots, rings: Vec::new(), out_of_step: false, unprotected: false, stale: false }
+        Self { slots, rings: Vec::new(), out_of_step: false, unprotected: false, stale: false, stranger: false }
     }
 
     /// The ring of the next vCPU, whose indices are both at `index`.
@@ -178,7 +180,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
     }
 
     /// Says that something may be missing of the window that is open.
-    pub fn may_have_lost(&mut self) {
+    fn may_have_lost(&mut self) {
         self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
     }
 
@@ -246,6 +248,11 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         self.protect_after_loss()?;
         self.stale = false;
         Ok(all)
+    }
+
+    /// A vCPU that is not attached has run: what it wrote is in a ring that nobody harvests.
+    pub fn saw_stranger(&mut self) {
+        self.stranger = true;
     }
 
     /// Closes the window: what was harvested is ready to be fetched, and nothing of the next one gets among it.
@@ -317,12 +324,8 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
 
     /// Takes what the rings lost in the closed window.
     pub fn take_loss(&mut self) -> RingLoss {
-        self.rings.iter_mut().map(|ring| std::mem::take(&mut ring.ready_loss)).fold(
-            RingLoss::default(),
-            |mut all, loss| {
-                all.add(&loss);
-                all
-            },
-        )
+        let mut all = RingLoss { maybe_lost: std::mem::take(&mut self.stranger), ..RingLoss::default() };
+        self.rings.iter_mut().for_each(|ring| all.add(&std::mem::take(&mut ring.ready_loss)));
+        all
     }
 }
