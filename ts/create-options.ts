@@ -53,6 +53,11 @@ export const CREATE: OptionNames<CreateOptions> = {
 
 const RING: OptionNames<{ ringEntries: number }> = { ringEntries: true }
 
+/** The choices of `manualProtect`. */
+export const manualProtects = ['auto', 'none', 'enable', 'initially-set'] as const
+/** The choices of `unknownMmio`. */
+export const unknownMmios = ['auto', 'stop', 'ignore'] as const
+
 const DEFAULT_HISTORY = 100
 const LONGEST_HISTORY = 1_000_000
 
@@ -71,13 +76,8 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
   return {
     blocks: parseMemory(options.memory),
     vcpus: parseVcpus(options.vcpus ?? 1),
-    manualProtect: parseChoice(options.manualProtect ?? 'auto', 'manualProtect', [
-      'auto',
-      'none',
-      'enable',
-      'initially-set',
-    ]),
-    unknownMmio: parseChoice(options.unknownMmio ?? 'auto', 'unknownMmio', ['auto', 'stop', 'ignore']),
+    manualProtect: parseChoice(options.manualProtect ?? 'auto', 'manualProtect', manualProtects),
+    unknownMmio: parseChoice(options.unknownMmio ?? 'auto', 'unknownMmio', unknownMmios),
     ...(clearChunk === undefined ? {} : { clearChunkBytes: parseSize(clearChunk, 'clearChunk') }),
     ...(kvmPath === undefined ? {} : { kvmPath }),
     ...(ringEntries === undefined ? {} : { ringEntries }),

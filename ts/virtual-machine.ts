@@ -33,12 +33,13 @@ import { costToGuest, type DirtyLogKind, exactMode, modesOf, RING_UNAVAILABLE } 
 import type { VirtualMachineMeasurement, Warning } from './measurement/result.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './measurement/running.js'
 import type { DirtyRateWatch } from './measurement/watch.js'
-import { type Block, parseBlock, totalSize } from './memory.js'
+import { type Block, memoryForKernel, parseBlock, parseMemory } from './memory.js'
 import { type CancelToken, callNative, type NativeVirtualMachine, native } from './native.js'
 import { DirtyRateJob } from './qapi/dirty-rate-job.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './qapi/types.js'
 import type { Crash, RamBlockInfo } from './reports.js'
 import { type ImageUri, uriOfKernel, uriOfWorkload } from './targets/images.js'
+import { uriOfCreation, uriOfMemory } from './targets/machine.js'
 import type {
   CurveOptions,
   MeasureOptions,
@@ -89,6 +90,8 @@ export class VirtualMachine implements Target {
   /** The serial port's output, as it comes. */
   readonly console: AsyncIterable<string>
   #image: ImageUri | undefined
+  /** What was chosen at creation, as the URI has it. */
+  readonly #creation: readonly [string, string][]
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
 
@@ -96,12 +99,14 @@ export class VirtualMachine implements Target {
     vm: NativeVirtualMachine,
     historySize: number,
     kernel: { pageSize: number; kernelHasRing: boolean; warnings: readonly Warning[] },
+    creation: readonly [string, string][],
   ) {
     const dirtyRate = new DirtyRateClient(vm, this.#order)
     this.#vm = vm
     this.dirtyLog = vm.dirtyLog
     this.ringEntries = vm.ringEntries
     this.pageSize = kernel.pageSize
+    this.#creation = creation
     this.#measurements = new Measurements(vm, newToken)
     const measured = { vm, log: this.dirtyLog, uri: () => this.uri, ...kernel }
     this.#meter = new Meter(measured, this.#measurements, dirtyRate, historySize)
@@ -137,19 +142,23 @@ export class VirtualMachine implements Target {
         await vm.close()
         signal.throwIfAborted()
       }
-      return new VirtualMachine(vm, historySize, { pageSize, kernelHasRing, warnings })
+      const creation = uriOfCreation(options)
+      return new VirtualMachine(vm, historySize, { pageSize, kernelHasRing, warnings }, creation)
     })
   }
 
   /**
-   * As a target URI, which opens the same again; of a VM with blocks of its own, with their total size. `vm:` before anything is loaded.
+   * As a target URI, which opens the same again, whatever was chosen at creation and whatever blocks it has now. `vm:` before anything is
+   * loaded.
    */
   get uri(): string {
+    const layOut = this.#image?.scheme === 'kernel' ? memoryForKernel : parseMemory
     const machine: [string, string][] = [
-      ['memory', totalSize(this.blocks)],
+      ['memory', uriOfMemory(this.blocks, layOut)],
       ['vcpus', String(this.vcpus)],
     ]
     if (this.dirtyLog === 'ring') machine.push(['log', 'ring'], ['ring-entries', String(this.ringEntries)])
+    machine.push(...this.#creation)
     if (this.#image === undefined) return `vm:${machine.map(option => option.join('=')).join(',')}`
     const { scheme, name, options } = this.#image
     return formatTargetUri({ scheme, name, options: new Map([...options, ...machine]) })

@@ -6,11 +6,13 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { buildGuest, openTarget, type VirtualMachine, type Workload, workload } from '../../ts/index.js'
+import { memoryForKernel, parseMemory } from '../../ts/memory.js'
 import { kernelOfUri, uriOfKernel, uriOfWorkload, workloadOfUri } from '../../ts/targets/images.js'
+import { creationOfUri, memoryOfUri, uriOfCreation, uriOfMemory } from '../../ts/targets/machine.js'
 import { formatTargetUri, parseTargetUri } from '../../ts/targets/uri.js'
 import { makeWorkload, type WorkloadKind, workloadKinds } from '../../ts/workload.js'
 import { describeKvm } from '../fixtures/kvm.js'
-import { created, MEMORY, running } from '../fixtures/machine.js'
+import { created, MEMORY, PAGE, running } from '../fixtures/machine.js'
 
 const rate = fc.oneof(
   fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
@@ -77,6 +79,62 @@ describe('through a URI', () => {
   })
 })
 
+describe('a machine', () => {
+  const pageCount = fc.integer({ min: 1, max: 2 ** 24 })
+  const blocks = fc
+    .uniqueArray(fc.record({ name: text.filter(name => name !== ''), gap: pageCount, pages: pageCount }), {
+      minLength: 1,
+      maxLength: 5,
+      selector: ({ name }) => name,
+    })
+    .map(list => {
+      let next = 0
+      return list.map(({ name, gap, pages }) => {
+        const guestAddress = next + gap * PAGE
+        next = guestAddress + pages * PAGE
+        return { name, guestAddress, bytes: pages * PAGE }
+      })
+    })
+
+  it('of any blocks is the same through a URI', () => {
+    fc.assert(
+      fc.property(blocks, memory => {
+        const option = uriOfMemory(memory)
+        const uri = { scheme: 'guest', name: 'idle', options: new Map([['memory', option]]) }
+        const read = parseTargetUri(formatTargetUri(uri)).options.get('memory') ?? ''
+        expect(parseMemory(memoryOfUri(read))).toEqual(memory)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it.each(['64MiB', '4GiB'])('of %s says no more than that', size => {
+    expect(uriOfMemory(parseMemory(size))).toBe(size)
+    expect(uriOfMemory(memoryForKernel(size, 'arm64'), bytes => memoryForKernel(bytes, 'arm64'))).toBe(size)
+  })
+
+  it.each(['ram@', '@0+1MiB', 'ram@0B', 'ram@0B+1MiB:', 'ram@0B+1MiB+1MiB'])('of %s is refused', option => {
+    expect(() => memoryOfUri(option)).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', hint: expect.stringContaining('low@0B+2GiB') }),
+    )
+  })
+
+  it('of any choices is the same through a URI', () => {
+    const choices = fc.record({
+      manualProtect: fc.constantFrom(undefined, 'none', 'enable', 'initially-set'),
+      unknownMmio: fc.constantFrom(undefined, 'stop', 'ignore'),
+      clearChunk: fc.option(fc.maxSafeNat(), { nil: undefined }),
+    } as const)
+    fc.assert(
+      fc.property(choices, chosen => {
+        expect(creationOfUri(Object.fromEntries(uriOfCreation({ memory: '1GiB', ...chosen })))).toEqual(
+          chosen,
+        )
+      }),
+    )
+  })
+})
+
 /** What `uri` opens says the same URI again. */
 async function opensAgain(uri: string): Promise<VirtualMachine> {
   const target = (await openTarget(uri)) as VirtualMachine
@@ -93,6 +151,26 @@ describeKvm('the target of a measurement', () => {
     const vm = await running(guest, { vcpus: 2 })
     const { target } = await vm.measureDirtyRate({ window: 20 })
     expect((await opensAgain(target)).workload?.workload).toEqual(guest)
+  })
+
+  it('opens a machine of blocks of its own again, with what was chosen at creation', async () => {
+    const memory = [
+      { name: 'low', guestAddress: 0, bytes: 2048 * PAGE },
+      { name: 'a@b+c:d', guestAddress: 2 ** 32, bytes: 1024 * PAGE },
+    ]
+    const vm = await running(workload.stride({ pages: 64 }), {
+      memory,
+      manualProtect: 'none',
+      unknownMmio: 'ignore',
+      clearChunk: 256 * PAGE,
+    })
+    await vm.addBlock({ name: 'new', guestAddress: 2 ** 33, bytes: 512 * PAGE })
+    const { target } = await vm.measureDirtyRate({ window: 20 })
+    const again = await opensAgain(target)
+    const plain = ({ blocks }: VirtualMachine): object[] =>
+      blocks.map(({ name, guestAddress, bytes }) => ({ name, guestAddress, bytes }))
+    expect(plain(again)).toEqual(plain(vm))
+    expect(again.manualProtect).toBe('none')
   })
 
   it('opens a kernel with its initrd and its command line again', async () => {

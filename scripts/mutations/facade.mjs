@@ -106,4 +106,18 @@ export default [
     replace: '{bytes}B',
     test: '__test__/units.test.ts',
   },
+  {
+    name: 'a target says the size of its memory only',
+    file: 'ts/targets/machine.ts',
+    find: '  return isSameMemory(blocks, layOut, size)',
+    replace: "  return isSameMemory(blocks, layOut, size) || size !== ''",
+    test: '__test__/targets/images.test.ts -t of any blocks',
+  },
+  {
+    name: 'a target does not say what was chosen at creation',
+    file: 'ts/virtual-machine.ts',
+    find: '    machine.push(...this.#creation)',
+    replace: '',
+    test: '__test__/targets/images.test.ts -t blocks of its own again',
+  },
 ]

@@ -18,6 +18,7 @@ import { parseChoice, parseCountText } from '../units.js'
 import { type KernelImage, VirtualMachine } from '../virtual-machine.js'
 import { type Workload, workloadKinds } from '../workload.js'
 import { type Given, GUEST_OPTIONS, KERNEL_OPTIONS, kernelOfUri, workloadOfUri } from './images.js'
+import { creationOfUri, MACHINE_OPTIONS, memoryOfUri } from './machine.js'
 import type { Target } from './target.js'
 import { parseTargetUri, type TargetUri } from './uri.js'
 
@@ -40,10 +41,11 @@ export interface OpenOptions {
 const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true }
 
 /**
- * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,granted=on|off,memory=SIZE,vcpus=N,sharing=split|shared,placement=packed|spread,
- * seed=N`, a VM with a built-in workload, or `kernel:FILE,memory=SIZE,vcpus=N,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64
- * with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both take
- * `log=bitmap|ring` and `ring-entries=N`. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
+ * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,granted=on|off,sharing=split|shared,placement=packed|spread,seed=N`, a VM with a
+ * built-in workload, or `kernel:FILE,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64 with an ELF or an Image, and RAM
+ * from 1 GiB on, as in QEMU's `virt`. Both take `memory=SIZE`, or blocks as `memory=low@0B+2GiB:high@4GiB+2GiB`, `vcpus=N`,
+ * `log=bitmap|ring` and `ring-entries=N`, and `manual-protect`, `unknown-mmio` and `clear-chunk` with the values that
+ * `VirtualMachine.create` takes. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
  * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
  * `VirtualMachine` does. `log=ring` is the bitmap where the kernel has no ring, and each exact measurement has a warning that says so.
  */
@@ -69,13 +71,15 @@ async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> 
       knownNames(uri.name, workloadKinds),
     )
   }
-  return startVm(given, given.memory ?? DEFAULT_MEMORY, workloadOfUri(kind, given), options)
+  const memory = memoryOfUri(given.memory ?? DEFAULT_MEMORY)
+  return startVm(given, memory, workloadOfUri(kind, given), options)
 }
 
 async function openKernel(uri: TargetUri, options: OpenOptions): Promise<Target> {
   const given = pick(uri, [...KERNEL_OPTIONS, ...MACHINE_OPTIONS])
   const image = kernelOfUri(uri.name, given)
-  return startVm(given, memoryForKernel(given.memory ?? DEFAULT_MEMORY), image, options)
+  const memory = memoryOfUri(given.memory ?? DEFAULT_MEMORY)
+  return startVm(given, typeof memory === 'string' ? memoryForKernel(memory) : memory, image, options)
 }
 
 async function startVm(
@@ -88,6 +92,7 @@ async function startVm(
     dirtyLog: logOf(given, mode),
     memory,
     vcpus: parseCountText(given.vcpus ?? '1', 'vcpus', 1),
+    ...creationOfUri(given),
     ...(signal === undefined ? {} : { signal }),
   })
   try {
@@ -99,9 +104,6 @@ async function startVm(
     throw error
   }
 }
-
-/** What both schemes say of the machine. */
-const MACHINE_OPTIONS = ['memory', 'vcpus', 'log', 'ring-entries'] as const
 
 /** The log that the options name, or else that `mode` needs. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE, ERR_UNSUPPORTED. */
 function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOptions['dirtyLog']> {
