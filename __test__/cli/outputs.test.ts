@@ -1,14 +1,12 @@
 /** Where results go: full disks, closed pipes, readers that leave. */
 
-import { closeSync, openSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { Output } from '../../ts/cli/output.js'
-import { type GlobalOptions, Session } from '../../ts/cli/session.js'
 import { DirtyRateError } from '../../ts/index.js'
 import { root, run } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY } from '../fixtures/machine.js'
+import { inSession } from '../fixtures/session.js'
 
 const guest = `guest:stride,pages=1000,memory=${MEMORY}`
 
@@ -39,16 +37,12 @@ describeKvm('standard output', () => {
   })
 
   it.each(commands)('whose reader has gone ends %s quietly', async command => {
-    // The reader has gone before there is anything to write.
-    const line = (more: string): string =>
-      `mkfifo "$1" && { $D ${command} ${more} >"$1" & } && exec 3<"$1" && exec 3<&- && wait $!`
     for (const more of ['', '--json']) {
-      const ended = await run('bash', [
-        '-c',
-        `D="$0 dist/cli.js"; ${line(more)}`,
-        process.execPath,
-        `${folder()('x', '')}.fifo`,
-      ])
+      const fifo = `${folder()('x', '')}.fifo`
+      // The reader has gone before there is anything to write.
+      const ended = await shell(
+        `mkfifo "${fifo}" && { $D ${command} ${more} >"${fifo}" & } && exec 3<"${fifo}" && exec 3<&- && wait $!`,
+      )
       expect(ended).toMatchObject({ status: 0, stdout: '', stderr: '' })
     }
   })
@@ -115,24 +109,6 @@ describeKvm('standard error', () => {
     expect(stdout).toMatch(/^debug dirtyrate.*\n(.*\n)*[\d.]+ MiB\/s {2}guest:stride/)
   })
 })
-
-/** Runs `command` in a session whose outputs are files: its status, and what is in them. */
-async function inSession(
-  options: Partial<GlobalOptions>,
-  command: (session: Session) => Promise<number>,
-): Promise<{ status: number; out: string; err: string }> {
-  const make = folder()
-  const files = [make('out', ''), make('err', '')] as const
-  const fds = files.map(file => openSync(file, 'w'))
-  const [out, err] = fds.map(fd => new Output(process.stdout, fd)) as [Output, Output]
-  const session = new Session(
-    { json: true, quiet: false, logLevel: 'off', trace: false, ...options },
-    { out, err },
-  )
-  const status = await session.run(command)
-  fds.forEach(closeSync)
-  return { status, out: readFileSync(files[0], 'utf8'), err: readFileSync(files[1], 'utf8') }
-}
 
 it('is one document, and what fails after the result is told beside it', async () => {
   const { status, out, err } = await inSession({}, async session => {

@@ -11,6 +11,9 @@ interface Failure {
   hint: string
 }
 
+/** The longest message that is shown whole: more than a path can have. */
+const LONGEST_LINE = 5000
+
 export function failureOf(error: unknown): Failure {
   const { code, message, hint } = (error ?? {}) as Partial<Failure>
   if (errorCodes.some(known => known === code)) return { code, message, hint } as Failure
@@ -26,7 +29,13 @@ export function failureStatus(error: unknown): number {
 /** What went wrong, and what to do, a line each. */
 export function failureLines(error: unknown): string {
   const { message, hint } = failureOf(error)
-  return `dirtyrate: ${visible(message)}\n${visible(hint)}\n`
+  return `dirtyrate: ${shortened(visible(message))}\n${visible(hint)}\n`
+}
+
+/** What was given may be as long as a command line can be; a person needs its beginning and its end. */
+function shortened(text: string): string {
+  const half = LONGEST_LINE / 2
+  return text.length <= LONGEST_LINE ? text : `${text.slice(0, half)} ... ${text.slice(-half)}`
 }
 
 export function failureDocument(error: unknown, oneLine: boolean): string {

@@ -11,11 +11,25 @@ export class LiveLine {
   /** The line, as short as so many columns demand and it can be. */
   #draw: ((columns: number) => string) | undefined
   #width = 0
+  /** A terminal that became narrower may have wrapped the line, and then could not write over it: it stays whole, above. */
+  readonly #resized = (): void => {
+    if (this.#draw === undefined || this.#width < this.#output.stream.columns) return
+    this.#output.write('\n')
+    this.redraw()
+  }
+  /** What a shell wrote meanwhile stands where the line was. */
+  readonly #continued = (): void => this.redraw()
 
   constructor(output: Output) {
     this.#output = output
-    output.stream.on?.('resize', () => this.#resized())
-    process.on('SIGCONT', () => this.redraw())
+    output.stream.on('resize', this.#resized)
+    process.on('SIGCONT', this.#continued)
+  }
+
+  /** Listens to the terminal no longer. */
+  stop(): void {
+    this.#output.stream.off('resize', this.#resized)
+    process.off('SIGCONT', this.#continued)
   }
 
   /** Shows the line over the one before; false: it cannot be written over later, and is not shown. */
@@ -59,12 +73,5 @@ export class LiveLine {
   end(): void {
     if (this.#draw !== undefined) this.#output.write('\n')
     this.#draw = undefined
-  }
-
-  /** A terminal that became narrower may have wrapped the line, and then could not write over it: it stays whole, above. */
-  #resized(): void {
-    if (this.#draw === undefined || this.#width < this.#output.stream.columns) return
-    this.#output.write('\n')
-    this.redraw()
   }
 }

@@ -168,6 +168,8 @@ export class Session {
     this.#out.write(this.#document ?? '')
     status = await this.#end(status)
     this.#interruption.stop()
+    this.#progress.stop()
+    this.#live.stop()
     return status
   }
 
