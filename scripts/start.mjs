@@ -1,7 +1,6 @@
 // npm start: the set-up, then the demo. What stands after -- goes to the demo.
 
 import { spawn } from 'node:child_process'
-import { constants } from 'node:os'
 import { join } from 'node:path'
 import { giveUp, missingKvm } from './prerequisites.mjs'
 import { root, setUp } from './setup.mjs'
@@ -16,8 +15,13 @@ const demo = spawn(process.execPath, [join(root, 'dist/cli.js'), 'demo', ...proc
   stdio: 'inherit',
 })
 // Whoever ends this process wants the demo to end. Of Ctrl-C the demo has its own signal, and takes a second one for the same.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal))
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP']
+for (const signal of SIGNALS) process.on(signal, () => demo.kill(signal))
 demo.on('error', error => giveUp(`the demo cannot be run: ${error.message}`, 1))
 demo.on('exit', (status, signal) => {
-  process.exitCode = status ?? 128 + constants.signals[signal]
+  process.exitCode = status ?? 1
+  if (signal === null) return
+  // What ended the demo ends this process: a shell sees the same status.
+  for (const name of SIGNALS) process.removeAllListeners(name)
+  process.kill(process.pid, signal)
 })

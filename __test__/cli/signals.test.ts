@@ -91,7 +91,7 @@ describeKvm('a signal', () => {
        pid=$!
        while IFS= read -r line <&\${log[0]}; do
          [[ $line == listening ]] && kill -INT $pid
-         [[ $line == 'first 130' ]] && { kill -INT $pid; sleep 1.2; kill -0 $pid && kill -INT $pid; }
+         [[ $line == 'first 130' ]] && { kill -INT $pid; sleep 1.2; kill -0 $pid && echo goes on; kill -INT $pid; }
        done
        wait $pid
        status=$?
@@ -101,7 +101,7 @@ describeKvm('a signal', () => {
       program,
       make('out', ''),
     ])
-    expect({ status, stdout }).toEqual({ status: 130, stdout: 'second\n' })
+    expect({ status, stdout }).toEqual({ status: 130, stdout: 'goes on\nsecond\n' })
   })
 
   it('of Ctrl-C under npx is one, too', async () => {
@@ -203,6 +203,25 @@ describeKvm('a signal', () => {
     ])
     expect(status).toBe(0)
     expect(Number(stdout)).toBeGreaterThanOrEqual(9)
+  })
+
+  it('SIGHUP of a terminal that is gone ends with 129 all the same', async () => {
+    const make = folder()
+    const [status, log] = [make('status', ''), make('log', '')]
+    // The shell between stays, to tell how the command ended.
+    const inside = make(
+      'inside.sh',
+      `trap : HUP; node dist/cli.js watch ${guest} --every 20ms --quiet; echo $? >${status}`,
+    )
+    const ended = await run('bash', [
+      '-c',
+      `script -qfec 'bash ${inside}' /dev/null >${log} &
+       while [[ ! -s ${log} ]]; do sleep 0.05; done
+       kill -KILL $!
+       while [[ ! -s ${status} ]]; do sleep 0.05; done
+       cat ${status}`,
+    ])
+    expect(ended.stdout).toBe('129\n')
   })
 
   it('SIGTSTP stops a watch, and SIGCONT lets it go on', async () => {

@@ -79,6 +79,13 @@ export default [
     test: '__test__/cli/signals.test.ts -t what nohup started',
   },
   {
+    name: 'the end of a terminal aborts the process',
+    file: 'ts/cli/terminal.ts',
+    find: 'if (TERMINALS.every(fd => isatty(fd))) return',
+    replace: 'if (TERMINALS.length >= 0) return',
+    test: '__test__/cli/signals.test.ts -t of a terminal that is gone',
+  },
+  {
     name: 'an interrupted command waits for a reader that has stopped',
     file: 'ts/cli/session.ts',
     find: 'const last = await Promise.race([all, after(LAST_WORDS_MS)])',

@@ -1,6 +1,7 @@
 /** What the terminal behind an output can show: its width, colours, lines that are written over, characters beyond ASCII. */
 
 import { fstatSync, readFileSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { styleText } from 'node:util'
 
 /** The width of a terminal that does not know its own. */
@@ -61,4 +62,19 @@ function inBackground(stream: NodeJS.WriteStream): boolean {
 export function showsBlocks(): boolean {
   const { LC_ALL, LC_CTYPE, LANG, TERM } = process.env
   return TERM !== 'linux' && /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
+}
+
+/** The standard streams that were terminals when the process began. */
+const TERMINALS = [0, 1, 2].filter(fd => isatty(fd))
+
+/**
+ * Lets the process end by SIGHUP if its terminal is gone when it ends. Node gives each terminal its settings back at the end, and aborts,
+ * with a dump of its memory, where that fails.
+ */
+export function endWithTerminal(): void {
+  process.on('exit', () => {
+    if (TERMINALS.every(fd => isatty(fd))) return
+    process.removeAllListeners('SIGHUP')
+    process.kill(process.pid, 'SIGHUP')
+  })
 }

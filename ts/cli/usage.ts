@@ -6,6 +6,7 @@ import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.js'
 import { failureDocument, failureLines, failureStatus } from './failure.js'
 import type { Output } from './output.js'
 import { type GlobalOptions, Session } from './session.js'
+import { endWithTerminal } from './terminal.js'
 
 interface Outputs {
   out: Output
@@ -33,6 +34,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       })
       .configureHelp({ showGlobalOptions: true })
   }
+  endWithTerminal()
   process.on('uncaughtException', error => process.exit(reportDefect(error, outputs)))
   try {
     await program.parseAsync()
