@@ -37,6 +37,8 @@ it.each([
   ['ERR_KVM_ABSENT', 3],
   ['ERR_KVM_PERMISSION', 3],
   ['ERR_KVM_VERSION', 3],
+  ['ERR_KVM_BUSY', 3],
+  ['ERR_LIMIT', 3],
   ['ERR_NATIVE_LOAD', 3],
   ['ERR_MEMORY', 3],
   ['ERR_UNSUPPORTED', 3],
