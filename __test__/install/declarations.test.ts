@@ -216,5 +216,5 @@ import { type Capabilities, capabilities, type DirtyRateWatch, type Reap, type V
 
 export const kvm: Capabilities = capabilities()
 export const watch = (vm: VirtualMachine): DirtyRateWatch => vm.watchDirtyRate()
-export const reap = (vm: VirtualMachine): Reap => vm.dirtyMemory.reap('dirty-rate')
+export const reap = (vm: VirtualMachine): Promise<Reap> => vm.dirtyMemory.reap('dirty-rate')
 `
