@@ -26,8 +26,11 @@ import { type Duration, parseChoice, parseCount } from './units.js'
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
 const clients: readonly Client[] = ['vga', 'code', 'migration', 'dirty-rate']
 
-/** Words of a bitmap that the event loop copies in one go, well below a millisecond: those of 64 GiB. */
-const WORDS_AT_ONCE = 2 ** 18
+/**
+ * Words of a bitmap that the event loop copies in one go, less than a millisecond even if no page of the array exists yet: those of 8 GiB
+ * of 4 KiB pages.
+ */
+const WORDS_AT_ONCE = 2 ** 15
 
 const READ: OptionNames<{ take?: boolean | undefined }> = { take: true }
 const RANGES: OptionNames<{ from?: number | undefined; limit?: number | undefined }> = {

@@ -3,9 +3,9 @@
 import { argumentError } from './errors.js'
 import { callNative, type NativeVirtualMachine } from './native.js'
 
-/** Bytes that a native thread copies in one call, and that the binding takes from an array in one go. */
+/** Bytes that a native thread copies in one call. */
 const PIECE = 2 ** 20
-/** Bytes that are copied into an array in one go. */
+/** Bytes that are copied from or into an array in one go: less than a millisecond even if none of its pages exists yet. */
 const BYTES_AT_ONCE = 2 ** 18
 
 /** Copies guest memory from `address` into all of `into`. Rejects with ERR_ARGUMENT outside of RAM: nothing is copied then. */
@@ -29,9 +29,9 @@ export async function writeMemory(
   bytes: Uint8Array,
 ): Promise<void> {
   const { length } = bytes
-  for (let at = 0; at === 0 || at < length; at += PIECE) {
+  for (let at = 0; at === 0 || at < length; at += BYTES_AT_ONCE) {
     requireWhole(bytes, length, 'bytes')
-    const piece = bytes.subarray(at, at + PIECE)
+    const piece = bytes.subarray(at, at + BYTES_AT_ONCE)
     await callNative(() => vm.writeMemory(address + at, piece, length - at))
   }
 }

@@ -8,7 +8,7 @@ export default [
   {
     name: 'a late window says nothing',
     file: 'ts/measurement/warnings.ts',
-    find: '    !isLate(figures) &&\n',
+    find: '!isLate(figures) && ',
     replace: '',
     test: `${windows} -t says how long it was`,
   },
@@ -149,7 +149,7 @@ export default [
   {
     name: 'leaving a watch within a round fails it with nothing',
     file: 'ts/measurement/watch.ts',
-    find: "new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left ${WITHIN}`),",
+    find: "new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left " + '$' + '{WITHIN}`),',
     replace: 'undefined,',
     test: '__test__/measurement/events.test.ts -t was left within a round',
   },
