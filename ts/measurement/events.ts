@@ -23,7 +23,7 @@ export interface MeasurementEvents {
   done: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
   /** It has a result that is a lower bound only: `result.warnings` say why. */
   incomplete: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
-  /** It has none: what its caller got as a rejection, an abort's reason too. */
+  /** It has none: what its caller got as a rejection, an abort's reason too; ERR_CANCELLED if a watch was left within it. */
   failed: MeasurementBegun & { error: unknown }
 }
 
