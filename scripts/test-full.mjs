@@ -1,37 +1,100 @@
-// npm run test:full: everything that npm test does, with the long forms of the tests, then loom's models with more preemptions, the packages
-// as they are published, installed, the facade without external buffers, the mutation gate, and minutes of fuzzing.
+// npm run test:full: every gate in its long form, which takes hours. It keeps what has passed, by gate and by the hash of the code without
+// the documentation, and goes on there when it is called again; Ctrl-C loses only the gate that runs.
+//
+//   npm run test:full                        what has not passed yet
+//   npm run test:full -- --list              each gate: passed, failed or open, with its time
+//   npm run test:full -- rig:svm fuzz        one gate and one group of gates
+//   npm run test:full -- --again rig:svm     also if it has passed before
+//
+// The last line is 'N passed, N failed', of the gates that were asked for: of tests, where a gate counts tests.
 
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
-import { root } from './setup.mjs'
-import { conclude, runTests } from './test.mjs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { gatesOf } from './gates.mjs'
+import { openResults } from './results.mjs'
+import { abortOnSignals, runGate } from './run-gate.mjs'
+import { setUp } from './setup.mjs'
+import { conclude } from './test.mjs'
+import { commitOf, treeKey } from './tree-key.mjs'
 
-process.env.DIRTYRATE_TEST_FULL = '1'
-const sum = await runTests()
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    list: { type: 'boolean', default: false },
+    again: { type: 'boolean', default: false },
+  },
+})
 
-/** Runs one more gate, shown; whether it passed. */
-function gate(name, passed, command, args) {
-  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit' })
-  process.stdout.write(`\n${name}: ${status === 0 ? passed : 'FAILED'}\n`)
-  return status === 0
+const gates = gatesOf(root).filter(gate => gate.in.includes('full'))
+const isNamed = (gate, name) => gate.name === name || gate.name.startsWith(`${name}:`)
+for (const name of positionals)
+  if (!gates.some(gate => isNamed(gate, name))) {
+    console.error(`no gate is called ${name}. There are: ${gates.map(gate => gate.name).join(' ')}`)
+    process.exit(2)
+  }
+const chosen = gates.filter(gate => positionals.length === 0 || positionals.some(name => isNamed(gate, name)))
+
+/** The hash of what a gate's answer depends on. */
+const keyOf = gate => treeKey(root, gate.documents ? () => true : undefined)
+const keys = { code: keyOf({}), all: keyOf({ documents: true }) }
+const resultsOf = gate => openResults(`full-${gate.documents ? keys.all : keys.code}`)
+
+function duration(seconds) {
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`
 }
 
-/** For each target, of which there is one for each kernel. */
-const FUZZ_SECONDS = 120
+/** A line for each chosen gate. */
+function list() {
+  const width = Math.max(...chosen.map(({ name }) => name.length))
+  for (const gate of chosen) {
+    const result = resultsOf(gate).get(gate.name)
+    const state = result === undefined ? 'open' : result.ok ? 'passed' : 'failed'
+    const counts = result && `${result.passed} passed, ${result.failed} failed, ${result.skipped} skipped`
+    const more = result && `${duration(result.seconds)}, ${counts}, at ${result.commit}, ${result.endedAt}`
+    console.log(`${state.padEnd(6)}  ${gate.name.padEnd(width)}  ${more ?? gate.about}`)
+  }
+}
 
-const gates = [
-  gate('loom models', 'every order of events', process.execPath, [join(root, 'scripts/loom.mjs'), '3']),
-  gate('install', 'every package works as installed', process.execPath, [
-    join(root, 'scripts/test-install.mjs'),
-  ]),
-  gate('electron', 'nothing needs an external buffer', process.execPath, [
-    join(root, 'scripts/test-electron.mjs'),
-  ]),
-  gate('mutation gate', 'every break fails a test', process.execPath, [
-    join(root, 'scripts/mutation-gate.mjs'),
-  ]),
-  gate('rigs', 'every test passes on every kernel', process.execPath, [join(root, 'scripts/rig/run.mjs')]),
-  gate('fuzz', 'nothing found', 'bash', [join(root, 'scripts/fuzz.sh'), String(FUZZ_SECONDS)]),
-]
-const passed = gates.filter(Boolean).length
-conclude({ ...sum, passed: sum.passed + passed, failed: sum.failed + gates.length - passed })
+if (values.list) {
+  list()
+  process.exit(0)
+}
+
+setUp()
+process.env.DIRTYRATE_TEST_FULL = '1'
+// A test that needs KVM, or QEMU, fails here instead of being skipped.
+process.env.DIRTYRATE_REQUIRE_KVM = '1'
+const signal = abortOnSignals()
+const sum = { passed: 0, failed: 0, skipped: 0 }
+const count = result => {
+  for (const key of Object.keys(sum)) sum[key] += result[key]
+}
+try {
+  for (const gate of chosen) {
+    const results = resultsOf(gate)
+    const before = results.get(gate.name)
+    if (before?.ok && !values.again) {
+      count(before)
+      console.log(`\n== ${gate.name}: passed before, at ${before.commit}`)
+      continue
+    }
+    console.log(`\n== ${gate.name}: ${gate.about}`)
+    const commit = commitOf(root)
+    const result = await runGate(gate, { root, log: results.log(gate.name), signal })
+    count(result)
+    const changed = keyOf(gate) !== (gate.documents ? keys.all : keys.code)
+    if (changed) console.log(`\n${gate.name}: files have changed meanwhile, so that its result is not kept`)
+    else results.put(gate.name, { ...result, commit, endedAt: new Date().toISOString() })
+    console.log(`\n${gate.name}: ${result.ok ? 'passed' : 'FAILED'} in ${duration(result.seconds)}`)
+  }
+} catch (error) {
+  if (error.name !== 'Interrupted') throw error
+  console.log(`\n${error.message}: what has passed is kept, and the same command goes on from here`)
+  sum.failed += 1
+}
+console.log()
+list()
+console.log()
+conclude(sum)

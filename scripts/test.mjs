@@ -1,10 +1,13 @@
 // npm test: the set-up, then the tests of both languages, then one line with the sum of both.
+//
+//   node scripts/test.mjs [rust | typescript]     the tests of that language only
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
-import { isMain } from './main-module.mjs'
+import { giveUp } from './prerequisites.mjs'
 import { root, setUp } from './setup.mjs'
 
 /** Runs a command with its output shown; resolves with how it ended and what it wrote to standard output. */
@@ -63,10 +66,16 @@ async function typescript() {
   return tally('vitest', failed, sum)
 }
 
-/** Runs all tests; resolves with the sum. */
-export async function runTests() {
+const languages = { rust, typescript }
+
+/** Runs the tests of those languages; resolves with the sum. */
+export async function runTests(names = Object.keys(languages)) {
+  const unknown = names.find(name => !Object.hasOwn(languages, name))
+  if (unknown !== undefined)
+    giveUp(`there are no tests in '${unknown}': ${Object.keys(languages).join(', ')}.`)
   setUp()
-  const sums = [await rust(), await typescript()]
+  const sums = []
+  for (const name of names) sums.push(await languages[name]())
   const add = key => sums.reduce((sum, one) => sum + one[key], 0)
   return { passed: add('passed'), failed: add('failed'), skipped: add('skipped') }
 }
@@ -77,4 +86,7 @@ export function conclude({ passed, failed, skipped }) {
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 }
 
-if (isMain(import.meta.url)) conclude(await runTests())
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const names = process.argv.slice(2)
+  conclude(await runTests(names.length > 0 ? names : undefined))
+}

@@ -38,6 +38,8 @@ export function copyTree(root, folder) {
     RUST_BACKTRACE: '0',
     DIRTYRATE_REQUIRE_KVM: '1',
   }
+  // The long forms of the tests would run once for each break.
+  delete env.DIRTYRATE_TEST_FULL
   const loomEnv = {
     ...env,
     CARGO_TARGET_DIR: join(folder, 'loom'),
@@ -57,16 +59,7 @@ export function copyTree(root, folder) {
     } else {
       const napi = join(root, 'node_modules/.bin/napi')
       const args = ['build', '--platform', '--manifest-path', 'crates/dirtyrate-node/Cargo.toml']
-      args.push(
-        '--package-json-path',
-        'package.json',
-        '-o',
-        'native',
-        '--js',
-        'binding.cjs',
-        '--dts',
-        'binding.d.cts',
-      )
+      args.push('--package-json-path', 'package.json', '-o', 'native', '--no-js', '--dts', 'binding.d.cts')
       const { status, stderr } = spawnSync(napi, [...args, '--', '--locked'], {
         cwd: tree,
         env,

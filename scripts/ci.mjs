@@ -1,0 +1,70 @@
+// What .ci/run runs: every gate of CI, or a part of it.
+//
+//   bash .ci/run                all that CI checks on one machine, with the short sets of the rigs
+//   bash .ci/run lint           what needs no KVM
+//   bash .ci/run test           the tests, on this machine's own kernel
+//   bash .ci/run rig NAME…      every test in those rigs, which need no KVM either
+//
+// Every gate runs even when an earlier one has failed; the failed ones are named; the last line is 'N passed, N failed'. Tests need
+// /dev/kvm, except for those in rigs. Installs what else is missing, where it may.
+
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { gatesOf } from './gates.mjs'
+import { abortOnSignals, runGate } from './run-gate.mjs'
+import { conclude } from './test.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const [part = 'all', ...names] = process.argv.slice(2)
+const gates = gatesOf(root)
+const rigNames = gates.filter(gate => gate.in.includes('rig')).map(({ name }) => name.replace('rig:', ''))
+
+function refuse(why) {
+  console.error(why)
+  process.exit(2)
+}
+
+function chosen() {
+  const within = (...parts) => gates.filter(gate => gate.in.some(one => parts.includes(one)))
+  if (part === 'rig') {
+    const unknown = names.filter(name => !rigNames.includes(name))
+    if (unknown.length > 0 || names.length === 0)
+      refuse(
+        `${unknown.length > 0 ? `there is no rig '${unknown[0]}'` : 'which rig?'} Known: ${rigNames.join(' ')}`,
+      )
+    return names.map(name => gates.find(gate => gate.name === `rig:${name}`))
+  }
+  if (names.length > 0) refuse(`'${names[0]}': only the part 'rig' takes names`)
+  if (part === 'all') return within('lint', 'test', 'short')
+  if (['lint', 'test'].includes(part)) return within(part)
+  return refuse(`there is no part '${part}': lint, test, rig NAME…, or none for all`)
+}
+
+const setUp = [
+  { name: 'system packages', command: ['bash', '.ci/system-packages', ...(part === 'rig' ? ['rig'] : [])] },
+  { name: 'set-up', command: ['node', 'scripts/setup.mjs'] },
+]
+const list = [...setUp, ...chosen()]
+
+// A test that needs KVM, or QEMU, fails here instead of being skipped.
+process.env.DIRTYRATE_REQUIRE_KVM = '1'
+const signal = abortOnSignals()
+const sum = { passed: 0, failed: 0, skipped: 0 }
+const failed = []
+const times = []
+try {
+  for (const gate of list) {
+    process.stdout.write(`\n== ${gate.name}\n`)
+    const result = await runGate(gate, { root, signal })
+    for (const key of Object.keys(sum)) sum[key] += result[key]
+    times.push(`${gate.name} ${result.seconds} s`)
+    if (!result.ok) failed.push(gate.name)
+  }
+} catch (error) {
+  if (error.name !== 'Interrupted') throw error
+  failed.push(error.message)
+  sum.failed += 1
+}
+process.stdout.write(`\n${times.join(', ')}\n`)
+for (const name of failed) process.stdout.write(`failed: ${name}\n`)
+conclude(sum)

@@ -1,0 +1,192 @@
+// The one list of gates: .ci/run, npm run test:full and the workflows run what stands here, and a test compares the workflows with it.
+//
+// A gate is { name, about, in, command, env?, documents? }:
+//   name        one word; with a colon, one of a group: `rig:svm` is one of the rigs
+//   in          which runs it is part of: `lint` and `test` are the parts of .ci/run, which runs `short` too when no part is named;
+//               `rig` is every test in a rig; `full` is npm run test:full
+//   command     run in the root of the clone. A last line `N passed, N failed` gives its counts; any other gate counts as one
+//   documents   its answer depends on the documentation too, so that a change of that makes it run again
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { rigs } from './rig/rigs.mjs'
+
+/** How long each target is fuzzed: in CI, and in the full run. */
+const FUZZ_SECONDS = 4
+const FUZZ_SECONDS_FULL = 120
+
+/** The folders of the core that cargo-mutants goes through. */
+export const MUTANT_FOLDERS = ['dirty_memory', 'kvm/dirty_ring']
+
+/** The areas of the mutation gate whose tests take seconds, so that CI runs them too. */
+const FAST_AREAS = ['facade-pure']
+
+/** The rigs whose short set CI runs: one for each architecture. */
+const SHORT_RIGS = ['svm', 'arm64-new']
+
+const node = (script, ...args) => ['node', `scripts/${script}.mjs`, ...args]
+const vitest = (...args) => ['node', 'node_modules/vitest/vitest.mjs', 'run', ...args]
+
+const lint = [
+  {
+    name: 'rustfmt',
+    about: "the core's and the binding's format",
+    command: ['cargo', 'fmt', '--all', '--check'],
+  },
+  {
+    name: 'rustfmt-fuzz',
+    about: "the fuzz targets' format",
+    command: ['cargo', 'fmt', '--manifest-path', 'crates/dirtyrate/fuzz/Cargo.toml', '--check'],
+  },
+  {
+    name: 'clippy',
+    about: 'lints of Rust',
+    command: ['cargo', 'clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings'],
+  },
+  {
+    name: 'biome',
+    about: 'format and lints of TypeScript',
+    command: ['npx', '--no-install', 'biome', 'ci', '--colors=off'],
+  },
+  {
+    name: 'types',
+    about: 'types of TypeScript',
+    command: ['npx', '--no-install', 'tsc', '-p', 'tsconfig.json'],
+  },
+  {
+    name: 'binding',
+    about: 'the generated binding is committed',
+    command: ['git', 'diff', '--exit-code', '--', 'native'],
+  },
+  {
+    name: 'breaks',
+    about: 'every break of the mutation gate fits the code',
+    command: node('mutation-gate', '--check'),
+  },
+  {
+    name: 'package',
+    about: 'the files and types of the npm package',
+    command: node('check-package'),
+    documents: true,
+  },
+  {
+    name: 'crate',
+    about: 'the crate as it is published',
+    command: ['cargo', 'package', '-p', 'dirtyrate', '--locked', '--allow-dirty', '--quiet'],
+    documents: true,
+  },
+  {
+    name: 'docs',
+    about: "the core's documentation",
+    command: ['cargo', 'doc', '-p', 'dirtyrate', '--no-deps', '--locked', '--quiet'],
+    env: { RUSTDOCFLAGS: '-D warnings' },
+    documents: true,
+  },
+  { name: 'aarch64', about: 'everything compiles for arm64', command: node('check-aarch64') },
+  { name: 'copies', about: 'two versions of the core link in one program', command: node('check-copies') },
+].map(gate => ({ ...gate, in: ['lint', 'full'] }))
+
+const tests = [
+  {
+    name: 'fuzz',
+    about: 'every fuzz target for some seconds',
+    in: ['lint'],
+    command: ['bash', 'scripts/fuzz.sh', String(FUZZ_SECONDS)],
+  },
+  { name: 'loom', about: "loom's models, with two preemptions", in: ['test'], command: node('loom') },
+  {
+    name: 'address',
+    about: 'AddressSanitizer',
+    in: ['test', 'full'],
+    command: ['bash', 'scripts/check-address.sh'],
+  },
+  {
+    name: 'install-host',
+    about: "the packages with this machine's binary, as installed",
+    in: ['test'],
+    command: node('test-install', '--host'),
+  },
+  {
+    name: 'electron',
+    about: 'the facade without external buffers, as in Electron',
+    in: ['test', 'full'],
+    command: node('test-electron'),
+  },
+  {
+    name: 'mutation-fast',
+    about: 'the breaks of the facade that are noticed in seconds',
+    in: ['test'],
+    command: node('mutation-gate', ...FAST_AREAS.flatMap(area => ['--area', area])),
+  },
+  { name: 'tests', about: 'npm test', in: ['test'], command: ['npm', 'test'] },
+]
+
+const full = [
+  {
+    name: 'documents',
+    about: 'the tests that read the documentation',
+    command: vitest('__test__/errors.test.ts'),
+    documents: true,
+  },
+  { name: 'cargo', about: 'every test in Rust, in its long form', command: node('test', 'rust') },
+  {
+    name: 'vitest',
+    about: 'every test in TypeScript, in its long form',
+    command: node('test', 'typescript'),
+  },
+  { name: 'loom-3', about: "loom's models, with three preemptions", command: node('loom', '3') },
+  { name: 'install', about: 'every package as installed', command: node('test-install'), documents: true },
+  { name: 'stryker', about: "StrykerJS on the facade's pure files", command: node('stryker') },
+].map(gate => ({ ...gate, in: ['full'] }))
+
+/** The names of the areas of the mutation gate, and of the fuzz targets. */
+const areas = root =>
+  readdirSync(join(root, 'scripts/mutations'))
+    .filter(name => name.endsWith('.mjs'))
+    .map(name => basename(name, '.mjs'))
+    .sort()
+const fuzzTargets = root =>
+  [
+    ...readFileSync(join(root, 'crates/dirtyrate/fuzz/Cargo.toml'), 'utf8').matchAll(
+      /^\[\[bin\]\]\nname = "(.*)"$/gm,
+    ),
+  ].map(([, name]) => name)
+
+/** Every gate of the clone at `root`, in the order in which they run. */
+export function gatesOf(root) {
+  return [
+    ...lint,
+    ...tests,
+    ...SHORT_RIGS.map(name => ({
+      name: `rig-short:${name}`,
+      about: `the short set of tests, on ${rigs[name].about}`,
+      in: ['short'],
+      command: node('rig/run', name, '--short'),
+    })),
+    ...full,
+    ...areas(root).map(area => ({
+      name: `mutation:${area}`,
+      about: `the breaks in scripts/mutations/${area}.mjs`,
+      in: ['full'],
+      command: node('mutation-gate', '--area', area),
+    })),
+    ...fuzzTargets(root).map(target => ({
+      name: `fuzz:${target}`,
+      about: `the fuzz target ${target}, for ${FUZZ_SECONDS_FULL} s`,
+      in: ['full'],
+      command: ['bash', 'scripts/fuzz.sh', String(FUZZ_SECONDS_FULL), target],
+    })),
+    ...Object.entries(rigs).map(([name, { about }]) => ({
+      name: `rig:${name}`,
+      about: `every test, on ${about}`,
+      in: ['rig', 'full'],
+      command: node('rig/run', name),
+    })),
+    ...MUTANT_FOLDERS.map(folder => ({
+      name: `mutants:${folder}`,
+      about: `cargo-mutants in ${folder}`,
+      in: ['full'],
+      command: node('mutants', folder),
+    })),
+  ]
+}

@@ -1,0 +1,190 @@
+// Runs cargo-mutants on folders of the core: it replaces a function's body or an operator, and a test has to fail. Where none does, the
+// mutant survives; a survivor must be listed in scripts/mutation/accepted-mutants.txt with the reason, and what is listed must survive.
+//
+//   node scripts/mutants.mjs [--re REGEX] [FOLDER…]     folders of crates/dirtyrate/src; --re only those mutants
+//   node scripts/mutants.mjs --list                     what has been gone through so far, with the code as it is
+//
+// Quick tests run first, and what they miss is tried with those on real VMs. What was noticed is kept by the hash of the core, so that a
+// run which was broken off goes on where it stood. Installs cargo-mutants below target/.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { MUTANT_FOLDERS } from './gates.mjs'
+import { disagreements, placeless, readAccepted } from './mutation/accepted.mjs'
+import { conclude } from './test.mjs'
+import { treeKey } from './tree-key.mjs'
+
+const VERSION = '27.1.0'
+/** Far more than the slowest of these tests takes: a mutant that makes one hang is noticed by this. */
+const TIMEOUT_S = 90
+const BUILD_TIMEOUT_S = 600
+
+/** What only stands in for the kernel, or is a test itself. */
+const NOT_THE_CORE = ['loom_models.rs', 'model_tests.rs', 'fake_log.rs']
+
+/** By folder: the tests that take seconds. */
+const QUICK = {
+  dirty_memory: ['dirty_memory_model'],
+  'kvm/dirty_ring': ['rings', 'ring_hazards'],
+}
+/** Tests on real VMs, which try what the quick ones miss. */
+const THOROUGH = [
+  ...['measured_equals_truth', 'windows', 'migration_beside', 'blocks_come_and_go', 'backup_bitmap'],
+  ...['dirty_memory_model', 'rings', 'ring_hazards', 'ring_signals', 'concurrent_use'],
+]
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { re: { type: 'string' }, list: { type: 'boolean', default: false } },
+})
+const folders = positionals.length > 0 ? positionals : MUTANT_FOLDERS
+for (const folder of folders)
+  if (!MUTANT_FOLDERS.includes(folder)) {
+    console.error(`no folder '${folder}': ${MUTANT_FOLDERS.join(', ')}`)
+    process.exit(2)
+  }
+
+const env = {
+  ...process.env,
+  PATH: `${join(root, 'target/tools/bin')}${delimiter}${process.env.PATH}`,
+  CARGO_TARGET_DIR: join(root, 'target/mutants/build'),
+  DIRTYRATE_REQUIRE_KVM: '1',
+  RUST_BACKTRACE: '0',
+}
+// The long forms of the tests would run once for each mutant.
+delete env.DIRTYRATE_TEST_FULL
+
+const cargo = (args, options) => spawnSync('cargo', args, { cwd: root, env, encoding: 'utf8', ...options })
+if (!cargo(['mutants', '--version']).stdout.includes(` ${VERSION}\n`)) {
+  const args = [
+    'install',
+    '--quiet',
+    '--locked',
+    'cargo-mutants',
+    '--version',
+    VERSION,
+    '--root',
+    'target/tools',
+  ]
+  const { CARGO_TARGET_DIR: _, ...usual } = env
+  if (cargo(args, { stdio: ['ignore', 2, 2], env: usual }).status !== 0) {
+    console.error('cargo-mutants was not installed')
+    process.exit(1)
+  }
+}
+
+// What runs goes with this process.
+let running
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.once(name, () => {
+    if (running) running.kill('SIGINT')
+    console.log('\nBroken off. What was noticed is kept: the same command goes on from here.')
+    process.exit(1)
+  })
+
+/** What a mutant's fate depends on: the core, its tests, and which of them run. */
+const key = treeKey(root, path =>
+  /^(crates\/dirtyrate\/(src|tests|build\.rs|Cargo)|Cargo\.|scripts\/mutants\.mjs)/.test(path),
+)
+const accepted = readAccepted(join(root, 'scripts/mutation/accepted-mutants.txt'))
+const linesOf = path => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : [])
+const filter = folder => [
+  ...['-p', 'dirtyrate', '-f', `crates/dirtyrate/src/${folder}/**`],
+  ...NOT_THE_CORE.flatMap(name => ['-e', name]),
+]
+
+/** Runs cargo-mutants on those of `mutants` that `done` does not have yet; resolves with whether it came to its end. */
+function run(folder, output, tests, mutants, done) {
+  const out = join(output, 'mutants.out')
+  mkdirSync(out, { recursive: true })
+  writeFileSync(join(out, 'previously_caught.txt'), done.map(name => `${name}\n`).join(''))
+  for (const name of ['caught.txt', 'unviable.txt', 'missed.txt', 'timeout.txt'])
+    writeFileSync(join(out, name), '')
+  const names = mutants.map(name => `^${name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}$`)
+  const args = [
+    ...['mutants', '--output', output, '--profile', 'mutants', '--colors=never', '--no-times'],
+    ...['--timeout', String(TIMEOUT_S), '--build-timeout', String(BUILD_TIMEOUT_S), '--annotations=none'],
+    ...[...filter(folder), ...names.flatMap(name => ['--re', name])],
+    ...['--', '--locked', '--lib', ...tests.flatMap(name => ['--test', name])],
+  ]
+  return new Promise(resolve => {
+    running = spawn('cargo', args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] })
+    running.on('error', () => resolve(false))
+    // 0: all were noticed; 2: some were missed; 3: some took too long.
+    running.on('close', status => resolve([0, 2, 3].includes(status)))
+  })
+}
+
+/** The fates of a folder's mutants so far, and how to go on. */
+function openFolder(folder) {
+  const listed = cargo([
+    'mutants',
+    '--list',
+    '--json',
+    ...filter(folder),
+    ...(values.re ? ['--re', values.re] : []),
+  ])
+  if (listed.status !== 0) throw new Error(`cargo mutants --list failed:\n${listed.stderr}`)
+  const names = JSON.parse(listed.stdout).map(({ name }) => name)
+  const state = join(root, 'target/mutants', key, folder.replaceAll('/', '-'))
+  const stages = [
+    { output: join(state, 'quick'), tests: QUICK[folder] },
+    { output: join(state, 'thorough'), tests: [...new Set([...QUICK[folder], ...THOROUGH])] },
+  ]
+  /** What a stage has found: its own files, and those of its earlier runs, which this keeps in one place. */
+  const fates = ({ output }) => {
+    const gather = (kept, ...files) => {
+      const path = join(output, kept)
+      const all = [...linesOf(path), ...files.flatMap(name => linesOf(join(output, 'mutants.out', name)))]
+      const unique = [...new Set(all)]
+      mkdirSync(output, { recursive: true })
+      writeFileSync(path, unique.map(name => `${name}\n`).join(''))
+      return unique
+    }
+    const noticed = gather('noticed.txt', 'caught.txt', 'unviable.txt', 'timeout.txt')
+    return { noticed, missed: gather('missed.txt', 'missed.txt').filter(name => !noticed.includes(name)) }
+  }
+  return { names, stages, fates }
+}
+
+const sum = { passed: 0, failed: 0 }
+for (const folder of folders) {
+  const { names, stages, fates } = openFolder(folder)
+  let left = names
+  for (const stage of stages) {
+    const before = fates(stage)
+    const done = [...before.noticed, ...before.missed]
+    const open = left.filter(name => !done.includes(name))
+    if (values.list) {
+      console.log(
+        `${folder}: ${stage.tests.join(', ')}: ${left.length - open.length} of ${left.length} gone through`,
+      )
+    } else if (open.length > 0) {
+      console.log(`\n${folder}: ${open.length} mutants with ${stage.tests.join(', ')}`)
+      if (!(await run(folder, stage.output, stage.tests, open))) {
+        console.log(`cargo-mutants did not come to its end`)
+        sum.failed += 1
+      }
+    }
+    const { noticed, missed } = fates(stage)
+    if (values.list) for (const name of missed) console.log(`  missed ${name}`)
+    left = left.filter(name => !noticed.includes(name))
+  }
+  if (values.list) continue
+  const covered = new Set(names.map(placeless))
+  const isCovered = name =>
+    values.re ? covered.has(name) : name.startsWith(`crates/dirtyrate/src/${folder}/`)
+  const faults = disagreements(accepted, left, isCovered)
+  for (const fault of faults) console.log(`FAILED ${fault}`)
+  const listed = left.filter(name => accepted.has(placeless(name))).length
+  console.log(
+    `${folder}: ${names.length - left.length} of ${names.length} mutants are noticed, ${listed} survivors are listed`,
+  )
+  sum.passed += names.length - left.length + listed
+  sum.failed += faults.length
+}
+if (!values.list) conclude(sum)

@@ -1,0 +1,110 @@
+// Runs one gate to its end, with its output shown and kept.
+
+import { spawn } from 'node:child_process'
+import { createWriteStream, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+
+const SUM = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/
+/** A line of text that is longer is no sum. */
+const LONGEST_LINE = 1000
+/** How long a gate may take to end after it was asked to. */
+const GRACE_MS = 10_000
+
+/** The counts of a gate that ended with `status` and said `sum` last, if it gave one: a failed gate has at least one failure. */
+export function countsOf(status, sum) {
+  const counts = sum ?? { passed: status === 0 ? 1 : 0, failed: 0, skipped: 0 }
+  if ((status !== 0 && counts.failed === 0) || counts.passed + counts.failed === 0)
+    return { ...counts, failed: counts.failed + 1 }
+  return counts
+}
+
+/** Finds the last sum in text that comes in pieces. */
+export function sumReader() {
+  let rest = ''
+  let sum
+  const take = line => {
+    const match = SUM.exec(stripVTControlCharacters(line).trim())
+    if (match) sum = { passed: Number(match[1]), failed: Number(match[2]), skipped: Number(match[3] ?? 0) }
+  }
+  return {
+    add(text) {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop().slice(-LONGEST_LINE)
+      lines.forEach(take)
+    },
+    sum() {
+      take(rest)
+      return sum
+    },
+  }
+}
+
+/**
+ * Resolves with `{ ok, passed, failed, skipped, seconds }`. `log` is a file for its output, if it is to be kept. An abort of `signal` ends
+ * the gate and everything that it has started; the promise then rejects with the signal's reason.
+ */
+export async function runGate({ command: [program, ...args], env = {} }, { root, log, signal }) {
+  signal?.throwIfAborted()
+  const began = performance.now()
+  if (log !== undefined) mkdirSync(dirname(log), { recursive: true })
+  const kept = log === undefined ? undefined : createWriteStream(log)
+  // A process group of its own: a Ctrl-C reaches this process alone, which then ends the whole group in order.
+  const child = spawn(program, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  })
+  const kill = how => {
+    try {
+      process.kill(-child.pid, how)
+    } catch {
+      // It has ended.
+    }
+  }
+  let timer
+  const onAbort = () => {
+    kill('SIGINT')
+    timer = setTimeout(kill, GRACE_MS, 'SIGKILL')
+  }
+  const onExit = () => kill('SIGKILL')
+  signal?.addEventListener('abort', onAbort)
+  process.once('exit', onExit)
+  const reader = sumReader()
+  for (const [stream, shown] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ])
+    stream.setEncoding('utf8').on('data', text => {
+      if (stream === child.stdout) reader.add(text)
+      kept?.write(text)
+      shown.write(text)
+    })
+  const status = await new Promise(resolve => {
+    child.on('error', error => {
+      process.stderr.write(`${program} could not be run: ${error.message}\n`)
+      resolve(1)
+    })
+    // What it has left running would hold its output open for ever.
+    child.on('exit', () => kill('SIGKILL'))
+    child.on('close', code => resolve(code ?? 1))
+  })
+  clearTimeout(timer)
+  signal?.removeEventListener('abort', onAbort)
+  process.off('exit', onExit)
+  if (kept) await new Promise(resolve => kept.end(resolve))
+  signal?.throwIfAborted()
+  const counts = countsOf(status, reader.sum())
+  return { ok: counts.failed === 0, ...counts, seconds: Math.round((performance.now() - began) / 1000) }
+}
+
+/** Aborts at the first signal that asks this process to end. */
+export function abortOnSignals() {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+    process.on(name, () =>
+      controller.abort(Object.assign(new Error(`ended by ${name}`), { name: 'Interrupted' })),
+    )
+  return controller.signal
+}
