@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { formatRate, formatSize, parseCountText, parseDuration, parseRate, parseSize } from '../ts/units.js'
+import {
+  formatRate,
+  formatSize,
+  parseChoice,
+  parseCount,
+  parseCountText,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from '../ts/units.js'
 
 const failure = (call: () => unknown): { code: string; message: string; hint: string } => {
   try {
@@ -18,7 +27,13 @@ describe('durations', () => {
     ['1.5min', 90_000],
     ['1h', 3_600_000],
     ['500us', 0.5],
-    ['2 s', 2000],
+    ['500µs', 0.5],
+    ['250ns', 0.00025],
+    ['1.25s', 1250],
+    ['.25s', 250],
+    [' 2 s ', 2000],
+    [0, 0],
+    ['0s', 0],
     [250, 250],
     [0.5, 0.5],
   ])('%s is %d ms', (text, ms) => expect(parseDuration(text, 'window')).toBeCloseTo(ms, 9))
@@ -53,6 +68,8 @@ describe('durations', () => {
 
   it.each([
     ['1', '1s'],
+    ['49', '49s'],
+    ['50', '50ms'],
     ['1000', '1000ms'],
   ])('takes a bare %s for %s, and only says so', (text, likely) => {
     expect(failure(() => parseDuration(text, '--window'))).toMatchObject({ hint: `Did you mean ${likely}?` })
@@ -70,6 +87,11 @@ describe('sizes', () => {
     ['4100.096kB', 4_100_096],
     ['0.000001GB', 1000],
     ['9007199.254740991GB', Number.MAX_SAFE_INTEGER],
+    ['1MiB', 2 ** 20],
+    ['1kB', 1e3],
+    ['1MB', 1e6],
+    ['1TB', 1e12],
+    [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
   ])('%s is %d bytes', (text, bytes) => expect(parseSize(text, 'memory')).toBe(bytes))
 
   it.each([
@@ -89,11 +111,26 @@ describe('sizes', () => {
 
   it.each([
     ['1', '1GiB'],
+    ['64', '64GiB'],
+    ['65', '65MiB'],
     ['512', '512MiB'],
+    ['1048575', '1048575MiB'],
+    ['1048576', '1048576B'],
     ['1073741824', '1073741824B'],
   ])('takes a bare %s for %s, and only says so', (text, likely) => {
     expect(failure(() => parseSize(text, '--memory'))).toMatchObject({ hint: `Did you mean ${likely}?` })
   })
+
+  it.each([
+    [0, '0B'],
+    [1023, '1023B'],
+    [1024, '1KiB'],
+    [1536, '1536B'],
+    [3 * 2 ** 20, '3MiB'],
+    [2 ** 30, '1GiB'],
+    [2 ** 30 + 1024, '1048577KiB'],
+    [5 * 2 ** 40, '5TiB'],
+  ])('%d bytes are written as %s', (bytes, text) => expect(formatSize(bytes)).toBe(text))
 
   it('reads back what it writes', () => {
     fc.assert(
@@ -116,7 +153,12 @@ describe('sizes', () => {
     'says so of an object without a string to give: %#',
     value => {
       for (const parse of [parseSize, parseDuration, parseRate]) {
-        expect(() => parse(value as never, 'x')).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }))
+        expect(() => parse(value as never, 'x')).toThrow(
+          expect.objectContaining({
+            code: 'ERR_ARGUMENT',
+            message: expect.stringContaining('x: an object is not'),
+          }),
+        )
       }
     },
   )
@@ -144,7 +186,11 @@ describe('rates', () => {
     ['8bit/s', 1],
     ['0.3MB/s', 300_000],
     ['1.1Gbit/s', 137_500_000],
+    ['8kbit/s', 1000],
+    ['8Mbit/s', 1e6],
+    ['1Tbit/s', 1.25e11],
     [1000, 1000],
+    [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
   ])('%s is %d bytes per second', (text, rate) => expect(parseRate(text, 'rate')).toBe(rate))
 
   it.each([0, '0MiB/s', '100MiB', -1, Number.NaN, 2 ** 60])('refuses %s', value =>
@@ -163,12 +209,41 @@ describe('rates', () => {
   })
 })
 
+describe('rates without a unit', () => {
+  it.each([
+    ['1048575', '1048575MiB/s'],
+    ['1048576', '1048576B/s'],
+  ])('a bare %s is taken for %s', (text, likely) => {
+    expect(failure(() => parseRate(text, '--rate'))).toMatchObject({ hint: `Did you mean ${likely}?` })
+  })
+})
+
+describe('choices', () => {
+  it('are one of those there are, and listed when they are not', () => {
+    expect(parseChoice('b', 'letter', ['a', 'b'])).toBe('b')
+    expect(failure(() => parseChoice('c', 'letter', ['a', 'b']))).toMatchObject({
+      message: "letter: 'c' is not known",
+      hint: 'Known: a, b.',
+    })
+    expect(failure(() => parseChoice(undefined, 'letter', ['a', 'b'])).code).toBe('ERR_ARGUMENT')
+  })
+})
+
 describe('counts', () => {
+  it.each([0, 5, 1.5, Number.NaN, Number.MAX_SAFE_INTEGER + 1])('refuses %d of 1 to 4', count =>
+    expect(failure(() => parseCount(count, 'vcpus', 1, 4)).hint).toBe('Give a whole number from 1 to 4.'),
+  )
+  it('has no upper bound but that of numbers', () => {
+    expect(parseCount(1, 'pages', 1)).toBe(1)
+    expect(parseCount(Number.MAX_SAFE_INTEGER, 'pages', 1)).toBe(Number.MAX_SAFE_INTEGER)
+    expect(failure(() => parseCount(0, 'pages', 1)).hint).toBe('Give a whole number of at least 1.')
+  })
   it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '99999999999999999999'])("refuses '%s'", text =>
     expect(failure(() => parseCountText(text, '--vcpus', 1)).code).toBe('ERR_ARGUMENT'),
   )
   it('keeps to its range', () => {
     expect(parseCountText('4', '--vcpus', 1, 4)).toBe(4)
+    expect(parseCountText('128', '--vcpus', 1)).toBe(128)
     expect(failure(() => parseCountText('5', '--vcpus', 1, 4)).hint).toBe('Give a whole number from 1 to 4.')
   })
 })

@@ -28,7 +28,7 @@ const PURE = {
   'ts/arguments.ts': ['__test__/arguments.test.ts'],
   'ts/qapi/arithmetic.ts': ['__test__/qapi/arithmetic.test.ts'],
   'ts/targets/uri.ts': ['__test__/targets/uri.test.ts'],
-  'ts/measurement/windows.ts': ['__test__/measurement/windows.test.ts'],
+  'ts/measurement/windows.ts': ['__test__/measurement/window-arguments.test.ts'],
   'ts/measurement/mode.ts': ['__test__/measurement/mode.test.ts'],
   'ts/measurement/history.ts': ['__test__/measurement/history.test.ts'],
 }

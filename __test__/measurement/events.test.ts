@@ -1,7 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
 import { type MeasurementEvents, type VirtualMachine, workload } from '../../ts/index.js'
 import { Emitter } from '../../ts/measurement/events.js'
-import { History } from '../../ts/measurement/history.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created, running, sleep } from '../fixtures/machine.js'
 
@@ -51,17 +50,6 @@ describe('an emitter', () => {
     queue.mockRestore()
     expect(seen).toEqual([1])
     expect(thrown.mock.calls[0]?.[0]).toThrow('a listener')
-  })
-})
-
-describe('a history', () => {
-  it.each([0, 1, 3])('has the last %d', size => {
-    const history = new History<number>(size)
-    for (let entry = 1; entry <= 5; entry++) history.add(entry)
-    expect(history.entries()).toEqual([1, 2, 3, 4, 5].slice(5 - size))
-    const before = history.entries()
-    history.add(6)
-    expect(before).toHaveLength(size)
   })
 })
 

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   dirtyRateMiB,
+  infoInUnit,
   inUnit,
   measuredInfo,
   rateOfPages,
@@ -34,6 +35,40 @@ describe("QEMU's arithmetic", () => {
         },
       ),
     )
+  })
+
+  it('takes a window below 1 ms for one of 1 ms, as no time has passed', () => {
+    expect(dirtyRateMiB(256, 4096, 0)).toBe(1000)
+    expect(rateOfPages(256, 4096, 999_999)).toBe(1000)
+    expect(samplingRate(1, 2, [2 ** 21], 0)).toBe(1000)
+  })
+
+  it('gives an answer in another unit, with all else as it was', () => {
+    const info = {
+      status: 'measured',
+      mode: 'dirty-ring',
+      'calc-time-unit': 'millisecond',
+      'calc-time': 1999,
+      'start-time': 7,
+      'sample-pages': 0,
+    } as const
+    expect(infoInUnit(info, 'second')).toEqual({ ...info, 'calc-time-unit': 'second', 'calc-time': 1 })
+    expect(infoInUnit(info, 'millisecond')).toEqual(info)
+  })
+
+  it('has a rate, and those of vCPUs, only where they are known', () => {
+    const measured = (figures: object): object =>
+      measuredInfo({
+        mode: 'dirty-ring',
+        startedAt: new Date(0),
+        window: { requestedMs: 1, ns: 1e6 },
+        figures: { 'sample-pages': 0, ...figures },
+      })
+    const vcpus = [{ id: 0, 'dirty-rate': 3 }]
+    expect(Object.keys(measured({}))).not.toContain('dirty-rate')
+    expect(Object.keys(measured({}))).not.toContain('vcpu-dirty-rate')
+    expect(measured({ 'dirty-rate': 0 })).toHaveProperty('dirty-rate', 0)
+    expect(measured({ 'vcpu-dirty-rate': vcpus })).toHaveProperty('vcpu-dirty-rate', vcpus)
   })
 
   it('rounds times down', () => {

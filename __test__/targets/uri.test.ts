@@ -41,6 +41,17 @@ describe('target URIs', () => {
     )
   })
 
+  it.each([
+    [5, 'target: 5 is not a string'],
+    [':stride', "target: ':stride' has no scheme"],
+    ['guest:', "target: 'guest:' names nothing after 'guest:'"],
+    ['guest:a,=1', "target: '=1' is not KEY=VALUE"],
+  ])('are refused as %s', (uri, message) => {
+    expect(() => parseTargetUri(uri as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', message }),
+    )
+  })
+
   it('fail with ERR_ARGUMENT and nothing else', () => {
     fc.assert(
       fc.property(fc.string(), text => {

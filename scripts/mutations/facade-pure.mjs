@@ -20,7 +20,7 @@ export default [
     file: 'ts/measurement/history.ts',
     find: 'if (this.#entries.length > this.#size) this.#entries.shift()',
     replace: '',
-    test: '__test__/measurement/events.test.ts',
+    test: '__test__/measurement/history.test.ts',
   },
   {
     name: 'an order of calls keeps what each call resolved with',

@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest'
+import { parseWindow, parseWindows } from '../../ts/measurement/windows.js'
+
+const refusal = (message: string): object => expect.objectContaining({ code: 'ERR_ARGUMENT', message })
+
+describe('a window', () => {
+  it.each([
+    [1, 1],
+    ['1ms', 1],
+    [1.5, 1.5],
+    ['1h', 3_600_000],
+  ])('%s is %d ms', (window, ms) => expect(parseWindow(window, 'window')).toBe(ms))
+
+  it.each([0, 0.999, 3_600_000.5])('of %d ms is refused', ms =>
+    expect(() => parseWindow(ms, 'window')).toThrow(refusal(`window: ${ms} ms is out of range`)),
+  )
+})
+
+describe('windows', () => {
+  it('are in ascending order, by number, and each once', () => {
+    expect(parseWindows(['1s', 200, '50ms', 1000, 200], 'windows')).toEqual([50, 200, 1000])
+  })
+
+  it('leave the list that was given as it was', () => {
+    const given = [300, 200]
+    parseWindows(given, 'windows')
+    expect(given).toEqual([300, 200])
+  })
+
+  it.each([[[]], ['1s'], [undefined], [{ length: 1 }]])('are refused as %j', given =>
+    expect(() => parseWindows(given as never, 'windows')).toThrow(refusal('windows: no window')),
+  )
+
+  it('are refused with the one that is wrong', () => {
+    expect(() => parseWindows([200, 0], 'windows')).toThrow(refusal('windows: 0 ms is out of range'))
+  })
+
+  it('are refused with the form in which they are written there', () => {
+    expect(() => parseWindows([], '--windows', '50ms,1s')).toThrow(
+      expect.objectContaining({ hint: 'Give them as 50ms,1s.' }),
+    )
+  })
+})
