@@ -41,11 +41,14 @@ describe('a listener', () => {
 })
 
 describe('options', () => {
-  it('are an object', () => {
-    const options = {}
-    expect(parseOptions(options)).toBe(options)
-    refused(() => parseOptions(wrong(null)), 'options: null is not an object')
-    refused(() => parseOptions(wrong('x'), 'machine'), "machine: 'x' is not an object")
+  it('are an object that has no key but those there are', () => {
+    const options = { window: 1 }
+    expect(parseOptions(options, { window: true })).toBe(options)
+    refused(() => parseOptions(wrong(null), {}), 'options: null is not an object')
+    refused(() => parseOptions(wrong('x'), {}, 'machine'), "machine: 'x' is not an object")
+    expect(() => parseOptions(wrong({ windw: 1 }), { window: true })).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', hint: expect.stringContaining("'window'") }),
+    )
   })
 })
 

@@ -221,8 +221,8 @@ describe('rates without a unit', () => {
 describe('choices', () => {
   it('are one of those there are, and listed when they are not', () => {
     expect(parseChoice('b', 'letter', ['a', 'b'])).toBe('b')
-    expect(failure(() => parseChoice('c', 'letter', ['a', 'b']))).toMatchObject({
-      message: "letter: 'c' is not known",
+    expect(failure(() => parseChoice('nothing of the kind', 'letter', ['a', 'b']))).toMatchObject({
+      message: "letter: 'nothing of the kind' is not known",
       hint: 'Known: a, b.',
     })
     expect(failure(() => parseChoice(undefined, 'letter', ['a', 'b'])).code).toBe('ERR_ARGUMENT')
