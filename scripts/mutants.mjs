@@ -100,13 +100,8 @@ const filter = folder => [
   ...NOT_THE_CORE.flatMap(name => ['-e', name]),
 ]
 
-/** Runs cargo-mutants on those of `mutants` that `done` does not have yet; resolves with whether it came to its end. */
-function run(folder, output, tests, mutants, done) {
-  const out = join(output, 'mutants.out')
-  mkdirSync(out, { recursive: true })
-  writeFileSync(join(out, 'previously_caught.txt'), done.map(name => `${name}\n`).join(''))
-  for (const name of ['caught.txt', 'unviable.txt', 'missed.txt', 'timeout.txt'])
-    writeFileSync(join(out, name), '')
+/** Runs cargo-mutants on `mutants`; resolves with whether it came to its end. */
+function run(folder, output, tests, mutants) {
   const names = mutants.map(name => `^${name.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}$`)
   const args = [
     ...['mutants', '--output', output, '--profile', 'mutants', '--colors=never', '--no-times'],
@@ -161,8 +156,8 @@ for (const folder of folders) {
   let left = names
   for (const stage of stages) {
     const before = fates(stage)
-    const done = [...before.noticed, ...before.missed]
-    const open = left.filter(name => !done.includes(name))
+    const done = new Set([...before.noticed, ...before.missed])
+    const open = left.filter(name => !done.has(name))
     if (values.list) {
       console.log(
         `${folder}: ${stage.tests.join(', ')}: ${left.length - open.length} of ${left.length} gone through`,

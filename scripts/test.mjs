@@ -5,8 +5,8 @@
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
+import { isMain } from './main-module.mjs'
 import { giveUp } from './prerequisites.mjs'
 import { root, setUp } from './setup.mjs'
 
@@ -86,7 +86,7 @@ export function conclude({ passed, failed, skipped }) {
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (isMain(import.meta.url)) {
   const names = process.argv.slice(2)
   conclude(await runTests(names.length > 0 ? names : undefined))
 }
