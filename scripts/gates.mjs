@@ -1,10 +1,11 @@
 // The one list of gates: .ci/run, npm run test:full and the workflows run what stands here, and a test compares the workflows with it.
 //
-// A gate is { name, about, in, command, env?, documents? }:
+// A gate is { name, about, in, command, env?, bare?, documents? }:
 //   name        one word; with a colon, one of a group: `rig:svm` is one of the rigs
 //   in          which runs it is part of: `lint` and `test` are the parts of .ci/run, which runs `short` too when no part is named;
 //               `rig` is every test in a rig; `full` is npm run test:full
 //   command     run in the root of the clone. A last line `N passed, N failed` gives its counts; any other gate counts as one
+//   bare        it needs nothing that the set-up makes
 //   documents   its answer depends on the documentation too, so that a change of that makes it run again
 
 import { readdirSync, readFileSync } from 'node:fs'
@@ -32,11 +33,13 @@ const lint = [
     name: 'rustfmt',
     about: "the core's and the binding's format",
     command: ['cargo', 'fmt', '--all', '--check'],
+    bare: true,
   },
   {
     name: 'rustfmt-fuzz',
     about: "the fuzz targets' format",
     command: ['cargo', 'fmt', '--manifest-path', 'crates/dirtyrate/fuzz/Cargo.toml', '--check'],
+    bare: true,
   },
   {
     name: 'clippy',
@@ -62,6 +65,7 @@ const lint = [
     name: 'breaks',
     about: 'every break of the mutation gate fits the code',
     command: node('mutation-gate', '--check'),
+    bare: true,
   },
   {
     name: 'package',

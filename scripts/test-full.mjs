@@ -62,7 +62,7 @@ if (values.list) {
   process.exit(0)
 }
 
-setUp()
+if (chosen.some(gate => !gate.bare)) setUp()
 process.env.DIRTYRATE_TEST_FULL = '1'
 // A test that needs KVM, or QEMU, fails here instead of being skipped.
 process.env.DIRTYRATE_REQUIRE_KVM = '1'

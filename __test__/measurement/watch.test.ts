@@ -157,10 +157,42 @@ for (const mode of exactModesHere) {
     it('calls of next() are one after the other', async () => {
       const vm = await running(workload.stride({ pages: 500 }), log)
       const watch = vm.watchDirtyRate({ every: 10 })
-      const both = await Promise.all([watch.next(), watch.next(), watch.next()])
-      const starts = both.map(({ value }) => value?.startedAt ?? '')
-      expect(starts.toSorted()).toEqual(starts)
+      const begun: number[] = []
+      const ended: number[] = []
+      vm.on('start', ({ id }) => begun.push(id))
+      vm.on('done', ({ id }) => {
+        // None has begun before the one before it has ended.
+        expect(begun).toHaveLength(ended.push(id))
+      })
+      const rounds = await Promise.all([watch.next(), watch.next(), watch.next()])
+      expect(rounds.map(({ done }) => done)).toEqual([false, false, false])
+      expect(ended).toEqual(begun)
+      expect(ended).toHaveLength(3)
       await watch.return?.()
+      await expectClean(vm)
+    })
+
+    it('calls of next() are one after the other, so that one abort is one rejection', async () => {
+      const vm = await running(workload.stride({ pages: 500 }), log)
+      const controller = new AbortController()
+      const reason = new Error('mine')
+      const watch = vm.watchDirtyRate({ every: '1h', signal: controller.signal })
+      vm.on('start', () => controller.abort(reason))
+      const over = { status: 'fulfilled', value: { done: true, value: undefined } }
+      expect(await Promise.allSettled([watch.next(), watch.next(), watch.next()])).toEqual([
+        { status: 'rejected', reason },
+        over,
+        over,
+      ])
+    })
+
+    it('ends within its round when it is left', async () => {
+      const vm = await running(workload.stride({ pages: 500 }), log)
+      const watch = vm.watchDirtyRate({ every: '1h' })
+      const round = watch.next()
+      while (vm.dirtyMemory.loggingBlocks().length === 0) await sleep(1)
+      await watch.return?.()
+      expect(await round).toEqual({ done: true, value: undefined })
       await expectClean(vm)
     })
   })

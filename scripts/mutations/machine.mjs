@@ -31,7 +31,7 @@ export default [
   },
   {
     name: 'leave BSS as it is',
-    file: 'crates/dirtyrate/src/machine/boot/kernel.rs',
+    file: 'crates/dirtyrate/src/machine/boot/elf.rs',
     find: 'plan.zero(segment.p_paddr + segment.p_filesz, rest);',
     replace: 'let _ = rest;',
     test: 'life',
