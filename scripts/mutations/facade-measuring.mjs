@@ -11,8 +11,8 @@ export default [
   {
     name: 'a watch that is left goes on until its round is over',
     file: 'ts/measurement/watch.ts',
-    find: '    this.#entered?.interruption.interrupt(undefined)\n',
-    replace: '',
+    find: 'this.#entered?.interruption.interrupt(\n      new DirtyRateError(',
+    replace: 'void (\n      new DirtyRateError(',
     test: '__test__/measurement/watch.test.ts -t ends within its round',
   },
   {
@@ -37,17 +37,10 @@ export default [
     test: '__test__/measurement/dirty-ring.test.ts',
   },
   {
-    name: "a VM's own warnings are dropped",
-    file: 'ts/measurement/meter.ts',
-    find: 'warnings: [...warnings, ...figures.warnings]',
-    replace: 'warnings: figures.warnings.slice(warnings.length)',
-    test: '__test__/measurement/no-ring.test.ts',
-  },
-  {
     name: 'a second job begins beside the first',
     file: 'ts/qapi/dirty-rate-job.ts',
-    find: "if (this.#info.status === 'measuring')",
-    replace: 'if (false)',
+    find: 'if (this.measuring) throw new QapiError(',
+    replace: 'if (false) throw new QapiError(',
     test: '__test__/qapi/dirty-rate-job.test.ts',
   },
   {
@@ -60,7 +53,7 @@ export default [
   {
     name: "a measurement takes the user's own client",
     file: 'ts/measurement/client.ts',
-    find: "    if (this.#holder !== 'nobody') return accumulator(vm)\n",
+    find: "      if (this.#holder !== 'nobody') return accumulator(this.#vm)\n",
     replace: '',
     test: '__test__/measurement/beside.test.ts',
   },

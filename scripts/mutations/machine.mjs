@@ -4,22 +4,22 @@ export default [
   {
     name: 'never signal a vCPU',
     file: 'crates/dirtyrate/src/kvm/vcpu/kick.rs',
-    find: 'let result = unsafe { libc::pthread_kill(thread, self.signal) };',
-    replace: 'let result = { let _ = (thread, self.signal); 0 };',
+    find: 'let errno = unsafe { libc::pthread_kill(thread, signal) };',
+    replace: 'let errno = { let _ = (thread, signal); 0 };',
     test: 'life',
   },
   {
     name: 'a pause does not wait',
     file: 'crates/dirtyrate/src/kvm/vcpu/shared.rs',
-    find: 'let state = self.wait_parked(lock(&self.state));',
-    replace: 'let state = lock(&self.state);',
+    find: 'let waited = self.wait_parked(lock(&self.state)).map(',
+    replace: 'let waited = Ok::<_, Error>(lock(&self.state)).map(',
     test: 'life',
   },
   {
     name: 'wait for a pause that was overruled',
     file: 'crates/dirtyrate/src/kvm/vcpu/shared.rs',
-    find: 'while state.running > 0 && !state.may_run() {',
-    replace: 'while state.running > 0 {',
+    find: 'if state.may_run() { None } else { state.first(At::Inside) }',
+    replace: 'state.first(At::Inside)',
     test: 'life',
   },
   {
