@@ -127,7 +127,9 @@ function openFolder(folder) {
     ...(values.re ? ['--re', values.re] : []),
   ])
   if (listed.status !== 0) throw new Error(`cargo mutants --list failed:\n${listed.stderr}`)
-  const names = JSON.parse(listed.stdout).map(({ name }) => name)
+  // Of some mutants, such as a deleted field, cargo-mutants lists all whatever the expression says.
+  const asked = new RegExp(values.re ?? '')
+  const names = JSON.parse(listed.stdout).flatMap(({ name }) => (asked.test(name) ? [name] : []))
   const state = join(root, 'target/mutants', key, folder.replaceAll('/', '-'))
   const stages = [
     { output: join(state, 'quick'), tests: QUICK[folder] },

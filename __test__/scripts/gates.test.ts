@@ -104,15 +104,15 @@ describe('npm run test:full', () => {
   it('keeps what has passed, and runs it again only when asked to', async () => {
     const env = { DIRTYRATE_RESULTS: dirname(folder()('x', '')) }
     const go = (...args: string[]): ReturnType<typeof run> =>
-      run('node', ['scripts/test-full.mjs', 'breaks', ...args], { env })
+      run('node', ['scripts/test-full.mjs', 'rustfmt-fuzz', ...args], { env })
     const first = await go()
     expect(first.stdout).toMatch(/\n1 passed, 0 failed\n$/)
     expect(first.stdout).toMatch(
-      /^passed +breaks +\d+ s, 1 passed, 0 failed, 0 skipped, at [0-9a-f]{12}\+?, /m,
+      /^passed +rustfmt-fuzz +\d+ s, 1 passed, 0 failed, 0 skipped, at [0-9a-f]{12}\+?, /m,
     )
     expect(first.status).toBe(0)
     const second = await go()
-    expect(second.stdout).toContain('== breaks: passed before')
+    expect(second.stdout).toContain('== rustfmt-fuzz: passed before')
     expect(second.stdout).toMatch(/\n1 passed, 0 failed\n$/)
     expect((await go('--again')).stdout).not.toContain('passed before')
   })

@@ -207,8 +207,8 @@ export default [
   {
     name: 'the limit that refuses memory has no name',
     file: 'ts/errors.ts',
-    find: "...(code === 'ERR_MEMORY' ? { hint: memoryHint() } : {}),",
-    replace: "...(code === 'ERR_MEMORY' && memoryHint() === '' ? { hint: '' } : {}),",
+    find: "if (code === 'ERR_MEMORY') return memoryHint()",
+    replace: "if (code === 'ERR_MEMORY' && memoryHint() === '') return ''",
     test: '__test__/cli/limits.test.ts -t names ulimit',
   },
   {
