@@ -8,6 +8,21 @@
 //! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
 //! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
 //!
+//! Nothing waits without a way out. These are the waits of this crate, and what ends each:
+//!
+//! | who waits | for what | what ends it |
+//! |---|---|---|
+//! | `pause`, `hold`, and so a sync of rings, `add_block`, `remove_block` | each vCPU to leave KVM_RUN | it does; or after ten seconds of kicks [`Error::VcpuStuck`] or [`Error::Limit`] |
+//! | `shutdown`, the drop of a VM | each vCPU's thread to end | the same; the guest's memory then stays mapped for good |
+//! | a vCPU's thread, outside KVM_RUN | leave to run | a resume, the end of the hold, the end of the VM |
+//! | a vCPU's thread whose KVM_RUN answers EAGAIN | a second of tries | the VM ends with the limit |
+//! | the reaper | its time, or a full ring | the drop of the log, which joins it: it is in a harvest, or in a `hold` at the most |
+//! | `Machine::start` | a workload to be ready | its token, the end of the VM, or 60 seconds |
+//! | `Machine::settled`, deadlines, the pacer | a time, or the guest | their token, a pause or the end of the VM |
+//! | `Console::read` | output | its token, the end of the VM, a start that fails |
+//! | a lock of dirty memory | the sync that has it | that sync's token between two calls of the kernel, of which each is bounded by a chunk |
+//! | a call that a signal ended (EINTR) | the next try | a thousand tries |
+//!
 //! `shared` is the state and what is asked of it, `kick` what takes a vCPU out of KVM_RUN, `thread` what a vCPU's thread does, `timer`
 //! what kicks it by its own clock.
 

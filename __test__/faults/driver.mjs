@@ -1,0 +1,109 @@
+// Runs cases of fault injection, one after the other, in a process that has shim.c preloaded: a line of JSON in is a case, a line out is
+// what came of it. A case is one life of a VM: made, loaded, started, measured, changed, ended.
+
+import { openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { VirtualMachine, workload } from 'dirtyrate'
+
+// The layout of `struct plan` in shim.c.
+const IOCTLS_AT = 56
+const SIZE = IOCTLS_AT + 4 * 256
+const file = openSync(process.env.DIRTYRATE_FAULTS, 'r+')
+
+function setPlan({ call, number = 0, errno, at = 1, times = 0 }) {
+  const plan = Buffer.alloc(IOCTLS_AT)
+  plan.writeUInt32LE(number, 32)
+  plan.writeInt32LE(errno, 36)
+  plan.writeUInt32LE(at, 40)
+  plan.writeUInt32LE(times, 44)
+  // The name last: from then on calls fail.
+  writeSync(file, plan.subarray(32), 0, IOCTLS_AT - 32, 32)
+  plan.write(call, 0, 'latin1')
+  writeSync(file, plan.subarray(0, 32), 0, 32, 0)
+}
+
+function clearPlan() {
+  writeSync(file, Buffer.alloc(32), 0, 32, 0)
+  const plan = Buffer.alloc(SIZE)
+  readSync(file, plan, 0, SIZE, 0)
+  const ioctls = []
+  for (let number = 0; number < 256; number++) {
+    if (plan.readUInt32LE(IOCTLS_AT + 4 * number) > 0) ioctls.push(number)
+  }
+  return { failed: plan.readUInt32LE(52), ioctls }
+}
+
+const said = error => ({
+  name: error?.name,
+  code: error?.code,
+  message: error?.message,
+  hint: error?.hint,
+  details: error?.details,
+})
+
+/** vCPUs, reapers and pacers of this process. */
+function guestThreads() {
+  const names = readdirSync('/proc/self/task').map(id => {
+    try {
+      return readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim()
+    } catch {
+      return ''
+    }
+  })
+  return names.filter(name => /^(vcpu\d+|reaper|pacer)$/.test(name))
+}
+
+const figures = ({ pages, complete, truth }) => ({ pages, complete, truth })
+
+/** One life of a VM. Each step is tried, whatever became of the ones before, as a program does that tries again. */
+async function life({ log, rate, mode, patienceMs }) {
+  const errors = []
+  const results = []
+  const attempt = async (step, work) => {
+    try {
+      return await work()
+    } catch (error) {
+      errors.push({ step, ...said(error) })
+      return undefined
+    }
+  }
+  const signal = AbortSignal.timeout(patienceMs)
+  const options = {
+    memory: '64MiB',
+    vcpus: 2,
+    signal,
+    ...(log === 'ring' ? { dirtyLog: { ringEntries: 4096 } } : {}),
+  }
+  const vm = await attempt('create', () => VirtualMachine.create(options))
+  if (vm === undefined) return { errors, results, closed: true }
+  const measure = async () => {
+    const result = await attempt('measure', () => vm.measureDirtyRate({ window: 20, mode, signal }))
+    if (result !== undefined) results.push(figures(result))
+  }
+  await attempt('load', () =>
+    vm.load(workload.stride({ pages: 300, ...(rate === undefined ? {} : { rate }) })),
+  )
+  await attempt('start', () => vm.start({ signal }))
+  await measure()
+  const block = { name: 'more', guestAddress: 0x8000000, bytes: '4MiB' }
+  const added = await attempt('addBlock', () => vm.addBlock(block))
+  await measure()
+  if (added !== undefined) await attempt('removeBlock', () => vm.removeBlock('more'))
+  await attempt('pause', () => vm.pause())
+  await attempt('resume', () => vm.resume())
+  await measure()
+  const closed = (await attempt('close', () => vm.close().then(() => true))) === true
+  return { errors, results, closed }
+}
+
+process.stdout.write('{"ready":true}\n')
+for await (const line of createInterface({ input: process.stdin })) {
+  const { fault, ...rest } = JSON.parse(line)
+  if (fault !== undefined) setPlan(fault)
+  const outcome = await life(rest)
+  const { failed, ioctls } = clearPlan()
+  // A thread ends a moment after its promise.
+  for (let look = 0; look < 100 && guestThreads().length > 0; look++)
+    await new Promise(next => setTimeout(next, 10))
+  process.stdout.write(`${JSON.stringify({ ...outcome, failed, ioctls, threads: guestThreads() })}\n`)
+}

@@ -1,0 +1,140 @@
+/** A process with the shim preloaded, and cases that it is told to run. */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface, type Interface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { root } from '../fixtures/command.js'
+import type { Fault } from './cases.js'
+
+/** What a life of a VM came to. */
+export interface Outcome {
+  errors: {
+    step: string
+    name?: string
+    code?: string
+    message?: string
+    hint?: string
+    details?: Record<string, unknown>
+  }[]
+  results: { pages: number; complete: boolean; truth?: { low: number; high: number } }[]
+  closed: boolean
+  /** How many calls failed. */
+  failed: number
+  /** The ioctls that were made. */
+  ioctls: number[]
+  /** Threads of the VM that are still there. */
+  threads: string[]
+}
+
+/** A VM's life: its log, what it is measured by, how long its signal waits, and what fails meanwhile. */
+export interface Life {
+  log: 'bitmap' | 'ring'
+  mode: 'auto' | 'page-sampling'
+  rate?: string
+  patienceMs: number
+  fault?: Fault
+}
+
+/** The shim, compiled, and the file by which it is told what fails. */
+export class Shim {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'dirtyrate-faults-'))
+  readonly #library = join(this.#folder, 'shim.so')
+  #files = 0
+
+  constructor() {
+    const source = fileURLToPath(new URL('shim.c', import.meta.url))
+    execFileSync('cc', ['-O1', '-Wall', '-Werror', '-shared', '-fPIC', '-o', this.#library, source, '-ldl'])
+  }
+
+  /** The environment of a process in which `plan` fails from the start. */
+  environment(plan?: Fault): Record<string, string> {
+    const file = join(this.#folder, `plan-${this.#files++}`)
+    const bytes = Buffer.alloc(4096)
+    if (plan !== undefined) {
+      bytes.write(plan.call, 0, 'latin1')
+      bytes.writeUInt32LE(plan.number ?? 0, 32)
+      bytes.writeInt32LE(plan.errno, 36)
+      bytes.writeUInt32LE(plan.at, 40)
+      bytes.writeUInt32LE(plan.times, 44)
+    }
+    writeFileSync(file, bytes)
+    return { LD_PRELOAD: this.#library, DIRTYRATE_FAULTS: file }
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Runs lives of VMs; a process that hangs or dies is replaced by another. */
+export class Lives {
+  readonly #shim: Shim
+  #child: ChildProcess | undefined
+  #lines: Interface | undefined
+  #stderr = ''
+
+  constructor(shim: Shim) {
+    this.#shim = shim
+  }
+
+  /** Runs one; rejects with what became of the process if that hangs (as far as `patience` goes) or dies. */
+  async run(life: Life, patience: number): Promise<Outcome> {
+    if (this.#child === undefined) await this.#begin()
+    const child = this.#child as ChildProcess
+    child.stdin?.write(`${JSON.stringify(life)}\n`)
+    const line = await this.#line(patience)
+    return JSON.parse(line) as Outcome
+  }
+
+  end(): void {
+    this.#child?.kill('SIGKILL')
+    this.#child = undefined
+  }
+
+  async #begin(): Promise<void> {
+    const driver = fileURLToPath(new URL('driver.mjs', import.meta.url))
+    this.#stderr = ''
+    const child = spawn(process.execPath, [driver], {
+      cwd: root,
+      env: { ...process.env, ...this.#shim.environment() },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    child.stderr.setEncoding('utf8').on('data', text => {
+      this.#stderr += text
+    })
+    child.stdin.on('error', () => {})
+    this.#child = child
+    this.#lines = createInterface({ input: child.stdout })
+    await this.#line(30_000)
+  }
+
+  #line(patience: number): Promise<string> {
+    const [child, lines] = [this.#child as ChildProcess, this.#lines as Interface]
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer)
+        lines.off('line', onLine)
+        child.off('exit', onExit)
+      }
+      const onLine = (line: string): void => {
+        settle()
+        resolve(line)
+      }
+      const onExit = (status: number | null, signal: string | null): void => {
+        settle()
+        this.#child = undefined
+        reject(new Error(`the process ended with ${signal ?? status}: ${this.#stderr}`))
+      }
+      const timer = setTimeout(() => {
+        settle()
+        this.end()
+        reject(new Error(`the process hangs: ${this.#stderr}`))
+      }, patience)
+      lines.on('line', onLine)
+      child.on('exit', onExit)
+    })
+  }
+}
