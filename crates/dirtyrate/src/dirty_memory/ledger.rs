@@ -76,17 +76,20 @@ pub(super) struct Window {
     closed: Option<Edge>,
     /// The last fetch of the parts before it.
     closed_before: Option<Edge>,
-    /// The parts before it, together.
+    /// The length of the parts before it, together.
     parts_before: Length,
+    /// How many parts were fetched for, the last one included.
+    parts: u32,
 }
 
 impl Window {
     pub fn open(at: Edge) -> Self {
-        Self { first: at, opened: at, closed: None, closed_before: None, parts_before: Length::default() }
+        Self { first: at, opened: at, closed: None, closed_before: None, parts_before: Length::default(), parts: 0 }
     }
 
     /// The client was given what a fetch that began at `at` has found.
     pub fn close(&mut self, at: Edge) {
+        self.parts += u32::from(self.closed.is_none());
         self.closed = Some(at);
     }
 
@@ -126,11 +129,11 @@ impl Window {
 
     /// Whether nothing was fetched for it yet.
     pub fn is_new(&self) -> bool {
-        self.last_closed().is_none()
+        self.parts == 0
     }
 
     fn is_of_one_part(&self) -> bool {
-        self.closed_before.is_none()
+        self.parts <= 1
     }
 }
 
@@ -282,7 +285,7 @@ impl DirtyBits {
                 return None;
             }
             opened = Some(including(opened, window.first.event));
-            closed = Some(including(closed, window.closed?.event));
+            closed = Some(including(closed, window.last_closed()?.event));
         }
         let ((opened, closed), readings) = (opened.zip(closed)?, &ledger.readings);
         let after = |event| readings.get(&event).map(|of| of.after.clone().unwrap_or_else(|| now.clone()));

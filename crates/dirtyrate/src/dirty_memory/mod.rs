@@ -125,10 +125,7 @@ impl DirtyMemory {
         }
         bits.begin_event();
         let mut block = Block::try_new(info, bits.chunk_pages, bits.ledger.edge_now())?;
-        for client in &bits.tracking {
-            block.make_bits(*client, bits.vcpus)?;
-            block.begin_tracking(*client);
-        }
+        bits.tracking.iter().try_for_each(|client| block.make_bits(*client, bits.vcpus).map(drop))?;
         // A sync must not have to ask for memory.
         let words = block.info.words();
         if self.buffer.len() < words {
@@ -154,6 +151,9 @@ impl DirtyMemory {
             if let Some(Err(error)) = block.logging.then(|| self.log.set_logging(block.info.id, false)) {
                 tracing::warn!(%error, block = block.info.name, "the dirty log of a block that was not added stays on");
             }
+        } else {
+            let DirtyBits { tracking, blocks, .. } = &mut *bits;
+            tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));
         }
         started
     }

@@ -1,10 +1,11 @@
 //! One RAM block as the model has it, and which calls to its log fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dirtyrate::dirty_memory::{BlockInfo, Client, FakeCall};
 
 use super::pages::Pages;
+use super::windows::{Chunk, Tick};
 
 #[derive(Debug)]
 pub struct Block {
@@ -14,17 +15,20 @@ pub struct Block {
     pub logging: bool,
     pub logged: Pages,
     pub protected: Pages,
-    /// The chunks, each with whether its first round, all ones, is still open.
-    pub chunks: Vec<(Pages, bool)>,
+    pub chunks: Vec<Chunk>,
+    /// Who tracked the block at some time.
+    pub tracked_by: BTreeSet<Client>,
+    /// When the block came.
+    pub added: Tick,
     pub bits: BTreeMap<Client, Pages>,
     /// The promise, kept apart from how it is kept: what was written while the client tracked, less what it has taken.
     pub owed: BTreeMap<Client, Pages>,
 }
 
 impl Block {
-    pub fn new(info: BlockInfo, chunk_pages: u64) -> Self {
+    pub fn new(info: BlockInfo, chunk_pages: u64, now: Tick) -> Self {
         let none = Pages::none(info.pages);
-        let chunk = |first| (Pages::between(info.pages, first, first + chunk_pages), false);
+        let chunk = |first| Chunk::new(Pages::between(info.pages, first, first + chunk_pages), now);
         Self {
             vga: false,
             logging: false,
@@ -33,6 +37,8 @@ impl Block {
             chunks: (0..info.pages).step_by(chunk_pages as usize).map(chunk).collect(),
             bits: BTreeMap::new(),
             owed: BTreeMap::new(),
+            tracked_by: BTreeSet::new(),
+            added: now,
             info,
         }
     }
@@ -57,11 +63,19 @@ impl Block {
         if let (Some(bits), Some(owed)) = (self.bits.remove(&client), self.owed.get_mut(&client)) {
             owed.take_away(&bits);
         }
+        self.close_window(client);
+    }
+
+    /// The client's next window has no span yet.
+    fn close_window(&mut self, client: Client) {
+        self.chunks.iter_mut().for_each(|chunk| drop(chunk.told.remove(&client)));
     }
 
     pub fn forget(&mut self, client: Client) {
         self.bits.remove(&client);
         self.owed.remove(&client);
+        self.tracked_by.remove(&client);
+        self.close_window(client);
     }
 
     pub fn has_bits(&self) -> bool {
@@ -74,7 +88,7 @@ impl Block {
     }
 
     pub fn in_first_round(&self) -> bool {
-        self.chunks.iter().any(|(_, first_round)| *first_round)
+        self.chunks.iter().any(|chunk| chunk.first_round)
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dirtyrate::dirty_memory::{BlockId, CancelToken, DirtyBits, DirtyLog, FakeCall, FakeLog};
-use dirtyrate::{Error, Result};
+use dirtyrate::{Error, GuestClock, Result};
 
 use super::block::Calls;
+use super::rig::TICK;
 
 /// What goes wrong in the operation that is being done, and the sizes of the blocks that were there before it.
 #[derive(Default)]
@@ -31,6 +32,7 @@ pub struct FaultyLog {
     pub log: FakeLog,
     pub faults: SharedFaults,
     pub chunk_pages: u64,
+    pub clock: GuestClock,
 }
 
 impl FaultyLog {
@@ -43,7 +45,10 @@ impl FaultyLog {
             faults.token.cancel();
         }
         drop(faults);
-        if fails { Err(Error::Unsupported("injected".to_owned())) } else { run(&mut self.log) }
+        self.clock.advance(TICK);
+        let outcome = if fails { Err(Error::Unsupported("injected".to_owned())) } else { run(&mut self.log) };
+        self.clock.advance(TICK);
+        outcome
     }
 }
 

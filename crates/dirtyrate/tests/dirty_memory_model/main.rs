@@ -12,6 +12,7 @@ mod model;
 mod operations;
 mod pages;
 mod rig;
+mod windows;
 
 use std::cell::{Cell, RefCell};
 use std::env;
@@ -71,6 +72,11 @@ fn assert_varied(protect: FakeProtect, tally: &Tally) {
         ("add block", Some(Refusal::Layout)),
         ("remove block", log),
         ("remove block", Some(Refusal::Delete)),
+        ("take at a deadline", None),
+        ("take at a deadline", log),
+        ("take at a deadline", Some(Refusal::Cancelled)),
+        ("take at a deadline", Some(Refusal::Paused)),
+        ("take at a deadline", Some(Refusal::State)),
     ];
     if protect == FakeProtect::ManualInitiallySet {
         for name in ["clear, which ends a first round", "reap and take, which ends a first round"] {

@@ -1,12 +1,13 @@
 //! The rules of dirty memory as plainly as can be: one set of pages for each client and block, one for what the kernel has
 //! logged, one for what it protects. Nothing here knows how `DirtyMemory` does it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dirtyrate::dirty_memory::{BlockId, BlockInfo, Client, FakeCall, FakeProtect};
 
 use super::block::{Block, Calls};
 use super::pages::Pages;
+use super::windows::{Asked, Chunk, History, Tick};
 
 /// Why an operation did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +16,8 @@ pub enum Refusal {
     Cancelled,
     Argument,
     Layout,
+    State,
+    Paused,
     /// The caller's `delete` failed.
     Delete,
 }
@@ -30,6 +33,9 @@ fn begins_full(client: Client) -> bool {
     client == Client::Migration || client == Client::Vga
 }
 
+/// What a call to the log takes, whether it fails or not.
+const CALL_TICKS: Tick = 2;
+
 #[derive(Debug)]
 pub struct Model {
     protect: FakeProtect,
@@ -42,6 +48,8 @@ pub struct Model {
     tracking: BTreeSet<Client>,
     pub accumulators: BTreeSet<Client>,
     pub calls: Calls,
+    pub history: History,
+    pub asked: BTreeMap<Client, Asked>,
 }
 
 impl Model {
@@ -55,6 +63,8 @@ impl Model {
             tracking: BTreeSet::new(),
             accumulators: BTreeSet::new(),
             calls: Calls::default(),
+            history: History::default(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -90,6 +100,8 @@ impl Model {
     // The kernel's log.
 
     fn call(&mut self, call: FakeCall) -> Outcome<()> {
+        // A call begins at one tick and ends at the next but one.
+        self.history.now += CALL_TICKS;
         if self.calls.fails(call) { Err(Refusal::Log) } else { Ok(()) }
     }
 
@@ -105,15 +117,26 @@ impl Model {
         block.logging = on;
         block.logged = if all_ones { all.clone() } else { none.clone() };
         block.protected = if on && !all_ones { all } else { none };
-        block.chunks.iter_mut().for_each(|(_, first_round)| *first_round = all_ones);
+        for chunk in &mut block.chunks {
+            (chunk.first_round, chunk.opened, chunk.fetched) = (all_ones, self.history.now, None);
+        }
         Ok(())
     }
 
     fn fetch(&mut self, at: usize) -> Outcome<Pages> {
+        let began = self.history.now;
         self.call(FakeCall::Fetch)?;
+        let told: Vec<_> = self.trackers(at).into_iter().filter(|&client| follows_log(client)).collect();
         let fetched = self.blocks[at].logged.clone();
         if self.protect == FakeProtect::Automatic {
             self.protect_pages(at, &fetched);
+        }
+        for chunk in &mut self.blocks[at].chunks {
+            chunk.fetch(began, &told);
+            // What is clean is protected as it is.
+            if self.protect == FakeProtect::Automatic || chunk.pages.common(&fetched).is_empty() {
+                chunk.opened = self.history.now;
+            }
         }
         Ok(fetched)
     }
@@ -121,7 +144,8 @@ impl Model {
     fn reprotect(&mut self, at: usize, chunk: usize, pages: &Pages) -> Outcome<()> {
         self.call(FakeCall::Reprotect)?;
         self.protect_pages(at, pages);
-        self.blocks[at].chunks[chunk].1 = false;
+        let chunk = &mut self.blocks[at].chunks[chunk];
+        (chunk.first_round, chunk.opened) = (false, self.history.now);
         Ok(())
     }
 
@@ -157,7 +181,7 @@ impl Model {
         let fetched = self.fetch_and_give(at)?;
         if self.protect != FakeProtect::Automatic {
             for chunk in 0..self.blocks[at].chunks.len() {
-                let dirty = self.blocks[at].chunks[chunk].0.common(&fetched);
+                let dirty = self.blocks[at].chunks[chunk].pages.common(&fetched);
                 if !dirty.is_empty() {
                     self.not_cancelled()?;
                     self.reprotect(at, chunk, &dirty)?;
@@ -171,10 +195,11 @@ impl Model {
     /// round; a client that began full holds these bits, or has taken them and ended the round before it did.
     fn end_first_round(&mut self, at: usize) -> Outcome<()> {
         for chunk in 0..self.blocks[at].chunks.len() {
-            let (pages, first_round) = self.blocks[at].chunks[chunk].clone();
+            let Chunk { pages, first_round, .. } = self.blocks[at].chunks[chunk].clone();
             if first_round {
                 self.not_cancelled()?;
                 self.reprotect(at, chunk, &pages)?;
+                self.blocks[at].chunks[chunk].fetched = None;
                 for (_, owed) in self.blocks[at].owed.iter_mut().filter(|(client, _)| !begins_full(**client)) {
                     owed.take_away(&pages);
                 }
@@ -201,7 +226,17 @@ impl Model {
         if begins_full(client) {
             self.blocks.iter_mut().for_each(|block| block.give_all(client));
         }
+        self.blocks.iter_mut().for_each(|block| _ = block.tracked_by.insert(client));
+        let mut chunks = self.blocks.iter().chain(&self.removed).flat_map(|block| &block.chunks);
+        let unbroken = chunks.all(|chunk| chunk.spans(client).is_empty());
+        self.ask(client, unbroken);
         Ok(())
+    }
+
+    fn ask(&mut self, client: Client, unbroken: bool) {
+        let (at, pauses) = (self.history.now, self.history.pauses);
+        let counter = unbroken.then(|| self.history.counter(at));
+        self.asked.insert(client, Asked { at, pauses, counter, stopped: None });
     }
 
     pub fn stop(&mut self, client: Client) -> Outcome<()> {
@@ -218,6 +253,10 @@ impl Model {
             }
         }
         self.tracking.remove(&client);
+        let counter = self.history.counter(self.history.now);
+        if let Some(asked) = self.asked.get_mut(&client) {
+            asked.stopped = Some(counter);
+        }
         self.adjust_logging()
     }
 
@@ -241,6 +280,8 @@ impl Model {
             let _ = self.adjust_logging();
         } else if on {
             self.blocks[at].give_all(Client::Vga);
+            self.blocks[at].tracked_by.insert(Client::Vga);
+            self.ask(Client::Vga, false);
         }
         outcome
     }
@@ -248,6 +289,7 @@ impl Model {
     pub fn abandon(&mut self, client: Client) -> Outcome<()> {
         self.tracking.remove(&client);
         self.accumulators.remove(&client);
+        self.asked.remove(&client);
         for block in self.blocks.iter_mut().chain(&mut self.removed) {
             block.forget(client);
             block.vga &= client != Client::Vga;
@@ -257,6 +299,7 @@ impl Model {
     }
 
     pub fn guest_write(&mut self, at: usize, pages: &Pages) {
+        self.history.guest_writes();
         for client in self.trackers(at).into_iter().filter(|&client| follows_log(client)) {
             self.blocks[at].owe(client, pages);
         }
@@ -301,7 +344,7 @@ impl Model {
         for at in 0..self.blocks.len() {
             if self.blocks[at].logging {
                 self.not_cancelled()?;
-                let fresh = self.blocks[at].chunks.iter().all(|(_, first_round)| *first_round);
+                let fresh = self.blocks[at].chunks.iter().all(|chunk| chunk.first_round);
                 self.end_first_round(at)?;
                 if !fresh {
                     pages += self.sync_block(at)?;
@@ -324,7 +367,45 @@ impl Model {
             block.take(client);
         }
         self.removed.retain(Block::has_bits);
+        self.ask(client, true);
         Ok(())
+    }
+
+    /// The steps 4 and 5 at a deadline that has come.
+    pub fn take_at(&mut self, client: Client) -> Outcome<()> {
+        self.exists(client)?;
+        if !self.is_tracking(client) {
+            return Err(Refusal::State);
+        }
+        let paused = self.asked.get(&client).is_some_and(|asked| asked.pauses != self.history.pauses);
+        if paused || self.history.standing_since.is_some() {
+            return Err(Refusal::Paused);
+        }
+        self.sync()?;
+        self.clear(client)
+    }
+
+    /// What the witness must say of a client's window: its counter where the window opened, earliest and latest, and where it
+    /// closed; when the client asked for it; and until when the host's writes count.
+    pub fn witnessed(&self, client: Client) -> Option<[u64; 6]> {
+        let asked = self.asked.get(&client)?;
+        let mut ends = Vec::new();
+        for block in self.blocks.iter().filter(|block| block.tracked_by.contains(&client) && block.added <= asked.at) {
+            for chunk in &block.chunks {
+                let [span] = chunk.spans(client) else { return None };
+                ends.push((self.history.counter(span.0), self.history.counter(span.1)));
+            }
+        }
+        let opened = ends.iter().map(|(opened, _)| *opened);
+        let closed = ends.iter().map(|(_, closed)| *closed);
+        Some([
+            opened.clone().min()?,
+            opened.max()?,
+            closed.clone().min()?,
+            closed.max()?,
+            asked.counter?,
+            asked.stopped.unwrap_or_else(|| self.history.counter(self.history.now)),
+        ])
     }
 
     pub fn add_block(&mut self, info: BlockInfo) -> Outcome<()> {
@@ -332,12 +413,13 @@ impl Model {
             return Err(Refusal::Layout);
         }
         let at = self.blocks.iter().filter(|block| block.info.guest_address < info.guest_address).count();
-        self.blocks.insert(at, Block::new(info, self.chunk_pages));
+        self.blocks.insert(at, Block::new(info, self.chunk_pages, self.history.now));
         // Only the new block's log: one that an earlier failure left on elsewhere is not this block's affair.
         let on = match self.is_needed(at, None) {
             true => self.set_logging(at, true),
             false => Ok(()),
         };
+        self.blocks[at].tracked_by = self.trackers(at).into_iter().collect();
         let outcome = on.and_then(|()| self.end_first_round(at));
         if outcome.is_err() {
             self.blocks.remove(at);
@@ -377,7 +459,7 @@ impl Model {
                 let mut both = block.logged.clone();
                 both.add(&block.protected);
                 assert!(both.len() == block.info.pages && block.logged.common(&block.protected).is_empty());
-                assert!(block.chunks.iter().all(|(pages, first)| !first || pages.is_within(&block.logged)));
+                assert!(block.chunks.iter().all(|chunk| !chunk.first_round || chunk.pages.is_within(&block.logged)));
             }
             let unpaid = unpaid(block, &|client| sync_succeeded || !self.tracks(client, at));
             if unpaid.is_some() {

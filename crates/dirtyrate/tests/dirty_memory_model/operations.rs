@@ -72,6 +72,15 @@ pub enum Operation {
         cancel: Option<usize>,
     },
     Clear(Who),
+    /// The guest is paused, or paused again.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// The steps 4 and 5 at a deadline that has come.
+    TakeAt {
+        who: Who,
+        cancel: Option<usize>,
+    },
     Reap {
         who: Who,
         take: bool,
@@ -186,6 +195,9 @@ fn operation(cast: &'static [Who]) -> impl Strategy<Value = Operation> {
         3 => cancel().prop_map(|cancel| Operation::DiscardInitialLog { cancel }),
         6 => who().prop_map(Operation::Clear),
         6 => (who(), any::<bool>()).prop_map(|(who, take)| Operation::Reap { who, take }),
+        2 => Just(Operation::Pause),
+        3 => Just(Operation::Resume),
+        4 => (who(), cancel()).prop_map(|(who, cancel)| Operation::TakeAt { who, cancel }),
         4 => add_block(),
         3 => (block(), proptest::bool::weighted(0.2))
             .prop_map(|(block, delete_fails)| Operation::RemoveBlock { block, delete_fails }),

@@ -1,9 +1,12 @@
 //! Dirty memory and its model side by side: each operation is done to both, and everything that can be seen is compared.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use dirtyrate::Error;
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog};
+use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, Witness, take_at};
+use dirtyrate::{Error, GuestClock};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -13,8 +16,24 @@ use super::faulty_log::{Faults, FaultyLog, SharedFaults};
 use super::model::{Model, Outcome, Refusal};
 use super::operations::{CHUNKS, Operation, PLACE_PAGES, SIZES, Scenario, Step, Who, Written};
 use super::pages::Pages;
+use super::windows::Tick;
 
 pub const PAGE_SIZE: u64 = 4096;
+/// What one tick of the model is.
+pub const TICK: Duration = Duration::from_nanos(1);
+/// How long a step takes, beside its calls to the log.
+const STEP_TICKS: Tick = 7;
+
+/// Counts what the guest writes.
+#[derive(Default)]
+struct Writes(AtomicU64);
+
+impl Witness for Writes {
+    fn counters(&self) -> Vec<u64> {
+        vec![self.0.load(Ordering::Relaxed)]
+    }
+}
+
 /// How often each operation had each outcome.
 pub type Tally = BTreeMap<(&'static str, Option<Refusal>), u64>;
 
@@ -27,7 +46,9 @@ pub fn refusal(error: Error) -> Refusal {
         Error::Cancelled => Refusal::Cancelled,
         Error::Argument(_) => Refusal::Argument,
         Error::Layout { .. } => Refusal::Layout,
+        Error::State(text) if text.contains("does not track") => Refusal::State,
         Error::State(_) => Refusal::Delete,
+        Error::Paused(_) => Refusal::Paused,
         error => panic!("an error that nobody made: {error}"),
     }
 }
@@ -51,7 +72,9 @@ pub fn check(scenario: &Scenario, tally: &mut Tally) -> Result<u64, TestCaseErro
 }
 
 pub struct Rig {
-    pub memory: DirtyMemory,
+    memory: Arc<Mutex<DirtyMemory>>,
+    clock: GuestClock,
+    writes: Arc<Writes>,
     pub log: FakeLog,
     faults: SharedFaults,
     pub model: Model,
@@ -66,9 +89,15 @@ impl Rig {
         let (asked, chunk_pages) = CHUNKS[scenario.chunk];
         let log = FakeLog::new(scenario.protect);
         let faults = SharedFaults::default();
-        let faulty = FaultyLog { log: log.clone(), faults: faults.clone(), chunk_pages };
+        let clock = GuestClock::by_hand();
+        let faulty = FaultyLog { log: log.clone(), faults: faults.clone(), chunk_pages, clock: clock.clone() };
+        let writes = Arc::new(Writes::default());
+        let mut memory = DirtyMemory::with_clock(Box::new(faulty), PAGE_SIZE, asked * PAGE_SIZE, clock.clone());
+        memory.set_witness(Some(Arc::clone(&writes) as Arc<dyn Witness>));
         Self {
-            memory: DirtyMemory::new(Box::new(faulty), PAGE_SIZE, asked * PAGE_SIZE),
+            memory: Arc::new(Mutex::new(memory)),
+            clock,
+            writes,
             log,
             faults,
             model: Model::new(scenario.protect, chunk_pages, PAGE_SIZE),
@@ -88,6 +117,10 @@ impl Rig {
         }
     }
 
+    pub fn memory(&self) -> MutexGuard<'_, DirtyMemory> {
+        self.memory.lock().expect("nothing panicked")
+    }
+
     pub fn clients(&self) -> [Client; 6] {
         let [first, second] = self.accumulators;
         [Client::Vga, Client::Code, Client::Migration, Client::DirtyRate, first, second]
@@ -101,7 +134,9 @@ impl Rig {
     /// Does one step to both. `None` if there is nothing to do it to.
     fn step(&mut self, step: &Step) -> Result<Option<(&'static str, Outcome<()>)>, TestCaseError> {
         let cancel = match step.operation {
-            Operation::Sync { cancel } | Operation::DiscardInitialLog { cancel } => cancel,
+            Operation::Sync { cancel } | Operation::DiscardInitialLog { cancel } | Operation::TakeAt { cancel, .. } => {
+                cancel
+            }
             _ => None,
         };
         let token = CancelToken::new();
@@ -112,10 +147,12 @@ impl Rig {
             calls: Calls::new(&step.faults, cancel),
             token: token.clone(),
             pages: self.model.blocks.iter().map(|block| (block.info.id, block.info.pages)).collect(),
-            bits: Some(self.memory.shared_bits()),
+            bits: Some(self.memory().shared_bits()),
         };
         self.model.calls = Calls::new(&step.faults, cancel);
         self.steps += 1;
+        self.clock.advance(TICK * STEP_TICKS as u32);
+        self.model.history.now += STEP_TICKS;
         let needed_only = self.model.logs_what_is_needed();
         let Some((name, found, expected)) = self.operate(&step.operation, &token)? else { return Ok(None) };
         let found = found.map_err(refusal);
@@ -137,19 +174,21 @@ impl Rig {
 
     fn operate(&mut self, operation: &Operation, token: &CancelToken) -> Result<Option<Both>, TestCaseError> {
         let nothing = |()| 0;
-        let (memory, model) = (&mut self.memory, &mut self.model);
+        let dirty_memory = Arc::clone(&self.memory);
+        let memory = || dirty_memory.lock().expect("nothing panicked");
+        let model = &mut self.model;
         let both = match *operation {
             Operation::Start(who) => {
                 let client = self.client(who);
-                ("start", self.memory.start_tracking(client).map(nothing), self.model.start(client).map(nothing))
+                ("start", memory().start_tracking(client).map(nothing), self.model.start(client).map(nothing))
             }
             Operation::Stop(who) => {
                 let client = self.client(who);
-                ("stop", self.memory.stop_tracking(client).map(nothing), self.model.stop(client).map(nothing))
+                ("stop", memory().stop_tracking(client).map(nothing), self.model.stop(client).map(nothing))
             }
             Operation::SetLogMask { block, on } => {
                 let name = self.block(block).map_or("none", |at| &self.model.blocks[at].info.name).to_owned();
-                let found = self.memory.set_log_mask(&name, on).map(nothing);
+                let found = memory().set_log_mask(&name, on).map(nothing);
                 let expected = self.model.set_log_mask(&name, on).map(nothing);
                 (if on { "set log mask on" } else { "set log mask off" }, found, expected)
             }
@@ -157,17 +196,21 @@ impl Rig {
                 if model.accumulators.contains(&self.accumulators[place]) {
                     return Ok(None);
                 }
-                let client = memory.bits().open_accumulator();
+                let client = memory().bits().open_accumulator();
                 prop_assert!(model.accumulators.insert(client), "an accumulator of its own");
                 self.accumulators[place] = client;
                 ("open", Ok(0), Ok(0))
             }
             Operation::Abandon(who) => {
                 let client = self.client(who);
-                ("abandon", self.memory.abandon(client).map(nothing), self.model.abandon(client).map(nothing))
+                ("abandon", memory().abandon(client).map(nothing), self.model.abandon(client).map(nothing))
             }
             Operation::GuestWrite { block, pages } => {
                 let Some(at) = self.block(block) else { return Ok(None) };
+                if self.model.history.standing_since.is_some() {
+                    return Ok(None);
+                }
+                self.writes.0.fetch_add(1, Ordering::Relaxed);
                 let info = self.model.blocks[at].info.clone();
                 let pages = written(pages, info.pages);
                 pages.iter().for_each(|page| self.log.guest_write(info.id, page));
@@ -175,27 +218,45 @@ impl Rig {
                 ("guest write", Ok(0), Ok(0))
             }
             Operation::HostWrite { page, offset, bytes } => {
-                memory.bits().mark_host_write(page * PAGE_SIZE + offset, bytes);
+                memory().bits().mark_host_write(page * PAGE_SIZE + offset, bytes);
                 model.host_write(page * PAGE_SIZE + offset, bytes);
                 ("host write", Ok(0), Ok(0))
             }
-            Operation::Sync { .. } => ("sync", memory.sync(token).map(|report| report.pages), model.sync()),
+            Operation::Pause => {
+                self.clock.pause_requested();
+                self.clock.guest_stands();
+                self.model.history.pause();
+                ("pause", Ok(0), Ok(0))
+            }
+            Operation::Resume => {
+                self.clock.guest_runs();
+                self.model.history.resume();
+                ("resume", Ok(0), Ok(0))
+            }
+            Operation::TakeAt { who, cancel: _ } => {
+                let client = self.client(who);
+                let standing = self.model.history.standing_since.is_some();
+                let alive = || if standing { Err(Error::Paused("stands".to_owned())) } else { Ok(()) };
+                let found = take_at(memory, client, Duration::ZERO, token, alive);
+                ("take at a deadline", found.map(|_| 0), self.model.take_at(client).map(nothing))
+            }
+            Operation::Sync { .. } => ("sync", memory().sync(token).map(|report| report.pages), model.sync()),
             Operation::DiscardInitialLog { .. } => {
-                let found = memory.discard_initial_log(token).map(|report| report.pages);
+                let found = memory().discard_initial_log(token).map(|report| report.pages);
                 ("discard", found, model.discard_initial_log())
             }
             Operation::Clear(who) => {
                 let client = self.client(who);
                 let ends = self.model.ends_first_round(client);
                 let name = if ends { "clear, which ends a first round" } else { "clear" };
-                (name, self.memory.clear(client).map(nothing), self.model.clear(client).map(nothing))
+                (name, memory().clear(client).map(nothing), self.model.clear(client).map(nothing))
             }
             Operation::Reap { who, take } => {
                 let client = self.client(who);
                 self.compare_views(client)?;
                 let ends = self.model.ends_first_round(client);
                 let before = self.expected_reap(client);
-                let reap = self.memory.reap(client, take);
+                let reap = memory().reap(client, take);
                 let expected = if take { self.model.clear(client) } else { self.model.exists(client) };
                 let total = before.iter().map(|(_, pages, _)| pages).sum::<u64>();
                 if let Ok(reap) = &reap {
@@ -217,7 +278,7 @@ impl Rig {
                 let id = BlockId(self.blocks_made);
                 let info = BlockInfo { id, name: format!("ram{name}"), guest_address, pages: SIZES[size] };
                 self.log.add_block(id, info.pages);
-                let found = memory.add_block(info.clone());
+                let found = memory().add_block(info.clone());
                 if found.is_err() {
                     self.log.remove_block(id);
                 }
@@ -226,7 +287,7 @@ impl Rig {
             Operation::RemoveBlock { block, delete_fails } => {
                 let info = self.block(block).map(|at| self.model.blocks[at].info.clone());
                 let name = info.as_ref().map_or("none", |info| &info.name);
-                let found = self.memory.remove_block(name, || {
+                let found = memory().remove_block(name, || {
                     if delete_fails {
                         return Err(Error::State("the block stays".to_owned()));
                     }
