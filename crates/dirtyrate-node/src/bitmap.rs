@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dirtyrate::Error;
 use dirtyrate::bitmap::{Kernels, PageRange, Ranges, try_zeroed};
-use dirtyrate::dirty_memory::{BitmapCopy, Client, copy_bitmap};
+use dirtyrate::dirty_memory::{BitmapCopy, Taken, copy_bitmap};
 use dirtyrate::machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
@@ -22,8 +22,9 @@ const HEAT_REGION_BYTES: u64 = 2 << 20;
 /// A copy of a client's bits of a block, to be read piece by piece.
 #[napi]
 pub struct NativeBitmap {
-    client: Client,
     copy: Arc<BitmapCopy>,
+    /// What is needed to put the bits back, if they were taken.
+    taken: Option<Arc<Taken>>,
 }
 
 #[napi]
@@ -67,24 +68,22 @@ impl NativeVirtualMachine {
                 let text = format!("the bitmap of '{block}' has {} words, and the array {room}", info.words());
                 return Err(Error::Argument(text));
             }
-            let copy = if take {
-                let mut words = try_zeroed(info.words())?;
-                machine.vm().lock_dirty_memory().take_bitmap(client, &block, &mut words)?;
-                BitmapCopy { block: info, words }
-            } else {
-                copied(machine, client, &block)?
-            };
-            Ok(NativeBitmap { client, copy: Arc::new(copy) })
+            if !take {
+                return Ok(NativeBitmap { copy: Arc::new(copied(machine, client, &block)?), taken: None });
+            }
+            let mut words = try_zeroed(info.words())?;
+            let taken = machine.vm().lock_dirty_memory().take_bitmap(client, &block, &mut words)?;
+            Ok(NativeBitmap { copy: Arc::new(BitmapCopy { block: info, words }), taken: Some(Arc::new(taken)) })
         })
     }
 
     /// Gives bits back that were taken and could not be used.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn put_back(&self, env: Env, bitmap: &NativeBitmap) -> Result<Object<'static>> {
-        let (client, copy) = (bitmap.client, Arc::clone(&bitmap.copy));
-        self.run(env, move |machine| {
-            machine.vm().lock_dirty_bits().put_back(client, copy.block.id, &copy.words);
-            Ok(())
+        let (taken, copy) = (bitmap.taken.clone(), Arc::clone(&bitmap.copy));
+        self.run(env, move |machine| match &taken {
+            Some(taken) => machine.vm().lock_dirty_bits().put_back(taken, &copy.words),
+            None => Ok(()),
         })
     }
 

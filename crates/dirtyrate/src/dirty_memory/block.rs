@@ -86,6 +86,17 @@ impl ClientBits {
         self.vcpus.extend((0..more).map(|_| VcpuPages::default()));
         self.vcpus[vcpu].reserve(written)
     }
+
+    fn empty(&mut self, chunks: &[Chunk], chunk_pages: u64) {
+        let words_per_chunk = words_for(chunk_pages);
+        for (chunk, dirty) in self.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty > 0) {
+            self.bitmap.clear_words(chunk * words_per_chunk, words_per_chunk);
+            *dirty = 0;
+        }
+        for (window, chunk) in self.windows.iter_mut().zip(chunks) {
+            *window = Window::open(chunk.opened);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -204,16 +215,17 @@ impl Block {
     /// Empties the client's bits; its window opens where the chunks' current rounds began.
     pub fn clear(&mut self, client: Client) {
         if let Some(bits) = self.bits.get_mut(&client) {
-            let words_per_chunk = words_for(self.chunk_pages);
-            for (chunk, dirty) in bits.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty > 0) {
-                bits.bitmap.clear_words(chunk * words_per_chunk, words_per_chunk);
-                *dirty = 0;
-            }
+            bits.empty(&self.chunks, self.chunk_pages);
             bits.vcpus.iter_mut().for_each(VcpuPages::clear);
-            for (window, chunk) in bits.windows.iter_mut().zip(&self.chunks) {
-                *window = Window::open(chunk.opened);
-            }
         }
+    }
+
+    /// As [`clear`](Self::clear), but gives away what each vCPU wrote.
+    pub fn take(&mut self, client: Client) -> Vec<VcpuPages> {
+        self.bits.get_mut(&client).map_or_else(Vec::new, |bits| {
+            bits.empty(&self.chunks, self.chunk_pages);
+            bits.vcpus.iter_mut().map(std::mem::take).collect()
+        })
     }
 
     pub fn has_initial_chunk(&self) -> bool {
@@ -259,7 +271,7 @@ impl Block {
 }
 
 /// Collects what is known to be so many, or has no memory for it.
-fn try_collect<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+pub(super) fn try_collect<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
     let mut all = Vec::new();
     let bytes = items.len().saturating_mul(size_of::<T>());
     all.try_reserve_exact(items.len()).map_err(|_| Error::OutOfMemory { what: "the chunks of a block", bytes })?;

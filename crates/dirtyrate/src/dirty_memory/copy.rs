@@ -1,8 +1,9 @@
 //! Whole bitmaps, copied out for those who look at them at leisure.
 
-use super::block::{Block, ClientBits};
-use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory};
-use crate::bitmap::{try_zeroed, words_for};
+use super::block::{Block, ClientBits, try_collect};
+use super::ledger::Window;
+use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory, VcpuPages};
+use crate::bitmap::{tail_mask, try_zeroed, words_for};
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
 
@@ -36,15 +37,26 @@ pub fn copy_bitmap(bits: &Mutex<DirtyBits>, client: Client, block: &str) -> Resu
     Ok(BitmapCopy { block: info, words })
 }
 
+/// What belongs to bits that were taken of one block, beside the bits: it is needed to put them back.
+#[derive(Debug)]
+pub struct Taken {
+    client: Client,
+    block: BlockId,
+    windows: Vec<Window>,
+    vcpus: Vec<VcpuPages>,
+}
+
 impl DirtyMemory {
     /// Copies the client's bits of a block into `into` and takes them, at one instant: what a migration sends is what it took.
     /// `into` has one bit for each page of the block. Of two blocks of one name, the one that exists.
+    ///
+    /// What is returned is for [`put_back`](DirtyBits::put_back), in case the bits cannot be used.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] for an unknown block or an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
     /// then.
-    pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<()> {
+    pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<Taken> {
         {
             let bits = self.bits();
             bits.check_client(client)?;
@@ -57,28 +69,51 @@ impl DirtyMemory {
         let mut bits = self.bits();
         let chunk_words = words_for(bits.chunk_pages);
         let found = bits.named(block)?;
+        let windows = found.bits.get(&client).map_or(&[][..], |bits| &bits.windows);
+        let (id, windows) = (found.info.id, try_collect(windows.iter().copied())?);
         for (chunk, into) in into.chunks_mut(chunk_words).enumerate() {
             found.copy_chunk(client, chunk, into);
         }
+        let mut vcpus = Vec::new();
         if let Ok(index) = bits.position(block) {
-            bits.blocks[index].clear(client);
+            vcpus = bits.blocks[index].take(client);
         } else if let Some(gone) = bits.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
-            gone.bits.remove(&client);
+            vcpus = gone.bits.remove(&client).map(|bits| bits.vcpus).unwrap_or_default();
             bits.removed.retain(|block| !block.bits.is_empty());
         }
-        Ok(())
+        Ok(Taken { client, block: id, windows, vcpus })
     }
 }
 
 impl DirtyBits {
-    /// Gives bits back that were taken and could not be used: the client has them again, as if they had been written since. Nothing
-    /// happens where the client or the block is gone.
-    pub fn put_back(&mut self, client: Client, block: BlockId, words: &[u64]) {
+    /// Gives bits back that were taken and could not be used. The client has them again as if they had never been taken, with
+    /// what it was told since. Nothing happens where the client or the block is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for `words` of another size than the block's bitmap; [`Error::OutOfMemory`]. Nothing is given back
+    /// then.
+    pub fn put_back(&mut self, taken: &Taken, words: &[u64]) -> Result<()> {
         let chunk_words = words_for(self.chunk_pages);
-        let Some(block) = self.blocks.iter_mut().find(|found| found.info.id == block) else { return };
-        for (chunk, words) in words.chunks(chunk_words).enumerate() {
-            block.merge(chunk, 0, words, |of, _| of == client);
+        let Some(block) = self.blocks.iter_mut().find(|found| found.info.id == taken.block) else { return Ok(()) };
+        let (pages, expected) = (block.info.pages, block.info.words());
+        if words.len() != expected {
+            let text = format!("the bitmap of '{}' has {expected} words, not {}", block.info.name, words.len());
+            return Err(Error::Argument(text));
         }
+        let Some(bits) = block.bits.get_mut(&taken.client) else { return Ok(()) };
+        for (ours, theirs) in bits.vcpus.iter_mut().zip(&taken.vcpus) {
+            ours.reserve(theirs)?;
+        }
+        bits.vcpus.iter_mut().zip(&taken.vcpus).for_each(|(ours, theirs)| ours.add(theirs));
+        bits.windows.iter_mut().zip(&taken.windows).for_each(|(window, taken)| window.put_back(taken));
+        let (last, whole) = words.split_last().map_or((0, words), |(last, whole)| (*last & tail_mask(pages), whole));
+        let only = |of: Client, _| of == taken.client;
+        for (chunk, words) in whole.chunks(chunk_words).enumerate() {
+            block.merge(chunk, 0, words, only);
+        }
+        block.merge(whole.len() / chunk_words, whole.len() % chunk_words, &[last], only);
+        Ok(())
     }
 }
 

@@ -108,6 +108,21 @@ impl Window {
         }
     }
 
+    /// What was `taken` is back, with what was told since: one window, which has the parts of both.
+    pub fn put_back(&mut self, taken: &Self) {
+        *self = if self.is_new() {
+            *taken
+        } else {
+            Self {
+                first: taken.first,
+                closed_before: self.closed_before.or(taken.last_closed()),
+                parts_before: taken.length().plus(self.parts_before),
+                parts: taken.parts + self.parts,
+                ..*self
+            }
+        };
+    }
+
     pub fn first_opened(&self) -> Edge {
         self.first
     }

@@ -14,10 +14,13 @@
 //!   that was written, by the next sync that succeeds. Bits go to the clients before their pages are protected again.
 //! * **No bit is taken from another.** A client's clear, reap, start or stop changes no other client's bits.
 //! * **No bit is made up.**
+//! * **A window is its client's own.** It opens where the pages were protected, and closes at the last fetch whose bits the
+//!   client was given. Nothing that others do afterwards moves it, and the time in which the guest stood is known.
 //!
 //! A log that begins all ones protects nothing in its first round, so what is written then cannot be told from what is not.
-//! Whoever ends that round decides: step 2, and a client that begins full when it takes its bits, drop the ones, and every
-//! window opens there; a sync, and the last fetch before a log goes off, deliver them as the kernel says them.
+//! Whoever ends that round decides. Step 2 drops the ones, and so does a client that begins full when it takes its bits; the
+//! windows of all clients that track go on there. A sync, and the last fetch before a log goes off, deliver the ones as the
+//! kernel says them.
 
 mod bits;
 mod block;
@@ -43,7 +46,7 @@ use block::Block;
 pub use block::BlockInfo;
 pub use cancel::CancelToken;
 pub use client::Client;
-pub use copy::{BitmapCopy, copy_bitmap};
+pub use copy::{BitmapCopy, Taken, copy_bitmap};
 pub use deadline::{DeadlineReport, sync_at, take_at};
 pub(crate) use deadline::{paused_within, wait_until};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};

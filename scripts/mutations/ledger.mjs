@@ -1,0 +1,93 @@
+// Breaks of the ledger of windows: opened, closed and paused per client and chunk.
+
+const ledger = 'crates/dirtyrate/src/dirty_memory/ledger.rs'
+const block = 'crates/dirtyrate/src/dirty_memory/block.rs'
+const deadline = 'crates/dirtyrate/src/dirty_memory/deadline.rs'
+
+export default [
+  {
+    name: 'let the syncs of others close a window that has closed',
+    file: block,
+    find: '        self.chunks[chunk].fetched = Some(now);\n        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| told(**client, self.vga)) {',
+    replace:
+      '        self.chunks[chunk].fetched = Some(now);\n        let _ = told;\n        for (_, bits) in self.bits.iter_mut() {',
+    test: 'ledger',
+  },
+  {
+    name: 'let a dropped first round open no window',
+    file: block,
+    find: '            bits.windows[chunk].go_on(now);',
+    replace: '            let _ = &mut bits.windows[chunk];',
+    test: 'ledger',
+  },
+  {
+    name: 'count the time between a stop and a start',
+    file: block,
+    find: '                    window.go_on(chunk.opened);',
+    replace: '                    let _ = window;',
+    test: 'ledger',
+  },
+  {
+    name: 'begin a new part at each start',
+    file: block,
+    find: '                if !was_given_all {',
+    replace: '                if !was_given_all || true {',
+    test: 'dirty_memory_model',
+  },
+  {
+    name: 'take a rate over a pause too',
+    file: ledger,
+    find: 'let ran = self.elapsed - self.stood;',
+    replace: 'let ran = self.elapsed;',
+    test: 'ledger',
+  },
+  {
+    name: 'keep a pause from before a take',
+    file: ledger,
+    find: 'moment.paused_since(asked.at)',
+    replace: '{ let _ = asked; moment.pauses() > 0 }',
+    test: 'ledger',
+  },
+  {
+    name: 'give a truth to a window of several parts',
+    file: ledger,
+    find: '            if !window.is_of_one_part() {',
+    replace: '            if false {',
+    test: 'dirty_memory_model',
+  },
+  {
+    name: 'count what the host wrote after a stop to the truth',
+    file: ledger,
+    find: 'reaped: asked.stopped.clone().unwrap_or(now),',
+    replace: 'reaped: now,',
+    test: 'dirty_memory_model',
+  },
+  {
+    name: 'open the window of a new block before its log is on',
+    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    find: '            tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));',
+    replace: '            let _ = (tracking, blocks, at);',
+    test: 'dirty_memory_model',
+  },
+  {
+    name: 'put bits back without their window',
+    file: 'crates/dirtyrate/src/dirty_memory/copy.rs',
+    find: '.for_each(|(window, taken)| window.put_back(taken));',
+    replace: '.for_each(|(window, taken)| { let _ = (window, taken); });',
+    test: 'ledger',
+  },
+  {
+    name: 'put back bits behind the last page',
+    file: 'crates/dirtyrate/src/dirty_memory/copy.rs',
+    find: '(*last & tail_mask(pages), whole)',
+    replace: '({ let _ = tail_mask(pages); *last }, whole)',
+    test: 'ledger',
+  },
+  {
+    name: 'take the bits of a window in which the guest was paused',
+    file: deadline,
+    find: 'if memory.bits().paused_in_window(client) { Err(paused_within()) } else { Ok((late, sync)) }',
+    replace: 'let _ = opened; Ok((late, sync))',
+    test: 'dirty_memory_model',
+  },
+]
