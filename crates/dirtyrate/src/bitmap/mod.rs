@@ -22,7 +22,7 @@ pub use generic::WORDS_PER_LINE;
 pub use hints::{HINTS_VARIABLE, Hints};
 pub use kernels::{BACKEND_VARIABLE, Backend, Kernels, Target};
 pub use ranges::{PageRange, Ranges};
-pub use sparse::SparsePages;
+pub use sparse::{REGION_WORDS, Region, SparsePages};
 
 use crate::error::{Error, Result};
 

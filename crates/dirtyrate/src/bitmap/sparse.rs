@@ -18,7 +18,7 @@ const PAGES_END: u64 = 1 << 40;
 /// The place of a region or of a node, plus one; 0 where there is none.
 type Link = u32;
 /// The bits of one region.
-type Region = [u64; REGION_WORDS];
+pub type Region = [u64; REGION_WORDS];
 type Node = [Link; NODE_REGIONS as usize];
 
 /// A set of pages, allocated by regions.
@@ -129,7 +129,21 @@ impl SparsePages {
     ///
     /// [`Error::OutOfMemory`].
     pub fn reserve(&mut self, other: &Self) -> Result<()> {
-        let missing = other.regions().filter(|(number, _)| self.place(*number).is_none()).count();
+        let missing = self.missing(other.regions().map(|(number, _)| number));
+        self.reserve_missing(other, missing)
+    }
+
+    /// How many of these regions the set does not have.
+    pub fn missing(&self, regions: impl Iterator<Item = u64>) -> usize {
+        regions.filter(|number| self.place(*number).is_none()).count()
+    }
+
+    /// As [`reserve`](Self::reserve), where so many of the other set's regions are [missing](Self::missing).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn reserve_missing(&mut self, other: &Self, missing: usize) -> Result<()> {
         self.reserve_room(other.root.len(), other.nodes.len().min(missing), missing)
     }
 
@@ -216,22 +230,6 @@ impl SparsePages {
                 .map(move |bit| number * REGION_PAGES + bit)
         })
     }
-
-    /// How many pages are in more than one of `sets`.
-    pub fn shared<'a>(sets: impl IntoIterator<Item = &'a Self>) -> u64 {
-        let (mut once, mut twice) = (Self::default(), Self::default());
-        for set in sets {
-            for (number, theirs) in set.regions() {
-                let new = once.merge_region(number, theirs);
-                let mut again = *theirs;
-                again.iter_mut().zip(new).for_each(|(again, new)| *again &= !new);
-                if again != [0; REGION_WORDS] {
-                    twice.merge_region(number, &again);
-                }
-            }
-        }
-        twice.len()
-    }
 }
 
 #[cfg(test)]
@@ -259,8 +257,6 @@ mod tests {
             assert_eq!(sparse.try_insert(page).expect("memory"), naive.insert(page));
         }
         let other = set_of(some(5));
-        let both = naive.iter().filter(|page| other.contains(**page)).count() as u64;
-        assert_eq!(SparsePages::shared([&sparse, &other, &SparsePages::default()]), both);
         sparse.reserve(&other).expect("memory");
         let room = sparse.bytes();
         sparse.merge(&other);

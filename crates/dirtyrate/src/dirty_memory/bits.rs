@@ -100,7 +100,7 @@ impl DirtyBits {
     pub fn vcpu_pages(&self, client: Client, vcpu: usize, block: &str) -> Result<Option<&SparsePages>> {
         self.check_client(client)?;
         let bits = self.named(block)?.bits.get(&client);
-        let pages = bits.and_then(|bits| bits.vcpus.get(vcpu)).map(|written| &written.pages);
+        let pages = bits.and_then(|bits| bits.vcpus.pages_of(vcpu));
         Ok(pages.filter(|pages| !pages.is_empty()))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::by_vcpu::ByVcpu;
 use super::client::Client;
 use super::ledger::{Edge, Window};
 use super::log::{BlockId, VcpuPages};
@@ -52,7 +53,7 @@ pub(super) struct ClientBits {
     /// The window of these bits, for each chunk.
     pub windows: Vec<Window>,
     /// What each vCPU wrote, where the log tells and the client measures.
-    pub vcpus: Vec<VcpuPages>,
+    pub vcpus: ByVcpu,
 }
 
 impl ClientBits {
@@ -61,7 +62,7 @@ impl ClientBits {
             bitmap: PageBitmap::try_new(block.pages)?,
             dirty: try_collect(chunks.iter().map(|_| 0))?,
             windows: try_collect(chunks.iter().map(|chunk| Window::open(chunk.opened)))?,
-            vcpus: try_collect((0..vcpus).map(|_| VcpuPages::default()))?,
+            vcpus: ByVcpu::new(try_collect((0..vcpus).map(|_| VcpuPages::default()))?),
         })
     }
 
@@ -76,15 +77,6 @@ impl ClientBits {
 
     pub fn count(&self) -> u64 {
         self.dirty.iter().sum()
-    }
-
-    /// Makes room for what a vCPU wrote, also for one that was made after these bits.
-    pub fn reserve_written(&mut self, vcpu: usize, written: &VcpuPages) -> Result<()> {
-        let more = (vcpu + 1).saturating_sub(self.vcpus.len());
-        let bytes = more * size_of::<VcpuPages>();
-        self.vcpus.try_reserve(more).map_err(|_| Error::OutOfMemory { what: "the pages of a vCPU", bytes })?;
-        self.vcpus.extend((0..more).map(|_| VcpuPages::default()));
-        self.vcpus[vcpu].reserve(written)
     }
 
     fn empty(&mut self, chunks: &[Chunk], chunk_pages: u64) {
@@ -216,15 +208,15 @@ impl Block {
     pub fn clear(&mut self, client: Client) {
         if let Some(bits) = self.bits.get_mut(&client) {
             bits.empty(&self.chunks, self.chunk_pages);
-            bits.vcpus.iter_mut().for_each(VcpuPages::clear);
+            bits.vcpus.clear();
         }
     }
 
     /// As [`clear`](Self::clear), but gives away what each vCPU wrote.
-    pub fn take(&mut self, client: Client) -> Vec<VcpuPages> {
-        self.bits.get_mut(&client).map_or_else(Vec::new, |bits| {
+    pub fn take(&mut self, client: Client) -> ByVcpu {
+        self.bits.get_mut(&client).map_or_else(ByVcpu::default, |bits| {
             bits.empty(&self.chunks, self.chunk_pages);
-            bits.vcpus.iter_mut().map(std::mem::take).collect()
+            bits.vcpus.take()
         })
     }
 

@@ -1,8 +1,9 @@
 //! Whole bitmaps, copied out for those who look at them at leisure.
 
 use super::block::{Block, ClientBits, try_collect};
+use super::by_vcpu::ByVcpu;
 use super::ledger::Window;
-use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory, VcpuPages};
+use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory};
 use crate::bitmap::{tail_mask, try_zeroed, words_for};
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
@@ -43,7 +44,7 @@ pub struct Taken {
     client: Client,
     block: BlockId,
     windows: Vec<Window>,
-    vcpus: Vec<VcpuPages>,
+    vcpus: ByVcpu,
 }
 
 impl DirtyMemory {
@@ -74,7 +75,7 @@ impl DirtyMemory {
         for (chunk, into) in into.chunks_mut(chunk_words).enumerate() {
             found.copy_chunk(client, chunk, into);
         }
-        let mut vcpus = Vec::new();
+        let mut vcpus = ByVcpu::default();
         if let Ok(index) = bits.position(block) {
             vcpus = bits.blocks[index].take(client);
         } else if let Some(gone) = bits.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
@@ -102,10 +103,7 @@ impl DirtyBits {
             return Err(Error::Argument(text));
         }
         let Some(bits) = block.bits.get_mut(&taken.client) else { return Ok(()) };
-        for (ours, theirs) in bits.vcpus.iter_mut().zip(&taken.vcpus) {
-            ours.reserve(theirs)?;
-        }
-        bits.vcpus.iter_mut().zip(&taken.vcpus).for_each(|(ours, theirs)| ours.add(theirs));
+        bits.vcpus.try_add(&taken.vcpus)?;
         bits.windows.iter_mut().zip(&taken.windows).for_each(|(window, taken)| window.put_back(taken));
         let (last, whole) = words.split_last().map_or((0, words), |(last, whole)| (*last & tail_mask(pages), whole));
         let only = |of: Client, _| of == taken.client;

@@ -24,6 +24,7 @@
 
 mod bits;
 mod block;
+mod by_vcpu;
 mod cancel;
 mod client;
 mod copy;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::block::Block;
 use super::ledger::{Length, Window};
 use super::{BlockInfo, Client, DirtyBits, DirtyMemory, WitnessedWindow};
-use crate::bitmap::SparsePages;
 use crate::clock::Moment;
 use crate::error::Result;
 
@@ -202,11 +201,11 @@ impl DirtyBits {
         let mut reap = RingReap { vcpus: vec![VcpuReap::default(); self.vcpus], ..RingReap::default() };
         for block in self.blocks.iter().chain(&self.removed) {
             let Some(bits) = block.bits.get(&client) else { continue };
-            for (reap, written) in reap.vcpus.iter_mut().zip(&bits.vcpus) {
+            for (reap, written) in reap.vcpus.iter_mut().zip(bits.vcpus.iter()) {
                 reap.pages += written.pages.len();
                 reap.entries += written.entries;
             }
-            reap.shared_pages += SparsePages::shared(bits.vcpus.iter().map(|written| &written.pages));
+            reap.shared_pages += bits.vcpus.shared();
         }
         for vcpu in &mut reap.vcpus {
             vcpu.duplicates = vcpu.entries - vcpu.pages;

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::block::{Block, ClientBits};
 use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages};
-use crate::bitmap::{Kernels, PAGES_PER_WORD, tail_mask, words_for};
+use crate::bitmap::{Kernels, PAGES_PER_WORD, REGION_WORDS, Region, SparsePages, tail_mask, words_for};
 use crate::error::Result;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// What a sync cost, and brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,7 +133,7 @@ impl DirtyMemory {
         let mut report = SyncReport::default();
         let (id, pages) = self.look_at(index, |block| (block.info.id, block.info.pages));
         // What each vCPU wrote must find room before anything is taken out of the log.
-        self.log.visit_vcpus(id, &mut |vcpu, written| lock(&self.bits).reserve_written(index, vcpu, written))?;
+        self.log.visit_vcpus(id, &mut |vcpu, written| reserve_written(&self.bits, index, vcpu, written))?;
 
         let clock = lock(&self.bits).ledger.clock().clone();
         let fetched = &mut self.buffer[..words_for(pages)];
@@ -173,7 +173,7 @@ impl DirtyMemory {
             }
         }
         self.log.visit_vcpus(id, &mut |vcpu, written| {
-            lock(&self.bits).add_written(index, vcpu, written);
+            add_written(&self.bits, index, vcpu, written);
             Ok(())
         })?;
         self.log.forget_vcpus(id);
@@ -273,17 +273,52 @@ impl DirtyMemory {
     }
 }
 
+/// Makes room for what a vCPU wrote of a block in the bits of every client that wants to know.
+fn reserve_written(bits: &Mutex<DirtyBits>, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
+    for client in 0.. {
+        let mut missing = 0;
+        for_each_batch(&written.pages, |regions| {
+            let mut bits = lock(bits);
+            let of_client = bits.measuring(block).nth(client);
+            missing += of_client.map_or(0, |of| of.vcpus.missing(vcpu, regions.iter().map(|(number, _)| *number)));
+        });
+        let mut bits = lock(bits);
+        let Some(of_client) = bits.measuring(block).nth(client) else { break };
+        of_client.vcpus.reserve(vcpu, &written.pages, missing)?;
+    }
+    Ok(())
+}
+
+/// Tells every client that wants to know what a vCPU wrote of a block.
+fn add_written(bits: &Mutex<DirtyBits>, block: usize, vcpu: usize, written: &VcpuPages) {
+    for_each_batch(&written.pages, |regions| {
+        for of_client in lock(bits).measuring(block) {
+            regions.iter().for_each(|(number, pages)| of_client.vcpus.add_region(vcpu, *number, pages));
+        }
+    });
+    lock(bits).measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, written.entries));
+}
+
+/// Shows the regions of a set in batches, between which `show` gives back what it locks: who only reads the bits does not wait
+/// for a whole set.
+fn for_each_batch(pages: &SparsePages, mut show: impl FnMut(&[(u64, Region)])) {
+    const BATCH: usize = 256;
+    let mut batch = [(0, [0; REGION_WORDS]); BATCH];
+    let mut filled = 0;
+    for (number, region) in pages.regions() {
+        batch[filled] = (number, *region);
+        filled += 1;
+        if filled == BATCH {
+            show(&batch);
+            filled = 0;
+        }
+    }
+    if filled > 0 {
+        show(&batch[..filled]);
+    }
+}
+
 impl DirtyBits {
-    /// Makes room for what a vCPU wrote of a block in the bits of every client that wants to know.
-    fn reserve_written(&mut self, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
-        self.measuring(block).try_for_each(|bits| bits.reserve_written(vcpu, written))
-    }
-
-    /// Tells every client that wants to know what a vCPU wrote of a block.
-    fn add_written(&mut self, block: usize, vcpu: usize, written: &VcpuPages) {
-        self.measuring(block).for_each(|bits| bits.vcpus[vcpu].add(written));
-    }
-
     fn measuring(&mut self, block: usize) -> impl Iterator<Item = &mut ClientBits> {
         let tracking = &self.tracking;
         let bits = self.blocks[block].bits.iter_mut();

@@ -422,6 +422,10 @@ impl Model {
         self.blocks[at].tracked_by = self.trackers(at).into_iter().collect();
         let outcome = on.and_then(|()| self.end_first_round(at));
         if outcome.is_err() {
+            // Nobody would turn its log off any more.
+            if self.blocks[at].logging {
+                let _ = self.set_logging(at, false);
+            }
             self.blocks.remove(at);
         } else if self.tracking.contains(&Client::Migration) {
             self.blocks[at].give_all(Client::Migration);

@@ -1,0 +1,147 @@
+//! What each vCPU wrote of one block in one client's window, where the log tells.
+
+use super::log::VcpuPages;
+use crate::bitmap::{REGION_WORDS, Region, SparsePages};
+use crate::error::{Error, Result};
+
+/// One set of pages for each vCPU, and how many pages are in more than one of them. That number is kept as pages come, so
+/// that a reap only reads it.
+#[derive(Debug, Default)]
+pub(super) struct ByVcpu {
+    vcpus: Vec<VcpuPages>,
+    shared: u64,
+}
+
+impl ByVcpu {
+    pub fn new(vcpus: Vec<VcpuPages>) -> Self {
+        Self { vcpus, shared: 0 }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &VcpuPages> {
+        self.vcpus.iter()
+    }
+
+    pub fn pages_of(&self, vcpu: usize) -> Option<&SparsePages> {
+        self.vcpus.get(vcpu).map(|written| &written.pages)
+    }
+
+    /// Pages that more than one vCPU wrote.
+    pub fn shared(&self) -> u64 {
+        self.shared
+    }
+
+    /// How many of these regions a vCPU's set does not have yet.
+    pub fn missing(&self, vcpu: usize, regions: impl Iterator<Item = u64>) -> usize {
+        match self.vcpus.get(vcpu) {
+            Some(written) => written.pages.missing(regions),
+            None => regions.count(),
+        }
+    }
+
+    /// Makes room for pages of `other`, of whose regions so many are missing; also for a vCPU that was made after these sets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn reserve(&mut self, vcpu: usize, other: &SparsePages, missing: usize) -> Result<()> {
+        self.make_sets(vcpu + 1)?;
+        self.vcpus[vcpu].pages.reserve_missing(other, missing)
+    }
+
+    fn make_sets(&mut self, vcpus: usize) -> Result<()> {
+        let more = vcpus.saturating_sub(self.vcpus.len());
+        let bytes = more * size_of::<VcpuPages>();
+        self.vcpus.try_reserve(more).map_err(|_| Error::OutOfMemory { what: "the pages of a vCPU", bytes })?;
+        self.vcpus.extend((0..more).map(|_| VcpuPages::default()));
+        Ok(())
+    }
+
+    /// Adds pages of one region that a vCPU wrote, for which there is room.
+    pub fn add_region(&mut self, vcpu: usize, number: u64, pages: &Region) {
+        let new = self.vcpus[vcpu].pages.merge_region(number, pages);
+        if self.vcpus.len() == 1 || new == [0; REGION_WORDS] {
+            return;
+        }
+        // A page becomes shared when the second vCPU writes it.
+        let (mut once, mut twice) = ([0; REGION_WORDS], [0; REGION_WORDS]);
+        for (_, other) in self.vcpus.iter().enumerate().filter(|(other, _)| *other != vcpu) {
+            for ((once, twice), bits) in once.iter_mut().zip(&mut twice).zip(other.pages.region(number)) {
+                *twice |= *once & bits;
+                *once |= bits;
+            }
+        }
+        let shared = new.iter().zip(once).zip(twice).map(|((new, once), twice)| (new & once & !twice).count_ones());
+        self.shared += u64::from(shared.sum::<u32>());
+    }
+
+    /// Adds entries of a vCPU's ring that named its pages.
+    pub fn add_entries(&mut self, vcpu: usize, entries: u64) {
+        self.vcpus[vcpu].entries += entries;
+    }
+
+    /// Adds all that another one has of the same vCPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`]; nothing is added then.
+    pub fn try_add(&mut self, other: &Self) -> Result<()> {
+        self.make_sets(other.vcpus.len())?;
+        self.vcpus.iter_mut().zip(&other.vcpus).try_for_each(|(ours, theirs)| ours.reserve(theirs))?;
+        for (vcpu, written) in other.vcpus.iter().enumerate() {
+            written.pages.regions().for_each(|(number, pages)| self.add_region(vcpu, number, pages));
+            self.add_entries(vcpu, written.entries);
+        }
+        Ok(())
+    }
+
+    /// Forgets everything, and keeps the room.
+    pub fn clear(&mut self) {
+        self.vcpus.iter_mut().for_each(VcpuPages::clear);
+        self.shared = 0;
+    }
+
+    /// Gives everything away.
+    pub fn take(&mut self) -> Self {
+        let vcpus = self.vcpus.iter_mut().map(std::mem::take).collect();
+        Self { vcpus, shared: std::mem::take(&mut self.shared) }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn shared_pages_are_those_in_two_sets_or_more(writes in vec((0..4_usize, vec(0..3000_u64, 0..40)), 0..30)) {
+            let mut by_vcpu = ByVcpu::new((0..4).map(|_| VcpuPages::default()).collect());
+            let mut naive = vec![BTreeSet::new(); 4];
+            for (vcpu, pages) in writes {
+                let mut written = SparsePages::default();
+                for page in pages {
+                    written.try_insert(page).expect("memory");
+                    naive[vcpu].insert(page);
+                }
+                let missing = by_vcpu.missing(vcpu, written.regions().map(|(number, _)| number));
+                by_vcpu.reserve(vcpu, &written, missing).expect("memory");
+                written.regions().for_each(|(number, pages)| by_vcpu.add_region(vcpu, number, pages));
+                let in_two = |page: &u64| naive.iter().filter(|set| set.contains(page)).count() > 1;
+                let shared = (0..3000).filter(in_two).count() as u64;
+                prop_assert_eq!(by_vcpu.shared(), shared);
+            }
+            let taken = by_vcpu.take();
+            prop_assert_eq!(by_vcpu.shared(), 0);
+            by_vcpu.try_add(&taken).expect("memory");
+            prop_assert_eq!(by_vcpu.shared(), taken.shared());
+            for (vcpu, set) in naive.iter().enumerate() {
+                let pages = by_vcpu.pages_of(vcpu).expect("four vCPUs");
+                prop_assert!(pages.iter().eq(set.iter().copied()));
+            }
+        }
+    }
+}
