@@ -26,6 +26,7 @@ function round(reap: Partial<NativeReap>): ExactRound {
     bytes: pages * 4096,
     bytesPerSecond: pages * 4096 * 2,
     windowNs: 500_000_000,
+    pausedNs: 0,
     skewNs: 11,
     reapNs: 5,
     blocks: [{ ...block, pages, windowNs: 500_000_000 }],

@@ -10,7 +10,7 @@ export function bitmapFigures(
   { requestedMs, lateNs, explainedNs, reap, cost }: ExactRound,
   pageSize: number,
 ): Figures {
-  const { bytesPerSecond, pages, windowNs } = reap
+  const { bytesPerSecond, pages, windowNs, pausedNs } = reap
   const blocks = reap.blocks.map(
     ({ name, guestAddress, bytes, pages, windowNs, removed }): BlockMeasurement => ({
       name,
@@ -33,7 +33,7 @@ export function bitmapFigures(
     cost,
     complete: true,
     warnings: removalWarnings(blocks),
-    qapi: { 'sample-pages': 0, 'dirty-rate': rateOfPages(pages, pageSize, windowNs) },
+    qapi: { 'sample-pages': 0, 'dirty-rate': rateOfPages(pages, pageSize, windowNs - pausedNs) },
     ...(reap.truth ? { truth: reap.truth } : {}),
   }
 }

@@ -11,7 +11,7 @@ import type { Figures, Warning } from './result.js'
 /** Exact, unless a ring was overrun: then a lower bound that says so. */
 export function ringFigures(round: ExactRound, pageSize: number): Figures {
   const { reap } = round
-  const { bytesPerSecond, windowNs, complete } = reap
+  const { bytesPerSecond, windowNs, pausedNs, complete } = reap
   const ring = reap.ring ?? undefined
   const vcpus = (reap.vcpus ?? []).map(({ id, pages, entries, duplicates, bytesPerSecond }) => ({
     id,
@@ -21,7 +21,7 @@ export function ringFigures(round: ExactRound, pageSize: number): Figures {
     bytesPerSecond,
   }))
   const rates = vcpus.map(({ id, pages }) => ({
-    'dirty-rate': rateOfPages(pages, pageSize, windowNs),
+    'dirty-rate': rateOfPages(pages, pageSize, windowNs - pausedNs),
     id,
   }))
   const figures = bitmapFigures(round, pageSize)
@@ -36,7 +36,7 @@ export function ringFigures(round: ExactRound, pageSize: number): Figures {
     qapi: {
       'vcpu-dirty-rate': rates,
       'sample-pages': 0,
-      'dirty-rate': ringRate(rates, rateOfPages(reap.pages, pageSize, windowNs)),
+      'dirty-rate': ringRate(rates, rateOfPages(reap.pages, pageSize, windowNs - pausedNs)),
     },
   }
 }

@@ -70,8 +70,10 @@ pub struct NativeReap {
     pub pages: f64,
     pub bytes: f64,
     pub bytes_per_second: f64,
-    /// From the first CLEAR to the last GET.
+    /// From the first CLEAR to the last GET that the client was given.
     pub window_ns: f64,
+    /// How long of the window the guest stood, because it was paused or had ended. Rates are over the rest.
+    pub paused_ns: f64,
     pub skew_ns: f64,
     /// What the reap itself took.
     pub reap_ns: f64,
@@ -278,7 +280,7 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         bytes_per_second: block.bytes_per_second,
         removed: block.removed,
     };
-    let seconds = reap.window.as_secs_f64();
+    let seconds = reap.ran().as_secs_f64();
     let vcpu = |(id, vcpu): (usize, &VcpuReap)| NativeVcpuReap {
         id: id as f64,
         pages: vcpu.pages as f64,
@@ -302,6 +304,7 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         bytes: (reap.pages * page_size) as f64,
         bytes_per_second: reap.bytes_per_second,
         window_ns: nanoseconds(reap.window),
+        paused_ns: nanoseconds(reap.stood),
         skew_ns: nanoseconds(reap.skew),
         reap_ns: nanoseconds(took),
         blocks: reap.blocks.iter().map(block).collect(),

@@ -119,6 +119,12 @@ fn earlier(a: Moment, b: Moment) -> Moment {
 }
 
 impl Reap {
+    /// What rates are over: the time of the window in which the guest ran. If it did not run at all, only the host can have
+    /// written, and rates are over the whole window.
+    pub fn ran(&self) -> Duration {
+        Length { elapsed: self.window, stood: self.stood }.of_rate()
+    }
+
     /// Whether nothing is known to be missing; otherwise the pages are a lower bound.
     pub fn is_complete(&self) -> bool {
         self.ring.as_ref().is_none_or(|ring| ring.lost == 0 && !ring.maybe_lost)
