@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dirtyrate::Error;
 use dirtyrate::bitmap::{Kernels, PageRange, Ranges, try_zeroed};
-use dirtyrate::dirty_memory::{BitmapCopy, Taken, copy_bitmap};
+use dirtyrate::dirty_memory::{BitmapCopy, Client, Taken, copy_bitmap};
 use dirtyrate::machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
