@@ -279,8 +279,10 @@ export interface NativeReap {
   pages: number
   bytes: number
   bytesPerSecond: number
-  /** From the first CLEAR to the last GET. */
+  /** From the first CLEAR to the last GET that the client was given. */
   windowNs: number
+  /** How long of the window the guest stood, because it was paused or had ended. Rates are over the rest. */
+  pausedNs: number
   skewNs: number
   /** What the reap itself took. */
   reapNs: number
