@@ -33,6 +33,7 @@ fn main() {
         rows.extend(counts(&words, rounds));
     }
     rows.extend(merges(&references::bitmap(32 * MIB, DENSITY), 31));
+    rows.push(heat(&references::bitmap(32 * MIB, DENSITY), 31));
     for row in rows {
         row.print(json);
     }
@@ -117,6 +118,23 @@ fn merges(source: &[u64], rounds: usize) -> [Row; 3] {
         row(&format!("the same with hints {}", other.hints()), Goal::Stated, rounds, &|| merge(other)),
         row("the QEMU-shaped loop", Goal::Stated, rounds.min(15), &qemu_shaped),
     ]
+}
+
+/// The heat map over itself with the hints turned.
+fn heat(words: &[u64], rounds: usize) -> Row {
+    let bytes = size_of_val(words);
+    let other = other_hints();
+    let into = RefCell::new(vec![1; words.len() / 8]);
+    let heat = |kernels: &Kernels| time(|| kernels.heat(black_box(words), 512, &mut into.borrow_mut()));
+    let (ours, reference, ratio) = in_turns(rounds, || heat(Kernels::get()), || heat(other));
+    Row {
+        name: format!("heat, {} MiB, over the same with hints {}", bytes / MIB, other.hints()),
+        ours: bytes as f64 / ours,
+        reference: bytes as f64 / reference,
+        unit: "GB/s",
+        ratio,
+        goal: Goal::Stated,
+    }
 }
 
 /// The nanoseconds of this thread's own time that something takes: what others do on the machine meanwhile does not count.

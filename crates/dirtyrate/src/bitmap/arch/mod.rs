@@ -38,8 +38,8 @@ macro_rules! backend {
                 merge: merge::<HINTS>,
                 extent,
                 heat: heat::<HINTS>,
-                positions: positions::<HINTS>,
-                ranges: ranges::<HINTS>,
+                positions,
+                ranges,
             }
         }
 
@@ -64,15 +64,17 @@ macro_rules! backend {
             $crate::bitmap::generic::heat(words, pages_per_region, into, |words| $count(words, ask), ask)
         }
 
+        // These two hint in both variants: they are bound by arithmetic, and what the compiler makes of them without is slower in any
+        // cache (`docs/decisions/prefetch-hints.md`).
         $(#[target_feature(enable = $feature)])*
-        fn positions<const HINTS: bool>(words: &[u64], from: u64, into: &mut [u32]) -> usize {
-            let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
+        fn positions(words: &[u64], from: u64, into: &mut [u32]) -> usize {
+            let ask = $crate::bitmap::generic::ask_ahead::<true>;
             $crate::bitmap::generic::positions(words, from, into, |word, base, into| $expand(word, base, into), ask)
         }
 
         $(#[target_feature(enable = $feature)])*
-        fn ranges<const HINTS: bool>(words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
-            let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
+        fn ranges(words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
+            let ask = $crate::bitmap::generic::ask_ahead::<true>;
             $crate::bitmap::generic::ranges(words, from, into, |word, base, into| $expand(word, base, into), ask)
         }
     };
