@@ -12,7 +12,7 @@ export default [
     name: 'a watch that is left goes on until its round is over',
     file: 'ts/measurement/watch.ts',
     find: 'this.#entered?.interruption.interrupt(\n      new DirtyRateError(',
-    replace: 'void (\n      new DirtyRateError(',
+    replace: 'void String(\n      new DirtyRateError(',
     test: '__test__/measurement/watch.test.ts -t ends within its round',
   },
   {
