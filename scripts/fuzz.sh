@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes the kernels over bitmaps, each target for so many seconds: bash scripts/fuzz.sh [SECONDS] [TARGET…]; 4 and all by default.
+# Fuzzes the kernels over bitmaps, and what reads boot files, each target for so many seconds: bash scripts/fuzz.sh [SECONDS] [TARGET…]; 4 and
+# all by default. None may take more than 512 MiB of memory, 64 MiB of it in one piece, or 10 seconds for one input.
 # Installs cargo-fuzz below target/ where there is none. What a target finds stays in crates/dirtyrate/fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -20,5 +21,5 @@ cargo fuzz build "${where[@]}" --target-dir target/fuzz
 for target in "${targets[@]}"; do
   printf 'fuzz: %s\n' "$target"
   cargo fuzz run "${where[@]}" --target-dir target/fuzz "$target" -- \
-    -max_total_time="$seconds" -max_len=256 -verbosity=0 -print_final_stats=1
+    -max_total_time="$seconds" -max_len=256 -rss_limit_mb=512 -malloc_limit_mb=64 -timeout=10 -verbosity=0 -print_final_stats=1
 done

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
-use dirtyrate::machine::{Machine, Truth};
+use dirtyrate::machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -11,7 +11,7 @@ use napi_derive::napi;
 use crate::cancel_token::{CancelToken, token};
 use crate::convert::{deadlines, milliseconds, nanoseconds};
 use crate::errors::{Result, thrown};
-use crate::guest::{NativeTruth, native_truth};
+use crate::guest::{NativeTruth, native_counts};
 use crate::promise;
 use crate::virtual_machine::NativeVirtualMachine;
 
@@ -268,7 +268,8 @@ fn native_deadline(machine: &Machine, report: DeadlineReport) -> NativeDeadlineR
 }
 
 fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
-    let truth: Option<Truth> = machine.truth(reap.witness.as_ref());
+    // Nobody cancels it.
+    let truth = machine.count_truth(reap.witness.as_ref(), &token(None)).ok().flatten();
     let page_size = reap.page_size;
     let block = |block: &dirtyrate::dirty_memory::BlockReap| NativeBlockReap {
         name: block.block.name.clone(),
@@ -308,6 +309,6 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         skew_ns: nanoseconds(reap.skew),
         reap_ns: nanoseconds(took),
         blocks: reap.blocks.iter().map(block).collect(),
-        truth: truth.as_ref().map(native_truth),
+        truth: truth.map(native_counts),
     }
 }

@@ -1,7 +1,7 @@
 //! `NativeVirtualMachine`: the built-in guests, and the truth about them.
 
 use dirtyrate::Error;
-use dirtyrate::machine::Truth;
+use dirtyrate::machine::{Truth, TruthCounts};
 use dirtyrate::workload::{Counters, Kind, Pacing, Placement, Sharing, Workload};
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -99,23 +99,16 @@ impl NativeVirtualMachine {
         let (from, to) = (counters(&from)?, counters(&to)?);
         self.run(env, move |machine| {
             let guest = machine.guest()?;
-            let vcpus = guest.program().vcpus() as usize;
-            if [&from, &to].iter().any(|instant| instant.writes.len() != vcpus || instant.budgets.len() != vcpus) {
-                let text = format!("an instant of another guest: this one has {vcpus} vCPUs");
-                return Err(Error::Argument(text));
-            }
-            let grew = from.writes.iter().zip(&to.writes).all(|(from, to)| from <= to) && from.grants <= to.grants;
-            if !grew {
-                return Err(Error::Argument("the second instant is before the first".to_owned()));
-            }
-            Ok(native_truth(&guest.truth(&from, &to)))
+            guest.count_truth(&from, &to, &token(None)).map(native_counts)
         })
     }
 
     /// Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still.
     #[napi(ts_return_type = "Promise<string | null>")]
     pub fn confirm_contents(&self, env: Env) -> Result<Object<'static>> {
-        self.run(env, |machine| Ok(machine.guest()?.confirm_contents()?.err().map(|mismatch| mismatch.to_string())))
+        self.run(env, |machine| {
+            Ok(machine.guest()?.confirm_contents(&token(None))?.err().map(|mismatch| mismatch.to_string()))
+        })
     }
 }
 
@@ -134,6 +127,11 @@ fn counters(instant: &NativeInstant) -> Result<Counters> {
 /// The truth in numbers.
 pub fn native_truth(truth: &Truth) -> NativeTruth {
     NativeTruth { low: truth.lower.len() as f64, pages: truth.written.len() as f64, high: truth.upper.len() as f64 }
+}
+
+/// The truth as it was counted.
+pub fn native_counts(counts: TruthCounts) -> NativeTruth {
+    NativeTruth { low: counts.lower as f64, pages: counts.written as f64, high: counts.upper as f64 }
 }
 
 /// The core's workload, and the rate at which it is paced.

@@ -35,7 +35,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
             assert_eq!(truth.lower, but_read_only(&machine, &truth.upper), "{context}: a settled guest has one truth");
             assert_same(&take(&machine, Client::DirtyRate), &truth.written, &format!("{context}, round {round}"));
         }
-        let confirmed = guest.confirm_contents().expect("the machine is there");
+        let confirmed = guest.confirm_contents(&CancelToken::new()).expect("the machine is there");
         assert!(confirmed.is_ok(), "{context}: {confirmed:?}");
     }
 }

@@ -2,6 +2,8 @@
 
 use dirtyrate::bitmap::Kernels;
 
+pub mod boot;
+
 /// The bytes of an input, taken from its start.
 pub struct Input<'a>(&'a [u8]);
 
@@ -16,6 +18,13 @@ impl<'a> Input<'a> {
         let (bytes, rest) = self.0.split_at(self.0.len().min(2));
         self.0 = rest;
         bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)) % limit
+    }
+
+    /// The next `count` bytes, or all that are left.
+    pub fn take(&mut self, count: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(self.0.len().min(count));
+        self.0 = rest;
+        bytes
     }
 
     /// The rest as words, each of one byte said eight times or of eight bytes, behind up to seven words of ones that are not

@@ -78,7 +78,7 @@ impl PageBitmap {
     /// Clears the pages of `words` words from `first`, cut to the bitmap's end. Lines that are zero already are not written, so
     /// untouched memory stays untouched.
     pub fn clear_words(&mut self, first: usize, words: usize) {
-        let end = (first + words).min(self.words.len());
+        let end = first.saturating_add(words).min(self.words.len());
         for line in self.words[first.min(end)..end].chunks_mut(WORDS_PER_LINE) {
             if line.iter().fold(0, |any, word| any | *word) != 0 {
                 line.fill(0);
@@ -114,6 +114,10 @@ impl PageBitmap {
     }
 
     /// The number of set pages.
+    ///
+    /// # Panics
+    ///
+    /// As of [`Kernels::get`].
     pub fn count(&self) -> u64 {
         Kernels::get().count(&self.words)
     }
@@ -166,6 +170,13 @@ mod bitmap_tests {
             assert!(bitmap.contains(pages - 1) && !bitmap.contains(pages));
             bitmap.clear_words(0, usize::MAX);
             assert_eq!(bitmap.count(), 0);
+            // Where they would wrap around there is nothing.
+            assert_eq!(bitmap.set_range(PageRange { first: 1, pages: u64::MAX }), pages - 1);
+            assert_eq!(bitmap.set_range(PageRange { first: u64::MAX, pages: u64::MAX }), 0);
+            bitmap.clear_words(usize::MAX, usize::MAX);
+            assert_eq!(bitmap.count(), pages - 1);
+            bitmap.clear_words(1, usize::MAX);
+            assert_eq!(bitmap.count(), pages.min(64) - 1);
         }
     }
 

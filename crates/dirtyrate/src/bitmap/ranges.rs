@@ -12,9 +12,9 @@ pub struct PageRange {
 }
 
 impl PageRange {
-    /// The page after the last.
+    /// The page after the last; of a range that has pages past the last that 64 bits can name, that one.
     pub fn end(&self) -> u64 {
-        self.first + self.pages
+        self.first.saturating_add(self.pages)
     }
 }
 
@@ -22,6 +22,10 @@ impl PageRange {
 const BATCH: usize = 64;
 
 /// The maximal runs of set bits of a bitmap, in order. [`Kernels::ranges`] gives the same into a buffer.
+///
+/// # Panics
+///
+/// Asking for the first run panics as [`Kernels::ranges`] and [`Kernels::get`] do.
 #[derive(Debug, Clone)]
 pub struct Ranges<'a> {
     words: &'a [u64],

@@ -384,13 +384,11 @@ pub fn check_layout<'a>(
         if other.name == spec.name {
             return refuse("two blocks of this name".to_owned());
         }
-        if spec.guest_address < other.guest_address.saturating_add(other.bytes) && other.guest_address < end {
+        let other_end = other.guest_address.saturating_add(other.bytes);
+        if spec.guest_address < other_end && other.guest_address < end {
             return refuse(format!(
-                "{:#x}..{end:#x} overlaps block '{}' at {:#x}..{:#x}",
-                spec.guest_address,
-                other.name,
-                other.guest_address,
-                other.guest_address + other.bytes
+                "{:#x}..{end:#x} overlaps block '{}' at {:#x}..{other_end:#x}",
+                spec.guest_address, other.name, other.guest_address,
             ));
         }
     }

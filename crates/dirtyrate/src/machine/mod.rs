@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use bus::UnknownMmio;
-pub use guest::{Guest, Truth};
+pub use guest::{Guest, Truth, TruthCounts};
 pub use sample::{SampleOptions, SampleReport};
 pub use serial::Console;
 
@@ -162,6 +162,9 @@ impl Machine {
         }
         let page_size = self.vm.capabilities().page_size;
         let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
+        if let Some(rate) = bytes_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            return Err(Error::Argument(format!("a rate of {rate} bytes per second: give a positive one")));
+        }
         let image = workload.build(&ram, page_size)?;
         let go_on = || self.vm.vcpus()?.check_not_started();
         boot::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"), &go_on)?;
@@ -294,7 +297,19 @@ impl Machine {
 
     /// What a workload wrote in a window; `None` without one.
     pub fn truth(&self, window: Option<&WitnessedWindow>) -> Option<Truth> {
-        Some(self.guest().ok()?.truth_of_window(window?))
+        self.guest().ok()?.truth_of_window(window?, &CancelToken::new()).ok()
+    }
+
+    /// How many pages a workload wrote in a window; `None` without one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`].
+    pub fn count_truth(&self, window: Option<&WitnessedWindow>, cancel: &CancelToken) -> Result<Option<TruthCounts>> {
+        match (self.guest(), window) {
+            (Ok(guest), Some(window)) => guest.count_truth_of_window(window, cancel).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// How far the workload is, while no grant is half done.

@@ -98,7 +98,10 @@ impl Machine {
                 opened,
                 closed,
             });
-            let truth = self.truth(window.as_ref());
+            let truth = match (self.guest(), &window) {
+                (Ok(guest), Some(window)) => Some(guest.truth_of_window(window, cancel)?),
+                _ => None,
+            };
             let hashing = sampling.first_pass() + sampled.took;
             reports.push(SampleReport { requested, late, hashing, sampled, truth });
         }

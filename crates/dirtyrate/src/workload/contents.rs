@@ -1,6 +1,10 @@
 //! The second witness: what the pages hold must agree with the counters.
 
+use super::truth::Stopped;
 use super::{Counters, GuestWords, Program, Sharing};
+
+/// How often a look at many pages looks at whether to go on.
+const PAGES_BETWEEN_LOOKS: u64 = 1 << 14;
 
 /// A page that does not hold what the counters say was written to it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,19 +35,48 @@ impl Program {
     /// The guest must not write between `at` and the end of this: pause it, or let it use up its
     /// budget. Memory that was not 0 when the guest started (a firmware's tables at the end of
     /// RAM, say) shows as a mismatch until it has been written.
-    pub fn confirm_contents(&self, memory: &dyn GuestWords, at: &Counters) -> Result<(), Mismatch> {
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] once `go_on` says no, which is asked every few milliseconds.
+    ///
+    /// # Panics
+    ///
+    /// If the counters are those of a program with fewer vCPUs.
+    pub fn confirm_contents(
+        &self,
+        memory: &dyn GuestWords,
+        at: &Counters,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Result<(), Mismatch>, Stopped> {
         let vcpus: Vec<u32> = (0..self.vcpus()).collect();
-        match self.sharing() {
-            Sharing::Split => vcpus.chunks(1).try_for_each(|vcpu| self.confirm_share(memory, at, vcpu)),
-            Sharing::Shared => self.confirm_share(memory, at, &vcpus),
+        let each = match self.sharing() {
+            Sharing::Split => 1,
+            Sharing::Shared => vcpus.len(),
+        };
+        for share in vcpus.chunks(each) {
+            if let Err(mismatch) = self.confirm_share(memory, at, share, go_on)? {
+                return Ok(Err(mismatch));
+            }
         }
+        Ok(Ok(()))
     }
 
     /// The same for a set of pages that these vCPUs have in common, and no other vCPU.
-    fn confirm_share(&self, memory: &dyn GuestWords, at: &Counters, vcpus: &[u32]) -> Result<(), Mismatch> {
-        let writers: Vec<Writer> = vcpus.iter().map(|&vcpu| Writer::new(self, at, vcpu)).collect();
+    fn confirm_share(
+        &self,
+        memory: &dyn GuestWords,
+        at: &Counters,
+        vcpus: &[u32],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Result<(), Mismatch>, Stopped> {
+        let writers = vcpus.iter().map(|&vcpu| Writer::new(self, at, vcpu, go_on));
+        let writers: Vec<Writer> = writers.collect::<Option<_>>().ok_or(Stopped)?;
         let common = self.sequence(vcpus[0]);
         for page in 0..common.pages() {
+            if page.is_multiple_of(PAGES_BETWEEN_LOOKS) && !go_on() {
+                return Err(Stopped);
+            }
             let guest_address = common.address(page);
             let found = memory.load(guest_address);
             let mut expected: Vec<u64> = writers
@@ -65,10 +98,10 @@ impl Program {
             if !expected.contains(&found) {
                 expected.sort_unstable();
                 expected.dedup();
-                return Err(Mismatch { guest_address, found, expected });
+                return Ok(Err(Mismatch { guest_address, found, expected }));
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 
@@ -82,14 +115,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(program: &Program, at: &Counters, vcpu: u32) -> Self {
+    fn new(program: &Program, at: &Counters, vcpu: u32, go_on: &mut dyn FnMut() -> bool) -> Option<Self> {
         let sequence = program.sequence(vcpu);
         let next = at.writes[vcpu as usize];
-        Writer {
+        Some(Writer {
             vcpu,
-            last: sequence.last_writes(next),
+            last: sequence.last_writes(next, go_on)?,
             under_way: (!at.is_settled(vcpu)).then(|| (sequence.page(next), program.value(vcpu, next))),
-        }
+        })
     }
 }
 

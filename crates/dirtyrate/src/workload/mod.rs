@@ -43,6 +43,7 @@ mod layout;
 mod page_set;
 mod page_tables;
 mod program;
+mod replay;
 mod sequence;
 mod truth;
 #[cfg(target_arch = "x86_64")]
@@ -62,7 +63,7 @@ pub use image::Image;
 pub use kind::{Kind, Pacing, Placement, Sharing, UnknownKind};
 pub use page_set::PageSet;
 pub use program::{Counters, GuestWords, Program};
-pub use truth::Bounds;
+pub use truth::{Bounds, Counts, Stopped};
 
 /// I/O port that a vCPU writes one byte to, again and again, while its budget is used up: a hint
 /// that it has nothing to do. A VMM may sleep there for a moment; one that ignores it gets a guest

@@ -48,13 +48,17 @@ impl Counters {
     /// KVM may emulate a store and log it just afterwards. To be sure that the last count is in the
     /// log as well, let the vCPU leave the guest once after this was seen: it does so by itself at
     /// [`IDLE_PORT`](super::IDLE_PORT).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such vCPU.
     pub fn is_settled(&self, vcpu: u32) -> bool {
         self.writes[vcpu as usize] >= self.budgets[vcpu as usize]
     }
 
     /// Whether no vCPU had a write under way.
     pub fn all_settled(&self) -> bool {
-        (0..self.writes.len() as u32).all(|vcpu| self.is_settled(vcpu))
+        self.writes.iter().zip(&self.budgets).all(|(writes, budget)| writes >= budget)
     }
 }
 
@@ -120,6 +124,10 @@ impl Program {
 
     /// Guest address of the page where this vCPU keeps its counter: written whenever it has made a
     /// write.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such vCPU.
     pub fn mailbox_page(&self, vcpu: u32) -> u64 {
         assert!(vcpu < self.vcpus(), "there is no vCPU {vcpu}");
         self.mailboxes + u64::from(vcpu) * self.page_size
@@ -140,6 +148,10 @@ impl Program {
 
     /// Guest address of a vCPU's budget, the total number of writes granted to it since the start.
     /// The host may raise it at any time and must not lower it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such vCPU.
     pub fn budget_address(&self, vcpu: u32) -> u64 {
         assert!(vcpu < self.vcpus(), "there is no vCPU {vcpu}");
         self.control + u64::from(vcpu) * 8
@@ -178,11 +190,15 @@ impl Program {
     pub fn value(&self, vcpu: u32, index: u64) -> u64 {
         match self.kind {
             Kind::Silent => SILENT_VALUE,
-            _ => (u64::from(vcpu) << VCPU_SHIFT) + index + 1,
+            _ => (u64::from(vcpu) << VCPU_SHIFT).wrapping_add(index).wrapping_add(1),
         }
     }
 
     /// Guest address of the page that this write goes to.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such vCPU.
     pub fn page(&self, vcpu: u32, index: u64) -> u64 {
         let sequence = self.sequence(vcpu);
         sequence.address(sequence.page(index))

@@ -19,6 +19,9 @@ pub(super) const MULTIPLIER_2: u64 = 0x94d0_49bb_1331_11eb;
 /// comes from the high half.
 pub(super) const HOT_BELOW: u32 = (9 * (1u64 << 32) / 10) as u32;
 
+/// How often a long search looks at whether to go on: some milliseconds.
+const WRITES_BETWEEN_LOOKS: u64 = 1 << 18;
+
 fn mix(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(MULTIPLIER_1);
     let state = (state ^ (state >> 27)).wrapping_mul(MULTIPLIER_2);
@@ -132,61 +135,51 @@ impl Sequence {
         mix(self.seed.wrapping_add(steps.wrapping_mul(GAMMA)))
     }
 
-    /// Appends the frame numbers of the pages that these writes go to, ascending and each once.
-    pub fn append_frames(&self, writes: Range<u64>, frames: &mut Vec<u64>) {
-        if writes.is_empty() || self.kind == Kind::Idle {
-            return;
-        }
-        if !matches!(self.kind, Kind::Random | Kind::HotCold) {
-            let (start, length) = (writes.start % self.pages, writes.end - writes.start);
-            // A pass that goes past the end goes on at the beginning, up to where it began.
-            let end = start + length.min(self.pages);
-            self.append_range(0..end.saturating_sub(self.pages), frames);
-            self.append_range(start..end.min(self.pages), frames);
-            return;
-        }
-        let mut seen = vec![0u64; self.pages.div_ceil(64) as usize];
-        let mut unseen = self.pages;
-        for index in writes {
-            let page = self.page(index);
-            let (word, bit) = (&mut seen[(page / 64) as usize], 1 << (page % 64));
-            unseen -= u64::from(*word & bit == 0);
-            *word |= bit;
-            if unseen == 0 {
-                break;
-            }
-        }
-        for (first, segment) in self.segments() {
-            let frame = segment.guest_address / segment.page_size;
-            frames.extend(
-                (first..first + segment.pages)
-                    .filter(|page| seen[(page / 64) as usize] >> (page % 64) & 1 == 1)
-                    .map(|page| frame + (page - first)),
-            );
-        }
+    /// Whether it writes nothing at all.
+    pub fn writes_nothing(&self) -> bool {
+        self.kind == Kind::Idle
     }
 
-    /// Appends the frame numbers of the pages with these numbers.
-    fn append_range(&self, pages: Range<u64>, frames: &mut Vec<u64>) {
-        for (first, segment) in self.segments() {
-            let from = pages.start.max(first);
-            let to = pages.end.min(first + segment.pages);
-            let frame = segment.guest_address / segment.page_size;
-            frames.extend((from..to).map(|page| frame + (page - first)));
+    /// The numbers of the pages that these writes go to, where those are stretches: of a guest that walks.
+    pub fn pages_of_a_stretch(&self, writes: &Range<u64>) -> Option<[Range<u64>; 2]> {
+        if matches!(self.kind, Kind::Random | Kind::HotCold) {
+            return None;
+        }
+        let (start, length) = (writes.start % self.pages, writes.end - writes.start);
+        // A pass that goes past the end goes on at the beginning, up to where it began.
+        let end = start + length.min(self.pages);
+        Some([0..end.saturating_sub(self.pages), start..end.min(self.pages)])
+    }
+
+    /// Says the page of each of these writes, of a guest that draws its pages. In a loop of its own for each kind, because the kind is
+    /// the same for all of them, and without a jump that a CPU could not foresee.
+    pub fn draw(&self, writes: Range<u64>, mut each: impl FnMut(u64)) {
+        let Choice { pages, cold_first, cold_pages } = self.choice;
+        match self.kind {
+            Kind::HotCold => writes.for_each(|index| {
+                let random = self.random(index);
+                let hot = (random as u32) < HOT_BELOW;
+                let (first, limit) = if hot { (0, pages) } else { (cold_first, cold_pages) };
+                each(first + scale(random, limit));
+            }),
+            _ => writes.for_each(|index| each(scale(self.random(index), pages))),
         }
     }
 
     /// For each page, by number, the index of the last of the first `writes` writes that went to
-    /// it.
-    pub fn last_writes(&self, writes: u64) -> Vec<Option<u64>> {
+    /// it; `None` if `go_on` said so before that was known.
+    pub fn last_writes(&self, writes: u64, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<Option<u64>>> {
         let mut last = vec![None; self.pages as usize];
         if self.kind == Kind::Idle {
-            return last;
+            return Some(last);
         }
         // Backwards, the first write met is the last one made; once all are met, the older ones do
         // not matter.
         let mut unmet = self.pages;
         for index in (0..writes).rev() {
+            if index.is_multiple_of(WRITES_BETWEEN_LOOKS) && !go_on() {
+                return None;
+            }
             let slot = &mut last[self.page(index) as usize];
             if slot.is_none() {
                 *slot = Some(index);
@@ -196,7 +189,7 @@ impl Sequence {
                 }
             }
         }
-        last
+        Some(last)
     }
 }
 

@@ -164,3 +164,51 @@ fn check_regular(path: &Path, part: &str, metadata: &Metadata) -> Result<()> {
     };
     Err(refusal(path, text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, bytes: &[u8], length: u64) -> (BootFile<'static>, File) {
+        let path = std::env::temp_dir().join(format!("dirtyrate-{name}-{}", std::process::id()));
+        std::fs::write(&path, bytes).expect("a file");
+        let handle = OpenOptions::new().write(true).open(&path).expect("the file");
+        handle.set_len(length).expect("its length");
+        let file = BootFile::open(&path, "kernel").expect("it opens");
+        std::fs::remove_file(&path).expect("clean-up");
+        (file, handle)
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error_and_one_that_grows_is_what_it_was() {
+        let (file, handle) = file("shorter", &[7; 100_000], 100_000);
+        handle.set_len(200_000).expect("longer");
+        assert_eq!(file.length(), 100_000);
+        assert!(file.read(0, 200_000).is_err(), "more than it had");
+        handle.set_len(50_000).expect("shorter");
+        let text = file.read(0, 100_000).expect_err("shorter").to_string();
+        assert!(text.contains("became shorter while it was read"), "{text}");
+        // And where there seems to be a hole.
+        let text = file.extent(60_000, 40_000).expect_err("shorter").to_string();
+        assert!(text.contains("became shorter while it was read"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_stored_is_a_hole_where_the_file_system_says_so() {
+        let (file, _) = file("holes", &[7; 4096], 1 << 30);
+        let mut data = 0;
+        let mut at = 0;
+        while at < file.length() {
+            match file.extent(at, file.length() - at).expect("an extent") {
+                Extent::Data(length) => {
+                    data += length;
+                    at += length;
+                }
+                Extent::Hole(length) => at += length,
+            }
+        }
+        assert_eq!(at, file.length());
+        // Whole blocks of the file system; all of it where that has no holes.
+        assert!(data == file.length() || (4096..1 << 20).contains(&data), "{data} bytes of data");
+    }
+}

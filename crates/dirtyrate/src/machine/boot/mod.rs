@@ -15,6 +15,8 @@ mod device_tree;
 mod elf;
 mod file;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(target_arch = "x86_64")]
 mod memory_map;
 mod plan;

@@ -179,6 +179,58 @@ fn united(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
+    use crate::kvm::{BlockSpec, VmOptions};
+
+    /// A VM with 16 MiB of RAM, unless there is no KVM and none is demanded.
+    fn vm() -> Option<Vm> {
+        let mut vm = match Vm::new(&VmOptions::default()) {
+            Ok(vm) => vm,
+            Err(error) => {
+                assert!(std::env::var_os("DIRTYRATE_REQUIRE_KVM").is_none(), "KVM is required here: {error}");
+                return None;
+            }
+        };
+        vm.create_vcpus(1).expect("a vCPU");
+        vm.add_block(&BlockSpec { name: "ram".to_owned(), guest_address: 0, bytes: 16 << 20 }).expect("RAM");
+        Some(vm)
+    }
+
+    #[test]
+    fn a_load_that_is_ended_between_two_pieces_leaves_zeros_where_it_had_begun() {
+        let Some(vm) = vm() else { return };
+        let bytes = vec![7; 5 << 20];
+        let path = std::env::temp_dir().join(format!("dirtyrate-plan-{}", std::process::id()));
+        std::fs::write(&path, &bytes).expect("a file");
+        let file = BootFile::open(&path, "kernel").expect("it opens");
+        std::fs::remove_file(&path).expect("clean-up");
+        let mut plan = Plan::default();
+        plan.write(0x1000, &[1; 5][..]);
+        plan.write_file(1 << 20, &file, 0, file.length());
+        plan.write(0x2000, &[2; 5][..]);
+        vm.write_memory(0x2000, &[3; 5]).expect("RAM");
+        let looks = std::cell::Cell::new(0);
+        let stopped = plan.carry_out(&vm, &|| {
+            looks.set(looks.get() + 1);
+            // Some of the file is there by then.
+            if looks.get() == 5 {
+                let mut byte = [0];
+                vm.read_memory(1 << 20, &mut byte)?;
+                assert_eq!(byte, [7]);
+                return Err(Error::Cancelled);
+            }
+            Ok(())
+        });
+        assert!(matches!(stopped, Err(Error::Cancelled)));
+        let mut memory = vec![1; 16 << 20];
+        vm.read_memory(0, &mut memory).expect("RAM");
+        assert_eq!(memory[0x2000..0x2005], [3; 5], "what had not begun is as it was");
+        memory[0x2000..0x2005].fill(0);
+        assert!(memory.iter().all(|&byte| byte == 0));
+        plan.carry_out(&vm, &|| Ok(())).expect("nobody ends it");
+        vm.read_memory(1 << 20, &mut memory[..5 << 20]).expect("RAM");
+        assert!(memory[..5 << 20].iter().all(|&byte| byte == 7));
+    }
 
     #[test]
     fn ranges_that_overlap_become_one() {

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::super::layout::PAGE_SIZE;
+use super::super::replay::Seen;
 use super::super::testing::Random;
 use super::*;
 
@@ -56,6 +57,30 @@ fn pages_agree_with_code_that_keeps_state() {
     }
 }
 
+/// The frames of the pages that these writes go to, in ascending order.
+fn frames(sequence: &Sequence, writes: std::ops::Range<u64>) -> Vec<u64> {
+    let mut seen = Seen::new(sequence.pages());
+    assert!(sequence.add(writes, &mut seen, &mut || true));
+    let frames: Vec<_> =
+        (0..sequence.pages()).filter(|&page| seen.has(page)).map(|page| sequence.address(page) / PAGE_SIZE).collect();
+    assert_eq!(seen.count(), frames.len() as u64);
+    frames
+}
+
+#[test]
+fn a_stretch_that_is_ended_early_says_so() {
+    for kind in [Kind::Random, Kind::HotCold] {
+        let sequence = sequence(kind, 5, &[1 << 20]);
+        let mut looks = 0;
+        let added = sequence.add(0..1 << 40, &mut Seen::new(1 << 20), &mut || {
+            looks += 1;
+            looks < 3
+        });
+        assert!(!added && looks == 3, "{kind}: {looks}");
+        assert_eq!(sequence.last_writes(1 << 40, &mut || false), None);
+    }
+}
+
 #[test]
 fn frames_of_any_stretch_agree_with_a_set() {
     let mut random = Random(4);
@@ -70,9 +95,7 @@ fn frames_of_any_stretch_agree_with_a_set() {
                     .filter(|_| kind != Kind::Idle)
                     .map(|index| sequence.address(sequence.page(index)) / PAGE_SIZE)
                     .collect();
-                let mut frames = Vec::new();
-                sequence.append_frames(writes, &mut frames);
-                assert!(frames.iter().copied().eq(naive), "{kind} {pieces:?}");
+                assert!(frames(&sequence, writes).into_iter().eq(naive), "{kind} {pieces:?}");
             }
         }
     }
@@ -82,8 +105,7 @@ fn frames_of_any_stretch_agree_with_a_set() {
 fn a_stretch_far_along_costs_no_more_than_a_near_one() {
     let sequence = sequence(Kind::Stride, 5, &[10]);
     let far = (1 << 55) - 3;
-    let mut frames = Vec::new();
-    sequence.append_frames(far..far + 3, &mut frames);
+    let frames = frames(&sequence, far..far + 3);
     let mut naive: Vec<u64> = (far..far + 3).map(|index| sequence.address(index % 10) / PAGE_SIZE).collect();
     naive.sort();
     assert_eq!(frames, naive);
@@ -96,7 +118,7 @@ fn last_writes_agree_with_a_replay_from_the_start() {
             let sequence = sequence(kind, 6, pieces);
             let mut naive = vec![None; sequence.pages() as usize];
             for writes in 0..1000 {
-                assert_eq!(sequence.last_writes(writes), naive, "{kind} {writes}");
+                assert_eq!(sequence.last_writes(writes, &mut || true).as_ref(), Some(&naive), "{kind} {writes}");
                 if kind != Kind::Idle {
                     naive[sequence.page(writes) as usize] = Some(writes);
                 }

@@ -39,6 +39,12 @@ fn what_was_written_agrees_with_a_replay() {
             (counters(&[5, 1000], 1), counters(&[4000, 1001], 9)),
         ] {
             assert_eq!(program.written(&from, &to), naive(&program, &from, &to), "{workload:?}");
+            let (bounds, written) = program.sets((&from, &from), (&to, &to), &mut || true).expect("nobody stops it");
+            assert_eq!(written, program.written(&from, &to), "{workload:?}");
+            let counts = program.counts((&from, &from), (&to, &to), &mut || true).expect("nobody stops it");
+            let lengths = [&bounds.lower, &written, &bounds.upper].map(|set| set.len() as u64);
+            assert_eq!([counts.lower, counts.written, counts.upper], lengths, "{workload:?}");
+            assert_eq!(counts.control, bounds.upper.contains(program.control_page() / page_size));
         }
     }
 }
@@ -79,7 +85,11 @@ fn the_log_of_a_running_guest_is_within_the_bounds() {
             guest.run(4);
             let after_close = guest.counters();
 
-            let bounds = program.bounds((&before_open, &after_open), (&before_close, &after_close));
+            let edges = ((&before_open, &after_open), (&before_close, &after_close));
+            let (bounds, written) = program.sets(edges.0, edges.1, &mut || true).expect("nobody stops it");
+            assert_eq!(bounds, program.bounds(edges.0, edges.1));
+            assert_eq!(written, program.written(&after_open, &before_close));
+            assert!(bounds.lower.is_subset(&written) && written.is_subset(&bounds.upper));
             assert!(bounds.lower.is_subset(&log), "{workload:?}: not logged {:x?}", bounds.lower.difference(&log));
             assert!(log.is_subset(&bounds.upper), "{workload:?}: not possible {:x?}", log.difference(&bounds.upper));
             windows += 1;
@@ -150,5 +160,24 @@ fn a_free_guest_is_known_to_one_page_and_the_mailbox() {
         assert!(bounds.lower.is_empty());
         assert!(bounds.upper.contains(program.mailbox_page(0) / program.page_size()));
         assert!(bounds.upper.contains(program.page(0, 10) / program.page_size()));
+    }
+}
+
+/// What a caller makes up as counters costs no more than it lets it: a vCPU of 2^53 writes would take years.
+#[test]
+fn a_computation_that_takes_long_is_ended_by_its_caller() {
+    for kind in [Kind::Random, Kind::HotCold] {
+        let workload = Workload { kind, pages: 3000, vcpus: 1, ..workloads(3000)[0] };
+        let program = build(&workload, &ram()).unwrap().into_parts().1;
+        let at = |writes: u64| Counters { writes: vec![writes], budgets: vec![u64::MAX], grants: 0 };
+        let (from, to) = (at(0), at(1 << 53));
+        let mut looks = 0;
+        let stopped = program.counts((&from, &from), (&to, &to), &mut || {
+            looks += 1;
+            false
+        });
+        assert_eq!((stopped, looks), (Err(Stopped), 1));
+        let all = program.counts((&from, &from), (&to, &to), &mut || true).expect("all pages are seen early");
+        assert_eq!(all.written, 3001, "and the mailbox");
     }
 }

@@ -1,0 +1,144 @@
+//! Writes made again: which pages they went to, added stretch by stretch, so that sets of which one is in the other cost as much as the
+//! largest of them.
+
+use std::ops::Range;
+
+use super::sequence::Sequence;
+use super::{PageSet, Program, Sharing};
+
+/// So many writes are made between two looks at whether to go on: about a millisecond.
+const BATCH: u64 = 1 << 18;
+/// The same where there are so many pages that counting them takes as long.
+const MOST_BATCH: u64 = 1 << 22;
+
+/// Which of a share's pages were written, by their number.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    words: Vec<u64>,
+    pages: u64,
+}
+
+impl Seen {
+    pub fn new(pages: u64) -> Self {
+        Self { words: vec![0; pages.div_ceil(64) as usize], pages }
+    }
+
+    pub fn has(&self, page: u64) -> bool {
+        self.words[(page / 64) as usize] >> (page % 64) & 1 == 1
+    }
+
+    pub fn count(&self) -> u64 {
+        self.words.iter().map(|word| u64::from(word.count_ones())).sum()
+    }
+
+    fn all(&self) -> bool {
+        self.count() == self.pages
+    }
+
+    fn add_range(&mut self, range: Range<u64>) {
+        let mut at = range.start;
+        while at < range.end {
+            let (word, bit) = ((at / 64) as usize, at % 64);
+            let bits = (64 - bit).min(range.end - at);
+            self.words[word] |= (u64::MAX >> (64 - bits)) << bit;
+            at += bits;
+        }
+    }
+}
+
+impl Sequence {
+    /// Adds the pages that these writes go to. `false` if `go_on` said so before all were added.
+    pub fn add(&self, writes: Range<u64>, seen: &mut Seen, go_on: &mut dyn FnMut() -> bool) -> bool {
+        if writes.is_empty() || self.writes_nothing() {
+            return true;
+        }
+        if let Some(pages) = self.pages_of_a_stretch(&writes) {
+            pages.into_iter().for_each(|range| seen.add_range(range));
+            return true;
+        }
+        // Once all pages were seen, later writes change nothing. That is looked at after a batch and not after each write, which would wait
+        // for the one before it.
+        let batch = (self.pages() / 16).clamp(BATCH, MOST_BATCH);
+        let mut next = writes.start;
+        while next < writes.end && !seen.all() {
+            if !go_on() {
+                return false;
+            }
+            let end = writes.end.min(next.saturating_add(batch));
+            self.draw(next..end, |page| seen.words[(page / 64) as usize] |= 1 << (page % 64));
+            next = end;
+        }
+        true
+    }
+}
+
+/// The pages that a program's vCPUs wrote, with their mailboxes and the control page.
+#[derive(Debug)]
+pub(super) struct Replay<'a> {
+    program: &'a Program,
+    /// One for each vCPU, or one for all of them where they share their pages.
+    shares: Vec<Seen>,
+    mailboxes: Vec<bool>,
+    control: bool,
+}
+
+impl<'a> Replay<'a> {
+    pub fn new(program: &'a Program) -> Self {
+        let shares = match program.sharing() {
+            Sharing::Split => program.sequences().map(|(_, sequence)| Seen::new(sequence.pages())).collect(),
+            Sharing::Shared => vec![Seen::new(program.sequence(0).pages())],
+        };
+        Self { program, shares, mailboxes: vec![false; program.vcpus() as usize], control: false }
+    }
+
+    /// Adds what `of` says of each vCPU, some writes and perhaps the mailbox; perhaps the control page. What was added stays. `false` if
+    /// `go_on` said so.
+    pub fn add(
+        &mut self,
+        of: impl Fn(usize) -> (Range<u64>, bool),
+        control: bool,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        self.control |= control;
+        for (vcpu, sequence) in self.program.sequences() {
+            let (writes, mailbox) = of(vcpu as usize);
+            self.mailboxes[vcpu as usize] |= mailbox;
+            let share = (vcpu as usize).min(self.shares.len() - 1);
+            if !sequence.add(writes, &mut self.shares[share], go_on) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How many pages that are.
+    pub fn count(&self) -> u64 {
+        let mailboxes = self.mailboxes.iter().filter(|&&written| written).count() as u64;
+        self.shares.iter().map(Seen::count).sum::<u64>() + mailboxes + u64::from(self.control)
+    }
+
+    /// Whether the control page is among them.
+    pub fn control(&self) -> bool {
+        self.control
+    }
+
+    /// Which pages that are.
+    pub fn pages(&self) -> PageSet {
+        let page_size = self.program.page_size();
+        let mut frames = Vec::with_capacity(self.count() as usize);
+        for (seen, (_, sequence)) in self.shares.iter().zip(self.program.sequences()) {
+            for (first, segment) in sequence.segments() {
+                let frame = segment.guest_address / segment.page_size;
+                let pages = first..first + segment.pages;
+                frames.extend(pages.filter(|&page| seen.has(page)).map(|page| frame + (page - first)));
+            }
+        }
+        for (vcpu, _) in self.mailboxes.iter().enumerate().filter(|(_, written)| **written) {
+            frames.push(self.program.mailbox_page(vcpu as u32) / page_size);
+        }
+        if self.control {
+            frames.push(self.program.control_page() / page_size);
+        }
+        frames.into()
+    }
+}
