@@ -1,10 +1,10 @@
 //! What the clients have: the bits of every block, for anybody to read at any time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::block::Block;
 use super::ledger::Ledger;
-use super::{BlockInfo, Client, RingLoss};
+use super::{BlockId, BlockInfo, Client, RingLoss};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, PageBitmap, PageRange, SparsePages};
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
@@ -20,6 +20,10 @@ pub struct DirtyBits {
     pub(super) chunk_pages: u64,
     /// By guest address.
     pub(super) blocks: Vec<Block>,
+    /// The guest addresses of `blocks` and their generations, by name.
+    pub(super) names: HashMap<String, (u64, BlockId)>,
+    /// The generations of `blocks`.
+    pub(super) generations: HashSet<BlockId>,
     /// Blocks that are gone, kept for the bits that a client has not taken yet.
     pub(super) removed: Vec<Block>,
     /// The global tracking flags. VGA is not among them: it is a mask in each block.
@@ -40,6 +44,8 @@ impl DirtyBits {
             page_size,
             chunk_pages: (clear_chunk_bytes / page_size).max(1).next_multiple_of(PAGES_PER_WORD),
             blocks: Vec::new(),
+            names: HashMap::new(),
+            generations: HashSet::new(),
             removed: Vec::new(),
             tracking: BTreeSet::new(),
             accumulators: BTreeSet::new(),
@@ -173,12 +179,39 @@ impl DirtyBits {
     }
 
     pub(super) fn named(&self, name: &str) -> Result<&Block> {
-        let mut blocks = self.blocks.iter().chain(self.removed.iter().rev());
-        blocks.find(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
+        let block = match self.find(name) {
+            Some(index) => Some(&self.blocks[index]),
+            None => self.removed.iter().rev().find(|block| block.info.name == name),
+        };
+        block.ok_or_else(|| self.no_block(name))
     }
 
     pub(super) fn position(&self, name: &str) -> Result<usize> {
-        self.blocks.iter().position(|block| block.info.name == name).ok_or_else(|| self.no_block(name))
+        self.find(name).ok_or_else(|| self.no_block(name))
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        let (address, generation) = *self.names.get(name)?;
+        // Blocks of different memories may have one address.
+        let first = self.blocks.partition_point(|block| block.info.guest_address < address);
+        (first..self.blocks.len()).find(|index| self.blocks[*index].info.id == generation)
+    }
+
+    /// Adds a block whose name and generation are new; its index.
+    pub(super) fn insert_block(&mut self, block: Block) -> usize {
+        let BlockInfo { name, id, guest_address, .. } = &block.info;
+        let at = self.blocks.partition_point(|other| other.info.guest_address < *guest_address);
+        self.names.insert(name.clone(), (*guest_address, *id));
+        self.generations.insert(*id);
+        self.blocks.insert(at, block);
+        at
+    }
+
+    pub(super) fn remove_block(&mut self, index: usize) -> Block {
+        let block = self.blocks.remove(index);
+        self.names.remove(&block.info.name);
+        self.generations.remove(&block.info.id);
+        block
     }
 
     pub(super) fn no_block(&self, name: &str) -> Error {

@@ -115,9 +115,9 @@ impl DirtyMemory {
     /// log's refusal. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
         let mut bits = lock(&self.bits);
-        let problem = if bits.blocks().any(|block| block.name == info.name) {
+        let problem = if bits.names.contains_key(&info.name) {
             Some("a block of this name exists; names are unique at one time")
-        } else if bits.blocks.iter().chain(&bits.removed).any(|block| block.info.id == info.id) {
+        } else if bits.generations.contains(&info.id) || bits.removed.iter().any(|block| block.info.id == info.id) {
             Some("a block of this generation exists, or has bits that were not taken")
         } else if self.log.pages(info.id).is_some_and(|pages| pages != info.pages) {
             Some("its memory slot has another number of pages")
@@ -141,15 +141,14 @@ impl DirtyMemory {
             what: "the chunks of a block",
             bytes: chunks * size_of::<(usize, Range<usize>)>(),
         })?;
-        let at = bits.blocks.partition_point(|other| other.info.guest_address < block.info.guest_address);
-        bits.blocks.insert(at, block);
+        let at = bits.insert_block(block);
         drop(bits);
         let started =
             self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));
         let mut bits = lock(&self.bits);
         bits.end_event();
         if started.is_err() {
-            let block = bits.blocks.remove(at);
+            let block = bits.remove_block(at);
             drop(bits);
             // Nobody would turn it off any more.
             if let Some(Err(error)) = block.logging.then(|| self.log.set_logging(block.info.id, false)) {
@@ -180,7 +179,7 @@ impl DirtyMemory {
         delete()?;
         self.log.forget(id);
         let mut bits = self.bits();
-        let mut block = bits.blocks.remove(index);
+        let mut block = bits.remove_block(index);
         block.bits.retain(|_, bits| bits.count() > 0);
         if !block.bits.is_empty() {
             bits.removed.push(block);
