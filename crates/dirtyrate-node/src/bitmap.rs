@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dirtyrate::Error;
 use dirtyrate::bitmap::{Kernels, PageRange, Ranges, try_zeroed};
-use dirtyrate::dirty_memory::{BitmapCopy, Client, Taken, copy_bitmap};
+use dirtyrate::dirty_memory::{BitmapCopy, Client, Taken, copy_bitmap, put_back};
 use dirtyrate::machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
@@ -82,7 +82,7 @@ impl NativeVirtualMachine {
     pub fn put_back(&self, env: Env, bitmap: &NativeBitmap) -> Result<Object<'static>> {
         let (taken, copy) = (bitmap.taken.clone(), Arc::clone(&bitmap.copy));
         self.run(env, move |machine| match &taken {
-            Some(taken) => machine.vm().lock_dirty_bits().put_back(taken, &copy.words),
+            Some(taken) => put_back(machine.vm().dirty_bits(), taken, &copy.words),
             None => Ok(()),
         })
     }

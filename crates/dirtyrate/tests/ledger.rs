@@ -7,7 +7,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap};
+use dirtyrate::dirty_memory::{
+    BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap, put_back,
+};
 use dirtyrate::workload::{Kind, Pacing};
 use dirtyrate::{Error, GuestClock};
 use support::*;
@@ -201,12 +203,12 @@ fn bits_that_are_put_back_bring_their_window_along() {
         let mut longer = words.clone();
         longer.push(u64::MAX);
         for wrong in [&longer[..], &words[1..], &[]] {
-            let refusal = vm.memory.bits().put_back(&taken, wrong).expect_err("another size");
+            let refusal = put_back(&vm.memory.shared_bits(), &taken, wrong).expect_err("another size");
             assert!(matches!(refusal, Error::Argument(_)), "{refusal}");
         }
         assert_eq!(vm.reap(Client::DirtyRate).pages, 0, "nothing came back");
         *words.last_mut().expect("words") |= u64::MAX << (PAGES % 64);
-        vm.memory.bits().put_back(&taken, &words).expect("put back");
+        put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
         assert_eq!(figures(&vm.reap(Client::DirtyRate)), (700, 200, 3500.0), "{protect:?}");
         vm.run(200, 0..100);
         vm.sync();
@@ -215,7 +217,7 @@ fn bits_that_are_put_back_bring_their_window_along() {
         let taken = vm.memory.take_bitmap(Client::DirtyRate, "ram", &mut words).expect("taken");
         vm.run(100, 0..300);
         vm.sync();
-        vm.memory.bits().put_back(&taken, &words).expect("put back");
+        put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
         assert_eq!(figures(&vm.reap(Client::DirtyRate)), (1000, 500, 2000.0), "{protect:?}");
     }
 }

@@ -143,10 +143,15 @@ impl DirtyBits {
         client.tracks(&self.tracking, self.blocks[index].vga)
     }
 
-    /// Empties the client's bits in every block, and opens its window.
-    pub(super) fn clear(&mut self, client: Client) {
-        for block in &mut self.blocks {
-            block.clear(client);
+    /// Bitmaps for [`clear`](Self::clear), by block.
+    pub(super) fn bitmaps_for_clear(&self, client: Client) -> Vec<Option<PageBitmap>> {
+        self.blocks.iter().map(|block| block.bitmap_for_clear(client)).collect()
+    }
+
+    /// Empties the client's bits in every block, and opens its window. What is returned is no longer used.
+    pub(super) fn clear(&mut self, client: Client, mut clean: Vec<Option<PageBitmap>>) -> Vec<Option<PageBitmap>> {
+        for (block, clean) in self.blocks.iter_mut().zip(&mut clean) {
+            *clean = block.clear(client, clean.take());
         }
         for block in &mut self.removed {
             block.bits.remove(&client);
@@ -156,24 +161,14 @@ impl DirtyBits {
             *loss = RingLoss::default();
         }
         self.ledger.ask(client, true);
+        clean
     }
 
-    /// Notes what the rings lost. A client that begins full must not miss a page: where any may be missing, it has them all
-    /// again.
+    /// Notes what the rings lost.
     pub(super) fn lose(&mut self, loss: &RingLoss) {
         for (client, of_client) in &mut self.losses {
             if self.tracking.contains(client) {
                 of_client.add(loss);
-            }
-        }
-        if !loss.is_incomplete() {
-            return;
-        }
-        for client in Client::BEGIN_FULL {
-            for index in 0..self.blocks.len() {
-                if self.blocks[index].logging && self.tracks(client, index) {
-                    self.blocks[index].set_all(client);
-                }
             }
         }
     }

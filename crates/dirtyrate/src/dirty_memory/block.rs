@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Into how many clients a chunk is merged in one pass over it.
 const FAN_OUT: usize = 4;
 
+/// How much of a bitmap is emptied while whoever reads the bits waits: that of 64 GiB of guest, which takes some 100 µs.
+const WORDS_EMPTIED_AT_ONCE: usize = 1 << 18;
+
 /// What a RAM block is, for those who read its bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockInfo {
@@ -79,15 +82,24 @@ impl ClientBits {
         self.dirty.iter().sum()
     }
 
-    fn empty(&mut self, chunks: &[Chunk], chunk_pages: u64) {
+    pub fn into_taken(self) -> (PageBitmap, ByVcpu) {
+        (self.bitmap, self.vcpus)
+    }
+
+    fn empty(&mut self, chunks: &[Chunk], chunk_pages: u64, clean: Option<PageBitmap>) -> Option<PageBitmap> {
+        for (window, chunk) in self.windows.iter_mut().zip(chunks) {
+            *window = Window::open(chunk.opened);
+        }
+        if let Some(clean) = clean {
+            self.dirty.fill(0);
+            return Some(std::mem::replace(&mut self.bitmap, clean));
+        }
         let words_per_chunk = words_for(chunk_pages);
         for (chunk, dirty) in self.dirty.iter_mut().enumerate().filter(|(_, dirty)| **dirty > 0) {
             self.bitmap.clear_words(chunk * words_per_chunk, words_per_chunk);
             *dirty = 0;
         }
-        for (window, chunk) in self.windows.iter_mut().zip(chunks) {
-            *window = Window::open(chunk.opened);
-        }
+        None
     }
 }
 
@@ -133,7 +145,7 @@ impl Block {
         Ok(new)
     }
 
-    /// The client, which has bits of this block, tracks it from now on. If it begins full, it has every page. Its windows go
+    /// The client, which has bits of this block, tracks it from now on. Its windows go
     /// on where the chunks' current rounds began, unless the client was given all that was fetched until now: then the next
     /// fetch brings what was written since.
     pub fn begin_tracking(&mut self, client: Client) {
@@ -145,9 +157,6 @@ impl Block {
                     window.go_on(chunk.opened);
                 }
             }
-        }
-        if client.begins_full() {
-            self.set_all(client);
         }
     }
 
@@ -193,31 +202,33 @@ impl Block {
         }
     }
 
-    /// Sets every bit of a client, if it has any here.
-    pub fn set_all(&mut self, client: Client) {
-        let Some(bits) = self.bits.get_mut(&client) else { return };
-        bits.bitmap.set_all();
-        let mut left = self.info.pages;
-        for dirty in &mut bits.dirty {
-            *dirty = left.min(self.chunk_pages);
-            left -= *dirty;
-        }
+    /// Sets every bit of a client in a chunk, if it has any here.
+    pub fn fill_chunk(&mut self, client: Client, chunk: usize) {
+        let first = chunk as u64 * self.chunk_pages;
+        self.set_range(client, PageRange { first, pages: self.pages_of(chunk) });
     }
 
-    /// Empties the client's bits; its window opens where the chunks' current rounds began.
-    pub fn clear(&mut self, client: Client) {
-        if let Some(bits) = self.bits.get_mut(&client) {
-            bits.empty(&self.chunks, self.chunk_pages);
-            bits.vcpus.clear();
-        }
+    /// A bitmap to [`clear`](Self::clear) the client's bits with, where so much is dirty that emptying its own takes long;
+    /// `None` also where there is no memory for it.
+    pub fn bitmap_for_clear(&self, client: Client) -> Option<PageBitmap> {
+        let dirty = self.bits.get(&client)?.dirty().iter().filter(|dirty| **dirty > 0).count();
+        let long = dirty * words_for(self.chunk_pages) > WORDS_EMPTIED_AT_ONCE;
+        long.then(|| PageBitmap::try_new(self.info.pages).ok())?
     }
 
-    /// As [`clear`](Self::clear), but gives away what each vCPU wrote.
-    pub fn take(&mut self, client: Client) -> ByVcpu {
-        self.bits.get_mut(&client).map_or_else(ByVcpu::default, |bits| {
-            bits.empty(&self.chunks, self.chunk_pages);
-            bits.vcpus.take()
-        })
+    /// Empties the client's bits, or puts the `clean` bitmap in their place; its window opens where the chunks' current rounds
+    /// began. What is returned is no longer used.
+    pub fn clear(&mut self, client: Client, clean: Option<PageBitmap>) -> Option<PageBitmap> {
+        let bits = self.bits.get_mut(&client)?;
+        bits.vcpus.clear();
+        bits.empty(&self.chunks, self.chunk_pages, clean)
+    }
+
+    /// As [`clear`](Self::clear), but gives away the bits, and what each vCPU wrote.
+    pub fn take(&mut self, client: Client, clean: PageBitmap) -> Option<(PageBitmap, ByVcpu)> {
+        let bits = self.bits.get_mut(&client)?;
+        let vcpus = bits.vcpus.take();
+        bits.empty(&self.chunks, self.chunk_pages, Some(clean)).map(|taken| (taken, vcpus))
     }
 
     pub fn has_initial_chunk(&self) -> bool {

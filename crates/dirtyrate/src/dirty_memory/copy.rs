@@ -4,7 +4,7 @@ use super::block::{Block, ClientBits, try_collect};
 use super::by_vcpu::ByVcpu;
 use super::ledger::Window;
 use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory};
-use crate::bitmap::{tail_mask, try_zeroed, words_for};
+use crate::bitmap::{PageBitmap, tail_mask, try_zeroed, words_for};
 use crate::error::{Error, Result};
 use crate::sync::{Mutex, lock};
 
@@ -51,7 +51,7 @@ impl DirtyMemory {
     /// Copies the client's bits of a block into `into` and takes them, at one instant: what a migration sends is what it took.
     /// `into` has one bit for each page of the block. Of two blocks of one name, the one that exists.
     ///
-    /// What is returned is for [`put_back`](DirtyBits::put_back), in case the bits cannot be used.
+    /// What is returned is for [`put_back`], in case the bits cannot be used.
     ///
     /// # Errors
     ///
@@ -67,51 +67,69 @@ impl DirtyMemory {
             }
         }
         self.end_first_round_for(client)?;
+        let pages = self.bits().named(block)?.info.pages;
+        // Put in the place of the one that is taken, so that whoever reads the bits does not wait for a copy.
+        let clean = PageBitmap::try_new(pages)?;
         let mut bits = self.bits();
-        let chunk_words = words_for(bits.chunk_pages);
         let found = bits.named(block)?;
         let windows = found.bits.get(&client).map_or(&[][..], |bits| &bits.windows);
         let (id, windows) = (found.info.id, try_collect(windows.iter().copied())?);
-        for (chunk, into) in into.chunks_mut(chunk_words).enumerate() {
-            found.copy_chunk(client, chunk, into);
+        let taken = match bits.position(block) {
+            Ok(index) => bits.blocks[index].take(client, clean),
+            Err(_) => bits.take_of_removed(client, id),
+        };
+        drop(bits);
+        let (bitmap, vcpus) = taken.unzip();
+        match bitmap {
+            Some(bitmap) => into.copy_from_slice(bitmap.words()),
+            None => into.fill(0),
         }
-        let mut vcpus = ByVcpu::default();
-        if let Ok(index) = bits.position(block) {
-            vcpus = bits.blocks[index].take(client);
-        } else if let Some(gone) = bits.removed.iter_mut().rev().find(|gone| gone.info.name == block) {
-            vcpus = gone.bits.remove(&client).map(|bits| bits.vcpus).unwrap_or_default();
-            bits.removed.retain(|block| !block.bits.is_empty());
-        }
-        Ok(Taken { client, block: id, windows, vcpus })
+        Ok(Taken { client, block: id, windows, vcpus: vcpus.unwrap_or_default() })
     }
 }
 
-impl DirtyBits {
-    /// Gives bits back that were taken and could not be used. The client has them again as if they had never been taken, with
-    /// what it was told since. Nothing happens where the client or the block is gone.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Argument`] for `words` of another size than the block's bitmap; [`Error::OutOfMemory`]. Nothing is given back
-    /// then.
-    pub fn put_back(&mut self, taken: &Taken, words: &[u64]) -> Result<()> {
-        let chunk_words = words_for(self.chunk_pages);
-        let Some(block) = self.blocks.iter_mut().find(|found| found.info.id == taken.block) else { return Ok(()) };
-        let (pages, expected) = (block.info.pages, block.info.words());
+/// Gives bits back that were taken and could not be used. The client has them again as if they had never been taken, with
+/// what it was told since. Nothing happens where the client or the block is gone. Goes chunk by chunk, as [`copy_bitmap`].
+///
+/// # Errors
+///
+/// [`Error::Argument`] for `words` of another size than the block's bitmap; [`Error::OutOfMemory`]. Nothing is given back
+/// then.
+pub fn put_back(bits: &Mutex<DirtyBits>, taken: &Taken, words: &[u64]) -> Result<()> {
+    let (pages, chunk_words) = {
+        let mut bits = lock(bits);
+        let chunk_words = words_for(bits.chunk_pages);
+        let Some(block) = bits.blocks.iter_mut().find(|found| found.info.id == taken.block) else { return Ok(()) };
+        let expected = block.info.words();
         if words.len() != expected {
             let text = format!("the bitmap of '{}' has {expected} words, not {}", block.info.name, words.len());
             return Err(Error::Argument(text));
         }
-        let Some(bits) = block.bits.get_mut(&taken.client) else { return Ok(()) };
-        bits.vcpus.try_add(&taken.vcpus)?;
-        bits.windows.iter_mut().zip(&taken.windows).for_each(|(window, taken)| window.put_back(taken));
-        let (last, whole) = words.split_last().map_or((0, words), |(last, whole)| (*last & tail_mask(pages), whole));
-        let only = |of: Client, _| of == taken.client;
-        for (chunk, words) in whole.chunks(chunk_words).enumerate() {
-            block.merge(chunk, 0, words, only);
+        let pages = block.info.pages;
+        let Some(of_client) = block.bits.get_mut(&taken.client) else { return Ok(()) };
+        of_client.vcpus.try_add(&taken.vcpus)?;
+        of_client.windows.iter_mut().zip(&taken.windows).for_each(|(window, taken)| window.put_back(taken));
+        (pages, chunk_words)
+    };
+    let give = |chunk: usize, first: usize, words: &[u64]| {
+        let mut bits = lock(bits);
+        if let Some(block) = bits.blocks.iter_mut().find(|found| found.info.id == taken.block) {
+            block.merge(chunk, first, words, |of, _| of == taken.client);
         }
-        block.merge(whole.len() / chunk_words, whole.len() % chunk_words, &[last], only);
-        Ok(())
+    };
+    let Some((last, whole)) = words.split_last() else { return Ok(()) };
+    whole.chunks(chunk_words).enumerate().for_each(|(chunk, words)| give(chunk, 0, words));
+    give(whole.len() / chunk_words, whole.len() % chunk_words, &[*last & tail_mask(pages)]);
+    Ok(())
+}
+
+impl DirtyBits {
+    /// Takes what a client has of a block that is gone, and with the last of its bits the block.
+    fn take_of_removed(&mut self, client: Client, id: BlockId) -> Option<(PageBitmap, ByVcpu)> {
+        let gone = self.removed.iter_mut().find(|gone| gone.info.id == id)?;
+        let taken = gone.bits.remove(&client).map(ClientBits::into_taken);
+        self.removed.retain(|block| !block.bits.is_empty());
+        taken
     }
 }
 

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::block::Block;
 use super::witness::{Bounds, Witness, WitnessedWindow};
 use super::{Client, DirtyBits};
 use crate::clock::{GuestClock, Moment};
@@ -285,22 +284,25 @@ impl DirtyBits {
         windows.filter_map(Window::closed).any(|closed| self.ledger.paused_by(client, closed.at))
     }
 
-    /// The witness's counters around both ends of the client's window. `None` without a witness; before the window has
-    /// closed once; and for a window of several parts, whose truth two pairs of readings cannot bound.
+    /// The witness's counters around both ends of the client's window. A window that has not closed yet ends where it opened.
+    /// `None` without a witness; for a client that stopped before its window closed; and for a window of several parts, whose
+    /// truth two pairs of readings cannot bound.
     pub(super) fn witnessed_window(&self, client: Client) -> Option<WitnessedWindow> {
         let ledger = &self.ledger;
         let asked = ledger.asked.get(&client)?;
         let now = ledger.read()?;
         let (mut opened, mut closed) = (None::<(u64, u64)>, None::<(u64, u64)>);
         // A block that came later has a shorter window, and a guest with a known answer does not write there.
-        for window in
-            self.blocks.iter().filter(|block| block.added <= asked.event).flat_map(|block| windows(block, client))
-        {
-            if !window.is_of_one_part() {
-                return None;
+        for block in self.blocks.iter().filter(|block| block.added <= asked.event) {
+            let tracks = client.follows_log() && client.tracks(&self.tracking, block.vga);
+            for window in block.bits.get(&client).into_iter().flat_map(|bits| &bits.windows) {
+                if !window.is_of_one_part() {
+                    return None;
+                }
+                let last = window.last_closed().or_else(|| tracks.then_some(window.first))?;
+                opened = Some(including(opened, window.first.event));
+                closed = Some(including(closed, last.event));
             }
-            opened = Some(including(opened, window.first.event));
-            closed = Some(including(closed, window.last_closed()?.event));
         }
         let ((opened, closed), readings) = (opened.zip(closed)?, &ledger.readings);
         let after = |event| readings.get(&event).map(|of| of.after.clone().unwrap_or_else(|| now.clone()));
@@ -327,10 +329,6 @@ impl DirtyBits {
         ledger.readings.retain(|event, _| needed.contains(event));
         ledger.most_readings = KEPT_READINGS.max(2 * ledger.readings.len());
     }
-}
-
-fn windows(block: &Block, client: Client) -> impl Iterator<Item = &Window> {
-    block.bits.get(&client).into_iter().flat_map(|bits| &bits.windows)
 }
 
 /// The smallest range that holds `range` and `event`.

@@ -47,7 +47,7 @@ use block::Block;
 pub use block::BlockInfo;
 pub use cancel::CancelToken;
 pub use client::Client;
-pub use copy::{BitmapCopy, Taken, copy_bitmap};
+pub use copy::{BitmapCopy, Taken, copy_bitmap, put_back};
 pub use deadline::{DeadlineReport, sync_at, take_at};
 pub(crate) use deadline::{paused_within, wait_until};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
@@ -114,7 +114,7 @@ impl DirtyMemory {
     /// [`Error::Layout`] if a block of that name exists, or the log has another number of pages of it; [`Error::OutOfMemory`]; the
     /// log's refusal. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
-        let mut bits = lock(&self.bits);
+        let bits = lock(&self.bits);
         let problem = if bits.names.contains_key(&info.name) {
             Some("a block of this name exists; names are unique at one time")
         } else if bits.generations.contains(&info.id) || bits.removed.iter().any(|block| block.info.id == info.id) {
@@ -127,7 +127,19 @@ impl DirtyMemory {
         if let Some(problem) = problem {
             return Err(Error::Layout { block: info.name, problem: problem.to_owned() });
         }
-        bits.begin_event();
+        drop(bits);
+        let at = self.run_event(|memory| memory.begin_block(info))?;
+        for client in Client::BEGIN_FULL {
+            if self.bits().tracks(client, at) {
+                self.fill(client, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a block, its log on if somebody tracks, and its first round over; its index.
+    fn begin_block(&mut self, info: BlockInfo) -> Result<usize> {
+        let mut bits = lock(&self.bits);
         let mut block = Block::try_new(info, bits.chunk_pages, bits.ledger.edge_now())?;
         bits.tracking.iter().try_for_each(|client| block.make_bits(*client, bits.vcpus).map(drop))?;
         // A sync must not have to ask for memory.
@@ -146,19 +158,31 @@ impl DirtyMemory {
         let started =
             self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));
         let mut bits = lock(&self.bits);
-        bits.end_event();
-        if started.is_err() {
+        if let Err(refused) = started {
             let block = bits.remove_block(at);
             drop(bits);
             // Nobody would turn it off any more.
             if let Some(Err(error)) = block.logging.then(|| self.log.set_logging(block.info.id, false)) {
                 tracing::warn!(%error, block = block.info.name, "the dirty log of a block that was not added stays on");
             }
-        } else {
-            let DirtyBits { tracking, blocks, .. } = &mut *bits;
-            tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));
+            return Err(refused);
         }
-        started
+        let DirtyBits { tracking, blocks, .. } = &mut *bits;
+        tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));
+        Ok(at)
+    }
+
+    /// Sets every bit of a client in a block. Chunk by chunk: who only reads the bits does not wait for a whole block.
+    fn fill(&self, client: Client, index: usize) {
+        let chunks = self.bits().blocks[index].chunks.len();
+        (0..chunks).for_each(|chunk| self.bits().blocks[index].fill_chunk(client, chunk));
+    }
+
+    /// Empties a client's bits and opens its window, without making who only reads the bits wait long.
+    fn empty(&self, client: Client) {
+        let clean = self.bits().bitmaps_for_clear(client);
+        let unused = self.bits().clear(client, clean);
+        drop(unused);
     }
 
     /// Removes a block, whose bits live on until every client has taken them. The caller holds the vCPUs, and `delete`

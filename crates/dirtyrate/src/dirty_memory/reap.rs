@@ -143,11 +143,16 @@ impl DirtyMemory {
         if take {
             self.end_first_round_for(client)?;
         }
-        let mut bits = self.bits();
-        let reap = bits.reap(client)?;
-        if take {
-            bits.clear(client);
+        if !take {
+            return self.bits().reap(client);
         }
+        let clean = self.bits().bitmaps_for_clear(client);
+        let mut bits = self.bits();
+        // At one instant: what the host writes is in this window or in the next.
+        let reap = bits.reap(client)?;
+        let unused = bits.clear(client, clean);
+        drop(bits);
+        drop(unused);
         Ok(reap)
     }
 }

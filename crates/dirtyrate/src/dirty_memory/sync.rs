@@ -108,7 +108,7 @@ impl DirtyMemory {
     pub fn clear(&mut self, client: Client) -> Result<()> {
         self.bits().check_client(client)?;
         self.end_first_round_for(client)?;
-        self.bits().clear(client);
+        self.empty(client);
         Ok(())
     }
 
@@ -269,6 +269,17 @@ impl DirtyMemory {
         }
         let loss = self.log.take_loss();
         self.bits().lose(&loss);
+        // A client that begins full must not miss a page: where any may be missing, it has them all again.
+        if loss.is_incomplete() {
+            for (client, index) in Client::BEGIN_FULL
+                .into_iter()
+                .flat_map(|client| (0..self.block_count()).map(move |index| (client, index)))
+            {
+                if self.bits().tracks(client, index) && self.look_at(index, |block| block.logging) {
+                    self.fill(client, index);
+                }
+            }
+        }
         Ok(())
     }
 }

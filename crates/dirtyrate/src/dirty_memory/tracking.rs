@@ -24,6 +24,9 @@ impl DirtyMemory {
             memory.reconcile()?;
             memory.bits().begin_tracking(client)
         });
+        if started.is_ok() && client.begins_full() {
+            (0..self.block_count()).for_each(|index| self.fill(client, index));
+        }
         if let Err(error) = started {
             self.bits().tracking.remove(&client);
             self.reconcile_after(&error);
@@ -91,9 +94,13 @@ impl DirtyMemory {
             }
             Ok(())
         });
-        if on && let Err(error) = &changed {
-            self.bits().blocks[index].vga = false;
-            self.reconcile_after(error);
+        match &changed {
+            Ok(()) if on => self.fill(Client::Vga, index),
+            Err(error) if on => {
+                self.bits().blocks[index].vga = false;
+                self.reconcile_after(error);
+            }
+            _ => {}
         }
         changed
     }

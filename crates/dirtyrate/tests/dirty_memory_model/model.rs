@@ -390,9 +390,14 @@ impl Model {
     pub fn witnessed(&self, client: Client) -> Option<[u64; 6]> {
         let asked = self.asked.get(&client)?;
         let mut ends = Vec::new();
-        for block in self.blocks.iter().filter(|block| block.tracked_by.contains(&client) && block.added <= asked.at) {
-            for chunk in &block.chunks {
-                let [span] = chunk.spans(client) else { return None };
+        let here = |at: &usize| self.blocks[*at].tracked_by.contains(&client) && self.blocks[*at].added <= asked.at;
+        for at in (0..self.blocks.len()).filter(here) {
+            for chunk in &self.blocks[at].chunks {
+                let span = match chunk.spans(client) {
+                    [span] => *span,
+                    [] if follows_log(client) && self.tracks(client, at) => (chunk.opened, chunk.opened),
+                    _ => return None,
+                };
                 ends.push((self.history.counter(span.0), self.history.counter(span.1)));
             }
         }
