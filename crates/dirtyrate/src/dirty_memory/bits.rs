@@ -150,6 +150,7 @@ impl DirtyBits {
 
     /// Empties the client's bits in every block, and opens its window. What is returned is no longer used.
     pub(super) fn clear(&mut self, client: Client, mut clean: Vec<Option<PageBitmap>>) -> Vec<Option<PageBitmap>> {
+        clean.resize_with(self.blocks.len(), || None);
         for (block, clean) in self.blocks.iter_mut().zip(&mut clean) {
             *clean = block.clear(client, clean.take());
         }

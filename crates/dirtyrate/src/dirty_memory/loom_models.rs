@@ -345,7 +345,7 @@ fn take_by_the_bits_lock_alone(protect: FakeProtect) {
                 let mut bits = lock(&rig.bits);
                 let bitmap = bits.bitmap(Client::Migration, "ram").expect("a client").expect("its bits");
                 let words = bitmap.words().to_vec();
-                bits.clear(Client::Migration);
+                bits.clear(Client::Migration, Vec::new());
                 words
             };
             migrated.read(rig, &ram(), &words);
