@@ -9,6 +9,7 @@ mod support;
 
 use std::sync::{Arc, Mutex};
 
+use dirtyrate::GuestClock;
 use dirtyrate::bitmap::words_for;
 use dirtyrate::dirty_memory::{BlockId, DirtyLog};
 use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
@@ -71,7 +72,7 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
     let setup = RingSetup::enable(Arc::clone(&slots), &capabilities, ENTRIES, Reaping::Hold).expect("rings");
     let vcpus = vec![vm.create_vcpu(0).expect("a vCPU")];
     arch::prepare_vcpus(&kvm, &vm, &vcpus).expect("an arm64 vCPU");
-    let vcpus = Vcpus::new(&vm, vcpus).expect("vCPUs");
+    let vcpus = Vcpus::new(&vm, vcpus, GuestClock::new()).expect("vCPUs");
     let (mut setup, mut log) = (Some(setup), None);
     let attach = |fds: &[kvm_ioctls::VcpuFd]| {
         log = Some(setup.take().expect("once").attach(fds, vcpus.holder())?.0);
@@ -103,5 +104,5 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
     assert!(pages(&mut log, capabilities.page_size).is_empty(), "a window has what was written in it");
     set(&its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_SAVE_TABLES.into(), None);
     assert_eq!(pages(&mut log, capabilities.page_size), [TABLE / capabilities.page_size], "and so has the next");
-    vcpus.shutdown();
+    vcpus.shutdown().expect("they end");
 }

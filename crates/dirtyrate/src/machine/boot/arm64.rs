@@ -78,8 +78,10 @@ fn place_initrd<'a>(initrd: &'a BootFile<'a>, from: u64, end: u64, plan: &mut Pl
 #[cfg(target_arch = "aarch64")]
 pub(super) fn enter(vm: &crate::kvm::Vm, start: &Start) -> Result<()> {
     let &Start { entry, device_tree } = start;
-    let enter = |first| crate::kvm::arch::set_entry(first, entry, device_tree);
-    vm.vcpus()?.set_up(|vcpus| vcpus.first().map_or(Ok(()), enter))
+    vm.vcpus()?.set_up(|vcpus| match vcpus.first() {
+        Some(first) => crate::kvm::arch::set_entry(first, entry, device_tree),
+        None => Ok(()),
+    })
 }
 
 /// The header of an Image.

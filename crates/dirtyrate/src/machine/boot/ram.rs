@@ -10,6 +10,7 @@ pub(super) struct Ram {
     blocks: Vec<(u64, u64)>,
     /// The same with neighbours joined: begin and end.
     ranges: Vec<(u64, u64)>,
+    #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "an initrd is aligned as an Image is there"))]
     pub page_size: u64,
     pub vcpus: u32,
 }
