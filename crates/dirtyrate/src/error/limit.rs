@@ -1,16 +1,17 @@
-//! What of the host forbids a call that the kernel knows.
+//! The limits and policies of a host that make a known call fail.
 
 use std::fmt;
 
-/// What of this host forbids a call.
+/// A limit or a policy of this host that forbids a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limit {
     /// RLIMIT_NOFILE, the open files of this process: two for each vCPU.
     OpenFiles,
     /// The open files of the whole system.
     SystemOpenFiles,
-    /// The threads and processes of a user, a control group or the system. The memory for a thread's stack, too: the C library gives the
-    /// same errno for both.
+    /// The threads and processes of a user, a control group or the system. Also the memory for a thread's stack, because the C library
+    /// gives the same errno for both.
     Tasks,
     /// RLIMIT_SIGPENDING, the queued signals and timers of all of this user's processes.
     PendingSignals,
@@ -76,7 +77,7 @@ impl fmt::Display for Limit {
 mod tests {
     use crate::error::{Detail, Error};
 
-    /// Each errno that means a limit, and what it must be known as.
+    /// Each errno that means a limit, with the code and the name that it must get.
     #[test]
     fn a_refused_call_names_its_limit() {
         let cases = [

@@ -15,7 +15,7 @@ use super::ioctls::{
     CAP_BINARY_STATS_FD, CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP,
     CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY, DIRTY_LOG_INITIALLY_SET, DIRTY_LOG_MANUAL_PROTECT_ENABLE,
 };
-use super::signals::again;
+use super::signals::uninterrupted;
 use crate::error::{Error, Result};
 
 /// Where KVM is.
@@ -169,7 +169,7 @@ pub(super) fn open_kvm(path: &Path) -> Result<Kvm> {
     {
         return Err(Error::NotKvm { path: owned(), problem: problem.to_owned() });
     }
-    let opened = again(|| {
+    let opened = uninterrupted(|| {
         // SAFETY: the name is a NUL-terminated string that outlives the call.
         match unsafe { libc::open(name.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK) } {
             -1 => Err(errno::Error::last()),

@@ -11,7 +11,7 @@ use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
 
 use super::capabilities::{ManualProtect, host_page_size};
-use super::signals::held_back;
+use super::signals::{held_back, uninterrupted};
 use crate::bitmap::words_for;
 use crate::error::{Error, Result};
 
@@ -39,27 +39,6 @@ ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 // KVM_CAP_DIRTY_LOG_RING or KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
 ioctl_io_nr!(KVM_RESET_DIRTY_RINGS, KVMIO, 0xc7);
-
-/// How often a call is made that a signal ends early. Each attempt ends with the signal delivered, so that only a kernel that answers
-/// EINTR whatever happens gets this far.
-const MOST_ATTEMPTS: u32 = 1000;
-
-/// Makes a call again for as long as a signal ends it early (EINTR), [`MOST_ATTEMPTS`] times at the most. The kernel documents EAGAIN for
-/// none of the calls that go through here.
-///
-/// # Errors
-///
-/// Those of `call`; of one that is always interrupted, EINTR.
-pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> errno::Result<T>) -> errno::Result<T> {
-    let mut outcome = call();
-    for _ in 1..MOST_ATTEMPTS {
-        match &outcome {
-            Err(errno) if errno.errno() == libc::EINTR => outcome = call(),
-            _ => break,
-        }
-    }
-    outcome
-}
 
 /// What an ioctl answered: its value, or the errno of the calling thread.
 fn answer(result: i32) -> errno::Result<u32> {
@@ -166,23 +145,6 @@ mod tests {
         let error = clear_dirty_log(&not_a_vm, 3, 64, 64, &[0], "ram").expect_err("not a VM");
         assert!(error.to_string().contains("pages 64 to 128"), "{error}");
         assert!(reset_dirty_rings(&not_a_vm).is_err());
-    }
-
-    #[test]
-    fn a_call_that_a_signal_ended_is_made_again_and_not_for_ever() {
-        let interrupted = |times: u32| {
-            let mut calls = 0;
-            let outcome = uninterrupted(|| {
-                calls += 1;
-                if calls <= times { Err(errno::Error::new(libc::EINTR)) } else { Ok(calls) }
-            });
-            (calls, outcome.map_err(|errno| errno.errno()))
-        };
-        assert_eq!(interrupted(0), (1, Ok(1)));
-        assert_eq!(interrupted(3), (4, Ok(4)));
-        assert_eq!(interrupted(u32::MAX), (MOST_ATTEMPTS, Err(libc::EINTR)));
-        let refused = uninterrupted(|| Err::<(), _>(errno::Error::new(libc::EAGAIN)));
-        assert_eq!(refused.expect_err("not a signal").errno(), libc::EAGAIN);
     }
 
     #[test]

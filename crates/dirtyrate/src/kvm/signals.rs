@@ -2,29 +2,35 @@
 
 use vmm_sys_util::errno;
 
-/// How often a call is tried again that a signal ended early: far more often than signals come, and not for ever.
-const MOST_TRIES: u32 = 1000;
+/// How often a call is made that a signal ends early. Each attempt ends with the signal delivered, so that only a kernel that answers
+/// EINTR whatever happens gets this far.
+const MOST_ATTEMPTS: u32 = 1000;
 
-/// Makes a call of the kernel's that a signal may end early (EINTR): that has been delivered before the next try.
-pub(super) fn again<T>(mut call: impl FnMut() -> Result<T, errno::Error>) -> Result<T, errno::Error> {
-    for _ in 1..MOST_TRIES {
+/// Makes a call again for as long as a signal ends it early (EINTR), at most [`MOST_ATTEMPTS`] times. The kernel documents EAGAIN for
+/// none of the calls that go through here.
+///
+/// # Errors
+///
+/// Those of `call`, and EINTR for a call that is interrupted every time.
+pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> errno::Result<T>) -> errno::Result<T> {
+    for _ in 1..MOST_ATTEMPTS {
         match call() {
-            Err(error) if error.errno() == libc::EINTR => {}
-            done => return done,
+            Err(errno) if errno.errno() == libc::EINTR => {}
+            outcome => return outcome,
         }
     }
     call()
 }
 
-/// Runs `call` with all signals of the calling thread held back; those that come meanwhile are delivered after it. What cannot be held
-/// back is what stops a thread whatever it does: SIGKILL, SIGSTOP, a debugger, a freezer.
+/// Runs `call` while all signals of the calling thread are held back. Signals that come meanwhile are delivered after it. SIGKILL,
+/// SIGSTOP, a debugger and a freezer cannot be held back: they stop a thread whatever it does.
 pub(super) fn held_back<T>(call: impl FnOnce() -> T) -> T {
     let _mask = Mask::set(u64::MAX);
     call()
 }
 
-/// The mask that was there before, which comes back with the drop of this. As the kernel has it: the C library's leaves out the signals
-/// that it sends itself, such as that of setuid.
+/// The mask that was there before. Dropping this restores it. The system call is made directly, because the C library never blocks the
+/// signals that it sends itself, such as the one for setuid.
 struct Mask(u64);
 
 impl Mask {
@@ -69,7 +75,7 @@ mod tests {
     fn a_call_that_a_signal_ended_is_made_again_but_not_for_ever() {
         let answer = |after: u32, errno| {
             let mut calls = 0;
-            let result = again(|| {
+            let result = uninterrupted(|| {
                 calls += 1;
                 if calls > after { Ok(calls) } else { Err(errno::Error::new(errno)) }
             });
@@ -78,7 +84,7 @@ mod tests {
         assert_eq!(answer(0, libc::EINTR), (Ok(1), 1));
         assert_eq!(answer(7, libc::EINTR), (Ok(8), 8));
         assert_eq!(answer(1, libc::EAGAIN), (Err(libc::EAGAIN), 1));
-        assert_eq!(answer(u32::MAX, libc::EINTR), (Err(libc::EINTR), MOST_TRIES));
+        assert_eq!(answer(u32::MAX, libc::EINTR), (Err(libc::EINTR), MOST_ATTEMPTS));
     }
 
     #[test]

@@ -8,11 +8,11 @@ use kvm_ioctls::VmFd;
 use vm_memory::{GuestAddress, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
 use super::capabilities::host_page_size;
-use super::ioctls::uninterrupted;
+use super::signals::uninterrupted;
 use crate::dirty_memory::BlockId;
 use crate::error::{Error, Result};
 
-/// The most bytes in one block: KVM_MEM_MAX_NR_PAGES is just under 2^31 pages.
+/// The most pages in one block: KVM_MEM_MAX_NR_PAGES is just under 2^31 pages.
 const MAX_PAGES_PER_SLOT: u64 = (1 << 31) - 1;
 
 /// A RAM block as it is asked for.

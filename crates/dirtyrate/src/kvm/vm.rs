@@ -12,7 +12,7 @@ use super::block_watch::BlockWatch;
 use super::capabilities::{Capabilities, DEFAULT_KVM_PATH, ManualProtect, open_kvm};
 use super::dirty_log::BitmapLog;
 use super::dirty_ring::{Reaping, RingSetup};
-use super::signals::again;
+use super::signals::uninterrupted;
 use super::slots::{BlockSpec, Slots, check_layout, reserve};
 use super::vcpu::Vcpus;
 use crate::bitmap::Kernels;
@@ -100,7 +100,7 @@ impl Vm {
             let text = "this kernel has no KVM_CAP_IMMEDIATE_EXIT (Linux 4.13): a vCPU cannot be stopped safely";
             return Err(Error::Unsupported(text.to_owned()));
         }
-        let fd = again(|| kvm.create_vm()).map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?;
+        let fd = uninterrupted(|| kvm.create_vm()).map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?;
         let fd = Arc::new(fd);
         arch::prepare_vm(&fd)?;
         let slots = Slots::new(Arc::clone(&fd), capabilities.memory_slots);
@@ -154,7 +154,7 @@ impl Vm {
             return Err(Error::Argument(format!("{count} vCPUs: this kernel takes 1 to {limit}")));
         }
         let create = |id: u32| {
-            again(|| self.fd.create_vcpu(id.into()))
+            uninterrupted(|| self.fd.create_vcpu(id.into()))
                 .map_err(|errno| Error::ioctl("KVM_CREATE_VCPU", format!("vCPU {id}"), errno))
         };
         let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;

@@ -33,8 +33,8 @@ use super::Slots;
 use super::capabilities::{Capabilities, ManualProtect};
 use super::ioctls::{
     CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log, set_manual_protect,
-    uninterrupted,
 };
+use super::signals::uninterrupted;
 use super::slots::OneLog;
 use super::vcpu::{HoldVcpus, RingExits};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
