@@ -5,12 +5,14 @@ export { capabilities } from './capabilities.js'
 export type { CreateOptions, ManualProtect } from './create-options.js'
 export type { Client, DirtyMemory } from './dirty-memory.js'
 export { DirtyRateError, type DirtyRateErrorCode, type ErrorDetails, errorCodes } from './errors.js'
+export type { KernelImage } from './kernel-image.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './log.js'
 export type { BlockMeasurement } from './measurement/blocks.js'
 export type { DirtyRateCurve, DirtyRatePoint } from './measurement/curve.js'
 export type { MeasurementBegun, MeasurementEvents } from './measurement/events.js'
 export type { DirtyLogKind } from './measurement/mode.js'
-export type { SampleRequest, SamplingOptions } from './measurement/page-sampling.js'
+export type { CommonOptions, CurveOptions, MeasureOptions, WatchOptions } from './measurement/options.js'
+export type { SampleOptions, SamplingOptions } from './measurement/page-sampling.js'
 export type {
   Cost,
   DirtyRateMeasurement,
@@ -49,21 +51,9 @@ export type {
   WorkloadInstant,
 } from './reports.js'
 export { type OpenOptions, openTarget } from './targets/open.js'
-export type {
-  CommonOptions,
-  CurveOptions,
-  MeasureOptions,
-  SampleOptions,
-  Target,
-  TargetDescription,
-  WatchOptions,
-} from './targets/target.js'
+export type { Target, TargetDescription } from './targets/target.js'
 export type { Duration, Rate, Size } from './units.js'
-export {
-  type KernelImage,
-  VirtualMachine,
-  type VirtualMachineState,
-} from './virtual-machine.js'
+export { VirtualMachine, type VirtualMachineState } from './virtual-machine.js'
 export {
   buildGuest,
   type GuestMachine,

@@ -1,15 +1,7 @@
 /** A VM of our own: its life, its memory, and the measurements of it. */
 
 import { untilAborted } from './abort.js'
-import {
-  type OptionNames,
-  parseArray,
-  parseListener,
-  parseOptions,
-  parseSignal,
-  parseText,
-  SIGNAL,
-} from './arguments.js'
+import { parseArray, parseListener, parseOptions, parseSignal, parseText, SIGNAL } from './arguments.js'
 import { CallOrder } from './call-order.js'
 import { consoleOf } from './console.js'
 import {
@@ -21,8 +13,9 @@ import {
   withoutRings,
 } from './create-options.js'
 import { DirtyMemory } from './dirty-memory.js'
-import { argumentError, DirtyRateError, hasCode } from './errors.js'
+import { DirtyRateError, hasCode } from './errors.js'
 import { readMemory, writeMemory } from './guest-memory.js'
+import { type KernelImage, parseKernel } from './kernel-image.js'
 import { emit } from './log.js'
 import { DirtyRateClient } from './measurement/client.js'
 import type { DirtyRateCurve } from './measurement/curve.js'
@@ -30,6 +23,7 @@ import type { MeasurementEvents } from './measurement/events.js'
 import { Measurements } from './measurement/measurements.js'
 import { Meter } from './measurement/meter.js'
 import { costToGuest, type DirtyLogKind, exactMode, modesOf, RING_UNAVAILABLE } from './measurement/mode.js'
+import type { CurveOptions, MeasureOptions, WatchOptions } from './measurement/options.js'
 import type { VirtualMachineMeasurement, Warning } from './measurement/result.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './measurement/running.js'
 import type { DirtyRateWatch } from './measurement/watch.js'
@@ -40,31 +34,13 @@ import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } f
 import type { Crash, RamBlockInfo } from './reports.js'
 import { type ImageUri, uriOfKernel, uriOfWorkload } from './targets/images.js'
 import { uriOfCreation, uriOfMemory } from './targets/machine.js'
-import type {
-  CurveOptions,
-  MeasureOptions,
-  Target,
-  TargetDescription,
-  WatchOptions,
-} from './targets/target.js'
+import type { Target, TargetDescription } from './targets/target.js'
 import { formatTargetUri } from './targets/uri.js'
-import { parseChoice, parseCount, show } from './units.js'
+import { parseChoice, parseCount } from './units.js'
 import { isWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
 
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
-
-/**
- * An ELF with a PVH entry, or a Linux bzImage, by file name; on arm64 an ELF, or a Linux Image. A Linux sees all vCPUs, and ends the VM by
- * powering off or by a reset.
- */
-export interface KernelImage {
-  kernel: string
-  initrd?: string | undefined
-  cmdline?: string | undefined
-}
-
-const KERNEL: OptionNames<KernelImage> = { kernel: true, initrd: true, cmdline: true }
 
 const newToken = (): CancelToken => new (native().CancelToken)()
 
@@ -215,29 +191,13 @@ export class VirtualMachine implements Target {
         this.#image = uriOfWorkload(image)
       }, signal)
     }
-    const { kernel, initrd, cmdline } = image ?? {}
-    if (typeof kernel !== 'string' || kernel === '') {
-      throw argumentError(
-        'load: neither a workload nor a kernel',
-        "Give workload.stride({ pages: 25600 }) or { kernel: 'FILE' }.",
-      )
-    }
-    parseOptions(image, KERNEL, 'load')
-    if (initrd !== undefined) parseText(initrd, 'initrd')
-    if (cmdline !== undefined && typeof cmdline !== 'string') {
-      throw argumentError(`cmdline: ${show(cmdline)} is not a string`)
-    }
-    const files = {
-      kernel,
-      ...(initrd === undefined ? {} : { initrd }),
-      ...(cmdline === undefined ? {} : { cmdline }),
-    }
+    const files = parseKernel(image)
     try {
       await untilAborted(signal, newToken(), token =>
         this.#inOrder(async () => {
           await this.#vm.loadKernel(files, token)
           this.#workload = undefined
-          this.#image = uriOfKernel({ kernel, initrd, cmdline })
+          this.#image = uriOfKernel(files)
         }, signal),
       )
     } catch (error) {

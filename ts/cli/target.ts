@@ -9,13 +9,14 @@ import {
   LARGEST_SEED,
   MOST_SAMPLES,
   parseConfidence,
+  type SampleOptions,
   type SamplingOptions,
 } from '../measurement/page-sampling.js'
 import type { DirtyRateMeasurement } from '../measurement/result.js'
 import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import type { Mode } from '../qapi/types.js'
 import { openTarget } from '../targets/open.js'
-import type { SampleOptions, Target } from '../targets/target.js'
+import type { Target } from '../targets/target.js'
 import { parseChoice, parseCountText } from '../units.js'
 import type { Session } from './session.js'
 

@@ -6,15 +6,6 @@ import { emit } from '../log.js'
 import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
 import { traceCalculation } from '../qapi/trace.js'
 import type { Mode } from '../qapi/types.js'
-import {
-  type CommonOptions,
-  CURVE,
-  type CurveOptions,
-  MEASURE,
-  type MeasureOptions,
-  WATCH,
-  type WatchOptions,
-} from '../targets/target.js'
 import type { DirtyRateClient } from './client.js'
 import { curveOf, type DirtyRateCurve } from './curve.js'
 import { bitmapFigures } from './dirty-bitmap.js'
@@ -24,6 +15,15 @@ import { type ExactRound, measureExactly } from './five-steps.js'
 import { History } from './history.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { chooseMode, type DirtyLogKind } from './mode.js'
+import {
+  type CommonOptions,
+  CURVE,
+  type CurveOptions,
+  MEASURE,
+  type MeasureOptions,
+  WATCH,
+  type WatchOptions,
+} from './options.js'
 import { parseSampling, refuseSampling, samplePages } from './page-sampling.js'
 import {
   type Figures,

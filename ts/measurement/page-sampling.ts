@@ -17,34 +17,36 @@ export const MOST_SAMPLES = 16_384
 /** QEMU's default: one in each 2 MiB. */
 export const DEFAULT_SAMPLES = 512
 const DEFAULT_CONFIDENCE = 0.95
-/** How samples are chosen. */
+/** The ways of choosing samples. */
 export const designs = ['stratified', 'simple-random'] as const
-/** How intervals are made. */
+/** The methods of making an interval. */
 export const intervals = ['wilson', 'clopper-pearson'] as const
 export const LARGEST_SEED: number = 2 ** 32 - 1
 
-/** What else can be chosen about the samples. */
+/** How samples are chosen and judged. */
 export interface SamplingOptions {
   /** `stratified` (default): one sample at a random place in each part of the memory; `simple-random`: anywhere, as in QEMU. */
   design?: (typeof designs)[number] | undefined
-  /** How the interval is made; default `wilson`. `clopper-pearson` never covers less than its confidence, and is wider. */
+  /** The method of the interval; default `wilson`. `clopper-pearson` never covers less than its confidence, and is wider. */
   interval?: (typeof intervals)[number] | undefined
   /** Makes the choice of pages repeatable: a whole number below 2^32. */
   seed?: number | undefined
 }
 
-/** What can be chosen in this mode. */
-export interface SampleRequest {
+/** The options of this mode. An exact mode takes `confidence` only: it refuses the others, because it would have to ignore them. */
+export interface SampleOptions {
+  /** Pages looked at per GiB: 128 to 16384, default 512. */
   samplePages?: number | undefined
+  /** The confidence of the interval, above 0 and below 1, default 0.95. An exact figure's confidence is always 1. */
   confidence?: number | undefined
   sampling?: SamplingOptions | undefined
 }
 
 const SAMPLING: OptionNames<SamplingOptions> = { design: true, interval: true, seed: true }
 
-/** Checks `request`. Throws ERR_ARGUMENT. */
-export function parseSampling(request: SampleRequest): NativeSampleOptions {
-  const { samplePages, confidence, sampling = {} } = request
+/** Checks `options`. Throws ERR_ARGUMENT. */
+export function parseSampling(options: SampleOptions): NativeSampleOptions {
+  const { samplePages, confidence, sampling = {} } = options
   const { design, interval, seed } = parseOptions(sampling, SAMPLING, 'sampling')
   return {
     samplesPerGib:
@@ -70,9 +72,9 @@ export function parseConfidence(confidence: number, name = 'confidence'): number
 }
 
 /** Throws ERR_ARGUMENT for a choice that an exact mode would ignore. */
-export function refuseSampling(mode: string, request: SampleRequest): void {
-  if (request.confidence !== undefined) parseConfidence(request.confidence)
-  const given = (['samplePages', 'sampling'] as const).find(name => request[name] !== undefined)
+export function refuseSampling(mode: string, options: SampleOptions): void {
+  if (options.confidence !== undefined) parseConfidence(options.confidence)
+  const given = (['samplePages', 'sampling'] as const).find(name => options[name] !== undefined)
   if (given !== undefined) {
     throw argumentError(
       `${given}: used only in page-sampling mode, and this is ${mode}`,

@@ -1,7 +1,7 @@
 /** What a VM runs as the options of a target URI, and those options as what a VM runs: each the opposite of the other. */
 
+import type { KernelImage } from '../kernel-image.js'
 import { formatRate, parseChoice, parseCountText, parseRate } from '../units.js'
-import type { KernelImage } from '../virtual-machine.js'
 import { defaultPages, makeWorkload, type Workload, type WorkloadKind } from '../workload.js'
 import type { TargetUri } from './uri.js'
 

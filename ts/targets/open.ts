@@ -4,6 +4,7 @@ import { type OptionNames, parseOptions, parseSignal } from '../arguments.js'
 import { capabilities } from '../capabilities.js'
 import type { CreateOptions } from '../create-options.js'
 import { argumentError } from '../errors.js'
+import type { KernelImage } from '../kernel-image.js'
 import {
   type DirtyLogKind,
   modesOf,
@@ -15,7 +16,7 @@ import { memoryForKernel } from '../memory.js'
 import type { Mode } from '../qapi/types.js'
 import { knownNames } from '../suggest.js'
 import { parseChoice, parseCountText } from '../units.js'
-import { type KernelImage, VirtualMachine } from '../virtual-machine.js'
+import { VirtualMachine } from '../virtual-machine.js'
 import { type Workload, workloadKinds } from '../workload.js'
 import { type Given, GUEST_OPTIONS, KERNEL_OPTIONS, kernelOfUri, workloadOfUri } from './images.js'
 import { creationOfUri, MACHINE_OPTIONS, memoryOfUri } from './machine.js'

@@ -1,11 +1,9 @@
 /** What every VM that can be measured is. */
 
-import type { OptionNames } from '../arguments.js'
 import type { DirtyRateCurve } from '../measurement/curve.js'
-import type { SampleRequest } from '../measurement/page-sampling.js'
+import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/options.js'
 import type { DirtyRateMeasurement } from '../measurement/result.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, Mode, QueryDirtyRateArguments } from '../qapi/types.js'
-import type { Duration } from '../units.js'
 
 declare global {
   /** As in newer TypeScript libraries and newer types of Node, so that these declarations need neither. */
@@ -13,49 +11,6 @@ declare global {
     readonly asyncDispose: unique symbol
   }
 }
-
-/** What every way of measuring has. */
-export interface CommonOptions extends SampleOptions {
-  /** Default `auto`: the exact source that the VM has. */
-  mode?: Mode | 'auto' | undefined
-  /** Ends the measurement at any instant. The promise rejects, the loop throws, with `signal.reason`. */
-  signal?: AbortSignal | undefined
-}
-
-/** What is for page sampling; an exact mode refuses what it would have to ignore. */
-export interface SampleOptions extends SampleRequest {
-  /** Pages looked at per GiB: 128 to 16384, default 512. Mode page-sampling only. */
-  samplePages?: number | undefined
-  /** Of the interval: above 0 and below 1, default 0.95. An exact figure's is 1 whatever this is. */
-  confidence?: number | undefined
-}
-
-export interface MeasureOptions extends CommonOptions {
-  /** 1 ms to 1 h, default 1 s. The number of distinct pages grows slower than the window: another window is another answer. */
-  window?: Duration | undefined
-}
-
-export interface CurveOptions extends CommonOptions {
-  /** In any order, 1 ms to 1 h each; the run is as long as the longest. */
-  windows: readonly Duration[]
-}
-
-export interface WatchOptions extends CommonOptions {
-  /** 1 ms to 1 h, default 1 s. */
-  every?: Duration | undefined
-}
-
-const COMMON: OptionNames<CommonOptions> = {
-  mode: true,
-  samplePages: true,
-  confidence: true,
-  sampling: true,
-  signal: true,
-}
-/** All options of each way of measuring. */
-export const MEASURE: OptionNames<MeasureOptions> = { ...COMMON, window: true }
-export const CURVE: OptionNames<CurveOptions> = { ...COMMON, windows: true }
-export const WATCH: OptionNames<WatchOptions> = { ...COMMON, every: true }
 
 export interface TargetDescription {
   uri: string
