@@ -381,6 +381,7 @@ impl Model {
         if paused || self.history.standing_since.is_some() {
             return Err(Refusal::Paused);
         }
+        self.not_cancelled()?;
         self.sync()?;
         self.clear(client)
     }
@@ -446,7 +447,11 @@ impl Model {
         if delete_fails {
             return Err(Refusal::Delete);
         }
-        let block = self.blocks.remove(at);
+        let mut block = self.blocks.remove(at);
+        // Only for its bits does a block live on: a client that has none there has no window there either.
+        let with_bits: Vec<_> =
+            block.bits.iter().filter(|(_, bits)| !bits.is_empty()).map(|(client, _)| *client).collect();
+        block.chunks.iter_mut().for_each(|chunk| chunk.told.retain(|client, _| with_bits.contains(client)));
         self.removed.extend(Some(block).filter(Block::has_bits));
         Ok(())
     }

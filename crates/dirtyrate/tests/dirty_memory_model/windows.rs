@@ -36,7 +36,8 @@ impl Chunk {
         for client in clients {
             let spans = self.told.entry(*client).or_default();
             match spans.last_mut() {
-                Some(span) if Some(span.1) == self.fetched => span.1 = now,
+                // Nothing was protected since: the log still has what was fetched, and all since then.
+                Some(span) if Some(span.1) == self.fetched || span.1 >= self.opened => span.1 = now,
                 _ => spans.push((self.opened, now)),
             }
         }
