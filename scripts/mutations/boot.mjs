@@ -102,8 +102,8 @@ export default [
   {
     name: 'load without a signal',
     file: 'ts/virtual-machine.ts',
-    find: 'await untilAborted(signal, newToken(), token => callNative(() => this.#vm.loadKernel(files, token)))',
-    replace: 'await callNative(() => this.#vm.loadKernel(files, newToken()))',
+    find: '          await this.#vm.loadKernel(files, token)',
+    replace: '          await this.#vm.loadKernel(files, (token, newToken()))',
     test: '__test__/boot-files.test.ts',
   },
 ]

@@ -62,15 +62,15 @@ export default [
   {
     name: 'clear every client',
     file: 'crates/dirtyrate/src/dirty_memory/bits.rs',
-    find: '            block.clear(client);',
+    find: '            *clean = block.clear(client, clean.take());',
     replace:
-      '            let all: Vec<_> = block.bits.keys().copied().collect();\n            all.into_iter().for_each(|client| block.clear(client));',
+      '            let all: Vec<_> = block.bits.keys().copied().collect();\n            all.into_iter().for_each(|of| drop(block.clear(of, None)));\n            let _ = (client, clean);',
     test: 'migration_beside',
   },
   {
     name: 'migration does not begin full',
-    file: 'crates/dirtyrate/src/dirty_memory/block.rs',
-    find: 'if client.begins_full() {',
+    file: 'crates/dirtyrate/src/dirty_memory/tracking.rs',
+    find: 'if started.is_ok() && client.begins_full() {',
     replace: 'if false {',
     test: 'migration_beside',
   },

@@ -65,8 +65,8 @@ export default [
   {
     name: 'open the window of a new block before its log is on',
     file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
-    find: '            tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));',
-    replace: '            let _ = (tracking, blocks, at);',
+    find: '        tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));',
+    replace: '        let _ = (tracking, blocks);',
     test: 'dirty_memory_model',
   },
   {
@@ -79,8 +79,8 @@ export default [
   {
     name: 'put back bits behind the last page',
     file: 'crates/dirtyrate/src/dirty_memory/copy.rs',
-    find: '(*last & tail_mask(pages), whole)',
-    replace: '({ let _ = tail_mask(pages); *last }, whole)',
+    find: '&[*last & tail_mask(pages)]',
+    replace: '&[{ let _ = tail_mask(pages); *last }]',
     test: 'ledger',
   },
   {
