@@ -7,12 +7,12 @@ import { show } from './units.js'
 /** The names of all options of `T`: the compiler refuses a list that has not kept up with its interface. */
 export type OptionNames<T> = Readonly<Record<keyof T, true>>
 
-/** What only a signal ends has this option. */
+/** The options of a call that takes only a signal. */
 export const SIGNAL: OptionNames<{ signal?: AbortSignal | undefined }> = { signal: true }
 
 /**
- * `options` if it is an object and each of its own names is one of `names`: what nobody reads would be a wish that is not granted.
- * Throws ERR_ARGUMENT, naming it `name`, and showing what it may be or which name was likely meant.
+ * `options` if it is an object and each of its own names is one of `names`. An unknown option is refused, because ignoring it would
+ * silently do something else than was asked for. Throws ERR_ARGUMENT, which names it `name` and shows the form or the likely name.
  */
 export function parseOptions<T extends object>(
   options: T,

@@ -1,6 +1,6 @@
 /**
- * Calls that change one thing, each after the ones before it. Each native call runs on a thread of its own, so without this the calls
- * `stop()` and `start()` of a program that awaits neither would take effect in whatever order their threads happen to run.
+ * Makes calls one after the other, in the order in which a program made them. Each native call runs on a thread of its own, so without
+ * this the calls `stop()` and `start()` of a program that awaits neither would take effect in whatever order their threads happen to run.
  */
 export class CallOrder {
   #last: Promise<unknown> = Promise.resolve()
@@ -11,8 +11,8 @@ export class CallOrder {
    */
   run<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const done = this.after(call, signal)
-    // One that was aborted while it waited has settled before its turn; those behind it still wait for the ones before it.
-    // The promise is of nothing: one of both results would keep the results of every call there ever was.
+    // A call that was aborted while it waited has settled before its turn; the calls behind it still wait for those before it.
+    // The promise resolves to undefined, because one of both results would keep the results of all calls alive.
     this.#last = Promise.all([this.#last, done.catch(() => undefined)]).then(() => undefined)
     return done
   }

@@ -15,8 +15,8 @@ export interface CreateOptions {
   /** Default 1; at most `capabilities().vcpus`. */
   vcpus?: number | undefined
   /**
-   * The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, its entries a power of two. Where the
-   * kernel has no ring it is the bitmap, as in QEMU: `vm.dirtyLog` says so, and a warning of each exact measurement.
+   * The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, whose entries are a power of two. On a
+   * kernel without rings the VM gets the bitmap, as in QEMU: `vm.dirtyLog` says so, and so does a warning of each exact measurement.
    */
   dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number } | undefined
   /** How many of its last measurements `vm.history` has. Default 100. */
@@ -24,20 +24,21 @@ export interface CreateOptions {
   /** Default `auto`: the best that the kernel has. */
   manualProtect?: 'auto' | ManualProtect | undefined
   /**
-   * What a guest's access to no device does: `stop` is a crash, `ignore` reads ones and drops writes. `auto` (default) ignores it for a
-   * kernel, which looks for devices that are not there, and stops a built-in guest. I/O ports without a device always read ones.
+   * What happens when the guest accesses an address without a device: `stop` is a crash, `ignore` reads ones and drops writes. `auto`
+   * (default) is `ignore` for a kernel, because kernels look for devices that do not exist, and `stop` for a built-in guest. I/O ports
+   * without a device always read ones.
    */
   unknownMmio?: 'auto' | 'stop' | 'ignore' | undefined
-  /** Guest memory that one CLEAR covers: a guest that faults waits for one of them at most. Default 1 GiB. */
+  /** How much guest memory one CLEAR covers. A faulting vCPU waits for at most one CLEAR. Default 1 GiB. */
   clearChunk?: Size | undefined
   /** Default /dev/kvm. */
   kvmPath?: string | undefined
-  /** Of a dirty ring. `run` (default): a thread empties it while the guest runs; `hold`, for tests: only a full ring and a sync do. */
+  /** `run` (default): a thread empties the dirty rings while the guest runs. `hold`, for tests: only a full ring and a sync empty them. */
   reaper?: 'run' | 'hold' | undefined
   signal?: AbortSignal | undefined
 }
 
-/** All of them. */
+/** The names of all options. */
 export const CREATE: OptionNames<CreateOptions> = {
   memory: true,
   vcpus: true,
@@ -85,12 +86,12 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
   }
 }
 
-/** What was asked for, with the bitmap in place of the rings that the kernel has not. */
+/** What was asked for, with the bitmap in place of rings, for a kernel without them. */
 export function withoutRings({ ringEntries, reaper, ...rest }: NativeCreateOptions): NativeCreateOptions {
   return rest
 }
 
-/** The entries of a ring; undefined for a bitmap, which is also what 'auto' is. Throws ERR_ARGUMENT. */
+/** The entries of a ring; undefined for a bitmap, which 'auto' means too. Throws ERR_ARGUMENT. */
 function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number | undefined {
   if (typeof dirtyLog !== 'object' || dirtyLog === null) {
     parseChoice(dirtyLog, 'dirtyLog', ['auto', 'bitmap'])
@@ -98,7 +99,7 @@ function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number
   }
   const { ringEntries } = parseOptions(dirtyLog, RING, 'dirtyLog', '{ ringEntries: 65536 }')
   const entries = parseCount(ringEntries, 'ringEntries', 1)
-  // Which powers of two it may be, the kernel says.
+  // The kernel says which powers of two it takes.
   if (!Number.isInteger(Math.log2(entries))) {
     throw argumentError(`ringEntries: ${entries} is not a power of two`, 'Give one, such as 65536.')
   }

@@ -22,13 +22,13 @@ import { type CancelToken, callNative, type NativeVirtualMachine } from './nativ
 import type { DeadlineReport, Reap, SyncReport } from './reports.js'
 import { type Duration, parseChoice, parseCount } from './units.js'
 
-/** Who has dirty bits of its own. A client's bits are its own: no other client's clear or reap touches them. */
+/** A client, which has dirty bits of its own: no other client's clear or reap touches them. */
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
 const clients: readonly Client[] = ['vga', 'code', 'migration', 'dirty-rate']
 
 /**
- * Words of a bitmap that the event loop copies in one go, less than a millisecond even if no page of the array exists yet: those of 8 GiB
- * of 4 KiB pages.
+ * How many words of a bitmap the event loop copies in one go: those of 8 GiB of 4 KiB pages. That takes less than a millisecond even if no
+ * page of the array exists yet.
  */
 const WORDS_AT_ONCE = 2 ** 15
 
@@ -40,7 +40,7 @@ const RANGES: OptionNames<{ from?: number | undefined; limit?: number | undefine
 
 /**
  * The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Calls that change something take effect in the order in which they were
- * made, awaited or not; calls that only read see what is there. Every method throws or rejects with ERR_CLOSED once the VM is closed.
+ * made, awaited or not; calls that only read do not wait for them. Every method throws or rejects with ERR_CLOSED once the VM is closed.
  */
 export class DirtyMemory {
   readonly #vm: NativeVirtualMachine
@@ -147,21 +147,24 @@ export class DirtyMemory {
     )
   }
 
-  /** Step 5: the client's bits, as of the syncs until now. Does not wait for one that is under way: each part is as of it or of the last. */
+  /**
+   * Step 5: counts the client's bits, and keeps them. Does not wait for a sync that is under way: each chunk counts as of that sync or as
+   * of the last one.
+   */
   async reap(client: Client): Promise<Reap> {
     this.#known(client)
     return callNative(() => this.#vm.reap(client))
   }
 
-  /** Step 5: counts the client's bits and empties them at once: its next window is open. Rejects as {@link startTracking}. */
+  /** Step 5: counts the client's bits and empties them at the same instant: its next window is open. Rejects as {@link startTracking}. */
   async take(client: Client): Promise<Reap> {
     return this.#change(client, () => this.#vm.take(client))
   }
 
   /**
    * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Resolves with the words written. With `take` the bits
-   * are taken at the same instant, as a migration does that sends what it took; where they then cannot be handed over, as `into` was
-   * transferred away meanwhile, the client has them back. Rejects with ERR_ARGUMENT; with `take`, ERR_MEASURING.
+   * are taken at the same instant, for a migration that sends what it took. If they then cannot be handed over, because `into` was
+   * transferred away meanwhile, the client gets them back. Rejects with ERR_ARGUMENT; with `take`, also with ERR_MEASURING.
    */
   async readBitmap(
     client: Client,
@@ -200,8 +203,8 @@ export class DirtyMemory {
   }
 
   /**
-   * The client's dirty pages of one block as runs: for each its first page, counted from the block's start, and how many. Of the runs at
-   * and after page `from` (0), `limit` at the most (all). Rejects with ERR_ARGUMENT.
+   * The client's dirty pages of one block as runs. Each run is two numbers: its first page, counted from the block's start, and its number
+   * of pages. Gives the runs at and after page `from` (default 0), at most `limit` of them (default all). Rejects with ERR_ARGUMENT.
    */
   async ranges(
     client: Client,
@@ -216,7 +219,7 @@ export class DirtyMemory {
     return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as OwnUint32Array
   }
 
-  /** Dirty pages per 2 MiB region of one block into `into`. Resolves with the regions written. Rejects with ERR_ARGUMENT. */
+  /** Counts the dirty pages of each 2 MiB region of one block into `into`. Resolves with the number of regions. Rejects with ERR_ARGUMENT. */
   async heat(client: Client, block: string, into: OwnUint32Array): Promise<number> {
     this.#known(client)
     parseText(block, 'block')

@@ -17,7 +17,7 @@ const HINTS = {
   ERR_KVM_IOCTL: 'The kernel refused a call that it should know: the message names it. See the kernel log.',
   ERR_LIMIT: 'Raise the limit that the message names, or use fewer vCPUs and virtual machines at a time.',
   ERR_VCPU_STUCK:
-    'The host is overloaded, or a call of the kernel takes long: try again. What the vCPU runs on is given back when it stops.',
+    'The host is overloaded, or a call of the kernel takes long: try again. If it has not stopped when close() rejects, its memory stays mapped until this process ends.',
   ERR_NATIVE_LOAD: 'Install again without --omit=optional, or build the binding from a clone: npm run setup.',
   ERR_ARGUMENT: 'Correct the argument that the message names.',
   ERR_STATE: 'Check vm.state before the call.',
@@ -49,7 +49,7 @@ const LIMIT_HINTS: Readonly<Record<string, string>> = {
     'A sandbox forbids the call: allow it in its seccomp profile or security module, or run outside of it.',
 }
 
-/** For a device that a policy (EPERM) keeps from this process, which file permissions (EACCES) do not. */
+/** The hint for a device that a policy keeps from this process (EPERM), and not its file permissions (EACCES). */
 const DEVICE_FORBIDDEN =
   'A container must be given the device (--device /dev/kvm); else a security module forbids it: root does not help.'
 const EPERM = 1
@@ -60,7 +60,10 @@ export type DirtyRateErrorCode = keyof typeof HINTS
 /** All codes, in the order of the README's table. */
 export const errorCodes: readonly DirtyRateErrorCode[] = Object.keys(HINTS) as DirtyRateErrorCode[]
 
-/** What an error says to programs: `call` and `errno` of a refused call, the host's `limit`, `vcpu`, `block`, `path`, `bytes`, where it has them. */
+/**
+ * What an error says to programs, as far as it has these facts: `call`, `errno` and `context` of a refused call, the host's `limit`,
+ * `vcpu`, `block`, `path`, `bytes`.
+ */
 export type ErrorDetails = Readonly<Record<string, string | number>>
 
 /** A failure with a stable `code`, a message that says what happened, and a `hint` that says what to do. */
@@ -131,7 +134,7 @@ export function fromNative(error: unknown): unknown {
   return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
 }
 
-/** A better hint than that of the code, where the details say what is in the way. */
+/** A better hint than the code's own, if the details say what is in the way. */
 function hintFor(code: string, { limit, errno }: ErrorDetails): string | undefined {
   if (code === 'ERR_MEMORY') return memoryHint()
   if (typeof limit === 'string' && Object.hasOwn(LIMIT_HINTS, limit)) return LIMIT_HINTS[limit]

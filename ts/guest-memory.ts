@@ -1,4 +1,4 @@
-/** Guest memory as bytes, copied piece by piece: what is left for the event loop in one go stays well below a millisecond. */
+/** Guest memory as bytes, copied piece by piece, so that each piece keeps the event loop for much less than a millisecond. */
 
 import { argumentError } from './errors.js'
 import { callNative, type NativeVirtualMachine } from './native.js'

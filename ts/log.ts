@@ -16,33 +16,33 @@ export interface LogEvent {
   fields: Record<string, string>
 }
 
-/** The message of the event that says how many events are missing where it stands, in its field `events`: nobody took them in time. */
+/** The message of an event in whose place others are missing, because nobody took them in time. Its field `events` is their number. */
 export const DROPPED = 'events dropped'
 
 interface Sink {
   level: LogLevel
   listener: (event: LogEvent) => void
-  /** What the native queue knows it by. */
+  /** The listener's number in the binding. */
   id: number
 }
 
 let sink: Sink | undefined
-/** Events that are still to be heard, each by whom it happened to, oldest first: those from `heard` on. */
+/** Events, oldest first, each with the listener that is to hear it. Those before `heard` were heard already. */
 let pending: { to: Sink; event: LogEvent }[] = []
 let heard = 0
 /** A listener is being called. */
 let delivering = false
 
 /**
- * Sends events of `level` and above to `listener`, in their order; null ends that at once. It takes the place of the listener before it,
- * but for events that happened before. Another copy of this package, or a worker, has a listener of its own, and each hears all events of
- * the core. Listening keeps no process alive, and a listener that throws does so on its own, later. What a listener's own calls cause is
- * heard after the events that came before. Throws ERR_ARGUMENT.
+ * Sends events of `level` and above to `listener`, in their order. It replaces the listener before it, which still hears the events that
+ * happened until then. With null nobody listens any more. Another copy of this package, or a worker, has its own listener, and each hears
+ * all events of the core. Listening keeps no process alive. What a listener throws is thrown later, where it disturbs no call of this
+ * package. Events that a listener's own calls cause come after the events before them. Throws ERR_ARGUMENT.
  */
 export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | null): void {
   parseChoice(level, 'level', logLevels)
   if (listener !== null) parseListener(listener, 'listener')
-  // What has happened is still for whom it happened to.
+  // The listener until now hears what has happened until now.
   deliver()
   const before = sink
   if (listener === null || level === 'off') {
@@ -56,7 +56,7 @@ export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | 
   if (before !== undefined) callNative(() => native().removeLog(before.id))
 }
 
-/** An event of this side. */
+/** Emits an event of the facade. */
 export function emit(
   level: Exclude<LogLevel, 'off'>,
   target: string,
@@ -65,7 +65,7 @@ export function emit(
 ): void {
   const to = sink
   if (to === undefined || logLevels.indexOf(level) > logLevels.indexOf(to.level)) return
-  // What the core did for it came before.
+  // The events of the core until now come before this one.
   deliver()
   takeAll()
   const texts = Object.entries(fields).map(([key, value]) => [key, String(value)])
@@ -73,7 +73,7 @@ export function emit(
   deliver()
 }
 
-/** Takes some of what the core has told so far, or none where all has been taken. */
+/** Takes some of the events that the core has emitted so far; false if all were taken before. */
 function takeSome(): boolean {
   const to = sink
   if (to === undefined) return false
@@ -87,8 +87,8 @@ function takeAll(): void {
 }
 
 /**
- * Has everything heard that has happened so far. What a listener's own calls cause waits for the event loop's next turn: a listener that
- * causes an event at each event would keep the loop from turning for ever.
+ * Delivers every event that has happened so far. Events that a listener's own calls cause wait for the event loop's next turn, because a
+ * listener that causes an event at each event would otherwise keep the loop from turning for ever.
  */
 function deliver(): void {
   if (delivering) return
@@ -104,9 +104,9 @@ function deliverAll(): void {
   do {
     for (let left = pending.length - heard; left > 0; left--) {
       const next = pending[heard++]
-      // The listener has ended it.
+      // The listener has stopped listening.
       if (next === undefined) break
-      tell(next.to, next.event)
+      hear(next.to, next.event)
     }
     if (heard < pending.length) {
       pending = pending.slice(heard)
@@ -119,7 +119,7 @@ function deliverAll(): void {
   } while (takeSome())
 }
 
-function tell({ listener }: Sink, event: LogEvent): void {
+function hear({ listener }: Sink, event: LogEvent): void {
   try {
     listener(event)
   } catch (error) {

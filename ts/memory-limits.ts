@@ -1,4 +1,4 @@
-/** What keeps this process from more memory, by name: the hint of ERR_MEMORY. */
+/** Names what keeps this process from more memory: the hint of ERR_MEMORY. */
 
 import { readFileSync } from 'node:fs'
 

@@ -3,7 +3,7 @@
  * binding's own types have the same members, which the test of this file holds.
  */
 
-/** One probe of KVM: counts are of entries, slots and vCPUs; `dirtyRingEntries` 0 means no ring; `pageSize` is in bytes. */
+/** What one probe of KVM found. */
 export interface Capabilities {
   apiVersion: number
   /** 'x86_64' or 'aarch64'. */
@@ -11,7 +11,7 @@ export interface Capabilities {
   manualDirtyLogProtect: 'none' | 'enable' | 'initially-set'
   dirtyRing: boolean
   dirtyRingAcqRel: boolean
-  /** 0: no ring. */
+  /** The most entries of a dirty ring; 0 if the kernel has no rings. */
   dirtyRingEntries: number
   dirtyRingWithBitmap: boolean
   memorySlots: number
@@ -26,7 +26,7 @@ export interface Capabilities {
    * most of them its page tables.
    */
   nestedPaging: boolean
-  /** Bytes. */
+  /** The host's page size, in bytes. */
   pageSize: number
 }
 
@@ -47,7 +47,7 @@ export interface Crash {
   instructionPointer?: string | null
 }
 
-/** What one sync did: durations in ns (`longestLockNs`: the longest single CLEAR), `pages` newly dirty for any client. */
+/** What one sync did. `longestLockNs` is the longest single CLEAR. */
 export interface SyncReport {
   ns: number
   ioctlNs: number
@@ -67,17 +67,17 @@ export interface BlockReap {
   pages: number
   windowNs: number
   bytesPerSecond: number
-  /** The block is gone; its last bits are here. */
+  /** The block was removed, and these are its last bits. */
   removed: boolean
 }
 
-/** What the rings tell of a window. Of all vCPUs, entries are pages and duplicates; dropped and lost ones are beside them. */
+/** What the dirty rings report for a window. `entries` are the pages and duplicates of all vCPUs, without dropped and lost entries. */
 export interface RingReap {
   entries: number
   duplicates: number
   /** Pages that more than one vCPU wrote. */
   sharedPages: number
-  /** Entries of memory that is not logged, or not there any more. */
+  /** Entries for memory that is not logged, or that was removed. */
   dropped: number
   /** Entries that are known to be lost. */
   lost: number
@@ -92,26 +92,26 @@ export interface VcpuReap {
   bytesPerSecond: number
 }
 
-/** A client's dirty pages since its window opened: in all, by block, and beside them what the guest's own counters say. */
+/** A client's dirty pages since its window opened: in all and by block, and what the guest's own counters say. */
 export interface Reap {
   pages: number
   bytes: number
   bytesPerSecond: number
   /** From the first CLEAR to the last GET that the client was given. */
   windowNs: number
-  /** How long of the window the guest stood, because it was paused or had ended. Rates are over the rest. */
+  /** The part of the window in which the guest was paused or had ended. Rates are over the rest. */
   pausedNs: number
   skewNs: number
-  /** What the reap itself took. */
+  /** How long the reap itself took. */
   reapNs: number
   blocks: BlockReap[]
   /** False: entries were lost within the window, and the pages are a lower bound. */
   complete: boolean
-  /** With dirty rings. */
+  /** Only with dirty rings. */
   ring?: RingReap | null
-  /** With dirty rings. */
+  /** Only with dirty rings. */
   vcpus?: VcpuReap[] | null
-  /** With a workload: what the guest wrote in this window, by its own counters. */
+  /** Only with a workload: what the guest wrote in this window, by its own counters. */
   truth?: Truth | null
 }
 
@@ -134,12 +134,12 @@ export interface WorkloadInstant {
   grants: number
 }
 
-/** Pages that the guest wrote between two instants, by its own counters: `low` surely, `high` possibly, `pages` by the counts as read. */
+/** How many pages the guest wrote between two instants, by its own counters. */
 export interface Truth {
-  /** Surely written inside. */
+  /** Pages that were surely written in that time. */
   low: number
-  /** Counted between the end of the window's CLEAR and its GET. */
+  /** Pages by the counters as they were read: for a window after its CLEAR and before its GET. */
   pages: number
-  /** Possibly written inside. */
+  /** Pages that were possibly written in that time. */
   high: number
 }

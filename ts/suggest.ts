@@ -1,6 +1,6 @@
-/** Which known word somebody most likely meant. */
+/** Finds the known word that somebody most likely meant. */
 
-/** A slip in each three letters: more, and the words have little in common. */
+/** One slip is allowed for each three letters. With more, two words have little in common. */
 const LETTERS_PER_SLIP = 3
 
 /** The one of `known` that is written most like `word`, apart from case and hyphens; undefined if none is. */
@@ -8,7 +8,7 @@ export function closest(word: string, known: readonly string[]): string | undefi
   const plain = (text: string): string => text.toLowerCase().replaceAll(/[-_ ]/g, '')
   const wanted = plain(word)
   const most = Math.max(1, Math.floor(wanted.length / LETTERS_PER_SLIP))
-  // No distance is shorter than the difference of the lengths, and a long text is no slip of anything.
+  // A distance is at least the difference of the lengths, so longer and shorter names need no look.
   const near = known.filter(name => Math.abs(plain(name).length - wanted.length) <= most)
   const ranked = near
     .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
@@ -17,7 +17,7 @@ export function closest(word: string, known: readonly string[]): string | undefi
   return ranked[0]?.name
 }
 
-/** What there is, with what `word` most likely meant before it: a hint. */
+/** A hint that lists the known names, after the one that `word` most likely meant. */
 export function knownNames(word: string, known: readonly string[]): string {
   const meant = closest(word, known)
   return `${meant === undefined ? '' : `Did you mean '${meant}'? `}Known: ${known.join(', ')}.`

@@ -46,27 +46,27 @@ const newToken = (): CancelToken => new (native().CancelToken)()
 
 /**
  * One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. Calls that change it take effect in the order
- * in which they were made, awaited or not, but `shutdown()` and `close()`, which wait for none: they end what is under way.
+ * in which they were made, awaited or not. Only `shutdown()` and `close()` wait for no other call: they end what is under way.
  */
 export class VirtualMachine implements Target {
   readonly #vm: NativeVirtualMachine
   readonly #measurements: Measurements
   readonly #meter: Meter
   readonly #job: DirtyRateJob
-  /** Of the calls that change the VM, its memory, or what its clients have. */
+  /** The order of the calls that change the VM, its memory, or its clients' bits. */
   readonly #order = new CallOrder()
-  /** The one exact source: what was chosen at creation, or the bitmap on a kernel that has no ring. */
+  /** The one exact source: the log that was chosen at creation, or the bitmap on a kernel without rings. */
   readonly dirtyLog: DirtyLogKind
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
   readonly ringEntries: number
-  /** Bytes: every count of pages is in pages of this size, the host's. */
+  /** The host's page size in bytes. Every count of pages is in pages of this size. */
   readonly pageSize: number
   /** The five steps, and the bits of each client. */
   readonly dirtyMemory: DirtyMemory
   /** The serial port's output, as it comes. */
   readonly console: AsyncIterable<string>
   #image: ImageUri | undefined
-  /** What was chosen at creation, as the URI has it. */
+  /** The options that were chosen at creation, as the URI has them. */
   readonly #creation: readonly [string, string][]
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
@@ -111,7 +111,7 @@ export class VirtualMachine implements Target {
     const warnings = ringless ? [RING_UNAVAILABLE] : []
     for (const { message } of warnings) emit('warn', 'dirtyrate::kvm', message, {})
     const token = newToken()
-    // A VM that is there all the same when the abort comes is given back.
+    // A VM that was made although the abort has come is given back.
     return untilAborted(signal, token, async () => {
       const vm = await callNative(() => native().NativeVirtualMachine.create(checked, token))
       if (signal?.aborted) {
@@ -124,8 +124,8 @@ export class VirtualMachine implements Target {
   }
 
   /**
-   * As a target URI, which opens the same again, whatever was chosen at creation and whatever blocks it has now. `vm:` before anything is
-   * loaded.
+   * The target URI of this VM, which opens the same guest in the same machine again: with the options chosen at creation and the blocks
+   * that the VM has now. It begins with `vm:` before anything is loaded, and then opens nothing.
    */
   get uri(): string {
     const layOut = this.#image?.scheme === 'kernel' ? memoryForKernel : parseMemory
@@ -219,7 +219,7 @@ export class VirtualMachine implements Target {
   async pause(): Promise<void> {
     const interrupted = await this.#inOrder(async () => {
       await this.#vm.pause()
-      // Only begun here: what cleans up behind a measurement waits for its turn too.
+      // This is not awaited here, because a measurement's clean-up waits for its turn in the same order.
       return {
         all: this.#measurements.interruptAll(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
       }
@@ -250,8 +250,8 @@ export class VirtualMachine implements Target {
   }
 
   /**
-   * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, as the calls before it left it. Rejects with
-   * ERR_ARGUMENT outside of RAM: nothing is copied then.
+   * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, after the calls before this one have taken
+   * effect. Rejects with ERR_ARGUMENT outside of RAM; then nothing is copied.
    */
   async readMemory(address: number, into: Uint8Array): Promise<void> {
     parseCount(address, 'address', 0)
@@ -260,8 +260,8 @@ export class VirtualMachine implements Target {
   }
 
   /**
-   * Writes guest memory, piece by piece; the pages are dirty for every client that tracks. `bytes` must not
-   * change until then. Rejects with ERR_ARGUMENT outside of RAM: nothing is written then.
+   * Writes guest memory, piece by piece; the pages are dirty for every client that tracks. `bytes` must not change until the promise is
+   * settled. Rejects with ERR_ARGUMENT outside of RAM; then nothing is written.
    */
   async writeMemory(address: number, bytes: Uint8Array): Promise<void> {
     parseCount(address, 'address', 0)
@@ -283,7 +283,7 @@ export class VirtualMachine implements Target {
     }
   }
 
-  /** Calls `listener` at each event of that name; the returned function ends that. A listener that throws disturbs no measurement. */
+  /** Calls `listener` at each event of that name. The returned function removes it. A listener that throws disturbs no measurement. */
   on<Name extends keyof MeasurementEvents>(
     name: Name,
     listener: (event: MeasurementEvents[Name]) => void,
@@ -352,7 +352,7 @@ export class VirtualMachine implements Target {
     const interrupted = this.#measurements.interruptAll(
       new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`),
     )
-    // Not after it: what cleans up behind a measurement may wait for a call that only the end of the VM ends.
+    // The VM is closed before this is awaited, because a measurement's clean-up may wait for a call that only the VM's end ends.
     await callNative(() => this.#vm.close())
     await interrupted
   }

@@ -15,11 +15,11 @@ import {
 import type { Truth, WorkloadInstant } from './reports.js'
 import { parseChoice, parseCount, parseRate, type Rate, type Size } from './units.js'
 
-/** The guests there are. */
+/** The names of all built-in guests. */
 export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
 export type WorkloadKind = 'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'
 
-/** The working set of a guest that does not say. */
+/** The working set of a guest whose `pages` are not given. */
 const DEFAULT_BYTES = 100 * 2 ** 20
 
 /** {@link DEFAULT_BYTES} in the host's pages: 25,600 of 4 KiB. Throws ERR_NATIVE_LOAD. */
@@ -86,7 +86,7 @@ const MACHINE: OptionNames<GuestMachine> = { memory: true, vcpus: true }
 const SHARINGS = ['split', 'shared'] as const
 const PLACEMENTS = ['packed', 'spread'] as const
 
-/** What some guests have no use for. */
+/** The options that some guests have no use for. */
 const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> = {
   stride: ['seed'],
   silent: ['seed'],
@@ -183,11 +183,14 @@ export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Arra
   return callNative(() => native().buildGuest(toNative(guest, vcpus), ram)) as OwnUint8Array
 }
 
-/** Refuses what `instant()` did not give. Throws ERR_ARGUMENT. */
+/** Throws ERR_ARGUMENT for an object that `instant()` did not give. */
 function parseInstant(instant: WorkloadInstant, name: string): void {
   const { writes, budgets, grants } = parseObject(instant, name, 'what instant() gave')
   if (!Array.isArray(writes) || !Array.isArray(budgets) || typeof grants !== 'number') {
-    throw argumentError(`${name}: not what instant() gave`, 'Give that.')
+    throw argumentError(
+      `${name}: not what instant() gave`,
+      'Give an object that vm.workload.instant() returned.',
+    )
   }
 }
 
@@ -218,7 +221,7 @@ export class RunningWorkload {
     )
   }
 
-  /** The counters now. */
+  /** Reads the counters. */
   instant(): WorkloadInstant {
     return callNative(() => this.#vm.instant())
   }

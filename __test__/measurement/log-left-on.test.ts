@@ -37,7 +37,7 @@ for (const mode of exactModesHere) {
       expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
     })
 
-    it('is told by a curve too', async () => {
+    it('is reported by a curve too', async () => {
       const vm = await running(workload.stride({ pages: 500 }), logFor(mode))
       refuseOnce()
       const { warnings } = await vm.measureDirtyCurve({ windows: [10, 300] })

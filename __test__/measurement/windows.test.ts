@@ -171,7 +171,7 @@ async function stopped<T>(body: string, mode: Mode): Promise<T> {
 }
 
 describeKvm('a host that stands still within a window', () => {
-  it.each(modesHere)('is told by a measurement: %s', async mode => {
+  it.each(modesHere)('is reported by a measurement: %s', async mode => {
     const { window, warnings } = await stopped<VirtualMachineMeasurement>(
       `console.log(JSON.stringify(await vm.measureDirtyRate({ window: ${WINDOW}, mode: '${mode}' })))`,
       mode,
@@ -180,7 +180,7 @@ describeKvm('a host that stands still within a window', () => {
     expect(warnings).toEqual(mismatch)
   })
 
-  it.each(modesHere)('is told by a round of a watch: %s', async mode => {
+  it.each(modesHere)('is reported by a round of a watch: %s', async mode => {
     const { warnings } = await stopped<VirtualMachineMeasurement>(
       `for await (const round of vm.watchDirtyRate({ every: ${WINDOW}, mode: '${mode}' })) {
          console.log(JSON.stringify(round))
@@ -191,7 +191,7 @@ describeKvm('a host that stands still within a window', () => {
     expect(warnings).toEqual(mismatch)
   })
 
-  it.each(modesHere)('is told by a curve, which has no point for what was not had: %s', async mode => {
+  it.each(modesHere)('is reported by a curve, which has no point for a skipped window: %s', async mode => {
     const windows = [WINDOW, WINDOW + 100, WINDOW + 200]
     const curve = await stopped<DirtyRateCurve>(
       `console.log(JSON.stringify(await vm.measureDirtyCurve({ windows: ${JSON.stringify(windows)}, mode: '${mode}' })))`,

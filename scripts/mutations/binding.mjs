@@ -31,7 +31,7 @@ export default [
     file: 'ts/measurement/meter.ts',
     find: 'warnings: [...windowWarnings(measured), ...measured.warnings]',
     replace: 'warnings: measured.warnings',
-    test: `${windows} -t is told by a measurement`,
+    test: `${windows} -t is reported by a measurement`,
   },
   {
     name: 'a curve has a point for each window, had or not',

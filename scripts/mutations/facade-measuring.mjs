@@ -30,7 +30,7 @@ export default [
     test: '__test__/measurement/schedule.test.ts -t has deadlines at multiples',
   },
   {
-    name: 'an incomplete result is told as done',
+    name: 'an incomplete result is reported as done',
     file: 'ts/measurement/meter.ts',
     find: "this.events.emit(result.complete ? 'done' : 'incomplete', { ...begun, result })",
     replace: "this.events.emit('done', { ...begun, result })",

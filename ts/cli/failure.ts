@@ -1,10 +1,10 @@
-/** How a failure is told: two lines for people, one document for programs. */
+/** How a failure is reported: two lines for people, one document for programs. */
 
 import { DirtyRateError, errorCodes } from '../errors.js'
 import { exitStatus } from './exit.js'
 import { visible } from './text.js'
 
-/** What is told of an error. */
+/** The part of an error that the command reports. */
 interface Failure {
   code: string
   message: string

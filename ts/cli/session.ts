@@ -1,4 +1,4 @@
-/** What every command has: where it writes, how it is interrupted, and how its failure is told. */
+/** What every command has: where it writes, how it is interrupted, and how its failure is reported. */
 
 import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../log.js'
 import { formatTrace } from '../qapi/trace.js'
@@ -69,7 +69,7 @@ export class Session {
     return columnsOf(this.#out.stream)
   }
 
-  /** From here on there is a document per line: what is told of a failure too. */
+  /** From here on there is a document per line, also for a failure. */
   streamDocuments(): void {
     this.#streams = true
   }
@@ -151,7 +151,7 @@ export class Session {
     return paint(this.#out.stream, ({ good: 'green', bad: 'red', doubtful: 'yellow' } as const)[news], text)
   }
 
-  /** Runs `command` to its exit status; what it throws is told in two lines, or as a document with --json. */
+  /** Runs `command` to its exit status; what it throws is reported in two lines, or as a document with --json. */
   async run(command: (session: Session) => Promise<number>): Promise<number> {
     let status: number
     try {
@@ -160,7 +160,7 @@ export class Session {
     } catch (error) {
       status = this.#report(error)
     } finally {
-      // What the core has told and nobody has been woken for yet.
+      // This delivers the events that nobody has been woken for yet.
       if (this.#listening) setLog('off', null)
       this.#progress.clear()
       this.#live.end()
@@ -177,13 +177,13 @@ export class Session {
     return Math.min(this.columns ?? WIDEST_PROSE, WIDEST_PROSE)
   }
 
-  /** Tells why the command failed, and returns the status for it. */
+  /** Says why the command failed, and returns the status for it. */
   #report(error: unknown): number {
     this.#progress.clear()
     this.#live.end()
-    // There is nobody to tell what the command did not finish; #end() says why.
+    // Nobody can read why the command did not finish; #end() says why on standard error.
     if (error === NO_OUTPUT) return EXIT_OK
-    // After a result, what fails is told beside it: it must not make a second document.
+    // A failure after a result is reported on standard error, because it must not make a second document.
     if (this.options.json && this.#document === undefined)
       this.#out.write(failureDocument(error, this.#streams))
     else this.#err.write(failureLines(error))

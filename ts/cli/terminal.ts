@@ -7,11 +7,11 @@ import { styleText } from 'node:util'
 /** The width of a terminal that does not know its own. */
 const DEFAULT_COLUMNS = 80
 
-/** The columns that a line may have; undefined where nothing limits them. `watch(1)` tells its programs by COLUMNS. */
+/** The columns that a line may have; undefined where nothing limits them. `watch(1)` sets COLUMNS for its programs. */
 export function columnsOf(stream: NodeJS.WriteStream): number | undefined {
   if (stream.isTTY === true) return stream.columns || DEFAULT_COLUMNS
-  const told = Number(process.env.COLUMNS)
-  return Number.isInteger(told) && told > 0 ? told : undefined
+  const columns = Number(process.env.COLUMNS)
+  return Number.isInteger(columns) && columns > 0 ? columns : undefined
 }
 
 type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow'

@@ -1,4 +1,4 @@
-/** What ends before a command runs, or outside of one: help, a command line that cannot be used, a defect. */
+/** Endings before a command runs, or outside of one: help, a command line that cannot be used, a defect. */
 
 import { type Command, CommanderError } from 'commander'
 import { argumentError } from '../errors.js'
@@ -29,7 +29,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
         writeOut: text => out.write(text),
         // The help of a command line without a command; --json has a document in its place.
         writeErr: text => err.write(asksForJson() ? '' : text),
-        // The message is told in our own form.
+        // The message is reported in our own form, below.
         outputError: () => {},
       })
       .configureHelp({ showGlobalOptions: true })
@@ -66,7 +66,7 @@ function usageError(message: string): Error {
   return argumentError(text, 'See dirtyrate --help, and --help of each command.')
 }
 
-/** What nothing has caught, in the form of every other failure. */
+/** Reports an error that nothing has caught, in the form of every other failure. */
 function reportDefect(error: unknown, { out, err }: Outputs): number {
   if (asksForJson()) out.write(failureDocument(error, true))
   else err.write(failureLines(error))

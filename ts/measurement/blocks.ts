@@ -1,8 +1,8 @@
-/** One block's share of a measurement, and what is said of blocks that went away. */
+/** One block's share of a measurement, and the warnings about blocks that were removed. */
 
 import type { Interval, Warning } from './result.js'
 
-/** A block's share. A block that came within the window has one of its own, from then on; one that went, until then. */
+/** A block's share. A block that was added within the window has a shorter one, from then on; a removed block's ends at its removal. */
 export interface BlockMeasurement {
   name: string
   guestAddress: number
@@ -10,13 +10,13 @@ export interface BlockMeasurement {
   /** Distinct pages. */
   pages: number
   windowNs: number
-  /** It went away within the window: it counts by what was written before. */
+  /** The block was removed within the window: it contributes the pages written before that. */
   removed?: true
   /** Mode page-sampling only: what of it was looked at, and how far `pages` may be off. */
   sampling?: { samples: number; hits: number; zeroPages: number; pages: Interval }
 }
 
-/** A `BLOCK_REMOVED` for each block that went away. */
+/** A `BLOCK_REMOVED` for each block that was removed. */
 export function removalWarnings(blocks: readonly BlockMeasurement[]): Warning[] {
   return blocks
     .filter(({ removed }) => removed)

@@ -1,6 +1,6 @@
 /**
- * Who has the client DIRTY_RATE of one VM. The first measurement takes it; one that runs beside it, or beside a user who drives the
- * five steps by hand, gets an accumulator of its own from the sync's fan-out, and so each its own right answer.
+ * Who has the client DIRTY_RATE of one VM. The first measurement takes it. A measurement that runs beside another, or beside a user who
+ * calls the five steps by hand, gets an accumulator of its own from the sync's fan-out, so that each has its own right answer.
  */
 
 import type { CallOrder } from '../call-order.js'

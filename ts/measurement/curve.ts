@@ -7,27 +7,27 @@ import { isLate, skippedWarning, windowWarnings } from './warnings.js'
 
 const NS_PER_MS = 1e6
 
-/** One window of a curve. All windows have one opening: each point's pages are among the next one's. */
+/** One window of a curve. All windows open at the same time, so each point's pages are among the next one's. */
 export interface DirtyRatePoint {
-  /** As it was. */
+  /** How long the window was. */
   windowNs: number
-  /** As asked for. */
+  /** How long it was to be. */
   requestedMs: number
   /** Distinct pages. */
   pages: number
-  /** The same in bytes. */
+  /** The same pages in bytes. */
   bytes: number
   bytesPerSecond: number
-  /** Of `bytesPerSecond`. */
+  /** The bounds of `bytesPerSecond`. */
   interval: Interval
   /**
-   * Mode page-sampling only: pages first seen dirty since the point before, with an interval of its own. The points share their samples,
-   * so these are what a difference between two of them is worth.
+   * Mode page-sampling only: pages first seen dirty since the point before, with bounds of their own. Use them, and not the difference
+   * between two points, because the points share their samples.
    */
   increment?: { pages: number; low: number; high: number }
   /** Mode page-sampling only: what was looked at, and what of it had changed by then. */
   sampling?: SamplingMeasurement
-  /** As of a measurement, where the guest counts itself. */
+  /** What the guest wrote in this window by its own count, if it is a built-in workload. */
   truth?: Truth
 }
 
@@ -41,16 +41,16 @@ export interface DirtyRateCurve {
   startedAt: string
   /** Bytes. */
   pageSize: number
-  /** By window, ascending: those that were had. `warnings` name the others. */
+  /** In ascending order of their windows. A window that was not measured has no point, and `warnings` name it. */
   points: DirtyRatePoint[]
-  /** False: the points are lower bounds from some window on, and `warnings` say why. */
+  /** False if the points are lower bounds from some window on; `warnings` then say why. */
   complete: boolean
   warnings: Warning[]
 }
 
 /**
- * The figures of all windows as a curve. A window that was not over before the next one, because the host stood still or was too slow, has
- * no point: it would be the next one's again. `warnings` name each window that was not had, or not as it was asked for.
+ * The figures of all windows as a curve. A window that ended only when the next one was due too, because the host stood still or was too
+ * slow, has no point, because its point would repeat the next one's. `warnings` name each such window, and each that was too long or short.
  */
 export function curveOf(figures: readonly Figures[], frame: Frame): DirtyRateCurve {
   const { target, startedAt, pageSize } = frame
@@ -79,7 +79,7 @@ export function curveOf(figures: readonly Figures[], frame: Frame): DirtyRateCur
   }
 }
 
-/** The windows that were over before the next one, which each have a point, and what is to be said of all of them. */
+/** The windows that ended before the next one was due, which each have a point, and the warnings about all windows. */
 function windowsHad(figures: readonly Figures[]): { had: Figures[]; warnings: Warning[] } {
   const had: Figures[] = []
   const warnings: Warning[] = []
@@ -102,7 +102,7 @@ function windowsHad(figures: readonly Figures[]): { had: Figures[]; warnings: Wa
   return { had, warnings }
 }
 
-/** `later`, which is the first point after the one before `earlier`: what either saw first is first seen there. */
+/** `later` in place of both: what was first seen dirty in `earlier`, which has no point, counts as first seen in `later`. */
 function joined(earlier: Figures, later: Figures): Figures {
   if (earlier.increment === undefined || later.increment === undefined) return later
   const { pages, low, high } = earlier.increment

@@ -6,11 +6,11 @@ import type { VirtualMachineMeasurement } from './result.js'
 
 /** What began: a call of measureDirtyRate or measureDirtyCurve, one round of watchDirtyRate, or the job of calcDirtyRate. */
 export interface MeasurementBegun {
-  /** Of one VM; the event that ends this measurement has it too. */
+  /** The number of this measurement of its VM. The event that ends the measurement has the same number. */
   id: number
   by: 'measure' | 'curve' | 'watch' | 'calc'
   mode: Mode
-  /** One, and of a curve all of them. */
+  /** One window, or all windows of a curve. */
   windowsMs: readonly number[]
   /** ISO 8601. */
   startedAt: string
@@ -19,11 +19,11 @@ export interface MeasurementBegun {
 /** Each `start` is followed by one of the others, with its `id`. */
 export interface MeasurementEvents {
   start: MeasurementBegun
-  /** It has its result. */
+  /** The measurement has its result. */
   done: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
-  /** It has a result that is a lower bound only: `result.warnings` say why. */
+  /** The measurement has a result that is only a lower bound: `result.warnings` say why. */
   incomplete: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
-  /** It has none: what its caller got as a rejection, an abort's reason too; ERR_CANCELLED if a watch was left within it. */
+  /** The measurement has no result. `error` is what its caller's promise rejected with, or ERR_CANCELLED if a watch was left. */
   failed: MeasurementBegun & { error: unknown }
 }
 

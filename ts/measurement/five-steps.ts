@@ -9,25 +9,25 @@ import type {
 } from '../native.js'
 import type { Cost } from './result.js'
 
-/** What one window gave. */
+/** The outcome of one window. */
 export interface ExactRound {
-  /** As asked for, from the opening of the window. */
+  /** The deadline that was asked for, from the opening of the window. */
   requestedMs: number
   /** How much later than the deadline the sync began. */
   lateNs: number
-  /** How much longer than asked for the window may be because of its own sync. */
+  /** How much longer than asked for the window may be, because its own sync takes time. */
   explainedNs: number
   reap: NativeReap
   cost: Cost
 }
 
-/** What the steps 1 and 2 took. */
+/** What steps 1 and 2 took. */
 export interface Opening {
   startNs: number
   initial: NativeSyncReport
 }
 
-/** The steps 1 to 3: `client` tracks and its window is open. Who acquired the client gives it back. */
+/** Steps 1 to 3: afterwards `client` tracks and its window is open. Whoever acquired the client gives it back. */
 export async function openWindow(
   vm: NativeVirtualMachine,
   client: string,
@@ -78,7 +78,7 @@ export async function measureExactly(
   }))
 }
 
-/** The cost of an opening (undefined: none, the log was on) and of these deadlines. */
+/** The cost of these deadlines, and of the opening; undefined if the log was on already, so that nothing was opened. */
 export function costOf(
   vm: NativeVirtualMachine,
   opening: Opening | undefined,

@@ -1,4 +1,4 @@
-/** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and tells the events and the history. */
+/** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and reports to the events and the history. */
 
 import { parseOptions } from '../arguments.js'
 import { fromNative } from '../errors.js'
@@ -36,7 +36,7 @@ import { logLeftOn, windowWarnings } from './warnings.js'
 import { exactRounds, Rounds, samplingRounds } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'
 
-/** Where its events come from, as the core names its modules. */
+/** The source of its log events, in the form of the core's module names. */
 const TARGET = 'dirtyrate::measurement'
 const DEFAULT_WINDOW = '1s'
 const CURVE_FORM = "{ windows: ['50ms', '100ms', '1s'] }"
@@ -46,14 +46,14 @@ export interface Measured {
   vm: NativeVirtualMachine
   log: DirtyLogKind
   pageSize: number
-  /** Whether a VM could have rings here. */
+  /** Whether this kernel has dirty rings. */
   kernelHasRing: boolean
-  /** Of each exact measurement. */
+  /** The warnings that each exact measurement has. */
   warnings: readonly Warning[]
   uri(): string
 }
 
-/** A mode, with the samples that it takes if it takes any. */
+/** A mode, and the samples that it takes if it is page sampling. */
 interface Choice {
   mode: Mode
   samples?: NativeSampleOptions
@@ -85,7 +85,7 @@ export class Meter {
     const windowMs = parseWindow(parseOptions(options, MEASURE).window ?? DEFAULT_WINDOW, 'window')
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
-      this.#told(by, choice.mode, [windowMs], interruption, async startedAt => {
+      this.#reported(by, choice.mode, [windowMs], interruption, async startedAt => {
         const [figures] = await this.#figures(choice, [windowMs], interruption)
         return this.#result(figures as Figures, startedAt)
       }),
@@ -96,7 +96,7 @@ export class Meter {
     const windowsMs = parseWindows(parseOptions(options, CURVE, 'options', CURVE_FORM).windows, 'windows')
     const choice = this.#choose(options)
     return this.#measurements.run(options.signal, interruption =>
-      this.#told('curve', choice.mode, windowsMs, interruption, async startedAt =>
+      this.#reported('curve', choice.mode, windowsMs, interruption, async startedAt =>
         curveOf(await this.#figures(choice, windowsMs, interruption), this.#frame(startedAt)),
       ),
     )
@@ -133,7 +133,7 @@ export class Meter {
       // An exact window opens where the one before it was closed, whenever the next round is asked for.
       let opened = new Date()
       for (;;) {
-        yield await this.#told('watch', mode, [everyMs], interruption, async askedAt => {
+        yield await this.#reported('watch', mode, [everyMs], interruption, async askedAt => {
           const { value } = await source.next()
           const startedAt = samples === undefined ? opened : askedAt
           opened = new Date()
@@ -168,7 +168,7 @@ export class Meter {
     return { ...figures, warnings: [...warnings, ...figures.warnings] }
   }
 
-  /** A result that is right stays right when the log could not be turned off after it: then it says so. */
+  /** A result stays right if the log cannot be turned off after it: it then has a warning. */
   async #withClient(
     signal: AbortSignal,
     measure: (client: string) => Promise<Figures[]>,
@@ -178,7 +178,7 @@ export class Meter {
     try {
       figures = await measure(client)
     } catch (error) {
-      // What ended the measurement is what its caller has to know, and not that the log could not be turned off then either.
+      // The caller must see what ended the measurement, and not that the log could not be turned off after that.
       await giveBack().catch(() => undefined)
       throw error
     }
@@ -204,7 +204,7 @@ export class Meter {
   }
 
   /** Runs `measure` between its events. */
-  async #told<T extends VirtualMachineMeasurement | DirtyRateCurve>(
+  async #reported<T extends VirtualMachineMeasurement | DirtyRateCurve>(
     by: MeasurementBegun['by'],
     mode: Mode,
     windowsMs: readonly number[],
@@ -218,7 +218,7 @@ export class Meter {
     try {
       const result = await measure(startedAt)
       interruption.check()
-      emit('debug', TARGET, 'measurement done', { id: begun.id, by, ...told(result) })
+      emit('debug', TARGET, 'measurement done', { id: begun.id, by, ...summaryOf(result) })
       this.events.emit(result.complete ? 'done' : 'incomplete', { ...begun, result })
       return result
     } catch (thrown) {
@@ -230,8 +230,8 @@ export class Meter {
   }
 }
 
-/** What the log says of a result. */
-function told(result: VirtualMachineMeasurement | DirtyRateCurve): Record<string, unknown> {
+/** What the log says about a result. */
+function summaryOf(result: VirtualMachineMeasurement | DirtyRateCurve): Record<string, unknown> {
   if ('points' in result) return { points: result.points.length }
   return { pages: result.pages, windowNs: result.window.ns }
 }

@@ -5,7 +5,7 @@ import type { Mode } from '../qapi/types.js'
 import { parseChoice } from '../units.js'
 import type { Warning } from './result.js'
 
-/** The modes there are, as QEMU lists them. */
+/** All modes, in QEMU's order. */
 export const modes: readonly Mode[] = ['page-sampling', 'dirty-ring', 'dirty-bitmap']
 
 /** The one exact source of a VM, chosen at its creation. */
@@ -26,7 +26,7 @@ export function parseMode(wanted: unknown, name = 'mode'): Mode | 'auto' {
   return parseChoice(wanted, name, [...modes, 'auto'])
 }
 
-/** What a mode costs the guest, in a sentence's part. */
+/** What each mode costs the guest, as a part of a sentence. */
 export const costToGuest: Readonly<Record<Mode, string>> = {
   'dirty-bitmap':
     'a write fault on the first write to each page of a window, and the wait for one CLEAR at most',
@@ -44,7 +44,7 @@ const howToCreate: Readonly<Record<DirtyLogKind, string>> = {
 /** Why no VM here has a ring. */
 const KERNEL_WITHOUT_RING = 'this kernel has no dirty ring (x86-64 has since Linux 5.11, arm64 since 6.2)'
 
-/** Of an exact measurement of a VM that was to have rings, on a kernel that has none: it has the bitmap instead, as in QEMU. */
+/** The warning of each exact measurement of a VM that asked for rings on a kernel without them: the VM has the bitmap instead, as in QEMU. */
 export const RING_UNAVAILABLE: Warning = {
   code: 'RING_UNAVAILABLE',
   message: `${KERNEL_WITHOUT_RING}: measured by the dirty bitmap, as exactly, but not vCPU by vCPU`,
@@ -73,7 +73,7 @@ export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: bo
   )
 }
 
-/** ERR_UNSUPPORTED, of a mode that no VM has on this kernel. */
+/** ERR_UNSUPPORTED: no VM can have dirty rings on this kernel. */
 export function ringUnsupported(): DirtyRateError {
   return new DirtyRateError('ERR_UNSUPPORTED', `mode dirty-ring: ${KERNEL_WITHOUT_RING}`, {
     hint: "Use 'auto' or dirty-bitmap, which is as exact.",

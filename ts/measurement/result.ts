@@ -5,14 +5,14 @@ import type { DirtyRateInfo, Mode } from '../qapi/types.js'
 import type { Truth } from '../reports.js'
 import type { BlockMeasurement } from './blocks.js'
 
-/** Bounds of a figure. `confidence` 1: exact. `high` null: no upper bound is known. */
+/** The bounds of a figure. `confidence` 1 means that the figure is exact, `high` null that no upper bound is known. */
 export interface Interval {
   low: number
   high: number | null
   confidence: number
 }
 
-/** What to know of a figure: a stable `code`, and a sentence. */
+/** What a user of a result should know: a stable `code`, and a sentence. */
 export interface Warning {
   code: string
   message: string
@@ -24,21 +24,21 @@ export interface Cost {
   startNs: number
   /** The fetch at the window's end, with its re-protection: step 4. */
   syncNs: number
-  /** Re-protecting alone, in both. */
+  /** The re-protection alone, in `startNs` and `syncNs` together. */
   clearNs: number
   /** Emptying dirty rings; 0 in other modes. */
   harvestNs: number
   /** Counting: step 5. */
   reapNs: number
-  /** Inside the kernel, in all. */
+  /** The time inside the kernel, in all steps together. */
   ioctlNs: number
   /** The longest single call that held the kernel's lock on this VM's memory: a vCPU that faults waits up to this. */
   longestLockNs: number
-  /** Mode page-sampling only: hashing, at both ends. */
+  /** Mode page-sampling only: hashing the samples at both ends of the window. */
   hashNs?: number
 }
 
-/** One vCPU's share, by its own dirty ring. A page that several wrote is in the count of each. */
+/** One vCPU's share, by its own dirty ring. A page that several vCPUs wrote counts for each of them. */
 export interface VcpuMeasurement {
   id: number
   /** Distinct pages. */
@@ -52,15 +52,15 @@ export interface VcpuMeasurement {
 
 /** The entries of all dirty rings. */
 export interface RingMeasurement {
-  /** Those of the vCPUs: of their pages, and duplicates. */
+  /** The entries of all vCPUs: one for each of their pages, and the duplicates. */
   entries: number
   /** Entries for a page that the same vCPU had an entry for already. */
   duplicates: number
   /** Pages that more than one vCPU wrote. */
   sharedPages: number
-  /** Beside `entries`: of memory that is not logged, or not there any more. */
+  /** Not in `entries`: entries for memory that is not logged, or that was removed. */
   dropped: number
-  /** Beside `entries`: known to be lost. Above 0 only when the measurement is not complete. */
+  /** Not in `entries`: entries that are known to be lost. Above 0 only if the measurement is not complete. */
   lost: number
 }
 
@@ -83,19 +83,19 @@ export interface DirtyRateMeasurement {
   /** ISO 8601. */
   startedAt: string
   /**
-   * As asked for, in ms; from the first CLEAR to the last GET, in ns; and the spread between the blocks' own windows, in ns. In mode
-   * page-sampling the mean of the samples' own windows, and the longest less the shortest.
+   * `requestedMs` was asked for. `ns` is the time from the first CLEAR to the last GET, and `skewNs` the spread between the blocks' own
+   * windows. In mode page-sampling `ns` is the mean of the samples' own windows, and `skewNs` the longest less the shortest.
    */
   window: { requestedMs: number; ns: number; skewNs: number }
-  /** Sum over blocks of dirty bytes by the block's own window. */
+  /** The sum over all blocks of their dirty bytes, each divided by the block's own window. */
   bytesPerSecond: number
-  /** Of `bytesPerSecond`. */
+  /** The bounds of `bytesPerSecond`. */
   interval: Interval
-  /** Distinct pages; absent where unknowable. */
+  /** Distinct pages; absent if they cannot be known. */
   pages?: number
   /** Bytes. */
   pageSize: number
-  /** Those that went away within the window too, if anything of them counts. */
+  /** Also blocks that were removed within the window, if they contribute anything. */
   blocks?: BlockMeasurement[]
   /** Mode dirty-ring only. */
   vcpus?: VcpuMeasurement[]

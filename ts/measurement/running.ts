@@ -1,4 +1,4 @@
-/** Whether a VM can be measured, and in which words it is said that it cannot. */
+/** Whether a VM can be measured, and the words for why it cannot. */
 
 import { DirtyRateError } from '../errors.js'
 import type { NativeVirtualMachine } from '../native.js'

@@ -1,4 +1,4 @@
-/** What is said of a result beside its figures: a stable code, and a sentence. */
+/** The warnings about a result: each has a stable code, and a sentence. */
 
 import { isError } from '../errors.js'
 import type { Figures, Warning } from './result.js'
@@ -28,7 +28,7 @@ export function windowWarnings(figures: Figures): Warning[] {
   const ms = window.ns / NS_PER_MS
   const allowed = allowedMs(window.requestedMs)
   const off = ms - window.requestedMs
-  // A block that came or went within the window has a shorter one of its own, which draws the mean of a page sampling down.
+  // A block that was added or removed within the window has a shorter window, which lowers the mean of page sampling.
   const longest = Math.max(window.ns, ...blocks.map(({ windowNs }) => windowNs)) / NS_PER_MS
   const isAsAsked =
     !isLate(figures) && off <= explainedNs / NS_PER_MS + allowed && longest - window.requestedMs >= -allowed
@@ -41,7 +41,7 @@ export function windowWarnings(figures: Figures): Warning[] {
   ]
 }
 
-/** Of a curve, whose windows of `skippedMs` had not been had when the next one was over too, `insteadMs` after the opening. */
+/** The warning of a curve whose windows of `skippedMs` ended only when the next one did, `insteadMs` after the opening. */
 export function skippedWarning(skippedMs: readonly number[], insteadMs: number): Warning {
   const windows = skippedMs.map(ms => `${ms} ms`).join(', ')
   return {
@@ -50,7 +50,7 @@ export function skippedWarning(skippedMs: readonly number[], insteadMs: number):
   }
 }
 
-/** A result that is right, after which the log could not be turned off. */
+/** The warning of a right result after which the log could not be turned off. */
 export function logLeftOn(error: unknown): Warning {
   return {
     code: 'LOG_LEFT_ON',

@@ -26,8 +26,8 @@ export class Schedule {
   }
 
   /**
-   * How long the window that is open has to be, to end at the first multiple that is still ahead. One that is less than half a period
-   * after an opening, which was late then, is passed over: of a window of next to nothing nobody learns anything.
+   * How long the window that is open has to be, to end at the first multiple that is still ahead. A multiple less than half a period after a
+   * late opening is passed over, because a window of next to nothing teaches nobody anything.
    */
   nextWindowMs(): number {
     const now = Math.max(this.#opened, this.#now() - this.#start)
@@ -38,7 +38,7 @@ export class Schedule {
     return multiple * this.#everyMs - this.#opened
   }
 
-  /** The next window opened so long after the one before. The native thread says so: this side's clock only tells what has passed. */
+  /** The next window opened `afterNs` after the one before, by the clock of the native thread. This side's clock only decides what has passed. */
   reopened(afterNs: number): void {
     this.#opened += afterNs / NS_PER_MS
   }
@@ -47,7 +47,7 @@ export class Schedule {
 /**
  * Rounds of an exact mode: the steps 1 to 3 once, then 4 and 5 in one call each time. One client tracks from the first opening until the
  * loop is left, and its bits are taken with each sync: a page written at any time in between is in one of the rounds. Deadlines are
- * multiples of `everyMs` from the first opening; who asks late gets one longer window.
+ * multiples of `everyMs` from the first opening. A loop that asks late gets one longer window.
  */
 export async function* exactRounds(
   vm: NativeVirtualMachine,
@@ -62,14 +62,14 @@ export async function* exactRounds(
       const windowMs = schedule.nextWindowMs()
       const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel)
       schedule.reopened(reopenedNs)
-      // What was asked for is whole multiples: the window is shorter by what the one before was late.
+      // Whole multiples are asked for. A window is shorter than that by the lateness of the window before it.
       const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
       const { reap, lateNs, sync } = report
       yield { requestedMs, lateNs, explainedNs: sync.ns, reap, cost: costOf(vm, opening, [report]) }
       opening = undefined
     }
   } finally {
-    // What ended the rounds is what the loop has to know, and not that the log could not be turned off then either.
+    // The loop must see what ended the rounds, and not that the log could not be turned off after that.
     await giveBack().catch(() => undefined)
   }
 }
@@ -94,7 +94,7 @@ export interface DirtyRateWatch extends AsyncIterable<VirtualMachineMeasurement>
 
 /**
  * The iterator over `rounds`. Nothing begins before the first `next()`; leaving the loop, an abort, a failure, and what interrupts the
- * VM's measurements end it and clean up at once, also between two rounds. A failure is told once; then the loop is over.
+ * VM's measurements end it and clean up at once, also between two rounds. A failure is reported once; then the loop is over.
  */
 export class Rounds<T> implements AsyncIterable<T> {
   readonly #measurements: Measurements

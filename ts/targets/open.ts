@@ -118,7 +118,7 @@ function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOp
   if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) throw modeUnavailable(wanted, kind, true)
   if (kind === 'bitmap') return 'bitmap'
   const longest = capabilities().dirtyRingEntries
-  // Such a VM has the bitmap: it is not made to be told so.
+  // The VM would have the bitmap, which cannot do that mode. So none is made.
   if (wanted === 'dirty-ring' && longest === 0) throw ringUnsupported()
   return {
     ringEntries:

@@ -49,8 +49,8 @@ impl Moment {
     }
 }
 
-/// Says what time it is for a guest. Clones are the same clock: who stops and resumes the guest holds one, and the
-/// guest's dirty memory holds another. A clock that nobody tells of a pause runs all the time.
+/// Says what time it is for a guest. Clones share one clock: whoever stops and resumes the guest has one clone, and the
+/// guest's dirty memory has another. A clock without any pause runs all the time.
 #[derive(Debug, Clone)]
 pub struct GuestClock(Arc<Inner>);
 
@@ -152,7 +152,7 @@ impl GuestClock {
 impl State {
     fn moment(&self, elapsed: u64) -> Moment {
         let standing = self.standing_since.map_or(0, |since| elapsed.saturating_sub(since));
-        // What of the pauses that are over came after the instant.
+        // The part of the finished pauses that came after the instant.
         let later: u64 = self.recent.iter().map(|(since, until)| until.saturating_sub(elapsed.max(*since))).sum();
         Moment { elapsed, stood: self.stood + standing - later, pauses: self.pauses }
     }

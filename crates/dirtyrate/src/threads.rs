@@ -1,26 +1,26 @@
-//! Threads of this crate: a signal of the host process is none of theirs.
+//! Starts the threads of this crate, which no signal to the host process reaches.
 
 use std::thread::{Builder, JoinHandle};
 
 use crate::error::{Error, Result};
 
-/// Signals that a thread raises by what it does. Were they blocked, the kernel would end the process where a handler (of Rust's for a
-/// stack overflow, of a host's) has something to say.
+/// Signals that a thread causes by its own instructions. They stay unblocked, because the kernel ends the process for a blocked one without
+/// calling its handler (Rust's own for a stack overflow, or the host's).
 const OWN: [libc::c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
-/// Starts a thread that no signal to the process reaches: they all go to the host's own threads, which expect them. It is known under
-/// `name`, of which the kernel keeps 15 bytes.
+/// Starts a thread that no signal to the process reaches, so that all of them go to the host's own threads, which expect them. The kernel
+/// keeps 15 bytes of `name`.
 ///
 /// # Errors
 ///
 /// [`Error::Limit`] if there may be no more threads.
 pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    // A thread begins with the mask of its maker: so there is no moment at which a signal could reach it.
+    // A thread inherits the mask of its maker, so that there is no moment at which a signal could reach it.
     let _blocked = Blocked::all_but_own();
     Builder::new().name(name.to_owned()).spawn(work).map_err(|source| Error::refused("pthread_create", name, source))
 }
 
-/// The mask of the calling thread before, which comes back with the drop of this.
+/// The mask that the calling thread had before. Dropping this restores it.
 struct Blocked(libc::sigset_t);
 
 impl Blocked {

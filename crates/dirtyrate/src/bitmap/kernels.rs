@@ -224,7 +224,7 @@ impl Kernels {
     ///
     /// # Panics
     ///
-    /// As of [`positions`](Self::positions).
+    /// Under the conditions of [`positions`](Self::positions).
     pub fn ranges(&self, words: &[u64], from: u64, into: &mut [[u32; 2]]) -> usize {
         check_pages(words);
         // SAFETY: as of `count`.

@@ -117,7 +117,7 @@ impl PageBitmap {
     ///
     /// # Panics
     ///
-    /// As of [`Kernels::get`].
+    /// Under the conditions of [`Kernels::get`].
     pub fn count(&self) -> u64 {
         Kernels::get().count(&self.words)
     }

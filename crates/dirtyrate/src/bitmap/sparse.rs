@@ -138,7 +138,7 @@ impl SparsePages {
         regions.filter(|number| self.place(*number).is_none()).count()
     }
 
-    /// As [`reserve`](Self::reserve), where so many of the other set's regions are [missing](Self::missing).
+    /// As [`reserve`](Self::reserve), if the caller knows how many of the other set's regions are [missing](Self::missing).
     ///
     /// # Errors
     ///

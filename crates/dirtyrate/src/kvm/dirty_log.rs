@@ -40,7 +40,7 @@ impl BitmapLog {
                 best.name()
             )));
         }
-        // Also to none: somebody else may have turned it on, and then a fetch would not clear the log.
+        // Set also to none, because somebody else may have turned it on, and then a fetch would not clear the log.
         let one = lock(&slots).enable_log("dirty bitmap", |vm| set_manual_protect(vm, protect))?;
         Ok(Self { slots, protect, _one: one })
     }

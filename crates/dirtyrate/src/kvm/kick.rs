@@ -25,7 +25,7 @@ extern "C" fn interrupt(_: c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void)
     // Nothing to do: its arrival is what makes KVM_RUN return EINTR.
 }
 
-/// What kicks the vCPUs of this process.
+/// The signals that kick the vCPUs of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KickSignals {
     /// Tried first.
@@ -35,13 +35,13 @@ pub(super) struct KickSignals {
 }
 
 impl KickSignals {
-    /// Both, or the one.
+    /// Both signals, or the only one.
     pub fn all(self) -> impl Iterator<Item = c_int> {
         std::iter::once(self.first).chain(self.second)
     }
 }
 
-/// Chosen once, as a handler is for the whole process.
+/// Chosen once, because a handler belongs to the whole process.
 static CHOSEN: Mutex<Option<KickSignals>> = Mutex::new(None);
 
 /// The process's kick signals. Without [`use_kick_signal`] the first is the highest real-time signal that nobody handles or has

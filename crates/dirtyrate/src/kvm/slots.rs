@@ -32,9 +32,9 @@ struct Slot {
     /// The block's name, for errors.
     name: String,
     region: kvm_userspace_memory_region,
-    /// The log is on, as the last call that succeeded left it.
+    /// Whether the log is on, as the last call that succeeded left it.
     logged: bool,
-    /// A call that changes the log has failed since, so that the kernel may have it otherwise.
+    /// Whether a call that changes the log has failed since then, so that the kernel's log may be in the other state.
     uncertain: bool,
 }
 
@@ -70,7 +70,7 @@ pub struct Slots {
     entries: Vec<LoggedSlot>,
     /// How many blocks are logged.
     logged: usize,
-    /// For good: what it takes of the kernel cannot be undone.
+    /// The log that was enabled. A VM keeps its kind for good, because the kernel cannot undo it.
     log: Option<Enabled>,
 }
 
@@ -123,12 +123,13 @@ impl Slots {
         }
     }
 
-    /// The VM that they are of.
+    /// The VM that has these slots.
     pub(super) fn vm(&self) -> &Arc<VmFd> {
         &self.vm
     }
 
-    /// Has `enable` turn on what a dirty log takes of the kernel, which cannot be undone: manual protect beside rings would lose writes.
+    /// Calls `enable`, which turns on what a kind of log needs of the kernel. That cannot be undone, so a VM keeps its kind: manual protect
+    /// beside rings would lose writes.
     /// The log keeps what this returns for as long as it is used.
     ///
     /// # Errors
@@ -138,7 +139,7 @@ impl Slots {
         if let Some(there) = &self.log {
             if there.log != log {
                 let there = there.log;
-                return Err(Error::State(format!("no {log} for a VM that has a {there}: it has one, for good")));
+                return Err(Error::State(format!("this VM has a {there}, and can never have a {log}")));
             }
             if there.used.strong_count() > 0 {
                 return Err(Error::State(format!("the VM has a {log} that is in use: drop that one first")));
@@ -270,7 +271,7 @@ impl Slots {
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         let slot = self.slot(block)?;
         if on && slot.uncertain {
-            // A log that is on already would begin no round: it is to be off before.
+            // A log that is on already would begin no first round, so it is turned off before.
             self.set_flag(slot, false)?;
         }
         let outcome = self.set_flag(slot, on);

@@ -80,7 +80,7 @@ pub struct Vm {
     clear_chunk_bytes: u64,
     manual_protect: ManualProtect,
     ring_entries: u32,
-    /// Told by the vCPUs, asked by the dirty memory.
+    /// Set by the vCPUs, read by the dirty memory.
     clock: GuestClock,
 }
 
@@ -213,7 +213,7 @@ impl Vm {
         Ok(lock(dirty_memory))
     }
 
-    /// The same, for a VM that has its vCPUs, or a bitmap.
+    /// As [`try_lock_dirty_memory`](Self::try_lock_dirty_memory), for a VM that has its vCPUs, or a bitmap.
     ///
     /// # Panics
     ///
@@ -226,7 +226,7 @@ impl Vm {
     ///
     /// # Panics
     ///
-    /// As of [`lock_dirty_memory`](Self::lock_dirty_memory).
+    /// Under the conditions of [`lock_dirty_memory`](Self::lock_dirty_memory).
     pub fn lock_dirty_bits(&self) -> MutexGuard<'_, DirtyBits> {
         lock(self.dirty_bits())
     }
@@ -235,7 +235,7 @@ impl Vm {
     ///
     /// # Panics
     ///
-    /// As of [`lock_dirty_memory`](Self::lock_dirty_memory).
+    /// Under the conditions of [`lock_dirty_memory`](Self::lock_dirty_memory).
     pub fn dirty_bits(&self) -> &Mutex<DirtyBits> {
         self.dirty_bits.get().expect("the vCPUs are there")
     }
@@ -339,7 +339,7 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// As of [`read_memory`](Self::read_memory); nothing is written then.
+    /// Those of [`read_memory`](Self::read_memory); nothing is written then.
     pub fn write_memory(&self, guest_address: u64, bytes: &[u8]) -> Result<()> {
         // Until the mark is made: it is for the block that was written, and not for one that has come in its place meanwhile.
         let layout = self.read_layout();
@@ -357,7 +357,7 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// As of [`read_memory`](Self::read_memory); nothing is written then.
+    /// Those of [`read_memory`](Self::read_memory); nothing is written then.
     pub(crate) fn zero_memory(&self, guest_address: u64, length: u64) -> Result<()> {
         let layout = self.read_layout();
         let memory = layout.memory();
@@ -395,7 +395,7 @@ impl Drop for Vm {
     fn drop(&mut self) {
         let Some(vcpus) = &self.vcpus else { return };
         if let Err(error) = vcpus.shutdown() {
-            // A vCPU that cannot be stopped may write its memory: that is never given back, so that it becomes nobody else's.
+            // A vCPU that cannot be stopped may still write to this memory, so it is never unmapped: nobody else may get it.
             tracing::error!(%error, "the guest's memory stays mapped");
             std::mem::forget(self.memory());
         }

@@ -26,11 +26,11 @@ pub struct Truth {
 /// How many pages each of the sets of [`Truth`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TruthCounts {
-    /// Of the pages that it surely wrote.
+    /// Pages that the guest surely wrote.
     pub lower: u64,
-    /// Of those by the counters.
+    /// Pages that it wrote by its counters.
     pub written: u64,
-    /// Of those that it may have written.
+    /// Pages that it may have written.
     pub upper: u64,
 }
 

@@ -101,7 +101,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// As of [`Vm::add_block`]; and [`Error::Layout`] for one that covers the interrupt controllers.
+    /// Those of [`Vm::add_block`]; and [`Error::Layout`] for one that covers the interrupt controllers.
     pub fn add_block(&self, spec: &BlockSpec) -> Result<BlockInfo> {
         layout::check_clear_of_devices(spec)?;
         self.vm.add_block(spec)
@@ -230,7 +230,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// As of [`Vcpus::shutdown`](crate::kvm::vcpu::Vcpus::shutdown).
+    /// Those of [`Vcpus::shutdown`](crate::kvm::vcpu::Vcpus::shutdown).
     pub fn shutdown(&self) -> Result<()> {
         let ended = self.vm.vcpus().and_then(|vcpus| vcpus.shutdown());
         // A machine that was never started has no last vCPU to say so.
@@ -316,7 +316,7 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// As of [`guest`](Self::guest).
+    /// Those of [`guest`](Self::guest).
     pub fn counters(&self) -> Result<Counters> {
         let guest = self.guest()?;
         let _no_grant = self.vm.lock_dirty_bits();

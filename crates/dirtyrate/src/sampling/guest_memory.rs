@@ -61,7 +61,7 @@ impl GuestMemoryReader {
     ///
     /// # Errors
     ///
-    /// As of [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn add(&mut self, memory: Arc<GuestMemoryMmap>, block: &BlockInfo) -> Result<()> {
         let bytes = block.pages.checked_mul(self.page_size);
         let whole = bytes.filter(|&bytes| bytes > 0).is_some_and(|bytes| {

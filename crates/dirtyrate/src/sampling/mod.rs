@@ -57,7 +57,7 @@ fn reserved<T>(length: usize) -> Result<Vec<T>> {
 ///
 /// # Errors
 ///
-/// As of [`reserved`].
+/// Those of [`reserved`].
 fn filled<T: Clone>(length: usize, item: T) -> Result<Vec<T>> {
     let mut items = reserved(length)?;
     items.resize(length, item);

@@ -30,7 +30,7 @@ impl Pagemap {
         Ok(Self { file: File::open("/proc/self/pagemap")?, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 })
     }
 
-    /// One that reads another file, for tests.
+    /// A pagemap that reads another file, for tests.
     #[cfg(test)]
     pub fn of(file: File) -> Self {
         Self { file, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 }

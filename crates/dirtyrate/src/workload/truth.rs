@@ -109,7 +109,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// As of [`written`](Self::written).
+    /// Under the conditions of [`written`](Self::written).
     pub fn bounds(&self, open: (&Counters, &Counters), close: (&Counters, &Counters)) -> Bounds {
         match self.nested(open, close, &mut || true, |replay| replay.pages()) {
             Ok([lower, _, upper]) => Bounds { lower, upper },
@@ -127,7 +127,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// As of [`written`](Self::written).
+    /// Under the conditions of [`written`](Self::written).
     pub fn sets(
         &self,
         open: (&Counters, &Counters),
@@ -142,11 +142,11 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// As of [`sets`](Self::sets).
+    /// Those of [`sets`](Self::sets).
     ///
     /// # Panics
     ///
-    /// As of [`written`](Self::written).
+    /// Under the conditions of [`written`](Self::written).
     pub fn counts(
         &self,
         open: (&Counters, &Counters),

@@ -20,14 +20,14 @@ const MOST_REPETITIONS: u32 = 8;
 struct VcpuRing<E> {
     ring: E,
     cursor: Cursor,
-    /// Of the window that is open.
+    /// What the ring reported in the window that is open.
     staged: Written,
     loss: RingLoss,
-    /// Of the window that was closed last, until it is fetched.
+    /// What the ring reported in the window that was closed last, until it is fetched.
     ready: Written,
     ready_loss: RingLoss,
-    /// What may be missing was said with the window that was closed: what is found of it later is not lost twice.
-    told: bool,
+    /// A possible loss was reported with the window that was closed, so that finding it later does not report it twice.
+    reported: bool,
 }
 
 /// How full the rings were, and whether the kernel agrees on what was taken out.
@@ -82,8 +82,8 @@ pub struct Rings<E = MappedRing, V = Slots> {
     rings: Vec<VcpuRing<E>>,
     /// A RESET counted something else than it should have, and no stopped harvest has found every ring's place since.
     out_of_step: bool,
-    /// Entries were lost, or may be, and all pages have not been protected again since. The page of a lost entry is not protected, as no
-    /// RESET was told of it: a write to it is in no ring.
+    /// Entries were lost, or may be, and not every page was protected again since then. The page of a lost entry is not protected, because
+    /// no RESET named it, so a write to it is in no ring.
     unprotected: bool,
     /// A block's log went off, and no harvest has taken out since what the rings have of it.
     stale: bool,
@@ -117,7 +117,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
             loss: RingLoss::default(),
             ready: Written::default(),
             ready_loss: RingLoss::default(),
-            told: false,
+            reported: false,
         });
     }
 
@@ -146,7 +146,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         let slots = lock(&self.slots);
         let mut harvested = Harvested::default();
         let mut taken = Ok(());
-        for VcpuRing { ring, cursor, staged, loss, told, .. } in &mut self.rings {
+        for VcpuRing { ring, cursor, staged, loss, reported, .. } in &mut self.rings {
             let mut stage = Stage::new(&*slots, staged, loss);
             let mut refused = Ok(());
             let harvest = cursor.harvest(ring, stopped, |slot, page| {
@@ -155,13 +155,13 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
             });
             taken = taken.and(refused);
             self.unprotected |= harvest.lost > 0 || harvest.at_limit;
-            if *told {
+            if *reported {
                 loss.lost_before += u64::from(harvest.lost);
             } else {
                 loss.lost += u64::from(harvest.lost);
             }
             loss.maybe_lost |= harvest.at_limit;
-            *told &= cursor.is_suspect() && !harvest.at_limit;
+            *reported &= cursor.is_suspect() && !harvest.at_limit;
             harvested.overrun |= cursor.wants_stop(ring);
             harvested.most = harvested.most.max(harvest.entries);
         }
@@ -213,12 +213,12 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(())
     }
 
-    /// The same while no vCPU runs: afterwards the rings are empty, and in step with the kernel as far as can be known. Every page is
-    /// protected, also where entries were lost.
+    /// As [`harvest`](Self::harvest), while no vCPU runs. Afterwards the rings are empty, and in step with the kernel as far as can be
+    /// known. Every page is protected, also those whose entries were lost.
     ///
     /// # Errors
     ///
-    /// As of [`harvest`](Self::harvest), and the kernel's refusal to protect all pages, which the next stopped harvest tries again.
+    /// Those of [`harvest`](Self::harvest), and the kernel's refusal to protect all pages, which the next stopped harvest tries again.
     pub fn harvest_stopped(&mut self) -> Result<Harvested> {
         let mut all = Harvested::default();
         for _ in 0..MOST_REPETITIONS {
@@ -265,7 +265,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         for ring in &mut self.rings {
             ring.ready.take(&mut ring.staged);
             let loss = std::mem::take(&mut ring.loss);
-            ring.told |= loss.maybe_lost;
+            ring.reported |= loss.maybe_lost;
             ring.ready_loss.add(&loss);
         }
         Ok(())
@@ -280,7 +280,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
     ///
     /// # Errors
     ///
-    /// As of [`harvest`](Self::harvest).
+    /// Those of [`harvest`](Self::harvest).
     pub fn take_out_stale(&mut self) -> Result<bool> {
         if self.stale {
             let harvested = self.harvest()?;

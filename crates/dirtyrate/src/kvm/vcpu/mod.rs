@@ -64,8 +64,8 @@ pub enum Step {
 /// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs held.
 ///
 /// A device may read and write guest memory; it must not lock dirty memory, whose holder may be waiting for this very vCPU.
-/// It cannot wait for the vCPU that it runs on: pausing, holding, and adding or
-/// removing blocks are refused there; it ends the VM by what it returns.
+/// It cannot wait for the vCPU that it runs on, so pausing, holding, and adding or removing blocks are refused there. A device ends the
+/// VM by what it returns.
 pub trait ExitHandler: Send + Sync {
     /// A read of an I/O port.
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step;
@@ -81,8 +81,8 @@ pub trait ExitHandler: Send + Sync {
 
 /// Who looks after the vCPUs' dirty rings. Called on vCPU threads, outside of KVM_RUN and without any lock of theirs held.
 pub trait RingExits: Send + Sync {
-    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it is not to be, as while no block is logged. To
-    /// be asked on each way into KVM_RUN.
+    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it need not be called, as while no block is logged.
+    /// It is asked each time before a vCPU enters KVM_RUN.
     fn longest_run(&self) -> Option<Duration>;
     /// A vCPU was taken out of KVM_RUN, and has not entered again.
     fn kicked(&self, vcpu: usize);
@@ -139,7 +139,7 @@ pub struct Crash {
     pub refused: Option<Refused>,
 }
 
-/// A call without which a vCPU cannot run.
+/// A refused call without which a vCPU cannot run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// KVM_RUN, or pthread_create.
@@ -283,7 +283,7 @@ impl Vcpus {
     ///
     /// # Errors
     ///
-    /// As of [`pause`](Self::pause).
+    /// Those of [`pause`](Self::pause).
     pub fn resume(&self) -> Result<()> {
         self.shared.resume()
     }

@@ -24,11 +24,11 @@ const MOST_KICKS: u32 = 100;
 /// Where a vCPU's thread is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
-    /// There is none: not started, or ended.
+    /// There is no thread: it was not started, or has ended.
     NoThread,
-    /// It is outside KVM_RUN, and asks before it enters.
+    /// The thread is outside KVM_RUN, and asks before it enters.
     Outside,
-    /// It may be inside KVM_RUN, or in a device of the machine.
+    /// The thread may be inside KVM_RUN, or in a device of the machine.
     Inside,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct State {
     pub run: RunState,
     /// Holds of [`Vcpus::hold`], which stop the vCPUs without changing what the VM is doing.
     pub holds: usize,
-    /// By vCPU.
+    /// Where each vCPU's thread is.
     pub threads: Vec<At>,
     pub crash: Option<Crash>,
 }
@@ -82,17 +82,17 @@ impl Drop for Inside<'_> {
 }
 
 pub(super) struct Shared {
-    /// Told when the guest stands and when it runs again.
+    /// The clock that learns when the guest stops and when it runs again.
     pub clock: GuestClock,
     pub state: Mutex<State>,
     pub changed: Condvar,
     pub kicks: Vec<Box<dyn Kick>>,
-    /// Of a VM with dirty rings.
+    /// Set for a VM with dirty rings.
     pub ring_exits: OnceLock<Box<dyn RingExits>>,
 }
 
 impl Shared {
-    /// Of a VM that was only created, with a kick for each vCPU.
+    /// The state of a VM that was only created, with a kick for each vCPU.
     pub fn new(kicks: Vec<Box<dyn Kick>>, clock: GuestClock) -> Self {
         let threads = vec![At::NoThread; kicks.len()];
         let state = State { run: RunState::Created, holds: 0, threads, crash: None };
@@ -209,7 +209,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// As of [`wait_for`](Self::wait_for).
+    /// Those of [`wait_for`](Self::wait_for).
     pub fn wait_parked<'a>(&'a self, state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>> {
         self.wait_for(state, |state| if state.may_run() { None } else { state.first(At::Inside) })
     }
@@ -218,7 +218,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// As of [`wait_for`](Self::wait_for).
+    /// Those of [`wait_for`](Self::wait_for).
     pub fn wait_ended<'a>(&'a self, state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>> {
         let own = self.own_vcpu();
         self.wait_for(state, |state| {

@@ -1,4 +1,4 @@
-//! The map of guest memory that a kernel on x86-64 gets: by the same numbers in PVH's memory map and in Linux's E820.
+//! The map of guest memory that a kernel on x86-64 gets. PVH's memory map and Linux's E820 have the same numbers for its types.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ const RAM: u32 = 1;
 const RESERVED: u32 = 2;
 /// Both protocols' ACPI tables.
 const ACPI: u32 = 3;
-/// What a map tells in: a kernel cuts off what is no whole page of RAM.
+/// The unit of a map, because a kernel ignores RAM that is no whole page.
 const PAGE: u64 = 4096;
 
 /// One entry.
@@ -21,11 +21,11 @@ pub(super) struct Entry {
     pub kind: u32,
 }
 
-/// What a kernel was given in guest memory, and may not take for free.
+/// What the loader has put into guest memory for a kernel, which must not take it for free memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Given {
-    /// What it is told: parameters, its command line, modules.
-    Told,
+    /// Boot parameters, the command line, modules.
+    Parameters,
     /// ACPI tables.
     Acpi,
 }
@@ -41,7 +41,7 @@ pub(super) fn entries(ram: &Ram, holes: &[Range<u64>], given: &[(Range<u64>, Giv
             let range = cut(&block, &whole(range));
             if !range.is_empty() {
                 let kind = match given {
-                    Given::Told => RESERVED,
+                    Given::Parameters => RESERVED,
                     Given::Acpi => ACPI,
                 };
                 entries.push(Entry { address: range.start, bytes: range.end - range.start, kind });
@@ -78,8 +78,11 @@ mod tests {
     #[test]
     fn what_was_given_is_reserved_in_whole_pages_and_the_rest_is_ram() {
         let ram = Ram::new(vec![(0, 0x10_0000), (0x20_0000, 0x1000)], 4096, 1);
-        let given =
-            [(0x6000..0x8000, Given::Told), (0x2_0000..0x2_0801, Given::Told), (0xe_0000..0xe_0123, Given::Acpi)];
+        let given = [
+            (0x6000..0x8000, Given::Parameters),
+            (0x2_0000..0x2_0801, Given::Parameters),
+            (0xe_0000..0xe_0123, Given::Acpi),
+        ];
         let entries = entries(&ram, std::slice::from_ref(&(0xa_0000..0x10_0000)), &given);
         let entries: Vec<_> = entries.iter().map(|entry| (entry.address, entry.bytes, entry.kind)).collect();
         assert_eq!(
@@ -99,7 +102,8 @@ mod tests {
     #[test]
     fn what_was_given_outside_of_ram_is_not_told() {
         let ram = Ram::new(vec![(0x10_0000, 0x10_0000)], 4096, 1);
-        let entries = entries(&ram, &[], &[(0x6000..0x8000, Given::Told), (0x1f_f000..0x1f_f001, Given::Told)]);
+        let entries =
+            entries(&ram, &[], &[(0x6000..0x8000, Given::Parameters), (0x1f_f000..0x1f_f001, Given::Parameters)]);
         let expected = [(0x10_0000, 0xf_f000, 1), (0x1f_f000, 0x1000, 2)];
         assert!(entries.iter().map(|entry| (entry.address, entry.bytes, entry.kind)).eq(expected));
     }

@@ -1,5 +1,5 @@
-//! What a load will write into guest memory, checked as a whole before its first byte is written; and the writing, which reads files piece
-//! by piece and which the caller can end.
+//! What a load will write into guest memory. The whole plan is checked before its first byte is written. Carrying it out reads files piece
+//! by piece, and the caller can end it in between.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl Source<'_> {
     }
 }
 
-/// Writes to come.
+/// The writes of one load, planned and not made yet.
 #[derive(Default)]
 pub(super) struct Plan<'a> {
     writes: Vec<(u64, Source<'a>)>,
@@ -162,7 +162,7 @@ fn copy(
     Ok(())
 }
 
-/// The same addresses, each in one range only.
+/// The same addresses as ranges that do not overlap.
 fn united(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable();

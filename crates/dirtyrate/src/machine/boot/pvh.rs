@@ -31,7 +31,7 @@ pub(super) fn plan_start_info(
     initrd: Option<(u64, u64)>,
     plan: &mut Plan,
 ) -> Result<Start> {
-    let module = initrd.map(|(start, length)| (start..start + length, Given::Told));
+    let module = initrd.map(|(start, length)| (start..start + length, Given::Parameters));
     let entries = memory_map::entries(ram, &[], &[given, module.as_slice()].concat());
     let map: Vec<u8> = entries
         .iter()

@@ -8,7 +8,7 @@ use crate::kvm::Vm;
 pub(super) struct Ram {
     /// Where each block begins and how many bytes it has, in ascending order.
     blocks: Vec<(u64, u64)>,
-    /// The same with neighbours joined: begin and end.
+    /// The blocks as ranges, with neighbours joined.
     ranges: Vec<(u64, u64)>,
     #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "an initrd is aligned as an Image is there"))]
     pub page_size: u64,

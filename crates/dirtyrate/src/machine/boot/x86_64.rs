@@ -72,7 +72,7 @@ pub(super) fn plan<'a>(
     let initrd = initrd.map(|initrd| place_initrd(ram, initrd, below, &mut plan)).transpose()?;
     plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());
     plan.write(acpi::TABLES, tables);
-    let given = [(PARAMETERS, Given::Told), (command_line_at, Given::Told), (tables_at, Given::Acpi)];
+    let given = [(PARAMETERS, Given::Parameters), (command_line_at, Given::Parameters), (tables_at, Given::Acpi)];
     let start = match linux {
         Some(linux) => linux.plan_parameters(ram, &given, initrd, &mut plan)?,
         None => pvh::plan_start_info(ram, &given, pvh_entry, initrd, &mut plan)?,
