@@ -4,7 +4,7 @@
 
 use dirtyrate::machine::boot::fuzzing::check_x86_64;
 use dirtyrate_fuzz::Input;
-use dirtyrate_fuzz::boot::{changed, bzimage, with_load};
+use dirtyrate_fuzz::boot::{bzimage, changed, with_load};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
