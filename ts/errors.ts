@@ -17,7 +17,7 @@ const HINTS = {
   ERR_KVM_IOCTL: 'The kernel refused a call that it should know: the message names it. See the kernel log.',
   ERR_LIMIT: 'Raise the limit that the message names, or use fewer vCPUs and virtual machines at a time.',
   ERR_VCPU_STUCK:
-    'The host is overloaded, or a call of the kernel takes long: try again. If it has not stopped when close() rejects, its memory stays mapped until this process ends.',
+    'The host is overloaded, or a call of the kernel takes long: try again. If the vCPU has not stopped when close() rejects, the memory of its VM stays mapped until this process ends.',
   ERR_NATIVE_LOAD: 'Install again without --omit=optional, or build the binding from a clone: npm run setup.',
   ERR_ARGUMENT: 'Correct the argument that the message names.',
   ERR_STATE: 'Check vm.state before the call.',

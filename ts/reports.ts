@@ -71,23 +71,28 @@ export interface BlockReap {
   removed: boolean
 }
 
-/** What the dirty rings report for a window. `entries` are the pages and duplicates of all vCPUs, without dropped and lost entries. */
+/** What the dirty rings report for a window. */
 export interface RingReap {
+  /** The entries of all vCPUs: one for each of their pages, and the duplicates. */
   entries: number
+  /** Entries for a page that the same vCPU had an entry for already. */
   duplicates: number
   /** Pages that more than one vCPU wrote. */
   sharedPages: number
-  /** Entries for memory that is not logged, or that was removed. */
+  /** Not in `entries`: entries for memory that is not logged, or that was removed. */
   dropped: number
-  /** Entries that are known to be lost. */
+  /** Not in `entries`: entries that are known to be lost. Above 0 only if the report is not complete. */
   lost: number
 }
 
 /** One vCPU's share of a reap. */
 export interface VcpuReap {
   id: number
+  /** Distinct pages. A page that several vCPUs wrote counts for each of them. */
   pages: number
+  /** Ring entries, duplicates included. */
   entries: number
+  /** Entries for a page that this vCPU had an entry for already. */
   duplicates: number
   bytesPerSecond: number
 }

@@ -2,7 +2,7 @@
 
 import { measuredInfo } from '../qapi/arithmetic.js'
 import type { DirtyRateInfo, Mode } from '../qapi/types.js'
-import type { Truth } from '../reports.js'
+import type { RingReap, Truth, VcpuReap } from '../reports.js'
 import type { BlockMeasurement } from './blocks.js'
 
 /** The bounds of a figure. `confidence` 1 means that the figure is exact, `high` null that no upper bound is known. */
@@ -39,30 +39,10 @@ export interface Cost {
 }
 
 /** One vCPU's share, by its own dirty ring. A page that several vCPUs wrote counts for each of them. */
-export interface VcpuMeasurement {
-  id: number
-  /** Distinct pages. */
-  pages: number
-  /** Ring entries, duplicates included. */
-  entries: number
-  /** Entries for a page that this vCPU had an entry for already. */
-  duplicates: number
-  bytesPerSecond: number
-}
+export type VcpuMeasurement = VcpuReap
 
 /** The entries of all dirty rings. */
-export interface RingMeasurement {
-  /** The entries of all vCPUs: one for each of their pages, and the duplicates. */
-  entries: number
-  /** Entries for a page that the same vCPU had an entry for already. */
-  duplicates: number
-  /** Pages that more than one vCPU wrote. */
-  sharedPages: number
-  /** Not in `entries`: entries for memory that is not logged, or that was removed. */
-  dropped: number
-  /** Not in `entries`: entries that are known to be lost. Above 0 only if the measurement is not complete. */
-  lost: number
-}
+export type RingMeasurement = RingReap
 
 /** What page sampling looked at. */
 export interface SamplingMeasurement {
