@@ -129,21 +129,24 @@ export function explain(
     'pages',
     `distinct pages written in one window, ${vcpus === 1 ? "the guest's page of counters" : 'a page of counters per vCPU'} included`,
   )
-  define('rate', 'the same in bytes, by the length of the window, which a native thread keeps')
+  define('rate', 'the same pages in bytes, divided by the length of the window, which a native thread keeps')
   define(
     'truth',
-    `what the guest counted itself, read without KVM's log; it runs on meanwhile, so to within ${vcpus === 1 ? 'a page' : 'a page per vCPU'} at each end`,
+    `what the guest counted itself, read without KVM's log. The guest runs on meanwhile, so this is right to within ${vcpus === 1 ? 'a page' : 'a page per vCPU'} at each end`,
   )
   if (modes.has('page-sampling')) {
     define(
       'interval',
-      'page sampling looks at a few pages only: 95 of 100 of its intervals hold the truth. Writes that change nothing it does not see at all',
+      'page sampling looks at a few pages only: 95 of 100 of its intervals hold the truth. It does not see writes that change nothing',
     )
   }
   if (modes.has('dirty-ring')) {
     define('duplicates', 'ring entries for a page that the same vCPU had an entry for: entries are not pages')
   }
-  define('cost', 'turning the log on, fetching and counting it; of page sampling, hashing the pages twice')
+  define(
+    'cost',
+    'turning the log on, fetching it and counting its pages; for page sampling, hashing the pages twice',
+  )
   session.explain()
   for (const line of wrap(
     good
