@@ -63,6 +63,27 @@ describe('an order of calls', () => {
     expect(seen).toEqual(['change', 'next', 'look'])
   })
 
+  it('rejects with what a call throws at once, with a signal too, and goes on', async () => {
+    const order = new CallOrder()
+    const throws = (): Promise<never> => {
+      throw new Error('at once')
+    }
+    const { signal } = new AbortController()
+    const calls = [
+      order.run(throws),
+      order.run(throws, signal),
+      order.after(throws, signal),
+      order.run(async () => 'next'),
+    ]
+    const error = { status: 'rejected', reason: new Error('at once') }
+    expect(await Promise.allSettled(calls)).toEqual([
+      error,
+      error,
+      error,
+      { status: 'fulfilled', value: 'next' },
+    ])
+  })
+
   it('is left at once by an abort, and the call is not made, nor is the next one early', async () => {
     const order = new CallOrder()
     const seen: string[] = []

@@ -25,10 +25,13 @@ export class CallOrder {
       const abort = (): void => reject(signal.reason)
       signal.addEventListener('abort', abort, { once: true })
       if (signal.aborted) abort()
-      void turn.then(() => {
+      const atTurn = async (): Promise<T> => {
         signal.removeEventListener('abort', abort)
-        if (!signal.aborted) resolve(call())
-      })
+        signal.throwIfAborted()
+        return call()
+      }
+      // A call that throws at once rejects this too: nobody looks at the promise of the turn.
+      turn.then(atTurn).then(resolve, reject)
     })
   }
 }

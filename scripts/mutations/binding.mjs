@@ -71,8 +71,8 @@ export default [
   {
     name: 'an aborted call is made all the same',
     file: 'ts/call-order.ts',
-    find: 'if (!signal.aborted) resolve(call())',
-    replace: 'resolve(call())',
+    find: '        signal.throwIfAborted()\n',
+    replace: '',
     test: `${order} -t is left at once by an abort`,
   },
   {

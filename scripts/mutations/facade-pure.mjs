@@ -29,4 +29,11 @@ export default [
     replace: 'done.catch(() => undefined)])',
     test: '__test__/call-order.test.ts -t keeps nothing',
   },
+  {
+    name: 'a call that throws at once leaves its promise open',
+    file: 'ts/call-order.ts',
+    find: 'turn.then(atTurn).then(resolve, reject)',
+    replace: 'turn.then(atTurn).then(resolve)',
+    test: '__test__/call-order.test.ts -t rejects with what a call throws at once',
+  },
 ]
