@@ -3,6 +3,7 @@
 const ledger = 'crates/dirtyrate/src/dirty_memory/ledger.rs'
 const block = 'crates/dirtyrate/src/dirty_memory/block.rs'
 const deadline = 'crates/dirtyrate/src/dirty_memory/deadline.rs'
+const tracking = 'crates/dirtyrate/src/dirty_memory/tracking.rs'
 
 export default [
   {
@@ -88,6 +89,13 @@ export default [
     file: deadline,
     find: 'if memory.bits().paused_in_window(client) { Err(paused_within()) } else { Ok((late, sync)) }',
     replace: 'let _ = opened; Ok((late, sync))',
+    test: 'dirty_memory_model',
+  },
+  {
+    name: 'let the display, which has stopped, be told of writes by its truth',
+    file: tracking,
+    find: '                bits.ledger.stop(Client::Vga);',
+    replace: '',
     test: 'dirty_memory_model',
   },
 ]

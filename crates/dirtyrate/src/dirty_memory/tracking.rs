@@ -81,7 +81,14 @@ impl DirtyMemory {
         if !on {
             self.run_partial_sync(|memory| memory.sync_last(index, Client::Vga))?;
         }
-        self.bits().blocks[index].vga = on;
+        {
+            let mut bits = self.bits();
+            bits.blocks[index].vga = on;
+            // Without a mask it is told of no more writes, as a client whose flag is gone.
+            if !bits.blocks.iter().any(|block| block.vga) {
+                bits.ledger.stop(Client::Vga);
+            }
+        }
         let changed = self.run_event(|memory| {
             memory.reconcile()?;
             if on {

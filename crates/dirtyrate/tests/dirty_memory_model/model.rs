@@ -253,11 +253,15 @@ impl Model {
             }
         }
         self.tracking.remove(&client);
+        self.note_stop(client);
+        self.adjust_logging()
+    }
+
+    fn note_stop(&mut self, client: Client) {
         let counter = self.history.counter(self.history.now);
         if let Some(asked) = self.asked.get_mut(&client) {
             asked.stopped = Some(counter);
         }
-        self.adjust_logging()
     }
 
     /// A sync before a client goes; only a fetch where the log goes with it.
@@ -274,6 +278,9 @@ impl Model {
             self.last_sync(at, Client::Vga)?;
         }
         self.blocks[at].vga = on;
+        if !self.blocks.iter().any(|block| block.vga) {
+            self.note_stop(Client::Vga);
+        }
         let outcome = self.adjust_logging();
         if on && outcome.is_err() {
             self.blocks[at].vga = false;
