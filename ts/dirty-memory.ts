@@ -124,9 +124,10 @@ export class DirtyMemory {
   }
 
   /**
-   * Step 4: syncs at each deadline, kept by a native thread from the opening of the client's window. Deadlines ascend, 1 ms to 1 h. It
-   * begins when the calls before it have taken effect; those after it do not wait for it. Rejects with ERR_ARGUMENT, with ERR_STATE for a
-   * client that does not track, or with the signal's reason.
+   * Step 4: syncs at each deadline, kept by a native thread, from when the client's window was open in every chunk. Deadlines ascend,
+   * 1 ms to 1 h. It begins when the calls before it have taken effect; those after it do not wait for it. Rejects with ERR_ARGUMENT,
+   * with ERR_STATE for a client that does not track, with ERR_PAUSED for a guest that did not run since the client's last clear, take
+   * or start, or with the signal's reason.
    */
   async syncAt(
     client: Client,

@@ -106,7 +106,7 @@ impl GuestClock {
         state.moment(state.by_hand.unwrap_or_else(|| nanoseconds(self.0.epoch.elapsed())))
     }
 
-    /// The moment of an instant that is not long past: at the most [`REMEMBERED_PAUSES`] pauses ago. A clock that is moved
+    /// The moment of an instant that is not long past: at the most sixteen pauses ago. A clock that is moved
     /// by hand says its present.
     pub fn at(&self, instant: Instant) -> Moment {
         let state = self.lock();

@@ -13,7 +13,7 @@ const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
 /// The sync at one deadline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadlineReport {
-    /// The deadline, from the opening of the client's window.
+    /// The deadline, from when the client's window was open in every chunk.
     pub requested: Duration,
     /// How much later the sync began.
     pub late: Duration,
@@ -25,7 +25,7 @@ pub struct DeadlineReport {
     pub reap_took: Duration,
 }
 
-/// Syncs at each of `deadlines`, which count from the opening of the client's window, and reaps the client without taking
+/// Syncs at each of `deadlines`, which count from when the client's window was open in every chunk, and reaps the client without taking
 /// its bits. The calling thread sleeps in between. `alive` is asked now and then whether the guest still runs; its error
 /// ends the wait.
 ///
@@ -73,7 +73,7 @@ pub fn take_at<'a>(
     Ok((report, reopened))
 }
 
-/// When the client's window opened.
+/// When the client's window was open in every chunk.
 fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     bits.check_client(client)?;
     if !bits.is_tracking(client) {
@@ -82,7 +82,7 @@ fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     Ok(bits.window_opened(client).unwrap_or_else(|| bits.ledger.clock().now()))
 }
 
-/// The lock once the deadline has come, and when the client's window opened.
+/// The lock once the deadline has come, and when the client's window was open in every chunk.
 fn wait_for<'a>(
     lock: &impl Fn() -> MutexGuard<'a, DirtyMemory>,
     client: Client,

@@ -271,10 +271,14 @@ impl DirtyBits {
         }
     }
 
-    /// When the first chunk of the client's window opened; `None` without blocks or bits.
+    /// When the client's window was open in every chunk; `None` without blocks or bits. From here a window is measured: protecting
+    /// a large guest takes longer than a short window, and a chunk that opened last must be watched as long as was asked for. A
+    /// block that came since does not count.
     pub(super) fn window_opened(&self, client: Client) -> Option<Moment> {
-        let windows = self.blocks.iter().filter_map(|block| block.bits.get(&client)).flat_map(|bits| &bits.windows);
-        windows.map(|window| window.opened.at).reduce(|first, at| if at.is_before(first) { at } else { first })
+        let asked = self.ledger.asked.get(&client).map_or(u64::MAX, |asked| asked.event);
+        let here = self.blocks.iter().filter(|block| block.added <= asked);
+        let windows = here.filter_map(|block| block.bits.get(&client)).flat_map(|bits| &bits.windows);
+        windows.map(|window| window.opened.at).reduce(|last, at| if last.is_before(at) { at } else { last })
     }
 
     /// Whether the guest was asked to pause between the client's last clear, take or start, and the fetch that closed its
