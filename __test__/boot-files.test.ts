@@ -2,6 +2,7 @@
 
 import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { openTarget } from 'dirtyrate'
 import { expect, it } from 'vitest'
 import { dirtyrate, script } from './fixtures/command.js'
@@ -122,5 +123,36 @@ describeKvm('a file that is booted', () => {
     await closed
     const uri = `kernel:${kernel},memory=1GiB,initrd=${initrd}`
     await expect(openTarget(uri, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+  })
+
+  it('is not loaded any further once a signal came while it was copied', async () => {
+    const put = folder()
+    const kernel = put('good.elf', elf(sayAndHalt('ok')))
+    const initrd = put('initrd', Buffer.alloc(200 * 2 ** 20, 7))
+    const reason = new Error('enough')
+    // A machine that is busy may let the copy end before the signal comes: then the next one is tried.
+    for (let left = 10; ; left--) {
+      const vm = await created({ memory: '1GiB' })
+      const controller = new AbortController()
+      const before = process.memoryUsage().rss
+      let ended = false
+      const loading = vm
+        .load({ kernel, initrd }, { signal: controller.signal })
+        .catch(error => expect(error).toBe(reason))
+        .finally(() => {
+          ended = true
+        })
+      // What was copied is memory of this process; a call of the VM would wait for the load.
+      while (!ended && process.memoryUsage().rss < before + 8 * 2 ** 20) await setImmediate()
+      controller.abort(reason)
+      await loading
+      const interrupted = await vm.start().then(
+        () => false,
+        error => error.code === 'ERR_STATE',
+      )
+      await vm.close()
+      if (interrupted) return
+      expect(left).toBeGreaterThan(0)
+    }
   })
 })
