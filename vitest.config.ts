@@ -7,6 +7,7 @@ const binding = process.env.DIRTYRATE_TEST_BINDING
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ['__test__/**/*.test.ts'],
+    setupFiles: ['__test__/fixtures/environment.ts'],
     // What is packed and installed has a run of its own: npm run test:install.
     exclude: ['__test__/install/**', 'node_modules/**'],
     // For the tests and what they run only: vite has a binding of napi-rs too, and would take this one for its own.

@@ -211,6 +211,7 @@ createRequire(import.meta.url)('dirtyrate').capabilities()`,
     )
     const ended = spawnSync('unshare', [...mounting, mount, packaged, file, process.execPath], {
       cwd: folder,
+      env: { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: undefined },
       encoding: 'utf8',
     })
     expect(ended.stderr).toMatch(/failed to map segment/)

@@ -1,7 +1,6 @@
 /** How signals end a command, and what they leave. */
 
 import { spawn } from 'node:child_process'
-import { rolldown } from 'rolldown'
 import { expect, it } from 'vitest'
 import { dirtyrate, type Ended, root, run } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
@@ -73,9 +72,20 @@ describeKvm('a signal', () => {
   it('again, a second later, ends what does not end by itself', async () => {
     const make = folder()
     const bundle = make('interruption.mjs', '')
-    await rolldown({ input: `${root}/ts/cli/interruption.ts`, platform: 'node' }).then(built =>
-      built.write({ file: bundle }),
+    // In a process of its own: where the tests name another binding for the package, rolldown would take it for its own.
+    const bundled = await run(
+      process.execPath,
+      [
+        `${root}/node_modules/rolldown/bin/cli.mjs`,
+        `${root}/ts/cli/interruption.ts`,
+        '--file',
+        bundle,
+        '--platform',
+        'node',
+      ],
+      { env: { NAPI_RS_NATIVE_LIBRARY_PATH: undefined } },
     )
+    expect(bundled).toMatchObject({ status: 0 })
     // What never ends by itself.
     const program = make(
       'program.mjs',
