@@ -235,30 +235,24 @@ describeKvm('a signal', () => {
   })
 
   it('SIGTSTP stops a watch, and SIGCONT lets it go on', async () => {
-    const { status, stdout } = await run('bash', [
-      '-c',
-      // A group of its own with a parent in another one: the kernel stops no process of an orphaned group, as CI's is.
-      `set -m
-       coproc log { exec "$0" dist/cli.js watch ${guest} --every 20ms --count 6 --log-level debug 2>&1 >"$1"; }
-       pid=$!
-       while IFS= read -r line <&\${log[0]}; do
-         if [[ $line == *'measurement done'*id=2* ]]; then
-           kill -TSTP $pid
-           while [[ $(ps -o stat= -p $pid) != T* ]]; do sleep 0.05; done
-           kill -CONT $pid
-         fi
-       done
-       wait $pid
-       status=$?
-       # The shell first reports that its job had stopped.
-       if [ $status = 148 ]; then
-         wait $pid
-         status=$?
-       fi
-       cat "$1"
-       exit $status`,
-      process.execPath,
-      folder()('out', ''),
+    // A group of its own with a parent in another one: the kernel stops no process of an orphaned group, as CI's may be.
+    const stopped = `import os, signal, subprocess, sys
+out, *command = sys.argv[1:]
+own_group = lambda: os.setpgid(0, 0)
+with open(out, 'wb') as file:
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.PIPE, preexec_fn=own_group)
+    for line in child.stderr:
+        if b'measurement done' in line and b'id=2' in line:
+            os.kill(child.pid, signal.SIGTSTP)
+            os.waitpid(child.pid, os.WUNTRACED)
+            os.kill(child.pid, signal.SIGCONT)
+    status = child.wait()
+sys.stdout.write(open(out).read())
+sys.exit(status)`
+    const watch = `${root}/dist/cli.js watch ${guest} --every 20ms --count 6 --log-level debug`
+    const { status, stdout } = await run('timeout', [
+      ...['30', 'python3', '-c', stopped, folder()('out', ''), process.execPath],
+      ...watch.split(' '),
     ])
     expect(status).toBe(0)
     expect(stdout.trimEnd().split('\n')).toHaveLength(6)
