@@ -68,24 +68,21 @@ export class DirtyMemory {
    */
   async startTracking(client: Client): Promise<number> {
     return this.#change(client, async () => {
-      const undo = client === 'dirty-rate' ? this.#dirtyRate.takeForUser() : undefined
+      if (client === 'dirty-rate') this.#dirtyRate.takeForUser()
       try {
         return await this.#vm.startTracking(client)
       } catch (error) {
-        if (!this.#isTracking(client)) undo?.()
+        if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.release()
         throw error
       }
     })
   }
 
-  /**
-   * Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped, and no measurement takes
-   * them. Rejects as {@link startTracking}.
-   */
+  /** Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped. Rejects as {@link startTracking}. */
   async stopTracking(client: Client): Promise<void> {
     await this.#change(client, async () => {
       await this.#vm.stopTracking(client)
-      if (client === 'dirty-rate') this.#dirtyRate.keepForUser()
+      if (client === 'dirty-rate') this.#dirtyRate.release()
     })
   }
 
@@ -117,10 +114,7 @@ export class DirtyMemory {
 
   /** Step 3: empties the client's bits, and nobody else's, and opens its window. Rejects as {@link startTracking}. */
   async clear(client: Client): Promise<void> {
-    await this.#change(client, async () => {
-      await this.#vm.clear(client)
-      this.#emptied(client)
-    })
+    await this.#change(client, () => this.#vm.clear(client))
   }
 
   /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
@@ -165,11 +159,7 @@ export class DirtyMemory {
 
   /** Step 5: counts the client's bits and empties them at the same instant: its next window is open. Rejects as {@link startTracking}. */
   async take(client: Client): Promise<Reap> {
-    return this.#change(client, async () => {
-      const reap = await this.#vm.take(client)
-      this.#emptied(client)
-      return reap
-    })
+    return this.#change(client, () => this.#vm.take(client))
   }
 
   /**
@@ -247,11 +237,6 @@ export class DirtyMemory {
 
   #known(client: Client): void {
     parseChoice(client, 'client', clients)
-  }
-
-  /** A user that has stopped keeps the client 'dirty-rate' until it has emptied it. */
-  #emptied(client: Client): void {
-    if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.emptied()
   }
 
   /** Makes a call that changes what the client has, unless a measurement owns it, when the calls before it have taken effect. */

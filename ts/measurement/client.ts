@@ -16,8 +16,7 @@ export interface AcquiredClient {
 export class DirtyRateClient {
   readonly #vm: NativeVirtualMachine
   readonly #order: CallOrder
-  /** `kept`: a user has stopped, and its bits can still be reaped. */
-  #holder: 'nobody' | 'user' | 'kept' | 'measurement' = 'nobody'
+  #holder: 'nobody' | 'user' | 'measurement' = 'nobody'
 
   /** `order` is that of all calls which change what a client of the VM has. */
   constructor(vm: NativeVirtualMachine, order: CallOrder) {
@@ -32,24 +31,15 @@ export class DirtyRateClient {
     }
   }
 
-  /** The user tracks with it by hand from here on; what undoes that. To be called in the order of the VM's calls. */
-  takeForUser(): () => void {
+  /** The user tracks with it by hand from here on. To be called in the order of the VM's calls. */
+  takeForUser(): void {
     this.requireFree()
-    const before = this.#holder
     this.#holder = 'user'
-    return () => {
-      this.#holder = before
-    }
   }
 
-  /** The user has stopped, and keeps the bits until it takes or clears them. To be called in the order of the VM's calls. */
-  keepForUser(): void {
-    if (this.#holder === 'user') this.#holder = 'kept'
-  }
-
-  /** The user has taken or cleared its bits. To be called in the order of the VM's calls. */
-  emptied(): void {
-    if (this.#holder === 'kept') this.#holder = 'nobody'
+  /** To be called in the order of the VM's calls. */
+  release(): void {
+    this.#holder = 'nobody'
   }
 
   /**
@@ -68,7 +58,7 @@ export class DirtyRateClient {
     try {
       await this.#vm.abandon('dirty-rate')
     } finally {
-      this.#holder = 'nobody'
+      this.release()
     }
   }
 }
