@@ -14,7 +14,7 @@ const GIB = 2 ** 30
 /** What JavaScript's heap and a VM without touched memory may take meanwhile, more than an empty process needs. */
 const BESIDE = 96 * 2 ** 20
 
-/** A file of `bytes` bytes of which only the first are stored. */
+/** A sparse file of `bytes` bytes; only its first bytes are stored. */
 function sparse(put: ReturnType<typeof folder>, name: string, content: Uint8Array, bytes: number): string {
   const path = put(name, content)
   const file = openSync(path, 'r+')

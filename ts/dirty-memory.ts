@@ -78,7 +78,10 @@ export class DirtyMemory {
     })
   }
 
-  /** Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped. Rejects as {@link startTracking}. */
+  /**
+   * Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped, but those of 'dirty-rate'
+   * only until the next measurement, which begins with none. Rejects as {@link startTracking}.
+   */
   async stopTracking(client: Client): Promise<void> {
     await this.#change(client, async () => {
       await this.#vm.stopTracking(client)

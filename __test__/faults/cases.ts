@@ -5,7 +5,7 @@ import { constants } from 'node:os'
 /** A call that fails; `times` 0 is from the `at`th call on, for ever. */
 export interface Fault {
   call: string
-  /** Of an ioctl: the lowest byte of its number. */
+  /** The lowest byte of the ioctl's number. */
   number?: number
   errno: number
   at: number

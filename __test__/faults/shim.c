@@ -29,7 +29,7 @@ struct plan {
 	_Atomic uint32_t at;        /* the first call that fails, from 1 */
 	_Atomic uint32_t times;     /* how many fail; 0: all from there on */
 	_Atomic uint32_t seen;      /* calls so far */
-	_Atomic uint32_t failed;    /* of which so many failed */
+	_Atomic uint32_t failed;    /* how many of the calls failed */
 	_Atomic uint32_t ioctls[256]; /* how often each ioctl of KVM was made, whatever fails */
 };
 
