@@ -10,7 +10,7 @@ use dirtyrate::dirty_memory::CancelToken;
 use dirtyrate::machine::{KernelOptions, Machine, UnknownMmio};
 use dirtyrate::workload::{Kind, Pacing};
 use support::*;
-use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
 
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
@@ -157,10 +157,21 @@ fn smaps(machine: &Machine, guest_address: u64, field: &str) -> String {
     panic!("no {field} for guest memory")
 }
 
-/// Bytes of guest memory that the host has given pages for.
+/// Bytes of guest memory that the host has given pages for. They are read page by page, because the kernel joins mappings that lie side by
+/// side, so that what smaps says of one mapping can include the guest memory of the other tests.
 fn resident(machine: &Machine) -> u64 {
-    let line = smaps(machine, 0, "Rss:");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") << 10
+    use std::os::unix::fs::FileExt;
+    const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
+    let pagemap = File::open("/proc/self/pagemap").expect("pagemap");
+    let memory = machine.vm().memory();
+    let pages = memory.iter().map(|region| {
+        let first_page = region.as_ptr().addr() as u64 / page_size();
+        let mut entries = vec![0; (region.len() / page_size()) as usize * 8];
+        pagemap.read_exact_at(&mut entries, first_page * 8).expect("an entry for each page");
+        let word = |entry: &[u8]| u64::from_le_bytes(entry.try_into().expect("eight bytes"));
+        entries.chunks(8).filter(|entry| word(entry) & PRESENT_OR_SWAPPED != 0).count() as u64
+    });
+    pages.sum::<u64>() * page_size()
 }
 
 fn assert_costs(machine: &Machine, file_bytes: u64, context: &str) {
