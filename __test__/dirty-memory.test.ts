@@ -279,6 +279,30 @@ describeKvm('a migration beside measurements', () => {
     },
   )
 
+  it('keeps the bits of a user that has stopped from measurements', async () => {
+    const vm = await running(workload.idle())
+    const { dirtyMemory } = vm
+    await dirtyMemory.startTracking('dirty-rate')
+    await dirtyMemory.discardInitialLog()
+    await dirtyMemory.clear('dirty-rate')
+    await vm.writeMemory(MEMORY_BYTES - 5 * PAGE, new Uint8Array(5 * PAGE).fill(1))
+    await dirtyMemory.stopTracking('dirty-rate')
+    const stopped = await dirtyMemory.reap('dirty-rate')
+    expect(stopped.pages).toBeGreaterThanOrEqual(5)
+    const beside = vm.measureDirtyRate({ window: 200 })
+    while (!dirtyMemory.isTracking('dirty-rate')) await new Promise(resolve => setTimeout(resolve, 1))
+    await expect(dirtyMemory.take('dirty-rate')).rejects.toMatchObject({ code: 'ERR_MEASURING' })
+    await beside
+    expect(dirtyMemory.isTracking('dirty-rate')).toBe(false)
+    const { pages, windowNs } = await dirtyMemory.reap('dirty-rate')
+    expect({ pages, windowNs }).toEqual({ pages: stopped.pages, windowNs: stopped.windowNs })
+    // Once they are taken, a measurement has the client again.
+    expect((await dirtyMemory.take('dirty-rate')).pages).toBe(stopped.pages)
+    const measured = vm.measureDirtyRate({ window: 200 })
+    while (!dirtyMemory.isTracking('dirty-rate')) await new Promise(resolve => setTimeout(resolve, 1))
+    await measured
+  })
+
   it('sees blocks come and go', async () => {
     const vm = await running(workload.stride({ pages: 500, granted: true }))
     const { dirtyMemory } = vm

@@ -68,31 +68,34 @@ export class DirtyMemory {
    */
   async startTracking(client: Client): Promise<number> {
     return this.#change(client, async () => {
-      if (client === 'dirty-rate') this.#dirtyRate.takeForUser()
+      const undo = client === 'dirty-rate' ? this.#dirtyRate.takeForUser() : undefined
       try {
         return await this.#vm.startTracking(client)
       } catch (error) {
-        if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.release()
+        if (!this.#isTracking(client)) undo?.()
         throw error
       }
     })
   }
 
   /**
-   * Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped, but those of 'dirty-rate'
-   * only until the next measurement, which begins with none. Rejects as {@link startTracking}.
+   * Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped, and no measurement takes
+   * them. Rejects as {@link startTracking}.
    */
   async stopTracking(client: Client): Promise<void> {
     await this.#change(client, async () => {
       await this.#vm.stopTracking(client)
-      if (client === 'dirty-rate') this.#dirtyRate.release()
+      if (client === 'dirty-rate') this.#dirtyRate.keepForUser()
     })
   }
 
-  /** Whether the client's flag is set, by the caller or by a measurement. */
+  /**
+   * Whether the client's flag is set, by the caller or by a measurement. 'dirty-rate' counts as set too while a measurement runs beside the
+   * bits that a user has kept there.
+   */
   isTracking(client: Client): boolean {
     this.#known(client)
-    return this.#isTracking(client)
+    return this.#isTracking(client) || (client === 'dirty-rate' && this.#dirtyRate.standsIn)
   }
 
   /** The log mask of the client 'vga' in one block, which may keep the log of that block alone on. Rejects with ERR_ARGUMENT. */
@@ -117,7 +120,10 @@ export class DirtyMemory {
 
   /** Step 3: empties the client's bits, and nobody else's, and opens its window. Rejects as {@link startTracking}. */
   async clear(client: Client): Promise<void> {
-    await this.#change(client, () => this.#vm.clear(client))
+    await this.#change(client, async () => {
+      await this.#vm.clear(client)
+      this.#emptied(client)
+    })
   }
 
   /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
@@ -162,7 +168,11 @@ export class DirtyMemory {
 
   /** Step 5: counts the client's bits and empties them at the same instant: its next window is open. Rejects as {@link startTracking}. */
   async take(client: Client): Promise<Reap> {
-    return this.#change(client, () => this.#vm.take(client))
+    return this.#change(client, async () => {
+      const reap = await this.#vm.take(client)
+      this.#emptied(client)
+      return reap
+    })
   }
 
   /**
@@ -240,6 +250,11 @@ export class DirtyMemory {
 
   #known(client: Client): void {
     parseChoice(client, 'client', clients)
+  }
+
+  /** A user that has stopped keeps the client 'dirty-rate' until it has emptied it. */
+  #emptied(client: Client): void {
+    if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.emptied()
   }
 
   /** Makes a call that changes what the client has, unless a measurement owns it, when the calls before it have taken effect. */

@@ -78,10 +78,17 @@ export default [
   {
     name: 'a stop releases the client out of turn',
     file: 'ts/dirty-memory.ts',
-    find: "    await this.#change(client, async () => {\n      await this.#vm.stopTracking(client)\n      if (client === 'dirty-rate') this.#dirtyRate.release()\n    })",
+    find: "    await this.#change(client, async () => {\n      await this.#vm.stopTracking(client)\n      if (client === 'dirty-rate') this.#dirtyRate.keepForUser()\n    })",
     replace:
-      "    await callNative(() => this.#vm.stopTracking(client))\n    if (client === 'dirty-rate') this.#dirtyRate.release()",
+      "    await callNative(() => this.#vm.stopTracking(client))\n    if (client === 'dirty-rate') this.#dirtyRate.keepForUser()",
     test: `${order} -t calls that nobody awaits`,
+  },
+  {
+    name: 'a measurement empties the bits of a user that has stopped',
+    file: 'ts/measurement/client.ts',
+    find: "if (this.#holder === 'user') this.#holder = 'kept'",
+    replace: "if (this.#holder === 'user') this.#holder = 'nobody'",
+    test: '__test__/dirty-memory.test.ts -t stopped',
   },
   {
     name: 'a measurement takes the client that a user tracks with',

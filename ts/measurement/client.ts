@@ -16,7 +16,9 @@ export interface AcquiredClient {
 export class DirtyRateClient {
   readonly #vm: NativeVirtualMachine
   readonly #order: CallOrder
-  #holder: 'nobody' | 'user' | 'measurement' = 'nobody'
+  /** `kept`: a user has stopped, and its bits can still be reaped. */
+  #holder: 'nobody' | 'user' | 'kept' | 'measurement' = 'nobody'
+  #standIns = 0
 
   /** `order` is that of all calls which change what a client of the VM has. */
   constructor(vm: NativeVirtualMachine, order: CallOrder) {
@@ -26,20 +28,34 @@ export class DirtyRateClient {
 
   /** Throws ERR_MEASURING while a measurement has it: then nobody else may start, stop or empty it. */
   requireFree(): void {
-    if (this.#holder === 'measurement') {
+    if (this.#holder === 'measurement' || this.standsIn) {
       throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
     }
   }
 
-  /** The user tracks with it by hand from here on. To be called in the order of the VM's calls. */
-  takeForUser(): void {
+  /** The user tracks with it by hand from here on; what undoes that. To be called in the order of the VM's calls. */
+  takeForUser(): () => void {
     this.requireFree()
+    const before = this.#holder
     this.#holder = 'user'
+    return () => {
+      this.#holder = before
+    }
   }
 
-  /** To be called in the order of the VM's calls. */
-  release(): void {
-    this.#holder = 'nobody'
+  /** The user has stopped, and keeps the bits until it takes or clears them. To be called in the order of the VM's calls. */
+  keepForUser(): void {
+    if (this.#holder === 'user') this.#holder = 'kept'
+  }
+
+  /** The user has taken or cleared its bits. To be called in the order of the VM's calls. */
+  emptied(): void {
+    if (this.#holder === 'kept') this.#holder = 'nobody'
+  }
+
+  /** Whether a measurement runs in the place of the client, whose bits a user that has stopped can still reap. */
+  get standsIn(): boolean {
+    return this.#standIns > 0
   }
 
   /**
@@ -48,17 +64,30 @@ export class DirtyRateClient {
    */
   acquire(signal: AbortSignal): Promise<AcquiredClient> {
     return this.#order.run(async () => {
+      if (this.#holder === 'kept') return this.#standIn()
       if (this.#holder !== 'nobody') return accumulator(this.#vm)
       this.#holder = 'measurement'
       return { client: 'dirty-rate', giveBack: () => this.#order.run(() => this.#giveBack()) }
     }, signal)
   }
 
+  #standIn(): AcquiredClient {
+    const { client, giveBack } = accumulator(this.#vm)
+    this.#standIns += 1
+    return {
+      client,
+      giveBack: async () => {
+        this.#standIns -= 1
+        await giveBack()
+      },
+    }
+  }
+
   async #giveBack(): Promise<void> {
     try {
       await this.#vm.abandon('dirty-rate')
     } finally {
-      this.release()
+      this.#holder = 'nobody'
     }
   }
 }
