@@ -54,7 +54,11 @@ describeKvm('a file that is booted', () => {
     })
     const ended = await dirtyrate(['calc', `kernel:${kernel}`, '--json'])
     expect(ended.status).toBe(2)
-    expect(ended.stdout).toContain(text)
+    const { message, hint } = JSON.parse(ended.stdout).error
+    expect(message).toContain(text)
+    // What a kernel is stands in the hint, and only there.
+    expect(hint).toContain('an ELF with a PVH entry')
+    expect(message).not.toContain('PVH')
   })
 
   it('that is no regular file is refused without a look into it', async () => {

@@ -28,7 +28,7 @@ const HINTS = {
   ERR_CLOSED: 'Create a new VirtualMachine: a closed one has given everything back.',
   ERR_CANCELLED: 'Call again: a cancelled call leaves nothing behind.',
   ERR_KERNEL_IMAGE:
-    'Give files that can be read: an ELF with a PVH entry note (XEN_ELFNOTE_PHYS32_ENTRY), or a Linux bzImage, that fits the memory with its initrd; on arm64 an ELF, or a Linux Image.',
+    'Give files that can be read and that fit the memory: a kernel is an ELF with a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY) or a Linux bzImage, on arm64 an ELF or a Linux Image.',
   ERR_MEMORY: 'Ask for less memory, or raise what limits it: ulimit -v, ulimit -d, vm.overcommit_memory.',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",

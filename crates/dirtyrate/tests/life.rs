@@ -55,7 +55,7 @@ fn a_paused_guest_stands_still_whoever_pauses_it() {
     });
     let before = guest.counters().writes;
     while guest.counters().writes.iter().zip(&before).any(|(now, before)| now <= before) {
-        machine.vm().vcpus().expect("vCPUs").check_running().expect("every vCPU goes on");
+        machine.vm().vcpus().expect("vCPUs").check_running("measured").expect("every vCPU goes on");
         std::thread::yield_now();
     }
 }
@@ -233,8 +233,14 @@ fn a_shutdown_from_anywhere_ends_a_wait_and_is_final() {
     });
     machine.shutdown().expect("every vCPU ends");
     assert_eq!(machine.state(), RunState::Shutdown);
-    for result in [machine.start(&CancelToken::new()), machine.pause(), machine.resume()] {
-        assert!(matches!(result, Err(Error::State(_))), "{result:?}");
+    let refused = [
+        (machine.start(&CancelToken::new()), "started"),
+        (machine.pause(), "paused"),
+        (machine.resume(), "resumed"),
+        (machine.sync_at(Client::DirtyRate, &[Duration::ZERO], &CancelToken::new()).map(drop), "measured"),
+    ];
+    for (result, participle) in refused {
+        assert!(refusal(result).contains(&format!("cannot be {participle}: it was shut down")));
     }
     // What was written can still be fetched and read.
     sync(&machine);

@@ -203,7 +203,7 @@ impl Machine {
         // Pauses count as one look each, however long: a process that was stopped meanwhile has not waited.
         let mut waited = Duration::ZERO;
         while !guest.ready() {
-            vcpus.check_running()?;
+            vcpus.check_running("started")?;
             if waited > READY_TIMEOUT {
                 let text = format!("the guest was not ready {} s after its start", READY_TIMEOUT.as_secs());
                 return Err(Error::State(text));
@@ -262,8 +262,8 @@ impl Machine {
     /// pause or a crash inside a window is an error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
         let vcpus = self.vm.vcpus()?;
-        vcpus.check_running()?;
-        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, || vcpus.check_running())
+        vcpus.check_running("measured")?;
+        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, || vcpus.check_running("measured"))
     }
 
     /// The steps 4 and 5 at one deadline: see [`take_at`]. The guest must run all the time, as with
@@ -275,8 +275,8 @@ impl Machine {
         cancel: &CancelToken,
     ) -> Result<(DeadlineReport, Duration)> {
         let vcpus = self.vm.vcpus()?;
-        vcpus.check_running()?;
-        take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, || vcpus.check_running())
+        vcpus.check_running("measured")?;
+        take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, || vcpus.check_running("measured"))
     }
 
     /// Step 5: see [`DirtyMemory::reap`](crate::dirty_memory::DirtyMemory::reap).
@@ -331,7 +331,7 @@ impl Machine {
     pub fn settled(&self, cancel: &CancelToken) -> Result<()> {
         let guest = self.guest()?;
         while !guest.settled() {
-            self.vm.vcpus()?.check_running()?;
+            self.vm.vcpus()?.check_running("waited for")?;
             cancel.sleep_until(Instant::now() + POLL)?;
         }
         // A KVM that emulates the guest stores first and logs the page just afterwards: the count may be seen before its own

@@ -56,7 +56,7 @@ impl Machine {
         cancel: &CancelToken,
     ) -> Result<Vec<SampleReport>> {
         let vcpus = self.vm.vcpus()?;
-        vcpus.check_running()?;
+        vcpus.check_running("measured")?;
         let asked = vcpus.clock().now();
         let not_paused = |now: Moment| if now.paused_since(asked) { Err(paused_within()) } else { Ok(()) };
         let page_size = self.vm.capabilities().page_size;
@@ -78,7 +78,9 @@ impl Machine {
                 .began()
                 .checked_add(requested)
                 .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
-            wait_until(deadline, cancel, || vcpus.check_running().and_then(|()| not_paused(vcpus.clock().now())))?;
+            wait_until(deadline, cancel, || {
+                vcpus.check_running("measured").and_then(|()| not_paused(vcpus.clock().now()))
+            })?;
             let late = Instant::now().saturating_duration_since(deadline);
             let (closed, sampled) = self.witnessed(|| {
                 follow(&watch, &mut sampling, &mut ids)?;
@@ -86,7 +88,7 @@ impl Machine {
             });
             let compared = vcpus.clock().now();
             let (sampled, looks) = sampled?;
-            match vcpus.check_running() {
+            match vcpus.check_running("measured") {
                 // A pause that came after the comparison is not in the window.
                 Ok(()) | Err(Error::Paused(_)) => not_paused(compared)?,
                 Err(error) => return Err(error),

@@ -327,13 +327,13 @@ impl Vcpus {
         let _ = self.shared.ring_exits.set(Box::new(exits));
     }
 
-    /// Fails unless the guest runs, and says what it does instead.
-    pub fn check_running(&self) -> Result<()> {
+    /// Fails unless the guest runs, and says what it does instead: it cannot be `participle`, such as "measured".
+    pub fn check_running(&self, participle: &str) -> Result<()> {
         let state = lock(&self.shared.state);
         match state.run {
             RunState::Running => Ok(()),
             RunState::Paused => Err(Error::Paused("the virtual machine is paused".to_owned())),
-            _ => Err(state.refusal("measured")),
+            _ => Err(state.refusal(participle)),
         }
     }
 }

@@ -157,7 +157,7 @@ fn entry(file: &BootFile, headers: &Headers) -> Result<u64> {
             return Ok(entry);
         }
     }
-    let text = "no PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY): build Linux with CONFIG_PVH=y, or give its bzImage";
+    let text = "it has no PVH entry: build Linux with CONFIG_PVH=y, or give its bzImage";
     Err(file.refusal(text))
 }
 

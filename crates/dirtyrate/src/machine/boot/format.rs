@@ -43,16 +43,12 @@ const OTHERS: [(&[u8], &str); 9] = [
     (b"\xfe\xed\xfa", "a Mach-O file, which Linux machines do not boot"),
 ];
 
-/// What this machine boots.
-const WANTED: &str = if cfg!(target_arch = "x86_64") {
-    "an ELF with a PVH entry (a vmlinux), or a Linux bzImage"
-} else {
-    "an ELF for arm64, or an arm64 Linux Image"
-};
+/// What this machine is.
+const THIS: &str = if cfg!(target_arch = "x86_64") { "x86-64" } else { "arm64" };
 
-/// Says what a file is that nothing here boots, by its first bytes; and what would boot.
+/// Says what a file is that nothing here boots, by its first bytes, and what to do about it.
 pub(super) fn name(head: &[u8]) -> String {
-    recognized(head).unwrap_or_else(|| format!("neither an ELF file nor {}: give {WANTED}", image()))
+    recognized(head).unwrap_or_else(|| format!("neither an ELF file nor {}", image()))
 }
 
 /// What errors call a kernel that is no ELF.
@@ -63,13 +59,13 @@ fn image() -> &'static str {
 fn recognized(head: &[u8]) -> Option<String> {
     let at = |(offset, magic): (usize, &[u8])| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
     if at(IMAGE_MAGIC) {
-        return Some(format!("a Linux Image for arm64, and this machine is x86-64: give {WANTED}"));
+        return Some(format!("a Linux Image for arm64, and this machine is {THIS}"));
     }
     if at((56, b"RSC\x05")) {
-        return Some(format!("a Linux Image for RISC-V: give {WANTED}"));
+        return Some(format!("a Linux Image for RISC-V, and this machine is {THIS}"));
     }
     if at(BZIMAGE_MAGIC) {
-        return Some(format!("a Linux bzImage for x86, and this machine is arm64: give {WANTED}"));
+        return Some(format!("a Linux bzImage for x86, and this machine is {THIS}"));
     }
     if at((0, b"MZ")) {
         return Some(efi(head));
@@ -110,7 +106,7 @@ fn efi(head: &[u8]) -> String {
         return "a unified kernel image: take kernel and initrd out of it (objcopy --dump-section .linux=kernel --dump-section .initrd=initrd FILE) and give those"
             .to_owned();
     }
-    format!("a program for EFI or Windows (PE): give {WANTED}")
+    "a program for EFI or Windows (PE), which is no kernel".to_owned()
 }
 
 /// The names of a PE file's sections.
