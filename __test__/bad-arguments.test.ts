@@ -47,6 +47,18 @@ describe('without a VM', () => {
     ['openTarget(5)', () => openTarget(wrong(5)), 'target: 5'],
     ['openTarget(uri, null)', () => openTarget('guest:idle', wrong(null)), 'options: null'],
     ['openTarget with a signal 5', () => openTarget('guest:idle', { signal: wrong(5) }), 'signal: 5'],
+    [
+      'idle with pages',
+      () => (workload.idle as Wrong)({ pages: 5 }),
+      "pages: of no use to the workload 'idle'",
+    ],
+    [
+      'idle with a seed',
+      () => (workload.idle as Wrong)({ seed: 5 }),
+      "seed: of no use to the workload 'idle'",
+    ],
+    ['idle with page', () => (workload.idle as Wrong)({ page: 5 }), "options: 'page' is not known"],
+    ['idle(null)', () => (workload.idle as Wrong)(null), 'options: null'],
     ['stride()', () => workload.stride(wrong(undefined)), 'options: undefined'],
     ['a seed for stride', () => workload.stride({ pages: 1, seed: 1 }), 'seed: of no use'],
     [
@@ -119,6 +131,7 @@ describeKvm('with a VM', () => {
     const calls: [() => unknown, string][] = [
       [() => vm.measureDirtyRate(wrong(null)), 'options: null'],
       [() => vm.measureDirtyRate({ signal: wrong({}) }), 'signal: '],
+      [() => vm.start(wrong({ sginal: undefined })), "options: 'sginal' is not known"],
       [() => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong(null) }), 'sampling: null'],
       [() => vm.measureDirtyCurve(wrong(undefined)), 'options: undefined'],
       [() => vm.measureDirtyRate(wrong({ windw: '10ms' })), "options: 'windw' is not known"],

@@ -8,7 +8,7 @@ import { parseMemory } from '../ts/memory.js'
 import { closest } from '../ts/suggest.js'
 import { workloadOfUri } from '../ts/targets/images.js'
 import { parseChoice, parseCountText, parseDuration, parseRate, parseSize } from '../ts/units.js'
-import { workloadKinds } from '../ts/workload.js'
+import { makeWorkload, type WorkloadKind, workloadKinds } from '../ts/workload.js'
 
 /** The hint of the ERR_ARGUMENT that `call` throws; undefined if it throws none. */
 function hintOf(call: () => unknown): string | undefined {
@@ -79,6 +79,13 @@ it('pages are proposed as many as the workload takes', () => {
       if (kind !== 'idle') expect(guest.pages).toBeGreaterThanOrEqual(vcpus)
     }),
   )
+})
+
+it('an option is proposed only if the workload has a use for it', () => {
+  const hint = (kind: WorkloadKind, name: string) => hintOf(() => makeWorkload(kind, { pages: 1, [name]: 1 }))
+  expect(proposed(hint('random', 'sed'))).toBe('seed')
+  expect(hint('stride', 'sed')).toBe('Known: pages, rate, granted, sharing, placement.')
+  expect(hint('idle', 'page')).toBe('Leave it out.')
 })
 
 it('a count is proposed within its range', () => {

@@ -241,6 +241,12 @@ describe('counts', () => {
   it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '99999999999999999999'])("refuses '%s'", text =>
     expect(failure(() => parseCountText(text, '--vcpus', 1)).code).toBe('ERR_ARGUMENT'),
   )
+  it('shows what was written, by its beginning and its end where it is long', () => {
+    const shown = (text: string) => failure(() => parseCountText(text, 'pages', 1, 4)).message
+    expect(shown('0005')).toBe('pages: 0005 is out of range')
+    expect(shown('9'.repeat(400))).toBe(`pages: ${'9'.repeat(80)}...${'9'.repeat(20)} is out of range`)
+    expect(shown(`${'9'.repeat(400)}k`)).toMatch(/^pages: '9{80}\.\.\.9{19}k' is not a whole number$/)
+  })
   it('keeps to its range', () => {
     expect(parseCountText('4', '--vcpus', 1, 4)).toBe(4)
     expect(parseCountText('128', '--vcpus', 1)).toBe(128)

@@ -145,6 +145,25 @@ describeKvm("a VM's life", () => {
     expect((await vm.measureDirtyRate({ window: 50 })).pages).toBeGreaterThan(0)
   })
 
+  it('says of each call that it cannot be made after a shutdown, and why', async () => {
+    const vm = await running(workload.stride({ pages: 100, granted: true }))
+    const { workload: guest } = vm
+    await vm.pause()
+    guest?.grant(1000)
+    await vm.shutdown()
+    for (const [call, participle] of [
+      [() => vm.start(), 'started'],
+      [() => vm.pause(), 'paused'],
+      [() => vm.resume(), 'resumed'],
+      [() => guest?.settled(), 'waited for'],
+    ] as const) {
+      await expect(call()).rejects.toMatchObject({
+        code: 'ERR_STATE',
+        message: `the virtual machine cannot be ${participle}: it was shut down`,
+      })
+    }
+  })
+
   it('is over after close: every method says so', async () => {
     const vm = await running(workload.stride({ pages: 100, granted: true }))
     const { dirtyMemory, workload: guest } = vm

@@ -21,11 +21,21 @@ export function parseOptions<T extends object>(
   form = '{}',
 ): T {
   parseObject(options, name, form)
+  refuseUnknown(options, names, name)
+  return options
+}
+
+/** Throws ERR_ARGUMENT for a name in `options` that is not one of `names`. The hint proposes one of `useful`. */
+export function refuseUnknown<T extends object>(
+  options: T,
+  names: OptionNames<T>,
+  name: string,
+  useful: readonly string[] = Object.keys(names),
+): void {
   const unknown = Object.keys(options).find(key => !Object.hasOwn(names, key))
   if (unknown !== undefined) {
-    throw argumentError(`${name}: '${unknown}' is not known`, knownNames(unknown, Object.keys(names)))
+    throw argumentError(`${name}: '${unknown}' is not known`, knownNames(unknown, useful))
   }
-  return options
 }
 
 /** `object` if it is one. Throws ERR_ARGUMENT, naming it `name` and showing what it may be. */

@@ -71,9 +71,7 @@ export function parseHistorySize(size: number = DEFAULT_HISTORY): number {
 export function parseCreate(options: CreateOptions): NativeCreateOptions {
   const { kvmPath, clearChunk, reaper } = options
   const ringEntries = parseDirtyLog(options.dirtyLog ?? 'auto')
-  if (ringEntries !== undefined && !['auto', 'none'].includes(options.manualProtect ?? 'auto')) {
-    throw argumentError('manualProtect: a VM with dirty rings has none', 'Leave it out.')
-  }
+  if (ringEntries !== undefined) refuseManualProtect(options.manualProtect)
   return {
     blocks: parseMemory(options.memory),
     vcpus: parseVcpus(options.vcpus ?? 1),
@@ -98,10 +96,20 @@ function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number
     return undefined
   }
   const { ringEntries } = parseOptions(dirtyLog, RING, 'dirtyLog', '{ ringEntries: 65536 }')
-  const entries = parseCount(ringEntries, 'ringEntries', 1)
-  // The kernel says which powers of two it takes.
+  return requirePowerOfTwo(parseCount(ringEntries, 'ringEntries', 1), 'ringEntries')
+}
+
+/** `entries`, of which the kernel says which powers of two it takes. Throws ERR_ARGUMENT, naming them `name`. */
+export function requirePowerOfTwo(entries: number, name: string): number {
   if (!Number.isInteger(Math.log2(entries))) {
-    throw argumentError(`ringEntries: ${entries} is not a power of two`, 'Give one, such as 65536.')
+    throw argumentError(`${name}: ${entries} is not a power of two`, 'Give one, such as 65536.')
   }
   return entries
+}
+
+/** Throws ERR_ARGUMENT, naming it `name`, for a choice that a VM with dirty rings would have to ignore. */
+export function refuseManualProtect(choice: CreateOptions['manualProtect'], name = 'manualProtect'): void {
+  if (!['auto', 'none'].includes(choice ?? 'auto')) {
+    throw argumentError(`${name}: a VM with dirty rings has none`, 'Leave it out.')
+  }
 }

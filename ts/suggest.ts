@@ -17,8 +17,9 @@ export function closest(word: string, known: readonly string[]): string | undefi
   return ranked[0]?.name
 }
 
-/** A hint that lists the known names, after the one that `word` most likely meant. */
+/** A hint that lists the known names, after the one that `word` most likely meant; where none is known, that says to leave it out. */
 export function knownNames(word: string, known: readonly string[]): string {
+  if (known.length === 0) return 'Leave it out.'
   const meant = closest(word, known)
   return `${meant === undefined ? '' : `Did you mean '${meant}'? `}Known: ${known.join(', ')}.`
 }

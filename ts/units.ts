@@ -207,16 +207,17 @@ export function parseRate(value: Rate, name: string): number {
   return rate.value
 }
 
-/** `value` if it is a whole number of `low` to `high`. Throws ERR_ARGUMENT, naming it `name`. */
+/** `value` if it is a whole number of `low` to `high`. Throws ERR_ARGUMENT, naming it `name` and showing it as `shown`. */
 export function parseCount(
   value: number,
   name: string,
   low: number,
   high: number = Number.MAX_SAFE_INTEGER,
+  shown: string = show(value),
 ): number {
   if (!Number.isSafeInteger(value) || value < low || value > high) {
     const range = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`
-    throw argumentError(`${name}: ${show(value)} is out of range`, `Give a whole number ${range}.`)
+    throw argumentError(`${name}: ${shown} is out of range`, `Give a whole number ${range}.`)
   }
   return value
 }
@@ -234,10 +235,10 @@ export function parseCountText(
 ): number {
   if (!/^[0-9]+$/.test(text))
     throw argumentError(
-      `${name}: '${text}' is not a whole number`,
+      `${name}: ${show(text)} is not a whole number`,
       `Give digits only, such as ${name}=${example}.`,
     )
-  return parseCount(Number(text), name, low, high)
+  return parseCount(Number(text), name, low, high, shortened(text))
 }
 
 /** `value` if it is one of `choices`. Throws ERR_ARGUMENT that lists them. */
@@ -252,9 +253,19 @@ export function parseChoice<T extends string>(value: unknown, name: string, choi
   return found
 }
 
+/** What is longer is shown by its beginning and its end. */
+const LONGEST_SHOWN = 100
+const SHOWN_END = 20
+
+/** `text` as an error shows it: by its beginning and its end where it is long. */
+export function shortened(text: string): string {
+  if (text.length <= LONGEST_SHOWN) return text
+  return `${text.slice(0, LONGEST_SHOWN - SHOWN_END)}...${text.slice(-SHOWN_END)}`
+}
+
 /** A value as an error shows it, whatever it is. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`
+  if (typeof value === 'string') return `'${shortened(value)}'`
   try {
     return String(value)
   } catch {

@@ -211,7 +211,8 @@ export class VirtualMachine implements Target {
    * Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT, or the
    * signal's reason: then the VM is shut down.
    */
-  async start({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const { signal } = parseOptions(options, SIGNAL)
     await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))
   }
 

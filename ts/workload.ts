@@ -1,7 +1,14 @@
 /** Guests with a known answer: what they write, how fast, and the handle on the one that runs in a VM. */
 
 import { untilAborted } from './abort.js'
-import { type OptionNames, type OwnUint8Array, parseObject, parseOptions, SIGNAL } from './arguments.js'
+import {
+  type OptionNames,
+  type OwnUint8Array,
+  parseObject,
+  parseOptions,
+  refuseUnknown,
+  SIGNAL,
+} from './arguments.js'
 import { argumentError } from './errors.js'
 import type { Block } from './memory.js'
 import { parseMemory, type RamBlock } from './memory.js'
@@ -93,14 +100,20 @@ const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> 
   idle: ['rate', 'granted', 'sharing', 'placement', 'seed'],
 }
 
+/** The options that this guest has a use for. */
+export function optionsOf(kind: WorkloadKind): string[] {
+  const unused: readonly string[] = UNUSED[kind] ?? []
+  return Object.keys(WORKLOAD).filter(
+    name => !unused.includes(name) && !(kind === 'idle' && name === 'pages'),
+  )
+}
+
 /** Checks the options of a workload by name; one that the guest would ignore is refused. Throws ERR_ARGUMENT. */
 export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Workload {
   const known = parseChoice(kind, 'workload', workloadKinds)
-  const pages = parseCount(
-    parseOptions(options, WORKLOAD, 'options', '{ pages: 25600 }').pages,
-    'pages',
-    known === 'idle' ? 0 : 1,
-  )
+  parseObject(options, 'options', '{ pages: 25600 }')
+  refuseUnknown(options, WORKLOAD, 'options', optionsOf(known))
+  const pages = parseCount(options.pages, 'pages', known === 'idle' ? 0 : 1)
   const unused = UNUSED[known]?.find(name => options[name] !== undefined)
   if (unused !== undefined || (known === 'idle' && pages > 0)) {
     throw argumentError(`${unused ?? 'pages'}: of no use to the workload '${known}'`, 'Leave it out.')
@@ -139,7 +152,9 @@ export const workload: {
   random: options => makeWorkload('random', options),
   hotCold: options => makeWorkload('hot-cold', options),
   silent: options => makeWorkload('silent', options),
-  idle: () => makeWorkload('idle', { pages: 0 }),
+  // The types let nothing be given; what a program gives even so is refused.
+  idle: (options: Partial<WorkloadOptions> = {}) =>
+    makeWorkload('idle', { pages: 0, ...parseObject(options, 'options', 'nothing') }),
 }
 
 /** Whether `image` came from {@link workload}, as against a kernel's file names. */

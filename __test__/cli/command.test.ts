@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { memoryForKernel } from '../../ts/memory.js'
+import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../../ts/targets/options.js'
 import { dirtyrate, root, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
@@ -21,6 +22,34 @@ describe('the command', () => {
       expect(own).toMatchObject({ status: 0, stderr: '' })
       expect(own.stdout).toContain('--json')
     }
+  })
+
+  it('has the help of a command by name, and knows what may be meant', async () => {
+    const [whole, named, own, unknown, slip] = await Promise.all(
+      [['help'], ['help', 'calc'], ['calc', '--help'], ['help', 'foo'], ['help', 'wacth']].map(args =>
+        dirtyrate(args),
+      ),
+    )
+    expect(whole).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('Usage: dirtyrate'),
+      stderr: '',
+    })
+    expect(named).toMatchObject({ status: 0, stdout: own?.stdout, stderr: '' })
+    expect(unknown?.stderr).toMatch(/'foo'\nKnown: capabilities, demo, calc, /)
+    expect(slip?.stderr).toContain("Did you mean 'watch'?")
+  })
+
+  it('lists every option of targets in its help, as the README does', async () => {
+    const rows =
+      readFileSync(`${root}/README.md`, 'utf8').match(/^\| `.*\| (`guest:`|`kernel:`|both) \|/gm) ?? []
+    const names = Object.keys({ ...GUEST_OPTIONS, ...KERNEL_OPTIONS, ...MACHINE_OPTIONS })
+    for (const command of ['calc', 'curve', 'watch']) {
+      const { stdout } = await dirtyrate([command, '--help'])
+      const written = [...stdout.matchAll(/^ {2}([a-z-]+)=/gm)].map(([, name]) => name)
+      expect(written.sort()).toEqual([...names].sort())
+    }
+    for (const name of names) expect(rows.join('\n')).toMatch(new RegExp(`\`${name}[=\`]`))
   })
 
   it('without a command shows the help, as a mistake', async () => {
@@ -59,9 +88,14 @@ describe('the command', () => {
   })
 })
 
+const sampling = ['--mode', 'page-sampling']
+/** More digits than a number can have. */
+const MANY_NINES = '9'.repeat(400)
+
 /** Every way of giving something that cannot be: the status, and in JSON the code and what the message says. */
 const mistakes: [string[], number, string, string][] = [
   [['nonsense'], 2, 'ERR_ARGUMENT', "unknown command 'nonsense'"],
+  [['help', 'nonsense'], 2, 'ERR_ARGUMENT', "help: there is no command 'nonsense'"],
   [['calc'], 2, 'ERR_ARGUMENT', "missing required argument 'target'"],
   [['demo', '--nonsense'], 2, 'ERR_ARGUMENT', "unknown option '--nonsense'"],
   [['demo', '--log-level', 'loud'], 2, 'ERR_ARGUMENT', "'loud' is invalid"],
@@ -78,7 +112,7 @@ const mistakes: [string[], number, string, string][] = [
   [['demo', '--pages', '99999999'], 2, 'ERR_ARGUMENT', 'pages'],
   [['demo', '--rate', '100'], 2, 'ERR_ARGUMENT', "--rate: '100' has no unit"],
   [['demo', '--window', '1000'], 2, 'ERR_ARGUMENT', "--window: '1000' has no unit"],
-  [['demo', '--window', '2h'], 2, 'ERR_ARGUMENT', '--window'],
+  [['demo', '--window', '2h'], 2, 'ERR_ARGUMENT', "--window: '2h' is out of range"],
   [['demo', '--rounds', '0'], 2, 'ERR_ARGUMENT', '--rounds'],
   [['calc', 'guest:nonsense'], 2, 'ERR_ARGUMENT', "workload 'nonsense'"],
   [['calc', 'qemu:x'], 2, 'ERR_ARGUMENT', "scheme 'qemu'"],
@@ -89,7 +123,8 @@ const mistakes: [string[], number, string, string][] = [
   [['calc', 'guest:stride,log=both'], 2, 'ERR_ARGUMENT', "log: 'both'"],
   [['calc', 'guest:stride,log=bitmap,ring-entries=64'], 2, 'ERR_ARGUMENT', 'ring-entries'],
   [['calc', 'guest:stride,ring-entries=-1'], 2, 'ERR_ARGUMENT', 'ring-entries'],
-  [['calc', 'guest:stride,ring-entries=1000'], 2, 'ERR_ARGUMENT', 'power of two'],
+  [['calc', 'guest:stride,ring-entries=1000'], 2, 'ERR_ARGUMENT', 'ring-entries: 1000 is not a power of two'],
+  [['calc', 'guest:stride,log=ring,manual-protect=enable'], 2, 'ERR_ARGUMENT', 'manual-protect: a VM with'],
   [['calc', 'guest:stride', '--sample-pages', '512'], 2, 'ERR_ARGUMENT', '--sample-pages'],
   [
     ['calc', 'guest:stride', '--mode', 'page-sampling', '--sample-pages', '127'],
@@ -97,8 +132,12 @@ const mistakes: [string[], number, string, string][] = [
     'ERR_ARGUMENT',
     '--sample-pages: 127',
   ],
-  [['calc', 'guest:stride', '--confidence', '1'], 2, 'ERR_ARGUMENT', '--confidence: 1'],
-  [['calc', 'guest:stride', '--confidence', '95%'], 2, 'ERR_ARGUMENT', "--confidence: '95%'"],
+  [['calc', 'guest:stride', '--confidence', '0.9'], 2, 'ERR_ARGUMENT', '--confidence: used only in page'],
+  [['calc', 'guest:stride', ...sampling, '--confidence', '1'], 2, 'ERR_ARGUMENT', '--confidence: 1'],
+  [['calc', 'guest:stride', ...sampling, '--confidence', '95%'], 2, 'ERR_ARGUMENT', "--confidence: '95%'"],
+  [['calc', 'guest:stride', ...sampling, '--confidence', MANY_NINES], 2, 'ERR_ARGUMENT', '99...99'],
+  [['calc', `guest:stride,pages=${MANY_NINES}`], 2, 'ERR_ARGUMENT', '99...99'],
+  [['calc', 'guest:idle,pages=5'], 2, 'ERR_ARGUMENT', "pages: of no use to the workload 'idle'"],
   [['curve', 'guest:stride', '--windows', ','], 2, 'ERR_ARGUMENT', '--windows: no window'],
   [['curve', 'guest:stride', '--windows', '50ms,1'], 2, 'ERR_ARGUMENT', "--windows: '1' has no unit"],
   [['curve', 'guest:stride', '--windows', '2h'], 2, 'ERR_ARGUMENT', '--windows'],

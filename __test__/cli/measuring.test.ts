@@ -98,7 +98,7 @@ describeKvm('curve', () => {
   it('has a chart on a terminal', async () => {
     const { status, stdout } = await terminal(`curve ${guest} --windows 100ms,500ms`)
     expect(status).toBe(0)
-    expect(stdout.match(/^ *[\d.]+ ms {2}[█▉▊▋▌▍▎▏]* [\d.]+ [KM]iB\r?$/gm)).toHaveLength(2)
+    expect(stdout.match(/^ *[\d.]+ ms {2}[█▉▊▋▌▍▎▏]* \d+\.\d [KM]iB\r?$/gm)).toHaveLength(2)
   })
 })
 
@@ -265,6 +265,8 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     [['--design', 'all'], '--design'],
     [['--seed', '-1'], '--seed'],
     [['--seed', '4294967296'], '--seed'],
+    [['--confidence', '1'], '--confidence'],
+    [['--sample-pages', '127'], '--sample-pages'],
   ])('refuses %j', async (options, message) => {
     const { status, stdout } = await dirtyrate([
       'calc',
@@ -277,7 +279,10 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     expect(status).toBe(2)
     expect(JSON.parse(stdout).error).toMatchObject({ message: expect.stringContaining(message) })
     const exact = await dirtyrate(['calc', guest, ...options, '--json'])
-    expect(JSON.parse(exact.stdout).error.message).toBe(`${message}: used only in page-sampling mode`)
+    expect(JSON.parse(exact.stdout).error).toMatchObject({
+      message: `${message}: used only in page-sampling mode`,
+      hint: 'Give --mode page-sampling too.',
+    })
   })
 
   it('has a curve, and can be watched', async () => {

@@ -16,6 +16,15 @@ describe('a window', () => {
   )
 })
 
+it.each([
+  [0.5, 'window: 0.5 ms is out of range', 'Give at least 1ms; a number is milliseconds.'],
+  ['10us', "window: '10us' is out of range", 'Give at least 1ms.'],
+  ['2h', "window: '2h' is out of range", 'Give at most 1h.'],
+  [4e6, 'window: 4000000 ms is out of range', 'Give at most 1h.'],
+])('a window of %s is refused with the limit that it exceeds', (window, message, hint) => {
+  expect(() => parseWindow(window, 'window')).toThrow(expect.objectContaining({ message, hint }))
+})
+
 describe('windows', () => {
   it('are in ascending order, by number, and each once', () => {
     expect(parseWindows(['1s', 200, '50ms', 1000, 200], 'windows')).toEqual([50, 200, 1000])

@@ -74,6 +74,12 @@ describe('openTarget refuses, and lists what exists', () => {
     ['constructor:x', "the scheme 'constructor' is not known", 'guest, kernel'],
     ['guest:strid', "the workload 'strid' is not known", 'stride, random, hot-cold, silent, idle'],
     ['guest:stride,page=1', "'page' is not an option of guest:", "Did you mean 'pages'? Known: pages, rate"],
+    [
+      'guest:stride,sed=1',
+      "'sed' is not an option of guest:",
+      'Known: pages, rate, granted, sharing, placement, memory',
+    ],
+    ['guest:idle,page=1', "'page' is not an option of guest:", 'Known: memory, vcpus'],
     ['kernel:f,pages=1', "'pages' is not an option of kernel:", 'memory, vcpus'],
     ['guest:stride,pages', "'pages' is not KEY=VALUE", ',,'],
     ['guest:stride,pages=1,pages=2', "'pages' is there twice", 'once'],

@@ -2,6 +2,27 @@
 
 export default [
   {
+    name: 'help for an unknown command is the help of all',
+    file: 'ts/cli/usage.ts',
+    find: 'if (found !== undefined) return found.help()',
+    replace: 'return (found ?? program).help()',
+    test: '__test__/cli/command.test.ts -t has the help of a command by name',
+  },
+  {
+    name: 'the help leaves options of targets out',
+    file: 'ts/cli/target-help.ts',
+    find: "    ['Options of both:', MACHINE_OPTIONS],\n",
+    replace: '',
+    test: '__test__/cli/command.test.ts -t lists every option of targets',
+  },
+  {
+    name: 'a column of sizes in two forms',
+    file: 'ts/cli/text.ts',
+    find: "value.toFixed(unit === 'B' ? 0 : 1)",
+    replace: 'Number(value.toFixed(1))',
+    test: '__test__/cli/text.test.ts',
+  },
+  {
     name: 'a failure of standard output is no failure',
     file: 'ts/cli/session.ts',
     find: "return failure !== undefined && failure.code !== 'EPIPE' && status === EXIT_OK ? EXIT_FAILED : status",

@@ -2,6 +2,41 @@
 
 export default [
   {
+    name: 'an idle guest takes any option',
+    file: 'ts/workload.ts',
+    find: "...parseObject(options, 'options', 'nothing')",
+    replace: "...(parseObject(options, 'options', 'nothing') && {})",
+    test: '__test__/bad-arguments.test.ts -t idle with',
+  },
+  {
+    name: 'an option is proposed that the workload has no use for',
+    file: 'ts/workload.ts',
+    find: 'const unused: readonly string[] = UNUSED[kind] ?? []',
+    replace: 'const unused: readonly string[] = []',
+    test: '__test__/hints.test.ts -t only if the workload has a use',
+  },
+  {
+    name: 'a confidence for an exact figure is ignored',
+    file: 'ts/measurement/page-sampling.ts',
+    find: "(['samplePages', 'confidence', 'sampling'] as const)",
+    replace: "(['samplePages', 'sampling'] as const)",
+    test: '__test__/measurement/figures.test.ts -t refused by an exact mode',
+  },
+  {
+    name: 'a window that is too long is told of milliseconds',
+    file: 'ts/measurement/windows.ts',
+    find: 'ms > LONGEST_WINDOW_MS\n',
+    replace: 'ms < 0\n',
+    test: '__test__/measurement/window-arguments.test.ts -t with the limit that it exceeds',
+  },
+  {
+    name: 'a count is shown as the number that was made of it',
+    file: 'ts/units.ts',
+    find: 'return parseCount(Number(text), name, low, high, shortened(text))',
+    replace: 'return parseCount(Number(text), name, low, high)',
+    test: '__test__/units.test.ts -t shows what was written',
+  },
+  {
     name: 'a binary that is cut off goes to the dynamic linker',
     file: 'ts/elf.ts',
     find: '  if (end > size) return',

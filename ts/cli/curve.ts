@@ -7,7 +7,7 @@ import type { Session } from './session.js'
 import { Table } from './table.js'
 import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
 import { showsBlocks } from './terminal.js'
-import { bar, count, mibPerSecond, ms, rateInterval, size, widthOf } from './text.js'
+import { bar, count, measuredSize, mibPerSecond, ms, rateInterval, widthOf } from './text.js'
 
 export interface CurveCommandOptions extends ModeOptions {
   windows: string
@@ -56,7 +56,13 @@ function print(session: Session, curve: DirtyRateCurve): void {
 }
 
 function cells({ windowNs, pages, bytes, bytesPerSecond, interval }: DirtyRatePoint): string[] {
-  return [ms(windowNs), count(pages), size(bytes), mibPerSecond(bytesPerSecond), rateInterval(interval)]
+  return [
+    ms(windowNs),
+    count(pages),
+    measuredSize(bytes),
+    mibPerSecond(bytesPerSecond),
+    rateInterval(interval),
+  ]
 }
 
 /** Dirty bytes by window, a bar each. */
@@ -64,11 +70,13 @@ function chart(session: Session, points: readonly DirtyRatePoint[]): void {
   const most = Math.max(...points.map(({ bytes }) => bytes), 1)
   const labels = points.map(({ windowNs }) => ms(windowNs))
   const label = Math.max(...labels.map(widthOf))
-  const longestSize = Math.max(...points.map(({ bytes }) => size(bytes).length))
+  const longestSize = Math.max(...points.map(({ bytes }) => measuredSize(bytes).length))
   const width = Math.min(WIDEST_CHART, (session.columns ?? WIDEST_CHART) - label - longestSize - 3)
   if (width < NARROWEST_CHART) return
   session.print()
   points.forEach(({ bytes }, at) => {
-    session.print(`${labels[at]?.padStart(label)}  ${bar(bytes / most, width, showsBlocks())} ${size(bytes)}`)
+    session.print(
+      `${labels[at]?.padStart(label)}  ${bar(bytes / most, width, showsBlocks())} ${measuredSize(bytes)}`,
+    )
   })
 }

@@ -12,7 +12,9 @@ import { type DemoOptions, runDemo } from './demo.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { openOutputs } from './output.js'
 import { type GlobalOptions, Session } from './session.js'
-import { runProgram } from './usage.js'
+import { targetHelp } from './target-help.js'
+import { columnsOf } from './terminal.js'
+import { addHelpCommand, runProgram } from './usage.js'
 import { runWatch, type WatchCommandOptions } from './watch.js'
 
 const program = new Command('dirtyrate')
@@ -33,13 +35,11 @@ const workloadOption = (): Option =>
 /** Adds what the commands that measure a target have in common. */
 function measuring(command: Command): Command {
   return command
-    .argument(
-      '<target>',
-      'guest:WORKLOAD,pages=N,rate=R,memory=SIZE,vcpus=N or kernel:FILE,memory=SIZE,vcpus=N; log=ring,ring-entries=N for a dirty ring',
-    )
+    .argument('<target>', 'guest:WORKLOAD,KEY=VALUE,... or kernel:FILE,KEY=VALUE,...: the options are below')
+    .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
     .option('--mode <mode>', 'dirty-bitmap, dirty-ring, page-sampling, or auto: the exact one', 'auto')
     .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)')
-    .option('--confidence <p>', 'of an interval, between 0 and 1 (default: 0.95)')
+    .option('--confidence <p>', 'page-sampling: of the interval, between 0 and 1 (default: 0.95)')
     .option('--interval <method>', 'page-sampling: wilson or clopper-pearson (default: wilson)')
     .option('--design <design>', 'page-sampling: stratified or simple-random (default: stratified)')
     .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
@@ -94,7 +94,11 @@ measuring(program.command('curve').description('distinct pages for several windo
   )
 
 measuring(
-  program.command('watch').description('measure a target again and again; --json: a document per line'),
+  program
+    .command('watch')
+    .description(
+      'measure a target again and again; on a terminal each window writes over the line of the one before; --json: a document per line',
+    ),
 )
   .option('--every <duration>', 'how long each window is', '1s')
   .option('--count <n>', 'how many windows (default: until interrupted)')
@@ -112,5 +116,7 @@ program
   .option('--vcpus <n>', 'its vCPUs', '1')
   .requiredOption('-o, --output <file>', 'the file to write')
   .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
+
+addHelpCommand(program, act)
 
 await runProgram(program, outputs)

@@ -17,7 +17,7 @@ import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import type { Mode } from '../qapi/types.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
-import { parseChoice, parseCountText } from '../units.js'
+import { parseChoice, parseCountText, shortened, show } from '../units.js'
 import type { Session } from './session.js'
 
 /** As on the command line. */
@@ -38,6 +38,7 @@ export interface ParsedMode extends SampleOptions {
 /** The options that are for page sampling alone. */
 const SAMPLING = {
   samplePages: '--sample-pages',
+  confidence: '--confidence',
   interval: '--interval',
   design: '--design',
   seed: '--seed',
@@ -74,9 +75,12 @@ function parseSamplingOptions({ interval, design, seed }: ModeOptions): Sampling
 
 function parseConfidenceText(text: string): number {
   if (!/^[0-9]*\.?[0-9]+$/.test(text)) {
-    throw argumentError(`--confidence: '${text}' is not a number`, 'Give one between 0 and 1, such as 0.95.')
+    throw argumentError(
+      `${SAMPLING.confidence}: ${show(text)} is not a number`,
+      'Give one between 0 and 1, such as 0.95.',
+    )
   }
-  return parseConfidence(Number(text), '--confidence')
+  return parseConfidence(Number(text), SAMPLING.confidence, shortened(text))
 }
 
 /** Throws ERR_ARGUMENT: what is printed is one or the other. */

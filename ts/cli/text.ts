@@ -18,8 +18,19 @@ export function mibPerSecond(bytesPerSecond: number): string {
   return `${(bytesPerSecond / 2 ** 20).toFixed(1)} MiB/s`
 }
 
-/** Bytes in the largest binary unit, to one decimal where it is not whole. */
+/** Bytes in the largest binary unit, to one decimal, which is left out where it is 0. */
 export function size(bytes: number): string {
+  const { value, unit } = inLargestUnit(bytes)
+  return `${Number(value.toFixed(1))} ${unit}`
+}
+
+/** Bytes in the largest binary unit, always to one decimal: figures of a column, which are below each other. */
+export function measuredSize(bytes: number): string {
+  const { value, unit } = inLargestUnit(bytes)
+  return `${value.toFixed(unit === 'B' ? 0 : 1)} ${unit}`
+}
+
+function inLargestUnit(bytes: number): { value: number; unit: string } {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let value = bytes
   let unit = 0
@@ -27,7 +38,7 @@ export function size(bytes: number): string {
     value /= 1024
     unit++
   }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`
+  return { value, unit: units[unit] ?? '' }
 }
 
 /** An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. */

@@ -2,6 +2,7 @@
 
 import { type Command, CommanderError } from 'commander'
 import { argumentError } from '../errors.js'
+import { knownNames } from '../suggest.js'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.js'
 import { failureDocument, failureLines, failureStatus } from './failure.js'
 import type { Output } from './output.js'
@@ -51,6 +52,24 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       throw usageError(isHelp ? 'no command is given' : error.message)
     })
   }
+}
+
+/** Adds `help [command]`; `act` runs an action. Commander's own, for a command that there is not, says only that none was given. */
+export function addHelpCommand(program: Command, act: (run: () => Promise<number>) => Promise<void>): void {
+  program
+    .helpCommand(false)
+    .command('help')
+    .argument('[command]')
+    .description('the help of a command')
+    .action((name: string | undefined) => {
+      if (name === undefined) return program.help()
+      const found = program.commands.find(command => command.name() === name)
+      if (found !== undefined) return found.help()
+      const names = program.commands.map(command => command.name())
+      return act(async () => {
+        throw argumentError(`help: there is no command '${name}'`, knownNames(name, names))
+      })
+    })
 }
 
 /** A command line with --json, whether or not it could be parsed as far as that. */

@@ -33,11 +33,11 @@ export interface SamplingOptions {
   seed?: number | undefined
 }
 
-/** The options of this mode. An exact mode takes `confidence` only: it refuses the others, because it would have to ignore them. */
+/** The options of this mode. An exact mode refuses them, because it would have to ignore them. */
 export interface SampleOptions {
   /** Pages looked at per GiB: 128 to 16384, default 512. */
   samplePages?: number | undefined
-  /** The confidence of the interval, above 0 and below 1, default 0.95. An exact figure's confidence is always 1. */
+  /** The confidence of the interval, above 0 and below 1, default 0.95. In a result, an exact figure's confidence is always 1. */
   confidence?: number | undefined
   sampling?: SamplingOptions | undefined
 }
@@ -60,11 +60,15 @@ export function parseSampling(options: SampleOptions): NativeSampleOptions {
   }
 }
 
-/** `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, naming it `name`. */
-export function parseConfidence(confidence: number, name = 'confidence'): number {
+/** `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, naming it `name` and showing it as `shown`. */
+export function parseConfidence(
+  confidence: number,
+  name = 'confidence',
+  shown: string = show(confidence),
+): number {
   if (typeof confidence !== 'number' || !(confidence > 0 && confidence < 1)) {
     throw argumentError(
-      `${name}: ${show(confidence)} is out of range`,
+      `${name}: ${shown} is out of range`,
       'Give a number above 0 and below 1, such as 0.95.',
     )
   }
@@ -73,8 +77,7 @@ export function parseConfidence(confidence: number, name = 'confidence'): number
 
 /** Throws ERR_ARGUMENT for a choice that an exact mode would ignore. */
 export function refuseSampling(mode: string, options: SampleOptions): void {
-  if (options.confidence !== undefined) parseConfidence(options.confidence)
-  const given = (['samplePages', 'sampling'] as const).find(name => options[name] !== undefined)
+  const given = (['samplePages', 'confidence', 'sampling'] as const).find(name => options[name] !== undefined)
   if (given !== undefined) {
     throw argumentError(
       `${given}: used only in page-sampling mode, and this is ${mode}`,

@@ -1,7 +1,7 @@
 /** The windows that the API measures. */
 
 import { argumentError } from '../errors.js'
-import { type Duration, parseDuration } from '../units.js'
+import { type Duration, parseDuration, show } from '../units.js'
 
 const SHORTEST_WINDOW_MS = 1
 const LONGEST_WINDOW_MS = 3_600_000
@@ -11,7 +11,13 @@ export function parseWindow(window: Duration, name: string): number {
   const isWindow = (ms: number): boolean => ms >= SHORTEST_WINDOW_MS && ms <= LONGEST_WINDOW_MS
   const ms = parseDuration(window, name, isWindow)
   if (!isWindow(ms)) {
-    throw argumentError(`${name}: ${ms} ms is out of range`, 'Give 1ms to 1h; a bare number is milliseconds.')
+    const isNumber = typeof window === 'number'
+    throw argumentError(
+      `${name}: ${isNumber ? `${ms} ms` : show(window)} is out of range`,
+      ms > LONGEST_WINDOW_MS
+        ? 'Give at most 1h.'
+        : `Give at least 1ms${isNumber ? '; a number is milliseconds' : ''}.`,
+    )
   }
   return ms
 }

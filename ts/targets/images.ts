@@ -5,11 +5,6 @@ import { formatRate, parseChoice, parseCountText, parseRate } from '../units.js'
 import { defaultPages, makeWorkload, type Workload, type WorkloadKind } from '../workload.js'
 import type { TargetUri } from './uri.js'
 
-/** The options of `guest:` about what the guest writes. */
-export const GUEST_OPTIONS = ['pages', 'rate', 'granted', 'sharing', 'placement', 'seed'] as const
-/** The options of `kernel:` about what is booted. */
-export const KERNEL_OPTIONS = ['initrd', 'cmdline'] as const
-
 /** The options of a URI by their names. */
 export type Given = Partial<Record<string, string>>
 

@@ -6,17 +6,6 @@ import { type Block, parseMemory, type RamBlock, totalSize } from '../memory.js'
 import { formatSize, parseChoice, parseSize } from '../units.js'
 import type { Given } from './images.js'
 
-/** The options that every scheme of our own VMs has. */
-export const MACHINE_OPTIONS = [
-  'memory',
-  'vcpus',
-  'log',
-  'ring-entries',
-  'manual-protect',
-  'unknown-mmio',
-  'clear-chunk',
-] as const
-
 /** What was asked for beside the memory, the vCPUs and the log, as a target URI has it; what is the default is left out. */
 export function uriOfCreation({ manualProtect, unknownMmio, clearChunk }: CreateOptions): [string, string][] {
   const isAsked = (choice: string | undefined): choice is string => choice !== undefined && choice !== 'auto'

@@ -2,7 +2,7 @@
 
 import { type OptionNames, parseOptions, parseSignal } from '../arguments.js'
 import { capabilities } from '../capabilities.js'
-import type { CreateOptions } from '../create-options.js'
+import { type CreateOptions, refuseManualProtect, requirePowerOfTwo } from '../create-options.js'
 import { argumentError } from '../errors.js'
 import type { KernelImage } from '../kernel-image.js'
 import {
@@ -17,9 +17,10 @@ import type { Mode } from '../qapi/types.js'
 import { knownNames } from '../suggest.js'
 import { parseChoice, parseCountText } from '../units.js'
 import { VirtualMachine } from '../virtual-machine.js'
-import { type Workload, workloadKinds } from '../workload.js'
-import { type Given, GUEST_OPTIONS, KERNEL_OPTIONS, kernelOfUri, workloadOfUri } from './images.js'
-import { creationOfUri, MACHINE_OPTIONS, memoryOfUri } from './machine.js'
+import { optionsOf, type Workload, workloadKinds } from '../workload.js'
+import { type Given, kernelOfUri, workloadOfUri } from './images.js'
+import { creationOfUri, memoryOfUri } from './machine.js'
+import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from './options.js'
 import type { Target } from './target.js'
 import { parseTargetUri, type TargetUri } from './uri.js'
 
@@ -64,7 +65,6 @@ export async function openTarget(uri: string, options: OpenOptions = {}): Promis
 }
 
 async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> {
-  const given = pick(uri, [...GUEST_OPTIONS, ...MACHINE_OPTIONS])
   const kind = workloadKinds.find(known => known === uri.name)
   if (kind === undefined) {
     throw argumentError(
@@ -72,12 +72,13 @@ async function openGuest(uri: TargetUri, options: OpenOptions): Promise<Target> 
       knownNames(uri.name, workloadKinds),
     )
   }
+  const given = pick(uri, GUEST_OPTIONS, optionsOf(kind))
   const memory = memoryOfUri(given.memory ?? DEFAULT_MEMORY)
   return startVm(given, memory, workloadOfUri(kind, given), options)
 }
 
 async function openKernel(uri: TargetUri, options: OpenOptions): Promise<Target> {
-  const given = pick(uri, [...KERNEL_OPTIONS, ...MACHINE_OPTIONS])
+  const given = pick(uri, KERNEL_OPTIONS)
   const image = kernelOfUri(uri.name, given)
   const memory = memoryOfUri(given.memory ?? DEFAULT_MEMORY)
   return startVm(given, typeof memory === 'string' ? memoryForKernel(memory) : memory, image, options)
@@ -89,11 +90,15 @@ async function startVm(
   image: Workload | KernelImage,
   { signal, mode }: OpenOptions,
 ): Promise<Target> {
+  const dirtyLog = logOf(given, mode)
+  const creation = creationOfUri(given)
+  // Refused here too, because a target's options have names of their own.
+  if (typeof dirtyLog === 'object') refuseManualProtect(creation.manualProtect, 'manual-protect')
   const vm = await VirtualMachine.create({
-    dirtyLog: logOf(given, mode),
+    dirtyLog,
     memory,
     vcpus: parseCountText(given.vcpus ?? '1', 'vcpus', 1),
-    ...creationOfUri(given),
+    ...creation,
     ...(signal === undefined ? {} : { signal }),
   })
   try {
@@ -124,15 +129,22 @@ function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOp
     ringEntries:
       entries === undefined
         ? Math.min(DEFAULT_RING_ENTRIES, longest || DEFAULT_RING_ENTRIES)
-        : parseCountText(entries, 'ring-entries', 1, undefined, DEFAULT_RING_ENTRIES),
+        : requirePowerOfTwo(
+            parseCountText(entries, 'ring-entries', 1, undefined, DEFAULT_RING_ENTRIES),
+            'ring-entries',
+          ),
   }
 }
 
-/** The options of `uri`, all of them among `known`. */
-function pick(uri: TargetUri, known: readonly string[]): Given {
-  const unknown = [...uri.options.keys()].find(key => !known.includes(key))
+/** The options of `uri`: all of them are of the machine, or among `own`, of which a hint proposes those that are `useful`. */
+function pick(uri: TargetUri, own: object, useful: readonly string[] = Object.keys(own)): Given {
+  const known = { ...own, ...MACHINE_OPTIONS }
+  const unknown = [...uri.options.keys()].find(key => !Object.hasOwn(known, key))
   if (unknown !== undefined) {
-    throw argumentError(`target: '${unknown}' is not an option of ${uri.scheme}:`, knownNames(unknown, known))
+    throw argumentError(
+      `target: '${unknown}' is not an option of ${uri.scheme}:`,
+      knownNames(unknown, [...useful, ...Object.keys(MACHINE_OPTIONS)]),
+    )
   }
   return Object.fromEntries(uri.options)
 }
