@@ -132,7 +132,7 @@ const mistakes: [string[], number, string, string][] = [
     'ERR_ARGUMENT',
     '--sample-pages: 127',
   ],
-  [['calc', 'guest:stride', '--confidence', '0.9'], 2, 'ERR_ARGUMENT', '--confidence: used only in page'],
+  [['calc', 'guest:stride', '--confidence', '1'], 2, 'ERR_ARGUMENT', '--confidence: 1'],
   [['calc', 'guest:stride', ...sampling, '--confidence', '1'], 2, 'ERR_ARGUMENT', '--confidence: 1'],
   [['calc', 'guest:stride', ...sampling, '--confidence', '95%'], 2, 'ERR_ARGUMENT', "--confidence: '95%'"],
   [['calc', 'guest:stride', ...sampling, '--confidence', MANY_NINES], 2, 'ERR_ARGUMENT', '99...99'],

@@ -16,13 +16,6 @@ export default [
     test: '__test__/hints.test.ts -t only if the workload has a use',
   },
   {
-    name: 'a confidence for an exact figure is ignored',
-    file: 'ts/measurement/page-sampling.ts',
-    find: "(['samplePages', 'confidence', 'sampling'] as const)",
-    replace: "(['samplePages', 'sampling'] as const)",
-    test: '__test__/measurement/figures.test.ts -t refused by an exact mode',
-  },
-  {
     name: 'a window that is too long is told of milliseconds',
     file: 'ts/measurement/windows.ts',
     find: 'ms > LONGEST_WINDOW_MS\n',

@@ -38,7 +38,6 @@ export interface ParsedMode extends SampleOptions {
 /** The options that are for page sampling alone. */
 const SAMPLING = {
   samplePages: '--sample-pages',
-  confidence: '--confidence',
   interval: '--interval',
   design: '--design',
   seed: '--seed',
@@ -76,11 +75,11 @@ function parseSamplingOptions({ interval, design, seed }: ModeOptions): Sampling
 function parseConfidenceText(text: string): number {
   if (!/^[0-9]*\.?[0-9]+$/.test(text)) {
     throw argumentError(
-      `${SAMPLING.confidence}: ${show(text)} is not a number`,
+      `--confidence: ${show(text)} is not a number`,
       'Give one between 0 and 1, such as 0.95.',
     )
   }
-  return parseConfidence(Number(text), SAMPLING.confidence, shortened(text))
+  return parseConfidence(Number(text), '--confidence', shortened(text))
 }
 
 /** Throws ERR_ARGUMENT: what is printed is one or the other. */

@@ -33,7 +33,7 @@ export interface SamplingOptions {
   seed?: number | undefined
 }
 
-/** The options of this mode. An exact mode refuses them, because it would have to ignore them. */
+/** The options of this mode. An exact mode takes only `confidence`, and refuses the others, because it would have to ignore them. */
 export interface SampleOptions {
   /** Pages looked at per GiB: 128 to 16384, default 512. */
   samplePages?: number | undefined
@@ -77,7 +77,8 @@ export function parseConfidence(
 
 /** Throws ERR_ARGUMENT for a choice that an exact mode would ignore. */
 export function refuseSampling(mode: string, options: SampleOptions): void {
-  const given = (['samplePages', 'confidence', 'sampling'] as const).find(name => options[name] !== undefined)
+  if (options.confidence !== undefined) parseConfidence(options.confidence)
+  const given = (['samplePages', 'sampling'] as const).find(name => options[name] !== undefined)
   if (given !== undefined) {
     throw argumentError(
       `${given}: used only in page-sampling mode, and this is ${mode}`,
