@@ -265,7 +265,6 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     [['--design', 'all'], '--design'],
     [['--seed', '-1'], '--seed'],
     [['--seed', '4294967296'], '--seed'],
-    [['--confidence', '1'], '--confidence'],
     [['--sample-pages', '127'], '--sample-pages'],
   ])('refuses %j', async (options, message) => {
     const { status, stdout } = await dirtyrate([
