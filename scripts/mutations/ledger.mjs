@@ -46,7 +46,7 @@ export default [
     name: 'keep a pause from before a take',
     file: ledger,
     find: 'moment.paused_since(asked.at)',
-    replace: '{ let _ = asked; moment.pauses() > 0 }',
+    replace: '{ let _ = (asked, moment); self.clock().pauses() > 0 }',
     test: 'ledger',
   },
   {

@@ -223,6 +223,30 @@ fn bits_that_are_put_back_bring_their_window_along() {
 }
 
 #[test]
+fn bits_that_are_put_back_join_a_window_that_has_gone_on_since() {
+    for protect in ALL {
+        let mut vm = ByHand::new(protect);
+        vm.start(Client::DirtyRate);
+        vm.discard();
+        vm.clear(Client::DirtyRate);
+        vm.run(200, 0..300);
+        vm.sync();
+        let mut words = vec![0; PAGES.div_ceil(64) as usize];
+        let taken = vm.memory.take_bitmap(Client::DirtyRate, "ram", &mut words).expect("taken");
+        vm.run(50, 300..350);
+        vm.stop(Client::DirtyRate);
+        // Nobody tracks for a second, and the log is off.
+        vm.run(1000, 900..1000);
+        vm.start(Client::DirtyRate);
+        vm.discard();
+        vm.run(150, 350..400);
+        vm.sync();
+        put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
+        assert_eq!(figures(&vm.reap(Client::DirtyRate)), (400, 400, 1000.0), "{protect:?}");
+    }
+}
+
+#[test]
 fn a_real_window_stays_as_it_was_when_others_go_on() {
     if !kvm() {
         return;
