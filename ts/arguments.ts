@@ -25,7 +25,10 @@ export function parseOptions<T extends object>(
   return options
 }
 
-/** Throws ERR_ARGUMENT for a name in `options` that is not one of `names`. The hint proposes one of `useful`. */
+/**
+ * Throws ERR_ARGUMENT for a name in `options` that is not one of `names`. The hint proposes one of
+ * `useful`.
+ */
 export function refuseUnknown<T extends object>(
   options: T,
   names: OptionNames<T>,

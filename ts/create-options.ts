@@ -99,7 +99,10 @@ function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number
   return requirePowerOfTwo(parseCount(ringEntries, 'ringEntries', 1), 'ringEntries')
 }
 
-/** `entries`, of which the kernel says which powers of two it takes. Throws ERR_ARGUMENT, naming them `name`. */
+/**
+ * Returns `entries` if it is a power of two. The kernel refuses a ring that is too short or too
+ * long itself. Throws ERR_ARGUMENT, which says `name`.
+ */
 export function requirePowerOfTwo(entries: number, name: string): number {
   if (!Number.isInteger(Math.log2(entries))) {
     throw argumentError(`${name}: ${entries} is not a power of two`, 'Give one, such as 65536.')
@@ -107,7 +110,10 @@ export function requirePowerOfTwo(entries: number, name: string): number {
   return entries
 }
 
-/** Throws ERR_ARGUMENT, naming it `name`, for a choice that a VM with dirty rings would have to ignore. */
+/**
+ * Throws ERR_ARGUMENT, which says `name`, if a VM with dirty rings would have to ignore this
+ * choice.
+ */
 export function refuseManualProtect(choice: CreateOptions['manualProtect'], name = 'manualProtect'): void {
   if (!['auto', 'none'].includes(choice ?? 'auto')) {
     throw argumentError(`${name}: a VM with dirty rings has none`, 'Leave it out.')

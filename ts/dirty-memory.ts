@@ -79,8 +79,8 @@ export class DirtyMemory {
   }
 
   /**
-   * Drops the client's flag after a last sync; the last flag turns the log off. Its bits can still be reaped, and no measurement takes
-   * them. Rejects as {@link startTracking}.
+   * Drops the client's flag after a last sync; the last flag turns the log off. The client's bits
+   * can still be reaped, and no measurement empties them. Rejects as {@link startTracking}.
    */
   async stopTracking(client: Client): Promise<void> {
     await this.#change(client, async () => {
@@ -90,8 +90,9 @@ export class DirtyMemory {
   }
 
   /**
-   * Whether the client's flag is set, by the caller or by a measurement. 'dirty-rate' counts as set too while a measurement runs beside the
-   * bits that a user has kept there.
+   * Whether the client's flag is set, by the caller or by a measurement. The answer for
+   * 'dirty-rate' is also true while a measurement runs in an accumulator because the client still
+   * has bits of the caller.
    */
   isTracking(client: Client): boolean {
     this.#known(client)
@@ -252,7 +253,9 @@ export class DirtyMemory {
     parseChoice(client, 'client', clients)
   }
 
-  /** A user that has stopped keeps the client 'dirty-rate' until it has emptied it. */
+  /**
+   * The client is empty: if its user has stopped, the next measurement may have 'dirty-rate' again.
+   */
   #emptied(client: Client): void {
     if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.emptied()
   }

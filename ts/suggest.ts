@@ -17,7 +17,10 @@ export function closest(word: string, known: readonly string[]): string | undefi
   return ranked[0]?.name
 }
 
-/** A hint that lists the known names, after the one that `word` most likely meant; where none is known, that says to leave it out. */
+/**
+ * A hint that lists the known names. It begins with the name that `word` most likely meant. If
+ * there is no known name, the hint says to leave the word out.
+ */
 export function knownNames(word: string, known: readonly string[]): string {
   if (known.length === 0) return 'Leave it out.'
   const meant = closest(word, known)

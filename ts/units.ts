@@ -207,7 +207,10 @@ export function parseRate(value: Rate, name: string): number {
   return rate.value
 }
 
-/** `value` if it is a whole number of `low` to `high`. Throws ERR_ARGUMENT, naming it `name` and showing it as `shown`. */
+/**
+ * Returns `value` if it is a whole number from `low` to `high`. Throws ERR_ARGUMENT, which names
+ * `name` and shows the value as `shown`.
+ */
 export function parseCount(
   value: number,
   name: string,

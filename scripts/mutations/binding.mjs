@@ -91,6 +91,28 @@ export default [
     test: '__test__/dirty-memory.test.ts -t stopped',
   },
   {
+    name: 'a measurement in the place of a kept client is not seen',
+    file: 'ts/dirty-memory.ts',
+    find: " || (client === 'dirty-rate' && this.#dirtyRate.standsIn)",
+    replace: '',
+    test: '__test__/dirty-memory.test.ts -t stopped',
+  },
+  {
+    name: 'a kept client may be emptied beside a measurement',
+    file: 'ts/measurement/client.ts',
+    find: ' || this.standsIn) {',
+    replace: ') {',
+    test: '__test__/dirty-memory.test.ts -t stopped',
+  },
+  {
+    name: 'a start takes any option',
+    file: 'ts/virtual-machine.ts',
+    find: 'const { signal } = parseOptions(options, SIGNAL)\n    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))',
+    replace:
+      'const { signal } = options\n    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))',
+    test: '__test__/bad-arguments.test.ts -t with a VM',
+  },
+  {
     name: 'a measurement takes the client that a user tracks with',
     file: 'ts/measurement/client.ts',
     find: "      if (this.#holder !== 'nobody') return accumulator(this.#vm)\n",

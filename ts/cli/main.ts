@@ -97,7 +97,7 @@ measuring(
   program
     .command('watch')
     .description(
-      'measure a target again and again; on a terminal each window writes over the line of the one before; --json: a document per line',
+      'measure a target again and again, on a terminal in one line that is rewritten; --json: a document per line',
     ),
 )
   .option('--every <duration>', 'how long each window is', '1s')

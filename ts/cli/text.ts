@@ -24,7 +24,10 @@ export function size(bytes: number): string {
   return `${Number(value.toFixed(1))} ${unit}`
 }
 
-/** Bytes in the largest binary unit, always to one decimal: figures of a column, which are below each other. */
+/**
+ * Bytes in the largest binary unit, always to one decimal: figures of a column, which are below
+ * each other.
+ */
 export function measuredSize(bytes: number): string {
   const { value, unit } = inLargestUnit(bytes)
   return `${value.toFixed(unit === 'B' ? 0 : 1)} ${unit}`

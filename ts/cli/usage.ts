@@ -54,7 +54,10 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
   }
 }
 
-/** Adds `help [command]`; `act` runs an action. Commander's own, for a command that there is not, says only that none was given. */
+/**
+ * Adds the command `help [command]`; `act` runs an action. It takes the place of commander's own,
+ * because that one does not name an unknown command in its error.
+ */
 export function addHelpCommand(program: Command, act: (run: () => Promise<number>) => Promise<void>): void {
   program
     .helpCommand(false)

@@ -16,8 +16,11 @@ export interface AcquiredClient {
 export class DirtyRateClient {
   readonly #vm: NativeVirtualMachine
   readonly #order: CallOrder
-  /** `kept`: a user has stopped, and its bits can still be reaped. */
+  /**
+   * `kept`: the user has stopped, and the client still has the user's bits, which can be reaped.
+   */
   #holder: 'nobody' | 'user' | 'kept' | 'measurement' = 'nobody'
+  /** Measurements that run in an accumulator because the client is `kept`. */
   #standIns = 0
 
   /** `order` is that of all calls which change what a client of the VM has. */
@@ -33,7 +36,10 @@ export class DirtyRateClient {
     }
   }
 
-  /** The user tracks with it by hand from here on; what undoes that. To be called in the order of the VM's calls. */
+  /**
+   * The user tracks with the client by hand from here on. Returns what undoes that. To be called in
+   * the order of the VM's calls.
+   */
   takeForUser(): () => void {
     this.requireFree()
     const before = this.#holder
@@ -43,17 +49,20 @@ export class DirtyRateClient {
     }
   }
 
-  /** The user has stopped, and keeps the bits until it takes or clears them. To be called in the order of the VM's calls. */
+  /**
+   * The user has stopped, and keeps the client until the bits are taken or cleared. To be called in
+   * the order of the VM's calls.
+   */
   keepForUser(): void {
     if (this.#holder === 'user') this.#holder = 'kept'
   }
 
-  /** The user has taken or cleared its bits. To be called in the order of the VM's calls. */
+  /** The bits were taken or cleared. To be called in the order of the VM's calls. */
   emptied(): void {
     if (this.#holder === 'kept') this.#holder = 'nobody'
   }
 
-  /** Whether a measurement runs in the place of the client, whose bits a user that has stopped can still reap. */
+  /** Whether a measurement runs in an accumulator because the client is `kept`. */
   get standsIn(): boolean {
     return this.#standIns > 0
   }

@@ -33,11 +33,17 @@ export interface SamplingOptions {
   seed?: number | undefined
 }
 
-/** The options of this mode. An exact mode takes only `confidence`, and refuses the others, because it would have to ignore them. */
+/**
+ * The options of this mode. An exact mode refuses them, because it would have to ignore them, but
+ * for `confidence`: an exact figure is exact at any confidence.
+ */
 export interface SampleOptions {
   /** Pages looked at per GiB: 128 to 16384, default 512. */
   samplePages?: number | undefined
-  /** The confidence of the interval, above 0 and below 1, default 0.95. In a result, an exact figure's confidence is always 1. */
+  /**
+   * The confidence of the interval, above 0 and below 1, default 0.95. In a result of an exact mode
+   * it is always 1.
+   */
   confidence?: number | undefined
   sampling?: SamplingOptions | undefined
 }
@@ -60,7 +66,10 @@ export function parseSampling(options: SampleOptions): NativeSampleOptions {
   }
 }
 
-/** `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, naming it `name` and showing it as `shown`. */
+/**
+ * `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, naming it `name` and showing it as
+ * `shown`.
+ */
 export function parseConfidence(
   confidence: number,
   name = 'confidence',

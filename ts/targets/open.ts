@@ -136,7 +136,11 @@ function logOf(given: Given, mode: Mode | 'auto' = 'auto'): NonNullable<CreateOp
   }
 }
 
-/** The options of `uri`: all of them are of the machine, or among `own`, of which a hint proposes those that are `useful`. */
+/**
+ * Returns the options of `uri`. Throws ERR_ARGUMENT for an option that is neither in `own` nor one
+ * of the machine. The hint proposes the machine's options and those that are `useful`, because a
+ * workload ignores some of its scheme's options.
+ */
 function pick(uri: TargetUri, own: object, useful: readonly string[] = Object.keys(own)): Given {
   const known = { ...own, ...MACHINE_OPTIONS }
   const unknown = [...uri.options.keys()].find(key => !Object.hasOwn(known, key))

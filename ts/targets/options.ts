@@ -1,4 +1,7 @@
-/** The options of target URIs, each with its value and its meaning: what a target takes, and what the help of the command lists. */
+/**
+ * The options of target URIs, each with its value and its meaning. Targets are checked with this
+ * list, and the command's help prints it.
+ */
 
 import { manualProtects, unknownMmios } from '../create-options.js'
 import type { KernelImage } from '../kernel-image.js'

@@ -157,8 +157,8 @@ fn smaps(machine: &Machine, guest_address: u64, field: &str) -> String {
     panic!("no {field} for guest memory")
 }
 
-/// Bytes of guest memory that the host has given pages for. They are read page by page, because the kernel joins mappings that lie side by
-/// side, so that what smaps says of one mapping can include the guest memory of the other tests.
+/// Bytes of guest memory that the host has given pages for. The pages are looked at one by one, because the kernel
+/// joins neighbouring mappings: smaps may add the guest memory of the tests that run beside this one.
 fn resident(machine: &Machine) -> u64 {
     use std::os::unix::fs::FileExt;
     const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;

@@ -8,7 +8,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use dirtyrate::dirty_memory::{
-    BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap, put_back,
+    BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap, Taken, put_back,
 };
 use dirtyrate::workload::{Kind, Pacing};
 use dirtyrate::{Error, GuestClock};
@@ -35,6 +35,21 @@ impl ByHand {
         let info = BlockInfo { id: RAM, name: "ram".to_owned(), guest_address: GIB, pages: PAGES };
         memory.add_block(info).expect("a block");
         Self { clock, log, memory }
+    }
+
+    /// The steps 1 to 3 of DIRTY_RATE: its window is open.
+    fn measured(protect: FakeProtect) -> Self {
+        let mut vm = Self::new(protect);
+        vm.start(Client::DirtyRate);
+        vm.discard();
+        vm.clear(Client::DirtyRate);
+        vm
+    }
+
+    fn take_bitmap(&mut self) -> (Taken, Vec<u64>) {
+        let mut words = vec![0; PAGES.div_ceil(64) as usize];
+        let taken = self.memory.take_bitmap(Client::DirtyRate, "ram", &mut words).expect("taken");
+        (taken, words)
     }
 
     fn start(&mut self, client: Client) {
@@ -102,10 +117,7 @@ fn syncs_of_others_do_not_move_the_end_of_a_client_that_stopped() {
 #[test]
 fn a_log_that_goes_off_and_on_leaves_the_window_of_before() {
     for protect in ALL {
-        let mut vm = ByHand::new(protect);
-        vm.start(Client::DirtyRate);
-        vm.discard();
-        vm.clear(Client::DirtyRate);
+        let mut vm = ByHand::measured(protect);
         vm.run(200, 0..500);
         vm.stop(Client::DirtyRate);
         vm.run(300, 0..700);
@@ -121,10 +133,7 @@ fn a_log_that_goes_off_and_on_leaves_the_window_of_before() {
 #[test]
 fn a_client_that_starts_again_leaves_out_the_time_between() {
     for protect in ALL {
-        let mut vm = ByHand::new(protect);
-        vm.start(Client::DirtyRate);
-        vm.discard();
-        vm.clear(Client::DirtyRate);
+        let mut vm = ByHand::measured(protect);
         vm.run(200, 0..300);
         vm.stop(Client::DirtyRate);
         vm.run(5000, 300..400);
@@ -164,10 +173,7 @@ fn the_steps_may_come_in_another_order() {
 #[test]
 fn a_rate_is_over_the_time_in_which_the_guest_ran() {
     for protect in ALL {
-        let mut vm = ByHand::new(protect);
-        vm.start(Client::DirtyRate);
-        vm.discard();
-        vm.clear(Client::DirtyRate);
+        let mut vm = ByHand::measured(protect);
         vm.run(100, 0..100);
         vm.pause(10_000);
         vm.run(300, 100..400);
@@ -189,14 +195,10 @@ fn a_rate_is_over_the_time_in_which_the_guest_ran() {
 #[test]
 fn bits_that_are_put_back_bring_their_window_along() {
     for protect in ALL {
-        let mut vm = ByHand::new(protect);
-        vm.start(Client::DirtyRate);
-        vm.discard();
-        vm.clear(Client::DirtyRate);
+        let mut vm = ByHand::measured(protect);
         vm.run(200, 300..1000);
         vm.sync();
-        let mut words = vec![0; PAGES.div_ceil(64) as usize];
-        let taken = vm.memory.take_bitmap(Client::DirtyRate, "ram", &mut words).expect("taken");
+        let (taken, mut words) = vm.take_bitmap();
         assert_eq!(figures(&vm.reap(Client::DirtyRate)), (0, 0, 0.0), "{protect:?}");
 
         // Bits behind the last page are none of the block's, and no other size is its bitmap's.
@@ -214,7 +216,7 @@ fn bits_that_are_put_back_bring_their_window_along() {
         vm.sync();
         assert_eq!(figures(&vm.reap(Client::DirtyRate)), (800, 400, 2000.0), "{protect:?}");
 
-        let taken = vm.memory.take_bitmap(Client::DirtyRate, "ram", &mut words).expect("taken");
+        let (taken, words) = vm.take_bitmap();
         vm.run(100, 0..300);
         vm.sync();
         put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
@@ -225,14 +227,10 @@ fn bits_that_are_put_back_bring_their_window_along() {
 #[test]
 fn bits_that_are_put_back_join_a_window_that_has_gone_on_since() {
     for protect in ALL {
-        let mut vm = ByHand::new(protect);
-        vm.start(Client::DirtyRate);
-        vm.discard();
-        vm.clear(Client::DirtyRate);
+        let mut vm = ByHand::measured(protect);
         vm.run(200, 0..300);
         vm.sync();
-        let mut words = vec![0; PAGES.div_ceil(64) as usize];
-        let taken = vm.memory.take_bitmap(Client::DirtyRate, "ram", &mut words).expect("taken");
+        let (taken, words) = vm.take_bitmap();
         vm.run(50, 300..350);
         vm.stop(Client::DirtyRate);
         // Nobody tracks for a second, and the log is off.

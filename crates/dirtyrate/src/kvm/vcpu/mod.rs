@@ -327,7 +327,8 @@ impl Vcpus {
         let _ = self.shared.ring_exits.set(Box::new(exits));
     }
 
-    /// Fails unless the guest runs, and says what it does instead: it cannot be `participle`, such as "measured".
+    /// Fails unless the guest runs. The error says what the guest does instead. `participle`, such as "measured", is what
+    /// cannot be done to the virtual machine meanwhile.
     pub fn check_running(&self, participle: &str) -> Result<()> {
         let state = lock(&self.shared.state);
         match state.run {
