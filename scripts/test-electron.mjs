@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { giveUp } from './prerequisites.mjs'
 import { root, setUp } from './setup.mjs'
+import { conclude, runVitest } from './test.mjs'
 
 setUp()
 const folder = join(root, 'target/electron')
@@ -25,10 +26,4 @@ if (symbols.status !== 0 || /UND napi_create_external_(array)?buffer\b/.test(sym
   giveUp(`${library} still asks Node for external buffers.`, 1)
 }
 
-const vitest = join(root, 'node_modules/vitest/vitest.mjs')
-const { status } = spawnSync(process.execPath, [vitest, 'run', ...process.argv.slice(2)], {
-  cwd: root,
-  env: { ...process.env, DIRTYRATE_TEST_BINDING: library },
-  stdio: 'inherit',
-})
-process.exitCode = status ?? 1
+conclude(await runVitest(process.argv.slice(2), { DIRTYRATE_TEST_BINDING: library }))

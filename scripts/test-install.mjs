@@ -10,13 +10,14 @@ import { packAll } from './package.mjs'
 import { host, hostPackagesFolder, packagesFolder } from './packages.mjs'
 import { startRegistry } from './registry.mjs'
 import { root } from './setup.mjs'
+import { conclude, runVitest } from './test.mjs'
 
 const hostOnly = process.argv.includes('--host')
 const files = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
 if (!process.argv.includes('--packed')) packAll({ hostOnly })
 
 const registry = await startRegistry()
-let status = 1
+let sum = { passed: 0, failed: 1, skipped: 0 }
 try {
   const options = [
     ...(hostOnly ? ['--host'] : []),
@@ -31,17 +32,14 @@ try {
     stdio: 'inherit',
   })
   if (published.status === 0) {
-    const vitest = join(root, 'node_modules/vitest/vitest.mjs')
     const env = {
-      ...process.env,
       DIRTYRATE_PACKAGES: hostOnly ? hostPackagesFolder : packagesFolder,
       DIRTYRATE_PLATFORM_PACKAGE: host.name,
       DIRTYRATE_REGISTRY: registry.url,
     }
-    const args = [vitest, 'run', '--config', join(root, '__test__/install/vitest.config.ts'), ...files]
-    status = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status ?? 1
+    sum = await runVitest(['--config', join(root, '__test__/install/vitest.config.ts'), ...files], env)
   }
 } finally {
   registry.stop()
 }
-process.exitCode = status
+conclude(sum)

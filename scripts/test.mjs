@@ -11,9 +11,13 @@ import { giveUp } from './prerequisites.mjs'
 import { root, setUp } from './setup.mjs'
 
 /** Runs a command with its output shown; resolves with how it ended and what it wrote to standard output. */
-function show(command, args) {
+function show(command, args, env = {}) {
   return new Promise(resolve => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     let text = ''
     child.stdout.setEncoding('utf8').on('data', chunk => {
       text += chunk
@@ -47,13 +51,17 @@ async function rust() {
   return tally('cargo test', failed, sum)
 }
 
-async function typescript() {
+/**
+ * Runs `vitest run` with these arguments; resolves with the counts. They are vitest's own: a test of a gate
+ * writes sums to standard output too, which are none of this run's.
+ */
+export async function runVitest(args = [], env = {}) {
   const report = join(root, 'target/vitest.json')
   mkdirSync(join(root, 'target'), { recursive: true })
   rmSync(report, { force: true })
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
-  const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
-  const { failed } = await show(process.execPath, [vitest, ...args])
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+  const { failed } = await show(process.execPath, [vitest, 'run', ...reporters, ...args], env)
   let sum = { passed: 0, failed: 0, skipped: 0 }
   try {
     const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
@@ -66,7 +74,7 @@ async function typescript() {
   return tally('vitest', failed, sum)
 }
 
-const languages = { rust, typescript }
+const languages = { rust, typescript: () => runVitest() }
 
 /** Runs the tests of those languages; resolves with the sum. */
 export async function runTests(names = Object.keys(languages)) {
