@@ -26,13 +26,13 @@ const NOT_THE_CORE = ['loom_models.rs', 'model_tests.rs', 'fake_log.rs']
 
 /** By folder: the tests that take seconds. */
 const QUICK = {
-  dirty_memory: ['dirty_memory_model'],
+  dirty_memory: ['ledger', 'dirty_memory_model'],
   'kvm/dirty_ring': ['rings', 'ring_hazards'],
 }
 /** Tests on real VMs, which try what the quick ones miss. */
 const THOROUGH = [
   ...['measured_equals_truth', 'windows', 'migration_beside', 'blocks_come_and_go', 'backup_bitmap'],
-  ...['dirty_memory_model', 'rings', 'ring_hazards', 'ring_signals', 'concurrent_use'],
+  ...['dirty_memory_model', 'rings', 'ring_hazards', 'ring_signals', 'concurrent_use', 'out_of_memory'],
 ]
 
 /** Parts of the library whose own tests take long and say nothing about these folders. */

@@ -89,7 +89,7 @@ export default [
     file: deadline,
     find: 'if memory.bits().paused_in_window(client) { Err(paused_within()) } else { Ok((late, sync)) }',
     replace: 'let _ = opened; Ok((late, sync))',
-    test: 'dirty_memory_model',
+    test: 'ledger',
   },
   {
     name: 'let the display, which has stopped, be told of writes by its truth',

@@ -5,10 +5,12 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dirtyrate::dirty_memory::{
-    BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap, Taken, put_back,
+    BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap, Taken, Witness, put_back, sync_at,
 };
 use dirtyrate::workload::{Kind, Pacing};
 use dirtyrate::{Error, GuestClock};
@@ -241,6 +243,73 @@ fn bits_that_are_put_back_join_a_window_that_has_gone_on_since() {
         vm.sync();
         put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
         assert_eq!(figures(&vm.reap(Client::DirtyRate)), (400, 400, 1000.0), "{protect:?}");
+    }
+}
+
+#[test]
+fn a_window_of_several_parts_has_no_two_readings_that_bound_it() {
+    struct Ones;
+    impl Witness for Ones {
+        fn counters(&self) -> Vec<u64> {
+            vec![1]
+        }
+    }
+    for protect in ALL {
+        let mut vm = ByHand::new(protect);
+        vm.memory.set_witness(Some(Arc::new(Ones)));
+        vm.start(Client::DirtyRate);
+        vm.discard();
+        vm.clear(Client::DirtyRate);
+        vm.run(200, 0..300);
+        vm.sync();
+        assert!(vm.reap(Client::DirtyRate).witness.is_some(), "{protect:?}");
+        let (taken, words) = vm.take_bitmap();
+        put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
+        assert!(vm.reap(Client::DirtyRate).witness.is_some(), "{protect:?}: nothing was told meanwhile");
+
+        let (taken, words) = vm.take_bitmap();
+        vm.run(100, 300..400);
+        vm.sync();
+        put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
+        assert_eq!(vm.reap(Client::DirtyRate).witness, None, "{protect:?}");
+        // It is no new window: what comes after a stop is a third part of it.
+        vm.stop(Client::DirtyRate);
+        vm.run(1000, 0..1000);
+        vm.start(Client::DirtyRate);
+        vm.discard();
+        vm.run(100, 400..500);
+        vm.sync();
+        let reap = vm.reap(Client::DirtyRate);
+        assert_eq!(figures(&reap), (500, 400, 1250.0), "{protect:?}");
+        assert_eq!(reap.witness, None, "{protect:?}");
+    }
+}
+
+#[test]
+fn a_pause_just_before_the_fetch_is_in_the_window_and_one_after_it_is_not() {
+    for protect in ALL {
+        for (pause_at_look, refused) in [(1, true), (2, false)] {
+            let mut vm = ByHand::measured(protect);
+            vm.run(200, 0..300);
+            let memory = Mutex::new(vm.memory);
+            let looks = Cell::new(0);
+            // Asked once before the fetch, since the deadline is over, and once after it.
+            let alive = || {
+                looks.set(looks.get() + 1);
+                if looks.get() == pause_at_look {
+                    vm.clock.pause_requested();
+                    vm.clock.guest_stands();
+                }
+                Ok(())
+            };
+            let lock = || memory.lock().expect("no panic");
+            let synced = sync_at(lock, Client::DirtyRate, &[100 * MS], &CancelToken::new(), alive);
+            match synced {
+                Ok(reports) => assert_eq!((refused, reports[0].reap.pages), (false, 300), "{protect:?}"),
+                Err(error) => assert!(refused && matches!(error, Error::Paused(_)), "{protect:?}: {error}"),
+            }
+            assert_eq!(looks.get(), 2, "{protect:?}");
+        }
     }
 }
 

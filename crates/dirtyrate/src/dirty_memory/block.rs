@@ -151,8 +151,10 @@ impl Block {
     pub fn begin_tracking(&mut self, client: Client) {
         if let Some(bits) = self.bits.get_mut(&client) {
             for (window, chunk) in bits.windows.iter_mut().zip(&self.chunks) {
-                let was_given_all =
-                    chunk.fetched.is_some_and(|fetched| window.closed().is_some_and(|at| at.is(fetched)));
+                // An event fetches a chunk once.
+                let was_given_all = chunk
+                    .fetched
+                    .is_some_and(|fetched| window.closed().is_some_and(|at| at.event() == fetched.event()));
                 if !was_given_all {
                     window.go_on(chunk.opened);
                 }

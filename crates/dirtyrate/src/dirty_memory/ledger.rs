@@ -31,10 +31,6 @@ impl Edge {
     pub fn event(self) -> u64 {
         self.event
     }
-
-    pub fn is(self, other: Self) -> bool {
-        self.at == other.at && self.event == other.event
-    }
 }
 
 /// How long a window is.
@@ -96,8 +92,6 @@ impl Window {
     /// somebody dropped the first round. The window goes on at `at`.
     pub fn go_on(&mut self, at: Edge) {
         match self.closed {
-            // The next fetch brings all that was written since the last one.
-            Some(closed) if !closed.at.is_before(at.at) => {}
             Some(_) => {
                 *self =
                     Self { opened: at, closed: None, closed_before: self.closed, parts_before: self.length(), ..*self };
@@ -114,7 +108,6 @@ impl Window {
         } else {
             Self {
                 first: taken.first,
-                closed_before: self.closed_before.or(taken.last_closed()),
                 parts_before: taken.length().plus(self.parts_before),
                 parts: taken.parts + self.parts,
                 ..*self
@@ -338,4 +331,68 @@ impl DirtyBits {
 /// The smallest range that holds `range` and `event`.
 fn including(range: Option<(u64, u64)>, event: u64) -> (u64, u64) {
     range.map_or((event, event), |(first, last)| (first.min(event), last.max(event)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BlockId, BlockInfo, CancelToken, DirtyMemory, FakeLog, FakeProtect};
+    use super::*;
+
+    struct Ones;
+
+    impl Witness for Ones {
+        fn counters(&self) -> Vec<u64> {
+            vec![1]
+        }
+    }
+
+    fn witnessed() -> DirtyMemory {
+        let log = FakeLog::new(FakeProtect::Automatic);
+        let mut memory = DirtyMemory::new(Box::new(log.clone()), 4096, 1 << 20);
+        memory.set_witness(Some(Arc::new(Ones)));
+        log.add_block(BlockId(1), 64);
+        let info = BlockInfo { id: BlockId(1), name: "ram".to_owned(), guest_address: 0, pages: 64 };
+        memory.add_block(info).expect("added");
+        memory
+    }
+
+    #[test]
+    fn readings_that_no_window_needs_are_forgotten() {
+        let mut memory = witnessed();
+        memory.start_tracking(Client::DirtyRate).expect("step 1");
+        for _ in 0..10 * KEPT_READINGS {
+            memory.sync(&CancelToken::new()).expect("step 4");
+            assert!(memory.bits().ledger.readings.len() <= KEPT_READINGS);
+        }
+        // The window is as old as the first reading.
+        assert!(memory.reap(Client::DirtyRate, false).expect("step 5").witness.is_some());
+    }
+
+    #[test]
+    fn readings_that_windows_need_are_not_looked_through_at_each_event() {
+        let mut memory = witnessed();
+        for _ in 0..2 * KEPT_READINGS {
+            let client = memory.bits().open_accumulator();
+            memory.start_tracking(client).expect("step 1");
+            // The next client's window opens here.
+            memory.sync(&CancelToken::new()).expect("step 4");
+        }
+        let mut bits = memory.bits();
+        bits.forget_readings();
+        let (kept, most) = (bits.ledger.readings.len(), bits.ledger.most_readings);
+        assert!(kept > KEPT_READINGS, "{kept}");
+        assert_eq!(most, 2 * kept);
+    }
+
+    #[test]
+    fn a_client_that_is_gone_leaves_nothing() {
+        let mut memory = witnessed();
+        for _ in 0..3 {
+            let client = memory.bits().open_accumulator();
+            memory.start_tracking(client).expect("step 1");
+            assert_eq!(memory.bits().ledger.asked.len(), 1);
+            memory.abandon(client).expect("its end");
+            assert!(memory.bits().ledger.asked.is_empty());
+        }
+    }
 }
