@@ -9,6 +9,7 @@ import {
   parseOptions,
   parseSignal,
   parseText,
+  SIGNAL,
 } from '../ts/arguments.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: so that what the types refuse can be written
@@ -41,6 +42,12 @@ describe('a listener', () => {
 })
 
 describe('options', () => {
+  it('of a call that takes only a signal are refused with another key', () => {
+    const options = { signal: new AbortController().signal }
+    expect(parseOptions(options, SIGNAL)).toBe(options)
+    refused(() => parseOptions(wrong({ sginal: options.signal }), SIGNAL), "options: 'sginal' is not known")
+  })
+
   it('are an object that has no key but those there are', () => {
     const options = { window: 1 }
     expect(parseOptions(options, { window: true })).toBe(options)

@@ -218,6 +218,52 @@ describe('rates without a unit', () => {
   })
 })
 
+describe('hints', () => {
+  const hint = (call: () => unknown): string => failure(call).hint
+  const never = (): boolean => false
+
+  it('propose for a bare number the first unit that the caller takes', () => {
+    expect(hint(() => parseSize('1.5', 'memory'))).toBe('Did you mean 1.5GiB?')
+    expect(hint(() => parseSize('2', 'memory', bytes => bytes < 2 ** 30))).toBe('Did you mean 2MiB?')
+    expect(hint(() => parseSize('9007199254740991', 'memory'))).toBe('Did you mean 9007199254740991B?')
+  })
+
+  it.each([
+    // Of no unit a whole number of bytes; more than 2^53 bytes; none that the caller takes.
+    ['0.3', undefined],
+    ['9007199254740992', undefined],
+    ['2', never],
+  ])('propose no unit for %s where none would be taken', (text, accepts) =>
+    expect(hint(() => parseSize(text, 'memory', accepts))).toMatch(/^Write it with its unit: 4GiB/),
+  )
+
+  it('propose the unit that a mistaken one resembles, where the caller takes it', () => {
+    expect(hint(() => parseSize('4gib', 'memory'))).toMatch(/^Did you mean 4GiB\? Units: /)
+    for (const call of [
+      () => parseSize('4gib', 'memory', never),
+      () => parseSize('0.3gib', 'memory'),
+      () => parseSize('4parsecs', 'memory'),
+      () => parseDuration('4parsecs', 'window'),
+    ])
+      expect(hint(call)).toMatch(/^Units: /)
+  })
+})
+
+describe('long texts', () => {
+  const ofLength = (length: number): string => `1s`.padStart(length, '0')
+
+  it('are read up to a hundred characters', () => {
+    expect(parseDuration(ofLength(100), 'window')).toBe(1000)
+    expect(failure(() => parseDuration(ofLength(101), 'window')).message).toContain('is not a duration')
+  })
+
+  it('are shown whole up to a hundred characters', () => {
+    const shown = (text: string): string => failure(() => parseCountText(text, 'vcpus', 1)).message
+    expect(shown('9'.repeat(100))).toContain('9'.repeat(100))
+    expect(shown('9'.repeat(101))).toContain(`${'9'.repeat(80)}...${'9'.repeat(20)} `)
+  })
+})
+
 describe('choices', () => {
   it('are one of those there are, and listed when they are not', () => {
     expect(parseChoice('b', 'letter', ['a', 'b'])).toBe('b')

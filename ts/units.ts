@@ -152,7 +152,7 @@ function quantity(digits: string, { factor, exponent }: Unit): Quantity {
   const power = exponent - fraction.length
   return {
     value: Number(`${product}e${power}`),
-    isWhole: power >= 0 || product % 10n ** BigInt(-power) === 0n,
+    isWhole: product % 10n ** BigInt(Math.max(0, -power)) === 0n,
   }
 }
 
