@@ -1,7 +1,7 @@
 import type { ViteUserConfig } from 'vitest/config'
 import { defineConfig } from 'vitest/config'
 
-/** Another binding than the one in native/: scripts/test-electron.mjs sets it. */
+/** Another binding than the one in native/: scripts/test/electron.mjs sets it. */
 const binding = process.env.DIRTYRATE_TEST_BINDING
 
 const config: ViteUserConfig = defineConfig({

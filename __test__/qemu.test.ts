@@ -13,13 +13,13 @@ import { folder } from './fixtures/elf.js'
 import { describeWith } from './fixtures/kvm.js'
 import { PAGE, running } from './fixtures/machine.js'
 
-/** What is used here of scripts/qemu.mjs. */
+/** What is used here of scripts/qemu/qemu.mjs. */
 interface Qemu {
   measure(ms: number): Promise<DirtyRateInfo>
   kill(): Promise<void>
 }
 const { Qemu }: { Qemu: { start(args: string[]): Promise<Qemu> } } = await import(
-  new URL('../scripts/qemu.mjs', import.meta.url).href
+  new URL('../scripts/qemu/qemu.mjs', import.meta.url).href
 )
 
 /** The page counts that QEMU's truncated MiB/s can stand for, its arithmetic read backwards. */

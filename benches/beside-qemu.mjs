@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buildGuest, VirtualMachine, workload } from 'dirtyrate'
-import { Qemu } from '../scripts/qemu.mjs'
+import { Qemu } from '../scripts/qemu/qemu.mjs'
 import { printRows, Row } from './rows.mjs'
 
 const MEASUREMENTS = process.argv.includes('--quick') ? 10 : 40

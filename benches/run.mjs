@@ -5,7 +5,8 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { root, setUp } from '../scripts/setup.mjs'
+import { root } from '../scripts/root.mjs'
+import { setUp } from '../scripts/setup.mjs'
 import { processor } from './cpu.mjs'
 
 const help = `Usage: npm run bench -- [--quick] [--json]

@@ -64,13 +64,13 @@ const lint = [
   {
     name: 'breaks',
     about: 'every break of the mutation gate fits the code',
-    command: node('mutation-gate', '--check'),
+    command: node('mutation/gate', '--check'),
     bare: true,
   },
   {
     name: 'package',
     about: 'the files and types of the npm package',
-    command: node('check-package'),
+    command: node('package/check'),
     documents: true,
   },
   {
@@ -86,8 +86,8 @@ const lint = [
     env: { RUSTDOCFLAGS: '-D warnings' },
     documents: true,
   },
-  { name: 'aarch64', about: 'everything compiles for arm64', command: node('check-aarch64') },
-  { name: 'copies', about: 'two versions of the core link in one program', command: node('check-copies') },
+  { name: 'aarch64', about: 'everything compiles for arm64', command: node('build/check-aarch64') },
+  { name: 'copies', about: 'two versions of the core link in one program', command: node('test/copies') },
 ].map(gate => ({ ...gate, in: ['lint', 'full'] }))
 
 const tests = [
@@ -95,32 +95,32 @@ const tests = [
     name: 'fuzz',
     about: 'every fuzz target for some seconds',
     in: ['lint'],
-    command: ['bash', 'scripts/fuzz.sh', String(FUZZ_SECONDS)],
+    command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS)],
   },
-  { name: 'loom', about: "loom's models, with two preemptions", in: ['test'], command: node('loom') },
+  { name: 'loom', about: "loom's models, with two preemptions", in: ['test'], command: node('test/loom') },
   {
     name: 'address',
     about: 'AddressSanitizer',
     in: ['test', 'full'],
-    command: ['bash', 'scripts/check-address.sh'],
+    command: ['bash', 'scripts/test/address.sh'],
   },
   {
     name: 'install-host',
     about: "the packages with this machine's binary, as installed",
     in: ['test'],
-    command: node('test-install', '--host'),
+    command: node('test/install', '--host'),
   },
   {
     name: 'electron',
     about: 'the facade without external buffers, as in Electron',
     in: ['test', 'full'],
-    command: node('test-electron'),
+    command: node('test/electron'),
   },
   {
     name: 'mutation-fast',
     about: 'the breaks of the facade that are noticed in seconds',
     in: ['test'],
-    command: node('mutation-gate', ...FAST_AREAS.flatMap(area => ['--area', area])),
+    command: node('mutation/gate', ...FAST_AREAS.flatMap(area => ['--area', area])),
   },
   { name: 'tests', about: 'npm test', in: ['test'], command: ['npm', 'test'] },
 ]
@@ -132,20 +132,20 @@ const full = [
     command: vitest('__test__/errors.test.ts'),
     documents: true,
   },
-  { name: 'cargo', about: 'every test in Rust, in its long form', command: node('test', 'rust') },
+  { name: 'cargo', about: 'every test in Rust, in its long form', command: node('test/run', 'rust') },
   {
     name: 'vitest',
     about: 'every test in TypeScript, in its long form',
-    command: node('test', 'typescript'),
+    command: node('test/run', 'typescript'),
   },
-  { name: 'loom-3', about: "loom's models, with three preemptions", command: node('loom', '3') },
-  { name: 'install', about: 'every package as installed', command: node('test-install'), documents: true },
-  { name: 'stryker', about: "StrykerJS on the facade's pure files", command: node('stryker') },
+  { name: 'loom-3', about: "loom's models, with three preemptions", command: node('test/loom', '3') },
+  { name: 'install', about: 'every package as installed', command: node('test/install'), documents: true },
+  { name: 'stryker', about: "StrykerJS on the facade's pure files", command: node('mutation/stryker') },
 ].map(gate => ({ ...gate, in: ['full'] }))
 
 /** The names of the areas of the mutation gate, and of the fuzz targets. */
 const areas = root =>
-  readdirSync(join(root, 'scripts/mutations'))
+  readdirSync(join(root, 'scripts/mutation/breaks'))
     .filter(name => name.endsWith('.mjs'))
     .map(name => basename(name, '.mjs'))
     .sort()
@@ -170,15 +170,15 @@ export function gatesOf(root) {
     ...full,
     ...areas(root).map(area => ({
       name: `mutation:${area}`,
-      about: `the breaks in scripts/mutations/${area}.mjs`,
+      about: `the breaks in scripts/mutation/breaks/${area}.mjs`,
       in: ['full'],
-      command: node('mutation-gate', '--area', area),
+      command: node('mutation/gate', '--area', area),
     })),
     ...fuzzTargets(root).map(target => ({
       name: `fuzz:${target}`,
       about: `the fuzz target ${target}, for ${FUZZ_SECONDS_FULL} s`,
       in: ['full'],
-      command: ['bash', 'scripts/fuzz.sh', String(FUZZ_SECONDS_FULL), target],
+      command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS_FULL), target],
     })),
     ...Object.entries(rigs).map(([name, { about }]) => ({
       name: `rig:${name}`,
@@ -190,7 +190,7 @@ export function gatesOf(root) {
       name: `mutants:${folder}`,
       about: `cargo-mutants in ${folder}`,
       in: ['full'],
-      command: node('mutants', folder),
+      command: node('mutation/mutants', folder),
     })),
   ]
 }

@@ -2,14 +2,12 @@
 
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { giveUp, missingToBuild } from './build/prerequisites.mjs'
+import { fingerprint, unlessCurrent } from './build/stamps.mjs'
 import { isMain } from './main-module.mjs'
-import { giveUp, missingToBuild } from './prerequisites.mjs'
-import { fingerprint, unlessCurrent } from './stamps.mjs'
-
-/** The clone. */
-export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+import { root } from './root.mjs'
 
 const at = (...parts) => join(root, ...parts)
 
@@ -55,7 +53,7 @@ function buildJavaScript() {
     'tsconfig.json',
     'tsconfig.build.json',
     'rolldown.config.mjs',
-    'scripts/build-ts.mjs',
+    'scripts/build/typescript.mjs',
   ]
   const print = fingerprint([
     ...sources.map(name => at(name)),
@@ -66,7 +64,7 @@ function buildJavaScript() {
     ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js'].map(name => at('dist', name))
   unlessCurrent({ stamp: at('node_modules/.dirtyrate/javascript'), print, outputs }, () => {
     say('building the JavaScript')
-    run('the JavaScript was not built', process.execPath, [at('scripts/build-ts.mjs')])
+    run('the JavaScript was not built', process.execPath, [at('scripts/build/typescript.mjs')])
   })
 }
 

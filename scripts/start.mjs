@@ -2,8 +2,9 @@
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { giveUp, missingKvm } from './prerequisites.mjs'
-import { root, setUp } from './setup.mjs'
+import { giveUp, missingKvm } from './build/prerequisites.mjs'
+import { root } from './root.mjs'
+import { setUp } from './setup.mjs'
 
 // Before the build: nobody should wait a minute to be told that there is no KVM.
 const kvm = missingKvm()

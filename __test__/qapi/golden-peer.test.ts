@@ -11,7 +11,7 @@ describeWith('qemu-system-x86_64', 'the golden answers', () => {
   // As long as the script asks one QEMU after the other.
   it("are this machine's QEMU's", { timeout: 600_000 }, async () => {
     const { status, stdout, stderr } = await run(process.execPath, [
-      `${root}/scripts/qemu-golden.mjs`,
+      `${root}/scripts/qemu/golden.mjs`,
       '--print',
     ])
     expect(status, stderr).toBe(0)

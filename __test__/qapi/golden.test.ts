@@ -32,7 +32,7 @@ interface Golden {
     },
   ): Promise<object[]>
 }
-const { readSections, runSteps }: Golden = await import(`${root}/scripts/qemu-golden.mjs`)
+const { readSections, runSteps }: Golden = await import(`${root}/scripts/qemu/golden.mjs`)
 const file = `${root}/__test__/qapi/golden/qemu-10.json`
 const golden: { name: string; answers: object[] }[] = JSON.parse(readFileSync(file, 'utf8'))
 

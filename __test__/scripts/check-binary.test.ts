@@ -15,7 +15,7 @@ interface CheckBinary {
   describeBinary(file: string): { machine: string; libc: string; glibc?: string }
   faultsOf(file: string, platform: Platform, floor?: string): string[]
 }
-const { describeBinary, faultsOf }: CheckBinary = await import(`${root}/scripts/check-binary.mjs`)
+const { describeBinary, faultsOf }: CheckBinary = await import(`${root}/scripts/build/check-binary.mjs`)
 
 const here: Platform = { machine: process.arch === 'x64' ? 'X86-64' : 'AArch64', libc: 'glibc' }
 const other: Platform = { ...here, machine: process.arch === 'x64' ? 'AArch64' : 'X86-64' }

@@ -27,7 +27,7 @@ interface RunGate {
   sumReader(): { add(text: string): void; sum(): Counts | undefined }
 }
 const { gatesOf }: { gatesOf(root: string): Gate[] } = await import(join(root, 'scripts/gates.mjs'))
-const { runGate, countsOf, sumReader }: RunGate = await import(join(root, 'scripts/run-gate.mjs'))
+const { runGate, countsOf, sumReader }: RunGate = await import(join(root, 'scripts/gates/run.mjs'))
 
 const gates = gatesOf(root)
 const names = (part: string): string[] => gates.filter(gate => gate.in.includes(part)).map(({ name }) => name)
@@ -83,7 +83,7 @@ describe('.ci/run', () => {
 
 describe('npm run test:full', () => {
   const full = (...args: string[]): ReturnType<typeof run> =>
-    run('node', ['scripts/test-full.mjs', ...args], {
+    run('node', ['scripts/gates/full.mjs', ...args], {
       env: { DIRTYRATE_RESULTS: dirname(folder()('x', '')) },
     })
 
@@ -104,7 +104,7 @@ describe('npm run test:full', () => {
   it('keeps what has passed, and runs it again only when asked to', async () => {
     const env = { DIRTYRATE_RESULTS: dirname(folder()('x', '')) }
     const go = (...args: string[]): ReturnType<typeof run> =>
-      run('node', ['scripts/test-full.mjs', 'rustfmt-fuzz', ...args], { env })
+      run('node', ['scripts/gates/full.mjs', 'rustfmt-fuzz', ...args], { env })
     const first = await go()
     expect(first.stdout).toMatch(/\n1 passed, 0 failed\n$/)
     expect(first.stdout).toMatch(

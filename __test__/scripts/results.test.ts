@@ -13,10 +13,10 @@ interface Results {
   log(name: string): string
 }
 const { openResults }: { openResults(key: string, folder: string): Results } = await import(
-  join(root, 'scripts/results.mjs')
+  join(root, 'scripts/gates/results.mjs')
 )
 const { treeKey }: { treeKey(root: string, wanted?: (path: string) => boolean): string } = await import(
-  join(root, 'scripts/tree-key.mjs')
+  join(root, 'scripts/gates/tree-key.mjs')
 )
 
 it('a result is kept under its name and its key, and each name has a file of its own', () => {

@@ -8,7 +8,7 @@ interface Stamps {
   fingerprint(inputs: string[], extra?: string): string
   unlessCurrent(step: { stamp: string; print: string; outputs: () => string[] }, run: () => void): boolean
 }
-const { fingerprint, unlessCurrent }: Stamps = await import(`${root}/scripts/stamps.mjs`)
+const { fingerprint, unlessCurrent }: Stamps = await import(`${root}/scripts/build/stamps.mjs`)
 
 it('a fingerprint is of contents and names, not of times', () => {
   const file = folder()('a', '1')

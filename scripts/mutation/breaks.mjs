@@ -1,4 +1,4 @@
-// The breaks of the mutation gate, which are the data in scripts/mutations/. Each file there is an area and exports a list of
+// The breaks of the mutation gate, which are the data in scripts/mutation/breaks/. Each file there is an area and exports a list of
 //
 //   { name, file, find, replace, test }
 //
@@ -17,7 +17,7 @@ const FIELDS = ['name', 'file', 'find', 'replace', 'test']
 
 /** All breaks below `root`, each with the `area` that it is listed in. */
 export async function loadBreaks(root) {
-  const folder = join(root, 'scripts/mutations')
+  const folder = join(root, 'scripts/mutation/breaks')
   const files = readdirSync(folder)
     .filter(name => name.endsWith('.mjs'))
     .sort()

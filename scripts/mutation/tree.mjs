@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { filesOf } from '../tree-key.mjs'
+import { filesOf } from '../gates/tree-key.mjs'
 import { testOf } from './breaks.mjs'
 
 /** Far more than the slowest of these tests takes: a break that makes one hang is noticed by this. */
@@ -102,7 +102,7 @@ export function copyTree(root, folder) {
   function buildPackage(broken) {
     const errors = bringNative(broken)
     if (errors !== undefined) return { errors }
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build-ts.mjs'], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build/typescript.mjs'], {
       cwd: tree,
       env,
       encoding: 'utf8',

@@ -3,9 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { crossBuild } from '../cross-build.mjs'
-import { host, pack, platforms, stageMain, stagePlatform } from '../packages.mjs'
-import { root } from '../setup.mjs'
+import { crossBuild } from '../build/cross-build.mjs'
+import { host, pack, platforms, stageMain, stagePlatform } from '../package/packages.mjs'
+import { root } from '../root.mjs'
 import { Cpio } from './cpio.mjs'
 import { cache, output } from './debian.mjs'
 

@@ -4,7 +4,7 @@
 
 import { parseArgs } from 'node:util'
 import { setUp } from '../setup.mjs'
-import { conclude } from '../test.mjs'
+import { conclude } from '../test/run.mjs'
 import { boot } from './boot.mjs'
 import { nodeTests } from './node-tests.mjs'
 import { rigs } from './rigs.mjs'

@@ -2,8 +2,8 @@
 
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { crossTests } from '../cross-build.mjs'
-import { root } from '../setup.mjs'
+import { crossTests } from '../build/cross-build.mjs'
+import { root } from '../root.mjs'
 import { output } from './debian.mjs'
 
 /** The test programs of the core: `name` and `path`, without their debugging information. */

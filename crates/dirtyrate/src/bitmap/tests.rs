@@ -287,7 +287,7 @@ fn a_target_of_another_length_is_refused() {
     Kernels::get().merge(&[1, 2, 3], &mut [Target::new(&mut [0; 4])]);
 }
 
-/// Not a test: what `scripts/check-address.sh` runs to see that AddressSanitizer notices.
+/// Not a test: what `scripts/test/address.sh` runs to see that AddressSanitizer notices.
 #[cfg(address_sanitizer)]
 #[test]
 #[ignore = "reads past the end of an allocation, for AddressSanitizer to notice"]

@@ -4,9 +4,9 @@ import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { giveUp } from './prerequisites.mjs'
-import { root } from './setup.mjs'
-import { fingerprint, unlessCurrent } from './stamps.mjs'
+import { giveUp } from '../build/prerequisites.mjs'
+import { fingerprint, unlessCurrent } from '../build/stamps.mjs'
+import { root } from '../root.mjs'
 
 const source = join(root, '__test__/install/registry')
 const folder = join(root, 'target/registry')

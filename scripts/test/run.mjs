@@ -1,14 +1,15 @@
 // npm test: the set-up, then the tests of both languages, then one line with the sum of both.
 //
-//   node scripts/test.mjs [rust | typescript]     the tests of that language only
+//   node scripts/test/run.mjs [rust | typescript]     the tests of that language only
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-import { isMain } from './main-module.mjs'
-import { giveUp } from './prerequisites.mjs'
-import { root, setUp } from './setup.mjs'
+import { giveUp } from '../build/prerequisites.mjs'
+import { isMain } from '../main-module.mjs'
+import { root } from '../root.mjs'
+import { setUp } from '../setup.mjs'
 
 /** Runs a command with its output shown; resolves with how it ended and what it wrote to standard output. */
 function show(command, args, env = {}) {

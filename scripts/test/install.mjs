@@ -1,16 +1,16 @@
 // npm run test:install: packs, publishes to a registry on loopback, and runs __test__/install on what came out, as a user has it.
 //
-//   node scripts/test-install.mjs [--host] [--packed] [FILE…]     --host: only this machine's binary, as npm run setup built it
+//   node scripts/test/install.mjs [--host] [--packed] [FILE…]     --host: only this machine's binary, as npm run setup built it
 //                                                                 --packed: what is packed already
 //                                                                 FILE: only the test files with this in their names
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { packAll } from './package.mjs'
-import { host, hostPackagesFolder, packagesFolder } from './packages.mjs'
+import { packAll } from '../package/pack.mjs'
+import { host, hostPackagesFolder, packagesFolder } from '../package/packages.mjs'
+import { root } from '../root.mjs'
 import { startRegistry } from './registry.mjs'
-import { root } from './setup.mjs'
-import { conclude, runVitest } from './test.mjs'
+import { conclude, runVitest } from './run.mjs'
 
 const hostOnly = process.argv.includes('--host')
 const files = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
@@ -28,7 +28,7 @@ try {
     '--loglevel',
     'error',
   ]
-  const published = spawnSync(process.execPath, [join(root, 'scripts/publish.mjs'), ...options], {
+  const published = spawnSync(process.execPath, [join(root, 'scripts/package/publish.mjs'), ...options], {
     stdio: 'inherit',
   })
   if (published.status === 0) {

@@ -1,14 +1,14 @@
 // Packs what npm would publish, with this machine's binary, and looks at the tarballs: the files in each against the golden lists, and
 // by publint and attw the exports of the main package and its types for both module systems.
 //
-//   node scripts/check-package.mjs [--update]     --update: what is packed now becomes the golden list
+//   node scripts/package/check.mjs [--update]     --update: what is packed now becomes the golden list
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { packAll } from './package.mjs'
+import { root } from '../root.mjs'
+import { packAll } from './pack.mjs'
 import { platforms } from './packages.mjs'
 import { differencesFromGolden, writeGolden } from './packed-files.mjs'
-import { root } from './setup.mjs'
 
 const packed = packAll({ hostOnly: true })
 const main = packed.at(-1)
@@ -24,7 +24,7 @@ if (process.argv.includes('--update')) {
 const differences = packed.flatMap(differencesFromGolden)
 if (differences.length > 0) {
   process.stderr.write(`not what __test__/install/golden has:\n${differences.join('\n')}\n`)
-  process.stderr.write('If that is meant: node scripts/check-package.mjs --update\n')
+  process.stderr.write('If that is meant: node scripts/package/check.mjs --update\n')
 }
 
 const gates = [

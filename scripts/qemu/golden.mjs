@@ -1,19 +1,19 @@
 // What a real QEMU 10 answers to the commands of __test__/qapi/golden/commands.json, without its times and rates. The tests hold this
 // package's answers against it.
 //
-//   node scripts/qemu-golden.mjs           writes __test__/qapi/golden/qemu-10.json
-//   node scripts/qemu-golden.mjs --print   prints the same, and writes nothing
+//   node scripts/qemu/golden.mjs           writes __test__/qapi/golden/qemu-10.json
+//   node scripts/qemu/golden.mjs --print   prints the same, and writes nothing
 //
 // Needs qemu-system-x86_64 and /dev/kvm.
 
 import { readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { isMain } from './main-module.mjs'
+import { isMain } from '../main-module.mjs'
+import { root } from '../root.mjs'
 import { Qemu } from './qemu.mjs'
 
-const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), '__test__/qapi/golden')
+const folder = join(root, '__test__/qapi/golden')
 
 /** The guest does not matter: firmware that waits. Two vCPUs, so that a ring has two lines. */
 const MACHINE = ['-m', '64', '-smp', '2']

@@ -1,13 +1,13 @@
 // Publishes what npm run package made: the platform packages first, so that whoever gets the main package gets its binary. What the
 // registry has already is left as it is: a release that broke off can be run again.
 //
-//   node scripts/publish.mjs [--host] [OPTION OF npm publish…]     --host: this machine's platform only, as package.mjs --host packs
+//   node scripts/package/publish.mjs [--host] [OPTION OF npm publish…]     --host: this machine's platform only, as pack.mjs --host packs
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { root } from '../root.mjs'
 import { host, hostPackagesFolder, packagesFolder, platforms } from './packages.mjs'
-import { root } from './setup.mjs'
 
 const { name: main, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const given = process.argv.slice(2).filter(option => option !== '--host')

@@ -3,8 +3,8 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { root } from '../root.mjs'
 import { GLIBC_FLOOR } from './check-binary.mjs'
-import { root } from './setup.mjs'
 
 /** Both come from PyPI, into a virtual environment below target/. */
 const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1']
@@ -37,7 +37,7 @@ function zigEnvironment() {
 function crossing(target) {
   // Another compiler may build for arm64: in a folder of its own neither makes the other build everything anew.
   const arm = target.startsWith('aarch64')
-  const toolchain = arm ? 'source scripts/aarch64-toolchain.sh; ' : ''
+  const toolchain = arm ? 'source scripts/build/aarch64-toolchain.sh; ' : ''
   return {
     folder: arm ? 'target/aarch64' : 'target',
     command: args => ['bash', ['-euc', `${toolchain}exec "$@"`, 'bash', ...args]],

@@ -1,21 +1,21 @@
 // Runs cargo-mutants on folders of the core: it replaces a function's body or an operator, and a test has to fail. Where none does, the
 // mutant survives; a survivor must be listed in scripts/mutation/accepted-mutants.txt with the reason, and what is listed must survive.
 //
-//   node scripts/mutants.mjs [--re REGEX] [FOLDER…]     folders of crates/dirtyrate/src; --re only those mutants
-//   node scripts/mutants.mjs --list                     what has been gone through so far, with the code as it is
+//   node scripts/mutation/mutants.mjs [--re REGEX] [FOLDER…]     folders of crates/dirtyrate/src; --re only those mutants
+//   node scripts/mutation/mutants.mjs --list                     what has been gone through so far, with the code as it is
 //
 // Quick tests run first, and what they miss is tried with those on real VMs. What was noticed is kept by the hash of the core, so that a
 // run which was broken off goes on where it stood. Installs cargo-mutants below target/.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { delimiter, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { MUTANT_FOLDERS } from './gates.mjs'
-import { disagreements, placeless, readAccepted } from './mutation/accepted.mjs'
-import { conclude } from './test.mjs'
-import { treeKey } from './tree-key.mjs'
+import { treeKey } from '../gates/tree-key.mjs'
+import { MUTANT_FOLDERS } from '../gates.mjs'
+import { root } from '../root.mjs'
+import { conclude } from '../test/run.mjs'
+import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
 const VERSION = '27.1.0'
 /** The least time limit of a run of the tests; where they take longer with nothing broken, it is five times that. */
@@ -38,7 +38,6 @@ const THOROUGH = [
 /** Parts of the library whose own tests take long and say nothing about these folders. */
 const NOT_OF_THESE = ['bitmap::', 'workload::', 'machine::', 'sampling::']
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { re: { type: 'string' }, list: { type: 'boolean', default: false } },

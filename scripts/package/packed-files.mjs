@@ -2,7 +2,7 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { root } from './setup.mjs'
+import { root } from '../root.mjs'
 
 const folder = join(root, '__test__/install/golden')
 const listOf = name => join(folder, `${name}.txt`)

@@ -1,11 +1,10 @@
 // Runs the core's concurrent code in loom's models, through every order of events within a bound of preemptions.
 //
-//   node scripts/loom.mjs [PREEMPTIONS]     2 by default: seconds; 3 takes minutes
+//   node scripts/test/loom.mjs [PREEMPTIONS]     2 by default: seconds; 3 takes minutes
 
 import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { root } from '../root.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const [preemptions = '2'] = process.argv.slice(2)
 
 // A target directory of its own: with other flags, everything is another build.

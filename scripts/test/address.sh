@@ -3,7 +3,7 @@
 # VMs that map, unmap and share memory; of the binding those that fill memory of JavaScript's. First shows that it would notice: a
 # test that reads past the end of its words must be stopped.
 set -euo pipefail
-cd "$(dirname "$(readlink -f "$0")")/.."
+cd "$(dirname "$(readlink -f "$0")")/../.."
 
 target=$(rustc -vV | sed -n 's/^host: //p')
 # The sanitizer is behind a flag that a stable compiler takes only so.
@@ -13,7 +13,7 @@ export ASAN_OPTIONS=allocator_may_return_null=1
 cargo_test() { cargo test --locked --target "$target" --target-dir target/address -p dirtyrate "$@"; }
 
 if report=$(cargo_test --lib -- --ignored reads_past_the_end 2>&1); then
-  echo 'check-address: a read past the end of an allocation was not noticed' >&2
+  echo 'address: a read past the end of an allocation was not noticed' >&2
   exit 1
 elif ! grep -q 'AddressSanitizer: heap-buffer-overflow' <<<"$report"; then
   echo "$report"

@@ -1,7 +1,7 @@
 // Runs StrykerJS on the facade's pure files: it changes operators, conditions, bounds and bodies, and a test has to fail. Where none does,
 // the mutant survives; a survivor must be listed in scripts/mutation/accepted-stryker.txt with the reason, and what is listed must survive.
 //
-//   node scripts/stryker.mjs [FILE…]     these files only, of those in PURE
+//   node scripts/mutation/stryker.mjs [FILE…]     these files only, of those in PURE
 //
 // Texts are not mutated: an error's wording is no rule. Installs StrykerJS below target/.
 
@@ -16,11 +16,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { disagreements, placeless, readAccepted } from './mutation/accepted.mjs'
-import { giveUp } from './prerequisites.mjs'
-import { root } from './setup.mjs'
-import { fingerprint, unlessCurrent } from './stamps.mjs'
-import { conclude } from './test.mjs'
+import { giveUp } from '../build/prerequisites.mjs'
+import { fingerprint, unlessCurrent } from '../build/stamps.mjs'
+import { root } from '../root.mjs'
+import { conclude } from '../test/run.mjs'
+import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
 /** The files, each with the tests that hold it: those need no KVM and take milliseconds. */
 const PURE = {

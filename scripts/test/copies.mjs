@@ -6,9 +6,8 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { root } from '../root.mjs'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
 const core = join(root, 'crates/dirtyrate')
 const place = join(root, 'target/copies')
 const versions = ['0.0.1', '0.0.2']

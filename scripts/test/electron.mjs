@@ -1,13 +1,14 @@
 // npm run test:electron: the tests of the facade with a binding that is refused external buffers, as in Electron. (Its binary is not in
 // the registries, so it is Node that refuses here.)
 //
-//   node scripts/test-electron.mjs [TEST FILE…]     all by default
+//   node scripts/test/electron.mjs [TEST FILE…]     all by default
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { giveUp } from './prerequisites.mjs'
-import { root, setUp } from './setup.mjs'
-import { conclude, runVitest } from './test.mjs'
+import { giveUp } from '../build/prerequisites.mjs'
+import { root } from '../root.mjs'
+import { setUp } from '../setup.mjs'
+import { conclude, runVitest } from './run.mjs'
 
 setUp()
 const folder = join(root, 'target/electron')

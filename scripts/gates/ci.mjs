@@ -8,13 +8,11 @@
 // Every gate runs even when an earlier one has failed; the failed ones are named; the last line is 'N passed, N failed'. Tests need
 // /dev/kvm, except for those in rigs. Installs what else is missing, where it may.
 
-import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { gatesOf } from './gates.mjs'
-import { abortOnSignals, runGate } from './run-gate.mjs'
-import { conclude } from './test.mjs'
+import { gatesOf } from '../gates.mjs'
+import { root } from '../root.mjs'
+import { conclude } from '../test/run.mjs'
+import { abortOnSignals, runGate } from './run.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const [part = 'all', ...names] = process.argv.slice(2)
 const gates = gatesOf(root)
 const rigNames = gates.filter(gate => gate.in.includes('rig')).map(({ name }) => name.replace('rig:', ''))

@@ -8,17 +8,15 @@
 //
 // The last line is 'N passed, N failed', of the gates that were asked for: of tests, where a gate counts tests.
 
-import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { gatesOf } from './gates.mjs'
+import { gatesOf } from '../gates.mjs'
+import { root } from '../root.mjs'
+import { setUp } from '../setup.mjs'
+import { conclude } from '../test/run.mjs'
 import { openResults } from './results.mjs'
-import { abortOnSignals, runGate } from './run-gate.mjs'
-import { setUp } from './setup.mjs'
-import { conclude } from './test.mjs'
+import { abortOnSignals, runGate } from './run.mjs'
 import { commitOf, treeKey } from './tree-key.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {

@@ -1,13 +1,16 @@
 // npm run package: every tarball that is published, in target/packages, checked.
 //
-//   node scripts/package.mjs [--host]     --host: in target/packages-host, with this machine's binary only, as npm run setup
+//   node scripts/package/pack.mjs [--host]     --host: in target/packages-host, with this machine's binary only, as npm run setup
 //                                         built it, against this machine's glibc
 
 import { rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { faultsOf, GLIBC_FLOOR } from './check-binary.mjs'
-import { crossBuild } from './cross-build.mjs'
-import { isMain } from './main-module.mjs'
+import { faultsOf, GLIBC_FLOOR } from '../build/check-binary.mjs'
+import { crossBuild } from '../build/cross-build.mjs'
+import { giveUp } from '../build/prerequisites.mjs'
+import { isMain } from '../main-module.mjs'
+import { root } from '../root.mjs'
+import { setUp } from '../setup.mjs'
 import {
   host,
   hostPackagesFolder,
@@ -18,8 +21,6 @@ import {
   stagePlatform,
 } from './packages.mjs'
 import { differencesFromGolden } from './packed-files.mjs'
-import { giveUp } from './prerequisites.mjs'
-import { root, setUp } from './setup.mjs'
 
 const kB = bytes => `${Math.round(bytes / 1000)} kB`
 
