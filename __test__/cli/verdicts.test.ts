@@ -9,7 +9,7 @@ import { runCurve } from '../../ts/cli/curve.js'
 import { runDemo } from '../../ts/cli/demo.js'
 import { agrees } from '../../ts/cli/demo-text.js'
 import { runWatch } from '../../ts/cli/watch.js'
-import type { VirtualMachineMeasurement } from '../../ts/measurement/result.js'
+import type { VirtualMachineMeasurement } from '../../ts/results/measurement.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { inSession } from '../fixtures/session.js'
 
@@ -29,7 +29,7 @@ vi.mock('../../ts/targets/open.js', () => ({
     },
   }),
 }))
-vi.mock('../../ts/virtual-machine.js', () => ({
+vi.mock('../../ts/targets/vm/virtual-machine.js', () => ({
   VirtualMachine: {
     create: async () => ({
       load: async () => {},

@@ -1,12 +1,12 @@
 /** What a mode makes of what the core says, without a VM. */
 
 import { describe, expect, it } from 'vitest'
-import { bitmapFigures } from '../../ts/measurement/dirty-bitmap.js'
-import { ringFigures } from '../../ts/measurement/dirty-ring.js'
-import type { ExactRound } from '../../ts/measurement/five-steps.js'
-import { parseSampling, refuseSampling, samplePages } from '../../ts/measurement/page-sampling.js'
-import { measurementOf } from '../../ts/measurement/result.js'
-import type { NativeReap, NativeSampleReport, NativeVirtualMachine } from '../../ts/native.js'
+import type { NativeReap, NativeSampleReport, NativeVirtualMachine } from '../../ts/ground/native.js'
+import { measurementOf } from '../../ts/results/measurement.js'
+import { bitmapFigures } from '../../ts/targets/vm/dirty-bitmap.js'
+import { ringFigures } from '../../ts/targets/vm/dirty-ring.js'
+import type { ExactRound } from '../../ts/targets/vm/five-steps.js'
+import { parseSampling, refuseSampling, samplePages } from '../../ts/targets/vm/page-sampling.js'
 
 const cost = { startNs: 1, syncNs: 2, clearNs: 3, harvestNs: 4, reapNs: 5, ioctlNs: 6, longestLockNs: 7 }
 const frame = { target: 'vm:', startedAt: new Date(1_795_439_319_999), pageSize: 4096 }

@@ -1,8 +1,8 @@
 /** A log that cannot be turned off after a window: the result is right all the same, and says so. */
 
 import { expect, it, onTestFinished } from 'vitest'
+import { native } from '../../ts/ground/native.js'
 import { workload } from '../../ts/index.js'
-import { native } from '../../ts/native.js'
 import { running } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
 import { besidesLength, expectTruth } from '../fixtures/truth.js'

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { type NativeVirtualMachine, native } from '../../ts/ground/native.js'
 import { workload } from '../../ts/index.js'
 import { exactRounds, Schedule } from '../../ts/measurement/watch.js'
-import { type NativeVirtualMachine, native } from '../../ts/native.js'
-import { toNative } from '../../ts/workload.js'
+import { toNative } from '../../ts/targets/vm/workload.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY_BYTES, sleep } from '../fixtures/machine.js'
 

@@ -56,9 +56,9 @@ it('a test is one of cargo, of loom, or of vitest', () => {
   expect(testOf(root, { test: 'dirty_memory_model' })).toMatchObject({ runner: 'cargo', inside: false })
   expect(testOf(root, { test: 'signals::tests' })).toMatchObject({ inside: true, loom: false })
   expect(testOf(root, { test: 'loom_models' })).toMatchObject({ inside: true, loom: true })
-  expect(testOf(root, { test: '__test__/units.test.ts -t a size' })).toEqual({
+  expect(testOf(root, { test: '__test__/ground/units.test.ts -t a size' })).toEqual({
     runner: 'vitest',
-    file: '__test__/units.test.ts',
+    file: '__test__/ground/units.test.ts',
     pattern: 'a size',
   })
 })

@@ -3,8 +3,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { native } from '../../ts/native.js'
-import { version } from '../../ts/version.js'
+import { native } from '../../ts/ground/native.js'
+import { version } from '../../ts/ground/version.js'
 import { root } from '../fixtures/command.js'
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8')

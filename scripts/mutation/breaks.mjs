@@ -7,7 +7,7 @@
 //
 //   measured_equals_truth              an integration test of the core, by its file in crates/dirtyrate/tests
 //   dirty_ring::model_tests            tests inside the core's library, by their module; loom runs those of `loom_models`
-//   __test__/units.test.ts             a file of vitest; with `-t NAME` behind it, only those of its tests whose names contain NAME
+//   __test__/ground/units.test.ts             a file of vitest; with `-t NAME` behind it, only those of its tests whose names contain NAME
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'

@@ -24,8 +24,8 @@ import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
 /** The files, each with the tests that hold it: those need no KVM and take milliseconds. */
 const PURE = {
-  'ts/units.ts': ['__test__/units.test.ts'],
-  'ts/arguments.ts': ['__test__/arguments.test.ts'],
+  'ts/ground/units.ts': ['__test__/ground/units.test.ts'],
+  'ts/ground/arguments.ts': ['__test__/ground/arguments.test.ts'],
   'ts/qapi/arithmetic.ts': ['__test__/qapi/arithmetic.test.ts'],
   'ts/targets/uri.ts': ['__test__/targets/uri.test.ts'],
   'ts/measurement/windows.ts': ['__test__/measurement/window-arguments.test.ts'],

@@ -26,4 +26,4 @@ cp "target/address/$target/debug/libdirtyrate_node.so" target/address/dirtyrate.
 # Node has no sanitizer in it: the C compiler's comes first. What Node itself does not free at its end is not looked for.
 ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so) \
   DIRTYRATE_TEST_BINDING=$PWD/target/address/dirtyrate.node \
-  node node_modules/vitest/vitest.mjs run __test__/dirty-memory.test.ts
+  node node_modules/vitest/vitest.mjs run __test__/targets/vm/dirty-memory.test.ts

@@ -1,7 +1,7 @@
 /** `dirtyrate calc TARGET`: one measurement. */
 
-import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../measurement/result.js'
 import { parseWindow } from '../measurement/windows.js'
+import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../results/measurement.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'

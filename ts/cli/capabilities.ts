@@ -1,7 +1,7 @@
 /** `dirtyrate capabilities`: what this machine's KVM can do. */
 
-import { capabilities } from '../capabilities.js'
-import type { Capabilities } from '../reports.js'
+import { capabilities } from '../targets/vm/capabilities.js'
+import type { Capabilities } from '../targets/vm/reports.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { count } from './text.js'

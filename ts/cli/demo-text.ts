@@ -1,8 +1,8 @@
 /** What the demo prints. */
 
-import type { VirtualMachineMeasurement } from '../measurement/result.js'
-import type { Capabilities } from '../reports.js'
-import type { Workload } from '../workload.js'
+import type { VirtualMachineMeasurement } from '../results/measurement.js'
+import type { Capabilities } from '../targets/vm/reports.js'
+import type { Workload } from '../targets/vm/workload.js'
 import type { Session } from './session.js'
 import { type Cell, type Column, Table } from './table.js'
 import { count, mibPerSecond, ms, rateInterval, size, wrap } from './text.js'

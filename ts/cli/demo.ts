@@ -3,14 +3,14 @@
  * figure. What `npm start` runs.
  */
 
-import { capabilities } from '../capabilities.js'
+import { parseCountText, parseSize } from '../ground/units.js'
 import { type DirtyLogKind, modesOf } from '../measurement/mode.js'
-import type { VirtualMachineMeasurement } from '../measurement/result.js'
 import { parseWindow } from '../measurement/windows.js'
+import type { VirtualMachineMeasurement } from '../results/measurement.js'
 import { DEFAULT_RING_ENTRIES } from '../targets/open.js'
-import { parseCountText, parseSize } from '../units.js'
-import { VirtualMachine } from '../virtual-machine.js'
-import type { Workload } from '../workload.js'
+import { capabilities } from '../targets/vm/capabilities.js'
+import { VirtualMachine } from '../targets/vm/virtual-machine.js'
+import type { Workload } from '../targets/vm/workload.js'
 import { agrees, cellsOf, demoTable, explain, introduce } from './demo-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { type GuestOptions, guestOf } from './guest.js'

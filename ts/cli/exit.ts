@@ -1,6 +1,6 @@
 /** Exit statuses of the command. */
 
-import type { DirtyRateErrorCode } from '../errors.js'
+import type { DirtyRateErrorCode } from '../ground/errors.js'
 
 export const EXIT_OK = 0
 /** The measurement failed, or its result is incomplete. */

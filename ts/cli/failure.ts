@@ -1,6 +1,6 @@
 /** How a failure is reported: two lines for people, one document for programs. */
 
-import { DirtyRateError, errorCodes } from '../errors.js'
+import { DirtyRateError, errorCodes } from '../ground/errors.js'
 import { exitStatus } from './exit.js'
 import { visible } from './text.js'
 

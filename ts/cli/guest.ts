@@ -1,9 +1,9 @@
 /** `dirtyrate guest`: a built-in guest as a file, which boots here and in QEMU. */
 
-import { argumentError } from '../errors.js'
-import { type Block, QEMU_ARM64_RAM } from '../memory.js'
-import { formatSize, parseCountText, parseRate, parseSize } from '../units.js'
-import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../workload.js'
+import { argumentError } from '../ground/errors.js'
+import { formatSize, parseCountText, parseRate, parseSize } from '../ground/units.js'
+import { type Block, QEMU_ARM64_RAM } from '../targets/vm/memory.js'
+import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../targets/vm/workload.js'
 import { EXIT_OK } from './exit.js'
 import { systemReason } from './failure.js'
 import type { Session } from './session.js'

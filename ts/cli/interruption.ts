@@ -3,7 +3,7 @@
 import { constants as fsConstants, fstatSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { basename } from 'node:path'
-import { DirtyRateError } from '../errors.js'
+import { DirtyRateError } from '../ground/errors.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 type Signal = (typeof SIGNALS)[number]

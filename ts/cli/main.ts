@@ -3,8 +3,8 @@
 
 import { Command, Option } from 'commander'
 import manifest from '../../package.json' with { type: 'json' }
-import { logLevels } from '../log.js'
-import { workloadKinds } from '../workload.js'
+import { logLevels } from '../ground/log.js'
+import { workloadKinds } from '../targets/vm/workload.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
 import { type CurveCommandOptions, runCurve } from './curve.js'

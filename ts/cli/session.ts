@@ -1,6 +1,6 @@
 /** What every command has: where it writes, how it is interrupted, and how its failure is reported. */
 
-import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../log.js'
+import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../ground/log.js'
 import { formatTrace } from '../qapi/trace.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { documentText, failureDocument, failureLines, failureStatus, systemReason } from './failure.js'

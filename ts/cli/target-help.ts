@@ -1,7 +1,7 @@
 /** What the help of a command says about its target. */
 
-import { MACHINE_OPTIONS, SCHEME_OPTIONS, type TargetOption } from '../targets/options.js'
-import { workloadKinds } from '../workload.js'
+import { MACHINE_OPTIONS, SCHEME_OPTIONS, type TargetOption } from '../targets/vm/options.js'
+import { workloadKinds } from '../targets/vm/workload.js'
 import { named } from './table.js'
 import { wrap } from './text.js'
 

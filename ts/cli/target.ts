@@ -1,7 +1,13 @@
 /** What the commands that measure a target have in common: the options about the mode, and the target's life. */
 
-import { argumentError } from '../errors.js'
+import { argumentError } from '../ground/errors.js'
+import { parseChoice, parseCountText, shortened, show } from '../ground/units.js'
 import { parseMode } from '../measurement/mode.js'
+import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
+import type { Mode } from '../qapi/types.js'
+import type { DirtyRateMeasurement } from '../results/measurement.js'
+import { openTarget } from '../targets/open.js'
+import type { Target } from '../targets/target.js'
 import {
   designs,
   FEWEST_SAMPLES,
@@ -11,13 +17,7 @@ import {
   parseConfidence,
   type SampleOptions,
   type SamplingOptions,
-} from '../measurement/page-sampling.js'
-import type { DirtyRateMeasurement } from '../measurement/result.js'
-import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
-import type { Mode } from '../qapi/types.js'
-import { openTarget } from '../targets/open.js'
-import type { Target } from '../targets/target.js'
-import { parseChoice, parseCountText, shortened, show } from '../units.js'
+} from '../targets/vm/page-sampling.js'
 import type { Session } from './session.js'
 
 /** As on the command line. */

@@ -1,7 +1,7 @@
 /** Figures as people read them. */
 
 import truncatedWidth from 'fast-string-truncated-width'
-import type { Interval } from '../measurement/result.js'
+import type { Interval } from '../results/measurement.js'
 
 /** `1234567` as `1,234,567`. */
 export function count(value: number): string {

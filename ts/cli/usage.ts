@@ -1,8 +1,8 @@
 /** Endings before a command runs, or outside of one: help, a command line that cannot be used, a defect. */
 
 import { type Command, CommanderError } from 'commander'
-import { argumentError } from '../errors.js'
-import { knownNames } from '../suggest.js'
+import { argumentError } from '../ground/errors.js'
+import { knownNames } from '../ground/suggest.js'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.js'
 import { failureDocument, failureLines, failureStatus } from './failure.js'
 import type { Output } from './output.js'

@@ -1,8 +1,8 @@
 /** `dirtyrate watch TARGET`: one measurement after the other. */
 
-import type { DirtyRateMeasurement } from '../measurement/result.js'
+import { parseCountText } from '../ground/units.js'
 import { parseWindow } from '../measurement/windows.js'
-import { parseCountText } from '../units.js'
+import type { DirtyRateMeasurement } from '../results/measurement.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'

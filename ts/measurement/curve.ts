@@ -1,8 +1,8 @@
 /** The curve U(t): distinct pages dirtied in a window of t, for every window from one run. */
 
 import type { Mode } from '../qapi/types.js'
-import type { Truth } from '../reports.js'
-import type { Figures, Frame, Interval, SamplingMeasurement, Warning } from './result.js'
+import type { Figures, Frame, Interval, SamplingMeasurement, Warning } from '../results/measurement.js'
+import type { Truth } from '../targets/vm/reports.js'
 import { isLate, skippedWarning, windowWarnings } from './warnings.js'
 
 const NS_PER_MS = 1e6

@@ -1,8 +1,8 @@
 /** The events of a VM's measurements. None is named `error`: a failure is its caller's, who has the rejected promise. */
 
 import type { Mode } from '../qapi/types.js'
+import type { VirtualMachineMeasurement } from '../results/measurement.js'
 import type { DirtyRateCurve } from './curve.js'
-import type { VirtualMachineMeasurement } from './result.js'
 
 /** What began: a call of measureDirtyRate or measureDirtyCurve, one round of watchDirtyRate, or the job of calcDirtyRate. */
 export interface MeasurementBegun {

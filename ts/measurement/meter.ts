@@ -1,17 +1,25 @@
 /** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and reports to the events and the history. */
 
-import { parseOptions } from '../arguments.js'
-import { fromNative } from '../errors.js'
-import { emit } from '../log.js'
-import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
+import { parseOptions } from '../ground/arguments.js'
+import { fromNative } from '../ground/errors.js'
+import { emit } from '../ground/log.js'
+import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../ground/native.js'
 import { traceCalculation } from '../qapi/trace.js'
 import type { Mode } from '../qapi/types.js'
-import type { DirtyRateClient } from './client.js'
+import {
+  type Figures,
+  type Frame,
+  measurementOf,
+  type VirtualMachineMeasurement,
+  type Warning,
+} from '../results/measurement.js'
+import type { DirtyRateClient } from '../targets/vm/client.js'
+import { bitmapFigures } from '../targets/vm/dirty-bitmap.js'
+import { ringFigures } from '../targets/vm/dirty-ring.js'
+import { type ExactRound, measureExactly } from '../targets/vm/five-steps.js'
+import { parseSampling, refuseSampling, samplePages } from '../targets/vm/page-sampling.js'
 import { curveOf, type DirtyRateCurve } from './curve.js'
-import { bitmapFigures } from './dirty-bitmap.js'
-import { ringFigures } from './dirty-ring.js'
 import { Emitter, type MeasurementBegun, type MeasurementEvents } from './events.js'
-import { type ExactRound, measureExactly } from './five-steps.js'
 import { History } from './history.js'
 import type { Interruption, Measurements } from './measurements.js'
 import { chooseMode, type DirtyLogKind } from './mode.js'
@@ -24,14 +32,6 @@ import {
   WATCH,
   type WatchOptions,
 } from './options.js'
-import { parseSampling, refuseSampling, samplePages } from './page-sampling.js'
-import {
-  type Figures,
-  type Frame,
-  measurementOf,
-  type VirtualMachineMeasurement,
-  type Warning,
-} from './result.js'
 import { logLeftOn, windowWarnings } from './warnings.js'
 import { exactRounds, Rounds, samplingRounds } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'

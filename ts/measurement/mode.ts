@@ -1,9 +1,9 @@
 /** Which mode measures: what a VM's log can do, and the choice among that. */
 
-import { DirtyRateError } from '../errors.js'
+import { DirtyRateError } from '../ground/errors.js'
+import { parseChoice } from '../ground/units.js'
 import type { Mode } from '../qapi/types.js'
-import { parseChoice } from '../units.js'
-import type { Warning } from './result.js'
+import type { Warning } from '../results/measurement.js'
 
 /** All modes, in QEMU's order. */
 export const modes: readonly Mode[] = ['page-sampling', 'dirty-ring', 'dirty-bitmap']

@@ -1,9 +1,9 @@
 /** What a caller may choose about a measurement, whatever is measured. */
 
-import type { OptionNames } from '../arguments.js'
+import type { OptionNames } from '../ground/arguments.js'
+import type { Duration } from '../ground/units.js'
 import type { Mode } from '../qapi/types.js'
-import type { Duration } from '../units.js'
-import type { SampleOptions } from './page-sampling.js'
+import type { SampleOptions } from '../targets/vm/page-sampling.js'
 
 /** The options that every way of measuring has. */
 export interface CommonOptions extends SampleOptions {

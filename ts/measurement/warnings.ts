@@ -1,7 +1,7 @@
 /** The warnings about a result: each has a stable code, and a sentence. */
 
-import { isError } from '../errors.js'
-import type { Figures, Warning } from './result.js'
+import { isError } from '../ground/errors.js'
+import type { Figures, Warning } from '../results/measurement.js'
 
 /**
  * How far a window may be off beyond what its own sync took: a tenth of what was asked for, and 10 ms in any case, which a busy host may

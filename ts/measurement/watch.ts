@@ -1,13 +1,13 @@
 /** Round after round: where the rounds come from, and the iterator that a loop over them drives. */
 
-import { DirtyRateError } from '../errors.js'
-import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../native.js'
-import { accumulator } from './client.js'
-import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
+import { DirtyRateError } from '../ground/errors.js'
+import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../ground/native.js'
+import type { Figures, VirtualMachineMeasurement } from '../results/measurement.js'
+import { accumulator } from '../targets/vm/client.js'
+import { costOf, type ExactRound, type Opening, openWindow } from '../targets/vm/five-steps.js'
+import { samplePages } from '../targets/vm/page-sampling.js'
+import { WITHIN } from '../targets/vm/running.js'
 import type { Interruption, Measurements } from './measurements.js'
-import { samplePages } from './page-sampling.js'
-import type { Figures, VirtualMachineMeasurement } from './result.js'
-import { WITHIN } from './running.js'
 
 const NS_PER_MS = 1e6
 

@@ -1,7 +1,7 @@
 /** The windows that the API measures. */
 
-import { argumentError } from '../errors.js'
-import { type Duration, parseDuration, show } from '../units.js'
+import { argumentError } from '../ground/errors.js'
+import { type Duration, parseDuration, show } from '../ground/units.js'
 
 const SHORTEST_WINDOW_MS = 1
 const LONGEST_WINDOW_MS = 3_600_000

@@ -1,9 +1,9 @@
 /** `calc-dirty-rate` and `query-dirty-rate` of one VM: one job, QEMU's checks in QEMU's order, QEMU's texts. */
 
-import { hasCode } from '../errors.js'
+import { hasCode } from '../ground/errors.js'
 import { type DirtyLogKind, modesOf } from '../measurement/mode.js'
-import { DEFAULT_SAMPLES, FEWEST_SAMPLES, MOST_SAMPLES } from '../measurement/page-sampling.js'
-import type { DirtyRateMeasurement } from '../measurement/result.js'
+import type { DirtyRateMeasurement } from '../results/measurement.js'
+import { DEFAULT_SAMPLES, FEWEST_SAMPLES, MOST_SAMPLES } from '../targets/vm/page-sampling.js'
 import { checkArguments } from './arguments.js'
 import { infoInUnit } from './arithmetic.js'
 import { QapiError } from './error.js'

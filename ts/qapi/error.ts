@@ -1,6 +1,6 @@
 /** A refusal in QEMU's words. */
 
-import { DirtyRateError } from '../errors.js'
+import { DirtyRateError } from '../ground/errors.js'
 
 /** QEMU's error object: `class` and `desc` (here `message`), as a QMP server sends it. Its `code` is ERR_QAPI. */
 export class QapiError extends DirtyRateError {

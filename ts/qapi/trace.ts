@@ -3,9 +3,9 @@
  * series. They are events of level `trace` whose message is the name; the core has those about single pages.
  */
 
-import { parseObject } from '../arguments.js'
-import { emit, type LogEvent } from '../log.js'
-import type { Figures } from '../measurement/result.js'
+import { parseObject } from '../ground/arguments.js'
+import { emit, type LogEvent } from '../ground/log.js'
+import type { Figures } from '../results/measurement.js'
 
 /** Where they come from, for who filters by it. */
 const TARGET = 'dirtyrate::qemu'

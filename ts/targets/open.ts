@@ -1,10 +1,9 @@
 /** From a URI to a target that can be measured. One function per scheme. */
 
-import { type OptionNames, parseOptions, parseSignal } from '../arguments.js'
-import { capabilities } from '../capabilities.js'
-import { type CreateOptions, refuseManualProtect, requirePowerOfTwo } from '../create-options.js'
-import { argumentError } from '../errors.js'
-import type { KernelImage } from '../kernel-image.js'
+import { type OptionNames, parseOptions, parseSignal } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { knownNames } from '../ground/suggest.js'
+import { parseChoice, parseCountText } from '../ground/units.js'
 import {
   type DirtyLogKind,
   modesOf,
@@ -12,17 +11,19 @@ import {
   parseMode,
   ringUnsupported,
 } from '../measurement/mode.js'
-import { memoryForKernel } from '../memory.js'
 import type { Mode } from '../qapi/types.js'
-import { knownNames } from '../suggest.js'
-import { parseChoice, parseCountText } from '../units.js'
-import { VirtualMachine } from '../virtual-machine.js'
-import { optionsOf, type Workload, workloadKinds } from '../workload.js'
-import { type Given, kernelOfUri, workloadOfUri } from './images.js'
-import { creationOfUri, memoryOfUri } from './machine.js'
-import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from './options.js'
 import type { Target } from './target.js'
 import { parseTargetUri, type TargetUri } from './uri.js'
+import { capabilities } from './vm/capabilities.js'
+import type { CreateOptions } from './vm/create-options.js'
+import { refuseManualProtect, requirePowerOfTwo } from './vm/create-options.js'
+import { type Given, kernelOfUri, workloadOfUri } from './vm/images.js'
+import type { KernelImage } from './vm/kernel-image.js'
+import { creationOfUri, memoryOfUri } from './vm/machine.js'
+import { memoryForKernel } from './vm/memory.js'
+import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from './vm/options.js'
+import { VirtualMachine } from './vm/virtual-machine.js'
+import { optionsOf, type Workload, workloadKinds } from './vm/workload.js'
 
 const DEFAULT_MEMORY = '1GiB'
 /** The ring of a target that does not say, or the longest that the kernel has: entries of 16 bytes, so 1 MiB per vCPU. */

@@ -2,8 +2,8 @@
 
 import type { DirtyRateCurve } from '../measurement/curve.js'
 import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/options.js'
-import type { DirtyRateMeasurement } from '../measurement/result.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, Mode, QueryDirtyRateArguments } from '../qapi/types.js'
+import type { DirtyRateMeasurement } from '../results/measurement.js'
 
 declare global {
   /** As in newer TypeScript libraries and newer types of Node, so that these declarations need neither. */

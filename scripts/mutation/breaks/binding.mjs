@@ -2,7 +2,7 @@
 // other realms, the pace of a guest, and VMs that nobody closes.
 
 const windows = '__test__/measurement/windows.test.ts'
-const order = '__test__/call-order.test.ts'
+const order = '__test__/ground/call-order.test.ts'
 
 export default [
   {
@@ -63,21 +63,21 @@ export default [
   },
   {
     name: 'calls take effect in the order of their threads',
-    file: 'ts/call-order.ts',
+    file: 'ts/ground/call-order.ts',
     find: '    const turn = this.#last\n',
     replace: '    const turn = Promise.resolve()\n',
     test: `${order} -t an order of calls`,
   },
   {
     name: 'an aborted call is made all the same',
-    file: 'ts/call-order.ts',
+    file: 'ts/ground/call-order.ts',
     find: '        signal.throwIfAborted()\n',
     replace: '',
     test: `${order} -t is left at once by an abort`,
   },
   {
     name: 'a stop releases the client out of turn',
-    file: 'ts/dirty-memory.ts',
+    file: 'ts/targets/vm/dirty-memory.ts',
     find: "    await this.#change(client, async () => {\n      await this.#vm.stopTracking(client)\n      if (client === 'dirty-rate') this.#dirtyRate.keepForUser()\n    })",
     replace:
       "    await callNative(() => this.#vm.stopTracking(client))\n    if (client === 'dirty-rate') this.#dirtyRate.keepForUser()",
@@ -85,10 +85,10 @@ export default [
   },
   {
     name: 'a measurement empties the bits of a user that has stopped',
-    file: 'ts/measurement/client.ts',
+    file: 'ts/targets/vm/client.ts',
     find: "if (this.#holder === 'user') this.#holder = 'kept'",
     replace: "if (this.#holder === 'user') this.#holder = 'nobody'",
-    test: '__test__/dirty-memory.test.ts -t stopped',
+    test: '__test__/targets/vm/dirty-memory.test.ts -t stopped',
   },
   {
     name: 'a measurement in the place of a kept client is not seen',
@@ -114,21 +114,21 @@ export default [
   },
   {
     name: 'a measurement takes the client that a user tracks with',
-    file: 'ts/measurement/client.ts',
+    file: 'ts/targets/vm/client.ts',
     find: "      if (this.#holder !== 'nobody') return accumulator(this.#vm)\n",
     replace: '',
     test: `${order} -t keep a user's bits`,
   },
   {
     name: 'an error of another realm is no error',
-    file: 'ts/errors.ts',
+    file: 'ts/ground/errors.ts',
     find: "Object.prototype.toString.call(value) === '[object Error]' || value instanceof Error",
     replace: 'value instanceof Error',
-    test: '__test__/errors.test.ts -t of another realm',
+    test: '__test__/ground/errors.test.ts -t of another realm',
   },
   {
     name: 'a promise of another realm is no promise',
-    file: 'ts/native.ts',
+    file: 'ts/ground/native.ts',
     find: "Object.prototype.toString.call(value) === '[object Promise]'",
     replace: 'value instanceof Promise',
     test: '__test__/realms.test.ts',
@@ -138,7 +138,7 @@ export default [
     file: 'crates/dirtyrate-node/src/errors.rs',
     find: '    if !details.is_empty() {\n',
     replace: '    if details.is_empty() {\n',
-    test: '__test__/errors.test.ts -t names in its details',
+    test: '__test__/ground/errors.test.ts -t names in its details',
   },
   {
     name: 'a right result is thrown away when the log stays on',
@@ -152,21 +152,21 @@ export default [
     file: 'crates/dirtyrate-node/src/log.rs',
     find: '    lock().push(Sink {',
     replace: '    lock().clear();\n    lock().push(Sink {',
-    test: '__test__/log.test.ts -t beside another copy',
+    test: '__test__/ground/log.test.ts -t beside another copy',
   },
   {
     name: 'a listener that ends itself hears the rest of its batch',
-    file: 'ts/log.ts',
+    file: 'ts/ground/log.ts',
     find: '    sink = undefined\n    pending = []\n    heard = 0\n',
     replace: '    sink = undefined\n',
-    test: '__test__/log.test.ts -t ends at once',
+    test: '__test__/ground/log.test.ts -t ends at once',
   },
   {
     name: 'a listener is called while it is being called',
-    file: 'ts/log.ts',
+    file: 'ts/ground/log.ts',
     find: '  if (delivering) return\n',
     replace: '',
-    test: '__test__/log.test.ts -t hears what its own calls cause',
+    test: '__test__/ground/log.test.ts -t hears what its own calls cause',
   },
   {
     name: 'the collector does not know what a VM weighs',
@@ -184,9 +184,9 @@ export default [
   },
   {
     name: 'a closed VM answers what its job was',
-    file: 'ts/virtual-machine.ts',
+    file: 'ts/targets/vm/virtual-machine.ts',
     find: 'if (!this.#job.endedByClose) this.#requireOpen(this.#job.measuring ? WITHIN : undefined)',
     replace: '',
-    test: '__test__/virtual-machine.test.ts -t is over after close',
+    test: '__test__/targets/vm/virtual-machine.test.ts -t is over after close',
   },
 ]

@@ -101,9 +101,9 @@ export default [
   },
   {
     name: 'load without a signal',
-    file: 'ts/virtual-machine.ts',
+    file: 'ts/targets/vm/virtual-machine.ts',
     find: '          await this.#vm.loadKernel(files, token)',
     replace: '          void token; await this.#vm.loadKernel(files, newToken())',
-    test: '__test__/boot-files.test.ts',
+    test: '__test__/targets/vm/boot-files.test.ts',
   },
 ]

@@ -34,7 +34,7 @@ export default [
     file: 'ts/measurement/meter.ts',
     find: "this.events.emit(result.complete ? 'done' : 'incomplete', { ...begun, result })",
     replace: "this.events.emit('done', { ...begun, result })",
-    test: '__test__/measurement/dirty-ring.test.ts',
+    test: '__test__/targets/vm/dirty-ring.test.ts',
   },
   {
     name: 'a second job begins beside the first',
@@ -52,7 +52,7 @@ export default [
   },
   {
     name: "a measurement takes the user's own client",
-    file: 'ts/measurement/client.ts',
+    file: 'ts/targets/vm/client.ts',
     find: "      if (this.#holder !== 'nobody') return accumulator(this.#vm)\n",
     replace: '',
     test: '__test__/measurement/beside.test.ts',

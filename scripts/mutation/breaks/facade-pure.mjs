@@ -3,10 +3,10 @@
 export default [
   {
     name: 'a bare number has the unit that it most likely has',
-    file: 'ts/units.ts',
+    file: 'ts/ground/units.ts',
     find: "  if (written === '') {",
     replace: "  if (written === '' && kind.noun !== 'a duration') {",
-    test: '__test__/units.test.ts',
+    test: '__test__/ground/units.test.ts',
   },
   {
     name: 'the deadlines of a watch are as late as its consumer',
@@ -24,16 +24,16 @@ export default [
   },
   {
     name: 'an order of calls keeps what each call resolved with',
-    file: 'ts/call-order.ts',
+    file: 'ts/ground/call-order.ts',
     find: 'done.catch(() => undefined)]).then(() => undefined)',
     replace: 'done.catch(() => undefined)])',
-    test: '__test__/call-order.test.ts -t keeps nothing',
+    test: '__test__/ground/call-order.test.ts -t keeps nothing',
   },
   {
     name: 'a call that throws at once leaves its promise open',
-    file: 'ts/call-order.ts',
+    file: 'ts/ground/call-order.ts',
     find: 'turn.then(atTurn).then(resolve, reject)',
     replace: 'turn.then(atTurn).then(resolve)',
-    test: '__test__/call-order.test.ts -t rejects with what a call throws at once',
+    test: '__test__/ground/call-order.test.ts -t rejects with what a call throws at once',
   },
 ]

@@ -1,0 +1,125 @@
+/**
+ * Finds the file of the native binding and loads it. Why this is not the loader that napi-rs generates is in
+ * docs/decisions/loading-the-binary.md; what is said when it fails is in load-failure.ts.
+ */
+
+import { existsSync, realpathSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type * as Binding from '../../native/binding.cjs'
+import { elfFault } from './elf.js'
+import { DirtyRateError } from './errors.js'
+import {
+  type FoundBy,
+  foreign,
+  interrupted,
+  noPackage,
+  notFound,
+  OVERRIDE,
+  otherVersion,
+  refused,
+} from './load-failure.js'
+import { packageRoot } from './package-root.js'
+import { version } from './version.js'
+
+/** The platforms that have a package with the binary. */
+const PREBUILT: readonly string[] = ['linux-x64', 'linux-arm64']
+
+/** Loads the binding. Throws ERR_NATIVE_LOAD, which says which file was looked for or found, and why it did not load. */
+export function loadBinary(): typeof Binding {
+  try {
+    return findAndLoad()
+  } catch (error) {
+    // A runtime that grants no access may refuse any step of the search, with the flag in its words.
+    throw error instanceof DirtyRateError ? error : interrupted(error)
+  }
+}
+
+function findAndLoad(): typeof Binding {
+  const override = environment(OVERRIDE)
+  if (override) return loadFile(resolve(override), 'variable')
+  const places = ownFiles()
+  const platform = `${process.platform}-${process.arch}`
+  const built = places
+    .flatMap(place => ['gnu', 'musl'].map(libc => builtFile(place, `${platform}-${libc}`)))
+    .find(file => existsSync(file))
+  if (built !== undefined) return loadFile(built, 'build')
+  if (!PREBUILT.includes(platform)) throw noPackage()
+  return loadFile(packagedFile(`dirtyrate-${platform}-gnu`, places), 'package')
+}
+
+/** Where this module is, and where it really is if a link leads to it: the package may be linked from a store that has the binary. */
+function ownFiles(): string[] {
+  const own = ownFile()
+  if (own === undefined) return []
+  try {
+    return [...new Set([own, realpathSync(own)])]
+  } catch {
+    // In an executable that a bundler made there is no such file.
+    return [own]
+  }
+}
+
+function ownFile(): string | undefined {
+  try {
+    // A bundler that makes CommonJS of an ES module leaves no `import.meta.url`, but then there is a `__filename`.
+    const url: string | undefined = import.meta.url
+    if (url?.startsWith('file:')) return fileURLToPath(url)
+    if (typeof __filename === 'string') return __filename
+  } catch {
+    // One that makes an ES module of CommonJS leaves neither, and then this throws.
+  }
+  return process.argv[1]
+}
+
+/** What `npm run setup` builds in a clone. */
+function builtFile(own: string, platform: string): string {
+  return join(packageRoot(own), 'native', `dirtyrate.${platform}.node`)
+}
+
+/** The file of the platform's package, as Node finds it from one of `places`. */
+function packagedFile(name: string, places: readonly string[]): string {
+  let cause: unknown
+  // The first place's answer is the one that a user understands, if all fail.
+  for (const place of [...places].reverse()) {
+    try {
+      return createRequire(place).resolve(name)
+    } catch (error) {
+      cause = error
+    }
+  }
+  throw notFound(name, places, cause)
+}
+
+function loadFile(file: string, foundBy: FoundBy): typeof Binding {
+  const fault = faultOf(file)
+  if (fault?.deadly) throw refused(file, foundBy, { fault: fault.text })
+  let binding: Partial<typeof Binding>
+  try {
+    binding = createRequire(file)(file)
+  } catch (cause) {
+    throw refused(file, foundBy, { fault: fault?.text, cause })
+  }
+  if (typeof binding.NativeVirtualMachine !== 'function') throw foreign(file, foundBy, binding)
+  if (binding.VERSION !== version) throw otherVersion(file, foundBy, binding.VERSION)
+  return binding as typeof Binding
+}
+
+function faultOf(file: string): ReturnType<typeof elfFault> {
+  try {
+    return elfFault(file, process.arch)
+  } catch {
+    // What cannot be read the dynamic linker cannot read either, and says so.
+    return undefined
+  }
+}
+
+/** An environment variable; undefined also where the process may not see it, as in Deno without `--allow-env`. */
+function environment(name: string): string | undefined {
+  try {
+    return process.env[name]
+  } catch {
+    return undefined
+  }
+}

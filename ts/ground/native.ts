@@ -1,0 +1,53 @@
+/**
+ * The native binding, for all other modules. It loads at the first use, so that importing the package never fails; what fails then is
+ * one error that says which binary was looked for and why it did not load (binary.ts).
+ */
+
+import type * as Binding from '../../native/binding.cjs'
+import { loadBinary } from './binary.js'
+import { fromNative } from './errors.js'
+
+export type {
+  CancelToken,
+  NativeBlock,
+  NativeCapabilities,
+  NativeCrash,
+  NativeCreateOptions,
+  NativeDeadlineReport,
+  NativeInstant,
+  NativeReap,
+  NativeSampleOptions,
+  NativeSampleReport,
+  NativeSyncReport,
+  NativeTruth,
+  NativeVirtualMachine,
+  NativeWorkloadOptions,
+} from '../../native/binding.cjs'
+
+let loaded: typeof Binding | undefined
+
+/** The binding. Throws ERR_NATIVE_LOAD. */
+export function native(): typeof Binding {
+  loaded ??= loadBinary()
+  return loaded
+}
+
+/** Makes one native call; whatever it throws or rejects with becomes a DirtyRateError with its hint. */
+export function callNative<T>(call: () => Promise<T>): Promise<T>
+export function callNative<T>(call: () => T): T
+export function callNative<T>(call: () => T | Promise<T>): T | Promise<T> {
+  const rethrow = (error: unknown): never => {
+    throw fromNative(error)
+  }
+  try {
+    const result = call()
+    // The binding's promises are of the realm that it was loaded in, which need not be this one.
+    return isPromise(result) ? result.catch(rethrow) : result
+  } catch (error) {
+    return rethrow(error)
+  }
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return Object.prototype.toString.call(value) === '[object Promise]'
+}

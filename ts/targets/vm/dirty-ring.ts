@@ -1,0 +1,50 @@
+/**
+ * The mode 'dirty-ring': what a window over the vCPUs' dirty rings says. The way there is in five-steps.ts. A ring entry is not a page:
+ * the rate is that of the distinct pages of all vCPUs together, and entries and duplicates stand beside it.
+ */
+
+import { rateOfPages, ringRate } from '../../qapi/arithmetic.js'
+import type { Figures, Warning } from '../../results/measurement.js'
+import { bitmapFigures } from './dirty-bitmap.js'
+import type { ExactRound } from './five-steps.js'
+
+/** Exact, unless a ring was overrun: then a lower bound that says so. */
+export function ringFigures(round: ExactRound, pageSize: number): Figures {
+  const { reap } = round
+  const { bytesPerSecond, windowNs, pausedNs, complete } = reap
+  const ring = reap.ring ?? undefined
+  const vcpus = (reap.vcpus ?? []).map(({ id, pages, entries, duplicates, bytesPerSecond }) => ({
+    id,
+    pages,
+    entries,
+    duplicates,
+    bytesPerSecond,
+  }))
+  const rates = vcpus.map(({ id, pages }) => ({
+    'dirty-rate': rateOfPages(pages, pageSize, windowNs - pausedNs),
+    id,
+  }))
+  const figures = bitmapFigures(round, pageSize)
+  return {
+    ...figures,
+    mode: 'dirty-ring',
+    interval: { low: bytesPerSecond, high: complete ? bytesPerSecond : null, confidence: 1 },
+    vcpus,
+    ...(ring === undefined ? {} : { ring: { ...ring } }),
+    complete,
+    warnings: complete ? figures.warnings : [overrun(ring?.lost ?? 0), ...figures.warnings],
+    qapi: {
+      'vcpu-dirty-rate': rates,
+      'sample-pages': 0,
+      'dirty-rate': ringRate(rates, rateOfPages(reap.pages, pageSize, windowNs - pausedNs)),
+    },
+  }
+}
+
+function overrun(lost: number): Warning {
+  const known = lost > 0 ? `, ${lost} that are known of` : ''
+  return {
+    code: 'RING_OVERRUN',
+    message: `a dirty ring was overrun and entries were lost${known}: the figures are lower bounds; give the VM more ring entries`,
+  }
+}

@@ -1,0 +1,100 @@
+/** The five steps of the patch series, each one call. The exact modes go this way: what differs is the VM's log, not the steps. */
+
+import type {
+  CancelToken,
+  NativeDeadlineReport,
+  NativeReap,
+  NativeSyncReport,
+  NativeVirtualMachine,
+} from '../../ground/native.js'
+import type { Cost } from '../../results/measurement.js'
+
+/** The outcome of one window. */
+export interface ExactRound {
+  /** The deadline that was asked for, from the opening of the window. */
+  requestedMs: number
+  /** How much later than the deadline the sync began. */
+  lateNs: number
+  /** How much longer than asked for the window may be, because its own sync takes time. */
+  explainedNs: number
+  reap: NativeReap
+  cost: Cost
+}
+
+/** What steps 1 and 2 took. */
+export interface Opening {
+  startNs: number
+  initial: NativeSyncReport
+}
+
+/** Steps 1 to 3: afterwards `client` tracks and its window is open. Whoever acquired the client gives it back. */
+export async function openWindow(
+  vm: NativeVirtualMachine,
+  client: string,
+  cancel: CancelToken,
+): Promise<Opening> {
+  // 1. Turn the log on, unless somebody already has.
+  const startNs = await vm.startTracking(client)
+
+  // 2. A log that has just gone on may be all ones: drop that round and protect the pages by hand.
+  const initial = await vm.discardInitialLog(cancel)
+
+  // 3. Empty this client's bits. Its window is open.
+  await vm.clear(client)
+
+  return { startNs, initial }
+}
+
+/** The steps 4 and 5 at each deadline, in ms from the opening of the window and ascending; the bits are kept, so the rounds nest. */
+async function syncAndReap(
+  vm: NativeVirtualMachine,
+  client: string,
+  deadlinesMs: readonly number[],
+  cancel: CancelToken,
+): Promise<NativeDeadlineReport[]> {
+  // 4. Fetch from KVM at the deadline. A native thread keeps it: an event loop that is busy moves neither end of the window.
+  // 5. Reap. The same thread counts the bits right after its fetch: a sync of another client's since then does not count here.
+  const reports: NativeDeadlineReport[] = await vm.syncAt(client, [...deadlinesMs], cancel)
+  if (reports.length !== deadlinesMs.length)
+    throw new RangeError('syncAt answered with no report for a deadline')
+  return reports
+}
+
+/** Measures from one opening to each of the deadlines. */
+export async function measureExactly(
+  vm: NativeVirtualMachine,
+  client: string,
+  deadlinesMs: readonly number[],
+  cancel: CancelToken,
+): Promise<ExactRound[]> {
+  const opening = await openWindow(vm, client, cancel)
+  const reports = await syncAndReap(vm, client, deadlinesMs, cancel)
+  return reports.map(({ requestedMs, lateNs, sync, reap }, at) => ({
+    requestedMs,
+    lateNs,
+    explainedNs: sync.ns,
+    reap,
+    cost: costOf(vm, opening, reports.slice(0, at + 1)),
+  }))
+}
+
+/** The cost of these deadlines, and of the opening; undefined if the log was on already, so that nothing was opened. */
+export function costOf(
+  vm: NativeVirtualMachine,
+  opening: Opening | undefined,
+  reports: readonly NativeDeadlineReport[],
+): Cost {
+  const sum = (of: (report: NativeDeadlineReport) => number): number =>
+    reports.reduce((total, report) => total + of(report), 0)
+  const initial = opening?.initial
+  const startNs = opening === undefined ? 0 : opening.startNs + opening.initial.ns
+  return {
+    startNs,
+    syncNs: sum(({ sync }) => sync.ns),
+    clearNs: (initial?.clearNs ?? 0) + sum(({ sync }) => sync.clearNs),
+    harvestNs: vm.dirtyLog === 'ring' ? sum(({ sync }) => sync.fetchNs) : 0,
+    reapNs: sum(({ reap }) => reap.reapNs),
+    ioctlNs: (initial?.ioctlNs ?? 0) + sum(({ sync }) => sync.ioctlNs),
+    longestLockNs: Math.max(initial?.longestLockNs ?? 0, ...reports.map(({ sync }) => sync.longestLockNs)),
+  }
+}

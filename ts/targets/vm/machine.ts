@@ -1,0 +1,83 @@
+/** The machine of a VM as the options of a target URI, and those options as what makes such a machine: each the opposite of the other. */
+
+import { argumentError } from '../../ground/errors.js'
+import { formatSize, parseChoice, parseSize } from '../../ground/units.js'
+import { type CreateOptions, manualProtects, unknownMmios } from './create-options.js'
+import type { Given } from './images.js'
+import { type Block, parseMemory, type RamBlock, totalSize } from './memory.js'
+
+/** What was asked for beside the memory, the vCPUs and the log, as a target URI has it; what is the default is left out. */
+export function uriOfCreation({ manualProtect, unknownMmio, clearChunk }: CreateOptions): [string, string][] {
+  const isAsked = (choice: string | undefined): choice is string => choice !== undefined && choice !== 'auto'
+  return [
+    ...(isAsked(manualProtect) ? [['manual-protect', manualProtect] as [string, string]] : []),
+    ...(isAsked(unknownMmio) ? [['unknown-mmio', unknownMmio] as [string, string]] : []),
+    ...(clearChunk === undefined
+      ? []
+      : [['clear-chunk', formatSize(parseSize(clearChunk, 'clearChunk'))] as [string, string]]),
+  ]
+}
+
+/** The opposite of {@link uriOfCreation}. Throws ERR_ARGUMENT. */
+export function creationOfUri(
+  given: Given,
+): Pick<CreateOptions, 'manualProtect' | 'unknownMmio' | 'clearChunk'> {
+  const { 'manual-protect': protect, 'unknown-mmio': mmio, 'clear-chunk': chunk } = given
+  return {
+    manualProtect: protect === undefined ? undefined : parseChoice(protect, 'manual-protect', manualProtects),
+    unknownMmio: mmio === undefined ? undefined : parseChoice(mmio, 'unknown-mmio', unknownMmios),
+    clearChunk: chunk === undefined ? undefined : parseSize(chunk, 'clear-chunk'),
+  }
+}
+
+/** These blocks as the option `memory`: their size, if `layOut` makes the same of it, and otherwise each: `low@0B+1GiB:high@4GiB+1GiB`. */
+export function uriOfMemory(
+  blocks: readonly RamBlock[],
+  layOut: (bytes: string) => readonly RamBlock[] = parseMemory,
+): string {
+  const size = totalSize(blocks)
+  return isSameMemory(blocks, layOut, size)
+    ? size
+    : blocks
+        .map(
+          ({ name, guestAddress, bytes }) =>
+            `${escapeName(name)}@${formatSize(guestAddress)}+${formatSize(bytes)}`,
+        )
+        .join(':')
+}
+
+function isSameMemory(
+  blocks: readonly RamBlock[],
+  layOut: (bytes: string) => readonly RamBlock[],
+  size: string,
+): boolean {
+  const text = (memory: readonly RamBlock[]): string =>
+    JSON.stringify(memory.map(({ name, guestAddress, bytes }) => [name, guestAddress, bytes]))
+  try {
+    return text(layOut(size)) === text(blocks)
+  } catch {
+    // No machine is laid out with so much, or with none.
+    return false
+  }
+}
+
+/** The option `memory`: a size, or blocks. Throws ERR_ARGUMENT. */
+export function memoryOfUri(text: string): string | Block[] {
+  if (!text.includes('@')) return text
+  return text.split(':').map(block => {
+    const [, name, guestAddress, bytes] = /^([^@+]+)@([^@+]+)\+([^@+]+)$/s.exec(block) ?? []
+    if (name === undefined || guestAddress === undefined || bytes === undefined) {
+      throw argumentError(
+        `memory: '${block}' is not a RAM block`,
+        "Write blocks as memory=low@0B+2GiB:high@4GiB+2GiB; in a name, '@', '+', ':' and '%' are %40, %2B, %3A and %25.",
+      )
+    }
+    return { name: unescapeName(name), guestAddress, bytes }
+  })
+}
+
+const escapeName = (name: string): string =>
+  name.replaceAll(/[%@+:]/g, sign => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
+
+const unescapeName = (name: string): string =>
+  name.replaceAll(/%(25|40|2B|3A)/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))

@@ -1,0 +1,373 @@
+/** A VM of our own: its life, its memory, and the measurements of it. */
+
+import { untilAborted } from '../../ground/abort.js'
+import {
+  parseArray,
+  parseListener,
+  parseOptions,
+  parseSignal,
+  parseText,
+  SIGNAL,
+} from '../../ground/arguments.js'
+import { CallOrder } from '../../ground/call-order.js'
+import { DirtyRateError, hasCode } from '../../ground/errors.js'
+import { emit } from '../../ground/log.js'
+import { type CancelToken, callNative, type NativeVirtualMachine, native } from '../../ground/native.js'
+import { parseChoice, parseCount } from '../../ground/units.js'
+import type { DirtyRateCurve } from '../../measurement/curve.js'
+import type { MeasurementEvents } from '../../measurement/events.js'
+import { Measurements } from '../../measurement/measurements.js'
+import { Meter } from '../../measurement/meter.js'
+import {
+  costToGuest,
+  type DirtyLogKind,
+  exactMode,
+  modesOf,
+  RING_UNAVAILABLE,
+} from '../../measurement/mode.js'
+import type { CurveOptions, MeasureOptions, WatchOptions } from '../../measurement/options.js'
+import type { DirtyRateWatch } from '../../measurement/watch.js'
+import { DirtyRateJob } from '../../qapi/dirty-rate-job.js'
+import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from '../../qapi/types.js'
+import type { VirtualMachineMeasurement, Warning } from '../../results/measurement.js'
+import type { Target, TargetDescription } from '../target.js'
+import { formatTargetUri } from '../uri.js'
+import { DirtyRateClient } from './client.js'
+import { consoleOf } from './console.js'
+import {
+  CREATE,
+  type CreateOptions,
+  type ManualProtect,
+  parseCreate,
+  parseHistorySize,
+  withoutRings,
+} from './create-options.js'
+import { DirtyMemory } from './dirty-memory.js'
+import { readMemory, writeMemory } from './guest-memory.js'
+import { type ImageUri, uriOfKernel, uriOfWorkload } from './images.js'
+import { type KernelImage, parseKernel } from './kernel-image.js'
+import { uriOfCreation, uriOfMemory } from './machine.js'
+import { type Block, memoryForKernel, parseBlock, parseMemory } from './memory.js'
+import type { Crash, RamBlockInfo } from './reports.js'
+import { AT_BEGIN, requireRunning, WITHIN } from './running.js'
+import { isWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
+
+/** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
+export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
+
+const newToken = (): CancelToken => new (native().CancelToken)()
+
+/**
+ * One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. Calls that change it take effect in the order
+ * in which they were made, awaited or not. Only `shutdown()` and `close()` wait for no other call: they end what is under way.
+ */
+export class VirtualMachine implements Target {
+  readonly #vm: NativeVirtualMachine
+  readonly #measurements: Measurements
+  readonly #meter: Meter
+  readonly #job: DirtyRateJob
+  /** The order of the calls that change the VM, its memory, or its clients' bits. */
+  readonly #order = new CallOrder()
+  /** The one exact source: the log that was chosen at creation, or the bitmap on a kernel without rings. */
+  readonly dirtyLog: DirtyLogKind
+  /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
+  readonly ringEntries: number
+  /** The host's page size in bytes. Every count of pages is in pages of this size. */
+  readonly pageSize: number
+  /** The five steps, and the bits of each client. */
+  readonly dirtyMemory: DirtyMemory
+  /** The serial port's output, as it comes. */
+  readonly console: AsyncIterable<string>
+  #image: ImageUri | undefined
+  /** The options that were chosen at creation, as the URI has them. */
+  readonly #creation: readonly [string, string][]
+  #workload: RunningWorkload | undefined
+  #closing: Promise<void> | undefined
+
+  private constructor(
+    vm: NativeVirtualMachine,
+    historySize: number,
+    kernel: { pageSize: number; kernelHasRing: boolean; warnings: readonly Warning[] },
+    creation: readonly [string, string][],
+  ) {
+    const dirtyRate = new DirtyRateClient(vm, this.#order)
+    this.#vm = vm
+    this.dirtyLog = vm.dirtyLog
+    this.ringEntries = vm.ringEntries
+    this.pageSize = kernel.pageSize
+    this.#creation = creation
+    this.#measurements = new Measurements(vm, newToken)
+    const measured = { vm, log: this.dirtyLog, uri: () => this.uri, ...kernel }
+    this.#meter = new Meter(measured, this.#measurements, dirtyRate, historySize)
+    this.#job = new DirtyRateJob({
+      log: this.dirtyLog,
+      requireMeasurable: () => requireRunning(vm, AT_BEGIN),
+      measure: request => this.#meter.measure(request, 'calc'),
+    })
+    this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate, this.#order)
+    this.console = consoleOf(vm, newToken)
+  }
+
+  /**
+   * Creates a VM. Its memory is reserved, not touched. Rejects with ERR_ARGUMENT (which names the block), ERR_KVM_*, ERR_MEMORY,
+   * ERR_UNSUPPORTED (`manualProtect`), or the signal's reason.
+   */
+  static async create(options: CreateOptions): Promise<VirtualMachine> {
+    const { kvmPath, signal } = parseOptions(options, CREATE, 'options', "{ memory: '1GiB' }")
+    if (kvmPath !== undefined) parseText(kvmPath, 'kvmPath')
+    const { pageSize, dirtyRingEntries } = callNative(() => native().capabilities(kvmPath))
+    const historySize = parseHistorySize(options.historySize)
+    const asked = parseCreate(options)
+    const kernelHasRing = dirtyRingEntries > 0
+    const ringless = asked.ringEntries !== undefined && !kernelHasRing
+    const checked = ringless ? withoutRings(asked) : asked
+    const warnings = ringless ? [RING_UNAVAILABLE] : []
+    for (const { message } of warnings) emit('warn', 'dirtyrate::kvm', message, {})
+    const token = newToken()
+    // A VM that was made although the abort has come is given back.
+    return untilAborted(signal, token, async () => {
+      const vm = await callNative(() => native().NativeVirtualMachine.create(checked, token))
+      if (signal?.aborted) {
+        await vm.close()
+        signal.throwIfAborted()
+      }
+      const creation = uriOfCreation(options)
+      return new VirtualMachine(vm, historySize, { pageSize, kernelHasRing, warnings }, creation)
+    })
+  }
+
+  /**
+   * The target URI of this VM, which opens the same guest in the same machine again: with the options chosen at creation and the blocks
+   * that the VM has now. It begins with `vm:` before anything is loaded, and then opens nothing.
+   */
+  get uri(): string {
+    const layOut = this.#image?.scheme === 'kernel' ? memoryForKernel : parseMemory
+    const machine: [string, string][] = [
+      ['memory', uriOfMemory(this.blocks, layOut)],
+      ['vcpus', String(this.vcpus)],
+    ]
+    if (this.dirtyLog === 'ring') machine.push(['log', 'ring'], ['ring-entries', String(this.ringEntries)])
+    machine.push(...this.#creation)
+    if (this.#image === undefined) return `vm:${machine.map(option => option.join('=')).join(',')}`
+    const { scheme, name, options } = this.#image
+    return formatTargetUri({ scheme, name, options: new Map([...options, ...machine]) })
+  }
+
+  get state(): VirtualMachineState {
+    return this.#vm.state as VirtualMachineState
+  }
+
+  /** How the guest crashed, or null. */
+  get crash(): Crash | null {
+    return this.#vm.crash
+  }
+
+  get vcpus(): number {
+    return this.#vm.vcpuCount
+  }
+
+  /** The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of watchDirtyRate. */
+  get history(): VirtualMachineMeasurement[] {
+    return this.#meter.history
+  }
+
+  /** What was negotiated with KVM at creation. */
+  get manualProtect(): ManualProtect {
+    return callNative(() => this.#vm.manualProtect()) as ManualProtect
+  }
+
+  /** The RAM blocks, by guest address. */
+  get blocks(): RamBlockInfo[] {
+    return callNative(() => this.#vm.blocks())
+  }
+
+  /** The host's side of the built-in workload; undefined with a kernel, or before `load()`. */
+  get workload(): RunningWorkload | undefined {
+    return this.#workload
+  }
+
+  /**
+   * Loads a guest, before `start()`. Rejects with ERR_ARGUMENT, ERR_KERNEL_IMAGE, ERR_STATE, ERR_CLOSED, or the signal's reason; the VM stays
+   * usable unless it was closed.
+   */
+  async load(
+    image: Workload | KernelImage,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    const { signal } = parseOptions(options, SIGNAL)
+    if (isWorkload(image)) {
+      parseSignal(signal)?.throwIfAborted()
+      const guest = toNative(image, this.vcpus)
+      return this.#inOrder(async () => {
+        await this.#vm.loadWorkload(guest)
+        this.#workload = new RunningWorkload(image, this.#vm, newToken)
+        this.#image = uriOfWorkload(image)
+      }, signal)
+    }
+    const files = parseKernel(image)
+    try {
+      await untilAborted(signal, newToken(), token =>
+        this.#inOrder(async () => {
+          await this.#vm.loadKernel(files, token)
+          this.#workload = undefined
+          this.#image = uriOfKernel(files)
+        }, signal),
+      )
+    } catch (error) {
+      // The native load ends because the machine is shut down under it.
+      if (this.#closing === undefined || !hasCode(error, 'ERR_STATE')) throw error
+      throw new DirtyRateError('ERR_CLOSED', 'the VM was closed while a kernel was loaded')
+    }
+  }
+
+  /**
+   * Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT, or the
+   * signal's reason: then the VM is shut down.
+   */
+  async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const { signal } = parseOptions(options, SIGNAL)
+    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))
+  }
+
+  /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
+  async pause(): Promise<void> {
+    const interrupted = await this.#inOrder(async () => {
+      await this.#vm.pause()
+      // This is not awaited here, because a measurement's clean-up waits for its turn in the same order.
+      return {
+        all: this.#measurements.interruptAll(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
+      }
+    })
+    await interrupted.all
+  }
+
+  async resume(): Promise<void> {
+    await this.#inOrder(() => this.#vm.resume())
+  }
+
+  /** Ends the vCPUs; memory and bits stay readable. Measurements under way reject with ERR_STATE. */
+  async shutdown(): Promise<void> {
+    await callNative(() => this.#vm.shutdown())
+    await this.#measurements.interruptAll(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
+  }
+
+  /** Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the block. */
+  async addBlock(block: Block): Promise<RamBlockInfo> {
+    const checked = parseBlock(block)
+    return this.#inOrder(() => this.#vm.addBlock(checked))
+  }
+
+  /** Removes a RAM block. Its bits live until every client has reaped them. Rejects with ERR_ARGUMENT. */
+  async removeBlock(name: string): Promise<void> {
+    parseText(name, 'name')
+    await this.#inOrder(() => this.#vm.removeBlock(name))
+  }
+
+  /**
+   * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, after the calls before this one have taken
+   * effect. Rejects with ERR_ARGUMENT outside of RAM; then nothing is copied.
+   */
+  async readMemory(address: number, into: Uint8Array): Promise<void> {
+    parseCount(address, 'address', 0)
+    parseArray(into, 'Uint8Array', 'into')
+    await this.#order.after(() => readMemory(this.#vm, address, into))
+  }
+
+  /**
+   * Writes guest memory, piece by piece; the pages are dirty for every client that tracks. `bytes` must not change until the promise is
+   * settled. Rejects with ERR_ARGUMENT outside of RAM; then nothing is written.
+   */
+  async writeMemory(address: number, bytes: Uint8Array): Promise<void> {
+    parseCount(address, 'address', 0)
+    parseArray(bytes, 'Uint8Array', 'bytes')
+    await this.#order.run(() => writeMemory(this.#vm, address, bytes))
+  }
+
+  async describe(): Promise<TargetDescription> {
+    return {
+      uri: this.uri,
+      memoryBytes: this.blocks.reduce((sum, block) => sum + block.bytes, 0),
+      vcpus: this.vcpus,
+      state: this.state,
+      modes: modesOf(this.dirtyLog).map(mode => ({
+        mode,
+        exact: mode === exactMode(this.dirtyLog),
+        costToGuest: costToGuest[mode],
+      })),
+    }
+  }
+
+  /** Calls `listener` at each event of that name. The returned function removes it. A listener that throws disturbs no measurement. */
+  on<Name extends keyof MeasurementEvents>(
+    name: Name,
+    listener: (event: MeasurementEvents[Name]) => void,
+  ): () => void {
+    parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
+    this.#requireOpen()
+    return this.#meter.events.on(name, parseListener(listener, 'listener'))
+  }
+
+  /**
+   * Measures one window; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
+   * ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED, or the signal's reason; the log is then off and the VM usable.
+   */
+  async measureDirtyRate(options: MeasureOptions = {}): Promise<VirtualMachineMeasurement> {
+    return this.#meter.measure(options)
+  }
+
+  /** Measures distinct pages for every window, from one run. Rejects as {@link measureDirtyRate}. */
+  async measureDirtyCurve(options: CurveOptions): Promise<DirtyRateCurve> {
+    return this.#meter.curve(options)
+  }
+
+  /**
+   * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on in between: each page written since the
+   * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
+   * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
+   */
+  watchDirtyRate(options: WatchOptions = {}): DirtyRateWatch {
+    return this.#meter.watch(options)
+  }
+
+  /** QEMU's calc-dirty-rate: resolves at once. Rejects with QapiError (ERR_QAPI) and its texts, or as {@link measureDirtyRate}. */
+  async calcDirtyRate(args: CalcDirtyRateArguments): Promise<void> {
+    this.#requireOpen()
+    this.#job.calc(args)
+  }
+
+  /** QEMU's query-dirty-rate. Rejects with what the last job failed with, if it did. */
+  async queryDirtyRate(args: QueryDirtyRateArguments = {}): Promise<DirtyRateInfo> {
+    // A job that closing the VM has ended says so itself.
+    if (!this.#job.endedByClose) this.#requireOpen(this.#job.measuring ? WITHIN : undefined)
+    return this.#job.query(args)
+  }
+
+  /** Ends the vCPUs and frees everything; measurements under way reject with ERR_CLOSED. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #inOrder<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#order.run(() => callNative(call), signal)
+  }
+
+  #requireOpen(within?: string): void {
+    if (this.state !== 'closed') return
+    const what = within === undefined ? 'the VM is closed' : `the VM was closed ${within}`
+    throw new DirtyRateError('ERR_CLOSED', what)
+  }
+
+  async #close(): Promise<void> {
+    const interrupted = this.#measurements.interruptAll(
+      new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`),
+    )
+    // The VM is closed before this is awaited, because a measurement's clean-up may wait for a call that only the VM's end ends.
+    await callNative(() => this.#vm.close())
+    await interrupted
+  }
+}
