@@ -1,10 +1,6 @@
 // Type-checks the workspace and its tests for aarch64; the rigs run them. C in what they depend on is compiled by zig, as it is there.
 
 import { crossCheck } from './cross-build.mjs'
-import { giveUp } from './prerequisites.mjs'
+import { orGiveUp } from './prerequisites.mjs'
 
-try {
-  crossCheck('aarch64-unknown-linux-gnu')
-} catch (error) {
-  giveUp(`${error.message}.`, 1)
-}
+orGiveUp(() => crossCheck('aarch64-unknown-linux-gnu'))

@@ -1,14 +1,13 @@
 // The binaries that are published, on any Linux with Rust: linked by zig against glibc 2.17, for both architectures.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../root.mjs'
+import { pythonTools } from '../tools/install.mjs'
 import { GLIBC_FLOOR } from './check-binary.mjs'
 
 /** Both come from PyPI, into a virtual environment below target/. */
 const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1']
-const venv = join(root, 'target/zig')
 
 function run(command, args, env = process.env) {
   const { status, signal, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 2, 2] })
@@ -19,17 +18,12 @@ function run(command, args, env = process.env) {
 
 /** The environment in which cargo finds cargo-zigbuild, and that finds zig. */
 function zigEnvironment() {
-  if (!existsSync(join(venv, 'complete'))) {
-    rmSync(venv, { recursive: true, force: true })
-    run('python3', ['-m', 'venv', venv])
-    run(join(venv, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', ...TOOLS])
-    run('touch', [join(venv, 'complete')])
-  }
+  const programs = pythonTools(TOOLS, 'target/zig')
   // What is published has no symbols; a panic names its place without them.
   return {
     ...process.env,
     CARGO_PROFILE_RELEASE_STRIP: 'symbols',
-    PATH: `${join(venv, 'bin')}:${process.env.PATH}`,
+    PATH: `${programs}:${process.env.PATH}`,
   }
 }
 

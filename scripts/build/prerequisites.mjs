@@ -66,3 +66,12 @@ export function giveUp(text, status = EXIT_ENVIRONMENT) {
   process.stderr.write(`dirtyrate: ${text}\n`)
   process.exit(status)
 }
+
+/** What `act` returns. Where it throws, the process ends with the error's message in the command's form. */
+export function orGiveUp(act) {
+  try {
+    return act()
+  } catch (error) {
+    return giveUp(`${error.message}.`, 1)
+  }
+}

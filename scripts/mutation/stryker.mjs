@@ -6,20 +6,12 @@
 // Texts are not mutated: an error's wording is no rule. Installs StrykerJS below target/.
 
 import { spawnSync } from 'node:child_process'
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { giveUp } from '../build/prerequisites.mjs'
-import { fingerprint, unlessCurrent } from '../build/stamps.mjs'
+import { giveUp, orGiveUp } from '../build/prerequisites.mjs'
 import { root } from '../root.mjs'
 import { conclude } from '../test/run.mjs'
+import { npmTools } from '../tools/install.mjs'
 import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
 /** The files, each with the tests that hold it: those need no KVM and take milliseconds. */
@@ -39,21 +31,10 @@ for (const file of wanted)
 const files = wanted.length > 0 ? wanted : Object.keys(PURE)
 
 const folder = join(root, 'target/stryker')
-const packages = join(root, 'scripts/mutation/stryker/package.json')
-const program = join(folder, 'node_modules/@stryker-mutator/core/bin/stryker.js')
-unlessCurrent(
-  { stamp: join(folder, 'stamp'), print: fingerprint([packages]), outputs: () => [program] },
-  () => {
-    rmSync(folder, { recursive: true, force: true })
-    mkdirSync(folder, { recursive: true })
-    copyFileSync(packages, join(folder, 'package.json'))
-    // Its peer is the clone's own vitest: a second copy of vitest would not know the tests of the first.
-    const args = ['install', '--no-package-lock', '--legacy-peer-deps', '--no-audit', '--no-fund']
-    const { status } = spawnSync('npm', args, { cwd: folder, stdio: ['ignore', 2, 2] })
-    if (status !== 0) giveUp('StrykerJS was not installed.', 1)
-  },
-)
-const vitest = join(folder, 'node_modules/vitest')
+// Its peer is the clone's own vitest: a second copy of vitest would not know the tests of the first.
+const modules = orGiveUp(() => npmTools('scripts/mutation/stryker', 'target/stryker', ['--legacy-peer-deps']))
+const program = join(modules, '@stryker-mutator/core/bin/stryker.js')
+const vitest = join(modules, 'vitest')
 if (!existsSync(vitest)) symlinkSync(join(root, 'node_modules/vitest'), vitest)
 
 const report = join(folder, 'report.json')

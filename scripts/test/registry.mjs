@@ -1,28 +1,16 @@
 // An npm registry on loopback with nothing but our packages in it, for the install tests. It lives below target/.
 
-import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { giveUp } from '../build/prerequisites.mjs'
-import { fingerprint, unlessCurrent } from '../build/stamps.mjs'
+import { giveUp, orGiveUp } from '../build/prerequisites.mjs'
 import { root } from '../root.mjs'
+import { npmTools } from '../tools/install.mjs'
 
-const source = join(root, '__test__/install/registry')
-const folder = join(root, 'target/registry')
-
-function install() {
-  const outputs = () => [join(folder, 'node_modules/verdaccio/bin/verdaccio')]
-  unlessCurrent({ stamp: join(folder, 'stamp'), print: fingerprint([source]), outputs }, () => {
-    mkdirSync(folder, { recursive: true })
-    cpSync(source, folder, { recursive: true })
-    const { status } = spawnSync('npm', ['install', '--no-package-lock', '--no-audit', '--no-fund'], {
-      cwd: folder,
-      stdio: ['ignore', 2, 2],
-    })
-    if (status !== 0) giveUp('the registry of the install tests was not installed.', 1)
-  })
-}
+const SOURCE = '__test__/install/registry'
+const FOLDER = 'target/registry'
+const folder = join(root, FOLDER)
 
 /** A port that was free a moment ago. */
 function freePort() {
@@ -41,11 +29,12 @@ const START_MS = 60_000
 
 /** Starts an empty registry. Resolves with its URL, an npmrc that lets npm publish to it, and how to stop it. */
 export async function startRegistry() {
-  install()
+  const modules = orGiveUp(() => npmTools(SOURCE, FOLDER))
+  copyFileSync(join(root, SOURCE, 'config.yaml'), join(folder, 'config.yaml'))
   rmSync(join(folder, 'storage'), { recursive: true, force: true })
   const address = `127.0.0.1:${await freePort()}`
   const url = `http://${address}/`
-  const program = join(folder, 'node_modules/verdaccio/bin/verdaccio')
+  const program = join(modules, 'verdaccio/bin/verdaccio')
   const args = [program, '--config', join(folder, 'config.yaml'), '--listen', address]
   const server = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
   const stop = () => {
