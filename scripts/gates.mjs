@@ -2,8 +2,14 @@
 //
 // A gate is { name, about, in, command, env?, bare?, documents? }:
 //   name        one word; with a colon, one of a group: `rig:svm` is one of the rigs
-//   in          which runs it is part of: `lint` and `test` are the parts of .ci/run, which runs `short` too when no part is named;
-//               `rig` is every test in a rig; `full` is npm run test:full
+//   in          which runs it is part of:
+//                 lint    npm run lint: what reads the code; needs neither KVM nor root
+//                 build   what builds in other ways than the tests take; needs no KVM
+//                 test    the tests, on this machine's own kernel
+//                 short   the short sets of two rigs
+//                 rig     every test in a rig
+//                 full    npm run test:full
+//               .ci/run runs the first four, or the part that is named
 //   command     run in the root of the clone. A last line `N passed, N failed` gives its counts; any other gate counts as one
 //   bare        it needs nothing that the set-up makes
 //   documents   its answer depends on the documentation too, so that a change of that makes it run again
@@ -56,16 +62,26 @@ const lint = [
     about: 'types of TypeScript',
     command: ['npx', '--no-install', 'tsc', '-p', 'tsconfig.json'],
   },
+  { name: 'imports', about: 'imports of ts/ go downwards, without a circle', command: node('lint/imports') },
   {
-    name: 'binding',
-    about: 'the generated binding is committed',
-    command: ['git', 'diff', '--exit-code', '--', 'native'],
+    name: 'workflows',
+    about: 'what GitHub would refuse in the workflows, and what somebody could misuse',
+    command: node('lint/workflows'),
+    bare: true,
   },
   {
     name: 'breaks',
     about: 'every break of the mutation gate fits the code',
     command: node('mutation/gate', '--check'),
     bare: true,
+  },
+].map(gate => ({ ...gate, in: ['lint', 'full'] }))
+
+const builds = [
+  {
+    name: 'binding',
+    about: 'the generated binding is committed',
+    command: ['git', 'diff', '--exit-code', '--', 'native'],
   },
   {
     name: 'package',
@@ -88,13 +104,13 @@ const lint = [
   },
   { name: 'aarch64', about: 'everything compiles for arm64', command: node('build/check-aarch64') },
   { name: 'copies', about: 'two versions of the core link in one program', command: node('test/copies') },
-].map(gate => ({ ...gate, in: ['lint', 'full'] }))
+].map(gate => ({ ...gate, in: ['build', 'full'] }))
 
 const tests = [
   {
     name: 'fuzz',
     about: 'every fuzz target for some seconds',
-    in: ['lint'],
+    in: ['build'],
     command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS)],
   },
   { name: 'loom', about: "loom's models, with two preemptions", in: ['test'], command: node('test/loom') },
@@ -160,6 +176,7 @@ const fuzzTargets = root =>
 export function gatesOf(root) {
   return [
     ...lint,
+    ...builds,
     ...tests,
     ...SHORT_RIGS.map(name => ({
       name: `rig-short:${name}`,

@@ -1,17 +1,22 @@
 // What .ci/run runs: every gate of CI, or a part of it.
 //
 //   bash .ci/run                all that CI checks on one machine, with the short sets of the rigs
-//   bash .ci/run lint           what needs no KVM
+//   bash .ci/run lint           the linters
+//   bash .ci/run build          what is built in other ways than the tests take
 //   bash .ci/run test           the tests, on this machine's own kernel
-//   bash .ci/run rig NAME…      every test in those rigs, which need no KVM either
+//   bash .ci/run short          the short sets of the rigs
+//   bash .ci/run rig NAME…      every test in those rigs
 //
-// Every gate runs even when an earlier one has failed; the failed ones are named; the last line is 'N passed, N failed'. Tests need
-// /dev/kvm, except for those in rigs. Installs what else is missing, where it may.
+// Every gate runs even when an earlier one has failed; the failed ones are named; the last line is 'N passed, N failed'. Only the
+// part `test` needs /dev/kvm. Installs what else is missing, where it may.
 
 import { gatesOf } from '../gates.mjs'
 import { root } from '../root.mjs'
 import { conclude } from '../test/run.mjs'
 import { abortOnSignals, runGate } from './run.mjs'
+
+/** The parts that a run without a name is made of. */
+const PARTS = ['lint', 'build', 'test', 'short']
 
 const [part = 'all', ...names] = process.argv.slice(2)
 const gates = gatesOf(root)
@@ -33,13 +38,21 @@ function chosen() {
     return names.map(name => gates.find(gate => gate.name === `rig:${name}`))
   }
   if (names.length > 0) refuse(`'${names[0]}': only the part 'rig' takes names`)
-  if (part === 'all') return within('lint', 'test', 'short')
-  if (['lint', 'test'].includes(part)) return within(part)
-  return refuse(`there is no part '${part}': lint, test, rig NAME…, or none for all`)
+  if (part === 'all') return within(...PARTS)
+  if (PARTS.includes(part)) return within(part)
+  return refuse(`there is no part '${part}': ${PARTS.join(', ')}, rig NAME…, or none for all`)
 }
 
 const setUp = [
-  { name: 'system packages', command: ['bash', '.ci/system-packages', ...(part === 'rig' ? ['rig'] : [])] },
+  // A linter takes nothing from the system that a build does not take.
+  ...(part === 'lint'
+    ? []
+    : [
+        {
+          name: 'system packages',
+          command: ['bash', '.ci/system-packages', ...(part === 'rig' ? ['rig'] : [])],
+        },
+      ]),
   { name: 'set-up', command: ['node', 'scripts/setup.mjs'] },
 ]
 const list = [...setUp, ...chosen()]

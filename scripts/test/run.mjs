@@ -1,6 +1,7 @@
 // npm test: the set-up, then the tests of both languages, then one line with the sum of both.
 //
-//   node scripts/test/run.mjs [rust | typescript]     the tests of that language only
+//   node scripts/test/run.mjs [LANGUAGE [OPTION…]]     the tests of one language only, rust or typescript, with options of its runner:
+//                                                      npm run test:ts -- __test__/units.test.ts
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
@@ -38,8 +39,9 @@ function tally(name, failed, { passed, failed: failures, skipped }) {
   return { passed, failed: failures, skipped }
 }
 
-async function rust() {
-  const { failed, text } = await show('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'])
+async function rust(options) {
+  const args = ['test', '--workspace', '--locked', '--no-fail-fast', ...options]
+  const { failed, text } = await show('cargo', args)
   const lines = stripVTControlCharacters(text).matchAll(
     /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/gm,
   )
@@ -75,16 +77,16 @@ export async function runVitest(args = [], env = {}) {
   return tally('vitest', failed, sum)
 }
 
-const languages = { rust, typescript: () => runVitest() }
+const languages = { rust, typescript: options => runVitest(options) }
 
-/** Runs the tests of those languages; resolves with the sum. */
-export async function runTests(names = Object.keys(languages)) {
-  const unknown = names.find(name => !Object.hasOwn(languages, name))
-  if (unknown !== undefined)
-    giveUp(`there are no tests in '${unknown}': ${Object.keys(languages).join(', ')}.`)
+/** Runs the tests of both languages, or of one of them with options of its runner; resolves with the sum. */
+export async function runTests(language, options = []) {
+  if (language !== undefined && !Object.hasOwn(languages, language))
+    giveUp(`there are no tests in '${language}': ${Object.keys(languages).join(', ')}.`)
   setUp()
   const sums = []
-  for (const name of names) sums.push(await languages[name]())
+  for (const name of language === undefined ? Object.keys(languages) : [language])
+    sums.push(await languages[name](options))
   const add = key => sums.reduce((sum, one) => sum + one[key], 0)
   return { passed: add('passed'), failed: add('failed'), skipped: add('skipped') }
 }
@@ -96,6 +98,6 @@ export function conclude({ passed, failed, skipped }) {
 }
 
 if (isMain(import.meta.url)) {
-  const names = process.argv.slice(2)
-  conclude(await runTests(names.length > 0 ? names : undefined))
+  const [language, ...options] = process.argv.slice(2)
+  conclude(await runTests(language, options))
 }
