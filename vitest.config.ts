@@ -21,6 +21,13 @@ const config: ViteUserConfig = defineConfig({
     // The long forms of npm run test:full, and a machine that is busy with something else.
     testTimeout: process.env.DIRTYRATE_TEST_FULL === '1' ? 600_000 : 60_000,
     hookTimeout: 30_000,
+    // With --coverage. The command runs as a program, from dist/, which this does not see.
+    coverage: {
+      include: ['ts/**/*.ts'],
+      exclude: ['__test__/**', 'ts/cli/**'],
+      reporter: ['text', 'json-summary'],
+      reportsDirectory: 'target/coverage',
+    },
   },
 })
 

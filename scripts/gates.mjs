@@ -97,9 +97,8 @@ const builds = [
   },
   {
     name: 'docs',
-    about: "the core's documentation",
-    command: ['cargo', 'doc', '-p', 'dirtyrate', '--no-deps', '--locked', '--quiet'],
-    env: { RUSTDOCFLAGS: '-D warnings' },
+    about: 'the API reference of both languages, without a missing page',
+    command: node('build/api-reference'),
     documents: true,
   },
   { name: 'aarch64', about: 'everything compiles for arm64', command: node('build/check-aarch64') },
@@ -153,6 +152,11 @@ const full = [
     name: 'vitest',
     about: 'every test in TypeScript, in its long form',
     command: node('test/run', 'typescript'),
+  },
+  {
+    name: 'coverage',
+    about: 'line coverage of ts/, apart from the command',
+    command: node('test/run', 'typescript', '--coverage'),
   },
   { name: 'loom-3', about: "loom's models, with three preemptions", command: node('test/loom', '3') },
   { name: 'install', about: 'every package as installed', command: node('test/install'), documents: true },

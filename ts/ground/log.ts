@@ -6,6 +6,7 @@ import { parseChoice } from './units.js'
 
 /** Least to most talkative. */
 export const logLevels = ['off', 'error', 'warn', 'info', 'debug', 'trace'] as const
+/** How talkative a log is: one of {@link logLevels}. */
 export type LogLevel = (typeof logLevels)[number]
 
 /** One event: `target` is the module that it comes from, `fields` its values as text. */

@@ -86,9 +86,11 @@ export async function* samplingRounds(
 
 /** What `vm.watchDirtyRate()` gives: for a loop by `for await`, or to be asked for one round after the other. */
 export interface DirtyRateWatch extends AsyncIterable<VirtualMachineMeasurement> {
+  /** The next measurement; it begins when it is asked for. Done when the watch has ended. */
   next(): Promise<IteratorResult<VirtualMachineMeasurement, void>>
   /** Ends it, also while a round is under way. */
   return(): Promise<IteratorResult<VirtualMachineMeasurement, void>>
+  /** The watch itself: a loop over it and `next()` ask for the same rounds. */
   [Symbol.asyncIterator](): DirtyRateWatch
 }
 

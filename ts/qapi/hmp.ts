@@ -12,7 +12,9 @@ import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } f
 
 /** What the monitor drives: any target. */
 export interface HmpTarget {
+  /** What `calc_dirty_rate` calls. */
   calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
+  /** What `info dirty_rate` calls. */
   queryDirtyRate(args?: QueryDirtyRateArguments): Promise<DirtyRateInfo>
 }
 

@@ -34,6 +34,7 @@ const SCHEMES: Record<string, (uri: TargetUri, options: OpenOptions) => Promise<
   kernel: openKernel,
 }
 
+/** How {@link openTarget} opens a target. */
 export interface OpenOptions {
   /** What it will be measured in: a VM that is made for this target gets the log that this needs, unless the URI says which. */
   mode?: Mode | 'auto' | undefined

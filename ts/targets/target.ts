@@ -12,6 +12,7 @@ declare global {
   }
 }
 
+/** What a VM has, and how it can be measured. */
 export interface TargetDescription {
   uri: string
   memoryBytes: number
@@ -24,7 +25,9 @@ export interface TargetDescription {
 /** A VM that can be measured. Every method returns a Promise. */
 export interface Target {
   readonly uri: string
+  /** What the VM has, and the modes that it can be measured in. */
   describe(): Promise<TargetDescription>
+  /** One measurement, over one window. */
   measureDirtyRate(options?: MeasureOptions): Promise<DirtyRateMeasurement>
   /** Distinct pages for every window, from one run. */
   measureDirtyCurve(options: CurveOptions): Promise<DirtyRateCurve>
@@ -36,5 +39,6 @@ export interface Target {
   queryDirtyRate(args?: QueryDirtyRateArguments): Promise<DirtyRateInfo>
   /** Idempotent. */
   close(): Promise<void>
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
 }

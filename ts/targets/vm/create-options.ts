@@ -9,6 +9,7 @@ import { type Block, parseMemory, parseVcpus } from './memory.js'
 /** What KVM does for CLEAR: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */
 export type ManualProtect = 'none' | 'enable' | 'initially-set'
 
+/** How {@link VirtualMachine.create} makes a VM. */
 export interface CreateOptions {
   /** A size, laid out around the hole below 4 GiB, or RAM blocks with holes between them. Multiples of the page size. */
   memory: Size | readonly Block[]

@@ -153,6 +153,7 @@ export class VirtualMachine implements Target {
     return formatTargetUri({ scheme, name, options: new Map([...options, ...machine]) })
   }
 
+  /** What the VM is doing now. */
   get state(): VirtualMachineState {
     return this.#vm.state as VirtualMachineState
   }
@@ -162,6 +163,7 @@ export class VirtualMachine implements Target {
     return this.#vm.crash
   }
 
+  /** How many vCPUs the VM has. */
   get vcpus(): number {
     return this.#vm.vcpuCount
   }
@@ -241,6 +243,7 @@ export class VirtualMachine implements Target {
     await interrupted.all
   }
 
+  /** Lets the vCPUs of a paused VM run again. */
   async resume(): Promise<void> {
     await this.#inOrder(() => this.#vm.resume())
   }

@@ -24,6 +24,7 @@ import type { Truth, WorkloadInstant } from './reports.js'
 
 /** The names of all built-in guests. */
 export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
+/** The name of a built-in guest, which says how it writes its memory. */
 export type WorkloadKind = 'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'
 
 /** The working set of a guest whose `pages` are not given. */
