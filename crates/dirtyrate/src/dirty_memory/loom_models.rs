@@ -1,4 +1,4 @@
-//! Dirty memory under every order of what several threads do to it, as far as loom's bounds go (CONTRIBUTING.md has the command).
+//! Dirty memory under every order of what several threads do to it, as far as loom's bounds go (docs/testing.md has the command).
 //!
 //! The code is the real one; the kernel is a [`FakeLog`]. A guest's write is a store and then the log's note of it, two steps, as
 //! where KVM emulates it; hardware that refuses the store until it is noted leaves less room. The oracle is a copy: a client that
