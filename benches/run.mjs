@@ -31,12 +31,12 @@ if (asked) {
   process.exit(0)
 }
 
-const cargo = (bench, ...args) => [
+const cargo = (crate, bench, ...args) => [
   'cargo',
   'bench',
   '--locked',
   '-p',
-  'dirtyrate',
+  crate,
   '--bench',
   bench,
   '--',
@@ -49,16 +49,16 @@ if (!hasQemu) process.stderr.write('bench: there is no qemu-system-x86_64 to mea
 
 /** Those that print their targets. */
 const withTargets = [
-  cargo('kernel_targets'),
-  cargo('sync', ...ifQuick),
-  cargo('rings', ...ifQuick),
-  cargo('sampling', ...ifQuick),
+  cargo('dirtyrate', 'kernel_targets'),
+  cargo('dirtyrate-machine', 'sync', ...ifQuick),
+  cargo('dirtyrate', 'rings', ...ifQuick),
+  cargo('dirtyrate', 'sampling', ...ifQuick),
   node('binding.mjs'),
   node('idle.mjs'),
   ...(hasQemu ? [node('beside-qemu.mjs', ...ifQuick)] : []),
 ]
 /** Tables without a target of their own. */
-const tables = quick || json ? [] : [cargo('kernels')]
+const tables = quick || json ? [] : [cargo('dirtyrate', 'kernels')]
 
 setUp()
 const cpu = processor()

@@ -31,6 +31,9 @@ const FAST_AREAS = ['facade-pure']
 /** The rigs whose short set CI runs: one for each architecture. */
 const SHORT_RIGS = ['svm', 'arm64-new']
 
+/** The crates that are published. */
+const CRATES = ['-p', 'dirtyrate', '-p', 'dirtyrate-machine']
+
 const node = (script, ...args) => ['node', `scripts/${script}.mjs`, ...args]
 const vitest = (...args) => ['node', 'node_modules/vitest/vitest.mjs', 'run', ...args]
 
@@ -44,7 +47,7 @@ const lint = [
   {
     name: 'rustfmt-fuzz',
     about: "the fuzz targets' format",
-    command: ['cargo', 'fmt', '--manifest-path', 'crates/dirtyrate/fuzz/Cargo.toml', '--check'],
+    command: ['cargo', 'fmt', '--manifest-path', 'fuzz/Cargo.toml', '--check'],
     bare: true,
   },
   {
@@ -91,8 +94,8 @@ const builds = [
   },
   {
     name: 'crate',
-    about: 'the crate as it is published',
-    command: ['cargo', 'package', '-p', 'dirtyrate', '--locked', '--allow-dirty', '--quiet'],
+    about: 'the crates as they are published',
+    command: ['cargo', 'package', ...CRATES, '--locked', '--allow-dirty', '--quiet'],
     documents: true,
   },
   {
@@ -170,11 +173,9 @@ const areas = root =>
     .map(name => basename(name, '.mjs'))
     .sort()
 const fuzzTargets = root =>
-  [
-    ...readFileSync(join(root, 'crates/dirtyrate/fuzz/Cargo.toml'), 'utf8').matchAll(
-      /^\[\[bin\]\]\nname = "(.*)"$/gm,
-    ),
-  ].map(([, name]) => name)
+  [...readFileSync(join(root, 'fuzz/Cargo.toml'), 'utf8').matchAll(/^\[\[bin\]\]\nname = "(.*)"$/gm)].map(
+    ([, name]) => name,
+  )
 
 /** Every gate of the clone at `root`, in the order in which they run. */
 export function gatesOf(root) {

@@ -19,7 +19,7 @@ it.each([
   ['Cargo.toml', /^version = "(.*)"$/m.exec(read('Cargo.toml'))?.[1]],
   ['Cargo.lock', locked('Cargo.lock', 'dirtyrate')],
   ['Cargo.lock, of the binding', locked('Cargo.lock', 'dirtyrate-node')],
-  ['the lock of the fuzz targets', locked('crates/dirtyrate/fuzz/Cargo.lock', 'dirtyrate')],
+  ['the lock of the fuzz targets', locked('fuzz/Cargo.lock', 'dirtyrate')],
   ['the example', JSON.parse(read('examples/electron/package.json')).dependencies.dirtyrate.replace('^', '')],
   ['the facade', version],
   ['the binary', native().VERSION],

@@ -2,7 +2,7 @@
 // link that leads nowhere, and an entry without a comment are failures.
 //
 //   target/docs/typescript/index.html     by typedoc, which typedoc.json configures
-//   target/doc/dirtyrate/index.html       by rustdoc
+//   target/doc/dirtyrate/index.html       by rustdoc, and target/doc/dirtyrate_machine
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -13,7 +13,11 @@ import { orGiveUp } from './prerequisites.mjs'
 const modules = orGiveUp(() => npmTools('scripts/tools', 'target/tools/node'))
 const references = [
   { name: 'typedoc', command: process.execPath, args: [join(modules, 'typedoc/bin/typedoc')] },
-  { name: 'rustdoc', command: 'cargo', args: ['doc', '-p', 'dirtyrate', '--no-deps', '--locked', '--quiet'] },
+  {
+    name: 'rustdoc',
+    command: 'cargo',
+    args: ['doc', '-p', 'dirtyrate', '-p', 'dirtyrate-machine', '--no-deps', '--locked', '--quiet'],
+  },
 ]
 const env = { ...process.env, RUSTDOCFLAGS: '-D warnings' }
 for (const { name, command, args } of references) {

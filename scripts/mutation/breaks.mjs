@@ -5,13 +5,17 @@
 // `file` is relative to the root of the repository. `find` must be in it exactly once. `test` must fail when `replace` stands there
 // instead. `test` is one of:
 //
-//   measured_equals_truth              an integration test of the core, by its file in crates/dirtyrate/tests
+//   measured_equals_truth              an integration test, by its file in the folder `tests` of one of the CRATES below
 //   dirty_ring::model_tests            tests inside the core's library, by their module; loom runs those of `loom_models`
+//   dirtyrate-machine boot::file       the same inside another crate's library, which is named first
 //   __test__/ground/units.test.ts             a file of vitest; with `-t NAME` behind it, only those of its tests whose names contain NAME
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+
+/** The crates that have tests, in crates/. The first has those whose crate is not named. */
+const CRATES = ['dirtyrate', 'dirtyrate-machine']
 
 const FIELDS = ['name', 'file', 'find', 'replace', 'test']
 
@@ -28,13 +32,16 @@ export async function loadBreaks(root) {
   return (await Promise.all(lists)).flat()
 }
 
-/** How a break's test is run: `{ runner: 'vitest', file, pattern? }`, or `{ runner: 'cargo', name, inside, loom }`. */
+/** How a break's test is run: `{ runner: 'vitest', file, pattern? }`, or `{ runner: 'cargo', crate, name, inside, loom }`. */
 export function testOf(root, { test }) {
   const vitest = /^(\S+\.test\.ts)(?: -t (.+))?$/s.exec(test)
   if (vitest) return { runner: 'vitest', file: vitest[1], pattern: vitest[2] }
-  const tests = join(root, 'crates/dirtyrate/tests')
-  const isFile = existsSync(join(tests, `${test}.rs`)) || existsSync(join(tests, test, 'main.rs'))
-  return { runner: 'cargo', name: test, inside: !isFile, loom: /(^|::)loom_models\b/.test(test) }
+  const isIn = crate =>
+    [`${test}.rs`, `${test}/main.rs`].some(file => existsSync(join(root, 'crates', crate, 'tests', file)))
+  const holder = CRATES.find(isIn)
+  if (holder) return { runner: 'cargo', crate: holder, name: test, inside: false, loom: false }
+  const [, crate = CRATES[0], name] = /^(?:(\S+) )?(.*)$/.exec(test)
+  return { runner: 'cargo', crate, name, inside: true, loom: /(^|::)loom_models\b/.test(name) }
 }
 
 /** What is wrong with the list itself, a sentence for each fault: a break that no longer fits the code proves nothing. */
@@ -57,16 +64,17 @@ export function faultsOf(root, breaks) {
     }
     const test = testOf(root, one)
     if (test.runner === 'vitest' && !existsSync(join(root, test.file))) say(`there is no test ${test.file}`)
-    if (test.runner === 'cargo' && test.inside && !isModule(root, test.name))
-      say(`there is no test ${test.name}`)
+    if (test.runner === 'cargo' && test.inside && !isModule(root, test.crate, test.name))
+      say(`there is no test ${one.test}`)
     return faults
   })
 }
 
-/** Whether the core has a module by that path, or one whose path ends so. */
-function isModule(root, path) {
+/** Whether a crate has a module by that path, or one whose path ends so. */
+function isModule(root, crate, path) {
   const last = path.split('::').at(-1)
-  const source = join(root, 'crates/dirtyrate/src')
+  const source = join(root, 'crates', crate, 'src')
+  if (!existsSync(source)) return false
   return readdirSync(source, { recursive: true, withFileTypes: true }).some(
     entry =>
       entry.name === `${last}.rs` ||

@@ -36,7 +36,7 @@ const THOROUGH = [
 ]
 
 /** Parts of the library whose own tests take long and say nothing about these folders. */
-const NOT_OF_THESE = ['bitmap::', 'workload::', 'machine::', 'sampling::']
+const NOT_OF_THESE = ['bitmap::', 'workload::', 'boot::', 'sampling::']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -89,7 +89,7 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'])
 
 /** What a mutant's fate depends on: the core, its tests, and which of them run. */
 const key = treeKey(root, path =>
-  /^(crates\/dirtyrate\/(src|tests|build\.rs|Cargo)|Cargo\.|scripts\/mutants\.mjs)/.test(path),
+  /^(crates\/dirtyrate(-machine)?\/(src|tests|build\.rs|Cargo)|Cargo\.|scripts\/mutants\.mjs)/.test(path),
 )
 const accepted = readAccepted(join(root, 'scripts/mutation/accepted-mutants.txt'))
 const linesOf = path => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : [])
@@ -104,6 +104,8 @@ function run(folder, output, tests, mutants) {
   const args = [
     ...['mutants', '--output', output, '--profile', 'mutants', '--colors=never', '--no-times'],
     ...['--minimum-test-timeout', String(LEAST_TIMEOUT_S), '--annotations=none'],
+    // Most of the tests on real VMs are the machine's.
+    ...['--test-package', 'dirtyrate', '--test-package', 'dirtyrate-machine'],
     ...[...filter(folder), ...names.flatMap(name => ['--re', name])],
     ...['--', '--locked', '--lib', ...tests.flatMap(name => ['--test', name])],
     ...['--', ...NOT_OF_THESE.flatMap(name => ['--skip', name])],

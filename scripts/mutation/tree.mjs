@@ -74,15 +74,8 @@ export function copyTree(root, folder) {
     copyFileSync(join(root, 'native', name), join(tree, 'native', name))
 
   /** Builds what a test of cargo's needs; its executable, or what the compiler said. */
-  function buildCargo({ name, inside, loom }) {
-    const args = [
-      'test',
-      '--locked',
-      '--release',
-      '-p',
-      'dirtyrate',
-      ...(inside ? ['--lib'] : ['--test', name]),
-    ]
+  function buildCargo({ crate, name, inside, loom }) {
+    const args = ['test', '--locked', '--release', '-p', crate, ...(inside ? ['--lib'] : ['--test', name])]
     const { status, stdout, stderr } = spawnSync('cargo', [...args, '--no-run', '--message-format=json'], {
       cwd: tree,
       env: loom ? loomEnv : env,
@@ -94,7 +87,7 @@ export function copyTree(root, folder) {
       .split('\n')
       .filter(line => line.startsWith('{'))
       .map(line => JSON.parse(line))
-    const target = inside ? 'dirtyrate' : name
+    const target = inside ? crate.replaceAll('-', '_') : name
     return { executable: artifacts.findLast(one => one.executable && one.target.name === target).executable }
   }
 
@@ -131,7 +124,7 @@ export function copyTree(root, folder) {
         }
         // Not by way of cargo: what is killed at the time limit must be the test itself.
         const args = how.inside ? [how.name] : []
-        const options = { cwd: join(tree, 'crates/dirtyrate'), env: how.loom ? loomEnv : env }
+        const options = { cwd: join(tree, 'crates', how.crate), env: how.loom ? loomEnv : env }
         return await runToEnd(executable, args, options, how.loom ? LOOM_TIMEOUT_MS : TIMEOUT_MS)
       } finally {
         if (broken) writeFileSync(path, whole)

@@ -1,4 +1,4 @@
-// The test programs of the core, built here and run in the rig.
+// The test programs of the core and of its machine, built here and run in the rig.
 
 import { mkdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -6,7 +6,7 @@ import { crossTests } from '../build/cross-build.mjs'
 import { root } from '../root.mjs'
 import { output } from './debian.mjs'
 
-/** The test programs of the core: `name` and `path`, without their debugging information. */
+/** The test programs of the crates: `name` and `path`, without their debugging information. */
 function programs({ target, strip }) {
   const native = output('rustc', ['-vV']).includes(`host: ${target}\n`)
   const options = [
@@ -14,6 +14,8 @@ function programs({ target, strip }) {
     '--locked',
     '--package',
     'dirtyrate',
+    '--package',
+    'dirtyrate-machine',
     '--tests',
     '--message-format=json-render-diagnostics',
   ]

@@ -10,16 +10,16 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg address_sanitizer'
 # Asking for more memory than there is gets no memory, and not the end of the process: some tests do so.
 export ASAN_OPTIONS=allocator_may_return_null=1
-cargo_test() { cargo test --locked --target "$target" --target-dir target/address -p dirtyrate "$@"; }
+cargo_test() { cargo test --locked --target "$target" --target-dir target/address "$@"; }
 
-if report=$(cargo_test --lib -- --ignored reads_past_the_end 2>&1); then
+if report=$(cargo_test -p dirtyrate --lib -- --ignored reads_past_the_end 2>&1); then
   echo 'address: a read past the end of an allocation was not noticed' >&2
   exit 1
 elif ! grep -q 'AddressSanitizer: heap-buffer-overflow' <<<"$report"; then
   echo "$report"
   exit 1
 fi
-cargo_test --lib --test rings --test ring_hazards --test blocks_come_and_go --test life --test sampling_blocks --test windows
+cargo_test -p dirtyrate -p dirtyrate-machine --lib --test rings --test ring_hazards --test blocks_come_and_go --test life --test sampling_blocks --test windows
 
 cargo build --locked --target "$target" --target-dir target/address -p dirtyrate-node
 cp "target/address/$target/debug/libdirtyrate_node.so" target/address/dirtyrate.node

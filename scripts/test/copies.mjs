@@ -4,11 +4,11 @@
  */
 
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../root.mjs'
 
-const core = join(root, 'crates/dirtyrate')
+const crates = ['dirtyrate', 'dirtyrate-machine']
 const place = join(root, 'target/copies')
 const versions = ['0.0.1', '0.0.2']
 
@@ -18,14 +18,22 @@ const workspace = readFileSync(join(root, 'Cargo.toml'), 'utf8').replace(/^(memb
 // The versions that the tests of everything else are built with.
 cpSync(join(root, 'Cargo.lock'), join(place, 'program/Cargo.lock'))
 for (const version of versions) {
-  const copy = join(place, 'copies', version)
-  for (const part of ['src', 'build.rs', 'README.md'])
-    cpSync(join(core, part), join(copy, part), { recursive: true })
-  const manifest = readFileSync(join(core, 'Cargo.toml'), 'utf8')
-    .replace('version.workspace = true', `version = "${version}"`)
-    .replace(/\n\[\[bench\]\][\s\S]*$/, '\n')
   // A workspace of its own, because none may have two packages of one name.
-  writeFileSync(join(copy, 'Cargo.toml'), `${manifest}\n${workspace}`)
+  const copy = join(place, 'copies', version)
+  for (const crate of crates) {
+    const [from, to] = [join(root, 'crates', crate), join(copy, crate)]
+    for (const part of readdirSync(from).filter(name => ['src', 'build.rs', 'README.md'].includes(name)))
+      cpSync(join(from, part), join(to, part), { recursive: true })
+    const manifest = readFileSync(join(from, 'Cargo.toml'), 'utf8')
+      .replace('version.workspace = true', `version = "${version}"`)
+      .replace(/dirtyrate = \{ version = "[^"]*"/, `dirtyrate = { version = "${version}"`)
+      .replace(/\n\[\[(bench|example)\]\][\s\S]*$/, '\n')
+    writeFileSync(join(to, 'Cargo.toml'), manifest)
+  }
+  writeFileSync(
+    join(copy, 'Cargo.toml'),
+    workspace.replace('[workspace]\n', '[workspace]\nmembers = ["*"]\n'),
+  )
 }
 const names = versions.map((_, number) => `copy_${number}`)
 writeFileSync(
@@ -33,7 +41,7 @@ writeFileSync(
   `[package]\nname = "program"\nversion = "0.0.0"\nedition = "2024"\n\n[dependencies]\n${versions
     .map(
       (version, number) =>
-        `${names[number]} = { package = "dirtyrate", path = "../copies/${version}", version = "=${version}" }\n`,
+        `${names[number]} = { package = "dirtyrate-machine", path = "../copies/${version}/dirtyrate-machine", version = "=${version}" }\n`,
     )
     .join('')}\n[profile.release]\nlto = "fat"\nopt-level = 1\n\n[workspace]\n`,
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes the kernels over bitmaps, and what reads boot files, each target for so many seconds: bash scripts/test/fuzz.sh [SECONDS] [TARGET…]; 4 and
 # all by default. None may take more than 512 MiB of memory, 64 MiB of it in one piece, or 10 seconds for one input.
-# Installs cargo-fuzz below target/ where there is none. What a target finds stays in crates/dirtyrate/fuzz/artifacts.
+# Installs cargo-fuzz below target/ where there is none. What a target finds stays in fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
@@ -11,7 +11,7 @@ targets=("${@:2}")
 # The sanitizer and the coverage are behind flags that a stable compiler takes only so.
 export RUSTC_BOOTSTRAP=1
 export PATH="$PWD/target/tools/bin:$PATH"
-where=(--fuzz-dir crates/dirtyrate/fuzz)
+where=(--fuzz-dir fuzz)
 
 if [[ "$(cargo fuzz --version 2>/dev/null)" != "cargo-fuzz $version" ]]; then
   cargo install --quiet --locked cargo-fuzz --version "$version" --root target/tools

@@ -16,6 +16,8 @@ const args = [
   'target/loom',
   '-p',
   'dirtyrate',
+  '-p',
+  'dirtyrate-machine',
   '--lib',
   'loom_models',
 ]

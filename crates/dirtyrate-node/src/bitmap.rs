@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dirtyrate::Error;
 use dirtyrate::bitmap::{Kernels, PageRange, Ranges, try_zeroed};
 use dirtyrate::dirty_memory::{BitmapCopy, Client, Taken, copy_bitmap, put_back};
-use dirtyrate::machine::Machine;
+use dirtyrate_machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::{BigUint64Array, Object, Uint32Array};
 use napi_derive::napi;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dirtyrate::kvm::Capabilities;
 use dirtyrate::kvm::capabilities::{DEFAULT_KVM_PATH, host_page_size};
-use dirtyrate::workload::RamRange;
+use dirtyrate_machine::workload::RamRange;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
@@ -98,8 +98,8 @@ pub fn build_guest(options: NativeWorkloadOptions, ram: Vec<NativeRamRange>) -> 
 #[napi]
 pub fn layout_ram(bytes: f64) -> Result<Vec<NativeBlockSpec>> {
     let bytes = whole("memory", bytes)?;
-    let blocks = dirtyrate::machine::layout::around_the_hole(bytes, host_page_size()).map_err(thrown)?;
-    let native = |block: dirtyrate::kvm::BlockSpec| NativeBlockSpec {
+    let blocks = dirtyrate_machine::layout::around_the_hole(bytes, host_page_size()).map_err(thrown)?;
+    let native = |block: dirtyrate_machine::vm::BlockSpec| NativeBlockSpec {
         name: block.name,
         guest_address: block.guest_address as f64,
         bytes: block.bytes as f64,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
-use dirtyrate::machine::Machine;
+use dirtyrate_machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;

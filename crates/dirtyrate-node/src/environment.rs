@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use dirtyrate::Error;
-use dirtyrate::machine::Machine;
+use dirtyrate_machine::Machine;
+use dirtyrate_machine::MachineError;
 use napi::Env;
 
 /// Holds a machine from its making until it is closed.
@@ -33,11 +33,11 @@ impl Holder {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] where the environment that asked for it has ended meanwhile.
+    /// [`MachineError::Closed`] where the environment that asked for it has ended meanwhile.
     pub fn put(&self, machine: Machine) -> dirtyrate::Result<()> {
         let mut held = lock(&self.0);
         if matches!(*held, Held::Ended) {
-            return Err(Error::Closed);
+            return Err(MachineError::Closed.into());
         }
         *held = Held::Machine(Arc::new(machine));
         Ok(())

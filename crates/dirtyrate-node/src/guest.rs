@@ -1,8 +1,8 @@
 //! `NativeVirtualMachine`: the built-in guests, and the truth about them.
 
 use dirtyrate::Error;
-use dirtyrate::machine::{Truth, TruthCounts};
-use dirtyrate::workload::{Counters, Kind, Pacing, Placement, Sharing, Workload};
+use dirtyrate_machine::workload::{Counters, Kind, Pacing, Placement, Sharing, Workload};
+use dirtyrate_machine::{Truth, TruthCounts};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -138,7 +138,7 @@ pub fn native_counts(counts: TruthCounts) -> NativeTruth {
 pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64>)> {
     let refuse = |text: String| thrown(Error::Argument(text));
     let kind: Kind =
-        options.kind.parse().map_err(|error: dirtyrate::workload::UnknownKind| refuse(error.to_string()))?;
+        options.kind.parse().map_err(|error: dirtyrate_machine::workload::UnknownKind| refuse(error.to_string()))?;
     let sharing = match options.sharing.as_deref() {
         None | Some("split") => Sharing::Split,
         Some("shared") => Sharing::Shared,

@@ -12,6 +12,7 @@ mod capabilities;
 mod convert;
 mod dirty_memory;
 mod environment;
+mod error_codes;
 mod errors;
 mod guest;
 mod log;

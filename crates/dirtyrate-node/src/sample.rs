@@ -1,8 +1,8 @@
 //! `NativeVirtualMachine`: page sampling.
 
 use dirtyrate::Error;
-use dirtyrate::machine::{SampleOptions, SampleReport};
 use dirtyrate::sampling::{BlockSampled, Design, IntervalMethod, Intervals};
+use dirtyrate_machine::{SampleOptions, SampleReport};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use dirtyrate::dirty_memory::BlockInfo;
+use dirtyrate::kvm::ManualProtect;
 use dirtyrate::kvm::dirty_ring::Reaping;
-use dirtyrate::kvm::{BlockSpec, LogKind, ManualProtect, RunState, VmOptions};
-use dirtyrate::machine::{KernelOptions, Machine, MachineOptions, UnknownMmio};
 use dirtyrate::{Error, dirty_memory, threads};
+use dirtyrate_machine::MachineError;
+use dirtyrate_machine::vcpu::RunState;
+use dirtyrate_machine::vm::{BlockSpec, LogKind, VmOptions};
+use dirtyrate_machine::{KernelOptions, Machine, MachineOptions, UnknownMmio};
 use napi::Env;
 use napi::bindgen_prelude::{Object, ObjectFinalize, Uint8Array};
 use napi_derive::napi;
@@ -101,7 +104,7 @@ pub struct NativeVirtualMachine {
 impl NativeVirtualMachine {
     /// The machine, unless it was closed.
     pub fn machine(&self) -> Result<Arc<Machine>> {
-        self.holder.machine().ok_or_else(|| thrown(Error::Closed))
+        self.holder.machine().ok_or_else(|| thrown(MachineError::Closed.into()))
     }
 
     /// Tells the collector that the machine weighs nothing any more.
@@ -123,7 +126,7 @@ impl NativeVirtualMachine {
         T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
     {
         let machine = self.holder.machine();
-        promise::run(env, move || work(&*machine.ok_or(Error::Closed)?))
+        promise::run(env, move || work(&*machine.ok_or(MachineError::Closed)?))
     }
 
     /// As [`run`](Self::run), for what gives something back: also where there may be no more threads.
@@ -136,7 +139,7 @@ impl NativeVirtualMachine {
         T: napi::bindgen_prelude::ToNapiValue + Send + 'static,
     {
         let machine = self.holder.machine();
-        promise::run_surely(env, move || work(&*machine.ok_or(Error::Closed)?))
+        promise::run_surely(env, move || work(&*machine.ok_or(MachineError::Closed)?))
     }
 }
 
@@ -335,7 +338,7 @@ impl NativeVirtualMachine {
         let cancel = token(cancel);
         // Only the console is kept: a reader that waits must not keep the machine.
         let console = self.holder.machine().map(|machine| Arc::clone(machine.console()));
-        promise::run(env, move || console.ok_or(Error::Closed)?.read(&cancel))
+        promise::run(env, move || console.ok_or(MachineError::Closed)?.read(&cancel))
     }
 }
 

@@ -1,18 +1,14 @@
 //! One error type for the crate: a variant for each thing that a caller can act on.
 
-mod details;
 mod limit;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use details::{Detail, Details};
 pub use limit::Limit;
 
-use crate::workload::WorkloadError;
-
-/// What went wrong. [`Error::code`] is stable and is what the TypeScript API shows as `code`.
+/// What went wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -113,66 +109,27 @@ pub enum Error {
     /// An argument is out of range or unknown.
     #[error("{0}")]
     Argument(String),
-    /// The guest program cannot be built as asked.
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
     /// This kernel cannot do what was asked for.
     #[error("{0}")]
     Unsupported(String),
-    /// The file is not a kernel that can be booted.
-    #[error("{}: {problem}", path.display())]
-    KernelImage {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
     /// The VM is not in a state in which this can be done.
     #[error("{0}")]
     State(String),
     /// The VM is paused, or was paused within a measurement's window.
     #[error("{0}")]
     Paused(String),
-    /// A vCPU ended unexpectedly, and the VM with it.
-    #[error("the guest crashed: vCPU {vcpu}: {reason}{}", instruction_pointer.map_or(String::new(), |at| format!(" at {at:#x}")))]
-    GuestCrashed {
-        /// The vCPU that ended first.
-        vcpu: u64,
-        /// Why, in the kernel's terms.
-        reason: String,
-        /// Where it stood, where the kernel could still say so.
-        instruction_pointer: Option<u64>,
-    },
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// The VM was closed.
-    #[error("the virtual machine is closed")]
-    Closed,
+    /// The VMM's own error, from a callback of it: one that holds its vCPUs, or that says whether its guest still runs.
+    #[error(transparent)]
+    Vmm(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// The stable code of this error: see the table in the README.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::KvmAbsent { .. } => "ERR_KVM_ABSENT",
-            Self::KvmPermission { .. } => "ERR_KVM_PERMISSION",
-            Self::KvmVersion { .. } | Self::NotKvm { .. } => "ERR_KVM_VERSION",
-            Self::KvmBusy { .. } => "ERR_KVM_BUSY",
-            Self::Ioctl { .. } => "ERR_KVM_IOCTL",
-            Self::Limit { limit: Limit::Memory, .. } => "ERR_MEMORY",
-            Self::Limit { .. } => "ERR_LIMIT",
-            Self::VcpuStuck { .. } => "ERR_VCPU_STUCK",
-            Self::Memory { .. } | Self::OutOfMemory { .. } => "ERR_MEMORY",
-            Self::Layout { .. } | Self::Argument(_) | Self::Workload(_) => "ERR_ARGUMENT",
-            Self::Unsupported(_) => "ERR_UNSUPPORTED",
-            Self::KernelImage { .. } => "ERR_KERNEL_IMAGE",
-            Self::State(_) => "ERR_STATE",
-            Self::Paused(_) => "ERR_PAUSED",
-            Self::GuestCrashed { .. } => "ERR_GUEST_CRASHED",
-            Self::Cancelled => "ERR_CANCELLED",
-            Self::Closed => "ERR_CLOSED",
-        }
+    /// The VMM's own error, as this crate's callers get it back.
+    pub fn vmm(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Vmm(Box::new(error))
     }
 
     /// A refused call, by what its errno says: a limit of this host, another hypervisor, or a refusal of the kernel's own.
@@ -189,13 +146,13 @@ impl Error {
     }
 
     /// A refused call, from the `errno` of the calling thread's last call, which is read before `context` allocates.
-    pub(crate) fn last_ioctl(call: &'static str, context: impl FnOnce() -> String) -> Self {
+    pub fn last_ioctl(call: &'static str, context: impl FnOnce() -> String) -> Self {
         let source = io::Error::last_os_error();
         Self::refused(call, context(), source)
     }
 
     /// A refused ioctl of one of the rust-vmm crates.
-    pub(crate) fn ioctl(call: &'static str, context: impl Into<String>, errno: vmm_sys_util::errno::Error) -> Self {
+    pub fn ioctl(call: &'static str, context: impl Into<String>, errno: kvm_ioctls::Error) -> Self {
         Self::refused(call, context, io::Error::from_raw_os_error(errno.errno()))
     }
 }

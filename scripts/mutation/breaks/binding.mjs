@@ -56,7 +56,7 @@ export default [
   },
   {
     name: 'a paced guest makes up for a host that stood still',
-    file: 'crates/dirtyrate/src/machine/pacer.rs',
+    file: 'crates/dirtyrate-machine/src/machine/pacer.rs',
     find: 'passed.min(LONGEST_GRANT).as_secs_f64()',
     replace: 'passed.as_secs_f64()',
     test: 'pacer::tests',

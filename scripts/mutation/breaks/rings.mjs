@@ -89,7 +89,7 @@ export default [
   },
   {
     name: 'list the memory of all blocks at each new one',
-    file: `${kvm}/block_layout.rs`,
+    file: `crates/dirtyrate-machine/src/vm/block_layout.rs`,
     find: 'self.blocks.insert(info.guest_address, LaidOut { info, region });',
     replace: 'self.blocks.insert(info.guest_address, LaidOut { info, region });\n        self.memory();',
     test: 'many_blocks',

@@ -59,7 +59,7 @@ export default [
   },
   {
     name: 'do not sample a block that comes',
-    file: 'crates/dirtyrate/src/machine/sample.rs',
+    file: 'crates/dirtyrate-machine/src/machine/sample.rs',
     find: 'for change in watch.take() {',
     replace:
       'for change in watch.take().into_iter().filter(|change| matches!(change, BlockChange::Removed { .. })) {',

@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dirtyrate::kvm::{Capabilities, HoldVcpus, RingExits};
+use dirtyrate::kvm::Capabilities;
+use dirtyrate::kvm::dirty_ring::{HoldVcpus, RingExits};
 use dirtyrate::{Error, Result};
 use kvm_bindings::{KVM_EXIT_DIRTY_RING_FULL, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};

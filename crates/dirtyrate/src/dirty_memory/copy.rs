@@ -6,7 +6,7 @@ use super::ledger::Window;
 use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory};
 use crate::bitmap::{PageBitmap, tail_mask, try_zeroed, words_for};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, lock};
+use crate::locks::{Mutex, lock};
 
 /// A client's bits of a block as they were, in the kernel's layout.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{CancelToken, Client, DirtyBits, DirtyMemory, Reap, SyncReport};
 use crate::clock::Moment;
 use crate::error::{Error, Result};
-use crate::sync::{MutexGuard, lock as locked};
+use crate::locks::{MutexGuard, lock as locked};
 
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
@@ -130,7 +130,7 @@ fn length(opened: Moment, now: Moment) -> Duration {
 }
 
 /// What a measurement ends with whose guest did not run all the time.
-pub(crate) fn paused_within() -> Error {
+pub fn paused_within() -> Error {
     Error::Paused("the virtual machine was paused within the window".to_owned())
 }
 
@@ -168,7 +168,7 @@ fn reaped(
 }
 
 /// Sleeps until `deadline`, while `alive` says that there is something to wait for.
-pub(crate) fn wait_until(deadline: Instant, cancel: &CancelToken, alive: impl Fn() -> Result<()>) -> Result<()> {
+pub fn wait_until(deadline: Instant, cancel: &CancelToken, alive: impl Fn() -> Result<()>) -> Result<()> {
     alive()?;
     while Instant::now() < deadline {
         cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;

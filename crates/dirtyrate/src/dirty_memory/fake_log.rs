@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::log::{BlockId, DirtyLog};
 use crate::bitmap::{PAGES_PER_WORD, words_for};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::locks::{Mutex, MutexGuard, lock};
 
 /// How a [`FakeLog`] protects pages: the three states of manual protect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::*;
 use crate::bitmap::{Ranges, words_for};
-use crate::sync::{Condvar, wait};
+use crate::locks::{Condvar, wait};
 
 const PROTECTS: [FakeProtect; 3] = [FakeProtect::Automatic, FakeProtect::Manual, FakeProtect::ManualInitiallySet];
 const PAGE: u64 = 4096;

@@ -49,7 +49,7 @@ pub use cancel::CancelToken;
 pub use client::Client;
 pub use copy::{BitmapCopy, Taken, copy_bitmap, put_back};
 pub use deadline::{DeadlineReport, sync_at, take_at};
-pub(crate) use deadline::{paused_within, wait_until};
+pub use deadline::{paused_within, wait_until};
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
 pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 pub use reap::{BlockReap, Reap, RingReap, VcpuReap};
@@ -59,7 +59,7 @@ pub use witness::{Bounds, Witness, WitnessedWindow};
 use crate::bitmap::try_zeroed;
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::locks::{Mutex, MutexGuard, lock};
 
 /// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
 /// kernel's lock about 2.5 ms for that much dirty memory, and a guest that faults meanwhile waits for it.

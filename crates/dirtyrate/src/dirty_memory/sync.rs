@@ -6,7 +6,7 @@ use super::block::{Block, ClientBits};
 use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, REGION_WORDS, Region, SparsePages, tail_mask, words_for};
 use crate::error::Result;
-use crate::sync::{Mutex, lock};
+use crate::locks::{Mutex, lock};
 
 /// What a sync cost, and brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

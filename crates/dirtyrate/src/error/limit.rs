@@ -72,38 +72,3 @@ impl fmt::Display for Limit {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::error::{Detail, Error};
-
-    /// Each errno that means a limit, with the code and the name that it must get.
-    #[test]
-    fn a_refused_call_names_its_limit() {
-        let cases = [
-            ("KVM_CREATE_VCPU", libc::EMFILE, "ERR_LIMIT", Some("open-files")),
-            ("open", libc::ENFILE, "ERR_LIMIT", Some("system-open-files")),
-            ("KVM_RUN", libc::EAGAIN, "ERR_LIMIT", Some("tasks")),
-            ("pthread_create", libc::EAGAIN, "ERR_LIMIT", Some("tasks")),
-            ("timer_create", libc::EAGAIN, "ERR_LIMIT", Some("pending-signals")),
-            ("pthread_kill", libc::EAGAIN, "ERR_LIMIT", Some("pending-signals")),
-            ("mmap", libc::EAGAIN, "ERR_LIMIT", Some("locked-memory")),
-            ("mmap", libc::ENOMEM, "ERR_MEMORY", Some("memory")),
-            ("KVM_CREATE_VM", libc::EPERM, "ERR_LIMIT", Some("policy")),
-            ("KVM_CREATE_VM", libc::EBUSY, "ERR_KVM_BUSY", None),
-            ("KVM_SET_CPUID2", libc::EBUSY, "ERR_KVM_IOCTL", None),
-            ("KVM_GET_DIRTY_LOG", libc::EAGAIN, "ERR_KVM_IOCTL", None),
-            ("KVM_GET_DIRTY_LOG", libc::EFAULT, "ERR_KVM_IOCTL", None),
-        ];
-        for (call, errno, code, limit) in cases {
-            let error = Error::refused(call, "vCPU 3", std::io::Error::from_raw_os_error(errno));
-            assert_eq!(error.code(), code, "{call} {errno}: {error}");
-            let details = error.details();
-            let of = |name| details.iter().find(|(of, _)| *of == name).map(|(_, detail)| detail.clone());
-            assert_eq!(of("limit"), limit.map(Detail::from), "{error}");
-            assert_eq!(of("call"), Some(Detail::from(call)));
-            assert_eq!(of("errno"), Some(Detail::from(i64::from(errno))));
-            assert!(error.to_string().starts_with(call), "{error}");
-        }
-    }
-}

@@ -10,7 +10,7 @@ use kvm_bindings::KVM_API_VERSION;
 use kvm_ioctls::{Cap, Kvm};
 use vmm_sys_util::errno;
 
-use super::arch;
+use super::guest_paging;
 use super::ioctls::{
     CAP_BINARY_STATS_FD, CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP,
     CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY, DIRTY_LOG_INITIALLY_SET, DIRTY_LOG_MANUAL_PROTECT_ENABLE,
@@ -143,8 +143,8 @@ impl Capabilities {
             sync_regs: kvm.check_extension(Cap::SyncRegs),
             binary_stats_fd: raw(CAP_BINARY_STATS_FD) > 0,
             pre_fault_memory: raw(CAP_PRE_FAULT_MEMORY) > 0,
-            nested_paging: arch::nested_paging(),
-            guest_address_end: 1 << arch::guest_address_bits(kvm),
+            nested_paging: guest_paging::nested_paging(),
+            guest_address_end: 1 << guest_paging::guest_address_bits(kvm),
             page_size: host_page_size(),
         }
     }
@@ -158,7 +158,7 @@ pub fn host_page_size() -> u64 {
 }
 
 /// Opens KVM and makes sure that it is KVM.
-pub(super) fn open_kvm(path: &Path) -> Result<Kvm> {
+pub fn open_kvm(path: &Path) -> Result<Kvm> {
     let owned = || PathBuf::from(path);
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::Argument("a path cannot contain a NUL byte".to_owned()))?;

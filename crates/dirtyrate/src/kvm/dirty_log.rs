@@ -12,7 +12,7 @@ use super::slots::OneLog;
 use crate::bitmap::PAGES_PER_WORD;
 use crate::dirty_memory::{BlockId, DirtyLog};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, lock};
+use crate::locks::{Mutex, lock};
 
 /// KVM's bitmap log of a VM.
 pub struct BitmapLog {

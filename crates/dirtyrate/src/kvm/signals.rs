@@ -6,13 +6,13 @@ use vmm_sys_util::errno;
 /// EINTR whatever happens gets this far.
 const MOST_ATTEMPTS: u32 = 1000;
 
-/// Makes a call again for as long as a signal ends it early (EINTR), at most [`MOST_ATTEMPTS`] times. The kernel documents EAGAIN for
+/// Makes a call again for as long as a signal ends it early (EINTR), at most a thousand times. The kernel documents EAGAIN for
 /// none of the calls that go through here.
 ///
 /// # Errors
 ///
 /// Those of `call`, and EINTR for a call that is interrupted every time.
-pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> errno::Result<T>) -> errno::Result<T> {
+pub fn uninterrupted<T>(mut call: impl FnMut() -> errno::Result<T>) -> errno::Result<T> {
     for _ in 1..MOST_ATTEMPTS {
         match call() {
             Err(errno) if errno.errno() == libc::EINTR => {}

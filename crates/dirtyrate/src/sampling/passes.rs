@@ -47,8 +47,8 @@ struct BlockSamples {
     removed: Option<Instant>,
 }
 
-/// A look of a comparison, for those who trace.
-pub(crate) struct Untold {
+/// A look of a comparison that was not traced yet.
+pub struct UntracedLook {
     block: usize,
     sample: usize,
     hash: u64,
@@ -81,13 +81,18 @@ impl<R: PageReader> Sampling<R> {
     /// [`Error::Argument`] for a plan that was made for other blocks; [`Error::OutOfMemory`]; [`Error::Cancelled`]; those of the
     /// reader.
     pub fn begin(reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
-        let sampling = Self::begin_untold(reader, plan, cancel)?;
-        sampling.tell_first_looks();
+        let sampling = Self::begin_untraced(reader, plan, cancel)?;
+        sampling.trace_first_looks();
         Ok(sampling)
     }
 
-    /// The same, with nothing traced yet: a listener may take its time.
-    pub(crate) fn begin_untold(mut reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
+    /// As [`begin`](Self::begin), but without tracing, because a listener may take its time:
+    /// [`trace_first_looks`](Self::trace_first_looks) does that afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin).
+    pub fn begin_untraced(mut reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
         check_plan(&plan, &reader)?;
         let hash_of_zeros = hash(&vec![0; reader.page_size() as usize]);
         let began = Instant::now();
@@ -133,13 +138,17 @@ impl<R: PageReader> Sampling<R> {
     ///
     /// [`Error::Cancelled`]; those of the reader. What was found up to there is kept, for the next comparison to report.
     pub fn compare(&mut self, cancel: &CancelToken) -> Result<Sampled> {
-        let (sampled, looks) = self.compare_untold(cancel)?;
-        self.tell(looks);
+        let (sampled, looks) = self.compare_untraced(cancel)?;
+        self.trace_looks(looks);
         Ok(sampled)
     }
 
-    /// The same, with nothing traced yet: its looks are for [`tell`](Self::tell).
-    pub(crate) fn compare_untold(&mut self, cancel: &CancelToken) -> Result<(Sampled, Vec<Untold>)> {
+    /// As [`compare`](Self::compare), but without tracing: [`trace_looks`](Self::trace_looks) traces the looks afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`compare`](Self::compare).
+    pub fn compare_untraced(&mut self, cancel: &CancelToken) -> Result<(Sampled, Vec<UntracedLook>)> {
         let began = Instant::now();
         let page_size = self.reader.page_size();
         let design = self.plan.options().design;
@@ -152,7 +161,7 @@ impl<R: PageReader> Sampling<R> {
                 cancel.check()?;
                 let mut note = |sample, hash| {
                     if let Some(traced) = &mut traced {
-                        traced.push(Untold { block: index, sample, hash });
+                        traced.push(UntracedLook { block: index, sample, hash });
                     }
                 };
                 let closed = samples.compare_batch(&mut self.reader, index, batch, self.hash_of_zeros, &mut note)?;
@@ -194,7 +203,7 @@ impl<R: PageReader> Sampling<R> {
     }
 
     /// Traces the first looks.
-    pub(crate) fn tell_first_looks(&self) {
+    pub fn trace_first_looks(&self) {
         if !trace::enabled() {
             return;
         }
@@ -206,8 +215,8 @@ impl<R: PageReader> Sampling<R> {
     }
 
     /// Traces the looks of a comparison.
-    pub(crate) fn tell(&self, looks: Vec<Untold>) {
-        for Untold { block, sample, hash } in looks {
+    pub fn trace_looks(&self, looks: Vec<UntracedLook>) {
+        for UntracedLook { block, sample, hash } in looks {
             let (name, samples) = (&self.reader.blocks()[block].name, &self.blocks[block]);
             trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, hash);
             if hash != samples.hashes[sample] {

@@ -2,7 +2,7 @@
 //! events, as far as loom's bounds go.
 //!
 //! The code is the real one but for the kernel: its rings and their protection (virt/kvm/dirty_ring.c) are modelled, with the flags
-//! of the entries as the atomics that they are, and the entries as memory that loom watches. KVM_RUN is that of the vCPUs' models.
+//! of the entries as the atomics that they are, and the entries as memory that loom watches. KVM_RUN is that of `loom_vcpu`.
 
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -11,9 +11,9 @@ use loom::sync::atomic::AtomicU32;
 use loom::thread;
 
 use super::cursor::EntryState;
+use super::loom_vcpu::{GuestStep, Vcpu};
 use super::*;
-use crate::kvm::vcpu::loom_models::{GuestStep, Rig};
-use crate::sync::{Condvar, wait};
+use crate::locks::{Condvar, wait};
 
 const BLOCK: BlockId = BlockId(1);
 const PAGES: usize = 3;
@@ -159,7 +159,7 @@ impl Entries for Mapped {
 #[derive(Clone)]
 struct Rung {
     kernel: Arc<Kernel>,
-    vcpus: Rig,
+    vcpu: Vcpu,
     rings: Arc<Mutex<Rings<Mapped, Vm>>>,
     exits: Arc<Watermark<Mapped, Vm>>,
     written: Arc<(Mutex<bool>, Condvar)>,
@@ -176,7 +176,7 @@ impl Rung {
         rings.push(Mapped(Arc::clone(&kernel)), 0);
         let rings = Arc::new(Mutex::new(rings));
         let exits = Watermark { rings: Arc::clone(&rings), wake: Wake::default(), entries: FULL, reaping };
-        Self { kernel, vcpus: Rig::new(1), rings, exits: Arc::new(exits), written: Arc::default() }
+        Self { kernel, vcpu: Vcpu::default(), rings, exits: Arc::new(exits), written: Arc::default() }
     }
 
     /// Starts a guest that writes these pages, one after the other.
@@ -184,7 +184,7 @@ impl Rung {
         let vm = self.clone();
         thread::spawn(move || {
             let mut left = pages;
-            vm.vcpus.enter(0, || {
+            vm.vcpu.enter(|| {
                 loop {
                     let guest = || match left {
                         [page, rest @ ..] if vm.kernel.write(*page) => {
@@ -198,7 +198,7 @@ impl Rung {
                             GuestStep::Loop
                         }
                     };
-                    let exit = vm.vcpus.vcpus[0].run(guest);
+                    let exit = vm.vcpu.run(guest);
                     vm.kernel.leave();
                     match exit {
                         None => return vm.exits.kicked(0),
@@ -206,7 +206,7 @@ impl Rung {
                         Some(Exit::Full) => {
                             vm.exits.full(0).expect("it is attached");
                             thread::yield_now();
-                            if !vm.vcpus.may_run() {
+                            if !vm.vcpu.may_run() {
                                 return;
                             }
                         }
@@ -219,7 +219,7 @@ impl Rung {
     fn start_reaper(&self) -> thread::JoinHandle<()> {
         let vm = self.clone();
         // Its clock stands still: it wakes when a ring is full.
-        thread::spawn(move || reaper::run(&vm.rings, &vm.vcpus.holder(), &vm.exits.wake, Reaping::Hold, SIZE))
+        thread::spawn(move || reaper::run(&vm.rings, &vm.vcpu, &vm.exits.wake, Reaping::Hold, SIZE))
     }
 
     /// A sync beside what else there is, on a thread of its own: the model's first thread only starts and waits.
@@ -241,7 +241,7 @@ impl Rung {
 
     /// A sync by a client that reads the pages that it is told of.
     fn sync(&self, copy: &mut [u64; PAGES]) {
-        draw_edge(&self.rings, &self.vcpus.holder()).expect("an edge");
+        draw_edge(&self.rings, &self.vcpu).expect("an edge");
         let mut words = [0];
         let mut rings = lock(&self.rings);
         rings.set_in(BLOCK, &mut words);
@@ -268,7 +268,7 @@ fn sync_beside_a_watermark(hardware_notes: bool) {
         let syncer = vm.start_sync();
         vm.wait_written();
         vm.ends_whole(syncer.join().expect("it did not panic"));
-        vm.vcpus.end(vec![vcpu]);
+        vm.vcpu.end(vcpu);
     });
 }
 
@@ -290,7 +290,7 @@ fn the_reaper_empties_a_full_ring_beside_a_sync() {
         let syncer = vm.start_sync();
         vm.wait_written();
         vm.ends_whole(syncer.join().expect("it did not panic"));
-        vm.vcpus.end(vec![vcpu]);
+        vm.vcpu.end(vcpu);
         vm.exits.wake.end();
         reaper.join().expect("it did not panic");
     });
@@ -307,6 +307,6 @@ fn a_harvest_of_a_ring_that_is_written_sees_whole_entries() {
         vm.wait_written();
         harvesting.join().expect("it did not panic");
         vm.ends_whole([0; PAGES]);
-        vm.vcpus.end(vec![vcpu]);
+        vm.vcpu.end(vcpu);
     });
 }

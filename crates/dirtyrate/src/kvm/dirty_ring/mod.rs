@@ -11,11 +11,14 @@
 mod cursor;
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg(all(test, loom))]
+mod loom_vcpu;
 mod mapped;
 #[cfg(all(test, not(loom)))]
 mod model_tests;
 mod reaper;
 mod rings;
+mod vcpus;
 mod written;
 
 use std::sync::Arc;
@@ -36,10 +39,10 @@ use super::ioctls::{
 };
 use super::signals::uninterrupted;
 use super::slots::OneLog;
-use super::vcpu::{HoldVcpus, RingExits};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, lock};
+use crate::locks::{Mutex, lock};
+pub use vcpus::{HoldVcpus, RingExits};
 
 /// Bytes of an entry (`struct kvm_dirty_gfn`).
 const ENTRY_BYTES: u64 = 16;

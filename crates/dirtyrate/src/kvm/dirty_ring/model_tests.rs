@@ -10,7 +10,7 @@ use super::cursor::{Entries, EntryState};
 use super::rings::{RingVm, Rings};
 use crate::dirty_memory::BlockId;
 use crate::error::Result;
-use crate::sync::{Mutex, lock};
+use crate::locks::{Mutex, lock};
 
 const BLOCK: BlockId = BlockId(1);
 /// What the vCPUs do until a hold has taken effect.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::cursor::Entries;
 use super::hold;
 use super::rings::{Harvested, RingVm, Rings};
+use super::vcpus::HoldVcpus;
 use crate::error::Result;
-use crate::kvm::vcpu::HoldVcpus;
-use crate::sync::{Condvar, Mutex, lock, wait, wait_timeout};
+use crate::locks::{Condvar, Mutex, lock, wait, wait_timeout};
 use crate::threads;
 
 /// How long the reaper sleeps at the most: a guest that begins to write fills no ring of a useful size in this time.

@@ -11,7 +11,7 @@ use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 use crate::kvm::Slots;
 use crate::kvm::ioctls::reset_dirty_rings;
-use crate::sync::{Mutex, lock};
+use crate::locks::{Mutex, lock};
 
 /// How often a harvest of a ring that nobody writes to is repeated until it is in step. Each repetition either comes to the
 /// end of what an overrun left or finds nothing more to do.

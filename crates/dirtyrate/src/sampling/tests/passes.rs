@@ -43,7 +43,9 @@ impl PageReader for Fake {
         std::thread::sleep(state.takes);
         for (place, look) in looks.iter().enumerate() {
             match &state.fail_at {
-                Some((at, None)) if *at == state.looks.len() => return Err(Error::Closed),
+                Some((at, None)) if *at == state.looks.len() => {
+                    return Err(Error::State("no page can be read".to_owned()));
+                }
                 Some((at, Some(cancel))) if *at == state.looks.len() => cancel.cancel(),
                 _ => {}
             }
@@ -205,7 +207,7 @@ fn a_comparison_that_fails_loses_nothing() {
     let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
     change(&state, |_, _| true, Some(2));
     state.lock().expect("not poisoned").fail_at = Some((512 + 100, None));
-    assert!(matches!(sampling.compare(&cancel), Err(Error::Closed)));
+    assert!(matches!(sampling.compare(&cancel), Err(Error::State(_))));
     change(&state, |_, _| true, Some(1));
     state.lock().expect("not poisoned").fail_at = None;
     let found = sampling.compare(&cancel).expect("a comparison");

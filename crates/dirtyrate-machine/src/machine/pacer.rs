@@ -1,0 +1,110 @@
+//! Raises a paced guest's budget at its rate, as long as its machine runs.
+
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::guest::Guest;
+use crate::vcpu::RunState;
+use dirtyrate::Result;
+use dirtyrate::dirty_memory::CancelToken;
+use dirtyrate::threads;
+
+/// How often the budget is raised.
+const PACE: Duration = Duration::from_millis(2);
+
+/// The longest time whose writes are granted at once. A host that stood still for longer (SIGSTOP, a frozen control group) stood still
+/// with its guest: granting those writes afterwards would be a burst that the guest was never asked for.
+const LONGEST_GRANT: Duration = Duration::from_millis(100);
+
+/// What is due to a guest.
+struct Budget {
+    writes_per_second: f64,
+    /// Writes that are due and not granted yet; a fraction of a write is carried over.
+    due: f64,
+    /// The vCPU that gets the next write which cannot be divided.
+    turn: u32,
+}
+
+impl Budget {
+    fn new(writes_per_second: f64) -> Self {
+        Self { writes_per_second, due: 0.0, turn: 0 }
+    }
+
+    /// The writes that are due to each of `vcpus` after `passed`; `None` where not one whole write is.
+    fn after(&mut self, passed: Duration, vcpus: u32) -> Option<impl Fn(u32) -> u64 + use<>> {
+        self.due += self.writes_per_second * passed.min(LONGEST_GRANT).as_secs_f64();
+        let whole = self.due as u64;
+        if whole == 0 {
+            return None;
+        }
+        self.due -= whole as f64;
+        let (each, rest) = (whole / u64::from(vcpus), (whole % u64::from(vcpus)) as u32);
+        let turn = self.turn;
+        self.turn = (turn + rest) % vcpus;
+        Some(move |vcpu: u32| each + u64::from((vcpu + vcpus - turn) % vcpus < rest))
+    }
+}
+
+/// Starts the thread that grants `guest` `bytes_per_second`, until `ended` is cancelled or the guest is gone.
+///
+/// # Errors
+///
+/// [`Error::Limit`](dirtyrate::Error::Limit) where the host has no thread for it.
+pub(crate) fn start(guest: &Arc<Guest>, ended: CancelToken, bytes_per_second: f64) -> Result<JoinHandle<()>> {
+    let budget = Budget::new(bytes_per_second / guest.program().page_size() as f64);
+    let guest = Arc::downgrade(guest);
+    threads::spawn("pacer", move || run(&guest, &ended, budget))
+}
+
+fn run(guest: &Weak<Guest>, ended: &CancelToken, mut budget: Budget) {
+    let mut last = Instant::now();
+    while ended.sleep_until(last + PACE).is_ok() {
+        let now = Instant::now();
+        let passed = now - last;
+        last = now;
+        let Some(guest) = guest.upgrade() else { return };
+        let Some(vm) = guest.vm() else { return };
+        let running = vm.vcpus().is_ok_and(|vcpus| vcpus.state() == RunState::Running);
+        if !running || !guest.ready() {
+            continue;
+        }
+        if let Some(due) = budget.after(passed, guest.program().vcpus())
+            && guest.grant_each(due).is_err()
+        {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn granted(budget: &mut Budget, passed: Duration, vcpus: u32) -> Vec<u64> {
+        let due = budget.after(passed, vcpus);
+        (0..vcpus).map(|vcpu| due.as_ref().map_or(0, |due| due(vcpu))).collect()
+    }
+
+    #[test]
+    fn fractions_are_carried_over_and_the_rest_goes_round() {
+        let mut budget = Budget::new(1250.0);
+        let mut sum = vec![0; 3];
+        for _ in 0..500 {
+            for (sum, granted) in sum.iter_mut().zip(granted(&mut budget, PACE, 3)) {
+                *sum += granted;
+            }
+        }
+        // 1250 writes in a second, but for the fraction that is left over.
+        assert!((1249..=1250).contains(&sum.iter().sum::<u64>()), "{sum:?}");
+        assert!(sum.iter().max().unwrap() - sum.iter().min().unwrap() <= 1, "{sum:?}");
+    }
+
+    #[test]
+    fn a_host_that_stood_still_does_not_make_up_for_it() {
+        let mut budget = Budget::new(5000.0);
+        let writes = granted(&mut budget, Duration::from_secs(3), 1)[0];
+        assert_eq!(writes, (5000.0 * LONGEST_GRANT.as_secs_f64()) as u64);
+        assert_eq!(granted(&mut budget, PACE, 1), [10], "and then its own pace again");
+    }
+}

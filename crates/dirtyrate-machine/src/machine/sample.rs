@@ -1,0 +1,145 @@
+//! Page sampling of a machine's own memory, at deadlines.
+
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use super::{Machine, Truth};
+use crate::vm::{BlockChange, BlockWatch};
+use dirtyrate::Moment;
+use dirtyrate::dirty_memory::{BlockId, Bounds, CancelToken, Witness, WitnessedWindow, paused_within, wait_until};
+use dirtyrate::sampling::{Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling};
+use dirtyrate::{Error, Result};
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleOptions {
+    /// Samples for each GiB: 128 to 16384.
+    pub samples_per_gib: u32,
+    /// How they are chosen.
+    pub design: Design,
+    /// The same seed and blocks make the same choice; `None` for one that nobody knows.
+    pub seed: Option<u64>,
+    /// How the interval is made.
+    pub intervals: Intervals,
+}
+
+/// The comparison at one deadline.
+#[derive(Debug, Clone)]
+pub struct SampleReport {
+    /// The deadline, from the beginning of the first look.
+    pub requested: Duration,
+    /// How much later the comparison began.
+    pub late: Duration,
+    /// What both passes took.
+    pub hashing: Duration,
+    /// What it found.
+    pub sampled: Sampled,
+    /// With a workload: what the guest wrote between the passes.
+    pub truth: Option<Truth>,
+}
+
+impl Machine {
+    /// Looks at a few pages, and again at each of `deadlines`, which count from the beginning of the first look: each sample's
+    /// own window is about as long. Needs no dirty log, and sees what no log does: the host's writes; and does not see what a
+    /// log does: writes of the same value. The guest must run all the time.
+    ///
+    /// A block that comes in the meantime is sampled too: it was all zeros then, and its window opens there. One that goes counts by what
+    /// was written before, and its window ends there. So they do in an exact mode.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a number of samples out of range; [`Error::Cancelled`]; as of [`sync_at`](Self::sync_at).
+    pub fn sample_at(
+        &self,
+        options: &SampleOptions,
+        deadlines: &[Duration],
+        cancel: &CancelToken,
+    ) -> Result<Vec<SampleReport>> {
+        let vcpus = self.vm.vcpus()?;
+        vcpus.check_running("measured")?;
+        let asked = vcpus.clock().now();
+        let not_paused = |now: Moment| if now.paused_since(asked) { Err(paused_within()) } else { Ok(()) };
+        let page_size = self.vm.capabilities().page_size;
+        let (memory, blocks, watch) = self.vm.watch_blocks();
+        let reader = GuestMemoryReader::new(memory, &blocks, page_size)?;
+        let plan = PlanOptions {
+            samples_per_gib: options.samples_per_gib,
+            design: options.design,
+            seed: options.seed.unwrap_or_else(random_seed),
+        };
+        let plan = Plan::new(PageReader::blocks(&reader), page_size, plan)?;
+        let (opened, sampling) = self.witnessed(|| Sampling::begin_untraced(reader, plan, cancel));
+        let mut sampling = sampling?;
+        sampling.trace_first_looks();
+        let mut ids: Vec<_> = blocks.iter().map(|block| block.id).collect();
+        let mut reports = Vec::with_capacity(deadlines.len());
+        for &requested in deadlines {
+            let deadline = sampling
+                .began()
+                .checked_add(requested)
+                .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
+            wait_until(deadline, cancel, || {
+                vcpus.check_running("measured").and_then(|()| not_paused(vcpus.clock().now()))
+            })?;
+            let late = Instant::now().saturating_duration_since(deadline);
+            let (closed, sampled) = self.witnessed(|| {
+                follow(&watch, &mut sampling, &mut ids)?;
+                sampling.compare_untraced(cancel)
+            });
+            let compared = vcpus.clock().now();
+            let (sampled, looks) = sampled?;
+            match vcpus.check_running("measured") {
+                // A pause that came after the comparison is not in the window.
+                Ok(()) | Err(Error::Paused(_)) => not_paused(compared)?,
+                Err(error) => return Err(error),
+            }
+            sampling.trace_looks(looks);
+            let window = opened.clone().zip(closed).map(|(opened, closed)| WitnessedWindow {
+                cleared: opened.after.clone(),
+                reaped: closed.before.clone(),
+                opened,
+                closed,
+            });
+            let truth = match (self.guest(), &window) {
+                (Ok(guest), Some(window)) => Some(guest.truth_of_window(window, cancel)?),
+                _ => None,
+            };
+            let hashing = sampling.first_pass() + sampled.took;
+            reports.push(SampleReport { requested, late, hashing, sampled, truth });
+        }
+        Ok(reports)
+    }
+
+    /// The guest's counters around `work`, where there is a workload.
+    fn witnessed<T>(&self, work: impl FnOnce() -> T) -> (Option<Bounds>, T) {
+        let read = || self.guest().ok().map(|guest| Witness::counters(&*guest));
+        let before = read();
+        let done = work();
+        let bounds = before.zip(read()).map(|(before, after)| Bounds { before, after });
+        (bounds, done)
+    }
+}
+
+/// Brings `sampling` up to date with the blocks, whose ids are in the order of its reader's.
+fn follow(watch: &BlockWatch, sampling: &mut Sampling<GuestMemoryReader>, ids: &mut Vec<BlockId>) -> Result<()> {
+    for change in watch.take() {
+        match change {
+            BlockChange::Added { block, memory, at } => {
+                sampling.reader_mut().add(memory, &block)?;
+                sampling.add_zeroed(at)?;
+                ids.push(block.id);
+            }
+            BlockChange::Removed { id, at } => {
+                if let Some(block) = ids.iter().position(|&known| known == id) {
+                    sampling.remove(block, at);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A number that nobody knows: the standard library seeds its hashers from the system's random source.
+fn random_seed() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

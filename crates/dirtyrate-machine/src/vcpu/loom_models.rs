@@ -1,0 +1,254 @@
+//! Hold, pause, kick and end under every order of events, as far as loom's bounds go.
+//!
+//! The code is the real one but for KVM_RUN, which returns at once if `immediate_exit` is set, and else when a signal reaches it:
+//! a signal that comes before KVM_RUN is entered is gone. Whoever does not get what was waited for is a deadlock, which loom
+//! reports; a vCPU that runs while it is held is a race for its memory, which loom reports as well.
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::thread::{self, JoinHandle};
+
+use super::*;
+use dirtyrate::GuestClock;
+use dirtyrate::locks::{Condvar, wait};
+
+/// What a guest does next.
+pub enum GuestStep<T> {
+    Continue,
+    Loop,
+    Exit(T),
+}
+
+#[derive(Default)]
+struct Run {
+    inside: bool,
+    signalled: bool,
+}
+
+pub struct Vcpu {
+    immediate_exit: AtomicBool,
+    run: Mutex<Run>,
+    interrupted: Condvar,
+    /// What the guest writes whenever it runs.
+    memory: UnsafeCell<u64>,
+}
+
+// SAFETY: the memory is the guest's while it runs, and the holder's while it does not. Loom checks that at each access.
+unsafe impl Sync for Vcpu {}
+
+impl Vcpu {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            immediate_exit: AtomicBool::new(false),
+            run: Mutex::default(),
+            interrupted: Condvar::new(),
+            memory: UnsafeCell::new(0),
+        })
+    }
+
+    /// KVM_RUN: what makes the guest leave it, or `None` for a kick. `guest` goes one step, and a guest that has no more to do is in
+    /// there until it is kicked.
+    pub fn run<T>(&self, mut guest: impl FnMut() -> GuestStep<T>) -> Option<T> {
+        *lock(&self.run) = Run { inside: true, signalled: false };
+        let mut kicked = self.immediate_exit.load(Ordering::Relaxed);
+        let mut exit = None;
+        while !kicked {
+            match guest() {
+                GuestStep::Continue => kicked = lock(&self.run).signalled,
+                GuestStep::Exit(reason) => {
+                    exit = Some(reason);
+                    break;
+                }
+                GuestStep::Loop => {
+                    let mut run = lock(&self.run);
+                    while !run.signalled {
+                        run = wait(&self.interrupted, run);
+                    }
+                    kicked = true;
+                }
+            }
+        }
+        lock(&self.run).inside = false;
+        exit
+    }
+
+    /// A guest that writes its memory, and loops.
+    fn write(&self) -> GuestStep<()> {
+        // SAFETY: only the guest has its memory while it runs: loom would say if somebody else had it.
+        self.memory.with_mut(|memory| unsafe { *memory += 1 });
+        GuestStep::Loop
+    }
+
+    /// Looks at the memory of a guest that does not run.
+    fn look(&self) {
+        // SAFETY: nobody writes it: loom would say so.
+        self.memory.with(|memory| assert!(unsafe { *memory } < 100));
+    }
+}
+
+impl Kick for Arc<Vcpu> {
+    fn begin(&self) {}
+
+    fn end(&self) {}
+
+    fn clear(&self) {
+        self.immediate_exit.store(false, Ordering::Relaxed);
+    }
+
+    fn kick(&self) -> Result<()> {
+        self.immediate_exit.store(true, Ordering::Relaxed);
+        let mut run = lock(&self.run);
+        run.signalled = run.inside;
+        self.interrupted.notify_all();
+        Ok(())
+    }
+}
+
+/// Running vCPUs, and who asks something of them.
+#[derive(Clone)]
+pub struct Rig {
+    shared: Arc<Shared>,
+    pub vcpus: Vec<Arc<Vcpu>>,
+}
+
+impl Rig {
+    pub fn new(vcpus: usize) -> Self {
+        let vcpus: Vec<_> = (0..vcpus).map(|_| Vcpu::new()).collect();
+        let shared = Shared::new(
+            vcpus.iter().map(|vcpu| Box::new(Arc::clone(vcpu)) as Box<dyn Kick>).collect(),
+            GuestClock::new(),
+        );
+        lock(&shared.state).run = RunState::Running;
+        Self { shared: Arc::new(shared), vcpus }
+    }
+
+    fn spawn(&self, work: impl FnOnce(&Self) + 'static) -> JoinHandle<()> {
+        let rig = self.clone();
+        thread::spawn(move || work(&rig))
+    }
+
+    fn start(&self) -> Vec<JoinHandle<()>> {
+        let start = |vcpu: usize| {
+            self.spawn(move |rig| {
+                rig.enter(vcpu, || {
+                    rig.vcpus[vcpu].run(|| rig.vcpus[vcpu].write());
+                })
+            })
+        };
+        (0..self.vcpus.len()).map(start).collect()
+    }
+
+    pub fn holder(&self) -> Holder {
+        Holder(Arc::clone(&self.shared))
+    }
+
+    /// A vCPU's thread: `run` until it is kicked, as long as it may.
+    pub fn enter(&self, vcpu: usize, mut run: impl FnMut()) {
+        while let Some(_inside) = self.shared.enter(vcpu) {
+            run();
+        }
+    }
+
+    /// Whether the vCPUs may go on.
+    pub fn may_run(&self) -> bool {
+        lock(&self.shared.state).may_run()
+    }
+
+    fn hold(&self) {
+        self.holder().hold(|| self.vcpus.iter().for_each(|vcpu| vcpu.look())).expect("held");
+    }
+
+    pub fn end(&self, vcpus: Vec<JoinHandle<()>>) {
+        self.shared.end(None);
+        vcpus.into_iter().for_each(join);
+        assert_eq!(lock(&self.shared.state).first(At::Inside), None);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    thread.join().expect("it did not panic");
+}
+
+#[test]
+fn a_hold_stops_every_vcpu() {
+    loom::model(|| {
+        let rig = Rig::new(2);
+        let vcpus = rig.start();
+        rig.hold();
+        rig.end(vcpus);
+    });
+}
+
+#[test]
+fn holds_of_several_threads_nest() {
+    loom::model(|| {
+        let rig = Rig::new(1);
+        let vcpus = rig.start();
+        let holding = rig.spawn(Rig::hold);
+        rig.hold();
+        join(holding);
+        rig.end(vcpus);
+    });
+}
+
+#[test]
+fn a_pause_beside_a_hold_stays_until_it_is_resumed() {
+    loom::model(|| {
+        let rig = Rig::new(1);
+        let vcpus = rig.start();
+        let holding = rig.spawn(Rig::hold);
+        rig.shared.pause().expect("paused");
+        rig.vcpus[0].look();
+        rig.shared.resume().expect("resumed");
+        join(holding);
+        rig.end(vcpus);
+    });
+}
+
+#[test]
+fn a_pause_that_is_overruled_ends() {
+    loom::model(|| {
+        let rig = Rig::new(1);
+        let vcpus = rig.start();
+        let pausing = rig.spawn(|rig| rig.shared.pause().expect("paused"));
+        rig.shared.resume().expect("resumed, or not paused yet");
+        join(pausing);
+        rig.end(vcpus);
+    });
+}
+
+#[test]
+fn the_end_is_everybodys() {
+    loom::model(|| {
+        let rig = Rig::new(1);
+        let vcpus = rig.start();
+        let holding = rig.spawn(Rig::hold);
+        // Refused if the end comes first: it does not wait for a guest that is gone.
+        let pausing = rig.spawn(|rig| drop(rig.shared.pause()));
+        rig.end(vcpus);
+        join(holding);
+        join(pausing);
+    });
+}
+
+#[test]
+fn a_guest_goes_on_after_a_hold() {
+    loom::model(|| {
+        let rig = Rig::new(1);
+        let held = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&held);
+        let guest = rig.spawn(move |rig| {
+            while let Some(_inside) = rig.shared.enter(0) {
+                if seen.load(Ordering::Relaxed) {
+                    // It asks for its end: the only one that it gets here.
+                    rig.shared.end(None);
+                    return;
+                }
+                rig.vcpus[0].run(|| rig.vcpus[0].write());
+            }
+        });
+        rig.holder().hold(|| held.store(true, Ordering::Relaxed)).expect("held");
+        join(guest);
+        assert_eq!(lock(&rig.shared.state).run, RunState::Shutdown);
+    });
+}

@@ -1,0 +1,186 @@
+//! One vCPU's thread.
+
+use std::io;
+use std::time::Duration;
+
+use kvm_bindings::{
+    KVM_EXIT_DIRTY_RING_FULL, KVM_MP_STATE_UNINITIALIZED, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN,
+};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+use super::kick_signals::{self, KickSignals};
+use super::shared::{Shared, VCPU_OF};
+use super::timer::RunTimer;
+use super::{Crash, ExitHandler, Refused, Step};
+use crate::arch;
+use dirtyrate::Error;
+
+/// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
+const RING_FULL_REST: Duration = Duration::from_micros(200);
+
+/// What a vCPU's run timer is set to. A timer that could not be started is not tried again for the same time.
+#[derive(Default)]
+struct ArmedTimer {
+    every: Option<Duration>,
+    timer: Option<RunTimer>,
+}
+
+/// How often KVM_RUN may answer EAGAIN without a pause in between that it runs. It does so once for a vCPU that waited for INIT
+/// (`kvm_arch_vcpu_ioctl_run`), and each time where KVM cannot make the thread that it makes at the first KVM_RUN of a VM
+/// (`kvm_mmu_post_init_vm`): a limit of tasks that is reached for a moment only is waited out, for a second.
+const MOST_REFUSALS: u32 = 100;
+/// How long a vCPU rests whose KVM_RUN was refused.
+const REFUSED_REST: Duration = Duration::from_millis(10);
+
+/// One vCPU's thread.
+pub(super) struct Thread<'a> {
+    pub id: usize,
+    pub vcpu: VcpuFd,
+    pub shared: &'a Shared,
+    pub signals: KickSignals,
+    pub exits: &'a dyn ExitHandler,
+    /// EAGAIN of KVM_RUN since the guest ran last.
+    pub refusals: u32,
+}
+
+impl Thread<'_> {
+    pub fn main(mut self) {
+        VCPU_OF.set((std::ptr::from_ref(self.shared), self.id));
+        self.shared.kicks[self.id].begin();
+        let ran =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match kick_signals::unblock(self.signals) {
+                Ok(()) => {
+                    let mut timer = ArmedTimer::default();
+                    while let Some(_inside) = self.shared.enter(self.id) {
+                        self.arm(&mut timer);
+                        self.run();
+                    }
+                }
+                Err(error) => self.crash(error.to_string()),
+            }));
+        if ran.is_err() {
+            self.crash("its thread panicked".to_owned());
+        }
+        self.shared.kicks[self.id].end();
+        if self.shared.leave(self.id) {
+            self.exits.ended();
+        }
+    }
+
+    /// Runs the guest until it is kicked or ends.
+    fn run(&mut self) {
+        loop {
+            let step = match self.vcpu.run() {
+                Ok(VcpuExit::IoIn(port, data)) => self.exits.io_in(port, data),
+                Ok(VcpuExit::IoOut(port, data)) => self.exits.io_out(port, data),
+                Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
+                Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
+                Ok(VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL)) => self.ring_full(),
+                // PSCI's SYSTEM_OFF and SYSTEM_RESET: there is nobody who would start it again.
+                Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN | KVM_SYSTEM_EVENT_RESET, _)) => Step::Shutdown,
+                // A kick.
+                Ok(VcpuExit::Intr) => return self.kicked(),
+                Ok(other) => Step::Stop(describe(&other)),
+                Err(errno) if errno.errno() == libc::EINTR => return self.kicked(),
+                Err(errno) if errno.errno() == libc::EAGAIN => match self.try_again() {
+                    Some(rest) => Step::Idle(rest),
+                    None => return self.refused(libc::EAGAIN),
+                },
+                Err(errno) => return self.refused(errno.errno()),
+            };
+            if !matches!(step, Step::Idle(_)) {
+                self.refusals = 0;
+            }
+            match step {
+                Step::Continue => {}
+                Step::Idle(rest) => {
+                    if !self.shared.rest(rest) {
+                        return;
+                    }
+                }
+                Step::Shutdown => {
+                    self.shared.end(None);
+                    return;
+                }
+                Step::Stop(reason) => {
+                    let reason = match arch::internal_error(&mut self.vcpu) {
+                        Some(detail) => format!("{reason} ({detail})"),
+                        None => reason,
+                    };
+                    self.crash(reason);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// After EAGAIN: how long to rest until KVM_RUN is tried again; `None` if that is no use any more.
+    fn try_again(&mut self) -> Option<Duration> {
+        self.refusals += 1;
+        let waits = self.vcpu.get_mp_state().is_ok_and(|state| state.mp_state == KVM_MP_STATE_UNINITIALIZED);
+        // It may be woken for nothing as often as it likes. A limit is the boot vCPU's to find.
+        if self.refusals == 1 || waits || self.refusals < MOST_REFUSALS {
+            return Some(if self.refusals == 1 { Duration::ZERO } else { REFUSED_REST });
+        }
+        None
+    }
+
+    /// KVM_RUN fails: with that the VM ends.
+    fn refused(&self, errno: i32) {
+        let error = Error::refused("KVM_RUN", format!("vCPU {}", self.id), io::Error::from_raw_os_error(errno));
+        let refused = matches!(error, Error::Limit { .. }).then_some(Refused { call: "KVM_RUN", errno });
+        let instruction_pointer = arch::instruction_pointer(&self.vcpu);
+        self.shared.end(Some(Crash { vcpu: self.id as u64, reason: error.to_string(), instruction_pointer, refused }));
+    }
+
+    /// With rings of which some block is logged, has the vCPU look at its own from time to time.
+    fn arm(&self, timer: &mut ArmedTimer) {
+        let longest_run = self.shared.ring_exits.get().and_then(|exits| exits.longest_run());
+        if timer.every == longest_run {
+            return;
+        }
+        let start = |every| {
+            RunTimer::start(self.signals.first, every)
+                .inspect_err(
+                    |error| tracing::warn!(%error, vcpu = self.id, "only the reaper looks after this dirty ring"),
+                )
+                .ok()
+        };
+        // The old one goes first: a kick by it would be answered by a look at the new one.
+        timer.timer = None;
+        *timer = ArmedTimer { every: longest_run, timer: longest_run.and_then(start) };
+    }
+
+    fn kicked(&self) {
+        if let Some(exits) = self.shared.ring_exits.get() {
+            exits.kicked(self.id);
+        }
+    }
+
+    /// Has the rings harvested, and gives that some time; a ring that is still full then ends KVM_RUN at once again.
+    fn ring_full(&self) -> Step {
+        let Some(exits) = self.shared.ring_exits.get() else {
+            return Step::Stop("KVM_EXIT_DIRTY_RING_FULL, on a VM without rings".to_owned());
+        };
+        match exits.full(self.id) {
+            Ok(()) => Step::Idle(RING_FULL_REST),
+            Err(error) => Step::Stop(error.to_string()),
+        }
+    }
+
+    fn crash(&self, reason: String) {
+        let instruction_pointer = arch::instruction_pointer(&self.vcpu);
+        self.shared.end(Some(Crash { vcpu: self.id as u64, reason, instruction_pointer, refused: None }));
+    }
+}
+
+fn describe(exit: &VcpuExit) -> String {
+    match exit {
+        VcpuExit::Shutdown => "KVM_EXIT_SHUTDOWN (triple fault)".to_owned(),
+        VcpuExit::InternalError => "KVM_EXIT_INTERNAL_ERROR".to_owned(),
+        VcpuExit::FailEntry(reason, cpu) => format!("KVM_EXIT_FAIL_ENTRY (hardware reason {reason:#x}, CPU {cpu})"),
+        VcpuExit::SystemEvent(kind, _) => format!("KVM_EXIT_SYSTEM_EVENT {kind}"),
+        VcpuExit::Unsupported(number) => format!("KVM_EXIT {number}"),
+        other => format!("KVM_EXIT {other:?}"),
+    }
+}
