@@ -13,7 +13,7 @@ use dirtyrate::GuestClock;
 use dirtyrate::bitmap::words_for;
 use dirtyrate::dirty_memory::{BlockId, DirtyLog};
 use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
-use dirtyrate::kvm::{Capabilities, Slots};
+use dirtyrate::kvm::{Capabilities, Slots, vcpu_fd, vm_fd};
 use dirtyrate_machine::arch;
 use dirtyrate_machine::vcpu::Vcpus;
 use kvm_bindings::{
@@ -26,7 +26,6 @@ use kvm_ioctls::{DeviceFd, Kvm, VmFd};
 use support::{MIB, kvm};
 use vm_memory::{GuestAddress, GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
-const RAM: BlockId = BlockId(1);
 const RAM_BYTES: u64 = 4 * MIB;
 const ENTRIES: u32 = 4096;
 /// Where the table of collections is: a multiple of the 64 KiB that an ITS's pages have.
@@ -34,7 +33,7 @@ const TABLE: u64 = MIB;
 /// `GITS_BASER1`, which is that table's, and its VALID bit (Arm IHI 0069, 12.19).
 const BASER1: u64 = 0x108;
 const BASER_VALID: u64 = 1 << 63;
-/// Devices, above the RAM.
+/// Devices, above the ram.
 const DISTRIBUTOR: u64 = 0x800_0000;
 const REDISTRIBUTOR: u64 = 0x80a_0000;
 const ITS: u64 = 0x808_0000;
@@ -53,7 +52,7 @@ fn set(device: &DeviceFd, group: u32, attribute: u64, value: Option<u64>) {
 fn pages(log: &mut impl DirtyLog, page_size: u64) -> Vec<u64> {
     log.prepare().expect("the rings are harvested");
     let mut words = vec![0u64; words_for(RAM_BYTES / page_size)];
-    log.fetch(RAM, &mut words).expect("the log is read");
+    log.fetch(ram, &mut words).expect("the log is read");
     (0..RAM_BYTES / page_size).filter(|page| words[*page as usize / 64] >> (page % 64) & 1 == 1).collect()
 }
 
@@ -69,14 +68,14 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
         return;
     }
     let vm = Arc::new(kvm.create_vm().expect("a VM"));
-    let slots = Arc::new(Mutex::new(Slots::new(Arc::clone(&vm), capabilities.memory_slots)));
-    let setup = RingSetup::enable(Arc::clone(&slots), &capabilities, ENTRIES, Reaping::Hold).expect("rings");
+    let slots = Slots::new(vm_fd(&vm), capabilities.memory_slots).expect("a descriptor");
+    let setup = RingSetup::enable(&slots, &capabilities, ENTRIES).expect("rings").with_reaping(Reaping::Hold);
     let vcpus = vec![vm.create_vcpu(0).expect("a vCPU")];
     arch::prepare_vcpus(&kvm, &vm, &vcpus).expect("an arm64 vCPU");
     let vcpus = Vcpus::new(&vm, vcpus, GuestClock::new()).expect("vCPUs");
     let (mut setup, mut log) = (Some(setup), None);
     let attach = |fds: &[kvm_ioctls::VcpuFd]| {
-        log = Some(setup.take().expect("once").attach(fds, vcpus.holder())?.0);
+        log = Some(setup.take().expect("once").attach(fds.iter().map(vcpu_fd), vcpus.holder())?.0);
         Ok(())
     };
     vcpus.set_up(attach).expect("the rings are mapped");
@@ -86,7 +85,7 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
     let region = GuestRegionMmap::new(region, GuestAddress(0)).expect("a region");
     assert_eq!(region.len(), RAM_BYTES);
     // SAFETY: the region lives until the end of this test, after the VM's last use.
-    unsafe { slots.lock().expect("no panic").add(RAM, "ram", &region) }.expect("a slot");
+    let ram = unsafe { slots.add("ram", &region) }.expect("a slot").id;
 
     let gic = create(&vm, kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3);
     set(&gic, KVM_DEV_ARM_VGIC_GRP_ADDR, KVM_VGIC_V3_ADDR_TYPE_DIST.into(), Some(DISTRIBUTOR));
@@ -97,7 +96,7 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
     set(&its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT.into(), None);
     set(&its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, BASER1, Some(BASER_VALID | TABLE));
 
-    log.set_logging(RAM, true).expect("the log goes on");
+    log.set_logging(ram, true).expect("the log goes on");
     assert!(pages(&mut log, capabilities.page_size).is_empty(), "nothing was written yet");
     // It has no collection: what it writes is the entry behind the last.
     set(&its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_SAVE_TABLES.into(), None);

@@ -2,13 +2,12 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dirtyrate::bitmap::{Ranges, words_for};
-use dirtyrate::dirty_memory::{BlockId, CancelToken, Client};
-use dirtyrate::kvm::{ManualProtect, Slots};
+use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::kvm::{ManualProtect, Slots, vm_fd};
 use dirtyrate_machine::vm::{BlockSpec, LogKind};
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet};
 use dirtyrate_machine::{Machine, UnknownMmio};
@@ -54,7 +53,7 @@ fn beside_measurements(protect: ManualProtect) {
                 begin(&machine, Client::DirtyRate);
                 let window = Duration::from_millis(measured.load(Ordering::Relaxed) % 3);
                 machine.sync_at(Client::DirtyRate, &[window], &CancelToken::new()).expect("step 4");
-                machine.reap(Client::DirtyRate, true).expect("step 5");
+                machine.take(Client::DirtyRate).expect("step 5");
                 machine.vm().lock_dirty_memory().stop_tracking(Client::DirtyRate).expect("stop");
                 measured.fetch_add(1, Ordering::Relaxed);
             }
@@ -166,15 +165,15 @@ fn a_removed_block_is_in_the_result_until_it_is_taken() {
     machine.vm().add_block(&plug()).expect("added");
     sync(&machine);
     for _ in 0..2 {
-        let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let reap = machine.reap(Client::DirtyRate).expect("step 5");
         let plugs: Vec<_> = reap.blocks.iter().filter(|reap| reap.block.name == "plug").collect();
         assert_eq!(plugs.len(), 2, "the new plug and the one that is gone");
         assert_eq!(plugs.iter().filter(|plug| plug.removed && plug.pages > 0).count(), 1);
         assert_ne!(plugs[0].block.id, plugs[1].block.id, "they are of different generations");
         assert!(plugs.iter().all(|plug| plug.removed || plug.pages == 0));
     }
-    machine.reap(Client::DirtyRate, true).expect("taken");
-    let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+    machine.take(Client::DirtyRate).expect("taken");
+    let reap = machine.reap(Client::DirtyRate).expect("step 5");
     assert!(reap.blocks.iter().all(|block| !block.removed), "what was taken is gone");
 }
 
@@ -256,9 +255,9 @@ fn a_bitmap_is_taken_block_by_block_also_of_a_block_that_is_gone() {
         taken.extend(Ranges::new(&words).flat_map(|range| first + range.first..first + range.end()));
     }
     assert_same(&but_read_only(&machine, &taken.into()), &truth, "block by block");
-    let rest = dirty_memory.reap(Client::Migration, false).expect("step 5");
+    let rest = dirty_memory.reap(Client::Migration).expect("step 5");
     assert_eq!((rest.pages, rest.blocks.iter().filter(|block| block.removed).count()), (0, 0), "all of it was taken");
-    let others = dirty_memory.reap(Client::DirtyRate, false).expect("step 5");
+    let others = dirty_memory.reap(Client::DirtyRate).expect("step 5");
     let expected = truth.len() as u64..=(truth.len() + guest.read_only().len()) as u64;
     assert!(expected.contains(&others.pages), "and from nobody else");
 }
@@ -269,21 +268,21 @@ fn a_block_too_many_is_refused_by_name_and_a_slot_that_is_free_again_is_used() {
         return;
     }
     let vm = kvm_ioctls::Kvm::new().and_then(|kvm| kvm.create_vm()).expect("a VM");
-    let mut slots = Slots::new(Arc::new(vm), 2);
+    let slots = Slots::new(vm_fd(&vm), 2).expect("a descriptor");
     let region = |number: u64| {
         let memory = MmapRegion::new(page_size() as usize).expect("a page");
         GuestRegionMmap::<()>::new(memory, GuestAddress(number * MIB)).expect("an address")
     };
     let regions = [region(0), region(1), region(2)];
-    let add = |slots: &mut Slots, number: usize, name: &str| {
-        // SAFETY: the regions are mapped until the end of the test, and the VM is gone before: `slots` owns it.
-        unsafe { slots.add(BlockId(number as u64), name, &regions[number]) }
+    let add = |number: usize, name: &str| {
+        // SAFETY: the regions are mapped until the end of the test, and the VM runs no vCPU.
+        unsafe { slots.add(name, &regions[number]) }
     };
-    add(&mut slots, 0, "first").expect("a slot");
-    add(&mut slots, 1, "second").expect("a slot");
-    let text = refusal(add(&mut slots, 2, "third"));
+    let first = add(0, "first").expect("a slot");
+    add(1, "second").expect("a slot");
+    let text = refusal(add(2, "third"));
     assert!(text.contains("'third'") && text.contains("too many blocks") && text.contains("2 memory slots"), "{text}");
-    slots.remove(BlockId(0)).expect("removed");
-    add(&mut slots, 2, "third").expect("the slot that was the first's");
-    drop(slots);
+    slots.remove(first.id).expect("removed");
+    add(2, "third").expect("the slot that was the first's");
+    drop((slots, vm));
 }

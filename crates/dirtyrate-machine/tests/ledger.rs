@@ -75,7 +75,7 @@ impl ByHand {
     }
 
     fn reap(&mut self, client: Client) -> Reap {
-        self.memory.reap(client, false).expect("step 5")
+        self.memory.reap(client).expect("step 5")
     }
 
     /// Milliseconds go by, in which the guest writes pages.
@@ -154,7 +154,7 @@ fn a_first_round_that_migration_drops_opens_the_window_of_the_others() {
     vm.start(Client::Migration);
     vm.run(300, 0..500);
     // MIGRATION has every page, and takes them: nobody is told which pages were written until now.
-    vm.memory.reap(Client::Migration, true).expect("taken");
+    vm.memory.take(Client::Migration).expect("taken");
     vm.run(100, 500..600);
     vm.sync();
     assert_eq!(figures(&vm.reap(Client::DirtyRate)), (100, 100, 1000.0));
@@ -327,7 +327,7 @@ fn a_real_window_stays_as_it_was_when_others_go_on() {
         make(&machine, &guest, 500);
         machine.vm().lock_dirty_memory().stop_tracking(Client::DirtyRate).expect("stop");
         let longest = before.elapsed();
-        let stopped = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let stopped = machine.reap(Client::DirtyRate).expect("step 5");
         let truth = machine.truth(stopped.witness.as_ref()).expect("a workload runs");
         assert!(stopped.window <= longest, "{protect:?}");
         make(&machine, &guest, 300);
@@ -337,7 +337,7 @@ fn a_real_window_stays_as_it_was_when_others_go_on() {
         machine.vm().lock_dirty_memory().stop_tracking(Client::Migration).expect("stop");
         begin(&machine, Client::Migration);
         sync(&machine);
-        let later = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let later = machine.reap(Client::DirtyRate).expect("step 5");
         assert_eq!(later, stopped, "{protect:?}");
         assert_eq!(machine.truth(later.witness.as_ref()), Some(truth), "{protect:?}");
     }
@@ -357,7 +357,7 @@ fn a_window_that_is_taken_after_a_pause_is_measured() {
         std::thread::sleep(50 * MS);
         machine.resume().expect("it is paused");
         if take {
-            machine.reap(Client::DirtyRate, true).expect("taken");
+            machine.take(Client::DirtyRate).expect("taken");
         } else {
             machine.clear(Client::DirtyRate).expect("cleared");
         }

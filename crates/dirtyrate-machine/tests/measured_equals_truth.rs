@@ -107,7 +107,7 @@ fn free_running(kind: Kind, vcpus: u32) {
             }
             sync(&machine);
             let measured = pages_of(&machine, Client::DirtyRate);
-            let reap = machine.reap(Client::DirtyRate, true).expect("step 5");
+            let reap = machine.take(Client::DirtyRate).expect("step 5");
             let truth = machine.truth(reap.witness.as_ref()).expect("a workload runs");
             assert_same(&truth.lower.difference(&measured), &PageSet::default(), &format!("{context}: lower"));
             assert_same(&measured.difference(&truth.upper), &PageSet::default(), &format!("{context}: upper"));

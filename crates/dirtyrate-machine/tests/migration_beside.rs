@@ -14,7 +14,7 @@ use support::*;
 fn measure(machine: &Machine, window: Duration) {
     begin(machine, Client::DirtyRate);
     machine.sync_at(Client::DirtyRate, &[window], &CancelToken::new()).expect("step 4");
-    machine.reap(Client::DirtyRate, true).expect("step 5");
+    machine.take(Client::DirtyRate).expect("step 5");
     machine.vm().lock_dirty_memory().stop_tracking(Client::DirtyRate).expect("stop");
 }
 
@@ -142,7 +142,7 @@ fn a_client_that_stops_beside_a_window_moves_the_truth_with_the_bits() {
             stop();
         }
         let measured = pages_of(&machine, Client::DirtyRate);
-        let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let reap = machine.reap(Client::DirtyRate).expect("step 5");
         let truth = machine.truth(reap.witness.as_ref()).expect("a workload runs");
         assert!(truth.lower.is_subset(&measured), "lower, stop inside: {stop_inside}");
         assert!(measured.is_subset(&truth.upper), "upper, stop inside: {stop_inside}");

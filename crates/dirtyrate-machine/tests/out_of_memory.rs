@@ -126,7 +126,7 @@ fn a_sync_of_rings_that_is_refused_memory_loses_nothing() {
         sync(&machine);
         let truth = guest.truth(&from, &guest.counters()).written;
         for client in [Client::Migration, Client::DirtyRate, second] {
-            let reap = machine.reap(client, false).expect("step 5");
+            let reap = machine.reap(client).expect("step 5");
             let context = format!("{client}, without request {refused}");
             assert!(reap.is_complete(), "{context}");
             if let Some(ring) = &reap.ring {
@@ -168,7 +168,7 @@ fn a_block_that_finds_no_memory_is_not_added() {
     memory.clear(Client::DirtyRate).expect("step 3");
     log.guest_write(BlockId(1), (1 << 17) - 1);
     memory.sync(&CancelToken::new()).expect("step 4");
-    assert_eq!(memory.reap(Client::DirtyRate, true).expect("step 5").pages, 1);
+    assert_eq!(memory.take(Client::DirtyRate).expect("step 5").pages, 1);
     assert_eq!(log.is_logging(BlockId(1)), memory.bits().logging_blocks().count() == 1);
 }
 

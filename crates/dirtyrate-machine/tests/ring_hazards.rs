@@ -39,7 +39,7 @@ fn what_is_harvested_during_a_sync_is_of_the_next_window_for_everybody() {
             assert_eq!(missing, 0, "round {round}: pages in the vCPU's set and in nobody's bitmap");
         }
         drop(dirty_bits);
-        dirty_memory.reap(Client::DirtyRate, true).expect("step 5");
+        dirty_memory.take(Client::DirtyRate).expect("step 5");
     }
 }
 
@@ -58,7 +58,7 @@ fn a_reaper_that_gets_no_processor_loses_nothing() {
             make(&machine, &guest, 80_000 + round);
             sync(&machine);
             let truth = guest.truth(&from, &guest.counters()).written;
-            let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+            let reap = machine.reap(Client::DirtyRate).expect("step 5");
             let context = format!("{vcpus} vCPUs, round {round}");
             assert!(reap.is_complete(), "{context}: {:?}", reap.ring);
             let ring = reap.ring.as_ref().expect("a VM with rings");
@@ -111,7 +111,7 @@ fn a_loss_is_said_in_its_own_window_and_the_guest_goes_on() {
             sync(&machine);
             let truth = guest.truth(&from, &guest.counters()).written;
             let measured = pages_of(&machine, Client::DirtyRate);
-            let reap = machine.reap(Client::DirtyRate, true).expect("step 5");
+            let reap = machine.take(Client::DirtyRate).expect("step 5");
             assert!(measured.is_subset(&truth), "{writes} writes");
             assert!(!reap.is_complete() || measured == truth, "{writes} writes: {} of {}", measured.len(), truth.len());
             said += u32::from(!reap.is_complete());
@@ -176,6 +176,6 @@ fn a_bitmap_that_is_taken_takes_the_vcpus_shares_with_it() {
     let mut dirty_memory = machine.vm().lock_dirty_memory();
     let mut words = vec![0; dirty_memory.bits().block("low").expect("it exists").words()];
     dirty_memory.take_bitmap(Client::DirtyRate, "low", &mut words).expect("taken");
-    let reap = dirty_memory.reap(Client::DirtyRate, false).expect("step 5");
+    let reap = dirty_memory.reap(Client::DirtyRate).expect("step 5");
     assert_eq!((reap.pages, reap.ring.expect("rings").vcpus[0].pages), (0, 0));
 }

@@ -63,7 +63,7 @@ fn a_signal_loses_no_write() {
             make(&machine, &guest, PAGES / 2);
             sync(&machine);
             let truth = guest.truth(&from, &guest.counters());
-            let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+            let reap = machine.reap(Client::DirtyRate).expect("step 5");
             assert!(reap.is_complete(), "round {round}: {:?}", reap.ring);
             assert_same(&take(&machine, Client::DirtyRate), &truth.written, &format!("round {round}"));
         }

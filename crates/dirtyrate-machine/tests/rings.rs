@@ -46,7 +46,7 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
         let to = guest.counters();
         let truth = guest.truth(&from, &to);
         assert_eq!(truth.lower, but_read_only(&machine, &truth.upper), "{context}");
-        let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+        let reap = machine.reap(Client::DirtyRate).expect("step 5");
         let ring = reap.ring.as_ref().expect("a VM with rings");
         assert!(reap.is_complete() && ring.lost == 0, "{context}: {ring:?}");
         let mut sets = Vec::new();
@@ -105,7 +105,7 @@ fn free_running_guests_stay_within_their_bounds_and_lose_nothing() {
                 }
                 sync(&machine);
                 let measured = pages_of(&machine, Client::DirtyRate);
-                let reap = machine.reap(Client::DirtyRate, true).expect("step 5");
+                let reap = machine.take(Client::DirtyRate).expect("step 5");
                 let truth = machine.truth(reap.witness.as_ref()).expect("a workload runs");
                 assert!(reap.is_complete(), "{context}, round {round}: {:?}", reap.ring);
                 assert!(truth.lower.is_subset(&measured), "{context}, round {round}: lower");
@@ -132,7 +132,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
         sync(&machine);
         let truth = guest.truth(&from, &guest.counters()).written;
         let measured = pages_of(&machine, Client::DirtyRate);
-        let reap = machine.reap(Client::DirtyRate, true).expect("step 5");
+        let reap = machine.take(Client::DirtyRate).expect("step 5");
         // A lower bound, and said to be one whenever it is less.
         assert!(measured.is_subset(&truth), "round {round}");
         assert!(!reap.is_complete() || measured == truth, "round {round}: {} of {}", measured.len(), truth.len());
@@ -143,7 +143,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
             make(&machine, &guest, writes);
             sync(&machine);
             let truth = guest.truth(&from, &guest.counters()).written;
-            let reap = machine.reap(Client::DirtyRate, false).expect("step 5");
+            let reap = machine.reap(Client::DirtyRate).expect("step 5");
             assert!(reap.is_complete(), "round {round}, after {writes}: {:?}", reap.ring);
             assert_same(
                 &take(&machine, Client::DirtyRate),
@@ -207,7 +207,7 @@ fn blocks_with_rings_come_and_go() {
         machine.vm().remove_block("plug").expect("removed");
         sync(&machine);
         let truth = guest.truth(&from, &guest.counters()).written;
-        let reap = machine.reap(Client::DirtyRate, true).expect("step 5");
+        let reap = machine.take(Client::DirtyRate).expect("step 5");
         let walked = guest.read_only().len() as u64;
         let expected = truth.len() as u64..=truth.len() as u64 + walked;
         assert!(

@@ -71,16 +71,16 @@ fn taking_begins_the_next_window_where_the_last_sync_protected() {
     let waited = Duration::from_millis(50);
     machine.sync_at(Client::DirtyRate, &[waited], &CancelToken::new()).expect("step 4");
     let before = Instant::now();
-    machine.reap(Client::DirtyRate, true).expect("taken");
+    machine.take(Client::DirtyRate).expect("taken");
     let synced = Instant::now();
     sync(&machine);
     let after = Instant::now();
-    let window = machine.reap(Client::DirtyRate, false).expect("step 5").window;
+    let window = machine.reap(Client::DirtyRate).expect("step 5").window;
     // The new window opened in the sync before `before`, which came so long after the first one had opened.
     assert!(window <= after - first - waited, "{window:?}");
     assert!(window >= synced - before, "{window:?}");
     machine.clear(Client::DirtyRate).expect("clear");
-    assert_eq!(machine.reap(Client::DirtyRate, false).expect("step 5").window, Duration::ZERO, "nothing fetched since");
+    assert_eq!(machine.reap(Client::DirtyRate).expect("step 5").window, Duration::ZERO, "nothing fetched since");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn windows_taken_at_deadlines_follow_each_other_without_gap_or_drift() {
             assert!(opened >= period * round, "{protect:?}: no window closes before its deadline");
             assert!(opened <= before.elapsed(), "{protect:?}: nor opens in the future");
             // Taken: a reap before the next sync has nothing.
-            let rest = machine.reap(Client::DirtyRate, false).expect("step 5");
+            let rest = machine.reap(Client::DirtyRate).expect("step 5");
             assert_eq!((rest.pages, rest.window), (0, Duration::ZERO), "{protect:?}");
         }
     }

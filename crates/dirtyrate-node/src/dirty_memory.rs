@@ -238,7 +238,7 @@ impl NativeVirtualMachine {
 
 fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<NativeReap> {
     let began = Instant::now();
-    let reap = machine.reap(client, take)?;
+    let reap = if take { machine.take(client) } else { machine.reap(client) }?;
     let took = began.elapsed();
     Ok(native_reap(machine, reap, took))
 }

@@ -85,6 +85,7 @@ impl GuestClock {
     }
 
     /// A clock for models and tests. It stands at zero, and only [`advance`](Self::advance) moves it.
+    #[cfg(feature = "testing")]
     pub fn by_hand() -> Self {
         Self::with(State { by_hand: Some(0), ..State::default() })
     }
@@ -94,6 +95,7 @@ impl GuestClock {
     }
 
     /// Moves a clock that was made by [`by_hand`](Self::by_hand). Any other clock stays as it is.
+    #[cfg(feature = "testing")]
     pub fn advance(&self, by: Duration) {
         if let Some(time) = &mut self.lock().by_hand {
             *time += nanoseconds(by);

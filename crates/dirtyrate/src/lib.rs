@@ -22,7 +22,9 @@ pub mod sampling;
 pub mod threads;
 
 pub use clock::{GuestClock, Moment};
+// Their types are in what this crate takes and gives.
 pub use error::{Error, Limit, Result};
+pub use {kvm_bindings, kvm_ioctls, vm_memory};
 
 /// The code in the README compiles.
 #[cfg(doctest)]

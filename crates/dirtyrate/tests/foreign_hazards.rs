@@ -11,16 +11,14 @@ mod measure;
 #[path = "../examples/foreign_vmm/vmm.rs"]
 mod vmm;
 
-use std::sync::{Arc, Mutex};
-
 use dirtyrate::Error;
 use dirtyrate::bitmap::PageRange;
 use dirtyrate::dirty_memory::{
     BlockId, BlockInfo, CancelToken, Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, FakeCall, FakeLog,
     FakeProtect,
 };
-use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
-use dirtyrate::kvm::{BitmapLog, ManualProtect, Slots};
+use dirtyrate::kvm::dirty_ring::RingSetup;
+use dirtyrate::kvm::{BitmapLog, ManualProtect, Slots, vcpu_fd};
 use kvm_bindings::{KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, kvm_enable_cap};
 use measure::{FIRST, WRITTEN, adopt, slots_of};
 use support::{kvm, page_size, refusal};
@@ -40,8 +38,8 @@ fn has_rings(vmm: &Vmm) -> bool {
     vmm.capabilities.dirty_ring_entries > 0
 }
 
-fn enable(slots: &Arc<Mutex<Slots>>, vmm: &Vmm, entries: u32) -> RingSetup {
-    RingSetup::enable(Arc::clone(slots), &vmm.capabilities, entries, Reaping::Run).expect("rings")
+fn enable(slots: &Slots, vmm: &Vmm, entries: u32) -> RingSetup {
+    RingSetup::enable(slots, &vmm.capabilities, entries).expect("rings")
 }
 
 /// Has the VMM turn manual protect on, as it can at any time; whether this kernel has it.
@@ -74,7 +72,7 @@ fn written(memory: &mut DirtyMemory) -> Vec<PageRange> {
         let bitmap = bits.bitmap(Client::DirtyRate, HIGH).expect("it exists").expect("it is tracked");
         bitmap.ranges().collect()
     };
-    assert!(memory.reap(Client::DirtyRate, true).expect("step 5").is_complete());
+    assert!(memory.take(Client::DirtyRate).expect("step 5").is_complete());
     ranges
 }
 
@@ -97,9 +95,9 @@ fn a_bitmap_without_manual_protect_turns_that_of_somebody_else_off() {
         return;
     }
     vmm.set_slots().expect("slots");
-    let slots = slots_of(&vmm);
+    let slots = slots_of(&vmm).expect("a descriptor");
     let blocks = adopt(&vmm, &slots).expect("taken in");
-    let log = BitmapLog::new(slots, &vmm.capabilities, Some(ManualProtect::None)).expect("a log");
+    let log = BitmapLog::with_manual_protect(&slots, &vmm.capabilities, ManualProtect::None).expect("a log");
     let vcpu = vmm.create_vcpu().expect("a vCPU");
     vmm.start(vcpu, None).expect("started");
     let mut memory = begin(&vmm, log, blocks);
@@ -116,12 +114,12 @@ fn rings_turn_manual_protect_of_somebody_else_off() {
         return;
     }
     turn_manual_protect_on(&vmm);
-    let slots = slots_of(&vmm);
+    let slots = slots_of(&vmm).expect("a descriptor");
     let setup = enable(&slots, &vmm, ENTRIES);
     vmm.set_slots().expect("slots");
     let blocks = adopt(&vmm, &slots).expect("taken in");
     let vcpu = vmm.create_vcpu().expect("a vCPU");
-    let (log, exits) = setup.attach([&vcpu], vmm.pauser()).expect("attached");
+    let (log, exits) = setup.attach([vcpu_fd(&vcpu)], vmm.pauser()).expect("attached");
     vmm.start(vcpu, Some(Box::new(exits))).expect("started");
     let mut memory = begin(&vmm, log, blocks);
     expect_exact(&vmm, &mut memory);
@@ -133,8 +131,8 @@ fn a_second_bitmap_is_refused_while_the_first_is_in_use() {
         return;
     }
     let vmm = vmm();
-    let slots = slots_of(&vmm);
-    let log = || BitmapLog::new(Arc::clone(&slots), &vmm.capabilities, None);
+    let slots = slots_of(&vmm).expect("a descriptor");
+    let log = || BitmapLog::new(&slots, &vmm.capabilities);
     let first = log().expect("a log");
     assert!(refusal(log()).contains("in use"));
     drop(first);
@@ -148,8 +146,7 @@ fn a_slot_that_the_kernel_has_otherwise_is_not_taken_in() {
     }
     let vmm = vmm();
     vmm.set_slots().expect("slots");
-    let slots = slots_of(&vmm);
-    let mut slots = slots.lock().expect("no panic");
+    let slots = slots_of(&vmm).expect("a descriptor");
     let [(name, right), _] = vmm.regions();
     let page = vmm.capabilities.page_size;
     let others = [
@@ -160,11 +157,11 @@ fn a_slot_that_the_kernel_has_otherwise_is_not_taken_in() {
     ];
     for other in others {
         // SAFETY: what differs from the slot is refused, and so nothing of it is used.
-        let text = refusal(unsafe { slots.adopt(BlockId(1), name, other) });
+        let text = refusal(unsafe { slots.adopt(name, other) });
         assert!(text.contains("slot 3 of block 'low'"), "{text}");
     }
     // SAFETY: the memory is mapped while the VMM is there, and it leaves its slots as they are.
-    unsafe { slots.adopt(BlockId(1), name, right) }.expect("as it is");
+    unsafe { slots.adopt(name, right) }.expect("as it is");
 }
 
 #[test]
@@ -173,30 +170,30 @@ fn a_block_has_one_slot_and_each_slot_a_number_of_its_own() {
         return;
     }
     let vmm = vmm();
-    let slots = slots_of(&vmm);
-    let mut slots = slots.lock().expect("no panic");
+    let slots = slots_of(&vmm).expect("a descriptor");
     let bytes = 4 * page_size();
     let region = |at: u64| {
         let mapping = MmapRegion::new(bytes as usize).expect("memory");
-        GuestRegionMmap::new(mapping, GuestAddress(at * bytes)).expect("an address")
+        GuestRegionMmap::<()>::new(mapping, GuestAddress(at * bytes)).expect("an address")
     };
     let regions: Vec<_> = (0..8).map(region).collect();
-    let add = |slots: &mut Slots, block: usize| {
-        // SAFETY: the memory is mapped until the VM is gone, which runs no vCPU.
-        unsafe { slots.add(BlockId(block as u64), "block", &regions[block]) }
-    };
-    (0..6).for_each(|block| add(&mut slots, block).expect("added"));
-    assert!(refusal(add(&mut slots, 3)).contains("has a memory slot already"));
-    // Numbers that were given back are given again, and none twice.
-    for block in [4, 1, 3] {
-        slots.remove(BlockId(block as u64)).expect("removed");
-        assert!(slots.remove(BlockId(block as u64)).is_err(), "it is gone");
+    // SAFETY: the memory is mapped until the VM is gone, which runs no vCPU.
+    let add = |region: usize| unsafe { slots.add("block", &regions[region]) };
+    let mut blocks: Vec<_> = (0..6).map(|region| add(region).expect("added")).collect();
+    assert!(add(3).is_err(), "its addresses are another block's");
+    // Numbers that were given back are given again, and none twice; a block that comes back is another block.
+    for region in [4, 1, 3] {
+        slots.remove(blocks[region].id).expect("removed");
+        assert!(slots.remove(blocks[region].id).is_err(), "it is gone");
     }
-    for block in [3, 6, 1, 7, 4] {
-        add(&mut slots, block).expect("added");
-        slots.set_logging(BlockId(block as u64), true).expect("its log goes on");
+    blocks.resize(regions.len(), blocks[0].clone());
+    for region in [3, 6, 1, 7, 4] {
+        let block = add(region).expect("added");
+        assert!(blocks.iter().all(|other| other.id != block.id), "{block:?}");
+        slots.set_logging(block.id, true).expect("its log goes on");
+        blocks[region] = block;
     }
-    (0..8).for_each(|block| slots.remove(BlockId(block)).expect("each is there"));
+    blocks.iter().for_each(|block| slots.remove(block.id).expect("each is there"));
 }
 
 #[test]
@@ -208,17 +205,17 @@ fn a_vcpu_without_such_a_ring_is_refused() {
     if !has_rings(&ours) {
         return;
     }
-    let _smaller = enable(&slots_of(&smaller), &smaller, 1024);
+    let _smaller = enable(&slots_of(&smaller).expect("a descriptor"), &smaller, 1024);
     for other in [&without, &smaller] {
         let vmm = vmm();
-        let setup = enable(&slots_of(&vmm), &vmm, ENTRIES);
+        let setup = enable(&slots_of(&vmm).expect("a descriptor"), &vmm, ENTRIES);
         let vcpu = other.create_vcpu().expect("a vCPU");
-        let text = refusal(setup.attach([&vcpu], vmm.pauser()));
+        let text = refusal(setup.attach([vcpu_fd(&vcpu)], vmm.pauser()));
         assert!(text.contains("no dirty ring of 4096 entries"), "{text}");
     }
     // Nor can rings be had for a vCPU that is there already.
     let _vcpu = ours.create_vcpu().expect("a vCPU");
-    let late = RingSetup::enable(slots_of(&ours), &ours.capabilities, ENTRIES, Reaping::Run);
+    let late = RingSetup::enable(&slots_of(&ours).expect("a descriptor"), &ours.capabilities, ENTRIES);
     assert!(refusal(late).contains("before its first vCPU"));
 }
 
@@ -231,19 +228,19 @@ fn a_vcpu_that_is_made_later_is_taken_in() {
     if !has_rings(&vmm) {
         return;
     }
-    let slots = slots_of(&vmm);
+    let slots = slots_of(&vmm).expect("a descriptor");
     let setup = enable(&slots, &vmm, ENTRIES);
     vmm.set_slots().expect("slots");
     let blocks = adopt(&vmm, &slots).expect("taken in");
-    let (log, exits) = setup.attach([], vmm.pauser()).expect("attached");
+    let (log, exits) = setup.attach(std::iter::empty::<std::os::fd::BorrowedFd>(), vmm.pauser()).expect("attached");
     let mut memory = begin(&vmm, log, blocks);
     let vcpu = vmm.create_vcpu().expect("a vCPU");
-    assert_eq!(exits.attach(&vcpu).expect("attached"), 0);
+    assert_eq!(exits.attach(vcpu_fd(&vcpu)).expect("attached"), 0);
     vmm.start(vcpu, Some(Box::new(exits))).expect("started");
     expect_exact(&vmm, &mut memory);
     vmm.round().expect("the guest writes");
     memory.sync(&CancelToken::new()).expect("step 4");
-    let reap = memory.reap(Client::DirtyRate, true).expect("step 5");
+    let reap = memory.take(Client::DirtyRate).expect("step 5");
     assert_eq!(reap.ring.expect("rings").vcpus[0].pages, reap.pages);
 }
 
@@ -256,11 +253,11 @@ fn a_vcpu_that_was_not_attached_is_an_error() {
     if !has_rings(&vmm) {
         return;
     }
-    let slots = slots_of(&vmm);
+    let slots = slots_of(&vmm).expect("a descriptor");
     let setup = enable(&slots, &vmm, ENTRIES);
     vmm.set_slots().expect("slots");
     let blocks = adopt(&vmm, &slots).expect("taken in");
-    let (log, exits) = setup.attach([], vmm.pauser()).expect("attached");
+    let (log, exits) = setup.attach(std::iter::empty::<std::os::fd::BorrowedFd>(), vmm.pauser()).expect("attached");
     let mut memory = begin(&vmm, log, blocks);
     let vcpu = vmm.create_vcpu().expect("a vCPU");
     vmm.start(vcpu, Some(Box::new(exits))).expect("started");

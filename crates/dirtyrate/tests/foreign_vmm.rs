@@ -10,12 +10,11 @@ mod measure;
 mod vmm;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use dirtyrate::bitmap::PageRange;
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
-use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
-use dirtyrate::kvm::{BitmapLog, Capabilities, Slots};
+use dirtyrate::dirty_memory::{BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
+use dirtyrate::kvm::dirty_ring::RingSetup;
+use dirtyrate::kvm::{BitmapLog, Capabilities};
 use kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;
 use measure::{FIRST, Measured, WRITTEN};
 use support::kvm;
@@ -65,9 +64,8 @@ fn rings_come_before_slots_where_there_is_a_bitmap_beside_them() {
         return;
     }
     vmm.set_slots().expect("slots");
-    let slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
-    let slots = Arc::new(Mutex::new(slots));
-    let enabled = RingSetup::enable(Arc::clone(&slots), &vmm.capabilities, 4096, Reaping::Run);
+    let slots = measure::slots_of(&vmm).expect("a descriptor");
+    let enabled = RingSetup::enable(&slots, &vmm.capabilities, 4096);
     match enabled {
         Ok(_) => assert!(!vmm.capabilities.dirty_ring_with_bitmap),
         Err(error) => {
@@ -76,7 +74,7 @@ fn rings_come_before_slots_where_there_is_a_bitmap_beside_them() {
                 "{error}"
             );
             // The rings are there all the same.
-            let error = BitmapLog::new(slots, &vmm.capabilities, None).map(drop).expect_err("it has rings");
+            let error = BitmapLog::new(&slots, &vmm.capabilities).map(drop).expect_err("it has rings");
             assert!(error.to_string().contains("has a dirty ring"), "{error}");
         }
     }
@@ -89,10 +87,9 @@ fn a_vm_has_one_log() {
         return;
     }
     let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
-    let slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
-    let slots = Arc::new(Mutex::new(slots));
-    let bitmap = || BitmapLog::new(Arc::clone(&slots), &vmm.capabilities, None).map(drop);
-    let ring = || RingSetup::enable(Arc::clone(&slots), &vmm.capabilities, 4096, Reaping::Run).map(drop);
+    let slots = measure::slots_of(&vmm).expect("a descriptor");
+    let bitmap = || BitmapLog::new(&slots, &vmm.capabilities).map(drop);
+    let ring = || RingSetup::enable(&slots, &vmm.capabilities, 4096).map(drop);
     let has_rings = vmm.capabilities.dirty_ring_entries > 0;
     // Where there are no rings that is said, and the bitmap can still be had, again and again.
     assert_eq!(ring().is_ok(), has_rings);
@@ -111,16 +108,16 @@ fn a_block_has_the_pages_of_its_slot() {
     }
     let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
     vmm.set_slots().expect("slots");
-    let slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
-    let slots = Arc::new(Mutex::new(slots));
+    let slots = measure::slots_of(&vmm).expect("a descriptor");
     let [(name, region), _] = vmm.regions();
     // SAFETY: the memory is mapped while the VMM is there.
-    unsafe { slots.lock().expect("no panic").adopt(BlockId(1), name, region) }.expect("taken in");
-    let log = BitmapLog::new(slots, &vmm.capabilities, None).expect("a log");
+    let adopted = unsafe { slots.adopt(name, region) }.expect("taken in");
+    let log = BitmapLog::new(&slots, &vmm.capabilities).expect("a log");
     let page_size = vmm.capabilities.page_size;
     let mut memory = DirtyMemory::new(Box::new(log), page_size, DEFAULT_CLEAR_CHUNK_BYTES);
-    let block = |pages| BlockInfo { id: BlockId(1), name: name.to_owned(), guest_address: 0, pages };
     let pages = region.memory_size / page_size;
+    assert_eq!((adopted.name.as_str(), adopted.guest_address, adopted.pages), (name, 0, pages));
+    let block = |pages| BlockInfo { pages, ..adopted.clone() };
     for wrong in [pages - 1, pages + 1, pages + 64, 16 * pages] {
         let error = memory.add_block(block(wrong)).expect_err("another number");
         assert!(error.to_string().contains("another number of pages"), "{error}");
@@ -135,23 +132,24 @@ fn a_slot_is_taken_in_once_and_with_its_log_off() {
     }
     let vmm = vmm::Vmm::new(FIRST, WRITTEN).expect("a VM");
     vmm.set_slots().expect("slots");
-    let mut slots = Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots);
+    let slots = measure::slots_of(&vmm).expect("a descriptor");
     let [(name, mut region), _] = vmm.regions();
     region.flags |= KVM_MEM_LOG_DIRTY_PAGES;
     // SAFETY: the memory is mapped while the VMM is there, also below.
-    let error = unsafe { slots.adopt(BlockId(1), name, region) }.expect_err("its log is on");
+    let error = unsafe { slots.adopt(name, region) }.expect_err("its log is on");
     assert_eq!(
         error.to_string(),
         "slot 3 of block 'low' has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here"
     );
     region.flags = 0;
     // SAFETY: as above.
-    unsafe { slots.adopt(BlockId(1), name, region) }.expect("taken in");
+    let block = unsafe { slots.adopt(name, region) }.expect("taken in");
     // SAFETY: as above.
-    let error = unsafe { slots.adopt(BlockId(2), name, region) }.expect_err("twice");
+    let error = unsafe { slots.adopt(name, region) }.expect_err("twice");
     assert_eq!(error.to_string(), "slot 3 of block 'low' is known already");
-    slots.set_logging(BlockId(1), true).expect("its log goes on");
-    slots.remove(BlockId(1)).expect("removed");
+    slots.set_logging(block.id, true).expect("its log goes on");
+    slots.remove(block.id).expect("removed");
     // SAFETY: as above.
-    unsafe { slots.adopt(BlockId(2), name, region) }.expect("taken in again");
+    let again = unsafe { slots.adopt(name, region) }.expect("taken in again");
+    assert_ne!(again.id, block.id, "it is another block");
 }

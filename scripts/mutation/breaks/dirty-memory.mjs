@@ -4,7 +4,7 @@ export default [
   {
     name: 'skip CLEAR',
     file: 'crates/dirtyrate/src/kvm/dirty_log.rs',
-    find: 'clear_dirty_log(&**slots.vm(), slot, first_page, count, bits, name)',
+    find: 'clear_dirty_log(&slots.vm(), slot, first_page, count, bits, name)',
     replace: '{ let _ = (slot, count, bits, name); Ok(()) }',
     test: 'measured_equals_truth',
   },
@@ -103,6 +103,20 @@ export default [
     test: 'blocks_come_and_go',
   },
   {
+    name: 'mark a bitmap of the host in one client only',
+    file: 'crates/dirtyrate/src/dirty_memory/copy.rs',
+    find: '|client, vga| client.tracks(tracking, vga));',
+    replace: '|client, vga| client.tracks(tracking, vga) && client == Client::Migration);',
+    test: 'dirty_memory_model',
+  },
+  {
+    name: 'mark what lies behind the last page of a bitmap of the host',
+    file: 'crates/dirtyrate/src/dirty_memory/copy.rs',
+    find: '&[*last & tail_mask(pages)]',
+    replace: '&[*last & (tail_mask(pages) | u64::MAX)]',
+    test: 'dirty_memory_model',
+  },
+  {
     name: 'do not mark what the host writes',
     file: 'crates/dirtyrate/src/dirty_memory/bits.rs',
     find: 'block.set_range(client, range);',
@@ -133,8 +147,8 @@ export default [
   {
     name: 'keep the bits that a deadline takes',
     file: 'crates/dirtyrate/src/dirty_memory/deadline.rs',
-    find: 'let reap = memory.reap(client, take)?;',
-    replace: 'let reap = memory.reap(client, take && client.begins_full())?;',
+    find: 'late, sync, DirtyMemory::take)?',
+    replace: 'late, sync, DirtyMemory::reap)?',
     test: 'windows',
   },
   {

@@ -27,7 +27,7 @@ export default [
   {
     name: 'take in a slot without asking the kernel',
     file: `${kvm}/slots.rs`,
-    find: 'match self.set(&region, || format!("block \'{name}\' taken in")) {',
+    find: 'match table.set(&region, || format!("block \'{name}\' taken in")) {',
     replace: 'match Ok::<(), Error>(()) {',
     test: 'foreign_hazards',
   },
@@ -62,8 +62,8 @@ export default [
   {
     name: 'let the next log go on over entries that could not be harvested',
     file: `${kvm}/dirty_ring/mod.rs`,
-    find: 'self.take_out_stale()?;\n            lock(&self.slots).set_logging(block, true)?;',
-    replace: 'lock(&self.slots).set_logging(block, true)?;',
+    find: 'self.take_out_stale()?;\n            self.slots.lock().set_logging(block, true)?;',
+    replace: 'self.slots.lock().set_logging(block, true)?;',
     test: 'out_of_memory',
   },
   {

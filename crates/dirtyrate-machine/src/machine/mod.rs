@@ -261,9 +261,14 @@ impl Machine {
         take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, || vcpus.check_running("measured"))
     }
 
-    /// Step 5: see [`DirtyMemory::reap`](dirtyrate::dirty_memory::DirtyMemory::reap).
-    pub fn reap(&self, client: Client, take: bool) -> Result<Reap> {
-        if take { self.vm.lock_dirty_memory().reap(client, true) } else { self.vm.lock_dirty_bits().reap(client) }
+    /// Step 5, which waits for no sync: see [`DirtyMemory::reap`](dirtyrate::dirty_memory::DirtyMemory::reap).
+    pub fn reap(&self, client: Client) -> Result<Reap> {
+        self.vm.lock_dirty_bits().reap(client)
+    }
+
+    /// Step 5, and takes the bits: see [`DirtyMemory::take`](dirtyrate::dirty_memory::DirtyMemory::take).
+    pub fn take(&self, client: Client) -> Result<Reap> {
+        self.vm.lock_dirty_memory().take(client)
     }
 
     /// The guest with a known answer.

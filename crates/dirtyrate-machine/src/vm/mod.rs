@@ -11,10 +11,10 @@ use block_layout::{Layout, Memory};
 pub use block_spec::{BlockSpec, check_layout};
 pub use block_watch::{BlockChange, BlockWatch};
 use dirtyrate::bitmap::Kernels;
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyBits, DirtyLog, DirtyMemory};
+use dirtyrate::dirty_memory::{BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, LockedBits, SharedBits};
 use dirtyrate::kvm::capabilities::{DEFAULT_KVM_PATH, open_kvm};
 use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
-use dirtyrate::kvm::{BitmapLog, Capabilities, ManualProtect, Slots, uninterrupted};
+use dirtyrate::kvm::{BitmapLog, Capabilities, ManualProtect, Slots, uninterrupted, vcpu_fd, vm_fd};
 use dirtyrate::locks::{Mutex, MutexGuard, lock};
 use dirtyrate::{Error, GuestClock, Result};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
@@ -70,13 +70,12 @@ pub struct Vm {
     vcpus: Option<Vcpus>,
     /// `None` until the vCPUs are there whose rings it is made of.
     dirty_memory: OnceLock<Mutex<DirtyMemory>>,
-    dirty_bits: OnceLock<Arc<Mutex<DirtyBits>>>,
+    dirty_bits: OnceLock<SharedBits>,
     ring_setup: Option<RingSetup>,
-    slots: Arc<Mutex<Slots>>,
+    slots: Slots,
     fd: Arc<VmFd>,
     /// For readers that must not wait for a sync.
     layout: RwLock<Layout>,
-    generation: Mutex<u64>,
     kvm: Kvm,
     capabilities: Capabilities,
     clear_chunk_bytes: u64,
@@ -105,17 +104,15 @@ impl Vm {
         let fd = uninterrupted(|| kvm.create_vm()).map_err(|errno| Error::ioctl("KVM_CREATE_VM", "", errno))?;
         let fd = Arc::new(fd);
         arch::prepare_vm(&fd)?;
-        let slots = Slots::new(Arc::clone(&fd), capabilities.memory_slots);
-        let slots = Arc::new(Mutex::new(slots));
+        let slots = Slots::new(vm_fd(&fd), capabilities.memory_slots)?;
         let mut vm = Self {
             vcpus: None,
             dirty_memory: OnceLock::new(),
             ring_setup: None,
             dirty_bits: OnceLock::new(),
-            slots: Arc::clone(&slots),
+            slots: slots.clone(),
             fd,
             layout: RwLock::default(),
-            generation: Mutex::new(0),
             kvm,
             capabilities,
             clear_chunk_bytes: options.clear_chunk_bytes,
@@ -125,12 +122,15 @@ impl Vm {
         };
         match options.log {
             LogKind::Bitmap(protect) => {
-                let log = BitmapLog::new(slots, &vm.capabilities, protect)?;
+                let log = match protect {
+                    Some(protect) => BitmapLog::with_manual_protect(&slots, &vm.capabilities, protect)?,
+                    None => BitmapLog::new(&slots, &vm.capabilities)?,
+                };
                 vm.manual_protect = log.manual_protect();
                 vm.set_log(Box::new(log));
             }
             LogKind::Ring { entries, reaping } => {
-                vm.ring_setup = Some(RingSetup::enable(slots, &vm.capabilities, entries, reaping)?);
+                vm.ring_setup = Some(RingSetup::enable(&slots, &vm.capabilities, entries)?.with_reaping(reaping));
                 vm.ring_entries = entries;
             }
         }
@@ -165,7 +165,8 @@ impl Vm {
         let setup = self.ring_setup.take();
         let wrapped = Vcpus::new(&self.fd, vcpus, self.clock.clone())?;
         if let Some(setup) = setup {
-            let (log, exits) = wrapped.set_up_with(|vcpus| setup.attach(vcpus, wrapped.holder()))?;
+            let (log, exits) =
+                wrapped.set_up_with(|vcpus| setup.attach(vcpus.iter().map(vcpu_fd), wrapped.holder()))?;
             wrapped.set_ring_exits(exits);
             self.set_log(Box::new(log));
         }
@@ -229,8 +230,8 @@ impl Vm {
     /// # Panics
     ///
     /// Under the conditions of [`lock_dirty_memory`](Self::lock_dirty_memory).
-    pub fn lock_dirty_bits(&self) -> MutexGuard<'_, DirtyBits> {
-        lock(self.dirty_bits())
+    pub fn lock_dirty_bits(&self) -> LockedBits<'_> {
+        self.dirty_bits().lock()
     }
 
     /// What the clients have.
@@ -238,7 +239,7 @@ impl Vm {
     /// # Panics
     ///
     /// Under the conditions of [`lock_dirty_memory`](Self::lock_dirty_memory).
-    pub fn dirty_bits(&self) -> &Mutex<DirtyBits> {
+    pub fn dirty_bits(&self) -> &SharedBits {
         self.dirty_bits.get().expect("the vCPUs are there")
     }
 
@@ -276,19 +277,12 @@ impl Vm {
         let others = self.read_layout().blocks_beside(spec).map(|block| spec_of(block, page_size)).collect::<Vec<_>>();
         check_layout(spec, &others, page_size, self.capabilities.guest_address_end)?;
         let region = Arc::new(block_spec::reserve(spec)?);
-        let id = {
-            let mut generation = lock(&self.generation);
-            *generation += 1;
-            BlockId(*generation)
-        };
-        let info =
-            BlockInfo { id, name: spec.name.clone(), guest_address: spec.guest_address, pages: spec.bytes / page_size };
         // SAFETY: the region goes into the layout below, which is dropped after the vCPU threads have ended, or never (`Drop`): a
         // descriptor that outlives them, such as that of a `Holder`, runs no vCPU. If the region does not get there, its slot is removed again, or it is never
         // unmapped.
-        unsafe { self.lock_slots().add(id, &spec.name, &region) }?;
+        let info = unsafe { self.slots.add(&spec.name, &region) }?;
         if let Err(error) = dirty_memory.add_block(info.clone()) {
-            if let Err(second) = self.lock_slots().remove(id) {
+            if let Err(second) = self.slots.remove(info.id) {
                 tracing::error!(error = %second, block = spec.name, "a slot stays behind, and its memory with it");
                 std::mem::forget(region);
             }
@@ -311,7 +305,7 @@ impl Vm {
 
     fn remove_block_held(&self, dirty_memory: &mut DirtyMemory, name: &str) -> Result<()> {
         let block = dirty_memory.bits().existing_block(name)?.clone();
-        dirty_memory.remove_block(name, || self.lock_slots().remove(block.id))?;
+        dirty_memory.remove_block(name, || self.slots.remove(block.id))?;
         self.write_layout().remove(block.guest_address);
         Ok(())
     }
@@ -371,10 +365,6 @@ impl Vm {
         }
         self.lock_dirty_bits().mark_host_write(guest_address, length);
         Ok(())
-    }
-
-    fn lock_slots(&self) -> MutexGuard<'_, Slots> {
-        lock(&self.slots)
     }
 
     fn read_layout(&self) -> RwLockReadGuard<'_, Layout> {

@@ -153,7 +153,7 @@ pub fn take(machine: &Machine, client: Client) -> PageSet {
 /// The same under one lock with what the caller does: beside other threads' syncs, what is read must be what is taken.
 pub fn take_from(dirty_memory: &mut DirtyMemory, client: Client) -> PageSet {
     let pages = pages_in(&dirty_memory.bits(), client);
-    let reap: Reap = dirty_memory.reap(client, true).expect("step 5");
+    let reap: Reap = dirty_memory.take(client).expect("step 5");
     let removed: u64 = reap.blocks.iter().filter(|block| block.removed).map(|block| block.pages).sum();
     assert_eq!(reap.pages - removed, pages.len() as u64, "the count is that of the bits");
     pages

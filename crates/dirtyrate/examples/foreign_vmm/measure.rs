@@ -1,14 +1,10 @@
 //! What the VMM does to measure: its slots handed over, a log made of them, and the five steps.
 
-use std::sync::{Arc, Mutex};
-
 use dirtyrate::Result;
 use dirtyrate::bitmap::PageRange;
-use dirtyrate::dirty_memory::{
-    BlockId, BlockInfo, CancelToken, Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, Reap,
-};
-use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
-use dirtyrate::kvm::{BitmapLog, Slots};
+use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, Reap};
+use dirtyrate::kvm::dirty_ring::RingSetup;
+use dirtyrate::kvm::{BitmapLog, Slots, vcpu_fd, vm_fd};
 
 use crate::vmm::{HIGH, Vmm};
 
@@ -31,9 +27,9 @@ pub struct Measured {
 pub fn by_bitmap(rounds: usize) -> Result<Vec<Measured>> {
     let mut vmm = Vmm::new(FIRST, WRITTEN)?;
     vmm.set_slots()?;
-    let slots = slots_of(&vmm);
+    let slots = slots_of(&vmm)?;
     let blocks = adopt(&vmm, &slots)?;
-    let log = BitmapLog::new(slots, &vmm.capabilities, None)?;
+    let log = BitmapLog::new(&slots, &vmm.capabilities)?;
     let vcpu = vmm.create_vcpu()?;
     vmm.start(vcpu, None)?;
     measure(&vmm, Box::new(log), blocks, rounds)
@@ -42,32 +38,26 @@ pub fn by_bitmap(rounds: usize) -> Result<Vec<Measured>> {
 /// The same by a ring of its vCPU's, which the VMM enables before it makes that, and on arm64 before it sets a slot.
 pub fn by_ring(rounds: usize) -> Result<Vec<Measured>> {
     let mut vmm = Vmm::new(FIRST, WRITTEN)?;
-    let slots = slots_of(&vmm);
-    let setup = RingSetup::enable(Arc::clone(&slots), &vmm.capabilities, RING_ENTRIES, Reaping::Run)?;
+    let slots = slots_of(&vmm)?;
+    let setup = RingSetup::enable(&slots, &vmm.capabilities, RING_ENTRIES)?;
     vmm.set_slots()?;
     let blocks = adopt(&vmm, &slots)?;
     let vcpu = vmm.create_vcpu()?;
-    let (log, exits) = setup.attach([&vcpu], vmm.pauser())?;
+    let (log, exits) = setup.attach([vcpu_fd(&vcpu)], vmm.pauser())?;
     vmm.start(vcpu, Some(Box::new(exits)))?;
     measure(&vmm, Box::new(log), blocks, rounds)
 }
 
 /// What the logs of this crate know of the VMM's slots: none yet.
-pub fn slots_of(vmm: &Vmm) -> Arc<Mutex<Slots>> {
-    Arc::new(Mutex::new(Slots::new(Arc::clone(&vmm.vm), vmm.capabilities.memory_slots)))
+pub fn slots_of(vmm: &Vmm) -> Result<Slots> {
+    Slots::new(vm_fd(&vmm.vm), vmm.capabilities.memory_slots)
 }
 
 /// Takes in the slots that the VMM has set.
-pub fn adopt(vmm: &Vmm, slots: &Mutex<Slots>) -> Result<Vec<BlockInfo>> {
-    let mut slots = slots.lock().expect("nobody panics with it");
-    let mut blocks = Vec::new();
-    for (id, (name, region)) in (1..).map(BlockId).zip(vmm.regions()) {
-        // SAFETY: the VMM unmaps its memory when its vCPU has ended, and nobody else runs one.
-        unsafe { slots.adopt(id, name, region) }?;
-        let pages = region.memory_size / vmm.capabilities.page_size;
-        blocks.push(BlockInfo { id, name: name.to_owned(), guest_address: region.guest_phys_addr, pages });
-    }
-    Ok(blocks)
+pub fn adopt(vmm: &Vmm, slots: &Slots) -> Result<Vec<BlockInfo>> {
+    let regions = vmm.regions().into_iter();
+    // SAFETY: the VMM unmaps its memory when its vCPU has ended, and nobody else runs one.
+    regions.map(|(name, region)| unsafe { slots.adopt(name, region) }).collect()
 }
 
 /// The five steps; what is taken at the end of a round begins the next.
@@ -83,7 +73,7 @@ fn measure(vmm: &Vmm, log: Box<dyn DirtyLog>, blocks: Vec<BlockInfo>, rounds: us
         vmm.round()?;
         memory.sync(&never)?;
         let ranges = memory.bits().bitmap(Client::DirtyRate, HIGH)?.map(|bitmap| bitmap.ranges().collect());
-        Ok(Measured { ranges: ranges.unwrap_or_default(), reap: memory.reap(Client::DirtyRate, true)? })
+        Ok(Measured { ranges: ranges.unwrap_or_default(), reap: memory.take(Client::DirtyRate)? })
     });
     let measured = measured.collect::<Result<_>>()?;
     memory.stop_tracking(Client::DirtyRate)?;

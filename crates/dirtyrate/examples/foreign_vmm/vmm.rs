@@ -26,7 +26,7 @@ const SLOTS: [u32; 2] = [3, 7];
 
 /// A VM that is not this crate's.
 pub struct Vmm {
-    pub vm: Arc<VmFd>,
+    pub vm: VmFd,
     pub capabilities: Capabilities,
     kvm: Kvm,
     range: Range,
@@ -58,7 +58,7 @@ impl Vmm {
         let range = Range { first_address: HIGH_ADDRESS + first * page_size, pages, page_size };
         let memory = [map(0, 16), map(HIGH_ADDRESS, HIGH_PAGES)];
         memory[0].write_slice(&guest::code(&range), MemoryRegionAddress(guest::CODE)).expect("room for the code");
-        let (pauser, vm) = (Pauser::default(), Arc::new(vm));
+        let pauser = Pauser::default();
         Ok(Self { vm, capabilities, kvm, range, pauser, rounds: None, answers: None, thread: None, memory })
     }
 

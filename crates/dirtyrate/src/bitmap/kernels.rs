@@ -17,6 +17,7 @@ pub const BACKEND_VARIABLE: &str = "DIRTYRATE_BACKEND";
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backend {
     /// What every CPU of the architecture has.
     Generic,
@@ -103,11 +104,13 @@ static CHOSEN: AtomicPtr<Kernels> = AtomicPtr::new(ptr::null_mut());
 
 impl Kernels {
     /// The kernels of a backend, with hints or without; `None` where this CPU has not what the backend needs.
+    #[cfg(feature = "testing")]
     pub fn new(backend: Backend, hints: Hints) -> Option<&'static Self> {
         arch::kernels(backend, hints)
     }
 
     /// The kernels of every backend that this CPU can run, the slowest first, each without hints and with them.
+    #[cfg(feature = "testing")]
     pub fn available() -> impl Iterator<Item = &'static Self> {
         Backend::ALL
             .into_iter()
@@ -143,11 +146,11 @@ impl Kernels {
 
     /// The kernels of the backend of that name, or of the best.
     pub(super) fn named(name: Option<String>, hints: Hints) -> Result<&'static Self> {
-        let available = || Backend::ALL.into_iter().filter_map(|backend| Self::new(backend, hints));
+        let available = || Backend::ALL.into_iter().filter_map(|backend| arch::kernels(backend, hints));
         let Some(name) = name else { return Ok(available().next_back().expect("every CPU has the generic backend")) };
         let refused = |problem: String| Error::Argument(format!("{BACKEND_VARIABLE}: {problem}"));
         let backend: Backend = name.parse().map_err(|error: Error| refused(error.to_string()))?;
-        Self::new(backend, hints).ok_or_else(|| {
+        arch::kernels(backend, hints).ok_or_else(|| {
             let has = names(available().map(|kernels| kernels.backend));
             refused(format!("this CPU cannot run '{backend}': it can run {has}"))
         })

@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// A reader of dirty memory, with QEMU's names (`DIRTY_MEMORY_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Client {
     /// The display. It tracks block by block (a log mask), not by a global flag.
     Vga,

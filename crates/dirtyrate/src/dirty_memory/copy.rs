@@ -3,10 +3,9 @@
 use super::block::{Block, ClientBits, try_collect};
 use super::by_vcpu::ByVcpu;
 use super::ledger::Window;
-use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory};
+use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory, SharedBits};
 use crate::bitmap::{PageBitmap, tail_mask, try_zeroed, words_for};
 use crate::error::{Error, Result};
-use crate::locks::{Mutex, lock};
 
 /// A client's bits of a block as they were, in the kernel's layout.
 #[derive(Debug, Clone)]
@@ -23,15 +22,15 @@ pub struct BitmapCopy {
 /// # Errors
 ///
 /// [`Error::Argument`] for an unknown client or block, also for a block that goes meanwhile; [`Error::OutOfMemory`].
-pub fn copy_bitmap(bits: &Mutex<DirtyBits>, client: Client, block: &str) -> Result<BitmapCopy> {
+pub fn copy_bitmap(bits: &SharedBits, client: Client, block: &str) -> Result<BitmapCopy> {
     let (info, chunk_words) = {
-        let bits = lock(bits);
+        let bits = bits.lock();
         bits.check_client(client)?;
         (bits.named(block)?.info.clone(), words_for(bits.chunk_pages))
     };
     let mut words = try_zeroed(info.words())?;
     for (chunk, into) in words.chunks_mut(chunk_words).enumerate() {
-        let bits = lock(bits);
+        let bits = bits.lock();
         let found = bits.blocks.iter().chain(&bits.removed).find(|found| found.info.id == info.id);
         found.ok_or_else(|| bits.no_block(block))?.copy_chunk(client, chunk, into);
     }
@@ -95,9 +94,9 @@ impl DirtyMemory {
 ///
 /// [`Error::Argument`] for `words` of another size than the block's bitmap; [`Error::OutOfMemory`]. Nothing is given back
 /// then.
-pub fn put_back(bits: &Mutex<DirtyBits>, taken: &Taken, words: &[u64]) -> Result<()> {
+pub fn put_back(bits: &SharedBits, taken: &Taken, words: &[u64]) -> Result<()> {
     let (pages, chunk_words) = {
-        let mut bits = lock(bits);
+        let mut bits = bits.lock();
         let chunk_words = words_for(bits.chunk_pages);
         let Some(block) = bits.blocks.iter_mut().find(|found| found.info.id == taken.block) else { return Ok(()) };
         let expected = block.info.words();
@@ -111,16 +110,55 @@ pub fn put_back(bits: &Mutex<DirtyBits>, taken: &Taken, words: &[u64]) -> Result
         of_client.windows.iter_mut().zip(&taken.windows).for_each(|(window, taken)| window.put_back(taken));
         (pages, chunk_words)
     };
-    let give = |chunk: usize, first: usize, words: &[u64]| {
-        let mut bits = lock(bits);
+    for_each_part(words, pages, chunk_words, |chunk, first, words| {
+        let mut bits = bits.lock();
         if let Some(block) = bits.blocks.iter_mut().find(|found| found.info.id == taken.block) {
             block.merge(chunk, first, words, |of, _| of == taken.client);
         }
-    };
-    let Some((last, whole)) = words.split_last() else { return Ok(()) };
-    whole.chunks(chunk_words).enumerate().for_each(|(chunk, words)| give(chunk, 0, words));
-    give(whole.len() / chunk_words, whole.len() % chunk_words, &[*last & tail_mask(pages)]);
+    });
     Ok(())
+}
+
+impl SharedBits {
+    /// Marks pages of a block that the host wrote, as a bitmap has them, in every tracking client at once: bit `n % 64` of word
+    /// `n / 64` is page `n`, as in vm-memory's `AtomicBitmap::get_and_reset` with pages of the host's size. Goes chunk by chunk, as
+    /// [`copy_bitmap`]. How many pages were marked; none where the block is gone.
+    ///
+    /// To be called after the writes, because a client that takes a bit before would read the old content. What the host writes is not
+    /// in KVM's log. A single write is marked by [`DirtyBits::mark_host_write`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for `words` of another size than the block's bitmap; nothing is marked then.
+    pub fn mark_host_writes(&self, block: BlockId, words: &[u64]) -> Result<u64> {
+        let (pages, chunk_words) = {
+            let bits = self.lock();
+            let Some(found) = bits.blocks.iter().find(|found| found.info.id == block) else { return Ok(0) };
+            let expected = found.info.words();
+            if words.len() != expected {
+                let text = format!("the bitmap of '{}' has {expected} words, not {}", found.info.name, words.len());
+                return Err(Error::Argument(text));
+            }
+            (found.info.pages, words_for(bits.chunk_pages))
+        };
+        let mut marked = 0;
+        for_each_part(words, pages, chunk_words, |chunk, first, words| {
+            let mut bits = self.lock();
+            let DirtyBits { tracking, blocks, .. } = &mut *bits;
+            if let Some(found) = blocks.iter_mut().find(|found| found.info.id == block) {
+                marked += found.merge(chunk, first, words, |client, vga| client.tracks(tracking, vga));
+            }
+        });
+        Ok(marked)
+    }
+}
+
+/// Shows the words of a block's bitmap chunk by chunk: the number of the chunk, the first word in it, and the words. Bits past the last
+/// page are left out.
+fn for_each_part(words: &[u64], pages: u64, chunk_words: usize, mut show: impl FnMut(usize, usize, &[u64])) {
+    let Some((last, whole)) = words.split_last() else { return };
+    whole.chunks(chunk_words).enumerate().for_each(|(chunk, words)| show(chunk, 0, words));
+    show(whole.len() / chunk_words, whole.len() % chunk_words, &[*last & tail_mask(pages)]);
 }
 
 impl DirtyBits {

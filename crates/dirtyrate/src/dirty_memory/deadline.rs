@@ -1,17 +1,18 @@
 //! Step 4 at a deadline. Policy chooses the deadlines; this keeps them, on a thread that does nothing else.
 
+use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
 use super::{CancelToken, Client, DirtyBits, DirtyMemory, Reap, SyncReport};
 use crate::clock::Moment;
 use crate::error::{Error, Result};
-use crate::locks::{MutexGuard, lock as locked};
 
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The sync at one deadline.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct DeadlineReport {
     /// The deadline, from when the client's window was open in every chunk.
     pub requested: Duration,
@@ -27,7 +28,7 @@ pub struct DeadlineReport {
 
 /// Syncs at each of `deadlines`, which count from when the client's window was open in every chunk, and reaps the client without taking
 /// its bits. The calling thread sleeps in between. `alive` is asked now and then whether the guest still runs; its error
-/// ends the wait.
+/// ends the wait. `lock` gives the dirty memory, behind whatever lock the VMM keeps it: it is asked for anew after each wait.
 ///
 /// The guest must run from the client's last clear, take or start until the fetch that closes the window. A pause after that
 /// changes nothing of the result.
@@ -36,8 +37,8 @@ pub struct DeadlineReport {
 ///
 /// [`Error::State`] for a client that does not track; [`Error::Paused`]; [`Error::Cancelled`]; the error of `alive`, and those
 /// of [`DirtyMemory::sync`].
-pub fn sync_at<'a>(
-    lock: impl Fn() -> MutexGuard<'a, DirtyMemory>,
+pub fn sync_at<G: DerefMut<Target = DirtyMemory>>(
+    lock: impl Fn() -> G,
     client: Client,
     deadlines: &[Duration],
     cancel: &CancelToken,
@@ -47,7 +48,7 @@ pub fn sync_at<'a>(
     for &requested in deadlines {
         let (mut memory, opened) = wait_for(&lock, client, requested, cancel, &alive)?;
         let (late, sync) = sync(&mut memory, client, opened, requested, cancel, &alive)?;
-        reports.push(reaped(&mut memory, client, requested, late, sync, false)?);
+        reports.push(reaped(&mut memory, client, requested, late, sync, DirtyMemory::reap)?);
     }
     Ok(reports)
 }
@@ -59,8 +60,8 @@ pub fn sync_at<'a>(
 /// # Errors
 ///
 /// As of [`sync_at`]; and those of [`DirtyMemory::reap`]. Nothing is taken then.
-pub fn take_at<'a>(
-    lock: impl Fn() -> MutexGuard<'a, DirtyMemory>,
+pub fn take_at<G: DerefMut<Target = DirtyMemory>>(
+    lock: impl Fn() -> G,
     client: Client,
     deadline: Duration,
     cancel: &CancelToken,
@@ -68,7 +69,7 @@ pub fn take_at<'a>(
 ) -> Result<(DeadlineReport, Duration)> {
     let (mut memory, opened) = wait_for(&lock, client, deadline, cancel, &alive)?;
     let (late, sync) = sync(&mut memory, client, opened, deadline, cancel, &alive)?;
-    let report = reaped(&mut memory, client, deadline, late, sync, true)?;
+    let report = reaped(&mut memory, client, deadline, late, sync, DirtyMemory::take)?;
     let reopened = opening(&memory.bits(), client)?.since(opened);
     Ok((report, reopened))
 }
@@ -83,17 +84,17 @@ fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
 }
 
 /// The lock once the deadline has come, and when the client's window was open in every chunk.
-fn wait_for<'a>(
-    lock: &impl Fn() -> MutexGuard<'a, DirtyMemory>,
+fn wait_for<G: DerefMut<Target = DirtyMemory>>(
+    lock: &impl Fn() -> G,
     client: Client,
     requested: Duration,
     cancel: &CancelToken,
     alive: &impl Fn() -> Result<()>,
-) -> Result<(MutexGuard<'a, DirtyMemory>, Moment)> {
+) -> Result<(G, Moment)> {
     let bits = lock().shared_bits();
     // How much is left of the window, by the clock of windows.
     let left = || {
-        let bits = locked(&bits);
+        let bits = bits.lock();
         let (opened, now) = (opening(&bits, client)?, bits.ledger.clock().now());
         if bits.ledger.paused_by(client, now) {
             return Err(paused_within());
@@ -117,7 +118,7 @@ fn wait_for<'a>(
             .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
         wait_until(deadline, cancel, || {
             alive()?;
-            let bits = locked(&bits);
+            let bits = bits.lock();
             if bits.ledger.paused_by(client, bits.ledger.clock().now()) { Err(paused_within()) } else { Ok(()) }
         })?;
     }
@@ -160,10 +161,10 @@ fn reaped(
     requested: Duration,
     late: Duration,
     sync: SyncReport,
-    take: bool,
+    reap: fn(&mut DirtyMemory, Client) -> Result<Reap>,
 ) -> Result<DeadlineReport> {
     let began = Instant::now();
-    let reap = memory.reap(client, take)?;
+    let reap = reap(memory, client)?;
     Ok(DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() })
 }
 

@@ -191,6 +191,7 @@ impl Ledger {
     }
 
     /// Has `witness` read from now on, or nobody.
+    #[cfg(feature = "testing")]
     pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
         self.witness = witness;
         self.readings.clear();
@@ -284,6 +285,7 @@ impl DirtyBits {
     /// The witness's counters around both ends of the client's window. A window that has not closed yet ends where it opened.
     /// `None` without a witness; for a client that stopped before its window closed; and for a window of several parts, whose
     /// truth two pairs of readings cannot bound.
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only who sets a witness asks for this"))]
     pub(super) fn witnessed_window(&self, client: Client) -> Option<WitnessedWindow> {
         let ledger = &self.ledger;
         let asked = ledger.asked.get(&client)?;

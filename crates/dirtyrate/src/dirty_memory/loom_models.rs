@@ -11,7 +11,7 @@ use loom::thread::{self, JoinHandle};
 
 use super::*;
 use crate::bitmap::{Ranges, words_for};
-use crate::locks::{Condvar, wait};
+use crate::locks::{Condvar, Mutex, MutexGuard, lock, wait};
 
 const PROTECTS: [FakeProtect; 3] = [FakeProtect::Automatic, FakeProtect::Manual, FakeProtect::ManualInitiallySet];
 const PAGE: u64 = 4096;
@@ -30,7 +30,7 @@ struct Rig {
     log: FakeLog,
     contents: Mutex<Contents>,
     memory: Mutex<DirtyMemory>,
-    bits: Arc<Mutex<DirtyBits>>,
+    bits: SharedBits,
     /// Taken for each write, and by whoever holds the vCPUs; whether the plug is there.
     running: Mutex<bool>,
 }
@@ -97,7 +97,7 @@ impl Rig {
 
     fn write_as_host(&self, page: u64) {
         self.store(&ram(), page);
-        lock(&self.bits).mark_host_write(ram().guest_address + page * PAGE, PAGE);
+        self.bits.lock().mark_host_write(ram().guest_address + page * PAGE, PAGE);
     }
 
     fn sync(&self) {
@@ -196,7 +196,7 @@ fn nothing_is_lost_to_clients_that_take_beside_a_sync() {
         join(syncer);
         let migrated = join(taker);
         rig.sync();
-        check_counts(&lock(&rig.bits), Client::DirtyRate);
+        check_counts(&rig.bits.lock(), Client::DirtyRate);
         migrated.ends_whole(&rig);
         measured.ends_whole(&rig);
     });
@@ -212,9 +212,9 @@ fn the_host_writes_and_reads_beside_a_sync() {
         let syncer = spawn(&rig, Rig::sync);
         let host = spawn(&rig, |rig| {
             rig.write_as_host(1);
-            let seen = lock(&rig.bits).reap(Client::DirtyRate).expect("step 5").pages;
+            let seen = rig.bits.lock().reap(Client::DirtyRate).expect("step 5").pages;
             rig.write_as_host(0);
-            let bits = lock(&rig.bits);
+            let bits = rig.bits.lock();
             check_counts(&bits, Client::DirtyRate);
             check_counts(&bits, Client::Migration);
             assert!(bits.reap(Client::DirtyRate).expect("step 5").pages >= seen, "nobody took any");
@@ -223,7 +223,7 @@ fn the_host_writes_and_reads_beside_a_sync() {
         join(syncer);
         join(host);
         rig.sync();
-        assert_eq!(lock(&rig.bits).reap(Client::DirtyRate).expect("step 5").pages, 3);
+        assert_eq!(rig.bits.lock().reap(Client::DirtyRate).expect("step 5").pages, 3);
         migrated.ends_whole(&rig);
         measured.ends_whole(&rig);
     });
@@ -288,7 +288,7 @@ fn a_block_goes_and_comes_back_beside_a_sync() {
         rig.sync();
         // Both clients have what the first plug was left with: they took none of it since it was whole.
         let (written, gone): (u64, u64) = {
-            let bits = lock(&rig.bits);
+            let bits = rig.bits.lock();
             check_counts(&bits, Client::DirtyRate);
             let reap = bits.reap(Client::DirtyRate).expect("step 5");
             let of = |removed| reap.blocks.iter().filter(|of| of.removed == removed).map(|of| of.pages).sum();
@@ -316,7 +316,7 @@ fn a_measurement_that_begins_and_ends_takes_nothing_from_another_client() {
         let guest = spawn(&rig, |rig| [1, 1].into_iter().for_each(|page| rig.write(page)));
         let measuring = spawn(&rig, |rig| {
             let measured = rig.start(Client::DirtyRate);
-            rig.memory().reap(Client::DirtyRate, true).expect("step 5");
+            rig.memory().take(Client::DirtyRate).expect("step 5");
             rig.memory().abandon(measured.client).expect("its end");
         });
         let migrating = spawn(&rig, move |rig| {
@@ -342,7 +342,7 @@ fn take_by_the_bits_lock_alone(protect: FakeProtect) {
         let syncer = spawn(&rig, Rig::sync);
         let taker = spawn(&rig, move |rig| {
             let words = {
-                let mut bits = lock(&rig.bits);
+                let mut bits = rig.bits.lock();
                 let bitmap = bits.bitmap(Client::Migration, "ram").expect("a client").expect("its bits");
                 let words = bitmap.words().to_vec();
                 bits.clear(Client::Migration, Vec::new());
@@ -451,12 +451,12 @@ fn who_reads_bits_or_writes_as_the_host_waits_for_no_call_of_the_log() {
             });
             let reading = spawn(&rig, move |rig| {
                 rig.write_as_host(1);
-                check_counts(&lock(&rig.bits), Client::DirtyRate);
+                check_counts(&rig.bits.lock(), Client::DirtyRate);
                 gate.open();
             });
             join(asking);
             join(reading);
-            let pages = lock(&rig.bits).reap(Client::DirtyRate).expect("step 5").pages;
+            let pages = rig.bits.lock().reap(Client::DirtyRate).expect("step 5").pages;
             assert!((1..=2).contains(&pages), "page 0, and page 1 if it was written after the start");
         });
     }

@@ -29,17 +29,20 @@ mod cancel;
 mod client;
 mod copy;
 mod deadline;
+#[cfg(feature = "testing")]
 mod fake_log;
 mod ledger;
 mod log;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod reap;
+mod shared_bits;
 mod sync;
 mod tracking;
 mod witness;
 
 use std::ops::Range;
+#[cfg(feature = "testing")]
 use std::sync::Arc;
 
 pub use bits::DirtyBits;
@@ -50,16 +53,18 @@ pub use client::Client;
 pub use copy::{BitmapCopy, Taken, copy_bitmap, put_back};
 pub use deadline::{DeadlineReport, sync_at, take_at};
 pub use deadline::{paused_within, wait_until};
+#[cfg(feature = "testing")]
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
 pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 pub use reap::{BlockReap, Reap, RingReap, VcpuReap};
+pub use shared_bits::{LockedBits, SharedBits};
 pub use sync::SyncReport;
+#[cfg(feature = "testing")]
 pub use witness::{Bounds, Witness, WitnessedWindow};
 
 use crate::bitmap::try_zeroed;
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
-use crate::locks::{Mutex, MutexGuard, lock};
 
 /// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
 /// kernel's lock about 2.5 ms for that much dirty memory, and a guest that faults meanwhile waits for it.
@@ -68,7 +73,7 @@ pub const DEFAULT_CLEAR_CHUNK_BYTES: u64 = 1 << 30;
 /// The dirty memory of a VM: one [`DirtyLog`], and what it told of each block to each client.
 pub struct DirtyMemory {
     log: Box<dyn DirtyLog>,
-    bits: Arc<Mutex<DirtyBits>>,
+    bits: SharedBits,
     /// One fetch buffer, as large as the largest block's bitmap.
     buffer: Vec<u64>,
     /// The chunks that the last fetch found dirty, each with its words from the first dirty one to the last.
@@ -88,20 +93,21 @@ impl DirtyMemory {
     /// which the guest stood.
     pub fn with_clock(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64, clock: GuestClock) -> Self {
         let bits = DirtyBits::new(page_size, clear_chunk_bytes, log.vcpus(), clock);
-        Self { log, bits: Arc::new(Mutex::new(bits)), buffer: Vec::new(), dirty_chunks: Vec::new(), prepared: None }
+        Self { log, bits: SharedBits::new(bits), buffer: Vec::new(), dirty_chunks: Vec::new(), prepared: None }
     }
 
     /// What the clients have. To be given back before anything else is asked of this.
-    pub fn bits(&self) -> MutexGuard<'_, DirtyBits> {
-        lock(&self.bits)
+    pub fn bits(&self) -> LockedBits<'_> {
+        self.bits.lock()
     }
 
-    /// The same, for those who do not wait for this.
-    pub fn shared_bits(&self) -> Arc<Mutex<DirtyBits>> {
-        Arc::clone(&self.bits)
+    /// A handle to the same bits, for those who do not wait for this.
+    pub fn shared_bits(&self) -> SharedBits {
+        self.bits.clone()
     }
 
     /// Has `witness` read at the edges of every window from now on, or nobody.
+    #[cfg(feature = "testing")]
     pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
         self.bits().ledger.set_witness(witness);
     }
@@ -114,7 +120,7 @@ impl DirtyMemory {
     /// [`Error::Layout`] if a block of that name exists, or the log has another number of pages of it; [`Error::OutOfMemory`]; the
     /// log's refusal. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
-        let bits = lock(&self.bits);
+        let bits = self.bits.lock();
         let problem = if bits.names.contains_key(&info.name) {
             Some("a block of this name exists; names are unique at one time")
         } else if bits.generations.contains(&info.id) || bits.removed.iter().any(|block| block.info.id == info.id) {
@@ -139,7 +145,7 @@ impl DirtyMemory {
 
     /// Takes in a block, its log on if somebody tracks, and its first round over; its index.
     fn begin_block(&mut self, info: BlockInfo) -> Result<usize> {
-        let mut bits = lock(&self.bits);
+        let mut bits = self.bits.lock();
         let mut block = Block::try_new(info, bits.chunk_pages, bits.ledger.edge_now())?;
         bits.tracking.iter().try_for_each(|client| block.make_bits(*client, bits.vcpus).map(drop))?;
         // A sync must not have to ask for memory.
@@ -157,7 +163,7 @@ impl DirtyMemory {
         drop(bits);
         let started =
             self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));
-        let mut bits = lock(&self.bits);
+        let mut bits = self.bits.lock();
         if let Err(refused) = started {
             let block = bits.remove_block(at);
             drop(bits);

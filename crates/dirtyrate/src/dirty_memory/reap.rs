@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::block::Block;
 use super::ledger::{Length, Window};
-use super::{BlockInfo, Client, DirtyBits, DirtyMemory, WitnessedWindow};
+#[cfg(feature = "testing")]
+use super::witness::WitnessedWindow;
+use super::{BlockInfo, Client, DirtyBits, DirtyMemory};
 use crate::clock::Moment;
 use crate::error::Result;
 
 /// One block's share of a [`Reap`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct BlockReap {
     /// Which block.
     pub block: BlockInfo,
@@ -26,6 +29,7 @@ pub struct BlockReap {
 
 /// One vCPU's share of a window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VcpuReap {
     /// Distinct pages that this vCPU wrote.
     pub pages: u64,
@@ -38,6 +42,7 @@ pub struct VcpuReap {
 /// What the rings tell of a window, beyond the pages. The entries add up: `entries` of all vCPUs are their pages and
 /// duplicates, and beside them are those that were dropped or lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RingReap {
     /// By vCPU id.
     pub vcpus: Vec<VcpuReap>,
@@ -53,6 +58,7 @@ pub struct RingReap {
 
 /// What a client's bits say.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Reap {
     /// Distinct pages over all blocks.
     pub pages: u64,
@@ -72,6 +78,7 @@ pub struct Reap {
     /// What the rings tell beyond the pages, where the log is one of rings.
     pub ring: Option<RingReap>,
     /// The guest's counters around the window, where there is a witness.
+    #[cfg(feature = "testing")]
     pub witness: Option<WitnessedWindow>,
 }
 
@@ -132,20 +139,24 @@ impl Reap {
 }
 
 impl DirtyMemory {
-    /// Step 5: counts the client's bits: see [`DirtyBits::reap`]. With `take` the bits are cleared at the same instant, and the
-    /// client's next window opens where the current round began.
+    /// Step 5: counts the client's bits, and leaves them as they are: see [`DirtyBits::reap`].
     ///
     /// # Errors
     ///
-    /// As of [`clear`](Self::clear); nothing is taken then.
-    pub fn reap(&mut self, client: Client, take: bool) -> Result<Reap> {
+    /// Those of [`DirtyBits::reap`].
+    pub fn reap(&mut self, client: Client) -> Result<Reap> {
+        self.bits().reap(client)
+    }
+
+    /// Step 5, as [`reap`](Self::reap), and clears the client's bits at the same instant. The client's next window opens where the
+    /// current round began.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`clear`](Self::clear); nothing is taken then.
+    pub fn take(&mut self, client: Client) -> Result<Reap> {
         self.bits().check_client(client)?;
-        if take {
-            self.end_first_round_for(client)?;
-        }
-        if !take {
-            return self.bits().reap(client);
-        }
+        self.end_first_round_for(client)?;
         let clean = self.bits().bitmaps_for_clear(client);
         let mut bits = self.bits();
         // At one instant: what the host writes is in this window or in the next.
@@ -180,6 +191,7 @@ impl DirtyBits {
             skew: span.longest - span.shortest.unwrap_or(span.longest),
             blocks,
             ring: self.reap_rings(client),
+            #[cfg(feature = "testing")]
             witness: self.witnessed_window(client),
         })
     }

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::block::{Block, ClientBits};
-use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, VcpuPages};
+use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, SharedBits, VcpuPages};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, REGION_WORDS, Region, SparsePages, tail_mask, words_for};
 use crate::error::Result;
-use crate::locks::{Mutex, lock};
 
 /// What a sync cost, and brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SyncReport {
     /// From the first call to the last, with the fan-out.
     pub elapsed: Duration,
@@ -135,7 +135,7 @@ impl DirtyMemory {
         // What each vCPU wrote must find room before anything is taken out of the log.
         self.log.visit_vcpus(id, &mut |vcpu, written| reserve_written(&self.bits, index, vcpu, written))?;
 
-        let clock = lock(&self.bits).ledger.clock().clone();
+        let clock = self.bits.lock().ledger.clock().clone();
         let fetched = &mut self.buffer[..words_for(pages)];
         let (began, mut closed) = (Instant::now(), clock.now());
         self.log.fetch(id, fetched)?;
@@ -149,7 +149,7 @@ impl DirtyMemory {
         }
 
         let (chunk_pages, closed, opened) = {
-            let mut bits = lock(&self.bits);
+            let mut bits = self.bits.lock();
             bits.note_fetch();
             (bits.chunk_pages, bits.ledger.edge(closed), bits.ledger.edge(opened))
         };
@@ -158,7 +158,7 @@ impl DirtyMemory {
         for (number, words) in fetched.chunks(words_for(chunk_pages)).enumerate() {
             let extent = Kernels::get().extent(words);
             // Given back after each chunk: who only reads the bits does not wait for a whole block.
-            let mut bits = lock(&self.bits);
+            let mut bits = self.bits.lock();
             let bits = &mut *bits;
             let block = &mut bits.blocks[index];
             let told = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
@@ -195,7 +195,7 @@ impl DirtyMemory {
             let began = Instant::now();
             self.log.reprotect(block, first, count, &self.buffer[first_word..first_word + extent.len()])?;
             report.add_reprotect(began.elapsed());
-            let mut bits = lock(&self.bits);
+            let mut bits = self.bits.lock();
             let opened = bits.ledger.edge_now();
             bits.blocks[index].begin_round(*number, opened);
         }
@@ -218,7 +218,7 @@ impl DirtyMemory {
                 let began = Instant::now();
                 self.log.reprotect(id, first, pages, &self.buffer[..words_for(pages)])?;
                 report.add_reprotect(began.elapsed());
-                let mut bits = lock(&self.bits);
+                let mut bits = self.bits.lock();
                 let bits = &mut *bits;
                 let opened = bits.ledger.edge_now();
                 let told = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
@@ -285,15 +285,15 @@ impl DirtyMemory {
 }
 
 /// Makes room for what a vCPU wrote of a block in the bits of every client that wants to know.
-fn reserve_written(bits: &Mutex<DirtyBits>, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
+fn reserve_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
     for client in 0.. {
         let mut missing = 0;
         for_each_batch(&written.pages, |regions| {
-            let mut bits = lock(bits);
+            let mut bits = bits.lock();
             let of_client = bits.measuring(block).nth(client);
             missing += of_client.map_or(0, |of| of.vcpus.missing(vcpu, regions.iter().map(|(number, _)| *number)));
         });
-        let mut bits = lock(bits);
+        let mut bits = bits.lock();
         let Some(of_client) = bits.measuring(block).nth(client) else { break };
         of_client.vcpus.reserve(vcpu, &written.pages, missing)?;
     }
@@ -301,13 +301,13 @@ fn reserve_written(bits: &Mutex<DirtyBits>, block: usize, vcpu: usize, written: 
 }
 
 /// Tells every client that wants to know what a vCPU wrote of a block.
-fn add_written(bits: &Mutex<DirtyBits>, block: usize, vcpu: usize, written: &VcpuPages) {
+fn add_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) {
     for_each_batch(&written.pages, |regions| {
-        for of_client in lock(bits).measuring(block) {
+        for of_client in bits.lock().measuring(block) {
             regions.iter().for_each(|(number, pages)| of_client.vcpus.add_region(vcpu, *number, pages));
         }
     });
-    lock(bits).measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, written.entries));
+    bits.lock().measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, written.entries));
 }
 
 /// Shows the regions of a set in batches, between which `show` gives back what it locks: who only reads the bits does not wait

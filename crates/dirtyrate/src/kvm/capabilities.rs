@@ -26,6 +26,7 @@ const RING_ENTRY_BYTES: u32 = 16;
 
 /// How pages are protected again after the log was read: QEMU's `kvm_get_manual_dirty_log_protect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ManualProtect {
     /// KVM_GET_DIRTY_LOG clears the log and protects the pages by itself.
     None,
@@ -69,6 +70,7 @@ impl ManualProtect {
 
 /// What this kernel's KVM can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// KVM_GET_API_VERSION; always 12.
     pub api_version: i32,

@@ -1,9 +1,7 @@
 //! The kernel's dirty bitmap, one slot at a time: KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG.
 //!
-//! For fault injection and for models there is [`FakeLog`](crate::dirty_memory::FakeLog), which keeps the same contract
-//! without a kernel.
-
-use std::sync::Arc;
+//! For fault injection and for models there is `dirty_memory::FakeLog`, which keeps the same contract without a kernel. It is
+//! behind the feature `testing`.
 
 use super::Slots;
 use super::capabilities::{Capabilities, ManualProtect};
@@ -12,27 +10,34 @@ use super::slots::OneLog;
 use crate::bitmap::PAGES_PER_WORD;
 use crate::dirty_memory::{BlockId, DirtyLog};
 use crate::error::{Error, Result};
-use crate::locks::{Mutex, lock};
 
 /// KVM's bitmap log of a VM.
 pub struct BitmapLog {
-    slots: Arc<Mutex<Slots>>,
+    slots: Slots,
     protect: ManualProtect,
     /// While this is there, these slots have no other log.
     _one: OneLog,
 }
 
 impl BitmapLog {
-    /// Negotiates manual protect for the VM of `slots` and makes its log. With `protect` that state is forced, so that old kernels can
-    /// be tested on a new one; without, it is the best that the kernel has.
+    /// Makes the log of the VM of `slots`, with the best manual protect that the kernel has.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for, [`Error::State`] if the VM has dirty rings, or another
-    /// bitmap log of it is in use: each would miss what the other fetches.
-    pub fn new(slots: Arc<Mutex<Slots>>, capabilities: &Capabilities, protect: Option<ManualProtect>) -> Result<Self> {
+    /// [`Error::State`] if the VM has dirty rings, or another bitmap log of it is in use: each would miss what the other fetches.
+    /// [`Error::Ioctl`] if the kernel refuses.
+    pub fn new(slots: &Slots, capabilities: &Capabilities) -> Result<Self> {
+        Self::with(slots, capabilities.manual_protect)
+    }
+
+    /// As [`new`](Self::new), but with a manual protect that need not be the best, so that old kernels can be tested on a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for; those of [`new`](Self::new).
+    #[cfg(feature = "testing")]
+    pub fn with_manual_protect(slots: &Slots, capabilities: &Capabilities, protect: ManualProtect) -> Result<Self> {
         let best = capabilities.manual_protect;
-        let protect = protect.unwrap_or(best);
         if protect > best {
             return Err(Error::Unsupported(format!(
                 "manual protect '{}' was asked for, and this kernel's best is '{}'",
@@ -40,9 +45,13 @@ impl BitmapLog {
                 best.name()
             )));
         }
+        Self::with(slots, protect)
+    }
+
+    fn with(slots: &Slots, protect: ManualProtect) -> Result<Self> {
         // Set also to none, because somebody else may have turned it on, and then a fetch would not clear the log.
-        let one = lock(&slots).enable_log("dirty bitmap", |vm| set_manual_protect(vm, protect))?;
-        Ok(Self { slots, protect, _one: one })
+        let one = slots.lock().enable_log("dirty bitmap", |vm| set_manual_protect(vm, protect))?;
+        Ok(Self { slots: slots.clone(), protect, _one: one })
     }
 
     /// What was negotiated.
@@ -53,11 +62,11 @@ impl BitmapLog {
 
 impl DirtyLog for BitmapLog {
     fn pages(&self, block: BlockId) -> Option<u64> {
-        lock(&self.slots).pages(block)
+        self.slots.lock().pages(block)
     }
 
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        lock(&self.slots).set_logging(block, on)
+        self.slots.lock().set_logging(block, on)
     }
 
     fn initially_set(&self) -> bool {
@@ -69,13 +78,13 @@ impl DirtyLog for BitmapLog {
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let (slot, pages, name) = slots.lookup(block)?;
-        get_dirty_log(&**slots.vm(), slot, pages, into, name)
+        get_dirty_log(&slots.vm(), slot, pages, into, name)
     }
 
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let (slot, block_pages, name) = slots.lookup(block)?;
         // The only shape that the kernel accepts: anything else is EINVAL there, and a mistake here.
         let in_shape = first_page.is_multiple_of(PAGES_PER_WORD)
@@ -84,6 +93,6 @@ impl DirtyLog for BitmapLog {
         let count = u32::try_from(pages).ok().filter(|_| in_shape).ok_or_else(|| {
             Error::Argument(format!("CLEAR of {pages} pages from {first_page} in a block of {block_pages}: want 64s"))
         })?;
-        clear_dirty_log(&**slots.vm(), slot, first_page, count, bits, name)
+        clear_dirty_log(&slots.vm(), slot, first_page, count, bits, name)
     }
 }

@@ -1,11 +1,13 @@
-//! The ioctls and capabilities that kvm-ioctls lacks, each with what brings it. Where kvm-ioctls has a wrapper that
-//! allocates on every call, the ioctl is here again, to read into a buffer of the caller's.
+//! The ioctls and capabilities that the logs need, each with what brings it. They work on any descriptor of a VM, so that a VMM
+//! need not have it from kvm-ioctls, and they read into buffers of the caller's.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use kvm_bindings::kvm_dirty_log__bindgen_ty_1;
-use kvm_bindings::{KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_dirty_log, kvm_enable_cap};
-use kvm_ioctls::VmFd;
+use kvm_bindings::{
+    KVMIO, kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_dirty_log, kvm_enable_cap,
+    kvm_userspace_memory_region,
+};
 use vmm_sys_util::errno;
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
@@ -35,6 +37,9 @@ pub const DIRTY_LOG_INITIALLY_SET: u64 = 1 << 1;
 
 // Any kernel.
 ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
+ioctl_iow_nr!(KVM_SET_USER_MEMORY_REGION, KVMIO, 0x46, kvm_userspace_memory_region);
+// KVM_CAP_ENABLE_CAP_VM.
+ioctl_iow_nr!(KVM_ENABLE_CAP, KVMIO, 0xa3, kvm_enable_cap);
 // KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 // KVM_CAP_DIRTY_LOG_RING or KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
@@ -45,15 +50,38 @@ fn answer(result: i32) -> errno::Result<u32> {
     u32::try_from(result).map_err(|_| errno::Error::last())
 }
 
+/// Sets a memory slot.
+///
+/// # Safety
+///
+/// The region's memory is mapped for as long as the slot exists.
+pub unsafe fn set_user_memory_region(
+    vm: BorrowedFd<'_>,
+    region: &kvm_userspace_memory_region,
+    context: impl FnOnce() -> String,
+) -> Result<()> {
+    // SAFETY: the argument is a kvm_userspace_memory_region, as the ioctl's number says, and the kernel only reads it; its memory is
+    // mapped, as the caller promised.
+    uninterrupted(|| answer(unsafe { ioctl_with_ref(&vm, KVM_SET_USER_MEMORY_REGION(), region) }))
+        .map(drop)
+        .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", context(), errno))
+}
+
+/// Enables a capability of a VM.
+pub fn enable_cap(vm: BorrowedFd<'_>, cap: u32, argument: u64) -> errno::Result<()> {
+    let cap = kvm_enable_cap { cap, args: [argument, 0, 0, 0], ..Default::default() };
+    // SAFETY: the argument is a kvm_enable_cap, as the ioctl's number says, and the kernel only reads it. None of the capabilities that
+    // this crate enables takes a pointer.
+    uninterrupted(|| answer(unsafe { ioctl_with_ref(&vm, KVM_ENABLE_CAP(), &cap) })).map(drop)
+}
+
 /// Sets a VM's manual protect, also to none: somebody else may have turned it on.
 ///
 /// # Errors
 ///
 /// [`Error::Ioctl`] if the kernel does not know what is asked for.
-pub fn set_manual_protect(vm: &VmFd, protect: ManualProtect) -> Result<()> {
-    let args = [protect.flags(), 0, 0, 0];
-    let cap = kvm_enable_cap { cap: CAP_MANUAL_DIRTY_LOG_PROTECT2, args, ..Default::default() };
-    match uninterrupted(|| vm.enable_cap(&cap)) {
+pub fn set_manual_protect(vm: BorrowedFd<'_>, protect: ManualProtect) -> Result<()> {
+    match enable_cap(vm, CAP_MANUAL_DIRTY_LOG_PROTECT2, protect.flags()) {
         // A kernel that does not know manual protect (before Linux 5.0) has it off.
         Err(errno) if errno.errno() == libc::EINVAL && protect == ManualProtect::None => Ok(()),
         answer => answer.map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno)),

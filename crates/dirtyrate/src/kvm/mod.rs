@@ -3,6 +3,7 @@
 pub mod capabilities;
 pub mod dirty_log;
 pub mod dirty_ring;
+mod fd;
 mod guest_paging;
 mod ioctls;
 mod signals;
@@ -10,5 +11,6 @@ mod slots;
 
 pub use capabilities::{Capabilities, ManualProtect};
 pub use dirty_log::BitmapLog;
+pub use fd::{vcpu_fd, vm_fd};
 pub use signals::uninterrupted;
 pub use slots::Slots;

@@ -1,16 +1,18 @@
 //! RAM blocks as KVM memory slots. Slot numbers stay inside: outside a block is its name and its [`BlockId`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
-use kvm_ioctls::VmFd;
+use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestMemoryRegion, GuestRegionMmap};
 
 use super::capabilities::host_page_size;
-use super::signals::uninterrupted;
-use crate::dirty_memory::BlockId;
+use super::ioctls::set_user_memory_region;
+use crate::dirty_memory::{BlockId, BlockInfo};
 use crate::error::{Error, Result};
+use crate::locks::{Mutex, MutexGuard, lock};
 
 /// One memory slot.
 #[derive(Debug, Clone)]
@@ -44,12 +46,18 @@ struct Enabled {
     used: Weak<()>,
 }
 
-/// The slots of a VM.
+/// The slots of a VM. Clones are handles to the same slots.
+#[derive(Debug, Clone)]
+pub struct Slots(Arc<Mutex<SlotTable>>);
+
+/// What is known of the slots.
 #[derive(Debug)]
-pub struct Slots {
-    vm: Arc<VmFd>,
+pub(super) struct SlotTable {
+    vm: OwnedFd,
     page_size: u64,
     limit: usize,
+    /// How many blocks have had a slot: each gets a number of its own.
+    blocks: u64,
     by_block: BTreeMap<BlockId, Slot>,
     numbers: Numbers,
     /// By slot number, for each entry of a ring.
@@ -95,92 +103,70 @@ impl Numbers {
 }
 
 impl Slots {
-    /// The slots of a VM, none of which is known yet. `limit` is KVM_CAP_NR_MEMSLOTS.
-    pub fn new(vm: Arc<VmFd>, limit: usize) -> Self {
-        Self {
+    /// The slots of a VM, none of which is known yet. `limit` is KVM_CAP_NR_MEMSLOTS. The descriptor is duplicated, so that the VMM
+    /// may keep or close its own; the VM lives until both are closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] if this process may have no more open files.
+    pub fn new(vm: impl AsFd, limit: usize) -> Result<Self> {
+        let vm = vm
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|source| Error::refused("fcntl(F_DUPFD_CLOEXEC)", "a VM's descriptor", source))?;
+        Ok(Self(Arc::new(Mutex::new(SlotTable {
             vm,
             page_size: host_page_size(),
             limit,
+            blocks: 0,
             by_block: BTreeMap::new(),
             numbers: Numbers::default(),
             entries: Vec::new(),
             logged: 0,
             log: None,
-        }
-    }
-
-    /// The VM that has these slots.
-    pub(super) fn vm(&self) -> &Arc<VmFd> {
-        &self.vm
-    }
-
-    /// Calls `enable`, which turns on what a kind of log needs of the kernel. That cannot be undone, so a VM keeps its kind: manual protect
-    /// beside rings would lose writes.
-    /// The log keeps what this returns for as long as it is used.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::State`] if these slots have another kind of log, or one of the same kind that is in use; those of `enable`.
-    pub(super) fn enable_log(&mut self, log: &'static str, enable: impl FnOnce(&VmFd) -> Result<()>) -> Result<OneLog> {
-        if let Some(there) = &self.log {
-            if there.log != log {
-                let there = there.log;
-                return Err(Error::State(format!("this VM has a {there}, and can never have a {log}")));
-            }
-            if there.used.strong_count() > 0 {
-                return Err(Error::State(format!("the VM has a {log} that is in use: drop that one first")));
-            }
-        }
-        enable(&self.vm)?;
-        let one = Arc::new(());
-        self.log = Some(Enabled { log, used: Arc::downgrade(&one) });
-        Ok(OneLog(one))
-    }
-
-    /// How many pages a block has.
-    pub(super) fn pages(&self, block: BlockId) -> Option<u64> {
-        self.lookup(block).ok().map(|(_, pages, _)| pages)
+        }))))
     }
 
     /// How many more slots there may be.
     pub fn available(&self) -> usize {
-        self.limit.saturating_sub(self.by_block.len())
+        self.lock().available()
     }
 
-    /// Gives a block a slot that maps `memory`.
+    /// Gives a new block a slot that maps `memory`. What is returned is the block, as
+    /// [`DirtyMemory::add_block`](crate::dirty_memory::DirtyMemory::add_block) takes it in.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if the VM has no slot left, [`Error::Argument`] if the block has a slot, [`Error::Ioctl`] if the kernel refuses.
+    /// [`Error::Layout`] if the VM has no slot left, [`Error::Ioctl`] if the kernel refuses.
     ///
     /// # Safety
     ///
     /// `memory` must stay mapped until the block is removed or the VM is gone, which it is when the last descriptor of it and
     /// of its vCPUs is closed. Until then nobody else sets a slot of the same number: the kernel would write a log of another size than
     /// the buffer that it gets.
-    pub unsafe fn add(&mut self, block: BlockId, name: &str, memory: &GuestRegionMmap) -> Result<()> {
-        if self.available() == 0 {
-            let problem = format!("too many blocks: this kernel has {} memory slots", self.limit);
+    pub unsafe fn add<B: Bitmap>(&self, name: &str, memory: &GuestRegionMmap<B>) -> Result<BlockInfo> {
+        let mut table = self.lock();
+        if table.available() == 0 {
+            let problem = format!("too many blocks: this kernel has {} memory slots", table.limit);
             return Err(Error::Layout { block: name.to_owned(), problem });
         }
-        if self.by_block.contains_key(&block) {
-            return Err(Error::Argument(format!("block '{name}' has a memory slot already")));
-        }
         let region = kvm_userspace_memory_region {
-            slot: self.numbers.lowest(),
+            slot: table.numbers.lowest(),
             flags: 0,
             guest_phys_addr: memory.start_addr().0,
             memory_size: memory.len(),
             userspace_addr: memory.get_mmap().as_ptr() as u64,
         };
-        self.make_room(region.slot)?;
-        self.set(&region, || format!("block '{name}'"))?;
-        self.insert(block, name, region);
-        Ok(())
+        table.make_room(region.slot)?;
+        table.set(&region, || format!("block '{name}'"))?;
+        Ok(table.insert(name, region))
     }
 
     /// Takes in a slot that the VMM has set itself, as it set it: its log may be turned on and off here, with the rest of its
     /// flags as they are, and by nobody else. The slot is set once more as `region` says, which changes nothing of it.
+    ///
+    /// What is returned is the block that the slot is from now on, as
+    /// [`DirtyMemory::add_block`](crate::dirty_memory::DirtyMemory::add_block) takes it in.
     ///
     /// # Errors
     ///
@@ -192,9 +178,10 @@ impl Slots {
     /// `region` is the slot as it was set last. Its memory must stay mapped until the block is removed here or the VM is gone. Until then
     /// nobody else sets that slot, changes its size or deletes it: the kernel would write a log of another size than the buffer that
     /// it gets.
-    pub unsafe fn adopt(&mut self, block: BlockId, name: &str, region: kvm_userspace_memory_region) -> Result<()> {
+    pub unsafe fn adopt(&self, name: &str, region: kvm_userspace_memory_region) -> Result<BlockInfo> {
+        let mut table = self.lock();
         let refuse = |problem: &str| Err(Error::Argument(format!("slot {} of block '{name}' {problem}", region.slot)));
-        if self.numbers.taken.contains(&region.slot) || self.by_block.contains_key(&block) {
+        if table.numbers.taken.contains(&region.slot) {
             return refuse("is known already");
         }
         if region.flags & KVM_MEM_LOG_DIRTY_PAGES != 0 {
@@ -206,7 +193,7 @@ impl Slots {
             return refuse("has a size of 0 bytes: the kernel would delete it");
         }
         // What differs in these cannot be changed of a slot that exists, and is EINVAL (`kvm_set_memory_region`).
-        match self.set(&region, || format!("block '{name}' taken in")) {
+        match table.set(&region, || format!("block '{name}' taken in")) {
             Err(Error::Ioctl { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 return refuse(
                     "is not in the kernel as it is given here: give the number, size, memory and flags with which it was set",
@@ -214,9 +201,79 @@ impl Slots {
             }
             set => set?,
         }
-        self.make_room(region.slot)?;
-        self.insert(block, name, region);
-        Ok(())
+        table.make_room(region.slot)?;
+        Ok(table.insert(name, region))
+    }
+
+    /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses: the slot is as before then.
+    pub fn remove(&self, block: BlockId) -> Result<()> {
+        self.lock().remove(block)
+    }
+
+    /// Turns a block's dirty log on or off. A log that is made of these slots does so by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses. The log counts as it was before then; if it was
+    /// to go on, the kernel was asked to have it off.
+    pub fn set_logging(&self, block: BlockId, on: bool) -> Result<()> {
+        self.lock().set_logging(block, on)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, SlotTable> {
+        lock(&self.0)
+    }
+
+    /// The table itself, for those who share it.
+    pub(super) fn table(&self) -> Arc<Mutex<SlotTable>> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl SlotTable {
+    /// The VM that has these slots.
+    pub fn vm(&self) -> BorrowedFd<'_> {
+        self.vm.as_fd()
+    }
+
+    /// Calls `enable`, which turns on what a kind of log needs of the kernel. That cannot be undone, so a VM keeps its kind: manual protect
+    /// beside rings would lose writes.
+    /// The log keeps what this returns for as long as it is used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::State`] if these slots have another kind of log, or one of the same kind that is in use; those of `enable`.
+    pub fn enable_log(
+        &mut self,
+        log: &'static str,
+        enable: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<OneLog> {
+        if let Some(there) = &self.log {
+            if there.log != log {
+                let there = there.log;
+                return Err(Error::State(format!("this VM has a {there}, and can never have a {log}")));
+            }
+            if there.used.strong_count() > 0 {
+                return Err(Error::State(format!("the VM has a {log} that is in use: drop that one first")));
+            }
+        }
+        enable(self.vm())?;
+        let one = Arc::new(());
+        self.log = Some(Enabled { log, used: Arc::downgrade(&one) });
+        Ok(OneLog(one))
+    }
+
+    /// How many pages a block has.
+    pub fn pages(&self, block: BlockId) -> Option<u64> {
+        self.lookup(block).ok().map(|(_, pages, _)| pages)
+    }
+
+    pub fn available(&self) -> usize {
+        self.limit.saturating_sub(self.by_block.len())
     }
 
     /// Makes room for what the entries of a ring need to know of a slot.
@@ -228,16 +285,15 @@ impl Slots {
         Ok(())
     }
 
-    fn insert(&mut self, block: BlockId, name: &str, region: kvm_userspace_memory_region) {
+    fn insert(&mut self, name: &str, region: kvm_userspace_memory_region) -> BlockInfo {
         self.numbers.take(region.slot);
-        self.by_block.insert(block, Slot { name: name.to_owned(), region, logged: false, uncertain: false });
+        self.blocks += 1;
+        let id = BlockId(self.blocks);
+        self.by_block.insert(id, Slot { name: name.to_owned(), region, logged: false, uncertain: false });
+        let pages = region.memory_size / self.page_size;
+        BlockInfo { id, name: name.to_owned(), guest_address: region.guest_phys_addr, pages }
     }
 
-    /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses: the slot is as before then.
     pub fn remove(&mut self, block: BlockId) -> Result<()> {
         let slot = self.slot(block)?;
         let gone = kvm_userspace_memory_region { memory_size: 0, ..slot.region };
@@ -248,12 +304,6 @@ impl Slots {
         Ok(())
     }
 
-    /// Turns a block's dirty log on or off.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses. The log counts as it was before then; if it was
-    /// to go on, the kernel was asked to have it off.
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         let slot = self.slot(block)?;
         if on && slot.uncertain {
@@ -287,7 +337,7 @@ impl Slots {
     ///
     /// [`Error::Ioctl`] if the kernel refuses. The log of a block may be off in the kernel then, until this or
     /// [`set_logging`](Self::set_logging) succeeds.
-    pub(super) fn restart_logging(&mut self) -> Result<()> {
+    pub fn restart_logging(&mut self) -> Result<()> {
         let restart = |slot: &Slot| {
             self.set_flag(slot, false)?;
             self.set_flag(slot, true)
@@ -311,18 +361,18 @@ impl Slots {
     }
 
     /// The block of a slot that is logged, and how many pages it has.
-    pub(super) fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
+    pub fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
         let LoggedSlot { block, pages } = *self.entries.get(slot as usize)?;
         (pages > 0).then_some((block, pages))
     }
 
     /// Whether any block is logged.
-    pub(super) fn any_logged(&self) -> bool {
+    pub fn any_logged(&self) -> bool {
         self.logged > 0
     }
 
     /// A block's slot number, page count and name, for the ioctls of its log.
-    pub(super) fn lookup(&self, block: BlockId) -> Result<(u32, u64, &str)> {
+    pub fn lookup(&self, block: BlockId) -> Result<(u32, u64, &str)> {
         self.slot(block).map(|slot| (slot.region.slot, slot.region.memory_size / self.page_size, slot.name.as_str()))
     }
 
@@ -331,9 +381,8 @@ impl Slots {
     }
 
     fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {
-        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `add` and `adopt`), and it overlaps no
-        // other slot's (KVM refuses that with EEXIST).
-        uninterrupted(|| unsafe { self.vm.set_user_memory_region(*region) })
-            .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", context(), errno))
+        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `Slots::add` and `Slots::adopt`), and it
+        // overlaps no other slot's (KVM refuses that with EEXIST).
+        unsafe { set_user_memory_region(self.vm(), region, context) }
     }
 }

@@ -16,6 +16,7 @@ pub const MOST_SAMPLES_PER_GIB: u32 = 16384;
 
 /// How samples are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Design {
     /// One page from each of n equal parts (strata) of a block, at a random place within its part. The variance is never
     /// larger than a simple random sample's, and with dirty pages in runs much smaller.

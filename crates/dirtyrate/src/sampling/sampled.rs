@@ -25,6 +25,7 @@ pub struct Rate {
 
 /// One block's share of a [`Sampled`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct BlockSampled {
     /// The block's name.
     pub name: String,
@@ -57,6 +58,7 @@ pub struct BlockSampled {
 /// The figures of several blocks weigh each block by its pages (or bytes per second): they are not hits / samples where blocks differ
 /// in their share of samples, if only by rounding.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Sampled {
     /// Bytes in a page.
     pub page_size: u64,

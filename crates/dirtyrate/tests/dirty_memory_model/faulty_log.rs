@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dirtyrate::dirty_memory::{BlockId, CancelToken, DirtyBits, DirtyLog, FakeCall, FakeLog};
+use dirtyrate::dirty_memory::{BlockId, CancelToken, DirtyLog, FakeCall, FakeLog, SharedBits};
 use dirtyrate::{Error, GuestClock, Result};
 
 use super::block::Calls;
@@ -16,7 +16,7 @@ pub struct Faults {
     pub token: CancelToken,
     pub pages: BTreeMap<BlockId, u64>,
     /// What others read while the log is at work: it must not be locked then.
-    pub bits: Option<Arc<Mutex<DirtyBits>>>,
+    pub bits: Option<SharedBits>,
 }
 
 #[derive(Default, Clone)]
@@ -38,7 +38,7 @@ pub struct FaultyLog {
 impl FaultyLog {
     fn call(&mut self, call: FakeCall, run: impl FnOnce(&mut FakeLog) -> Result<()>) -> Result<()> {
         let mut faults = self.faults.lock();
-        let free = faults.bits.as_ref().is_none_or(|bits| bits.try_lock().is_ok());
+        let free = faults.bits.as_ref().is_none_or(|bits| bits.try_lock().is_some());
         assert!(free, "whoever reads the bits waits for the kernel");
         let fails = faults.calls.fails(call);
         if faults.calls.cancelled() {

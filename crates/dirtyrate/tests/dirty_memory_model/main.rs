@@ -88,7 +88,7 @@ fn assert_varied(protect: FakeProtect, tally: &Tally) {
     }
 }
 
-const DEFAULT_OPERATIONS: u64 = 34_000;
+const DEFAULT_OPERATIONS: u64 = 40_000;
 
 fn default_run(protect: FakeProtect) {
     let (done, tally) = run(protect, DEFAULT_OPERATIONS, 0);

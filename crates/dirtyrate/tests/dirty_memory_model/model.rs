@@ -316,6 +316,13 @@ impl Model {
         block.logged.add(&seen);
     }
 
+    pub fn host_bitmap(&mut self, at: usize, pages: &Pages) {
+        for client in self.trackers(at) {
+            self.blocks[at].give(client, pages);
+            self.blocks[at].owe(client, pages);
+        }
+    }
+
     pub fn host_write(&mut self, guest_address: u64, bytes: u64) {
         for at in 0..self.blocks.len() {
             let info = &self.blocks[at].info;

@@ -64,6 +64,11 @@ pub enum Operation {
         offset: u64,
         bytes: u64,
     },
+    /// The host wrote pages of a block, and says so by a bitmap.
+    HostBitmap {
+        block: usize,
+        pages: Written,
+    },
     /// `cancel` is the number of calls to the log after which somebody cancels.
     Sync {
         cancel: Option<usize>,
@@ -191,6 +196,7 @@ fn operation(cast: &'static [Who]) -> impl Strategy<Value = Operation> {
         3 => (0..2_usize).prop_map(Operation::OpenAccumulator),
         16 => (block(), written()).prop_map(|(block, pages)| Operation::GuestWrite { block, pages }),
         4 => host_write(),
+        3 => (block(), written()).prop_map(|(block, pages)| Operation::HostBitmap { block, pages }),
         7 => cancel().prop_map(|cancel| Operation::Sync { cancel }),
         3 => cancel().prop_map(|cancel| Operation::DiscardInitialLog { cancel }),
         6 => who().prop_map(Operation::Clear),

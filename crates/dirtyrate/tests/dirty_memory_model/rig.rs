@@ -222,6 +222,23 @@ impl Rig {
                 model.host_write(page * PAGE_SIZE + offset, bytes);
                 ("host write", Ok(0), Ok(0))
             }
+            Operation::HostBitmap { block, pages } => {
+                let Some(at) = self.block(block) else { return Ok(None) };
+                let info = self.model.blocks[at].info.clone();
+                let pages = written(pages, info.pages);
+                let mut words = vec![0; info.words()];
+                pages.iter().for_each(|page| words[page as usize / 64] |= 1 << (page % 64));
+                // What lies behind the last page is nobody's.
+                if !info.pages.is_multiple_of(64) {
+                    *words.last_mut().expect("a block has pages") |= u64::MAX << (info.pages % 64);
+                }
+                let bits = memory().shared_bits();
+                let refused = bits.mark_host_writes(info.id, &words[1..]).map_err(refusal);
+                prop_assert_eq!(refused, Err(Refusal::Argument), "a bitmap of another size");
+                let marked = bits.mark_host_writes(info.id, &words);
+                self.model.host_bitmap(at, &pages);
+                ("host bitmap", marked, Ok(pages.iter().count() as u64))
+            }
             Operation::Pause => {
                 self.clock.pause_requested();
                 self.clock.guest_stands();
@@ -256,7 +273,7 @@ impl Rig {
                 self.compare_views(client)?;
                 let ends = self.model.ends_first_round(client);
                 let before = self.expected_reap(client);
-                let reap = memory().reap(client, take);
+                let reap = if take { memory().take(client) } else { memory().reap(client) };
                 let expected = if take { self.model.clear(client) } else { self.model.exists(client) };
                 let total = before.iter().map(|(_, pages, _)| pages).sum::<u64>();
                 if let Ok(reap) = &reap {

@@ -46,6 +46,7 @@ pub fn covered(method: IntervalMethod, n: u64, p: f64) -> f64 {
             IntervalMethod::Wilson => (k as f64 / n as f64 - p).powi(2) <= Z * Z * p * (1.0 - p) / n as f64,
             // Clopper–Pearson: neither so few nor so many hits are rarer than a tail.
             IntervalMethod::ClopperPearson => below + here >= tail && 1.0 - below >= tail,
+            other => panic!("{other:?} is not defined here"),
         };
         below += here;
         covered += if holds { *here } else { 0.0 };

@@ -161,7 +161,7 @@ struct Rung {
     kernel: Arc<Kernel>,
     vcpu: Vcpu,
     rings: Arc<Mutex<Rings<Mapped, Vm>>>,
-    exits: Arc<Watermark<Mapped, Vm>>,
+    exits: Arc<OnVcpus<Mapped, Vm>>,
     written: Arc<(Mutex<bool>, Condvar)>,
 }
 
@@ -175,7 +175,7 @@ impl Rung {
         let mut rings = Rings::new(Arc::new(Mutex::new(Vm(Arc::clone(&kernel)))));
         rings.push(Mapped(Arc::clone(&kernel)), 0);
         let rings = Arc::new(Mutex::new(rings));
-        let exits = Watermark { rings: Arc::clone(&rings), wake: Wake::default(), entries: FULL, reaping };
+        let exits = OnVcpus { rings: Arc::clone(&rings), wake: Wake::default(), entries: FULL, reaping };
         Self { kernel, vcpu: Vcpu::default(), rings, exits: Arc::new(exits), written: Arc::default() }
     }
 

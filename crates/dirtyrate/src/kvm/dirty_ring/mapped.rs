@@ -1,11 +1,10 @@
 //! One vCPU's ring, mapped: the entry protocol with its memory order.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kvm_bindings::{KVM_DIRTY_LOG_PAGE_OFFSET, kvm_dirty_gfn};
-use kvm_ioctls::VcpuFd;
 
 use super::RESERVED_ENTRIES;
 use super::cursor::{Entries, EntryState};
@@ -34,7 +33,7 @@ impl MappedRing {
     ///
     /// [`Error::Argument`] for a vCPU whose ring is smaller, or that has none: it is another VM's. [`Error::Ioctl`] if the kernel
     /// refuses.
-    pub fn new(vcpu: &VcpuFd, size: u32) -> Result<Self> {
+    pub fn new(vcpu: BorrowedFd<'_>, size: u32) -> Result<Self> {
         let offset = i64::from(KVM_DIRTY_LOG_PAGE_OFFSET) * host_page_size() as i64;
         let bytes = size as usize * size_of::<kvm_dirty_gfn>();
         // SAFETY: a new mapping, of the vCPU's descriptor, at no address of ours. It reads and writes memory of the kernel's

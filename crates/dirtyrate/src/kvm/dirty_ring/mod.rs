@@ -21,24 +21,26 @@ mod rings;
 mod vcpus;
 mod written;
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cursor::Entries;
-use kvm_bindings::kvm_enable_cap;
-use kvm_ioctls::{VcpuFd, VmFd};
 use mapped::MappedRing;
+#[cfg(feature = "testing")]
 pub use reaper::Reaping;
+#[cfg(not(feature = "testing"))]
+use reaper::Reaping;
 use reaper::{Reaper, Wake};
 use rings::{RingVm, Rings};
 
 use super::Slots;
 use super::capabilities::{Capabilities, ManualProtect};
 use super::ioctls::{
-    CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, get_dirty_log, set_manual_protect,
+    CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, enable_cap, get_dirty_log,
+    set_manual_protect,
 };
-use super::signals::uninterrupted;
-use super::slots::OneLog;
+use super::slots::{OneLog, SlotTable};
 use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 use crate::locks::{Mutex, lock};
@@ -60,7 +62,7 @@ const SHORTEST_RUN: Duration = Duration::from_millis(1);
 
 /// The dirty rings of a VM.
 pub struct RingLog {
-    slots: Arc<Mutex<Slots>>,
+    slots: Slots,
     rings: Arc<Mutex<Rings>>,
     vcpus: Arc<dyn HoldVcpus>,
     /// There is a bitmap beside the rings, for what no vCPU wrote.
@@ -73,22 +75,40 @@ pub struct RingLog {
 
 /// Rings that were enabled, and wait for their vCPUs.
 pub struct RingSetup {
-    slots: Arc<Mutex<Slots>>,
+    slots: Slots,
     entries: u32,
     with_bitmap: bool,
     reaping: Reaping,
     one: OneLog,
 }
 
-/// Looks after the rings on the vCPUs' own threads, where no other thread must be scheduled first.
-pub struct Watermark<E = MappedRing, V = Slots> {
+/// Looks after the rings on the vCPUs' own threads, where no other thread must be scheduled first. Clones look after the same rings.
+#[derive(Clone)]
+pub struct Watermark(OnVcpus<MappedRing, SlotTable>);
+
+impl RingExits for Watermark {
+    fn longest_run(&self) -> Option<Duration> {
+        self.0.longest_run()
+    }
+
+    fn kicked(&self, vcpu: usize) {
+        self.0.kicked(vcpu);
+    }
+
+    fn full(&self, vcpu: usize) -> Result<()> {
+        self.0.full(vcpu)
+    }
+}
+
+/// What a [`Watermark`] does, over the rings of any VM: models have one of their own.
+struct OnVcpus<E, V> {
     rings: Arc<Mutex<Rings<E, V>>>,
     wake: Wake,
     entries: u32,
     reaping: Reaping,
 }
 
-impl<E: Entries + Send, V: RingVm> RingExits for Watermark<E, V> {
+impl<E: Entries + Send, V: RingVm> RingExits for OnVcpus<E, V> {
     fn longest_run(&self) -> Option<Duration> {
         (self.reaping != Reaping::Hold && self.wake.is_logging())
             .then(|| (self.entries / WATERMARK / LOOKS * FASTEST_ENTRY).max(SHORTEST_RUN))
@@ -132,12 +152,12 @@ impl Watermark {
     /// # Errors
     ///
     /// [`Error::Argument`] for a vCPU of a VM without rings of this size, [`Error::Ioctl`] if its ring cannot be mapped.
-    pub fn attach(&self, vcpu: &VcpuFd) -> Result<usize> {
-        lock(&self.rings).attach(vcpu, self.entries)
+    pub fn attach(&self, vcpu: impl AsFd) -> Result<usize> {
+        lock(&self.0.rings).attach(vcpu.as_fd(), self.0.entries)
     }
 }
 
-impl<E, V> Clone for Watermark<E, V> {
+impl<E, V> Clone for OnVcpus<E, V> {
     fn clone(&self) -> Self {
         Self { rings: Arc::clone(&self.rings), wake: self.wake.clone(), entries: self.entries, reaping: self.reaping }
     }
@@ -151,12 +171,7 @@ impl RingSetup {
     ///
     /// [`Error::Argument`] for a size that not every kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
     /// ones, [`Error::State`] if the VM has a bitmap log, has rings already, or has vCPUs or slots and may have none.
-    pub fn enable(
-        slots: Arc<Mutex<Slots>>,
-        capabilities: &Capabilities,
-        entries: u32,
-        reaping: Reaping,
-    ) -> Result<Self> {
+    pub fn enable(slots: &Slots, capabilities: &Capabilities, entries: u32) -> Result<Self> {
         let page_entries = (capabilities.page_size / ENTRY_BYTES) as u32;
         let most = capabilities.dirty_ring_entries;
         if most == 0 {
@@ -178,26 +193,29 @@ impl RingSetup {
             _ => Error::ioctl("KVM_ENABLE_CAP", "the dirty ring", errno),
         };
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
-        let enable = |vm: &VmFd, number: u32, argument: u64| {
-            let cap = kvm_enable_cap { cap: number, args: [argument, 0, 0, 0], ..Default::default() };
-            uninterrupted(|| vm.enable_cap(&cap))
-        };
         let bytes = u64::from(entries) * ENTRY_BYTES;
-        let one = lock(&slots).enable_log("dirty ring", |vm| {
+        let one = slots.lock().enable_log("dirty ring", |vm| {
             // Somebody else may have turned it on.
             set_manual_protect(vm, ManualProtect::None)?;
-            enable(vm, number, bytes).map_err(refused)
+            enable_cap(vm, number, bytes).map_err(refused)
         })?;
         if with_bitmap {
             // Only so that every slot has its bitmap (`kvm_vm_ioctl_enable_cap_generic`).
-            enable(lock(&slots).vm(), CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
+            enable_cap(slots.lock().vm(), CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
                 libc::EINVAL => {
                     Error::State("dirty rings are enabled before the first slot is set, on this kernel".to_owned())
                 }
                 _ => refused(errno),
             })?;
         }
+        let (slots, reaping) = (slots.clone(), Reaping::Run);
         Ok(Self { slots, entries, with_bitmap, reaping, one })
+    }
+
+    /// Has the rings harvested at other times than they are for good.
+    #[cfg(feature = "testing")]
+    pub fn with_reaping(self, reaping: Reaping) -> Self {
+        Self { reaping, ..self }
     }
 
     /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `hold` stops those vCPUs. The
@@ -210,19 +228,23 @@ impl RingSetup {
     ///
     /// [`Error::Argument`] for a vCPU of a VM without rings of this size; [`Error::Ioctl`] if a ring cannot be mapped or the reaper
     /// not be started.
-    pub fn attach<'a>(
+    pub fn attach(
         self,
-        vcpus: impl IntoIterator<Item = &'a VcpuFd>,
+        vcpus: impl IntoIterator<Item = impl AsFd>,
         hold: impl HoldVcpus + 'static,
     ) -> Result<(RingLog, Watermark)> {
-        let mut rings = Rings::new(Arc::clone(&self.slots));
-        vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu, self.entries).map(drop))?;
+        let mut rings = Rings::new(self.slots.table());
+        vcpus.into_iter().try_for_each(|vcpu| rings.attach(vcpu.as_fd(), self.entries).map(drop))?;
         let rings = Arc::new(Mutex::new(rings));
         let wake = Wake::default();
         let hold: Arc<dyn HoldVcpus> = Arc::new(hold);
         let reaper = Reaper::start(Arc::clone(&rings), Arc::clone(&hold), wake.clone(), self.reaping, self.entries)?;
-        let watermark =
-            Watermark { rings: Arc::clone(&rings), wake: wake.clone(), entries: self.entries, reaping: self.reaping };
+        let watermark = Watermark(OnVcpus {
+            rings: Arc::clone(&rings),
+            wake: wake.clone(),
+            entries: self.entries,
+            reaping: self.reaping,
+        });
         let log = RingLog {
             slots: self.slots,
             rings,
@@ -249,7 +271,7 @@ impl RingLog {
 
     /// Has the reaper and the vCPUs look after the rings while some block is logged, and only then.
     fn look_after(&self) {
-        let logging = lock(&self.slots).any_logged();
+        let logging = self.slots.lock().any_logged();
         if logging == self.wake.is_logging() {
             return;
         }
@@ -289,7 +311,7 @@ fn draw_edge<E: Entries, V: RingVm>(rings: &Mutex<Rings<E, V>>, vcpus: &dyn Hold
 
 impl DirtyLog for RingLog {
     fn pages(&self, block: BlockId) -> Option<u64> {
-        lock(&self.slots).pages(block)
+        self.slots.lock().pages(block)
     }
 
     fn forget(&mut self, block: BlockId) {
@@ -299,11 +321,11 @@ impl DirtyLog for RingLog {
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         if on {
             self.take_out_stale()?;
-            lock(&self.slots).set_logging(block, true)?;
+            self.slots.lock().set_logging(block, true)?;
             self.look_after();
             return Ok(());
         }
-        lock(&self.slots).set_logging(block, false)?;
+        self.slots.lock().set_logging(block, false)?;
         self.look_after();
         // What was reported of a block belongs to the time that its log was on: also what is still in a ring.
         lock(&self.rings).log_went_off();
@@ -333,9 +355,9 @@ impl DirtyLog for RingLog {
         // Read after the edge was drawn, while the vCPUs run: what a device of the kernel's writes in between counts for the window that
         // ends there. Whoever takes its bits misses none of it.
         if self.with_bitmap {
-            let slots = lock(&self.slots);
+            let slots = self.slots.lock();
             let (slot, pages, name) = slots.lookup(block)?;
-            get_dirty_log(&**slots.vm(), slot, pages, into, name)?;
+            get_dirty_log(&slots.vm(), slot, pages, into, name)?;
         }
         lock(&self.rings).set_in(block, into);
         Ok(())

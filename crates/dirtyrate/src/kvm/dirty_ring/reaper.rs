@@ -21,6 +21,7 @@ const FILL: u32 = 8;
 
 /// When to harvest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only tests have them harvested at other times"))]
 pub enum Reaping {
     /// All the time, as often as the rings fill.
     #[default]

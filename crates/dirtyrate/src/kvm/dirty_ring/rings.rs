@@ -1,16 +1,15 @@
 //! All rings of a VM: harvest, RESET, and what was harvested and not fetched yet.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-
-use kvm_ioctls::VcpuFd;
 
 use super::cursor::{Cursor, Entries};
 use super::mapped::MappedRing;
 use super::written::{Stage, Written};
 use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
 use crate::error::{Error, Result};
-use crate::kvm::Slots;
 use crate::kvm::ioctls::reset_dirty_rings;
+use crate::kvm::slots::SlotTable;
 use crate::locks::{Mutex, lock};
 
 /// How often a harvest of a ring that nobody writes to is repeated until it is in step. Each repetition either comes to the
@@ -52,13 +51,13 @@ pub trait RingVm: Send {
     fn protect_all(&mut self) -> Result<()>;
 }
 
-impl RingVm for Slots {
+impl RingVm for SlotTable {
     fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
         self.logged(slot)
     }
 
     fn reset(&self) -> Result<u32> {
-        reset_dirty_rings(&**self.vm())
+        reset_dirty_rings(&self.vm())
     }
 
     fn protect_all(&mut self) -> Result<()> {
@@ -77,7 +76,7 @@ fn reset_whole(vm: &impl RingVm) -> Result<u32> {
     Ok(all)
 }
 
-pub struct Rings<E = MappedRing, V = Slots> {
+pub struct Rings<E = MappedRing, V = SlotTable> {
     slots: Arc<Mutex<V>>,
     rings: Vec<VcpuRing<E>>,
     /// A RESET counted something else than it should have, and no stopped harvest has found every ring's place since.
@@ -93,7 +92,7 @@ pub struct Rings<E = MappedRing, V = Slots> {
 
 impl Rings {
     /// Maps the ring of the next vCPU; which number it has here.
-    pub fn attach(&mut self, vcpu: &VcpuFd, size: u32) -> Result<usize> {
+    pub fn attach(&mut self, vcpu: BorrowedFd<'_>, size: u32) -> Result<usize> {
         let ring = MappedRing::new(vcpu, size)?;
         let bytes = size_of::<VcpuRing<MappedRing>>();
         self.rings.try_reserve(1).map_err(|_| Error::OutOfMemory { what: "a dirty ring", bytes })?;
