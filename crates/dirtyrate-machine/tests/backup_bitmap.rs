@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use dirtyrate::GuestClock;
 use dirtyrate::bitmap::words_for;
@@ -49,7 +49,7 @@ fn set(device: &DeviceFd, group: u32, attribute: u64, value: Option<u64>) {
 }
 
 /// The pages of the log's window that ends here.
-fn pages(log: &mut impl DirtyLog, page_size: u64) -> Vec<u64> {
+fn pages(log: &mut impl DirtyLog, ram: BlockId, page_size: u64) -> Vec<u64> {
     log.prepare().expect("the rings are harvested");
     let mut words = vec![0u64; words_for(RAM_BYTES / page_size)];
     log.fetch(ram, &mut words).expect("the log is read");
@@ -82,7 +82,7 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
     let mut log = log.expect("attached");
 
     let region = MmapRegion::new(RAM_BYTES as usize).expect("memory");
-    let region = GuestRegionMmap::new(region, GuestAddress(0)).expect("a region");
+    let region = GuestRegionMmap::<()>::new(region, GuestAddress(0)).expect("a region");
     assert_eq!(region.len(), RAM_BYTES);
     // SAFETY: the region lives until the end of this test, after the VM's last use.
     let ram = unsafe { slots.add("ram", &region) }.expect("a slot").id;
@@ -97,12 +97,12 @@ fn what_a_device_of_the_kernels_writes_is_in_the_log() {
     set(&its, KVM_DEV_ARM_VGIC_GRP_ITS_REGS, BASER1, Some(BASER_VALID | TABLE));
 
     log.set_logging(ram, true).expect("the log goes on");
-    assert!(pages(&mut log, capabilities.page_size).is_empty(), "nothing was written yet");
+    assert!(pages(&mut log, ram, capabilities.page_size).is_empty(), "nothing was written yet");
     // It has no collection: what it writes is the entry behind the last.
     set(&its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_SAVE_TABLES.into(), None);
-    assert_eq!(pages(&mut log, capabilities.page_size), [TABLE / capabilities.page_size]);
-    assert!(pages(&mut log, capabilities.page_size).is_empty(), "a window has what was written in it");
+    assert_eq!(pages(&mut log, ram, capabilities.page_size), [TABLE / capabilities.page_size]);
+    assert!(pages(&mut log, ram, capabilities.page_size).is_empty(), "a window has what was written in it");
     set(&its, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_ITS_SAVE_TABLES.into(), None);
-    assert_eq!(pages(&mut log, capabilities.page_size), [TABLE / capabilities.page_size], "and so has the next");
+    assert_eq!(pages(&mut log, ram, capabilities.page_size), [TABLE / capabilities.page_size], "and so has the next");
     vcpus.shutdown().expect("they end");
 }

@@ -130,7 +130,7 @@ fn read(memory: &GuestMemoryMmap, pages: &[u64]) {
 }
 
 fn touched_memory(bytes: u64, advice: i32) -> GuestMemoryMmap {
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), bytes as usize)]).expect("memory");
+    let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), bytes as usize)]).expect("memory");
     for region in memory.iter() {
         // SAFETY: the advice is about pages of our own mapping, and changes no contents.
         unsafe { libc::madvise(region.as_ptr().cast(), region.len() as usize, advice) };

@@ -47,7 +47,8 @@ fn turn_manual_protect_on(vmm: &Vmm) -> bool {
     let best = match vmm.capabilities.manual_protect {
         ManualProtect::None => return false,
         ManualProtect::Enable => 1,
-        ManualProtect::InitiallySet => 3,
+        // Enabled, and initially set.
+        _ => 3,
     };
     let cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
     vmm.vm.enable_cap(&kvm_enable_cap { cap, args: [best, 0, 0, 0], ..Default::default() }).expect("the kernel has it");

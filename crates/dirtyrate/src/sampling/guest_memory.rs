@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::pagemap::Pagemap;
@@ -10,7 +11,8 @@ use super::reader::{Contents, Look, PageBlock, PageReader};
 use crate::dirty_memory::BlockInfo;
 use crate::error::{Error, Result};
 
-/// Reads guest memory that is mapped here, while the guest writes it.
+/// Reads guest memory that is mapped here, while the guest writes it. `B` is the bitmap of vm-memory in which the VMM notes its own
+/// writes; reading notes nothing.
 ///
 /// Every page is copied before it is hashed, with vm-memory's volatile slices, as every host access to guest memory in this
 /// crate is: no reference to memory that a vCPU may be writing ever exists. A torn page is possible and harmless; it only
@@ -23,10 +25,10 @@ use crate::error::{Error, Result};
 /// later ones: what was found touched is not asked about again. If the host takes such a page back in between (a balloon), the look
 /// maps the zero page there. A page in swap is touched, and is read back from there.
 #[derive(Debug)]
-pub struct GuestMemoryReader {
+pub struct GuestMemoryReader<B = ()> {
     blocks: Vec<PageBlock>,
     /// The memory that has each block.
-    memories: Vec<Arc<GuestMemoryMmap>>,
+    memories: Vec<Arc<GuestMemoryMmap<B>>>,
     page_size: u64,
     pub(super) pagemap: Option<Pagemap>,
     page: Box<[u8]>,
@@ -34,14 +36,14 @@ pub struct GuestMemoryReader {
     ahead: usize,
 }
 
-impl GuestMemoryReader {
+impl<B: Bitmap> GuestMemoryReader<B> {
     /// Reads `blocks` of `memory`, which stays mapped as long as the reader lives, also if a block is removed from its VM.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] for a block that is empty or not whole within one region of the memory, or a page size that is not
     /// the host's.
-    pub fn new(memory: Arc<GuestMemoryMmap>, blocks: &[BlockInfo], page_size: u64) -> Result<Self> {
+    pub fn new(memory: Arc<GuestMemoryMmap<B>>, blocks: &[BlockInfo], page_size: u64) -> Result<Self> {
         let host = host_page_size();
         if page_size != host {
             return Err(Error::Argument(format!(
@@ -62,7 +64,7 @@ impl GuestMemoryReader {
     /// # Errors
     ///
     /// Those of [`new`](Self::new).
-    pub fn add(&mut self, memory: Arc<GuestMemoryMmap>, block: &BlockInfo) -> Result<()> {
+    pub fn add(&mut self, memory: Arc<GuestMemoryMmap<B>>, block: &BlockInfo) -> Result<()> {
         let bytes = block.pages.checked_mul(self.page_size);
         let whole = bytes.filter(|&bytes| bytes > 0).is_some_and(|bytes| {
             memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| {
@@ -89,14 +91,14 @@ impl GuestMemoryReader {
     /// Whether pages that nobody has touched are left so: not where `/proc/self/pagemap` cannot be read, or a block is not
     /// private anonymous memory.
     pub fn spares_untouched(&self) -> bool {
-        let spared = |(block, memory): (&PageBlock, &Arc<GuestMemoryMmap>)| {
+        let spared = |(block, memory): (&PageBlock, &Arc<GuestMemoryMmap<B>>)| {
             memory.find_region(GuestAddress(block.guest_address)).is_some_and(|region| private(region.flags()))
         };
         self.pagemap.is_some() && self.blocks.iter().zip(&self.memories).all(spared)
     }
 }
 
-impl PageReader for GuestMemoryReader {
+impl<B: Bitmap + Send + Sync> PageReader for GuestMemoryReader<B> {
     fn page_size(&self) -> u64 {
         self.page_size
     }

@@ -15,7 +15,7 @@ const START: u64 = 1 << 32;
 fn memory() -> (Arc<GuestMemoryMmap>, Vec<BlockInfo>, u64) {
     let page_size = host_page_size();
     let bytes = (PAGES * page_size) as usize;
-    let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 3 << 20), (GuestAddress(START), bytes)]);
+    let memory = GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), 3 << 20), (GuestAddress(START), bytes)]);
     let memory = Arc::new(memory.expect("memory"));
     for region in memory.iter() {
         // SAFETY: the advice changes no contents; a huge page would be touched as a whole.
@@ -140,7 +140,7 @@ fn shared_memory_is_read_and_a_block_that_is_not_there_is_refused() {
 
     let file = vm_memory::FileOffset::new(memfd(), 0);
     let bytes = (16 * page_size) as usize;
-    let memory = GuestMemoryMmap::from_ranges_with_files([(GuestAddress(0), bytes, Some(file))]).expect("memory");
+    let memory = GuestMemoryMmap::<()>::from_ranges_with_files([(GuestAddress(0), bytes, Some(file))]).expect("memory");
     let block = BlockInfo { guest_address: 0, pages: 16, ..blocks[1].clone() };
     let mut reader = GuestMemoryReader::new(Arc::new(memory), &[block], page_size).expect("a reader");
     assert!(!reader.spares_untouched());
