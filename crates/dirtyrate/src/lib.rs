@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] is what talks to `/dev/kvm`: a VMM takes
-//! [`kvm::Slots`] and [`kvm::BitmapLog`] from there, or [`kvm::dirty_ring`]. `examples/foreign_vmm` is such a VMM.
+//! [`kvm::Slots`] and [`kvm::BitmapLog`] from there, or [`kvm::dirty_ring`]. `examples/foreign_vmm` is such a VMM, and
+//! `examples/device_vmm` one with a device that writes guest memory and a vCPU that comes later.
 //! [`bitmap`] has the page bitmaps; [`sampling`] estimates from the hashes of a few pages where there is no log.
 //!
 //! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`.

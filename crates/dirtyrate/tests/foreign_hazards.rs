@@ -3,11 +3,13 @@
 
 mod support;
 
-#[path = "../examples/foreign_vmm/guest.rs"]
+#[path = "../examples/shared/guest.rs"]
 mod guest;
 #[path = "../examples/foreign_vmm/measure.rs"]
 #[allow(dead_code, reason = "the example's own measurements are another test's")]
 mod measure;
+#[path = "../examples/shared/vcpu.rs"]
+mod vcpu;
 #[path = "../examples/foreign_vmm/vmm.rs"]
 mod vmm;
 

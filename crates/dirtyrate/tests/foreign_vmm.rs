@@ -2,10 +2,12 @@
 
 mod support;
 
-#[path = "../examples/foreign_vmm/guest.rs"]
+#[path = "../examples/shared/guest.rs"]
 mod guest;
 #[path = "../examples/foreign_vmm/measure.rs"]
 mod measure;
+#[path = "../examples/shared/vcpu.rs"]
+mod vcpu;
 #[path = "../examples/foreign_vmm/vmm.rs"]
 mod vmm;
 

@@ -1,12 +1,15 @@
 //! A VMM that owes this crate nothing: it makes its VM, its memory slots and its vCPU with kvm-ioctls alone. To measure what its
-//! guest dirties it hands over its `VmFd`, its slots as it set them, and, for rings, what stops its vCPUs (`measure.rs`).
+//! guest dirties it hands over the descriptor of its VM, its slots as it set them, and, for rings, what stops its vCPUs (`measure.rs`).
 //!
 //! ```text
 //! cargo run -p dirtyrate --example foreign_vmm
 //! ```
 
+#[path = "../shared/guest.rs"]
 mod guest;
 mod measure;
+#[path = "../shared/vcpu.rs"]
+mod vcpu;
 mod vmm;
 
 use dirtyrate::{Error, Result};

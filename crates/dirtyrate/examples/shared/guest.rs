@@ -2,11 +2,11 @@
 
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
-/// Where its code lies.
-pub const CODE: u64 = 0x1000;
-
-/// What it is told.
+/// What one vCPU is told.
+#[derive(Clone, Copy)]
 pub struct Range {
+    /// Where its code lies.
+    pub code: u64,
     pub first_address: u64,
     pub pages: u64,
     pub page_size: u64,
@@ -14,7 +14,7 @@ pub struct Range {
 
 #[cfg(target_arch = "x86_64")]
 mod arch {
-    use super::{CODE, Kvm, Range, VcpuExit, VcpuFd, VmFd};
+    use super::{Kvm, Range, VcpuExit, VcpuFd, VmFd};
 
     const DONE_PORT: u8 = 0x10;
 
@@ -42,7 +42,7 @@ mod arch {
     }
 
     /// Protected mode, all segments flat.
-    pub fn boot(_: &Kvm, _: &VmFd, vcpu: &VcpuFd, _: &Range) -> Result<(), kvm_ioctls::Error> {
+    pub fn boot(_: &Kvm, _: &VmFd, vcpu: &VcpuFd, range: &Range) -> Result<(), kvm_ioctls::Error> {
         let mut special = vcpu.get_sregs()?;
         for (segment, kind) in [
             (&mut special.cs, 11),
@@ -58,7 +58,7 @@ mod arch {
         special.cr0 |= 1;
         vcpu.set_sregs(&special)?;
         let mut registers = vcpu.get_regs()?;
-        (registers.rip, registers.rflags) = (CODE, 2);
+        (registers.rip, registers.rflags) = (range.code, 2);
         vcpu.set_regs(&registers)
     }
 
@@ -71,7 +71,7 @@ mod arch {
 mod arch {
     use kvm_bindings::{KVM_ARM_VCPU_PSCI_0_2, kvm_vcpu_init};
 
-    use super::{CODE, Kvm, Range, VcpuExit, VcpuFd, VmFd};
+    use super::{Kvm, Range, VcpuExit, VcpuFd, VmFd};
 
     /// No memory is there.
     const DONE_ADDRESS: u64 = 0x0900_0000;
@@ -109,7 +109,7 @@ mod arch {
         for (register, number) in (1..).zip(numbers) {
             vcpu.set_one_reg(CORE + 2 * register, &number.to_le_bytes())?;
         }
-        vcpu.set_one_reg(PC, &CODE.to_le_bytes()).map(drop)
+        vcpu.set_one_reg(PC, &range.code.to_le_bytes()).map(drop)
     }
 
     pub fn says_done(exit: &VcpuExit) -> bool {
