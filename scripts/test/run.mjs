@@ -1,7 +1,7 @@
 // npm test: the set-up, then the tests of both languages, then one line with the sum of both.
 //
 //   node scripts/test/run.mjs [LANGUAGE [OPTION…]]     the tests of one language only, rust or typescript, with options of its runner:
-//                                                      npm run test:ts -- __test__/units.test.ts
+//                                                      npm run test:ts -- __test__/ground/units.test.ts
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'

@@ -92,21 +92,21 @@ export default [
   },
   {
     name: 'a measurement in the place of a kept client is not seen',
-    file: 'ts/dirty-memory.ts',
+    file: 'ts/targets/vm/dirty-memory.ts',
     find: " || (client === 'dirty-rate' && this.#dirtyRate.standsIn)",
     replace: '',
-    test: '__test__/dirty-memory.test.ts -t stopped',
+    test: '__test__/targets/vm/dirty-memory.test.ts -t stopped',
   },
   {
     name: 'a kept client may be emptied beside a measurement',
-    file: 'ts/measurement/client.ts',
+    file: 'ts/targets/vm/client.ts',
     find: ' || this.standsIn) {',
     replace: ') {',
-    test: '__test__/dirty-memory.test.ts -t stopped',
+    test: '__test__/targets/vm/dirty-memory.test.ts -t stopped',
   },
   {
     name: 'a start takes any option',
-    file: 'ts/virtual-machine.ts',
+    file: 'ts/targets/vm/virtual-machine.ts',
     find: 'const { signal } = parseOptions(options, SIGNAL)\n    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))',
     replace:
       'const { signal } = options\n    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))',

@@ -3,17 +3,17 @@
 export default [
   {
     name: 'an idle guest takes any option',
-    file: 'ts/workload.ts',
+    file: 'ts/targets/vm/workload.ts',
     find: "...parseObject(options, 'options', 'nothing')",
     replace: "...(parseObject(options, 'options', 'nothing') && {})",
     test: '__test__/bad-arguments.test.ts -t idle with',
   },
   {
     name: 'an option is proposed that the workload has no use for',
-    file: 'ts/workload.ts',
+    file: 'ts/targets/vm/workload.ts',
     find: 'const unused: readonly string[] = UNUSED[kind] ?? []',
     replace: 'const unused: readonly string[] = []',
-    test: '__test__/hints.test.ts -t only if the workload has a use',
+    test: '__test__/ground/hints.test.ts -t only if the workload has a use',
   },
   {
     name: 'a window that is too long is told of milliseconds',
@@ -24,10 +24,10 @@ export default [
   },
   {
     name: 'a count is shown as the number that was made of it',
-    file: 'ts/units.ts',
+    file: 'ts/ground/units.ts',
     find: 'return parseCount(Number(text), name, low, high, shortened(text))',
     replace: 'return parseCount(Number(text), name, low, high)',
-    test: '__test__/units.test.ts -t shows what was written',
+    test: '__test__/ground/units.test.ts -t shows what was written',
   },
   {
     name: 'a binary that is cut off goes to the dynamic linker',
@@ -102,7 +102,7 @@ export default [
   {
     name: 'decimals are rounded before they are looked at',
     file: 'ts/ground/units.ts',
-    find: 'isWhole: power >= 0 || product % 10n ** BigInt(-power) === 0n',
+    find: 'isWhole: product % 10n ** BigInt(Math.max(0, -power)) === 0n',
     replace: 'isWhole: Number.isInteger(Number(digits) * Number(factor) * 10 ** exponent)',
     test: '__test__/ground/units.test.ts',
   },
