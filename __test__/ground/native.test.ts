@@ -214,6 +214,7 @@ describe('the binary of the platform package', () => {
     writeFileSync(
       join(folder, 'program.mjs'),
       `import { createRequire } from 'node:module'
+import { writeFileSync } from 'node:fs'
 writeFileSync('${packaged}/package.json', '{ "name": "${platformPackage}", "main": "${built}" }')
 createRequire(import.meta.url)('dirtyrate').capabilities()`,
     )
