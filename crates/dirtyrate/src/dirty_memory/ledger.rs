@@ -367,7 +367,7 @@ mod tests {
             assert!(memory.bits().ledger.readings.len() <= KEPT_READINGS);
         }
         // The window is as old as the first reading.
-        assert!(memory.reap(Client::DirtyRate, false).expect("step 5").witness.is_some());
+        assert!(memory.reap(Client::DirtyRate).expect("step 5").witness.is_some());
     }
 
     #[test]
