@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Goal, Target, asked_for, median, processor};
-use dirtyrate::dirty_memory::{CancelToken, Client, SyncReport};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::{Client, SyncReport};
 use dirtyrate_machine::vm::VmOptions;
 use dirtyrate_machine::workload::{Kind, Pacing, Placement, Sharing, Workload};
 use dirtyrate_machine::{Guest, Machine, MachineOptions, UnknownMmio, layout::around_the_hole};

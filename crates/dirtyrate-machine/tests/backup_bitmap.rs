@@ -9,11 +9,11 @@ mod support;
 
 use std::sync::Arc;
 
-use dirtyrate::GuestClock;
 use dirtyrate::bitmap::words_for;
-use dirtyrate::dirty_memory::{BlockId, DirtyLog};
+use dirtyrate::dirty_memory::DirtyLog;
 use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
 use dirtyrate::kvm::{Capabilities, Slots, vcpu_fd, vm_fd};
+use dirtyrate::{BlockId, GuestClock};
 use dirtyrate_machine::arch;
 use dirtyrate_machine::vcpu::Vcpus;
 use kvm_bindings::{
@@ -50,7 +50,7 @@ fn set(device: &DeviceFd, group: u32, attribute: u64, value: Option<u64>) {
 
 /// The pages of the log's window that ends here.
 fn pages(log: &mut impl DirtyLog, ram: BlockId, page_size: u64) -> Vec<u64> {
-    log.prepare().expect("the rings are harvested");
+    log.vcpu_log().expect("it is one of rings").prepare().expect("the rings are harvested");
     let mut words = vec![0u64; words_for(RAM_BYTES / page_size)];
     log.fetch(ram, &mut words).expect("the log is read");
     (0..RAM_BYTES / page_size).filter(|page| words[*page as usize / 64] >> (page % 64) & 1 == 1).collect()

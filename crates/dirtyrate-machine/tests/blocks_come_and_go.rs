@@ -5,8 +5,9 @@ mod support;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dirtyrate::CancelToken;
 use dirtyrate::bitmap::{Ranges, words_for};
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::dirty_memory::Client;
 use dirtyrate::kvm::{ManualProtect, Slots, vm_fd};
 use dirtyrate_machine::vm::{BlockSpec, LogKind};
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet};

@@ -5,8 +5,7 @@ mod support;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use dirtyrate::Error;
-use dirtyrate::dirty_memory::CancelToken;
+use dirtyrate::{CancelToken, Error};
 use dirtyrate_machine::workload::{Kind, Pacing};
 use dirtyrate_machine::{KernelOptions, Machine, UnknownMmio};
 use support::*;

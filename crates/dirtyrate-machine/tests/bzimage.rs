@@ -9,8 +9,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use dirtyrate::Error;
-use dirtyrate::dirty_memory::CancelToken;
+use dirtyrate::{CancelToken, Error};
 use dirtyrate_machine::vcpu::RunState;
 use dirtyrate_machine::{KernelOptions, Machine};
 use support::{MIB, block, kvm, machine, page_size};

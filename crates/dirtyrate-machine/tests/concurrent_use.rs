@@ -14,8 +14,9 @@ use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use dirtyrate::bitmap::{Ranges, words_for};
-use dirtyrate::dirty_memory::{BlockId, CancelToken, Client, DirtyBits};
+use dirtyrate::dirty_memory::{Client, DirtyBits};
 use dirtyrate::kvm::dirty_ring::Reaping;
+use dirtyrate::{BlockId, CancelToken};
 use dirtyrate_machine::vm::{BlockSpec, LogKind};
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet};
 use dirtyrate_machine::{Guest, Machine};

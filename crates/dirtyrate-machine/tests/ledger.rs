@@ -9,10 +9,8 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{
-    BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect, Reap, Taken, Witness, put_back, sync_at,
-};
-use dirtyrate::{Error, GuestClock};
+use dirtyrate::dirty_memory::{Client, DirtyMemory, FakeLog, FakeProtect, Reap, Taken, Witness, put_back, sync_at};
+use dirtyrate::{BlockId, BlockInfo, CancelToken, Error, GuestClock};
 use dirtyrate_machine::workload::{Kind, Pacing};
 use support::*;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dirtyrate::Error;
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::dirty_memory::Client;
+use dirtyrate::{CancelToken, Error};
 use dirtyrate_machine::MachineError;
 use dirtyrate_machine::vcpu::{ExitHandler, RunState, Step};
 use dirtyrate_machine::vm::BlockSpec;

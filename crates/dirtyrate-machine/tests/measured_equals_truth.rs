@@ -2,7 +2,8 @@
 
 mod support;
 
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::Client;
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet, Sharing};
 use support::*;
 

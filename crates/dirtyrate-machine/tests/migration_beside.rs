@@ -5,7 +5,8 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::Client;
 use dirtyrate_machine::Machine;
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet};
 use support::*;

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::ptr::null_mut;
 
 use dirtyrate::Error;
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, FakeProtect};
+use dirtyrate::dirty_memory::{Client, DirtyMemory, FakeLog, FakeProtect};
 use dirtyrate::kvm::dirty_ring::Reaping;
+use dirtyrate::{BlockId, BlockInfo, CancelToken};
 use dirtyrate_machine::workload::{Kind, Pacing};
 use support::*;
 

@@ -5,7 +5,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::Client;
 use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet, Placement, Workload};
 use support::*;

@@ -4,7 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::Client;
 use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate_machine::workload::{Counters, Kind, Pacing, PageSet, Sharing};
 use dirtyrate_machine::{Guest, Machine};

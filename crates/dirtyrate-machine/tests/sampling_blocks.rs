@@ -8,9 +8,8 @@ mod support;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{BlockInfo, CancelToken};
 use dirtyrate::sampling::{BlockSampled, Design, Intervals, PageBlock, Plan, PlanOptions};
-use dirtyrate::{Error, Result};
+use dirtyrate::{BlockInfo, CancelToken, Error, Result};
 use dirtyrate_machine::MachineError;
 use dirtyrate_machine::vm::BlockSpec;
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet};

@@ -7,9 +7,9 @@ mod support;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use dirtyrate::Error;
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::dirty_memory::Client;
 use dirtyrate::sampling::{Design, IntervalMethod, Intervals};
+use dirtyrate::{CancelToken, Error};
 use dirtyrate_machine::workload::{Kind, Pacing, Placement, Workload};
 use dirtyrate_machine::{Machine, SampleOptions, SampleReport};
 use sampling_support::{CONFIDENCE, at_most, covered};

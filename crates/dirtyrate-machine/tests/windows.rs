@@ -4,7 +4,8 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{CancelToken, Client};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::Client;
 use dirtyrate_machine::workload::{Kind, Pacing};
 use support::*;
 

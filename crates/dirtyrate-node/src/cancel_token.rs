@@ -5,7 +5,7 @@ use napi_derive::napi;
 /// Cancels the calls that were given it: they reject with ERR_CANCELLED within milliseconds.
 #[napi]
 #[derive(Default)]
-pub struct CancelToken(dirtyrate::dirty_memory::CancelToken);
+pub struct CancelToken(dirtyrate::CancelToken);
 
 #[napi]
 impl CancelToken {
@@ -23,6 +23,6 @@ impl CancelToken {
 }
 
 /// The token behind an optional argument; without one, nobody cancels.
-pub fn token(argument: Option<&CancelToken>) -> dirtyrate::dirty_memory::CancelToken {
+pub fn token(argument: Option<&CancelToken>) -> dirtyrate::CancelToken {
     argument.map_or_else(Default::default, |token| token.0.clone())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use dirtyrate::dirty_memory::BlockInfo;
+use dirtyrate::BlockInfo;
 use dirtyrate::kvm::ManualProtect;
 use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate::{Error, dirty_memory, threads};

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::{Goal, Target, asked_for, median};
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken};
 use dirtyrate::sampling::{Contents, GuestMemoryReader, Look, PageBlock, PageReader, Plan, PlanOptions, Sampling};
+use dirtyrate::{BlockId, BlockInfo, CancelToken};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 const PAGE: u64 = 4096;

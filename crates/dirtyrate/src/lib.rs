@@ -11,9 +11,11 @@
 //! `examples/device_vmm` one with a device that writes guest memory and a vCPU that comes later.
 //! [`bitmap`] has the page bitmaps; [`sampling`] estimates from the hashes of a few pages where there is no log.
 //!
-//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`.
+//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand on `block`, `clock`,
+//! `wait`, `locks`, `threads` and `error`.
 
 pub mod bitmap;
+mod block;
 mod clock;
 pub mod dirty_memory;
 mod error;
@@ -21,10 +23,14 @@ pub mod kvm;
 pub mod locks;
 pub mod sampling;
 pub mod threads;
+mod wait;
 
+pub use block::{BlockId, BlockInfo};
 pub use clock::{GuestClock, Moment};
-// Their types are in what this crate takes and gives.
 pub use error::{Error, Limit, Result};
+pub use wait::{CancelToken, wait_until};
+
+// Their types are in what this crate takes and gives.
 pub use {kvm_bindings, kvm_ioctls, vm_memory};
 
 /// The code in the README compiles.

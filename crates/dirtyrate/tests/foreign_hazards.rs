@@ -16,11 +16,11 @@ mod vmm;
 use dirtyrate::Error;
 use dirtyrate::bitmap::PageRange;
 use dirtyrate::dirty_memory::{
-    BlockId, BlockInfo, CancelToken, Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, FakeCall, FakeLog,
-    FakeProtect,
+    Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, FakeCall, FakeLog, FakeProtect,
 };
 use dirtyrate::kvm::dirty_ring::RingSetup;
 use dirtyrate::kvm::{BitmapLog, ManualProtect, Slots, vcpu_fd};
+use dirtyrate::{BlockId, BlockInfo, CancelToken};
 use kvm_bindings::{KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, kvm_enable_cap};
 use measure::{FIRST, WRITTEN, adopt, slots_of};
 use support::{kvm, page_size, refusal};

@@ -13,8 +13,9 @@ mod vmm;
 
 use std::path::Path;
 
+use dirtyrate::BlockInfo;
 use dirtyrate::bitmap::PageRange;
-use dirtyrate::dirty_memory::{BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
+use dirtyrate::dirty_memory::{DEFAULT_CLEAR_CHUNK_BYTES, DirtyMemory};
 use dirtyrate::kvm::dirty_ring::RingSetup;
 use dirtyrate::kvm::{BitmapLog, Capabilities};
 use kvm_bindings::KVM_MEM_LOG_DIRTY_PAGES;

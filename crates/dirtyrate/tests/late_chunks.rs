@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dirtyrate::dirty_memory::{
-    BlockId, BlockInfo, CancelToken, Client, DirtyLog, DirtyMemory, FakeLog, FakeProtect, sync_at, take_at,
-};
-use dirtyrate::{GuestClock, Result};
+use dirtyrate::dirty_memory::{Client, DirtyLog, DirtyMemory, FakeLog, FakeProtect, sync_at, take_at};
+use dirtyrate::{BlockId, BlockInfo, CancelToken, GuestClock, Result};
 
 const PAGE: u64 = 4096;
 const CHUNKS: u64 = 10;

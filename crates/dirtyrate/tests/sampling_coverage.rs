@@ -15,12 +15,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dirtyrate::Result;
-use dirtyrate::dirty_memory::CancelToken;
 use dirtyrate::sampling::{
     BlockSampled, Contents, Design, Interval, IntervalMethod, Intervals, Look, PageBlock, PageReader, Plan,
     PlanOptions, Sampled, Sampling,
 };
+use dirtyrate::{CancelToken, Result};
 use sampling_support::{CONFIDENCE, binomial, covered};
 
 const FRACTIONS: [f64; 9] = [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.95, 0.999, 1.0];

@@ -11,8 +11,7 @@ use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::layout::SERIAL_IRQ;
-use dirtyrate::dirty_memory::CancelToken;
-use dirtyrate::{Error, Result};
+use dirtyrate::{CancelToken, Error, Result};
 
 /// What is kept for a reader that comes late; the oldest output goes first.
 const CONSOLE_BYTES: usize = 1 << 20;

@@ -10,7 +10,8 @@ use super::pacer;
 use crate::error::MachineError;
 use crate::vm::Vm;
 use crate::workload::{Bounds, Counters, Counts, GuestWords, Image, Mismatch, Pacing, PageSet, Program, Stopped};
-use dirtyrate::dirty_memory::{CancelToken, Witness, WitnessedWindow};
+use dirtyrate::CancelToken;
+use dirtyrate::dirty_memory::{Witness, WitnessedWindow};
 use dirtyrate::{Error, Result};
 
 /// The page sets that bound what a guest wrote in a window.

@@ -20,10 +20,8 @@ use crate::vcpu::Crash;
 use crate::vcpu::RunState;
 use crate::vm::{BlockSpec, Vm, VmOptions};
 use crate::workload::{Counters, RamRange, Workload};
-use dirtyrate::dirty_memory::{
-    BlockInfo, CancelToken, Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at, take_at,
-};
-use dirtyrate::{Error, Result};
+use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at, take_at};
+use dirtyrate::{BlockInfo, CancelToken, Error, Result};
 
 /// How long a guest may take to set itself up: far more than any of ours needs, even emulated.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::guest::Guest;
 use crate::vcpu::RunState;
-use dirtyrate::Result;
-use dirtyrate::dirty_memory::CancelToken;
-use dirtyrate::threads;
+use dirtyrate::{CancelToken, Result, threads};
 
 /// How often the budget is raised.
 const PACE: Duration = Duration::from_millis(2);

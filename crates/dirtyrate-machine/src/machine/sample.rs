@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use super::{Machine, Truth};
 use crate::vm::{BlockChange, BlockWatch};
 use dirtyrate::Moment;
-use dirtyrate::dirty_memory::{BlockId, Bounds, CancelToken, Witness, WitnessedWindow, paused_within, wait_until};
+use dirtyrate::dirty_memory::{Bounds, Witness, WitnessedWindow, paused_within};
 use dirtyrate::sampling::{Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling};
-use dirtyrate::{Error, Result};
+use dirtyrate::{BlockId, CancelToken, Error, Result, wait_until};
 
 /// How to sample.
 #[derive(Debug, Clone, Copy)]

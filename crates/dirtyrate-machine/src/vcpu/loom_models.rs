@@ -12,20 +12,13 @@ use super::*;
 use dirtyrate::GuestClock;
 use dirtyrate::locks::{Condvar, wait};
 
-/// What a guest does next.
-pub enum GuestStep<T> {
-    Continue,
-    Loop,
-    Exit(T),
-}
-
 #[derive(Default)]
 struct Run {
     inside: bool,
     signalled: bool,
 }
 
-pub struct Vcpu {
+struct Vcpu {
     immediate_exit: AtomicBool,
     run: Mutex<Run>,
     interrupted: Condvar,
@@ -46,37 +39,18 @@ impl Vcpu {
         })
     }
 
-    /// KVM_RUN: what makes the guest leave it, or `None` for a kick. `guest` goes one step, and a guest that has no more to do is in
-    /// there until it is kicked.
-    pub fn run<T>(&self, mut guest: impl FnMut() -> GuestStep<T>) -> Option<T> {
+    /// KVM_RUN of a guest that writes its memory and then loops until it is kicked.
+    fn run(&self) {
         *lock(&self.run) = Run { inside: true, signalled: false };
-        let mut kicked = self.immediate_exit.load(Ordering::Relaxed);
-        let mut exit = None;
-        while !kicked {
-            match guest() {
-                GuestStep::Continue => kicked = lock(&self.run).signalled,
-                GuestStep::Exit(reason) => {
-                    exit = Some(reason);
-                    break;
-                }
-                GuestStep::Loop => {
-                    let mut run = lock(&self.run);
-                    while !run.signalled {
-                        run = wait(&self.interrupted, run);
-                    }
-                    kicked = true;
-                }
+        if !self.immediate_exit.load(Ordering::Relaxed) {
+            // SAFETY: only the guest has its memory while it runs: loom would say if somebody else had it.
+            self.memory.with_mut(|memory| unsafe { *memory += 1 });
+            let mut run = lock(&self.run);
+            while !run.signalled {
+                run = wait(&self.interrupted, run);
             }
         }
         lock(&self.run).inside = false;
-        exit
-    }
-
-    /// A guest that writes its memory, and loops.
-    fn write(&self) -> GuestStep<()> {
-        // SAFETY: only the guest has its memory while it runs: loom would say if somebody else had it.
-        self.memory.with_mut(|memory| unsafe { *memory += 1 });
-        GuestStep::Loop
     }
 
     /// Looks at the memory of a guest that does not run.
@@ -106,13 +80,13 @@ impl Kick for Arc<Vcpu> {
 
 /// Running vCPUs, and who asks something of them.
 #[derive(Clone)]
-pub struct Rig {
+struct Rig {
     shared: Arc<Shared>,
-    pub vcpus: Vec<Arc<Vcpu>>,
+    vcpus: Vec<Arc<Vcpu>>,
 }
 
 impl Rig {
-    pub fn new(vcpus: usize) -> Self {
+    fn new(vcpus: usize) -> Self {
         let vcpus: Vec<_> = (0..vcpus).map(|_| Vcpu::new()).collect();
         let shared = Shared::new(
             vcpus.iter().map(|vcpu| Box::new(Arc::clone(vcpu)) as Box<dyn Kick>).collect(),
@@ -130,35 +104,28 @@ impl Rig {
     fn start(&self) -> Vec<JoinHandle<()>> {
         let start = |vcpu: usize| {
             self.spawn(move |rig| {
-                rig.enter(vcpu, || {
-                    rig.vcpus[vcpu].run(|| rig.vcpus[vcpu].write());
-                })
+                rig.enter(vcpu, || rig.vcpus[vcpu].run());
             })
         };
         (0..self.vcpus.len()).map(start).collect()
     }
 
-    pub fn holder(&self) -> Holder {
+    fn holder(&self) -> Holder {
         Holder(Arc::clone(&self.shared))
     }
 
     /// A vCPU's thread: `run` until it is kicked, as long as it may.
-    pub fn enter(&self, vcpu: usize, mut run: impl FnMut()) {
+    fn enter(&self, vcpu: usize, mut run: impl FnMut()) {
         while let Some(_inside) = self.shared.enter(vcpu) {
             run();
         }
-    }
-
-    /// Whether the vCPUs may go on.
-    pub fn may_run(&self) -> bool {
-        lock(&self.shared.state).may_run()
     }
 
     fn hold(&self) {
         self.holder().hold(|| self.vcpus.iter().for_each(|vcpu| vcpu.look())).expect("held");
     }
 
-    pub fn end(&self, vcpus: Vec<JoinHandle<()>>) {
+    fn end(&self, vcpus: Vec<JoinHandle<()>>) {
         self.shared.end(None);
         vcpus.into_iter().for_each(join);
         assert_eq!(lock(&self.shared.state).first(At::Inside), None);
@@ -244,7 +211,7 @@ fn a_guest_goes_on_after_a_hold() {
                     rig.shared.end(None);
                     return;
                 }
-                rig.vcpus[0].run(|| rig.vcpus[0].write());
+                rig.vcpus[0].run();
             }
         });
         rig.holder().hold(|| held.store(true, Ordering::Relaxed)).expect("held");

@@ -29,7 +29,7 @@
 mod kick;
 mod kick_signals;
 #[cfg(all(test, loom))]
-pub(super) mod loom_models;
+mod loom_models;
 mod shared;
 mod thread;
 mod timer;
@@ -48,8 +48,7 @@ use crate::error::MachineError;
 use dirtyrate::GuestClock;
 use dirtyrate::kvm::dirty_ring::{HoldVcpus, RingExits};
 use dirtyrate::locks::{Mutex, lock};
-use dirtyrate::threads;
-use dirtyrate::{Error, Result};
+use dirtyrate::{Error, Result, threads};
 pub use kick_signals::use_kick_signal;
 use kick_signals::{KickSignals, signals};
 

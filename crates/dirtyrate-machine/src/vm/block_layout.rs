@@ -11,7 +11,7 @@ use vm_memory::{GuestMemoryMmap, GuestRegionMmap};
 
 use super::block_spec::BlockSpec;
 use super::block_watch::{BlockChange, BlockWatch};
-use dirtyrate::dirty_memory::BlockInfo;
+use dirtyrate::BlockInfo;
 
 /// Guest memory as it is at one instant.
 pub(super) type Memory = Arc<GuestMemoryMmap>;

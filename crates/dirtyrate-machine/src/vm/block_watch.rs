@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use vm_memory::GuestMemoryMmap;
 
-use dirtyrate::dirty_memory::{BlockId, BlockInfo};
+use dirtyrate::{BlockId, BlockInfo};
 
 /// A block that came, or went, while the VM's vCPUs were held.
 #[derive(Debug, Clone)]

@@ -10,8 +10,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use block_layout::{Layout, Memory};
 pub use block_spec::{BlockSpec, check_layout};
 pub use block_watch::{BlockChange, BlockWatch};
+use dirtyrate::BlockInfo;
 use dirtyrate::bitmap::Kernels;
-use dirtyrate::dirty_memory::{BlockInfo, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, LockedBits, SharedBits};
+use dirtyrate::dirty_memory::{DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, LockedBits, SharedBits};
 use dirtyrate::kvm::capabilities::{DEFAULT_KVM_PATH, open_kvm};
 use dirtyrate::kvm::dirty_ring::{Reaping, RingSetup};
 use dirtyrate::kvm::{BitmapLog, Capabilities, ManualProtect, Slots, uninterrupted, vcpu_fd, vm_fd};

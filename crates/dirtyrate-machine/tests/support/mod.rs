@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 pub use core_support::{kvm, page_size, refusal};
 use dirtyrate::bitmap::PageBitmap;
-use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DirtyBits, DirtyMemory, Reap};
+use dirtyrate::dirty_memory::{Client, DirtyBits, DirtyMemory, Reap};
 use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate::kvm::{Capabilities, ManualProtect};
+use dirtyrate::{BlockInfo, CancelToken};
 use dirtyrate_machine::vm::{BlockSpec, LogKind, VmOptions};
 use dirtyrate_machine::workload::{Kind, Pacing, PageSet, Placement, Sharing, Workload};
 use dirtyrate_machine::{Guest, Machine, MachineOptions, UnknownMmio};

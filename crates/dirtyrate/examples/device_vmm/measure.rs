@@ -2,9 +2,10 @@
 
 use dirtyrate::Result;
 use dirtyrate::bitmap::{PageRange, Ranges};
-use dirtyrate::dirty_memory::{BlockInfo, CancelToken, Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, Reap};
+use dirtyrate::dirty_memory::{Client, DEFAULT_CLEAR_CHUNK_BYTES, DirtyLog, DirtyMemory, Reap};
 use dirtyrate::kvm::BitmapLog;
 use dirtyrate::kvm::dirty_ring::RingSetup;
+use dirtyrate::{BlockInfo, CancelToken};
 
 use crate::vmm::{HIGH, Vmm};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dirtyrate::dirty_memory::BlockInfo;
+use dirtyrate::BlockInfo;
 use dirtyrate::kvm::dirty_ring::Watermark;
 use dirtyrate::kvm::{Capabilities, Slots, vcpu_fd, vm_fd};
 use dirtyrate::{Error, Result};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::block::Block;
 use super::ledger::Ledger;
-use super::{BlockId, BlockInfo, Client, RingLoss};
+use super::{Client, RingLoss};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, PageBitmap, PageRange, SparsePages};
+use crate::block::{BlockId, BlockInfo};
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 

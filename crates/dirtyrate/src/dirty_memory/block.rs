@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::by_vcpu::ByVcpu;
 use super::client::Client;
 use super::ledger::{Edge, Window};
-use super::log::{BlockId, VcpuPages};
+use super::log::VcpuPages;
 use crate::bitmap::{Kernels, PageBitmap, PageRange, Target, words_for};
+use crate::block::BlockInfo;
 use crate::error::{Error, Result};
 
 /// Into how many clients a chunk is merged in one pass over it.
@@ -14,26 +15,6 @@ const FAN_OUT: usize = 4;
 
 /// How much of a bitmap is emptied while whoever reads the bits waits: that of 64 GiB of guest, which takes some 100 µs.
 const WORDS_EMPTIED_AT_ONCE: usize = 1 << 18;
-
-/// What a RAM block is, for those who read its bits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockInfo {
-    /// Unique for the life of the VM: the block's generation.
-    pub id: BlockId,
-    /// Unique among the blocks that exist at one time.
-    pub name: String,
-    /// The guest physical address of the first page.
-    pub guest_address: u64,
-    /// How many pages; any number but 0.
-    pub pages: u64,
-}
-
-impl BlockInfo {
-    /// The number of words in a bitmap of this block.
-    pub fn words(&self) -> usize {
-        words_for(self.pages)
-    }
-}
 
 /// A part of a block that is re-protected in one call, so that the kernel's lock is held for a bounded time. Each has a
 /// window of its own.

@@ -3,8 +3,9 @@
 use super::block::{Block, ClientBits, try_collect};
 use super::by_vcpu::ByVcpu;
 use super::ledger::Window;
-use super::{BlockId, BlockInfo, Client, DirtyBits, DirtyMemory, SharedBits};
+use super::{Client, DirtyBits, DirtyMemory, SharedBits};
 use crate::bitmap::{PageBitmap, tail_mask, try_zeroed, words_for};
+use crate::block::{BlockId, BlockInfo};
 use crate::error::{Error, Result};
 
 /// A client's bits of a block as they were, in the kernel's layout.

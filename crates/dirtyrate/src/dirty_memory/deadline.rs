@@ -3,12 +3,10 @@
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
-use super::{CancelToken, Client, DirtyBits, DirtyMemory, Reap, SyncReport};
+use super::{Client, DirtyBits, DirtyMemory, Reap, SyncReport};
 use crate::clock::Moment;
 use crate::error::{Error, Result};
-
-/// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
-const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
+use crate::wait::{CancelToken, wait_until};
 
 /// The sync at one deadline.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,14 +164,4 @@ fn reaped(
     let began = Instant::now();
     let reap = reap(memory, client)?;
     Ok(DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() })
-}
-
-/// Sleeps until `deadline`, while `alive` says that there is something to wait for.
-pub fn wait_until(deadline: Instant, cancel: &CancelToken, alive: impl Fn() -> Result<()>) -> Result<()> {
-    alive()?;
-    while Instant::now() < deadline {
-        cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;
-        alive()?;
-    }
-    cancel.check()
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use super::log::{BlockId, DirtyLog};
+use super::log::DirtyLog;
 use crate::bitmap::{PAGES_PER_WORD, words_for};
+use crate::block::BlockId;
 use crate::error::{Error, Result};
 use crate::locks::{Mutex, MutexGuard, lock};
 

@@ -337,8 +337,10 @@ fn including(range: Option<(u64, u64)>, event: u64) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BlockId, BlockInfo, CancelToken, DirtyMemory, FakeLog, FakeProtect};
+    use super::super::{DirtyMemory, FakeLog, FakeProtect};
     use super::*;
+    use crate::block::{BlockId, BlockInfo};
+    use crate::wait::CancelToken;
 
     struct Ones;
 

@@ -3,12 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::bitmap::SparsePages;
+use crate::block::BlockId;
 use crate::error::Result;
-
-/// The identity of a RAM block: unique for the life of a VM, so that a block that comes back under the same name is
-/// another block. It is the block's *generation*.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockId(pub u64);
 
 /// The edges between two windows, where a log draws them for all blocks at once.
 #[derive(Debug, Clone, Copy)]
@@ -103,29 +99,9 @@ pub trait DirtyLog: Send {
     /// Whether [`fetch`](Self::fetch) re-protects by itself (no manual protect), so that nothing is left to do.
     fn fetch_reprotects(&self) -> bool;
 
-    /// Brings the log up to the present before blocks are fetched, where it is not kept block by block. Then what is fetched
-    /// next is of that window.
-    fn prepare(&mut self) -> Result<Option<Prepared>> {
-        Ok(None)
-    }
-
-    /// Of how many vCPUs, numbered from 0, the log tells what each of them wrote: 0 where it does not.
-    fn vcpus(&self) -> usize {
-        0
-    }
-
-    /// Shows `visit` what each vCPU wrote of a block, as far as it is prepared; those that wrote nothing are left out. Ends with
-    /// the first error of `visit`.
-    fn visit_vcpus(&self, _: BlockId, _: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
-        Ok(())
-    }
-
-    /// Forgets what the vCPUs wrote of a block: whoever wants to know was told.
-    fn forget_vcpus(&mut self, _: BlockId) {}
-
-    /// Takes what the rings lost since the last call; nothing where there are none.
-    fn take_loss(&mut self) -> RingLoss {
-        RingLoss::default()
+    /// The same log as one that the vCPUs keep. `None`, as here, says that the log does not know who wrote a page.
+    fn vcpu_log(&mut self) -> Option<&mut dyn VcpuLog> {
+        None
     }
 
     /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit may be lost.
@@ -134,4 +110,31 @@ pub trait DirtyLog: Send {
     /// Takes the pages that are set in `bits` out of the log and protects them again. `bits` describes `pages` pages from
     /// `first_page`, a multiple of 64; `pages` is a multiple of 64 too unless the range ends at the block's end.
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()>;
+}
+
+/// What only a log can do whose vCPUs report their writes themselves, as dirty rings do: it knows who wrote a page, and it ends the
+/// window of all blocks at once.
+pub trait VcpuLog {
+    /// Brings the log up to the present before blocks are fetched. What is fetched next is of the window that ends here.
+    ///
+    /// # Errors
+    ///
+    /// The vCPUs could not be stopped, or the kernel refused: nothing is lost then.
+    fn prepare(&mut self) -> Result<Prepared>;
+
+    /// How many vCPUs there are, numbered from 0.
+    fn vcpus(&self) -> usize;
+
+    /// Shows `visit` what each vCPU wrote of a block, as far as it is prepared; those that wrote nothing are left out.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `visit`.
+    fn visit(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()>;
+
+    /// Forgets what the vCPUs wrote of a block: everybody who wants to know was told.
+    fn forget_pages(&mut self, block: BlockId);
+
+    /// Takes what the rings lost since the last call.
+    fn take_loss(&mut self) -> RingLoss;
 }

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use loom::thread::{self, JoinHandle};
 
 use super::*;
 use crate::bitmap::{Ranges, words_for};
+use crate::block::BlockId;
 use crate::locks::{Condvar, Mutex, MutexGuard, lock, wait};
 
 const PROTECTS: [FakeProtect; 3] = [FakeProtect::Automatic, FakeProtect::Manual, FakeProtect::ManualInitiallySet];
@@ -418,9 +420,8 @@ impl DirtyLog for SlowLog {
         self.log.fetch_reprotects()
     }
 
-    fn prepare(&mut self) -> Result<Option<Prepared>> {
-        self.enter(Slow::Prepare);
-        self.log.prepare()
+    fn vcpu_log(&mut self) -> Option<&mut dyn VcpuLog> {
+        Some(self)
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
@@ -431,6 +432,28 @@ impl DirtyLog for SlowLog {
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
         self.enter(Slow::Reprotect);
         self.log.reprotect(block, first_page, pages, bits)
+    }
+}
+
+impl VcpuLog for SlowLog {
+    fn prepare(&mut self) -> Result<Prepared> {
+        self.enter(Slow::Prepare);
+        let now = Instant::now();
+        Ok(Prepared { closed: now, opened: now, took: Duration::ZERO })
+    }
+
+    fn vcpus(&self) -> usize {
+        0
+    }
+
+    fn visit(&self, _: BlockId, _: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
+        Ok(())
+    }
+
+    fn forget_pages(&mut self, _: BlockId) {}
+
+    fn take_loss(&mut self) -> RingLoss {
+        RingLoss::default()
     }
 }
 

@@ -25,7 +25,6 @@
 mod bits;
 mod block;
 mod by_vcpu;
-mod cancel;
 mod client;
 mod copy;
 mod deadline;
@@ -47,15 +46,12 @@ use std::sync::Arc;
 
 pub use bits::DirtyBits;
 use block::Block;
-pub use block::BlockInfo;
-pub use cancel::CancelToken;
 pub use client::Client;
 pub use copy::{BitmapCopy, Taken, copy_bitmap, put_back};
-pub use deadline::{DeadlineReport, sync_at, take_at};
-pub use deadline::{paused_within, wait_until};
+pub use deadline::{DeadlineReport, paused_within, sync_at, take_at};
 #[cfg(feature = "testing")]
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
-pub use log::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
+pub use log::{DirtyLog, Prepared, RingLoss, VcpuLog, VcpuPages};
 pub use reap::{BlockReap, Reap, RingReap, VcpuReap};
 pub use shared_bits::{LockedBits, SharedBits};
 pub use sync::SyncReport;
@@ -63,8 +59,10 @@ pub use sync::SyncReport;
 pub use witness::{Bounds, Witness, WitnessedWindow};
 
 use crate::bitmap::try_zeroed;
+use crate::block::BlockInfo;
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
+use crate::wait::CancelToken;
 
 /// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
 /// kernel's lock about 2.5 ms for that much dirty memory, and a guest that faults meanwhile waits for it.
@@ -91,8 +89,9 @@ impl DirtyMemory {
 
     /// The same, with the clock that whoever pauses and resumes the guest tells of it: windows then leave out the time in
     /// which the guest stood.
-    pub fn with_clock(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64, clock: GuestClock) -> Self {
-        let bits = DirtyBits::new(page_size, clear_chunk_bytes, log.vcpus(), clock);
+    pub fn with_clock(mut log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64, clock: GuestClock) -> Self {
+        let vcpus = log.vcpu_log().map_or(0, |rings| rings.vcpus());
+        let bits = DirtyBits::new(page_size, clear_chunk_bytes, vcpus, clock);
         Self { log, bits: SharedBits::new(bits), buffer: Vec::new(), dirty_chunks: Vec::new(), prepared: None }
     }
 

@@ -6,7 +6,8 @@ use super::block::Block;
 use super::ledger::{Length, Window};
 #[cfg(feature = "testing")]
 use super::witness::WitnessedWindow;
-use super::{BlockInfo, Client, DirtyBits, DirtyMemory};
+use super::{Client, DirtyBits, DirtyMemory};
+use crate::block::BlockInfo;
 use crate::clock::Moment;
 use crate::error::Result;
 

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::block::{Block, ClientBits};
-use super::{BlockId, CancelToken, Client, DirtyBits, DirtyMemory, SharedBits, VcpuPages};
+use super::{Client, DirtyBits, DirtyMemory, SharedBits, VcpuPages};
 use crate::bitmap::{Kernels, PAGES_PER_WORD, REGION_WORDS, Region, SparsePages, tail_mask, words_for};
+use crate::block::BlockId;
 use crate::error::Result;
+use crate::wait::CancelToken;
 
 /// What a sync cost, and brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,7 +135,9 @@ impl DirtyMemory {
         let mut report = SyncReport::default();
         let (id, pages) = self.look_at(index, |block| (block.info.id, block.info.pages));
         // What each vCPU wrote must find room before anything is taken out of the log.
-        self.log.visit_vcpus(id, &mut |vcpu, written| reserve_written(&self.bits, index, vcpu, written))?;
+        if let Some(rings) = self.log.vcpu_log() {
+            rings.visit(id, &mut |vcpu, written| reserve_written(&self.bits, index, vcpu, written))?;
+        }
 
         let clock = self.bits.lock().ledger.clock().clone();
         let fetched = &mut self.buffer[..words_for(pages)];
@@ -172,11 +176,13 @@ impl DirtyMemory {
                 self.dirty_chunks.push((number, extent));
             }
         }
-        self.log.visit_vcpus(id, &mut |vcpu, written| {
-            add_written(&self.bits, index, vcpu, written);
-            Ok(())
-        })?;
-        self.log.forget_vcpus(id);
+        if let Some(rings) = self.log.vcpu_log() {
+            rings.visit(id, &mut |vcpu, written| {
+                add_written(&self.bits, index, vcpu, written);
+                Ok(())
+            })?;
+            rings.forget_pages(id);
+        }
         Ok(Fetched { block: id, chunk_pages, pages, report })
     }
 
@@ -259,15 +265,15 @@ impl DirtyMemory {
         self.run_sync(|memory, _| steps(memory)).map(drop)
     }
 
-    /// Has the log draw its edge.
+    /// Has a log of rings end the window of all blocks, and notes what it lost.
     fn prepare(&mut self, report: &mut SyncReport) -> Result<()> {
-        self.prepared = self.log.prepare()?;
+        let Some(rings) = self.log.vcpu_log() else { return Ok(()) };
+        let prepared = rings.prepare()?;
+        report.add_fetch(prepared.took);
         // A vCPU can be made, and taken in, at any time.
-        self.bits().vcpus = self.log.vcpus();
-        if let Some(prepared) = &self.prepared {
-            report.add_fetch(prepared.took);
-        }
-        let loss = self.log.take_loss();
+        let (vcpus, loss) = (rings.vcpus(), rings.take_loss());
+        self.prepared = Some(prepared);
+        self.bits().vcpus = vcpus;
         self.bits().lose(&loss);
         // A client that begins full must not miss a page: where any may be missing, it has them all again.
         if loss.is_incomplete() {

@@ -2,8 +2,9 @@
 //! twice changes nothing (QEMU's `global_dirty_tracking`).
 
 use super::ledger::Window;
-use super::{CancelToken, Client, DirtyBits, DirtyMemory};
+use super::{Client, DirtyBits, DirtyMemory};
 use crate::error::{Error, Result};
+use crate::wait::CancelToken;
 
 impl DirtyMemory {
     /// Step 1: sets the client's flag. Nothing changes if it was set. A client that begins full has every bit set.

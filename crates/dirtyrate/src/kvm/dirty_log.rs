@@ -8,7 +8,8 @@ use super::capabilities::{Capabilities, ManualProtect};
 use super::ioctls::{clear_dirty_log, get_dirty_log, set_manual_protect};
 use super::slots::OneLog;
 use crate::bitmap::PAGES_PER_WORD;
-use crate::dirty_memory::{BlockId, DirtyLog};
+use crate::block::BlockId;
+use crate::dirty_memory::DirtyLog;
 use crate::error::{Error, Result};
 
 /// KVM's bitmap log of a VM.

@@ -10,7 +10,7 @@ use vm_memory::{GuestMemoryRegion, GuestRegionMmap};
 
 use super::capabilities::host_page_size;
 use super::ioctls::set_user_memory_region;
-use crate::dirty_memory::{BlockId, BlockInfo};
+use crate::block::{BlockId, BlockInfo};
 use crate::error::{Error, Result};
 use crate::locks::{Mutex, MutexGuard, lock};
 

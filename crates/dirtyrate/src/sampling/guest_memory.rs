@@ -8,7 +8,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRe
 use super::pagemap::Pagemap;
 use super::prefetch::{LINES, prefetch};
 use super::reader::{Contents, Look, PageBlock, PageReader};
-use crate::dirty_memory::BlockInfo;
+use crate::block::BlockInfo;
 use crate::error::{Error, Result};
 
 /// Reads guest memory that is mapped here, while the guest writes it. `B` is the bitmap of vm-memory in which the VMM notes its own

@@ -10,8 +10,8 @@ use super::reader::{Contents, Look, PageReader};
 use super::sampled::{BlockSampled, Sampled};
 use super::trace;
 use super::{filled, reserved};
-use crate::dirty_memory::CancelToken;
 use crate::error::{Error, Result};
+use crate::wait::CancelToken;
 
 /// Samples that share a time, are read in one call, and are not interrupted by a cancel.
 const BATCH: usize = 64;

@@ -1,6 +1,6 @@
 //! What sampling needs of a memory.
 
-use crate::dirty_memory::BlockInfo;
+use crate::block::BlockInfo;
 use crate::error::Result;
 
 /// A block of memory whose pages can be sampled.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dirtyrate::dirty_memory::{BlockInfo, Client, FakeCall};
+use dirtyrate::BlockInfo;
+use dirtyrate::dirty_memory::{Client, FakeCall};
 
 use super::pages::Pages;
 use super::windows::{Chunk, Tick};

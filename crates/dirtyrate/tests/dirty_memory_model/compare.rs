@@ -1,6 +1,7 @@
 //! Everything that can be seen of dirty memory, beside what the model says.
 
-use dirtyrate::dirty_memory::{BlockInfo, Client, DirtyBits, Reap, WitnessedWindow};
+use dirtyrate::BlockInfo;
+use dirtyrate::dirty_memory::{Client, DirtyBits, Reap, WitnessedWindow};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 

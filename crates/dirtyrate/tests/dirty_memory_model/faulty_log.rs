@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dirtyrate::dirty_memory::{BlockId, CancelToken, DirtyLog, FakeCall, FakeLog, SharedBits};
-use dirtyrate::{Error, GuestClock, Result};
+use dirtyrate::dirty_memory::{DirtyLog, FakeCall, FakeLog, SharedBits};
+use dirtyrate::{BlockId, CancelToken, Error, GuestClock, Result};
 
 use super::block::Calls;
 use super::rig::TICK;

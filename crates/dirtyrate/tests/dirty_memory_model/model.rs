@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, Client, FakeCall, FakeProtect};
+use dirtyrate::dirty_memory::{Client, FakeCall, FakeProtect};
+use dirtyrate::{BlockId, BlockInfo};
 
 use super::block::{Block, Calls};
 use super::pages::Pages;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dirtyrate::dirty_memory::{BlockId, BlockInfo, CancelToken, Client, DirtyMemory, FakeLog, Witness, take_at};
-use dirtyrate::{Error, GuestClock};
+use dirtyrate::dirty_memory::{Client, DirtyMemory, FakeLog, Witness, take_at};
+use dirtyrate::{BlockId, BlockInfo, CancelToken, Error, GuestClock};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 

@@ -59,6 +59,21 @@ fn is_empty(entries: &impl Entries) -> bool {
     (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty)
 }
 
+/// What is known of a reader's place in a ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// The reader is in step with the kernel.
+    #[default]
+    InStep,
+    /// There is reason to look for entries that were written over.
+    Suspect,
+    /// As [`Suspect`](Self::Suspect), but all positions were empty when the reader stood here: the next entry will tell where the kernel
+    /// stands.
+    Verified,
+    /// The kernel's reset index is not known.
+    Adrift,
+}
+
 /// A reader's place in a ring.
 #[derive(Debug, Clone, Default)]
 pub struct Cursor {
@@ -66,16 +81,11 @@ pub struct Cursor {
     reset: u32,
     /// The entry to read next; when adrift, the most that the kernel's reset index can be.
     next: u32,
-    /// The kernel's reset index is not known.
-    adrift: bool,
-    /// There is reason to look for entries that were written over.
-    suspect: bool,
+    place: Place,
     /// The kernel said that the ring is full, and nothing was found in it since.
     full: bool,
     /// How often in a row that was so while nobody wrote.
     starved: u32,
-    /// All positions were empty when this reader stood here.
-    verified: bool,
 }
 
 impl Cursor {
@@ -94,19 +104,18 @@ impl Cursor {
         mut take: impl FnMut(u32, u64) -> bool,
     ) -> Harvest {
         let mut harvest = Harvest::default();
-        if self.adrift {
+        if self.place == Place::Adrift {
             return harvest;
         }
         let size = entries.size();
         let mask = size - 1;
         // An entry here, and none just before, where all was empty: the kernel began to write here. Had it begun elsewhere, it
         // would have come round, and have written what is just before this first.
-        if self.suspect
-            && self.verified
+        if self.place == Place::Verified
             && entries.state(self.next & mask) == EntryState::Dirty
             && entries.state(self.next.wrapping_sub(1) & mask) == EntryState::Empty
         {
-            self.suspect = false;
+            self.place = Place::InStep;
         }
         while self.unreset() < size {
             match entries.state(self.next & mask) {
@@ -114,7 +123,7 @@ impl Cursor {
                     let (slot, page) = entries.read(self.next & mask);
                     if !take(slot, page) {
                         // Of a ring that was full and more, what is reset now hides how far the kernel was.
-                        (self.suspect, self.verified) = (true, false);
+                        self.place = Place::Suspect;
                         break;
                     }
                     entries.mark_harvested(self.next & mask);
@@ -138,11 +147,14 @@ impl Cursor {
         }
         if self.unreset() == size {
             // As much as there can be: perhaps there was more.
-            self.suspect = true;
+            self.suspect();
             harvest.at_limit = true;
         }
         if harvest.entries > 0 {
-            (self.full, self.starved, self.verified) = (false, 0, false);
+            (self.full, self.starved) = (false, 0);
+            if self.place == Place::Verified {
+                self.place = Place::Suspect;
+            }
         }
         harvest
     }
@@ -165,7 +177,7 @@ impl Cursor {
             entries.mark_harvested(self.next & (entries.size() - 1));
             self.next = self.next.wrapping_add(1);
         }
-        (self.suspect, self.verified, self.starved) = (true, false, 0);
+        (self.place, self.starved) = (Place::Suspect, 0);
         full
     }
 
@@ -176,25 +188,29 @@ impl Cursor {
 
     /// Nobody writes, and RESET counted what it should: if all is empty, the next entry will tell where the kernel stands.
     pub fn verify(&mut self, entries: &impl Entries) {
-        if self.suspect && !self.verified {
-            self.verified = is_empty(entries);
+        if self.place == Place::Suspect && is_empty(entries) {
+            self.place = Place::Verified;
         }
     }
 
     /// Whether something of the ring may be written over, or its place is not known.
     pub fn is_suspect(&self) -> bool {
-        self.suspect || self.adrift
+        self.place != Place::InStep
     }
 
     /// Whether there is something to find that only a stopped harvest finds. Where all was empty and still is, there is not, however
     /// long it takes until the next entry tells where the kernel stands.
     pub fn wants_stop(&self, entries: &impl Entries) -> bool {
-        self.adrift || self.suspect && !(self.verified && is_empty(entries))
+        match self.place {
+            Place::InStep => false,
+            Place::Suspect | Place::Adrift => true,
+            Place::Verified => !is_empty(entries),
+        }
     }
 
     /// The empty positions before one that is not, if there is reason to look.
     fn gap(&self, entries: &impl Entries) -> Option<u32> {
-        if !self.suspect {
+        if self.place == Place::InStep {
             return None;
         }
         let left = entries.size() - self.unreset();
@@ -204,7 +220,7 @@ impl Cursor {
 
     /// How many entries the next RESET should count for this ring; of one that is adrift, none.
     pub fn unreset(&self) -> u32 {
-        if self.adrift { 0 } else { self.next.wrapping_sub(self.reset) }
+        if self.is_adrift() { 0 } else { self.next.wrapping_sub(self.reset) }
     }
 
     /// RESET counted what it should.
@@ -214,12 +230,14 @@ impl Cursor {
 
     /// RESET counted something else than it should, of this ring or of another: it stopped somewhere in what was handed back.
     pub fn lose_place(&mut self) {
-        self.adrift |= self.unreset() > 0;
+        if self.unreset() > 0 {
+            self.place = Place::Adrift;
+        }
     }
 
     /// Whether the kernel's reset index is to be found.
     pub fn is_adrift(&self) -> bool {
-        self.adrift
+        self.place == Place::Adrift
     }
 
     /// Finds the kernel's reset index while nobody writes, and no ring has anything that RESET would take: hands back what is
@@ -251,13 +269,20 @@ impl Cursor {
             }
             at = at.wrapping_add(1);
         }
-        *self = Self { reset: at, next: at, adrift: false, suspect: true, verified: false, ..self.clone() };
+        *self = Self { reset: at, next: at, place: Place::Suspect, ..*self };
         Ok(())
     }
 
     /// The kernel says that the ring is full: if there is nothing to harvest, something was written over.
     pub fn is_full(&mut self) {
-        self.suspect = true;
+        self.suspect();
         self.full = true;
+    }
+
+    /// There is reason to look for entries that were written over.
+    fn suspect(&mut self) {
+        if self.place == Place::InStep {
+            self.place = Place::Suspect;
+        }
     }
 }

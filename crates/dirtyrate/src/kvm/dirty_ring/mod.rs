@@ -41,7 +41,8 @@ use super::ioctls::{
     set_manual_protect,
 };
 use super::slots::{OneLog, SlotTable};
-use crate::dirty_memory::{BlockId, DirtyLog, Prepared, RingLoss, VcpuPages};
+use crate::block::BlockId;
+use crate::dirty_memory::{DirtyLog, Prepared, RingLoss, VcpuLog, VcpuPages};
 use crate::error::{Error, Result};
 use crate::locks::{Mutex, lock};
 pub use vcpus::{HoldVcpus, RingExits};
@@ -344,10 +345,8 @@ impl DirtyLog for RingLog {
         true
     }
 
-    /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests them while they
-    /// stand: nothing is written between the end of one window and the beginning of the next.
-    fn prepare(&mut self) -> Result<Option<Prepared>> {
-        draw_edge(&self.rings, &*self.vcpus).map(Some)
+    fn vcpu_log(&mut self) -> Option<&mut dyn VcpuLog> {
+        Some(self)
     }
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
@@ -366,16 +365,24 @@ impl DirtyLog for RingLog {
     fn reprotect(&mut self, _: BlockId, _: u64, _: u64, _: &[u64]) -> Result<()> {
         Err(Error::State("the RESET of a dirty ring protects its pages already".to_owned()))
     }
+}
+
+impl VcpuLog for RingLog {
+    /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests them while they
+    /// stand: nothing is written between the end of one window and the beginning of the next.
+    fn prepare(&mut self) -> Result<Prepared> {
+        draw_edge(&self.rings, &*self.vcpus)
+    }
 
     fn vcpus(&self) -> usize {
         lock(&self.rings).vcpus()
     }
 
-    fn visit_vcpus(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
+    fn visit(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
         lock(&self.rings).visit(block, visit)
     }
 
-    fn forget_vcpus(&mut self, block: BlockId) {
+    fn forget_pages(&mut self, block: BlockId) {
         lock(&self.rings).forget_ready(block);
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::cursor::{Entries, EntryState};
 use super::rings::{RingVm, Rings};
-use crate::dirty_memory::BlockId;
+use crate::block::BlockId;
 use crate::error::Result;
 use crate::locks::{Mutex, lock};
 

@@ -1,7 +1,8 @@
 //! What was harvested and not fetched yet, block by block.
 
 use super::rings::RingVm;
-use crate::dirty_memory::{BlockId, RingLoss, VcpuPages};
+use crate::block::BlockId;
+use crate::dirty_memory::{RingLoss, VcpuPages};
 use crate::error::{Error, Result};
 
 /// What one vCPU wrote, by block.

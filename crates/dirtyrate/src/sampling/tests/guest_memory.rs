@@ -7,7 +7,8 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestM
 use super::super::guest_memory::host_page_size;
 use super::super::pagemap::Pagemap;
 use super::super::*;
-use crate::dirty_memory::{BlockId, BlockInfo, CancelToken};
+use crate::block::{BlockId, BlockInfo};
+use crate::wait::CancelToken;
 
 const PAGES: u64 = 1 << 16;
 const START: u64 = 1 << 32;

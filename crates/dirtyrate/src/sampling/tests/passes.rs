@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::super::*;
-use crate::dirty_memory::CancelToken;
 use crate::error::{Error, Result};
+use crate::wait::CancelToken;
 
 const PAGE: u64 = 4096;
 

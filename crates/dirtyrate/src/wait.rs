@@ -1,9 +1,12 @@
 //! Waiting that another thread can end.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+
+/// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Cancels the calls that were given a clone of it. Cancelling is final.
 #[derive(Debug, Clone, Default)]
@@ -47,4 +50,18 @@ impl CancelToken {
             guard = woken.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+/// Sleeps until `deadline`, while `alive` says that there is something to wait for.
+///
+/// # Errors
+///
+/// [`Error::Cancelled`], and the error of `alive`.
+pub fn wait_until(deadline: Instant, cancel: &CancelToken, alive: impl Fn() -> Result<()>) -> Result<()> {
+    alive()?;
+    while Instant::now() < deadline {
+        cancel.sleep_until(deadline.min(Instant::now() + LIVENESS_INTERVAL))?;
+        alive()?;
+    }
+    cancel.check()
 }
