@@ -76,7 +76,7 @@ describe('the command', () => {
       schemaVersion: 1,
       file,
       bytes: image.length,
-      guest: { workload: 'random', pages: 100, memory: '1GiB', vcpus: 1 },
+      guest: { workload: 'random', pages: 100, memoryBytes: 2 ** 30, vcpus: 1 },
     })
     expect(image.subarray(0, 4).toString('latin1')).toBe('\x7fELF')
   })
@@ -84,7 +84,7 @@ describe('the command', () => {
   it('writes a guest of 100 MiB if nobody says how large, whatever a page is', async () => {
     const { status, stdout } = await dirtyrate(['guest', '-o', folder()('guest.elf', ''), '--json'])
     expect(status, stdout).toBe(0)
-    expect(JSON.parse(stdout).guest).toMatchObject({ pages: (100 * 2 ** 20) / PAGE, memory: '1GiB' })
+    expect(JSON.parse(stdout).guest).toMatchObject({ pages: (100 * 2 ** 20) / PAGE, memoryBytes: 2 ** 30 })
   })
 })
 
@@ -178,6 +178,7 @@ describeKvm('a mistake', () => {
     expect(lines[0]).toContain(message)
     expect({ status: json.status, stderr: json.stderr }).toEqual({ status, stderr: '' })
     expect(JSON.parse(json.stdout)).toEqual({
+      schemaVersion: 1,
       error: { code, message: expect.stringContaining(message), hint: expect.stringMatching(/./) },
     })
   })

@@ -35,6 +35,6 @@ function rows(found: Capabilities): [string, string][] {
 export async function runCapabilities(session: Session): Promise<number> {
   const found = capabilities()
   for (const [name, value] of rows(found)) session.field(name, value, VALUES_BEGIN)
-  session.document({ schemaVersion: 1, ...found })
+  session.document(found)
   return EXIT_OK
 }

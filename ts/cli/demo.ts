@@ -54,7 +54,6 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
   const good = measurements.every(agrees)
   explain(session, good, measurements, vcpus)
   session.document({
-    schemaVersion: 1,
     capabilities: found,
     guest: { workload: guest.kind, pages: guest.pages, memoryBytes: memory, vcpus },
     measurements,

@@ -2,6 +2,7 @@
 
 import { DirtyRateError, errorCodes } from '../ground/errors.js'
 import { exitStatus } from './exit.js'
+import { documentText } from './json.js'
 import { visible } from './text.js'
 
 /** The part of an error that the command reports. */
@@ -40,11 +41,6 @@ function shortened(text: string): string {
 
 export function failureDocument(error: unknown, oneLine: boolean): string {
   return documentText({ error: failureOf(error) }, oneLine)
-}
-
-/** A document of --json. */
-export function documentText(value: unknown, oneLine: boolean): string {
-  return `${oneLine ? JSON.stringify(value) : JSON.stringify(value, null, 2)}\n`
 }
 
 /** The reason in the system's own words: `ENOSPC: no space left on device, write` without the name of the call. */

@@ -58,10 +58,9 @@ export async function runGuest(
     )
   }
   session.document({
-    schemaVersion: 1,
     file: options.output,
     bytes: image.byteLength,
-    guest: { workload: guest.kind, pages: guest.pages, memory: options.memory, vcpus },
+    guest: { workload: guest.kind, pages: guest.pages, memoryBytes: memory, vcpus },
   })
   return EXIT_OK
 }

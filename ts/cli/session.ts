@@ -3,8 +3,9 @@
 import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../ground/log.js'
 import { formatTrace } from '../qapi/trace.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
-import { documentText, failureDocument, failureLines, failureStatus, systemReason } from './failure.js'
+import { failureDocument, failureLines, failureStatus, systemReason } from './failure.js'
 import { Interruption } from './interruption.js'
+import { documentText } from './json.js'
 import { LiveLine } from './live-line.js'
 import type { Output } from './output.js'
 import { named } from './table.js'
@@ -118,7 +119,7 @@ export class Session {
   }
 
   /** The one document of --json, or one of many. */
-  document(value: unknown): void {
+  document(value: object): void {
     if (!this.options.json) return
     const text = documentText(value, this.#streams)
     if (!this.#streams) {

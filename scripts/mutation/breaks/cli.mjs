@@ -253,4 +253,11 @@ export default [
     replace: 'called === fileURLToPath(url)',
     test: '__test__/scripts/called-by-links.test.ts -t a script runs',
   },
+  {
+    name: 'a failure is a document without a version',
+    file: 'ts/cli/json.ts',
+    find: '{ schemaVersion: SCHEMA_VERSION, ...value }',
+    replace: "'error' in value ? value : { schemaVersion: SCHEMA_VERSION, ...value }",
+    test: '__test__/cli/json.test.ts -t a failure',
+  },
 ]
