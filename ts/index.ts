@@ -1,7 +1,7 @@
 /** What the package exports, and nothing else. */
 
 export type { OwnBigUint64Array, OwnUint8Array, OwnUint32Array } from './ground/arguments.js'
-export { DirtyRateError, type DirtyRateErrorCode, type ErrorDetails, errorCodes } from './ground/errors.js'
+export { DirtyRateError, type ErrorCode, type ErrorDetails, errorCodes } from './ground/errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './ground/log.js'
 export type { Duration, Rate, Size } from './ground/units.js'
 export type { DirtyRateCurve, DirtyRatePoint } from './measurement/curve.js'

@@ -2,9 +2,9 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type OptionNames, parseOptions } from '../../ts/ground/arguments.js'
+import { type OptionNames, parseChoice, parseCountText, parseOptions } from '../../ts/ground/arguments.js'
 import { closest } from '../../ts/ground/suggest.js'
-import { parseChoice, parseCountText, parseDuration, parseRate, parseSize } from '../../ts/ground/units.js'
+import { parseDuration, parseRate, parseSize } from '../../ts/ground/units.js'
 import { parseWindow } from '../../ts/measurement/windows.js'
 import { workloadOfUri } from '../../ts/targets/vm/images.js'
 import { parseMemory } from '../../ts/targets/vm/memory.js'

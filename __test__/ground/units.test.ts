@@ -1,15 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  formatRate,
-  formatSize,
-  parseChoice,
-  parseCount,
-  parseCountText,
-  parseDuration,
-  parseRate,
-  parseSize,
-} from '../../ts/ground/units.js'
+import { parseChoice, parseCount, parseCountText } from '../../ts/ground/arguments.js'
+import { formatRate, formatSize, parseDuration, parseRate, parseSize } from '../../ts/ground/units.js'
 
 const failure = (call: () => unknown): { code: string; message: string; hint: string } => {
   try {

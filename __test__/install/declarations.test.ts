@@ -192,11 +192,11 @@ export async function calls(vm: api.VirtualMachine): Promise<void> {
 `
 
 const USE = `
-import { capabilities, type DirtyRateErrorCode, VirtualMachine, workload } from 'dirtyrate'
+import { capabilities, type ErrorCode, VirtualMachine, workload } from 'dirtyrate'
 
-export const code: DirtyRateErrorCode = 'ERR_NATIVE_LOAD'
+export const code: ErrorCode = 'ERR_NATIVE_LOAD'
 // @ts-expect-error: no such code
-export const wrong: DirtyRateErrorCode = 'ERR_NONE'
+export const wrong: ErrorCode = 'ERR_NONE'
 
 export async function use() {
   const vm = await VirtualMachine.create({ memory: '1GiB', signal: undefined })

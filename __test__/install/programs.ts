@@ -24,11 +24,11 @@ export const cjs: string = `const { VirtualMachine, workload } = require('dirtyr
 
 /** Were the types not found, they would be \`any\`, and what is expected to be an error none. */
 export const typescript: string = `
-import { type DirtyRateErrorCode, type DirtyRateMeasurement, VirtualMachine, type Workload, workload } from 'dirtyrate'
+import { type ErrorCode, type DirtyRateMeasurement, VirtualMachine, type Workload, workload } from 'dirtyrate'
 
-export const code: DirtyRateErrorCode = 'ERR_NATIVE_LOAD'
+export const code: ErrorCode = 'ERR_NATIVE_LOAD'
 // @ts-expect-error: no such code
-export const wrong: DirtyRateErrorCode = 'ERR_NONE'
+export const wrong: ErrorCode = 'ERR_NONE'
 
 async function measure(guest: Workload): Promise<DirtyRateMeasurement> {
   const vm = await VirtualMachine.create({ memory: '64MiB' })

@@ -17,7 +17,7 @@ import { disagreements, placeless, readAccepted } from './accepted.mjs'
 /** The files, each with the tests that hold it: those need no KVM and take milliseconds. */
 const PURE = {
   'ts/ground/units.ts': ['__test__/ground/units.test.ts'],
-  'ts/ground/arguments.ts': ['__test__/ground/arguments.test.ts'],
+  'ts/ground/arguments.ts': ['__test__/ground/arguments.test.ts', '__test__/ground/units.test.ts'],
   'ts/qapi/arithmetic.ts': ['__test__/qapi/arithmetic.test.ts'],
   'ts/targets/uri.ts': ['__test__/targets/uri.test.ts'],
   'ts/measurement/windows.ts': ['__test__/measurement/window-arguments.test.ts'],

@@ -3,7 +3,8 @@
  * figure. What `npm start` runs.
  */
 
-import { parseCountText, parseSize } from '../ground/units.js'
+import { parseCountText } from '../ground/arguments.js'
+import { parseSize } from '../ground/units.js'
 import { type DirtyLogKind, modesOf } from '../measurement/mode.js'
 import { parseWindow } from '../measurement/windows.js'
 import type { VirtualMachineMeasurement } from '../results/measurement.js'

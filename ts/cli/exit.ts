@@ -1,6 +1,6 @@
 /** Exit statuses of the command. */
 
-import type { DirtyRateErrorCode } from '../ground/errors.js'
+import type { ErrorCode } from '../ground/errors.js'
 
 export const EXIT_OK = 0
 /** The measurement failed, or its result is incomplete. */
@@ -15,7 +15,7 @@ const USAGE: readonly string[] = [
   'ERR_KERNEL_IMAGE',
   'ERR_MODE_UNAVAILABLE',
   'ERR_QAPI',
-] satisfies DirtyRateErrorCode[]
+] satisfies ErrorCode[]
 const ENVIRONMENT: readonly string[] = [
   'ERR_KVM_ABSENT',
   'ERR_KVM_PERMISSION',
@@ -25,7 +25,7 @@ const ENVIRONMENT: readonly string[] = [
   'ERR_NATIVE_LOAD',
   'ERR_MEMORY',
   'ERR_UNSUPPORTED',
-] satisfies DirtyRateErrorCode[]
+] satisfies ErrorCode[]
 
 /** The status for an error's code. */
 export function exitStatus(code: string): number {

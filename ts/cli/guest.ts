@@ -1,7 +1,8 @@
 /** `dirtyrate guest`: a built-in guest as a file, which boots here and in QEMU. */
 
+import { parseCountText } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
-import { formatSize, parseCountText, parseRate, parseSize } from '../ground/units.js'
+import { formatSize, parseRate, parseSize } from '../ground/units.js'
 import { type Block, QEMU_ARM64_RAM } from '../targets/vm/memory.js'
 import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../targets/vm/workload.js'
 import { EXIT_OK } from './exit.js'

@@ -1,7 +1,7 @@
 /** What the commands that measure a target have in common: the options about the mode, and the target's life. */
 
+import { parseChoice, parseCountText, shortened, show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
-import { parseChoice, parseCountText, shortened, show } from '../ground/units.js'
 import { parseMode } from '../measurement/mode.js'
 import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import type { Mode } from '../qapi/types.js'

@@ -1,6 +1,6 @@
 /** `dirtyrate watch TARGET`: one measurement after the other. */
 
-import { parseCountText } from '../ground/units.js'
+import { parseCountText } from '../ground/arguments.js'
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../results/measurement.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'

@@ -3,8 +3,6 @@
  * fails between the ESM and the CommonJS copy of this package.
  */
 
-import { memoryHint } from './memory-limits.js'
-
 /** Every code, with the hint that an error has unless it brings a better one. */
 const HINTS = {
   ERR_KVM_ABSENT:
@@ -35,30 +33,11 @@ const HINTS = {
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
 } as const
 
-/** What to do about each limit of the host: `details.limit`. */
-const LIMIT_HINTS: Readonly<Record<string, string>> = {
-  'open-files': 'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
-  'system-open-files':
-    'Close files of other programs, or raise the limit of the system (sysctl fs.file-max).',
-  tasks:
-    "Raise the limit of threads: ulimit -u, or pids.max of the control group (a container's --pids-limit, systemd's TasksMax).",
-  'pending-signals':
-    'Raise the limit of pending signals (ulimit -i), which all processes of this user share.',
-  'locked-memory': 'Raise the limit of locked memory (ulimit -l).',
-  policy:
-    'A sandbox forbids the call: allow it in its seccomp profile or security module, or run outside of it.',
-}
-
-/** The hint for a device that a policy keeps from this process (EPERM), and not its file permissions (EACCES). */
-const DEVICE_FORBIDDEN =
-  'A container must be given the device (--device /dev/kvm); else a security module forbids it: root does not help.'
-const EPERM = 1
-
 /** The codes of {@link DirtyRateError}. */
-export type DirtyRateErrorCode = keyof typeof HINTS
+export type ErrorCode = keyof typeof HINTS
 
 /** All codes, in the order of the README's table. */
-export const errorCodes: readonly DirtyRateErrorCode[] = Object.keys(HINTS) as DirtyRateErrorCode[]
+export const errorCodes: readonly ErrorCode[] = Object.keys(HINTS) as ErrorCode[]
 
 /**
  * What an error says to programs, as far as it has these facts: `call`, `errno` and `context` of a refused call, the host's `limit`,
@@ -70,14 +49,14 @@ export type ErrorDetails = Readonly<Record<string, string | number>>
 export class DirtyRateError extends Error {
   override readonly name: string = 'DirtyRateError'
   /** What happened, for programs. */
-  readonly code: DirtyRateErrorCode
+  readonly code: ErrorCode
   /** What to do about it, for people. */
   readonly hint: string
   /** The facts of the message under names, for programs; empty where there are none. */
   readonly details: ErrorDetails
 
   constructor(
-    code: DirtyRateErrorCode,
+    code: ErrorCode,
     message: string,
     options: { hint?: string; cause?: unknown; details?: ErrorDetails } = {},
   ) {
@@ -97,7 +76,7 @@ export function argumentError(message: string, hint?: string): DirtyRateError {
  * The code of `error`, if it is an error of any realm: Jest, vitest's `vmThreads` and `node:vm` give a program an `Error` that is not the
  * one that made this error, so `instanceof` would not know it.
  */
-function codeOf(error: unknown): string | undefined {
+export function codeOf(error: unknown): string | undefined {
   const { code } = isError(error) ? (error as Error & { code?: unknown }) : {}
   return typeof code === 'string' ? code : undefined
 }
@@ -108,40 +87,34 @@ export function isError(value: unknown): value is Error {
   return Object.prototype.toString.call(value) === '[object Error]' || value instanceof Error
 }
 
-/** Whether `error` has this code, whichever copy of the package made it. */
-export function hasCode(error: unknown, code: DirtyRateErrorCode): boolean {
+/** Whether `error` has this code, whichever copy of the package, or of the binding, made it. */
+export function hasCode(error: unknown, code: ErrorCode): boolean {
   return codeOf(error) === code
 }
 
-/** napi-rs's own codes for an argument of the wrong type: 'InvalidArg', 'StringExpected', … */
-const NAPI_ARGUMENT = /^(InvalidArg|[A-Z][A-Za-z]*Expected)$/
-
-/** A native failure as a DirtyRateError with the hint of its code; anything else unchanged. */
-export function fromNative(error: unknown): unknown {
-  const code = codeOf(error)
-  // An error that has a hint is a DirtyRateError already: this copy's, or that of another.
-  if (code === undefined || 'hint' in (error as Error)) return error
-  const { message } = error as Error
-  if (Object.hasOwn(HINTS, code)) {
-    const details = detailsOf(error as Error)
-    const hint = hintFor(code, details)
-    return new DirtyRateError(code as DirtyRateErrorCode, message, {
-      cause: error,
-      details,
-      ...(hint === undefined ? {} : { hint }),
-    })
-  }
-  return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
+/** Whether `text` is one of the codes. */
+export function isErrorCode(text: unknown): text is ErrorCode {
+  return typeof text === 'string' && Object.hasOwn(HINTS, text)
 }
 
-/** A better hint than the code's own, if the details say what is in the way. */
-function hintFor(code: string, { limit, errno }: ErrorDetails): string | undefined {
-  if (code === 'ERR_MEMORY') return memoryHint()
-  if (typeof limit === 'string' && Object.hasOwn(LIMIT_HINTS, limit)) return LIMIT_HINTS[limit]
-  return code === 'ERR_KVM_PERMISSION' && errno === EPERM ? DEVICE_FORBIDDEN : undefined
-}
-
-/** The details that the binding gives: JSON in the message of the native error's own cause. */
-function detailsOf({ cause }: Error): ErrorDetails {
-  return isError(cause) ? (JSON.parse(cause.message) as ErrorDetails) : {}
+/**
+ * Whether `error` is an error of this package, and has `code` if one is given. Unlike `instanceof`, this recognises an error from another
+ * realm (Jest, `node:vm`) and from another copy of the package.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await vm.measureDirtyRate()
+ * } catch (error) {
+ *   if (isDirtyRateError(error, 'ERR_PAUSED')) await vm.resume()
+ *   else throw error
+ * }
+ * ```
+ */
+export function isDirtyRateError<Code extends ErrorCode = ErrorCode>(
+  error: unknown,
+  code?: Code,
+): error is DirtyRateError & { readonly code: Code } {
+  const found = codeOf(error)
+  return isErrorCode(found) && 'hint' in (error as Error) && (code === undefined || found === code)
 }

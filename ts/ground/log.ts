@@ -1,8 +1,7 @@
 /** The events of the native core (`tracing`) and of this side, to one listener of this copy of the package. */
 
-import { parseListener } from './arguments.js'
+import { parseChoice, parseListener } from './arguments.js'
 import { callNative, native } from './native.js'
-import { parseChoice } from './units.js'
 
 /** Least to most talkative. */
 export const logLevels = ['off', 'error', 'warn', 'info', 'debug', 'trace'] as const

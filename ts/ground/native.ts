@@ -5,7 +5,7 @@
 
 import type * as Binding from '../../native/binding.cjs'
 import { loadBinary } from './binary.js'
-import { fromNative } from './errors.js'
+import { fromNative } from './native-errors.js'
 
 export type {
   CancelToken,

@@ -3,8 +3,9 @@
  * names its unit, so that a bare number on a command line is refused instead of guessed.
  */
 
+import { show } from './arguments.js'
 import { argumentError } from './errors.js'
-import { closest, knownNames } from './suggest.js'
+import { closest } from './suggest.js'
 
 /** Milliseconds, or a string with its unit: `'1s'`, `'250ms'`, `'1.5min'`. */
 export type Duration = number | string
@@ -205,76 +206,6 @@ export function parseRate(value: Rate, name: string): number {
     )
   }
   return rate.value
-}
-
-/**
- * Returns `value` if it is a whole number from `low` to `high`. Throws ERR_ARGUMENT, which names
- * `name` and shows the value as `shown`.
- */
-export function parseCount(
-  value: number,
-  name: string,
-  low: number,
-  high: number = Number.MAX_SAFE_INTEGER,
-  shown: string = show(value),
-): number {
-  if (!Number.isSafeInteger(value) || value < low || value > high) {
-    const range = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`
-    throw argumentError(`${name}: ${shown} is out of range`, `Give a whole number ${range}.`)
-  }
-  return value
-}
-
-/**
- * A count written in decimal digits, as on a command line or in a URI. Throws ERR_ARGUMENT, naming it `name` and showing `example`, which
- * must be a count that the caller takes.
- */
-export function parseCountText(
-  text: string,
-  name: string,
-  low: number,
-  high?: number,
-  example: number = low,
-): number {
-  if (!/^[0-9]+$/.test(text))
-    throw argumentError(
-      `${name}: ${show(text)} is not a whole number`,
-      `Give digits only, such as ${name}=${example}.`,
-    )
-  return parseCount(Number(text), name, low, high, shortened(text))
-}
-
-/** `value` if it is one of `choices`. Throws ERR_ARGUMENT that lists them. */
-export function parseChoice<T extends string>(value: unknown, name: string, choices: readonly T[]): T {
-  const found = choices.find(choice => choice === value)
-  if (found === undefined) {
-    throw argumentError(
-      `${name}: ${show(value)} is not known`,
-      knownNames(typeof value === 'string' ? value : '', choices),
-    )
-  }
-  return found
-}
-
-/** What is longer is shown by its beginning and its end. */
-const LONGEST_SHOWN = 100
-const SHOWN_END = 20
-
-/** `text` as an error shows it: by its beginning and its end where it is long. */
-export function shortened(text: string): string {
-  if (text.length <= LONGEST_SHOWN) return text
-  return `${text.slice(0, LONGEST_SHOWN - SHOWN_END)}...${text.slice(-SHOWN_END)}`
-}
-
-/** A value as an error shows it, whatever it is. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${shortened(value)}'`
-  try {
-    return String(value)
-  } catch {
-    // An object without a string to give.
-    return `an ${typeof value}`
-  }
 }
 
 const BINARY: readonly (readonly [string, number])[] = [

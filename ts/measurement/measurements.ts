@@ -1,8 +1,9 @@
 /** The measurements under way on one VM: what ends one early, and that each cleans up behind itself. */
 
 import { parseSignal } from '../ground/arguments.js'
-import { type DirtyRateError, fromNative, hasCode } from '../ground/errors.js'
+import { type DirtyRateError, hasCode } from '../ground/errors.js'
 import type { CancelToken, NativeVirtualMachine } from '../ground/native.js'
+import { fromNative } from '../ground/native-errors.js'
 import { AT_BEGIN, requireRunning, WITHIN } from '../targets/vm/running.js'
 
 /** What a native call fails with when the guest no longer runs. */

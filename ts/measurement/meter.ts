@@ -1,9 +1,9 @@
 /** All ways of measuring one VM: once, a curve, round after round. Chooses the mode, and reports to the events and the history. */
 
 import { parseOptions } from '../ground/arguments.js'
-import { fromNative } from '../ground/errors.js'
 import { emit } from '../ground/log.js'
 import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../ground/native.js'
+import { fromNative } from '../ground/native-errors.js'
 import { traceCalculation } from '../qapi/trace.js'
 import type { Mode } from '../qapi/types.js'
 import {

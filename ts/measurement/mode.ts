@@ -1,7 +1,7 @@
 /** Which mode measures: what a VM's log can do, and the choice among that. */
 
+import { parseChoice } from '../ground/arguments.js'
 import { DirtyRateError } from '../ground/errors.js'
-import { parseChoice } from '../ground/units.js'
 import type { Mode } from '../qapi/types.js'
 import type { Warning } from '../results/measurement.js'
 

@@ -1,7 +1,8 @@
 /** The windows that the API measures. */
 
+import { show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
-import { type Duration, parseDuration, show } from '../ground/units.js'
+import { type Duration, parseDuration } from '../ground/units.js'
 
 const SHORTEST_WINDOW_MS = 1
 const LONGEST_WINDOW_MS = 3_600_000

@@ -3,9 +3,8 @@
  * end in CR LF, as on QEMU's wire. The start time's `(ms)` is QEMU's slip (the value is in seconds), kept because scripts look for it.
  */
 
-import { parseObject } from '../ground/arguments.js'
+import { parseObject, show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
-import { show } from '../ground/units.js'
 import { infoInUnit } from './arithmetic.js'
 import { HmpReader, HmpSyntaxError } from './hmp-expression.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './types.js'

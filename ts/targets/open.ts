@@ -1,9 +1,14 @@
 /** From a URI to a target that can be measured. One function per scheme. */
 
-import { type OptionNames, parseOptions, parseSignal } from '../ground/arguments.js'
+import {
+  type OptionNames,
+  parseChoice,
+  parseCountText,
+  parseOptions,
+  parseSignal,
+} from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { knownNames } from '../ground/suggest.js'
-import { parseChoice, parseCountText } from '../ground/units.js'
 import {
   type DirtyLogKind,
   modesOf,

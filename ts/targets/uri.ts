@@ -1,7 +1,7 @@
 /** Target URIs: a scheme, what it names, then options in QEMU's syntax: `guest:stride,pages=25600,memory=1GiB`. `,,` is a comma. */
 
+import { show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
-import { show } from '../ground/units.js'
 
 /** A target URI taken apart. */
 export interface TargetUri {

@@ -227,7 +227,7 @@ export default [
   },
   {
     name: 'the limit that refuses memory has no name',
-    file: 'ts/ground/errors.ts',
+    file: 'ts/ground/native-errors.ts',
     find: "if (code === 'ERR_MEMORY') return memoryHint()",
     replace: "if (code === 'ERR_MEMORY' && memoryHint() === '') return ''",
     test: '__test__/cli/limits.test.ts -t names ulimit',

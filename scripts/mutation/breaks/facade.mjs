@@ -24,7 +24,7 @@ export default [
   },
   {
     name: 'a count is shown as the number that was made of it',
-    file: 'ts/ground/units.ts',
+    file: 'ts/ground/arguments.ts',
     find: 'return parseCount(Number(text), name, low, high, shortened(text))',
     replace: 'return parseCount(Number(text), name, low, high)',
     test: '__test__/ground/units.test.ts -t shows what was written',

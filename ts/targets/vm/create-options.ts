@@ -1,9 +1,9 @@
 /** What a caller says about a VM to be made, checked and in the form that the binding takes. */
 
-import { type OptionNames, parseOptions } from '../../ground/arguments.js'
+import { type OptionNames, parseChoice, parseCount, parseOptions } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import type { NativeCreateOptions } from '../../ground/native.js'
-import { parseChoice, parseCount, parseSize, type Size } from '../../ground/units.js'
+import { parseSize, type Size } from '../../ground/units.js'
 import { type Block, parseMemory, parseVcpus } from './memory.js'
 
 /** What KVM does for CLEAR: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */

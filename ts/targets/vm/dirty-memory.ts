@@ -9,6 +9,8 @@ import {
   type OwnBigUint64Array,
   type OwnUint32Array,
   parseArray,
+  parseChoice,
+  parseCount,
   parseFlag,
   parseOptions,
   parseText,
@@ -17,7 +19,7 @@ import {
 import type { CallOrder } from '../../ground/call-order.js'
 import { argumentError, DirtyRateError } from '../../ground/errors.js'
 import { type CancelToken, callNative, type NativeVirtualMachine } from '../../ground/native.js'
-import { type Duration, parseChoice, parseCount } from '../../ground/units.js'
+import type { Duration } from '../../ground/units.js'
 import { parseWindow } from '../../measurement/windows.js'
 import type { DirtyRateClient } from './client.js'
 import type { DeadlineReport, Reap, SyncReport } from './reports.js'

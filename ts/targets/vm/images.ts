@@ -1,6 +1,7 @@
 /** What a VM runs as the options of a target URI, and those options as what a VM runs: each the opposite of the other. */
 
-import { formatRate, parseChoice, parseCountText, parseRate } from '../../ground/units.js'
+import { parseChoice, parseCountText } from '../../ground/arguments.js'
+import { formatRate, parseRate } from '../../ground/units.js'
 import type { TargetUri } from '../uri.js'
 import type { KernelImage } from './kernel-image.js'
 import { defaultPages, makeWorkload, type Workload, type WorkloadKind } from './workload.js'

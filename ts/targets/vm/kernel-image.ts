@@ -1,8 +1,7 @@
 /** A kernel that is booted from a file: what a caller says about it, checked and in the form that the binding takes. */
 
-import { type OptionNames, parseOptions, parseText } from '../../ground/arguments.js'
+import { type OptionNames, parseOptions, parseText, show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
-import { show } from '../../ground/units.js'
 
 /**
  * An ELF with a PVH entry, or a Linux bzImage, by file name; on arm64 an ELF, or a Linux Image. A Linux sees all vCPUs, and ends the VM by

@@ -1,7 +1,8 @@
 /** The machine of a VM as the options of a target URI, and those options as what makes such a machine: each the opposite of the other. */
 
+import { parseChoice } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
-import { formatSize, parseChoice, parseSize } from '../../ground/units.js'
+import { formatSize, parseSize } from '../../ground/units.js'
 import { type CreateOptions, manualProtects, unknownMmios } from './create-options.js'
 import type { Given } from './images.js'
 import { type Block, parseMemory, type RamBlock, totalSize } from './memory.js'

@@ -1,9 +1,9 @@
 /** The memory and the vCPUs of a machine as a caller gives them, checked and in the form that the binding takes. */
 
-import { type OptionNames, parseOptions } from '../../ground/arguments.js'
+import { type OptionNames, parseCount, parseOptions } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { callNative, native } from '../../ground/native.js'
-import { formatSize, parseCount, parseSize, type Size } from '../../ground/units.js'
+import { formatSize, parseSize, type Size } from '../../ground/units.js'
 
 /** One RAM block: a name of its own, its guest physical address, and its size; both multiples of the page size. */
 export interface Block {

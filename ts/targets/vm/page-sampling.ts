@@ -3,7 +3,7 @@
  * costs the guest next to nothing, and it does not see a write of what was there already.
  */
 
-import { type OptionNames, parseOptions } from '../../ground/arguments.js'
+import { type OptionNames, parseChoice, parseCount, parseOptions, show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import type {
   CancelToken,
@@ -11,7 +11,6 @@ import type {
   NativeSampleReport,
   NativeVirtualMachine,
 } from '../../ground/native.js'
-import { parseChoice, parseCount, show } from '../../ground/units.js'
 import { samplingRate } from '../../qapi/arithmetic.js'
 import { type BlockMeasurement, removalWarnings } from '../../results/blocks.js'
 import type { Figures } from '../../results/measurement.js'

@@ -3,6 +3,8 @@
 import { untilAborted } from '../../ground/abort.js'
 import {
   parseArray,
+  parseChoice,
+  parseCount,
   parseListener,
   parseOptions,
   parseSignal,
@@ -13,7 +15,6 @@ import { CallOrder } from '../../ground/call-order.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { emit } from '../../ground/log.js'
 import { type CancelToken, callNative, type NativeVirtualMachine, native } from '../../ground/native.js'
-import { parseChoice, parseCount } from '../../ground/units.js'
 import type { DirtyRateCurve } from '../../measurement/curve.js'
 import type { MeasurementEvents } from '../../measurement/events.js'
 import { Measurements } from '../../measurement/measurements.js'

@@ -4,6 +4,8 @@ import { untilAborted } from '../../ground/abort.js'
 import {
   type OptionNames,
   type OwnUint8Array,
+  parseChoice,
+  parseCount,
   parseObject,
   parseOptions,
   refuseUnknown,
@@ -17,7 +19,7 @@ import {
   type NativeWorkloadOptions,
   native,
 } from '../../ground/native.js'
-import { parseChoice, parseCount, parseRate, type Rate, type Size } from '../../ground/units.js'
+import { parseRate, type Rate, type Size } from '../../ground/units.js'
 import type { Block } from './memory.js'
 import { parseMemory, type RamBlock } from './memory.js'
 import type { Truth, WorkloadInstant } from './reports.js'

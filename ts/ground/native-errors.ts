@@ -1,0 +1,56 @@
+/** Failures of the native binding as errors of this package. */
+
+import { codeOf, DirtyRateError, type ErrorDetails, isError, isErrorCode } from './errors.js'
+import { memoryHint } from './memory-limits.js'
+
+/** What to do about each limit of the host: `details.limit`. */
+const LIMIT_HINTS: Readonly<Record<string, string>> = {
+  'open-files': 'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
+  'system-open-files':
+    'Close files of other programs, or raise the limit of the system (sysctl fs.file-max).',
+  tasks:
+    "Raise the limit of threads: ulimit -u, or pids.max of the control group (a container's --pids-limit, systemd's TasksMax).",
+  'pending-signals':
+    'Raise the limit of pending signals (ulimit -i), which all processes of this user share.',
+  'locked-memory': 'Raise the limit of locked memory (ulimit -l).',
+  policy:
+    'A sandbox forbids the call: allow it in its seccomp profile or security module, or run outside of it.',
+}
+
+/** The hint for a device that a policy keeps from this process (EPERM), and not its file permissions (EACCES). */
+const DEVICE_FORBIDDEN =
+  'A container must be given the device (--device /dev/kvm); else a security module forbids it: root does not help.'
+const EPERM = 1
+
+/** napi-rs's own codes for an argument of the wrong type: 'InvalidArg', 'StringExpected', … */
+const NAPI_ARGUMENT = /^(InvalidArg|[A-Z][A-Za-z]*Expected)$/
+
+/** A native failure as a DirtyRateError with the hint of its code; anything else unchanged. */
+export function fromNative(error: unknown): unknown {
+  const code = codeOf(error)
+  // An error that has a hint is a DirtyRateError already: this copy's, or that of another.
+  if (code === undefined || 'hint' in (error as Error)) return error
+  const { message } = error as Error
+  if (isErrorCode(code)) {
+    const details = detailsOf(error as Error)
+    const hint = hintFor(code, details)
+    return new DirtyRateError(code, message, {
+      cause: error,
+      details,
+      ...(hint === undefined ? {} : { hint }),
+    })
+  }
+  return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
+}
+
+/** A better hint than the code's own, if the details say what is in the way. */
+function hintFor(code: string, { limit, errno }: ErrorDetails): string | undefined {
+  if (code === 'ERR_MEMORY') return memoryHint()
+  if (typeof limit === 'string' && Object.hasOwn(LIMIT_HINTS, limit)) return LIMIT_HINTS[limit]
+  return code === 'ERR_KVM_PERMISSION' && errno === EPERM ? DEVICE_FORBIDDEN : undefined
+}
+
+/** The details that the binding gives: JSON in the message of the native error's own cause. */
+function detailsOf({ cause }: Error): ErrorDetails {
+  return isError(cause) ? (JSON.parse(cause.message) as ErrorDetails) : {}
+}
