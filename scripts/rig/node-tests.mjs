@@ -19,7 +19,7 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
  * Tests of the machine that the project is built on, not of a kernel: they want npm, a compiler, the repository, namespaces or a QEMU.
  * What is installed in the rig has its own, rig/installed.rig.
  */
-const OF_THE_MACHINE = /^(faults|install|scripts)\/|^(cli\/environment|qapi\/golden-peer|qemu)\.test$/
+const OF_THE_MACHINE = /^(faults|install|scripts)\/|^(cli\/environment|docs|qapi\/golden-peer|qemu)\.test$/
 
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'
@@ -175,7 +175,7 @@ export function nodeTests(rig, { only, env }) {
     cpio.copy('rig/bin/node', nodeOf(rig))
     const into = path => join(FOLDER.slice(1), path)
     for (const name of ['ts', '__test__']) cpio.copy(into(name), join(js, name))
-    for (const name of ['package.json', 'README.md', 'dist', 'scripts'])
+    for (const name of ['package.json', 'dist', 'examples', 'scripts'])
       cpio.copy(into(name), join(root, name))
     const { platform, binary } = bindingOf(rig)
     cpio.copy(into('native'), join(root, 'native'), path => !path.endsWith('.node'))
