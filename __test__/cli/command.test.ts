@@ -40,16 +40,13 @@ describe('the command', () => {
     expect(slip?.stderr).toContain("Did you mean 'watch'?")
   })
 
-  it('lists every option of targets in its help, as the README does', async () => {
-    const rows =
-      readFileSync(`${root}/README.md`, 'utf8').match(/^\| `.*\| (`guest:`|`kernel:`|both) \|/gm) ?? []
+  it('lists every option of targets in its help', async () => {
     const names = Object.keys({ ...GUEST_OPTIONS, ...KERNEL_OPTIONS, ...MACHINE_OPTIONS })
     for (const command of ['calc', 'curve', 'watch']) {
       const { stdout } = await dirtyrate([command, '--help'])
       const written = [...stdout.matchAll(/^ {2}([a-z-]+)=/gm)].map(([, name]) => name)
       expect(written.sort()).toEqual([...names].sort())
     }
-    for (const name of names) expect(rows.join('\n')).toMatch(new RegExp(`\`${name}[=\`]`))
   })
 
   it('without a command shows the help, as a mistake', async () => {

@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { hasCode } from '../../ts/ground/errors.js'
 import { fromNative } from '../../ts/ground/native-errors.js'
 import { DirtyRateError, errorCodes } from '../../ts/index.js'
-import { root } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created } from '../fixtures/machine.js'
 
@@ -35,11 +32,6 @@ describe('DirtyRateError', () => {
     const details = { call: 'KVM_CREATE_VM', errno: 24 }
     expect(new DirtyRateError('ERR_KVM_IOCTL', 'x', { details }).details).toEqual(details)
   })
-})
-
-it('every code is in the table of the README, in its order', () => {
-  const table = readFileSync(join(root, 'README.md'), 'utf8').match(/^\| `ERR_.*\|$/gm) ?? []
-  expect(table.flatMap(row => row.match(/ERR_\w+/g) ?? [])).toEqual([...errorCodes])
 })
 
 describe('native errors', () => {

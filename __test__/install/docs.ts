@@ -1,34 +1,48 @@
 /** The blocks of the README and of docs/, and the programs among them as a user would have them in a file. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../fixtures/command.js'
 
 export interface Fence {
-  /** The file that has it. */
+  /** The page that has the block. */
   file: string
   language: string
   text: string
+  /** The block that follows a program directly: what the program prints. */
+  prints?: string
 }
+
+/** The README, and every page of docs/. */
+export const pages: readonly string[] = [
+  'README.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.md'))
+    .sort()
+    .map(name => join('docs', name)),
+]
+
+const isProgram = ({ language }: Fence): boolean => language === 'js' || language === 'ts'
 
 function fencesOf(file: string): Fence[] {
-  const blocks = readFileSync(join(root, file), 'utf8').matchAll(/^```(\w*)\n(.*?)^```$/gms)
-  return [...blocks].map(([, language = '', text = '']) => ({ file, language, text }))
+  const found = [...readFileSync(join(root, file), 'utf8').matchAll(/^```(\w*)\n(.*?)^```$/gms)]
+  return found.map((match, at) => {
+    const [block, language = '', text = ''] = match
+    const fence = { file, language, text }
+    const next = found[at + 1]
+    // Only an empty line stands between a program and its output.
+    const follows = next !== undefined && next.index === match.index + block.length + 2
+    return isProgram(fence) && follows && next[1] === 'text' ? { ...fence, prints: next[2] ?? '' } : fence
+  })
 }
 
-export const readme: readonly Fence[] = fencesOf('README.md')
+/** Every block of every page. */
+export const fences: readonly Fence[] = pages.flatMap(fencesOf)
 
-const docs = existsSync(join(root, 'docs'))
-  ? readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
-  : []
+/** Every program of every page. */
+export const programs: readonly Fence[] = fences.filter(isProgram)
 
-/** Every program: those of the README, and those of docs/. */
-export const programs: readonly Fence[] = [
-  ...readme,
-  ...docs.filter(name => name.endsWith('.md')).flatMap(name => fencesOf(join('docs', name))),
-].filter(({ language }) => language === 'js' || language === 'ts')
-
-/** What goes on from the first program goes on with its VM, here one of so much memory. */
+/** A program without an `import` goes on with the VM of the guide, here one of so much memory. */
 export function programOf({ text }: Fence, memory: string): string {
   if (/^import /m.test(text)) return text
   return `import { VirtualMachine, workload } from 'dirtyrate'
@@ -42,3 +56,17 @@ ${text}
 }
 `
 }
+
+/** What of a line does not change from run to run: figures do, and with them the width of columns. */
+export const lasting = (line: string): string =>
+  line
+    .replace(/\d[\d,.]*/g, 'N')
+    .replace(/\s+/g, ' ')
+    .trim()
+
+/** The lines of a text as {@link lasting} has them, without empty ones. */
+export const lastingLines = (text: string): string[] =>
+  text
+    .split('\n')
+    .map(lasting)
+    .filter(line => line !== '')

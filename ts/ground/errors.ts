@@ -36,7 +36,7 @@ const HINTS = {
 /** The codes of {@link DirtyRateError}. */
 export type ErrorCode = keyof typeof HINTS
 
-/** All codes, in the order of the README's table. */
+/** All codes, in the order of the table in docs/troubleshooting.md. */
 export const errorCodes: readonly ErrorCode[] = Object.keys(HINTS) as ErrorCode[]
 
 /**

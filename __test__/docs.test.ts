@@ -1,0 +1,72 @@
+/** The pages against the code: each list in docs/ has what the code has, and each link leads somewhere. */
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { errorCodes, workloadKinds } from '../ts/index.js'
+import { modes } from '../ts/measurement/mode.js'
+import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../ts/targets/vm/options.js'
+import { root } from './fixtures/command.js'
+import { pages } from './install/docs.js'
+
+const read = (page: string): string => readFileSync(join(root, page), 'utf8')
+
+/** The first column of the table that follows a heading. */
+function firstColumn(page: string, heading: string): string[] {
+  const [, section = ''] = read(page).split(`\n## ${heading}\n`)
+  const [table = ''] = section.match(/^\|.*(\n\|.*)*/m) ?? []
+  const rows = table.split('\n').slice(2)
+  return rows.map(row => (row.split('|')[1] ?? '').trim().replaceAll('`', ''))
+}
+
+describe('docs/troubleshooting.md', () => {
+  it('has every error code, in the order of the code', () => {
+    expect(firstColumn('docs/troubleshooting.md', 'Errors')).toEqual([...errorCodes])
+  })
+
+  it('has every warning code that the code gives', () => {
+    const files = readdirSync(join(root, 'ts'), { recursive: true, encoding: 'utf8' })
+    const codes = files
+      .filter(name => name.endsWith('.ts'))
+      .flatMap(name => read(join('ts', name)).match(/(?<=\bcode: ')(?!ERR_)[A-Z]+_[A-Z_]+(?=')/g) ?? [])
+    expect(new Set(codes)).toContain('WINDOW_MISMATCH')
+    expect(firstColumn('docs/troubleshooting.md', 'Warnings').sort()).toEqual([...new Set(codes)].sort())
+  })
+})
+
+describe('docs/targets.md', () => {
+  it('has every option of targets', () => {
+    const names = Object.keys({ ...GUEST_OPTIONS, ...KERNEL_OPTIONS, ...MACHINE_OPTIONS })
+    expect(firstColumn('docs/targets.md', 'Options of a target').sort()).toEqual(names.sort())
+  })
+
+  it('has every workload and every mode', () => {
+    expect(firstColumn('docs/targets.md', 'Workloads')).toEqual([...workloadKinds])
+    expect(firstColumn('docs/targets.md', 'Modes').sort()).toEqual([...modes].sort())
+  })
+})
+
+it('the README is at most 150 lines long', () => {
+  expect(read('README.md').split('\n').length).toBeLessThanOrEqual(150)
+})
+
+/** What GitHub makes of a heading. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-')
+
+describe.each([...pages, 'CONTRIBUTING.md'])('%s', page => {
+  it('has no link that leads nowhere', () => {
+    const links = [...read(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)]
+    const dead = links.filter(([, path = '', anchor]) => {
+      const file = path === '' ? page : join(dirname(page), path)
+      if (!existsSync(join(root, file))) return true
+      if (anchor === undefined) return false
+      const headings = read(file).match(/(?<=^#+ ).*$/gm) ?? []
+      return !headings.map(anchorOf).includes(anchor)
+    })
+    expect(dead.map(([link]) => link)).toEqual([])
+  })
+})
