@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use dirtyrate::host_page_size;
 use dirtyrate::kvm::Capabilities;
-use dirtyrate::kvm::capabilities::{DEFAULT_KVM_PATH, host_page_size};
+use dirtyrate::kvm::capabilities::DEFAULT_KVM_PATH;
 use dirtyrate_machine::workload::RamRange;
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;

@@ -12,7 +12,7 @@
 //! [`bitmap`] has the page bitmaps; [`sampling`] estimates from the hashes of a few pages where there is no log.
 //!
 //! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand on `block`, `clock`,
-//! `wait`, `locks`, `threads` and `error`.
+//! `wait`, `locks`, `threads`, `prefetch`, `page_size` and `error`.
 
 pub mod bitmap;
 mod block;
@@ -21,6 +21,8 @@ pub mod dirty_memory;
 mod error;
 pub mod kvm;
 pub mod locks;
+mod page_size;
+mod prefetch;
 pub mod sampling;
 pub mod threads;
 mod wait;
@@ -28,6 +30,7 @@ mod wait;
 pub use block::{BlockId, BlockInfo};
 pub use clock::{GuestClock, Moment};
 pub use error::{Error, Limit, Result};
+pub use page_size::host_page_size;
 pub use wait::{CancelToken, wait_until};
 
 // Their types are in what this crate takes and gives.

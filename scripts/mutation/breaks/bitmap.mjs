@@ -17,7 +17,7 @@ export default [
   },
   {
     name: 'ignore the variable that forces the hints',
-    file: 'crates/dirtyrate/src/bitmap/kernels.rs',
+    file: 'crates/dirtyrate/src/bitmap/dispatch.rs',
     find: 'Hints::named(std::env::var_os(HINTS_VARIABLE))?',
     replace: 'Hints::named(None)?',
     test: 'bitmap::tests',

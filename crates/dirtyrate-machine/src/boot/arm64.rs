@@ -13,7 +13,7 @@ use super::file::BootFile;
 use super::format::{self, IMAGE_MAGIC};
 use super::plan::Plan;
 use super::ram::Ram;
-use super::{check_room, device_tree, elf};
+use super::{device_tree, elf};
 use dirtyrate::{Error, Result};
 
 /// Where the device tree is, from the start of RAM; up to where guests lie.
@@ -50,7 +50,7 @@ pub(super) fn plan<'a>(
         None => return Err(kernel.refusal(format::name(kernel.head()))),
     };
     let tree_at = start + DEVICE_TREE.start..start + DEVICE_TREE.end;
-    check_room(ram, kernel, &plan, std::slice::from_ref(&tree_at))?;
+    plan.check_room(ram, kernel, std::slice::from_ref(&tree_at))?;
     let initrd =
         initrd.map(|initrd| place_initrd(initrd, plan.end().max(tree_at.end), start + bytes, &mut plan)).transpose()?;
     let tree = device_tree::blob(ram, tree_at.start, cmdline, initrd)

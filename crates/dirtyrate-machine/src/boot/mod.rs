@@ -10,6 +10,7 @@ mod acpi;
 mod arm64;
 #[cfg(target_arch = "x86_64")]
 mod bzimage;
+mod command_line;
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 mod device_tree;
 mod elf;
@@ -28,19 +29,17 @@ mod start;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 #[cfg(target_arch = "aarch64")]
 use arm64 as arch;
 use file::BootFile;
-use plan::Plan;
 use ram::Ram;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as arch;
 
 use crate::vm::Vm;
-use dirtyrate::{Error, Result};
+use dirtyrate::Result;
 
 /// What is booted.
 #[derive(Debug, Clone)]
@@ -57,7 +56,7 @@ pub struct KernelOptions {
 /// Loads a kernel file, and an initrd where there is one, for as long as `go_on` has no objection.
 pub(crate) fn load_file(vm: &Vm, options: &KernelOptions, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
     // Before any file is looked at.
-    check_command_line(&options.cmdline, arch::COMMAND_LINE_BYTES)?;
+    command_line::check(&options.cmdline, arch::COMMAND_LINE_BYTES)?;
     let kernel = BootFile::open(&options.kernel, "kernel")?;
     let initrd = options.initrd.as_deref().map(|path| BootFile::open(path, "initrd")).transpose()?;
     load(vm, &kernel, &options.cmdline, initrd.as_ref(), go_on)
@@ -78,34 +77,4 @@ fn load<'a>(
     let (plan, start) = arch::plan(&Ram::of(vm)?, kernel, cmdline, initrd)?;
     arch::enter(vm, &start)?;
     plan.carry_out(vm, go_on)
-}
-
-/// Refuses a command line that does not fit in `most` bytes with its final zero.
-fn check_command_line(cmdline: &str, most: usize) -> Result<()> {
-    if cmdline.len() >= most {
-        let bytes = cmdline.len();
-        return Err(Error::Argument(format!(
-            "a command line of {bytes} bytes: this kernel takes less than {most} bytes"
-        )));
-    }
-    if cmdline.contains('\0') {
-        return Err(Error::Argument("a command line has a NUL in it, which would end it there".to_owned()));
-    }
-    Ok(())
-}
-
-/// Refuses a kernel that is not all in RAM, or lies in one of the ranges that are `taken` for what it is told.
-fn check_room(ram: &Ram, kernel: &BootFile, plan: &Plan, taken: &[Range<u64>]) -> Result<()> {
-    if let Some((address, length)) = plan.outside_ram(ram) {
-        let end = ram.end();
-        let text =
-            format!("larger than memory: {length} bytes at {address:#x} are not all in RAM, which ends at {end:#x}");
-        return Err(kernel.refusal(text));
-    }
-    match taken.iter().find(|range| plan.touches(range)) {
-        Some(Range { start, end }) => {
-            Err(kernel.refusal(format!("it lies at {start:#x}..{end:#x}, where the boot parameters go")))
-        }
-        None => Ok(()),
-    }
 }

@@ -91,6 +91,22 @@ impl<'a> Plan<'a> {
         self.writes().chain(others.filter(|&(_, length)| length > 0))
     }
 
+    /// Refuses a kernel that is not all in RAM, or lies in one of the ranges that are `taken` for what it is told.
+    pub fn check_room(&self, ram: &Ram, kernel: &BootFile, taken: &[Range<u64>]) -> Result<()> {
+        if let Some((address, length)) = self.outside_ram(ram) {
+            let end = ram.end();
+            return Err(kernel.refusal(format!(
+                "larger than memory: {length} bytes at {address:#x} are not all in RAM, which ends at {end:#x}"
+            )));
+        }
+        match taken.iter().find(|range| self.touches(range)) {
+            Some(Range { start, end }) => {
+                Err(kernel.refusal(format!("it lies at {start:#x}..{end:#x}, where the boot parameters go")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Writes it all, as the host's writes that they are, for as long as `go_on` has no objection. What had begun when it ends early is
     /// zero then.
     pub fn carry_out(&self, vm: &Vm, go_on: &dyn Fn() -> Result<()>) -> Result<()> {

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::ram::Ram;
 pub(super) use super::start::COMMAND_LINE_BYTES;
 use super::start::{COMMAND_LINE, PARAMETERS, Start};
-use super::{acpi, check_room, elf, format, pvh};
+use super::{acpi, command_line, elf, format, pvh};
 use crate::layout::HOLE_START;
 use crate::vm::Vm;
 use dirtyrate::{Error, Result};
@@ -46,11 +46,11 @@ pub(super) fn plan<'a>(
         None => return Err(kernel.refusal(format::name(kernel.head()))),
     };
     let most = linux.as_ref().map_or(COMMAND_LINE_BYTES, |linux| linux.command_line_bytes().min(COMMAND_LINE_BYTES));
-    super::check_command_line(cmdline, most)?;
+    command_line::check(cmdline, most)?;
     let tables = acpi::tables(ram.vcpus);
     let tables_at = acpi::TABLES..acpi::TABLES + tables.len() as u64;
     let command_line_at = COMMAND_LINE..COMMAND_LINE + COMMAND_LINE_BYTES as u64;
-    check_room(ram, kernel, &plan, &[PARAMETERS, command_line_at.clone(), tables_at.clone()])?;
+    plan.check_room(ram, kernel, &[PARAMETERS, command_line_at.clone(), tables_at.clone()])?;
     let below = linux.as_ref().map_or(INITRD_BELOW, |linux| linux.initrd_end().min(INITRD_BELOW));
     let initrd = initrd.map(|initrd| place_initrd(ram, initrd, below, &mut plan)).transpose()?;
     plan.write(COMMAND_LINE, [cmdline.as_bytes(), &[0]].concat());

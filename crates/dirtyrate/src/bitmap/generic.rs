@@ -10,21 +10,16 @@
 
 use std::ops::Range;
 
-use super::arch::prefetch;
 use super::kernels::Target;
-
-/// Words in one 64-byte line.
-pub const WORDS_PER_LINE: usize = 8;
-
-/// A 64-byte line. Its eight words side by side are the lanes of the sums below.
-pub(super) type Line = [u64; WORDS_PER_LINE];
+use super::line::{Line, WORDS_PER_LINE};
+use crate::prefetch;
 
 /// Lines that a count takes at a time.
 const BLOCK: usize = 8;
 
 /// How many words ahead of itself a pass asks for, where it does: 2 KiB. The prefetcher of an Intel core stops at the end of each page
 /// of 4 KiB and must then see a stream again; a hint across that end keeps it going. Where hints cost more than they bring
-/// there are none: see [`Hints`](super::Hints).
+/// there are none: see [`Hints`](super::hints::Hints).
 const AHEAD: usize = 256;
 
 fn or(words: &[u64]) -> u64 {
@@ -55,7 +50,7 @@ pub(super) fn ask_ahead<const HINTS: bool>(words: &[u64]) {
         return;
     }
     for line in words.chunks(WORDS_PER_LINE) {
-        prefetch(line.as_ptr().wrapping_add(AHEAD));
+        prefetch::into_l1(line.as_ptr().wrapping_add(AHEAD));
     }
 }
 
@@ -92,7 +87,7 @@ pub(super) fn count_carry_save(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     8 * eights + 4 * sum(&fours) + 2 * sum(&twos) + sum(&ones) + sum(rest)
 }
 
-/// See [`Kernels::merge`](super::Kernels::merge). The sums stay in their eight lanes, in each target's own memory: that any
+/// See [`Kernels::merge`](super::kernels::Kernels::merge). The sums stay in their eight lanes, in each target's own memory: that any
 /// number of targets is one loop costs nothing beside fetching their lines.
 #[inline(always)]
 pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>], ask: impl Fn(&[u64])) -> u64 {
@@ -127,7 +122,7 @@ pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>], ask: impl Fn(&[u
     set.iter().sum()
 }
 
-/// See [`Kernels::extent`](super::Kernels::extent).
+/// See [`Kernels::extent`](super::kernels::Kernels::extent).
 #[inline(always)]
 pub(super) fn extent(words: &[u64]) -> Option<Range<usize>> {
     let (lines, rest) = words.as_chunks::<WORDS_PER_LINE>();
@@ -147,7 +142,7 @@ pub(super) fn extent(words: &[u64]) -> Option<Range<usize>> {
     Some(start..last + 1)
 }
 
-/// See [`Kernels::heat`](super::Kernels::heat).
+/// See [`Kernels::heat`](super::kernels::Kernels::heat).
 #[inline(always)]
 pub(super) fn heat(
     words: &[u64],
@@ -225,7 +220,7 @@ pub(super) fn expand_by_four(mut word: u64, base: u32, into: &mut [u32; 64]) -> 
     count
 }
 
-/// See [`Kernels::positions`](super::Kernels::positions).
+/// See [`Kernels::positions`](super::kernels::Kernels::positions).
 #[inline(always)]
 pub(super) fn positions(
     words: &[u64],
@@ -237,7 +232,7 @@ pub(super) fn positions(
     scan::<false>(words, from, into, expand, ask)
 }
 
-/// See [`Kernels::ranges`](super::Kernels::ranges). A run is two edges: its first page, and the page after its last.
+/// See [`Kernels::ranges`](super::kernels::Kernels::ranges). A run is two edges: its first page, and the page after its last.
 #[inline(always)]
 pub(super) fn ranges(
     words: &[u64],

@@ -1,6 +1,6 @@
 //! Runs of set bits.
 
-use super::Kernels;
+use super::kernels::Kernels;
 
 /// Consecutive pages of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,60 +13,18 @@ use vmm_sys_util::errno;
 use super::guest_paging;
 use super::ioctls::{
     CAP_BINARY_STATS_FD, CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP,
-    CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY, DIRTY_LOG_INITIALLY_SET, DIRTY_LOG_MANUAL_PROTECT_ENABLE,
+    CAP_MANUAL_DIRTY_LOG_PROTECT2, CAP_PRE_FAULT_MEMORY,
 };
+use super::manual_protect::ManualProtect;
 use super::signals::uninterrupted;
 use crate::error::{Error, Result};
+use crate::page_size::host_page_size;
 
 /// Where KVM is.
 pub const DEFAULT_KVM_PATH: &str = "/dev/kvm";
 
 /// Bytes of an entry of the dirty ring (`struct kvm_dirty_gfn`).
 const RING_ENTRY_BYTES: u32 = 16;
-
-/// How pages are protected again after the log was read: QEMU's `kvm_get_manual_dirty_log_protect`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ManualProtect {
-    /// KVM_GET_DIRTY_LOG clears the log and protects the pages by itself.
-    None,
-    /// GET only reads; KVM_CLEAR_DIRTY_LOG clears and protects.
-    Enable,
-    /// And a log begins with all ones, so that turning it on protects nothing.
-    InitiallySet,
-}
-
-impl ManualProtect {
-    /// The best that the capability's value allows. INITIALLY_SET alone, without ENABLE, is none.
-    fn from_capability(value: i32) -> Self {
-        let flags = u64::try_from(value).unwrap_or(0);
-        if flags & DIRTY_LOG_MANUAL_PROTECT_ENABLE == 0 {
-            Self::None
-        } else if flags & DIRTY_LOG_INITIALLY_SET == 0 {
-            Self::Enable
-        } else {
-            Self::InitiallySet
-        }
-    }
-
-    /// The argument of KVM_ENABLE_CAP.
-    pub(super) fn flags(self) -> u64 {
-        match self {
-            Self::None => 0,
-            Self::Enable => DIRTY_LOG_MANUAL_PROTECT_ENABLE,
-            Self::InitiallySet => DIRTY_LOG_MANUAL_PROTECT_ENABLE | DIRTY_LOG_INITIALLY_SET,
-        }
-    }
-
-    /// The name in the API and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Enable => "enable",
-            Self::InitiallySet => "initially-set",
-        }
-    }
-}
 
 /// What this kernel's KVM can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,13 +108,6 @@ impl Capabilities {
             page_size: host_page_size(),
         }
     }
-}
-
-/// The host's page size in bytes.
-pub fn host_page_size() -> u64 {
-    // SAFETY: sysconf takes no pointer, and _SC_PAGESIZE is known to every Linux.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(size).expect("the page size is positive")
 }
 
 /// Opens KVM and makes sure that it is KVM.

@@ -3,10 +3,10 @@
 //! For fault injection and for models there is `dirty_memory::FakeLog`, which keeps the same contract without a kernel. It is
 //! behind the feature `testing`.
 
-use super::Slots;
-use super::capabilities::{Capabilities, ManualProtect};
+use super::capabilities::Capabilities;
 use super::ioctls::{clear_dirty_log, get_dirty_log, set_manual_protect};
-use super::slots::OneLog;
+use super::manual_protect::ManualProtect;
+use super::slots::{OneLog, Slots};
 use crate::bitmap::PAGES_PER_WORD;
 use crate::block::BlockId;
 use crate::dirty_memory::DirtyLog;

@@ -12,10 +12,11 @@ use vmm_sys_util::errno;
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref};
 use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
 
-use super::capabilities::{ManualProtect, host_page_size};
+use super::manual_protect::ManualProtect;
 use super::signals::{held_back, uninterrupted};
 use crate::bitmap::words_for;
 use crate::error::{Error, Result};
+use crate::page_size::host_page_size;
 
 /// `KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2`: its value is the set of `KVM_DIRTY_LOG_*` flags that may be enabled.
 pub const CAP_MANUAL_DIRTY_LOG_PROTECT2: u32 = 168;
@@ -29,11 +30,6 @@ pub const CAP_DIRTY_LOG_RING_ACQ_REL: u32 = 223;
 pub const CAP_DIRTY_LOG_RING_WITH_BITMAP: u32 = 225;
 /// `KVM_CAP_PRE_FAULT_MEMORY`.
 pub const CAP_PRE_FAULT_MEMORY: u32 = 236;
-
-/// `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`: GET does not clear; CLEAR does.
-pub const DIRTY_LOG_MANUAL_PROTECT_ENABLE: u64 = 1 << 0;
-/// `KVM_DIRTY_LOG_INITIALLY_SET`: a log begins with all ones, and nothing protected.
-pub const DIRTY_LOG_INITIALLY_SET: u64 = 1 << 1;
 
 // Any kernel.
 ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);

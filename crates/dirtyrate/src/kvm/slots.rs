@@ -8,11 +8,11 @@ use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
 use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestMemoryRegion, GuestRegionMmap};
 
-use super::capabilities::host_page_size;
 use super::ioctls::set_user_memory_region;
 use crate::block::{BlockId, BlockInfo};
 use crate::error::{Error, Result};
 use crate::locks::{Mutex, MutexGuard, lock};
+use crate::page_size::host_page_size;
 
 /// One memory slot.
 #[derive(Debug, Clone)]

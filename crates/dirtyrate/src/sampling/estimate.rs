@@ -21,9 +21,17 @@
 //! is first found changed there. So the interval of an increment is made of them as above, and not as a difference of two
 //! cumulative figures, which share their samples.
 
-use super::interval::Intervals;
+use super::interval::{Interval, Intervals};
 use super::plan::Design;
-use super::sampled::Estimate;
+
+/// A fraction of pages, in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The estimate, without bias from the plan.
+    pub fraction: f64,
+    /// Where the true fraction lies.
+    pub interval: Interval,
+}
 
 /// One block's share of a figure.
 #[derive(Debug, Clone, Copy)]

@@ -6,10 +6,18 @@ use vm_memory::bitmap::Bitmap;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
 
 use super::pagemap::Pagemap;
-use super::prefetch::{LINES, prefetch};
 use super::reader::{Contents, Look, PageBlock, PageReader};
 use crate::block::BlockInfo;
 use crate::error::{Error, Result};
+use crate::page_size::host_page_size;
+use crate::prefetch;
+
+/// Bytes in a cache line, of the machines that we know: where it is more, some hints are given twice.
+const CACHE_LINE: usize = 64;
+/// How many lines of a page are asked for. As many as a core has misses in flight: the page's translation is found and its first
+/// part on the way when the copy begins, and the hardware sees a stream and fetches the rest. All 64 took 15–20 % longer
+/// (Xeon, family 6 model 167), because hints past the queue hold up what comes after them.
+const LINES: usize = 16;
 
 /// Reads guest memory that is mapped here, while the guest writes it. `B` is the bitmap of vm-memory in which the VMM notes its own
 /// writes; reading notes nothing.
@@ -130,7 +138,8 @@ impl<B: Bitmap + Send + Sync> PageReader for GuestMemoryReader<B> {
         // takes as long as the fetch.
         let mut prepare = |looks: &[Look]| {
             let Some((look, next)) = looks.split_first() else { return true };
-            prefetch(start.wrapping_add((look.page * self.page_size) as usize), self.ahead);
+            let page = start.wrapping_add((look.page * self.page_size) as usize);
+            (0..self.ahead).for_each(|line| prefetch::into_l2(page.wrapping_add(line * CACHE_LINE)));
             let next = next.iter().filter(|look| !look.touched).map(host_page);
             let asked = pagemap.as_mut().filter(|_| !look.touched).map(|map| map.is_touched(host_page(look), next));
             match asked {
@@ -170,9 +179,4 @@ fn private(flags: i32) -> bool {
 
 fn gone(block: &PageBlock) -> Error {
     Error::Argument(format!("a page beyond block '{}', which has {} pages", block.name, block.pages))
-}
-
-pub(super) fn host_page_size() -> u64 {
-    // SAFETY: sysconf has no precondition.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }

@@ -25,41 +25,17 @@ mod interval;
 mod pagemap;
 mod passes;
 mod plan;
-mod prefetch;
 mod reader;
+mod room;
 mod sampled;
 #[cfg(test)]
 mod tests;
 mod trace;
 
-use crate::error::{Error, Result};
-
+pub use estimate::Estimate;
 pub use guest_memory::GuestMemoryReader;
 pub use interval::{Interval, IntervalMethod, Intervals, upper_bound_without_hits};
 pub use passes::{Sampling, UntracedLook};
 pub use plan::{DEFAULT_SAMPLES_PER_GIB, Design, LEAST_SAMPLES_PER_GIB, MOST_SAMPLES_PER_GIB, Plan, PlanOptions};
 pub use reader::{Contents, Look, PageBlock, PageReader};
-pub use sampled::{BlockSampled, Estimate, Rate, Sampled};
-
-/// An empty vector with room for `length` items, which are something about each sample.
-///
-/// # Errors
-///
-/// [`Error::OutOfMemory`]: how many samples there are is the caller's choice.
-fn reserved<T>(length: usize) -> Result<Vec<T>> {
-    let mut items = Vec::new();
-    let bytes = length.saturating_mul(size_of::<T>());
-    items.try_reserve_exact(length).map_err(|_| Error::OutOfMemory { what: "the samples", bytes })?;
-    Ok(items)
-}
-
-/// A vector with `length` times the same item.
-///
-/// # Errors
-///
-/// Those of [`reserved`].
-fn filled<T: Clone>(length: usize, item: T) -> Result<Vec<T>> {
-    let mut items = reserved(length)?;
-    items.resize(length, item);
-    Ok(items)
-}
+pub use sampled::{BlockSampled, Rate, Sampled};

@@ -7,9 +7,9 @@ use twox_hash::XxHash3_64;
 use super::estimate::variance;
 use super::plan::Plan;
 use super::reader::{Contents, Look, PageReader};
+use super::room::{filled, reserved};
 use super::sampled::{BlockSampled, Sampled};
 use super::trace;
-use super::{filled, reserved};
 use crate::error::{Error, Result};
 use crate::wait::CancelToken;
 

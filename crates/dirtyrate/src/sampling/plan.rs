@@ -4,7 +4,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::reader::PageBlock;
-use super::reserved;
+use super::room::reserved;
 use crate::error::{Error, Result};
 
 /// Samples for each GiB of memory, unless asked otherwise: one per 2 MiB, as in QEMU.

@@ -2,17 +2,8 @@
 
 use std::time::Duration;
 
-use super::estimate::{Part, combine};
+use super::estimate::{Estimate, Part, combine};
 use super::interval::{Interval, Intervals};
-
-/// A fraction of pages, in [0, 1].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
-    /// The estimate, without bias from the plan.
-    pub fraction: f64,
-    /// Where the true fraction lies.
-    pub interval: Interval,
-}
 
 /// A rate.
 #[derive(Debug, Clone, Copy, PartialEq)]

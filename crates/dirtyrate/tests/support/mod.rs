@@ -9,7 +9,7 @@ use dirtyrate::kvm::Capabilities;
 
 /// The host's page size, which is the unit of its dirty log.
 pub fn page_size() -> u64 {
-    dirtyrate::kvm::capabilities::host_page_size()
+    dirtyrate::host_page_size()
 }
 
 /// Whether the test can run here. Where KVM is demanded, its absence is a failure.

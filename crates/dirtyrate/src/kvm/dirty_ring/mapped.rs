@@ -6,10 +6,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use kvm_bindings::{KVM_DIRTY_LOG_PAGE_OFFSET, kvm_dirty_gfn};
 
-use super::RESERVED_ENTRIES;
 use super::cursor::{Entries, EntryState};
 use crate::error::{Error, Result};
-use crate::kvm::capabilities::host_page_size;
+use crate::page_size::host_page_size;
+
+/// Bytes of an entry (`struct kvm_dirty_gfn`).
+pub const ENTRY_BYTES: u64 = 16;
+/// Entries that the kernel keeps free for itself, with those of the hardware's page-modification log: a ring must have more
+/// (KVM_DIRTY_RING_RSVD_ENTRIES and the size of PML).
+pub const RESERVED_ENTRIES: u32 = 64 + 512;
 
 /// `KVM_DIRTY_GFN_F_DIRTY`.
 const DIRTY: u32 = 1 << 0;

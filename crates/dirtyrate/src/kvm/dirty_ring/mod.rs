@@ -17,6 +17,7 @@ mod mapped;
 #[cfg(all(test, not(loom)))]
 mod model_tests;
 mod reaper;
+mod ring_vm;
 mod rings;
 mod vcpus;
 mod written;
@@ -26,32 +27,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cursor::Entries;
-use mapped::MappedRing;
+use mapped::{ENTRY_BYTES, MappedRing, RESERVED_ENTRIES};
 #[cfg(feature = "testing")]
 pub use reaper::Reaping;
 #[cfg(not(feature = "testing"))]
 use reaper::Reaping;
 use reaper::{Reaper, Wake};
-use rings::{RingVm, Rings};
+use ring_vm::RingVm;
+use rings::Rings;
 
-use super::Slots;
-use super::capabilities::{Capabilities, ManualProtect};
+use super::capabilities::Capabilities;
 use super::ioctls::{
     CAP_DIRTY_LOG_RING, CAP_DIRTY_LOG_RING_ACQ_REL, CAP_DIRTY_LOG_RING_WITH_BITMAP, enable_cap, get_dirty_log,
     set_manual_protect,
 };
-use super::slots::{OneLog, SlotTable};
+use super::manual_protect::ManualProtect;
+use super::slots::{OneLog, SlotTable, Slots};
 use crate::block::BlockId;
 use crate::dirty_memory::{DirtyLog, Prepared, RingLoss, VcpuLog, VcpuPages};
 use crate::error::{Error, Result};
 use crate::locks::{Mutex, lock};
+use vcpus::hold;
 pub use vcpus::{HoldVcpus, RingExits};
 
-/// Bytes of an entry (`struct kvm_dirty_gfn`).
-const ENTRY_BYTES: u64 = 16;
-/// Entries that the kernel keeps free for itself, with those of the hardware's page-modification log: a ring must have more
-/// (KVM_DIRTY_RING_RSVD_ENTRIES and the size of PML).
-const RESERVED_ENTRIES: u32 = 64 + 512;
 /// A vCPU that has filled its ring to one in this many harvests it before it goes on.
 const WATERMARK: u32 = 2;
 /// How often a vCPU looks, at the least, on its way to the watermark.
@@ -284,17 +282,6 @@ impl RingLog {
             }
         }
     }
-}
-
-/// Has `work` done while the vCPUs stand.
-fn hold<T>(vcpus: &dyn HoldVcpus, work: impl FnOnce() -> T) -> Result<T> {
-    let (mut work, mut result) = (Some(work), None);
-    vcpus.hold_vcpus(&mut || {
-        if let Some(work) = work.take() {
-            result = Some(work());
-        }
-    })?;
-    result.ok_or_else(|| Error::State("the vCPUs were held, and the work was not done".to_owned()))
 }
 
 /// Ends one window of all vCPUs, and begins the next.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::cursor::{Entries, EntryState};
-use super::rings::{RingVm, Rings};
+use super::ring_vm::RingVm;
+use super::rings::Rings;
 use crate::block::BlockId;
 use crate::error::Result;
 use crate::locks::{Mutex, lock};

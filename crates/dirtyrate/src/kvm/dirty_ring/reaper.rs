@@ -5,9 +5,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::cursor::Entries;
-use super::hold;
-use super::rings::{Harvested, RingVm, Rings};
-use super::vcpus::HoldVcpus;
+use super::ring_vm::RingVm;
+use super::rings::{Harvested, Rings};
+use super::vcpus::{HoldVcpus, hold};
 use crate::error::Result;
 use crate::locks::{Condvar, Mutex, lock, wait, wait_timeout};
 use crate::threads;

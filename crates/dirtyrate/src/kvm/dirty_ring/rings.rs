@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, Entries};
 use super::mapped::MappedRing;
+use super::ring_vm::RingVm;
 use super::written::{Stage, Written};
 use crate::block::BlockId;
 use crate::dirty_memory::{RingLoss, VcpuPages};
 use crate::error::{Error, Result};
-use crate::kvm::ioctls::reset_dirty_rings;
 use crate::kvm::slots::SlotTable;
 use crate::locks::{Mutex, lock};
 
@@ -39,31 +39,6 @@ pub struct Harvested {
     pub in_step: bool,
     /// A ring may have been overrun: only a stopped harvest can tell.
     pub overrun: bool,
-}
-
-/// What the rings ask of their VM.
-pub trait RingVm: Send {
-    /// The block of a slot that is logged, and how many pages it has.
-    fn logged(&self, slot: u32) -> Option<(BlockId, u64)>;
-    /// Takes back what was harvested of all rings, and protects those pages again; how many entries that were. Where that is less than
-    /// it should be, it may have ended early, with pages among them that are not protected.
-    fn reset(&self) -> Result<u32>;
-    /// Protects every page that is logged again. No vCPU runs.
-    fn protect_all(&mut self) -> Result<()>;
-}
-
-impl RingVm for SlotTable {
-    fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
-        self.logged(slot)
-    }
-
-    fn reset(&self) -> Result<u32> {
-        reset_dirty_rings(&self.vm())
-    }
-
-    fn protect_all(&mut self) -> Result<()> {
-        self.restart_logging()
-    }
 }
 
 /// RESET until there is nothing more to take: what ends it early may do so before the first entry.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Who looks after the vCPUs' dirty rings. Called on vCPU threads, outside of KVM_RUN and without any lock of theirs held.
 pub trait RingExits: Send + Sync {
@@ -15,7 +15,7 @@ pub trait RingExits: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::State`](crate::Error::State) for a vCPU whose ring nobody harvests: KVM_RUN would end at once for ever.
+    /// [`Error::State`] for a vCPU whose ring nobody harvests: KVM_RUN would end at once for ever.
     fn full(&self, vcpu: usize) -> Result<()>;
 }
 
@@ -28,4 +28,15 @@ pub trait HoldVcpus: Send + Sync {
     ///
     /// The vCPUs could not be stopped, and `work` was not run.
     fn hold_vcpus(&self, work: &mut dyn FnMut()) -> Result<()>;
+}
+
+/// Has `work` done while the vCPUs stand.
+pub(super) fn hold<T>(vcpus: &dyn HoldVcpus, work: impl FnOnce() -> T) -> Result<T> {
+    let (mut work, mut result) = (Some(work), None);
+    vcpus.hold_vcpus(&mut || {
+        if let Some(work) = work.take() {
+            result = Some(work());
+        }
+    })?;
+    result.ok_or_else(|| Error::State("the vCPUs were held, and the work was not done".to_owned()))
 }

@@ -1,6 +1,6 @@
 //! What was harvested and not fetched yet, block by block.
 
-use super::rings::RingVm;
+use super::ring_vm::RingVm;
 use crate::block::BlockId;
 use crate::dirty_memory::{RingLoss, VcpuPages};
 use crate::error::{Error, Result};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-use super::super::guest_memory::host_page_size;
 use super::super::pagemap::Pagemap;
 use super::super::*;
 use crate::block::{BlockId, BlockInfo};
+use crate::page_size::host_page_size;
 use crate::wait::CancelToken;
 
 const PAGES: u64 = 1 << 16;

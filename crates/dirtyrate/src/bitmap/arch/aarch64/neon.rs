@@ -1,7 +1,8 @@
 //! Advanced SIMD: CNT counts the bits of each byte of a vector.
 
-use crate::bitmap::arch::backend;
-use crate::bitmap::{Backend, generic};
+use crate::bitmap::arch::backend::backend;
+use crate::bitmap::generic;
+use crate::bitmap::kernels::Backend;
 
 backend!(
     Backend::Neon,

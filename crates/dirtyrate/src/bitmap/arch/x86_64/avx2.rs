@@ -1,7 +1,8 @@
 //! AVX2, with the bit manipulation that every CPU with AVX2 has.
 
-use crate::bitmap::arch::backend;
-use crate::bitmap::{Backend, generic};
+use crate::bitmap::arch::backend::backend;
+use crate::bitmap::generic;
+use crate::bitmap::kernels::Backend;
 
 backend!(
     Backend::Avx2,

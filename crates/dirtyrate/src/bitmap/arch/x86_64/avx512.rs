@@ -4,8 +4,10 @@
 
 use std::arch::x86_64::*;
 
-use crate::bitmap::arch::backend;
-use crate::bitmap::{Backend, WORDS_PER_LINE, generic};
+use crate::bitmap::arch::backend::backend;
+use crate::bitmap::generic;
+use crate::bitmap::kernels::Backend;
+use crate::bitmap::line::WORDS_PER_LINE;
 
 backend!(
     Backend::Avx512,

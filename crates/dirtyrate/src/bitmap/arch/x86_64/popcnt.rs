@@ -1,7 +1,8 @@
 //! POPCNT: a word's bits in one instruction, and no wider vectors than the baseline's.
 
-use crate::bitmap::arch::backend;
-use crate::bitmap::{Backend, generic};
+use crate::bitmap::arch::backend::backend;
+use crate::bitmap::generic;
+use crate::bitmap::kernels::Backend;
 
 backend!(
     Backend::Popcnt,
