@@ -86,7 +86,7 @@ const curveOf = (complete: boolean): object => ({
 it('an incomplete result ends with 1, and says that it is a lower bound', async () => {
   opened.measurement = incomplete
   opened.closed = 0
-  const options = { mode: 'auto', window: '1s', every: '1s', windows: '1s', hmp: false }
+  const options = { mode: 'auto', window: '1s', every: '1s', windows: '1s', hmp: false, csv: false }
   const calc = await inSession({ json: false }, session => runCalc(session, 'guest:stride', options))
   expect(calc).toMatchObject({ status: 1, err: '' })
   expect(calc.out).toMatch(/^100\.0 MiB\/s or more {2}guest:stride\n/)

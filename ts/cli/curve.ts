@@ -2,15 +2,21 @@
 
 import type { DirtyRateCurve, DirtyRatePoint } from '../measurement/curve.js'
 import { parseWindows } from '../measurement/windows.js'
+import { CURVE_COLUMNS, csvHeader, csvRecord } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { during } from './progress.js'
+import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 import { Table } from './table.js'
-import { type ModeOptions, parseModeOptions, withTarget } from './target.js'
+import { type ModeOptions, parseModeOptions, refuseCsvAnd, withTarget } from './target.js'
 import { showsBlocks } from './terminal.js'
-import { bar, count, measuredSize, mibPerSecond, ms, rateInterval, widthOf } from './text.js'
+import { bar, count, measuredSize, ms, widthOf } from './text.js'
+import { parseWait, type WaitOptions, waitBefore } from './wait.js'
 
-export interface CurveCommandOptions extends ModeOptions {
+export interface CurveCommandOptions extends ModeOptions, WaitOptions {
   windows: string
+  unit?: string
+  csv: boolean
 }
 
 const TITLES = ['window', 'pages', 'dirty', 'rate', 'interval'] as const
@@ -26,20 +32,32 @@ export async function runCurve(session: Session, uri: string, options: CurveComm
     '50ms,100ms,1s',
   )
   const mode = parseModeOptions(options)
+  const wait = parseWait(options)
+  refuseCsvAnd(session, options)
+  const rates = ratesOf(options.unit, session.options.json ? '--json' : options.csv ? '--csv' : undefined)
   const { signal } = session
   return withTarget(session, uri, mode.mode, async target => {
-    session.progress(`measuring for windows of ${options.windows}`)
-    const curve = await target.measureDirtyCurve({ ...mode, windows, signal })
-    print(session, curve)
+    await waitBefore(session, target, wait)
+    const longest = windows.at(-1) ?? 0
+    const curve = await during(session, `measuring for windows of ${options.windows}`, longest, () =>
+      target.measureDirtyCurve({ ...mode, windows, signal }),
+    )
+    if (options.csv) printCsv(session, curve)
+    else print(session, curve, rates)
     session.document(curve)
     return curve.complete ? EXIT_OK : EXIT_FAILED
   })
 }
 
-function print(session: Session, curve: DirtyRateCurve): void {
+function printCsv(session: Session, curve: DirtyRateCurve): void {
+  session.write(csvHeader(CURVE_COLUMNS))
+  for (const point of curve.points) session.write(csvRecord(CURVE_COLUMNS, { curve, point }))
+}
+
+function print(session: Session, curve: DirtyRateCurve, rates: Rates): void {
   const { points, mode, target, warnings } = curve
   session.headline(mode, target)
-  const rows = points.map(cells)
+  const rows = points.map(point => cells(point, rates))
   const columns = TITLES.map((title, at) => ({
     title,
     width: Math.max(...rows.map(row => row[at]?.length ?? 0)),
@@ -55,13 +73,13 @@ function print(session: Session, curve: DirtyRateCurve): void {
   )
 }
 
-function cells({ windowNs, pages, bytes, bytesPerSecond, interval }: DirtyRatePoint): string[] {
+function cells({ windowNs, pages, bytes, bytesPerSecond, interval }: DirtyRatePoint, rates: Rates): string[] {
   return [
     ms(windowNs),
     count(pages),
     measuredSize(bytes),
-    mibPerSecond(bytesPerSecond),
-    rateInterval(interval),
+    rates.rate(bytesPerSecond),
+    rates.interval(interval),
   ]
 }
 

@@ -3,9 +3,10 @@
 import type { VirtualMachineMeasurement } from '../results/measurement.js'
 import type { Capabilities } from '../targets/vm/reports.js'
 import type { Workload } from '../targets/vm/workload.js'
+import type { Rates } from './rate-unit.js'
 import type { Session } from './session.js'
 import { type Cell, type Column, Table } from './table.js'
-import { count, mibPerSecond, ms, rateInterval, size, wrap } from './text.js'
+import { count, ms, size, wrap } from './text.js'
 
 const COLUMNS: readonly Column[] = [
   { title: 'mode', width: 13, essential: true },
@@ -37,15 +38,15 @@ export function agrees({ mode, pages, truth, complete }: VirtualMachineMeasureme
 }
 
 /** One measurement's cells. */
-export function cellsOf(session: Session, measurement: VirtualMachineMeasurement): Cell[] {
+export function cellsOf(session: Session, measurement: VirtualMachineMeasurement, rates: Rates): Cell[] {
   const { mode, pages = 0, bytesPerSecond, interval, truth, ring, cost } = measurement
   const spent = cost?.hashNs ?? (cost?.startNs ?? 0) + (cost?.syncNs ?? 0) + (cost?.reapNs ?? 0)
   return [
     mode,
     ms(measurement.window.ns),
     count(pages),
-    mibPerSecond(bytesPerSecond),
-    rateInterval(interval),
+    rates.rate(bytesPerSecond),
+    rates.interval(interval),
     truth ? count(truth.pages) : 'unknown',
     { text: errorOf(measurement), paint: text => paintError(session, measurement, text) },
     ring ? count(ring.duplicates) : '-',
@@ -87,13 +88,14 @@ export function introduce(
   guest: Workload,
   memory: number,
   vcpus: number,
+  rates: Rates,
 ): void {
   const rings =
     found.dirtyRingEntries > 0
       ? `dirty ring of up to ${count(found.dirtyRingEntries)} entries`
       : 'no dirty ring'
   const pace =
-    guest.bytesPerSecond === undefined ? 'as fast as it can' : `at ${mibPerSecond(guest.bytesPerSecond)}`
+    guest.bytesPerSecond === undefined ? 'as fast as it can' : `at ${rates.rate(guest.bytesPerSecond)}`
   session.explain(
     'How fast does a virtual machine dirty its memory? A page is dirty once the guest has written to it, and a live migration must send it again: where pages get dirty faster than the network takes them, it never ends.',
   )

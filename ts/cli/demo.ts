@@ -15,11 +15,14 @@ import type { Workload } from '../targets/vm/workload.js'
 import { agrees, cellsOf, demoTable, explain, introduce } from './demo-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { type GuestOptions, guestOf } from './guest.js'
+import { during } from './progress.js'
+import { ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 
 export interface DemoOptions extends GuestOptions {
   window: string
   rounds: string
+  unit?: string
 }
 
 /** What every VM of one demo has. */
@@ -39,6 +42,7 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
     rounds: parseCountText(options.rounds, '--rounds', 1),
     guest: guestOf(options),
   }
+  const rates = ratesOf(options.unit, session.options.json ? '--json' : undefined)
   const { guest, memory, vcpus } = plan
   const found = capabilities()
   const logs: DirtyLogKind[] = found.dirtyRingEntries > 0 ? ['bitmap', 'ring'] : ['bitmap']
@@ -47,9 +51,9 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
   for (const log of logs) {
     // One VM after the other: two guests that both write as fast as they can would slow each other down.
     await measureVm(session, plan, log, found.dirtyRingEntries, measurement => {
-      if (measurements.length === 0) introduce(session, found, guest, memory, vcpus)
+      if (measurements.length === 0) introduce(session, found, guest, memory, vcpus, rates)
       measurements.push(measurement)
-      for (const line of table.row(cellsOf(session, measurement), session.columns)) session.print(line)
+      for (const line of table.row(cellsOf(session, measurement, rates), session.columns)) session.print(line)
     })
   }
   const good = measurements.every(agrees)
@@ -85,8 +89,8 @@ async function measureVm(
     for (const mode of modesOf(log)) {
       if (mode === 'page-sampling' && log === 'ring') continue
       for (let round = 1; round <= rounds; round++) {
-        session.progress(`measuring by ${mode}, ${round} of ${rounds}`)
-        each(await vm.measureDirtyRate({ window, mode, signal }))
+        const text = `measuring by ${mode}, ${round} of ${rounds}`
+        each(await during(session, text, window, () => vm.measureDirtyRate({ window, mode, signal })))
       }
     }
   } finally {

@@ -10,6 +10,15 @@ export const EXIT_USAGE = 2
 /** The machine cannot do it. */
 export const EXIT_ENVIRONMENT = 3
 
+/** The statuses as the help and the manual have them. */
+export const EXIT_MEANINGS: readonly (readonly [string, string])[] = [
+  [String(EXIT_OK), 'done'],
+  [String(EXIT_FAILED), 'measurement failed or incomplete'],
+  [String(EXIT_USAGE), 'usage'],
+  [String(EXIT_ENVIRONMENT), 'this machine cannot'],
+  ['129, 130 or 143', 'ended by SIGHUP, SIGINT or SIGTERM'],
+]
+
 const USAGE: readonly string[] = [
   'ERR_ARGUMENT',
   'ERR_KERNEL_IMAGE',

@@ -1,122 +1,14 @@
 #!/usr/bin/env node
-/** The command: options and their texts. What each command does is in the file of its name. */
+/** The command, as a process. */
 
-import { Command, Option } from 'commander'
-import manifest from '../../package.json' with { type: 'json' }
-import { logLevels } from '../ground/log.js'
-import { workloadKinds } from '../targets/vm/workload.js'
-import { type CalcOptions, runCalc } from './calc.js'
-import { runCapabilities } from './capabilities.js'
-import { type CurveCommandOptions, runCurve } from './curve.js'
-import { type DemoOptions, runDemo } from './demo.js'
-import { type GuestOptions, runGuest } from './guest.js'
 import { openOutputs } from './output.js'
+import { makeProgram } from './program.js'
 import { type GlobalOptions, Session } from './session.js'
-import { targetHelp } from './target-help.js'
-import { columnsOf } from './terminal.js'
-import { addHelpCommand, runProgram } from './usage.js'
-import { runWatch, type WatchCommandOptions } from './watch.js'
+import { runProgram } from './usage.js'
 
-const program = new Command('dirtyrate')
 const outputs = openOutputs()
-
-/** An action of the program: runs with the global options, and leaves the exit status. */
-async function act(run: (session: Session) => Promise<number>): Promise<void> {
+const program = makeProgram(async run => {
   process.exitCode = await new Session(program.opts<GlobalOptions>(), outputs).run(run)
-}
-
-const pagesOption = (): Option =>
-  new Option('--pages <n>', "pages that it writes, all vCPUs together (default: 100 MiB of the host's)")
-const rateOption = (): Option =>
-  new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
-const workloadOption = (): Option =>
-  new Option('--workload <name>', 'what the guest writes').choices([...workloadKinds]).default('stride')
-
-/** Adds what the commands that measure a target have in common. */
-function measuring(command: Command): Command {
-  return command
-    .argument('<target>', 'guest:WORKLOAD,KEY=VALUE,... or kernel:FILE,KEY=VALUE,...: the options are below')
-    .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
-    .option('--mode <mode>', 'dirty-bitmap, dirty-ring, page-sampling, or auto: the exact one', 'auto')
-    .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)')
-    .option('--confidence <p>', 'page-sampling: of the interval, between 0 and 1 (default: 0.95)')
-    .option('--interval <method>', 'page-sampling: wilson or clopper-pearson (default: wilson)')
-    .option('--design <design>', 'page-sampling: stratified or simple-random (default: stratified)')
-    .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
-}
-
-program
-  .description('How fast does a KVM virtual machine dirty its memory?')
-  .version(manifest.version)
-  .option('--json', 'one JSON document on standard output, and nothing else there', false)
-  .option('-q, --quiet', 'the figures only: no explanation, no progress', false)
-  .addOption(
-    new Option('--log-level <level>', "the core's log, on standard error")
-      .choices([...logLevels])
-      .default('off'),
-  )
-  .option('--trace', "QEMU's trace events of dirty rates, on standard error", false)
-  .addHelpText(
-    'after',
-    '\nExit status: 0 done, 1 measurement failed or incomplete, 2 usage, 3 this machine cannot, 129, 130 or 143 ended by SIGHUP, SIGINT or SIGTERM.',
-  )
-
-program
-  .command('capabilities')
-  .description("what this machine's KVM can do")
-  .action(() => act(runCapabilities))
-
-program
-  .command('demo')
-  .description(
-    'measure a guest whose dirty pages are known, in every mode, with the truth beside each figure',
-  )
-  .option('--memory <size>', "the guest's memory", '1GiB')
-  .option('--vcpus <n>', 'its vCPUs', '1')
-  .addOption(workloadOption())
-  .addOption(pagesOption())
-  .addOption(rateOption())
-  .option('--window <duration>', 'how long each measurement is', '1s')
-  .option('--rounds <n>', 'how many measurements in each mode', '1')
-  .action((options: DemoOptions) => act(session => runDemo(session, options)))
-
-const hmpOption = (): Option => new Option('--hmp', "print what QEMU's info dirty_rate would").default(false)
-
-measuring(program.command('calc').description('measure a target once'))
-  .option('--window <duration>', 'how long to measure', '1s')
-  .addOption(hmpOption())
-  .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
-
-measuring(program.command('curve').description('distinct pages for several windows, from one run'))
-  .option('--windows <list>', 'the windows, separated by commas', '50ms,100ms,200ms,500ms,1s')
-  .action((target: string, options: CurveCommandOptions) =>
-    act(session => runCurve(session, target, options)),
-  )
-
-measuring(
-  program
-    .command('watch')
-    .description(
-      'measure a target again and again, on a terminal in one line that is rewritten; --json: a document per line',
-    ),
-)
-  .option('--every <duration>', 'how long each window is', '1s')
-  .option('--count <n>', 'how many windows (default: until interrupted)')
-  .addOption(hmpOption())
-  .action((target: string, options: WatchCommandOptions) =>
-    act(session => runWatch(session, target, options)),
-  )
-
-program
-  .command('guest')
-  .description('write a guest as an ELF that boots here and in QEMU with -kernel FILE')
-  .addOption(workloadOption())
-  .addOption(pagesOption())
-  .option('--memory <size>', 'the memory of the machine that it will run in', '1GiB')
-  .option('--vcpus <n>', 'its vCPUs', '1')
-  .requiredOption('-o, --output <file>', 'the file to write')
-  .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
-
-addHelpCommand(program, act)
+})
 
 await runProgram(program, outputs)

@@ -82,6 +82,13 @@ export class Session {
     if (!this.options.json) this.#out.write(`${line}\n`)
   }
 
+  /** A part of the result as it is, with its own ends of lines. */
+  write(text: string): void {
+    this.#progress.clear()
+    this.#live.end()
+    this.#out.write(text)
+  }
+
   /** What matters most, and what it is of: below it where the terminal is narrow. */
   headline(text: string, of: string): void {
     const shown = visible(of)

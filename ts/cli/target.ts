@@ -19,6 +19,7 @@ import {
   type SamplingOptions,
 } from '../targets/vm/page-sampling.js'
 import type { Session } from './session.js'
+import { withLikelyTarget } from './target-suggestion.js'
 
 /** As on the command line. */
 export interface ModeOptions {
@@ -89,6 +90,13 @@ export function refuseHmpAndJson(session: Session, hmp: boolean): void {
   }
 }
 
+/** Throws ERR_ARGUMENT: what is printed is CSV, or a document, or QEMU's text. */
+export function refuseCsvAnd(session: Session, { csv, hmp = false }: { csv: boolean; hmp?: boolean }): void {
+  const other = session.options.json ? '--json' : hmp ? '--hmp' : undefined
+  if (csv && other !== undefined)
+    throw argumentError(`--csv: ${other} prints something else`, 'Give one of the two.')
+}
+
 /** What QEMU's monitor would print of it. */
 export function printHmp(session: Session, { qapi }: DirtyRateMeasurement): void {
   for (const line of dirtyRateLinesOfMs(qapi)) session.print(line)
@@ -102,7 +110,9 @@ export async function withTarget<T>(
   use: (target: Target) => Promise<T>,
 ): Promise<T> {
   session.progress(`starting ${uri}`)
-  const target = await openTarget(uri, { signal: session.signal, mode })
+  const target = await openTarget(uri, { signal: session.signal, mode }).catch((error: unknown) => {
+    throw withLikelyTarget(error, uri)
+  })
   try {
     return await use(target)
   } finally {

@@ -1,7 +1,6 @@
 /** Figures as people read them. */
 
 import truncatedWidth from 'fast-string-truncated-width'
-import type { Interval } from '../results/measurement.js'
 
 /** `1234567` as `1,234,567`. */
 export function count(value: number): string {
@@ -12,10 +11,6 @@ export function count(value: number): string {
 export function ms(ns: number): string {
   const value = ns / 1e6
   return `${value >= 100 ? value.toFixed(1) : value >= 1 ? value.toFixed(2) : value.toFixed(3)} ms`
-}
-
-export function mibPerSecond(bytesPerSecond: number): string {
-  return `${(bytesPerSecond / 2 ** 20).toFixed(1)} MiB/s`
 }
 
 /** Bytes in the largest binary unit, to one decimal, which is left out where it is 0. */
@@ -42,14 +37,6 @@ function inLargestUnit(bytes: number): { value: number; unit: string } {
     unit++
   }
   return { value, unit: units[unit] ?? '' }
-}
-
-/** An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. */
-export function rateInterval({ low, high, confidence }: Interval): string {
-  const mib = (value: number): string => (value / 2 ** 20).toFixed(1)
-  if (high === null) return `${mib(low)} MiB/s or more`
-  if (confidence === 1) return 'exact'
-  return `${mib(low)} to ${mib(high)} MiB/s (${Number((confidence * 100).toPrecision(4))} %)`
 }
 
 /** `fraction` of `width` as a bar: to an eighth of a character where those can be shown, or else of `#`. */

@@ -2,7 +2,7 @@
 
 import { type Command, CommanderError } from 'commander'
 import { argumentError } from '../ground/errors.js'
-import { knownNames } from '../ground/suggest.js'
+import { closest, knownNames } from '../ground/suggest.js'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.js'
 import { failureDocument, failureLines, failureStatus } from './failure.js'
 import type { Output } from './output.js'
@@ -49,7 +49,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       if (isHelp && !json) return EXIT_USAGE
       // A watch has a document per line.
       if (failed === 'watch') session.streamDocuments()
-      throw usageError(isHelp ? 'no command is given' : error.message)
+      throw isHelp ? usageError('no command is given') : usageError(error.message, likelyMeant(error))
     })
   }
 }
@@ -82,10 +82,20 @@ function asksForJson(): boolean {
   return args.slice(0, end < 0 ? args.length : end).includes('--json')
 }
 
-function usageError(message: string): Error {
+function usageError(message: string, meant = ''): Error {
   // A suggestion stands in a line of its own.
   const text = message.replace(/^error: /, '').replaceAll('\n', ' ')
-  return argumentError(text, 'See dirtyrate --help, and --help of each command.')
+  return argumentError(text, `${meant}See dirtyrate --help, and --help of each command.`)
+}
+
+/** What somebody meant who gave an unknown choice, or a target in several words. */
+function likelyMeant({ code, message }: CommanderError): string {
+  if (code === 'commander.excessArguments' && process.argv.slice(2).some(word => /^[a-z-]+=/.test(word)))
+    return 'A target is one word, with commas between its options: guest:stride,memory=4GiB. '
+  const [, given = '', choices = ''] =
+    /argument '(.*)' is invalid\. Allowed choices are (.*)\.$/s.exec(message) ?? []
+  const meant = closest(given, choices.split(', '))
+  return meant === undefined ? '' : `Did you mean '${meant}'? `
 }
 
 /** Reports an error that nothing has caught, in the form of every other failure. */

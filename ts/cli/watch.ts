@@ -3,13 +3,26 @@
 import { parseCountText } from '../ground/arguments.js'
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../results/measurement.js'
+import { csvHeader, csvRecord, WATCH_COLUMNS } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { during } from './progress.js'
+import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
-import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'
-import { count, mibPerSecond, ms, rateInterval } from './text.js'
+import {
+  type ModeOptions,
+  parseModeOptions,
+  printHmp,
+  refuseCsvAnd,
+  refuseHmpAndJson,
+  withTarget,
+} from './target.js'
+import { count, ms } from './text.js'
+import { parseWait, type WaitOptions, waitBefore } from './wait.js'
 
-export interface WatchCommandOptions extends ModeOptions {
+export interface WatchCommandOptions extends ModeOptions, WaitOptions {
   every: string
+  unit?: string
+  csv: boolean
   count?: string
   hmp: boolean
 }
@@ -20,20 +33,37 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
   const rounds =
     options.count === undefined ? Number.POSITIVE_INFINITY : parseCountText(options.count, '--count', 1)
   const mode = parseModeOptions(options)
+  const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
+  refuseCsvAnd(session, options)
+  const { csv, hmp } = options
+  const other = session.options.json ? '--json' : csv ? '--csv' : hmp ? '--hmp' : undefined
+  const rates = ratesOf(options.unit, other)
   const { signal } = session
   return withTarget(session, uri, mode.mode, async target => {
-    session.progress(`measuring every ${options.every}`)
+    await waitBefore(session, target, wait)
+    if (csv) session.write(csvHeader(WATCH_COLUMNS))
     let seen = 0
     let complete = true
-    for await (const measurement of target.watchDirtyRate({ ...mode, every, signal })) {
-      if (options.hmp) printHmp(session, measurement)
-      else session.update(columns => line(measurement, columns))
-      session.document(measurement)
-      complete &&= measurement.complete
-      if (++seen >= rounds) break
-      // A reader that is slow has longer windows; nothing piles up here.
-      await session.delivered()
+    const watch = target.watchDirtyRate({ ...mode, every, signal })[Symbol.asyncIterator]()
+    try {
+      while (seen < rounds) {
+        const next = (): ReturnType<typeof watch.next> => watch.next()
+        // Later windows have the line of the one before on the terminal.
+        const { done, value: measurement } = await (seen === 0
+          ? during(session, `measuring every ${options.every}`, every, next)
+          : next())
+        if (done) break
+        if (hmp) printHmp(session, measurement)
+        else if (csv) session.write(csvRecord(WATCH_COLUMNS, measurement))
+        else session.update(columns => line(measurement, rates, columns))
+        session.document(measurement)
+        complete &&= measurement.complete
+        // A reader that is slow has longer windows; nothing piles up here.
+        if (++seen < rounds) await session.delivered()
+      }
+    } finally {
+      await watch.return?.()
     }
     return complete ? EXIT_OK : EXIT_FAILED
   })
@@ -47,9 +77,9 @@ interface Part {
 }
 
 /** A line of whole figures: where not all of them fit, those that matter most, and the rate always. */
-function line(measurement: DirtyRateMeasurement, columns = Number.POSITIVE_INFINITY): string {
+function line(measurement: DirtyRateMeasurement, rates: Rates, columns = Number.POSITIVE_INFINITY): string {
   const { bytesPerSecond, interval, pages, window, startedAt, complete, warnings } = measurement
-  const rate = `${complete ? '' : '>= '}${mibPerSecond(bytesPerSecond)}`
+  const rate = `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`
   const figures = {
     time: { text: startedAt.slice(11, 23) },
     rate: { text: rate, aligned: rate.padStart(14) },
@@ -57,7 +87,7 @@ function line(measurement: DirtyRateMeasurement, columns = Number.POSITIVE_INFIN
       ? {}
       : { pages: { text: `${count(pages)} pages`, aligned: `${count(pages).padStart(11)} pages` } }),
     window: { text: `in ${ms(window.ns)}` },
-    ...(interval.confidence === 1 && complete ? {} : { interval: { text: rateInterval(interval) } }),
+    ...(interval.confidence === 1 && complete ? {} : { interval: { text: rates.interval(interval) } }),
     ...(warnings.length === 0 ? {} : { warnings: { text: warnings.map(({ code }) => code).join('  ') } }),
   } satisfies Record<string, Part>
   const parts: [string, Part][] = Object.entries(figures)

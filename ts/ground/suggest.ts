@@ -14,7 +14,26 @@ export function closest(word: string, known: readonly string[]): string | undefi
     .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
     .filter(({ slips }) => slips <= most)
     .sort((a, b) => a.slips - b.slips)
-  return ranked[0]?.name
+  return ranked[0]?.name ?? abbreviated(wanted, known) ?? known.find(name => SYNONYMS[name]?.includes(wanted))
+}
+
+/** Other words for a switch. */
+const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
+  on: ['yes', 'true', '1', 'enable'],
+  off: ['no', 'false', '0', 'disable'],
+}
+
+/** Fewer letters begin too many words. */
+const SHORTEST_ABBREVIATION = 3
+
+/** The only one of `known` that begins with `wanted`, or that has a part after a hyphen that does: `ring` is `dirty-ring`. */
+function abbreviated(wanted: string, known: readonly string[]): string | undefined {
+  if (wanted.length < SHORTEST_ABBREVIATION) return undefined
+  const found = known.filter(name => {
+    const parts = name.toLowerCase().split('-')
+    return parts.join('').startsWith(wanted) || parts.some(part => part.startsWith(wanted))
+  })
+  return found.length === 1 ? found[0] : undefined
 }
 
 /**

@@ -5,7 +5,7 @@
 
 import { show } from './arguments.js'
 import { argumentError } from './errors.js'
-import { closest } from './suggest.js'
+import { likelyUnit } from './likely-unit.js'
 
 /** Milliseconds, or a string with its unit: `'1s'`, `'250ms'`, `'1.5min'`. */
 export type Duration = number | string
@@ -21,6 +21,8 @@ interface Unit {
 }
 
 const unit = (factor: number, exponent = 0): Unit => ({ factor: BigInt(factor), exponent })
+
+const BYTE = unit(1)
 
 const DURATION: Record<string, Unit> = {
   ns: unit(1, -6),
@@ -135,7 +137,7 @@ function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quan
     )
   }
   if (!Object.hasOwn(kind.units, written)) {
-    const meant = closest(written, Object.keys(kind.units))
+    const meant = likelyUnit(written, Object.keys(kind.units))
     const suggestion =
       meant !== undefined && accepts(quantityIn(meant)) ? `Did you mean ${digits}${meant}? ` : ''
     throw argumentError(
@@ -232,4 +234,25 @@ function decimal(value: number): string {
   if (exponent === undefined) return mantissa
   const digits = mantissa.replace('.', '')
   return `0.${'0'.repeat(Number(exponent) - 1)}${digits}`
+}
+
+/** The units of rates. */
+export const rateUnits: readonly string[] = Object.keys(RATE)
+
+/** `unit` if it is one of {@link rateUnits}. Throws ERR_ARGUMENT, naming it `name`. */
+export function parseRateUnit(unit: string, name: string): string {
+  if (rateUnits.includes(unit)) return unit
+  const meant = likelyUnit(unit, rateUnits)
+  throw argumentError(
+    `${name}: ${show(unit)} is not a unit of a rate`,
+    `${meant === undefined ? '' : `Did you mean ${meant}? `}Units: ${rateUnits.join(', ')}.`,
+  )
+}
+
+/** `bytesPerSecond` in `unit`, which is one of {@link rateUnits}. */
+export function inRateUnit(bytesPerSecond: number, unit: string): number {
+  const { factor, exponent } = RATE[unit] ?? BYTE
+  // A positive power of ten is exact, and its inverse is not.
+  const scaled = bytesPerSecond / Number(factor)
+  return exponent < 0 ? scaled * 10 ** -exponent : scaled / 10 ** exponent
 }

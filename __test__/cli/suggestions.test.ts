@@ -1,0 +1,64 @@
+/** What somebody meant who wrote a command line in another way: each hint begins with what works. */
+
+import { describe, expect, it } from 'vitest'
+import { likelyTarget } from '../../ts/cli/target-suggestion.js'
+import { dirtyrate } from '../fixtures/command.js'
+import { folder } from '../fixtures/elf.js'
+
+describe('a hint', () => {
+  it.each([
+    [['calc', 'guest:strid'], "Did you mean 'stride'? "],
+    [['calc', 'guest:rand'], "Did you mean 'random'? "],
+    [['calc', 'guest:stride,memory=4G'], 'Did you mean 4GiB? '],
+    [['calc', 'guest:stride,memory=4'], 'Did you mean 4GiB?'],
+    [['calc', 'guest:stride,rate=10Gbps'], 'Did you mean 10Gbit/s? '],
+    [['calc', 'guest:stride,rate=100MB'], 'Did you mean 100MB/s? '],
+    [['calc', 'guest:stride,granted=yes'], "Did you mean 'on'? "],
+    [['calc', 'guest:stride,entries=5'], "Did you mean 'ring-entries'? "],
+    [['calc', 'guest:stride', '--window', '1'], 'Did you mean 1s?'],
+    [['calc', 'guest:stride', '--window', '1m'], 'Did you mean 1min? '],
+    [['calc', 'guest:stride', '--window', '1sec'], 'Did you mean 1s? '],
+    [['calc', 'guest:stride', '--mode', 'dirtyring'], "Did you mean 'dirty-ring'? "],
+    [['calc', 'guest:stride', '--mode', 'bitmap'], "Did you mean 'dirty-bitmap'? "],
+    [['calc', 'guest:stride', '--mode', 'sampling'], "Did you mean 'page-sampling'? "],
+    [['calc', 'guest:stride', '--unit', 'Mbps'], 'Did you mean Mbit/s? '],
+    [['calc', 'stride,pages=3'], "Did you mean 'guest:stride,pages=3'? "],
+    [['calc', 'guest:stride', 'memory=4GiB'], 'A target is one word, with commas between its options'],
+    [['demo', '--workload', 'strid'], "Did you mean 'stride'? "],
+    [['demo', '--log-level', 'inf'], "Did you mean 'info'? "],
+    [['demo', '--memory', '2G'], 'Did you mean 2GiB? '],
+  ])('for %j begins with %s', async (args, meant) => {
+    const { status, stdout } = await dirtyrate([...args, '--json'])
+    expect(status).toBe(2)
+    const { hint } = JSON.parse(stdout).error
+    expect(hint.slice(0, meant.length)).toBe(meant)
+  })
+})
+
+describe('the likely target', () => {
+  it.each([
+    ['stride', 'guest:stride'],
+    ['hotcold,pages=5', 'guest:hot-cold,pages=5'],
+    ['guest', 'guest:stride'],
+    ['guest/idle', 'guest:idle'],
+    ['guest=stride,pages=3', 'guest:stride,pages=3'],
+    ['guest:stride:pages=3', 'guest:stride,pages=3'],
+    ['guest:stride pages=3', 'guest:stride,pages=3'],
+    ['guest:stride, pages=3', 'guest:stride,pages=3'],
+    ['guest:stride,,pages=3', 'guest:stride,pages=3'],
+    ['guest:stride,memory:4GiB', 'guest:stride,memory=4GiB'],
+    ['guest:stride,pages=25,600', 'guest:stride,pages=25600'],
+    ['guest:stride,pages=1,234,567,vcpus=2', 'guest:stride,pages=1234567,vcpus=2'],
+    ['/boot/vmlinuz,memory=1GiB', 'kernel:/boot/vmlinuz,memory=1GiB'],
+  ])('for %s is %s', (uri, meant) => expect(likelyTarget(uri)).toBe(meant))
+
+  it('for the name of a file that there is, is that kernel', () => {
+    const file = folder()('bzImage', '')
+    expect(likelyTarget(file)).toBe(`kernel:${file}`)
+  })
+
+  it.each(['nonsense', 'qemu:x', 'guest:nonsense', 'guest:stride,pages=3', 'kernel:a b', ''])(
+    'for %s is none',
+    uri => expect(likelyTarget(uri)).toBeUndefined(),
+  )
+})

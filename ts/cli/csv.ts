@@ -1,0 +1,77 @@
+/**
+ * Results as CSV, by RFC 4180: a line of names, then a line for each record; every line ends with CR and LF. The names of columns
+ * are those of the JSON documents. A value that is not known is empty.
+ */
+
+import type { DirtyRateCurve } from '../measurement/curve.js'
+import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../results/measurement.js'
+
+type Value = string | number | boolean | null | undefined
+
+/** A column: its name, and its value in a record. */
+type Columns<T> = Readonly<Record<string, (record: T) => Value>>
+
+/** What a column of intervals, warnings or truths is made of. */
+type Figures = Pick<VirtualMachineMeasurement, 'pages' | 'bytesPerSecond' | 'interval' | 'truth'>
+
+const FIGURES: Columns<Figures> = {
+  pages: ({ pages }) => pages,
+  bytesPerSecond: ({ bytesPerSecond }) => bytesPerSecond,
+  low: ({ interval }) => interval.low,
+  high: ({ interval }) => interval.high,
+  confidence: ({ interval }) => interval.confidence,
+  truthLow: ({ truth }) => truth?.low,
+  truthHigh: ({ truth }) => truth?.high,
+}
+
+/** A window of `watch`. */
+export const WATCH_COLUMNS: Columns<DirtyRateMeasurement> = {
+  startedAt: ({ startedAt }) => startedAt,
+  mode: ({ mode }) => mode,
+  requestedMs: ({ window }) => window.requestedMs,
+  windowNs: ({ window }) => window.ns,
+  pageSize: ({ pageSize }) => pageSize,
+  ...FIGURES,
+  complete: ({ complete }) => complete,
+  warnings: ({ warnings }) => warnings.map(({ code }) => code).join(' '),
+}
+
+/** A window of a curve, and the curve that it is of. */
+export interface CurveRecord {
+  curve: DirtyRateCurve
+  point: DirtyRateCurve['points'][number]
+}
+
+export const CURVE_COLUMNS: Columns<CurveRecord> = {
+  startedAt: ({ curve }) => curve.startedAt,
+  mode: ({ curve }) => curve.mode,
+  requestedMs: ({ point }) => point.requestedMs,
+  windowNs: ({ point }) => point.windowNs,
+  pageSize: ({ curve }) => curve.pageSize,
+  ...Object.fromEntries(
+    Object.entries(FIGURES).map(([name, value]) => [name, ({ point }: CurveRecord) => value(point)]),
+  ),
+  complete: ({ curve }) => curve.complete,
+  warnings: ({ curve }) => curve.warnings.map(({ code }) => code).join(' '),
+}
+
+/** The line of names. */
+export function csvHeader<T>(columns: Columns<T>): string {
+  return csvLine(Object.keys(columns))
+}
+
+/** The line of a record. */
+export function csvRecord<T>(columns: Columns<T>, record: T): string {
+  return csvLine(Object.values(columns).map(value => value(record)))
+}
+
+/** One line with its end. */
+export function csvLine(values: readonly Value[]): string {
+  return `${values.map(field).join(',')}\r\n`
+}
+
+/** A value is in quotation marks if it has one, a comma, or the end of a line. */
+function field(value: Value): string {
+  const text = String(value ?? '')
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}

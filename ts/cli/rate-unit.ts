@@ -1,0 +1,48 @@
+/** Rates as people read them, in the unit of `--unit`. */
+
+import { argumentError } from '../ground/errors.js'
+import { inRateUnit, parseRateUnit } from '../ground/units.js'
+import type { Interval } from '../results/measurement.js'
+
+export const DEFAULT_UNIT = 'MiB/s'
+
+/** From this size on, a unit is so large that figures in it have three decimals. */
+const LARGE_UNIT = 1e8
+
+/** Writes rates in one unit. All of them have the same decimals, so that figures of a column are below each other. */
+export class Rates {
+  readonly unit: string
+  readonly #decimals: number
+
+  /** Throws ERR_ARGUMENT for a unit that is not known. */
+  constructor(unit: string = DEFAULT_UNIT) {
+    this.unit = parseRateUnit(unit, '--unit')
+    const bytesPerSecond = 1 / inRateUnit(1, unit)
+    this.#decimals = bytesPerSecond >= LARGE_UNIT ? 3 : bytesPerSecond > 1 ? 1 : 0
+  }
+
+  /** `104857600` as `100.0 MiB/s`. */
+  rate(bytesPerSecond: number): string {
+    return `${this.#figure(bytesPerSecond)} ${this.unit}`
+  }
+
+  /** An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. */
+  interval({ low, high, confidence }: Interval): string {
+    if (high === null) return `${this.rate(low)} or more`
+    if (confidence === 1) return 'exact'
+    return `${this.#figure(low)} to ${this.rate(high)} (${Number((confidence * 100).toPrecision(4))} %)`
+  }
+
+  #figure(bytesPerSecond: number): string {
+    return inRateUnit(bytesPerSecond, this.unit).toFixed(this.#decimals)
+  }
+}
+
+/** The rates of a command. Throws ERR_ARGUMENT if `other` names an option whose output has units of its own. */
+export function ratesOf(unit: string | undefined, other: string | undefined): Rates {
+  const rates = new Rates(unit)
+  if (unit !== undefined && other !== undefined) {
+    throw argumentError(`--unit: ${other} has units of its own`, 'Give one of the two.')
+  }
+  return rates
+}

@@ -1,0 +1,129 @@
+/** What a command waits for before its first window: text on the guest's console, then some time. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { show } from '../ground/arguments.js'
+import { argumentError, DirtyRateError } from '../ground/errors.js'
+import { parseDuration } from '../ground/units.js'
+import type { Target } from '../targets/target.js'
+import { during } from './progress.js'
+import type { Session } from './session.js'
+
+/** As on the command line. */
+export interface WaitOptions {
+  delay?: string
+  untilConsole?: string
+  consoleTimeout?: string
+}
+
+/** What to wait for. */
+export interface Wait {
+  delayMs: number
+  /** What the console has to print first; undefined if nothing. */
+  console?: { text: string; timeoutMs: number }
+}
+
+const LONGEST_MS = 24 * 3_600_000
+
+/** Throws ERR_ARGUMENT, before a VM is made. */
+export function parseWait({ delay, untilConsole, consoleTimeout }: WaitOptions): Wait {
+  const delayMs = delay === undefined ? 0 : parseTime(delay, '--delay')
+  if (untilConsole === '') {
+    throw argumentError('--until-console: it is empty', "Give what the console will print: 'login:'.")
+  }
+  if (untilConsole === undefined && consoleTimeout !== undefined) {
+    throw argumentError('--console-timeout: used only with --until-console', 'Give --until-console TEXT too.')
+  }
+  if (untilConsole === undefined) return { delayMs }
+  const timeoutMs =
+    consoleTimeout === undefined ? Number.POSITIVE_INFINITY : parseTime(consoleTimeout, '--console-timeout')
+  return { delayMs, console: { text: untilConsole, timeoutMs } }
+}
+
+function parseTime(text: string, name: string): number {
+  const isTime = (ms: number): boolean => ms <= LONGEST_MS
+  const ms = parseDuration(text, name, isTime)
+  if (!isTime(ms)) throw argumentError(`${name}: ${show(text)} is out of range`, 'Give at most 24h.')
+  return ms
+}
+
+/** Waits for the console, then for the delay. Rejects with the reason of the session's signal when that comes first. */
+export async function waitBefore(session: Session, target: Target, wait: Wait): Promise<void> {
+  const { delayMs } = wait
+  if (wait.console !== undefined) await waitForConsole(session, target, wait.console)
+  if (delayMs === 0) return
+  await during(session, 'waiting before the first window', delayMs, () => pause(delayMs, session.signal))
+}
+
+/** Sleeps; rejects with the signal's own reason. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted())
+}
+
+async function waitForConsole(
+  session: Session,
+  target: Target,
+  { text, timeoutMs }: NonNullable<Wait['console']>,
+): Promise<void> {
+  const { console } = target as { console?: AsyncIterable<string> }
+  if (console === undefined) {
+    throw argumentError('--until-console: this target has no console', 'Leave it out, or give --delay.')
+  }
+  const { signal } = session
+  const pieces = console[Symbol.asyncIterator]()
+  const stop = new AbortController()
+  // Leaving the console ends a read that waits.
+  const leave = (): void => void pieces.return?.()
+  const timeUp =
+    timeoutMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(() => stop.abort(), timeoutMs)
+  stop.signal.addEventListener('abort', leave)
+  signal.addEventListener('abort', leave)
+  const seen = new Seen(text)
+  try {
+    await during(session, `waiting until the console prints ${show(text)}`, timeoutMs, async () => {
+      while (!seen.found) {
+        const { done, value } = await pieces.next()
+        if (done) break
+        seen.add(value)
+      }
+    })
+  } finally {
+    clearTimeout(timeUp)
+    signal.removeEventListener('abort', leave)
+    leave()
+  }
+  signal.throwIfAborted()
+  if (seen.found) return
+  const why = stop.signal.aborted
+    ? 'the time is up before the console printed'
+    : 'the guest ended before its console printed'
+  throw new DirtyRateError('ERR_STATE', `--until-console: ${why} ${show(text)}`, { hint: seen.hint })
+}
+
+/** How much of a console is kept to say what its last line was. */
+const KEPT = 4096
+
+/** What the console has printed so far, as far as it matters. */
+class Seen {
+  readonly #text: string
+  #tail = ''
+  found = false
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  /** The text may come in several pieces. */
+  add(piece: string): void {
+    const all = this.#tail + piece
+    this.found ||= all.includes(this.#text)
+    this.#tail = all.slice(-Math.max(KEPT, this.#text.length))
+  }
+
+  /** What the console printed instead. */
+  get hint(): string {
+    const last = this.#tail.split(/[\r\n]+/).findLast(line => line.trim() !== '')
+    return last === undefined
+      ? 'The console printed nothing. A Linux needs console=ttyS0 in its cmdline.'
+      : `The last line of the console is ${show(last)}.`
+  }
+}

@@ -1,0 +1,40 @@
+/** Finds the unit that somebody meant who wrote it in another way: `4G`, `1sec`, `10Gbps`. */
+
+import { closest } from './suggest.js'
+
+/** Words for units of time. */
+const TIMES: Readonly<Record<string, readonly string[]>> = {
+  us: ['usec', 'usecs', 'microsecond', 'microseconds'],
+  ms: ['msec', 'msecs', 'millisecond', 'milliseconds'],
+  s: ['sec', 'secs', 'second', 'seconds'],
+  min: ['m', 'mins', 'minute', 'minutes'],
+  h: ['hr', 'hrs', 'hour', 'hours'],
+}
+
+/** A prefix, the `i` of a binary one, a word for bits or bytes, and "per second". */
+const AMOUNT = /^([kmgt]?)(i?)(b|bits?|bytes?)?(\/s|\/sec|ps)?$/i
+
+/** The one of `known` that `written` means, or that is written most like it; undefined if none is. */
+export function likelyUnit(written: string, known: readonly string[]): string | undefined {
+  const word = written.toLowerCase()
+  const time = Object.keys(TIMES).find(unit => known.includes(unit) && TIMES[unit]?.includes(word))
+  if (time !== undefined) return time
+  const amount = amountOf(written).flatMap(name => [name, `${name}/s`])
+  const meant = amount.find(name => known.includes(name)) ?? known.find(name => name.toLowerCase() === word)
+  // Any other letter is as near to one unit as to another.
+  return meant ?? (written.length > 1 ? closest(written, known) : undefined)
+}
+
+/** The names of the amount that `written` may mean, the likeliest first. */
+function amountOf(written: string): string[] {
+  const [match, prefix = '', binary = '', word, per = ''] = AMOUNT.exec(written) ?? []
+  if (match === undefined || (prefix === '' && word === undefined)) return []
+  const large = prefix.toUpperCase()
+  const decimal = large === 'K' ? 'k' : large
+  // Without a word for it, an amount is in the binary units of memory.
+  const bytes = binary !== '' || word === undefined ? `${large === 'K' ? 'K' : large}iB` : `${decimal}B`
+  // `Gb` and `gbps` are bits, as of a network; `gb` is how somebody writes `GB` in a hurry.
+  const isBits =
+    /^bit/i.test(word ?? '') || (word === 'b' && (prefix !== decimal.toLowerCase() || per === 'ps'))
+  return isBits && binary === '' ? [`${decimal}bit`, bytes] : [prefix === '' ? 'B' : bytes]
+}
