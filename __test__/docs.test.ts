@@ -46,6 +46,12 @@ describe('docs/targets.md', () => {
   })
 })
 
+it('the index of the decisions has each of them', () => {
+  const files = readdirSync(join(root, 'docs/decisions')).filter(name => name !== 'README.md')
+  const listed = read('docs/decisions/README.md').match(/(?<=^\| \[)[^\]]+/gm) ?? []
+  expect(listed.sort()).toEqual(files.sort())
+})
+
 it('the README is at most 150 lines long', () => {
   expect(read('README.md').split('\n').length).toBeLessThanOrEqual(150)
 })

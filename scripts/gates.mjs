@@ -152,7 +152,7 @@ const full = [
   {
     name: 'documents',
     about: 'the tests that read the documentation',
-    command: vitest('__test__/docs.test.ts'),
+    command: vitest('__test__/docs.test.ts', '__test__/cli/json.test.ts'),
     documents: true,
   },
   { name: 'cargo', about: 'every test in Rust, in its long form', command: node('test/run', 'rust') },
