@@ -54,6 +54,7 @@ function buildJavaScript() {
     'tsconfig.build.json',
     'rolldown.config.mjs',
     'scripts/build/typescript.mjs',
+    'scripts/build/manual.mjs',
   ]
   const print = fingerprint([
     ...sources.map(name => at(name)),

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { CURVE_COLUMNS, csvLine, WATCH_COLUMNS } from '../../ts/cli/csv.js'
 import { dirtyrate, root, run } from '../fixtures/command.js'
+import { describeInstalled } from '../fixtures/installed-programs.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY } from '../fixtures/machine.js'
 
@@ -15,12 +16,14 @@ async function records(text: string): Promise<Record<string, string>[]> {
   return JSON.parse(stdout)
 }
 
-it('a value with a comma, a quotation mark or the end of a line is quoted', async () => {
-  const values = ['a', 'b,c', 'd"e', 'f\r\ng', '', 'h i']
-  expect(csvLine(values)).toBe('a,"b,c","d""e","f\r\ng",,h i\r\n')
-  const [record] = await records(`1,2,3,4,5,6\r\n${csvLine(values)}`)
-  expect(Object.values(record ?? {})).toEqual(values)
-  expect(csvLine([null, undefined, 1e-7, false])).toBe(',,1e-7,false\r\n')
+describeInstalled('python3', 'a line', () => {
+  it('a value with a comma, a quotation mark or the end of a line is quoted', async () => {
+    const values = ['a', 'b,c', 'd"e', 'f\r\ng', '', 'h i']
+    expect(csvLine(values)).toBe('a,"b,c","d""e","f\r\ng",,h i\r\n')
+    const [record] = await records(`1,2,3,4,5,6\r\n${csvLine(values)}`)
+    expect(Object.values(record ?? {})).toEqual(values)
+    expect(csvLine([null, undefined, 1e-7, false])).toBe(',,1e-7,false\r\n')
+  })
 })
 
 it('docs/output.md has every column', () => {
@@ -30,33 +33,37 @@ it('docs/output.md has every column', () => {
   expect(rows).toEqual(Object.keys(WATCH_COLUMNS))
 })
 
-describeKvm('--csv', () => {
-  it.each([
-    ['watch', ['--every', '20ms', '--count', '3'], 3],
-    ['curve', ['--windows', '10ms,50ms'], 2],
-  ])('of %s is one line of names, then a line for each window', async (command, options, windows) => {
-    const { status, stdout, stderr } = await dirtyrate([command, guest, ...options, '--csv'])
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    // Every line ends with CR and LF, and none with LF alone.
-    expect(stdout.match(/\r\n/g)).toHaveLength(windows + 1)
-    expect(stdout.match(/\n/g)).toHaveLength(windows + 1)
-    const rows = await records(stdout)
-    expect(rows).toHaveLength(windows)
-    for (const row of rows) {
-      expect(row).toMatchObject({
-        mode: 'dirty-bitmap',
-        complete: 'true',
-        confidence: '1',
-        low: row.bytesPerSecond,
-      })
-      expect(Number(row.pages)).toBeGreaterThanOrEqual(Number(row.truthLow))
-      expect(Number(row.pages)).toBeLessThanOrEqual(Number(row.truthHigh))
-      // One block: its rate, over its window, is its bytes.
-      const bytes = (Number(row.bytesPerSecond) * Number(row.windowNs)) / 1e9
-      expect(bytes / Number(row.pageSize)).toBeCloseTo(Number(row.pages), 6)
-    }
+describeInstalled('python3', 'read by Python', () => {
+  describeKvm('--csv', () => {
+    it.each([
+      ['watch', ['--every', '20ms', '--count', '3'], 3],
+      ['curve', ['--windows', '10ms,50ms'], 2],
+    ])('of %s is one line of names, then a line for each window', async (command, options, windows) => {
+      const { status, stdout, stderr } = await dirtyrate([command, guest, ...options, '--csv'])
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+      // Every line ends with CR and LF, and none with LF alone.
+      expect(stdout.match(/\r\n/g)).toHaveLength(windows + 1)
+      expect(stdout.match(/\n/g)).toHaveLength(windows + 1)
+      const rows = await records(stdout)
+      expect(rows).toHaveLength(windows)
+      for (const row of rows) {
+        expect(row).toMatchObject({
+          mode: 'dirty-bitmap',
+          complete: 'true',
+          confidence: '1',
+          low: row.bytesPerSecond,
+        })
+        expect(Number(row.pages)).toBeGreaterThanOrEqual(Number(row.truthLow))
+        expect(Number(row.pages)).toBeLessThanOrEqual(Number(row.truthHigh))
+        // One block: its rate, over its window, is its bytes.
+        const bytes = (Number(row.bytesPerSecond) * Number(row.windowNs)) / 1e9
+        expect(bytes / Number(row.pageSize)).toBeCloseTo(Number(row.pages), 6)
+      }
+    })
   })
+})
 
+describeKvm('--csv', () => {
   it.each([
     [['curve', guest, '--csv', '--json'], '--csv: --json prints something else'],
     [['watch', guest, '--csv', '--json'], '--csv: --json prints something else'],

@@ -1,10 +1,11 @@
-// dist/: the ES modules and their types by tsc, the CommonJS bundle and the command by rolldown, and the CommonJS types derived from
-// the others: the same declarations under the names that a CommonJS importer looks for.
+// dist/: the ES modules and their types by tsc, the CommonJS bundle and the command by rolldown, the manual pages, and the CommonJS
+// types derived from the others: the same declarations under the names that a CommonJS importer looks for.
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../root.mjs'
+import { buildManual } from './manual.mjs'
 
 const dist = join(root, 'dist')
 
@@ -26,3 +27,4 @@ for (const name of readdirSync(dist, { recursive: true })) {
   writeFileSync(join(dist, name.replace(/\.d\.ts$/, '.d.cts')), types)
 }
 chmodSync(join(dist, 'cli.js'), 0o755)
+await buildManual()

@@ -19,7 +19,8 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
  * Tests of the machine that the project is built on, not of a kernel: they want npm, a compiler, the repository, namespaces or a QEMU.
  * What is installed in the rig has its own, rig/installed.rig.
  */
-const OF_THE_MACHINE = /^(faults|install|scripts)\/|^(cli\/environment|docs|qapi\/golden-peer|qemu)\.test$/
+const OF_THE_MACHINE =
+  /^(faults|install|scripts)\/|^(cli\/(csv|environment|json|manual|shells)|docs|qapi\/golden-peer|qemu)\.test$/
 
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'

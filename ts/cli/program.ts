@@ -9,12 +9,14 @@ import { designs, intervals } from '../targets/vm/page-sampling.js'
 import { workloadKinds } from '../targets/vm/workload.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
+import { runComplete } from './complete.js'
 import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
 import { EXIT_MEANINGS } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { DEFAULT_UNIT } from './rate-unit.js'
 import type { Session } from './session.js'
+import { runCompletion, shells } from './shells.js'
 import { EXAMPLES, examplesHelp, targetHelp } from './target-help.js'
 import { columnsOf } from './terminal.js'
 import { addHelpCommand } from './usage.js'
@@ -145,6 +147,19 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .option('--vcpus <n>', 'its vCPUs', '1')
     .requiredOption('-o, --output <file>', 'the file to write')
     .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
+
+  const completion = program
+    .command('completion')
+    .description('print what makes a shell complete the command line')
+    .argument('<shell>', shells.join(', '))
+    .action((shell: string) => act(session => runCompletion(session, shell)))
+  for (const argument of completion.registeredArguments) argument.argChoices = [...shells]
+
+  // The scripts of shells call it.
+  program
+    .command('complete', { hidden: true })
+    .argument('[words...]')
+    .action((words: string[]) => act(session => runComplete(session, program, words)))
 
   addHelpCommand(program, act)
   return program

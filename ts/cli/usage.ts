@@ -68,7 +68,8 @@ export function addHelpCommand(program: Command, act: (run: () => Promise<number
       if (name === undefined) return program.help()
       const found = program.commands.find(command => command.name() === name)
       if (found !== undefined) return found.help()
-      const names = program.commands.map(command => command.name())
+      const shown = program.createHelp().visibleCommands(program)
+      const names = shown.map(command => command.name())
       return act(async () => {
         throw argumentError(`help: there is no command '${name}'`, knownNames(name, names))
       })

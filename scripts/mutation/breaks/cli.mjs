@@ -316,4 +316,32 @@ export default [
     replace: 'windowNs: ({ window }) => window.requestedMs * 1e6',
     test: '__test__/cli/csv.test.ts -t of watch',
   },
+  {
+    name: 'completion offers what a target has already',
+    file: 'ts/cli/complete.ts',
+    find: 'filter(([name]) => !given.includes(name))',
+    replace: 'filter(() => given.length >= 0)',
+    test: '__test__/cli/complete.test.ts -t the options of a target',
+  },
+  {
+    name: 'bash has what stands before a colon twice',
+    file: 'ts/cli/shells.ts',
+    find: '#"$kept"}")',
+    replace: '}")',
+    test: '__test__/cli/shells.test.ts -t bash',
+  },
+  {
+    name: 'zsh and what goes on have a space between them',
+    file: 'ts/cli/shells.ts',
+    find: "compadd -S '' -l",
+    replace: 'compadd -l',
+    test: '__test__/cli/shells.test.ts -t zsh',
+  },
+  {
+    name: 'an option is missing in the manual',
+    file: 'ts/cli/manual.ts',
+    find: 'options([...command.options, ...program.options])',
+    replace: 'options(command.options)',
+    test: '__test__/cli/manual.test.ts -t have every option',
+  },
 ]

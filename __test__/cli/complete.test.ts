@@ -1,0 +1,98 @@
+/** What can follow on a command line. */
+
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { candidates } from '../../ts/cli/complete.js'
+import { makeProgram } from '../../ts/cli/program.js'
+import { rateUnits } from '../../ts/ground/units.js'
+import { workloadKinds } from '../../ts/index.js'
+import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../../ts/targets/vm/options.js'
+import { dirtyrate } from '../fixtures/command.js'
+import { folder } from '../fixtures/elf.js'
+
+const program = makeProgram(async () => {})
+const words = (...typed: string[]): string[] => candidates(program, typed).map(({ word }) => word)
+
+describe('the candidates', () => {
+  it('begin with the commands that the help has', () => {
+    expect(words('')).toEqual([
+      'capabilities',
+      'demo',
+      'calc',
+      'curve',
+      'watch',
+      'guest',
+      'completion',
+      'help',
+    ])
+    expect(words('c')).toEqual(['capabilities', 'calc', 'curve', 'completion'])
+    expect(words('--quiet', 'wa')).toEqual(['watch'])
+    expect(words('help', 'de')).toEqual(['demo'])
+    expect(words('help', 'demo', '')).toEqual([])
+  })
+
+  it.each(program.commands.filter(command => !['help', 'complete'].includes(command.name())))(
+    'are every option of the command %#',
+    command => {
+      const long = [...command.options, ...program.options].map(option => option.long)
+      expect(words(command.name(), '--').toSorted()).toEqual([...long, '--help'].sort())
+    },
+  )
+
+  it('are the values of an option, in the word after it or behind its equals sign', () => {
+    expect(words('calc', '--mode', '')).toEqual(['page-sampling', 'dirty-ring', 'dirty-bitmap', 'auto'])
+    expect(words('calc', 'guest:idle', '--mode', 'dirty-b')).toEqual(['dirty-bitmap'])
+    expect(words('calc', '--mode=dirty-r')).toEqual(['--mode=dirty-ring'])
+    expect(words('watch', '--unit', 'G')).toEqual(rateUnits.filter(unit => unit.startsWith('G')))
+    expect(words('--log-level', 'd')).toEqual(['debug'])
+    expect(words('demo', '--workload', 's')).toEqual(['stride', 'silent'])
+    expect(words('calc', '--window', '')).toEqual([])
+    expect(words('calc', '--nonsense=')).toEqual([])
+  })
+
+  it('are the schemes, the workloads and the options of a target', () => {
+    expect(words('calc', '')).toEqual(['guest:', 'kernel:'])
+    expect(words('calc', '--json', 'guest:')).toEqual(workloadKinds.map(kind => `guest:${kind}`))
+    const machine = Object.keys(MACHINE_OPTIONS)
+    expect(words('calc', 'guest:stride,')).toEqual(
+      [...Object.keys(GUEST_OPTIONS), ...machine].map(name => `guest:stride,${name}=`),
+    )
+    expect(words('calc', 'kernel:a,')).toEqual(
+      [...Object.keys(KERNEL_OPTIONS), ...machine].map(name => `kernel:a,${name}=`),
+    )
+    // What is there already is not offered again.
+    expect(words('calc', 'guest:stride,pages=3,p')).toEqual(['guest:stride,pages=3,placement='])
+    expect(words('calc', 'guest:stride,log=')).toEqual(['guest:stride,log=bitmap', 'guest:stride,log=ring'])
+    expect(words('calc', 'guest:stride,memory=')).toEqual([])
+    expect(words('calc', 'qemu:')).toEqual([])
+    expect(words('calc', 'guest:stride', '')).toEqual([])
+    expect(words('completion', '')).toEqual(['bash', 'zsh', 'fish'])
+  })
+
+  it('are files where a file is named', () => {
+    const file = folder()('bzImage', '')
+    const path = dirname(file)
+    mkdirSync(join(path, 'boot'))
+    expect(words('calc', `kernel:${path}/b`).toSorted()).toEqual([
+      `kernel:${path}/boot/`,
+      `kernel:${path}/bzImage`,
+    ])
+    expect(words('calc', `kernel:x,initrd=${path}/bz`)).toEqual([`kernel:x,initrd=${file}`])
+    expect(words('guest', '-o', `${path}/bz`)).toEqual([file])
+    expect(words('guest', '-o', '/nonexistent/')).toEqual([])
+  })
+})
+
+it('the command prints them with their meanings, and none is no failure', async () => {
+  const { status, stdout } = await dirtyrate(['complete', '--', 'calc', '--del'])
+  expect({ status, stdout }).toEqual({
+    status: 0,
+    stdout: '--delay\twait this long before the first window\n',
+  })
+  expect(await dirtyrate(['complete', '--', 'nonsense', ''])).toMatchObject({
+    status: 0,
+    stdout: expect.any(String),
+    stderr: '',
+  })
+})

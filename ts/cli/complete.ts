@@ -1,0 +1,145 @@
+/** What can follow on a command line: commands, options, their values, and the parts of a target. Shells ask for it at each Tab. */
+
+import { type Dirent, readdirSync } from 'node:fs'
+import type { Command, Option } from 'commander'
+import { MACHINE_OPTIONS, SCHEME_OPTIONS, type TargetOption } from '../targets/vm/options.js'
+import { workloadKinds } from '../targets/vm/workload.js'
+import { EXIT_OK } from './exit.js'
+import type { Session } from './session.js'
+
+/** What can stand in the place of the last word. */
+export interface Candidate {
+  word: string
+  /** What it is, for shells that show that. */
+  meaning: string
+}
+
+/** Options whose value is the name of a file. */
+const FILES = ['--output', 'initrd']
+
+/** The candidates for the last of `words`, which follow the program's name. */
+export function candidates(program: Command, words: readonly string[]): Candidate[] {
+  const last = words.at(-1) ?? ''
+  return everything(program, words.slice(0, -1), last).filter(
+    ({ word }) => word.startsWith(last) && word !== '',
+  )
+}
+
+/** `dirtyrate complete -- WORDS`: each candidate in a line that a shell reads, with its meaning after a tab. */
+export async function runComplete(
+  session: Session,
+  program: Command,
+  typed: readonly string[],
+): Promise<number> {
+  for (const { word, meaning } of candidates(program, typed)) session.write(`${word}\t${meaning}\n`)
+  return EXIT_OK
+}
+
+function everything(program: Command, before: readonly string[], last: string): Candidate[] {
+  const { command, waiting, values } = parse(program, before)
+  if (waiting !== undefined) return valuesOf(waiting, last)
+  const [, name, value] = /^(--[a-z-]+)=(.*)$/s.exec(last) ?? []
+  if (name !== undefined && value !== undefined) {
+    const option = optionsOf(program, command).find(({ long }) => long === name)
+    return option === undefined ? [] : prefixed(`${name}=`, valuesOf(option, value))
+  }
+  if (last.startsWith('-')) {
+    const options = optionsOf(program, command).map(({ long, description }) => ({
+      word: long ?? '',
+      meaning: description,
+    }))
+    return [...options, { word: '--help', meaning: 'display help for command' }]
+  }
+  if (command === program || (command.name() === 'help' && values === 0)) return commandsOf(program)
+  const argument = command.registeredArguments[values]
+  if (argument === undefined) return []
+  return argument.name() === 'target' ? targets(last) : words(argument.argChoices ?? [], '')
+}
+
+/** The command of a line, the option whose value comes next, and how many arguments the command has already. */
+function parse(
+  program: Command,
+  before: readonly string[],
+): { command: Command; waiting: Option | undefined; values: number } {
+  let command = program
+  let waiting: Option | undefined
+  let values = 0
+  let onlyValues = false
+  for (const word of before) {
+    if (waiting !== undefined) waiting = undefined
+    else if (word === '--') onlyValues = true
+    else if (word.startsWith('-') && !onlyValues) {
+      const option = optionsOf(program, command).find(({ long, short }) => word === long || word === short)
+      waiting = option?.required === true ? option : undefined
+    } else if (command === program) command = program.commands.find(known => known.name() === word) ?? command
+    else values++
+  }
+  return { command, waiting, values }
+}
+
+/** A command's own options, then those of every command. */
+function optionsOf(program: Command, command: Command): readonly Option[] {
+  return command === program ? program.options : [...command.options, ...program.options]
+}
+
+/** The commands that the help has. */
+function commandsOf(program: Command): Candidate[] {
+  const shown = program.createHelp().visibleCommands(program)
+  return shown.map(command => ({ word: command.name(), meaning: command.description() }))
+}
+
+function valuesOf({ long, argChoices }: Option, last: string): Candidate[] {
+  return FILES.includes(long ?? '') ? files(last) : words(argChoices ?? [], '')
+}
+
+const words = (choices: readonly string[], meaning: string): Candidate[] =>
+  choices.map(word => ({ word, meaning }))
+
+const prefixed = (prefix: string, found: readonly Candidate[]): Candidate[] =>
+  found.map(({ word, meaning }) => ({ word: prefix + word, meaning }))
+
+/** The schemes, then what a scheme names, then its options. */
+function targets(last: string): Candidate[] {
+  const forms = Object.keys(SCHEME_OPTIONS)
+  const form = forms.find(known => last.startsWith(`${known.split(':', 1)[0]}:`))
+  if (form === undefined) return forms.map(known => ({ word: `${known.split(':', 1)[0]}:`, meaning: known }))
+  const comma = last.lastIndexOf(',')
+  if (comma < 0) {
+    const prefix = last.slice(0, last.indexOf(':') + 1)
+    const named = form.startsWith('kernel')
+      ? files(last.slice(prefix.length))
+      : words(workloadKinds, 'a workload')
+    return prefixed(prefix, named)
+  }
+  const before = last.slice(0, comma + 1)
+  const options: Readonly<Record<string, TargetOption>> = { ...SCHEME_OPTIONS[form], ...MACHINE_OPTIONS }
+  const [key = '', value] = last.slice(comma + 1).split(/=(.*)/s, 2)
+  if (value === undefined) {
+    const given = [...before.matchAll(/,([a-z-]+)=/g)].map(([, name]) => name)
+    const left = Object.entries(options).filter(([name]) => !given.includes(name))
+    return prefixed(
+      before,
+      left.map(([name, { meaning }]) => ({ word: `${name}=`, meaning })),
+    )
+  }
+  const choices = options[key]?.value.split('|') ?? []
+  const found = FILES.includes(key) ? files(value) : choices.length > 1 ? words(choices, '') : []
+  return prefixed(`${before}${key}=`, found)
+}
+
+/** The files that a path may go on to; folders end with a slash. One with a comma is left out: a target would need it twice. */
+function files(path: string): Candidate[] {
+  const folder = path.slice(0, path.lastIndexOf('/') + 1)
+  let entries: Dirent[]
+  try {
+    entries = readdirSync(folder === '' ? '.' : folder, { withFileTypes: true })
+  } catch {
+    return []
+  }
+  return entries
+    .filter(
+      ({ name }) =>
+        !name.includes(',') && (!name.startsWith('.') || path.slice(folder.length).startsWith('.')),
+    )
+    .map(entry => ({ word: `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`, meaning: '' }))
+}
