@@ -277,7 +277,7 @@ export interface NativeRamRange {
 /** What a client's bits say. */
 export interface NativeReap {
   pages: number
-  bytes: number
+  dirtyBytes: number
   bytesPerSecond: number
   /** From the first CLEAR to the last GET that the client was given. */
   windowNs: number

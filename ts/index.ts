@@ -4,42 +4,72 @@ export type { OwnBigUint64Array, OwnUint8Array, OwnUint32Array } from './ground/
 export { DirtyRateError, type ErrorCode, type ErrorDetails, errorCodes } from './ground/errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './ground/log.js'
 export type { Duration, Rate, Size } from './ground/units.js'
-export type { DirtyRateCurve, DirtyRatePoint } from './measurement/curve.js'
 export type { MeasurementBegun, MeasurementEvents } from './measurement/events.js'
-export type { DirtyLogKind } from './measurement/mode.js'
-export type { CommonOptions, CurveOptions, MeasureOptions, WatchOptions } from './measurement/options.js'
+export type { WantedMode } from './measurement/mode.js'
+export type {
+  CommonOptions,
+  CurveOptions,
+  InWantedMode,
+  MeasureOptions,
+  WatchOptions,
+} from './measurement/options.js'
+export type { SampleOptions, SamplingOptions } from './measurement/sampling.js'
+export type { ModeAbility } from './measurement/source.js'
 export type { DirtyRateWatch } from './measurement/watch.js'
 export { QapiError } from './qapi/error.js'
 export { type HmpTarget, humanMonitorCommand } from './qapi/hmp.js'
+export type { DirtyRateMeasurement, WithInfo } from './qapi/info.js'
+export type { DirtyRateMeasureMode } from './qapi/measure-mode.js'
 export { formatTrace, type TraceName, traceNames } from './qapi/trace.js'
 export type {
   CalcDirtyRateArguments,
   DirtyRateInfo,
   DirtyRateStatus,
   DirtyRateVcpu,
-  Mode,
   QueryDirtyRateArguments,
   TimeUnit,
 } from './qapi/types.js'
-export type { BlockMeasurement } from './results/blocks.js'
 export type {
+  DirtyRateCurve,
+  DirtyRatePoint,
+  ExactCurve,
+  Increment,
+  SampledCurve,
+  SampledPoint,
+} from './results/curve.js'
+export type {
+  BlockMeasurement,
   Cost,
-  DirtyRateMeasurement,
+  DirtyBitmapFigures,
+  DirtyRingFigures,
+  Figures,
+  Frame,
   Interval,
+  PageSamplingFigures,
   RingMeasurement,
   SamplingMeasurement,
   VcpuMeasurement,
-  VirtualMachineMeasurement,
-  Warning,
+  Window,
 } from './results/measurement.js'
-export { type OpenOptions, openTarget } from './targets/open.js'
-export type { Target, TargetDescription } from './targets/target.js'
+export { type InMode, type Mode, modes } from './results/mode.js'
+export type { Truth } from './results/truth.js'
+export { type Warning, type WarningCode, warningCodes } from './results/warning.js'
+export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
+export type { OpenOptions } from './targets/scheme.js'
+export type { Control, Target, TargetDescription } from './targets/target.js'
 export { capabilities } from './targets/vm/capabilities.js'
 export type { CreateOptions, ManualProtect } from './targets/vm/create-options.js'
 export type { Client, DirtyMemory } from './targets/vm/dirty-memory.js'
+export type {
+  BitmapFigures,
+  RingFigures,
+  SampledFigures,
+  VirtualMachineFigures,
+  VirtualMachineMeasurement,
+} from './targets/vm/figures.js'
 export type { KernelImage } from './targets/vm/kernel-image.js'
 export type { Block } from './targets/vm/memory.js'
-export type { SampleOptions, SamplingOptions } from './targets/vm/page-sampling.js'
+export type { DirtyLogKind } from './targets/vm/modes.js'
 export type {
   BlockReap,
   Capabilities,
@@ -49,7 +79,6 @@ export type {
   Reap,
   RingReap,
   SyncReport,
-  Truth,
   VcpuReap,
   WorkloadInstant,
 } from './targets/vm/reports.js'

@@ -9,14 +9,13 @@ import { runCurve } from '../../ts/cli/curve.js'
 import { runDemo } from '../../ts/cli/demo.js'
 import { agrees } from '../../ts/cli/demo-text.js'
 import { runWatch } from '../../ts/cli/watch.js'
-import type { VirtualMachineMeasurement } from '../../ts/results/measurement.js'
+import type { DirtyRateMeasurement } from '../../ts/qapi/info.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { inSession } from '../fixtures/session.js'
 
 const opened = vi.hoisted(() => ({ measurement: {} as object, closed: 0 }))
 
 vi.mock('../../ts/targets/open.js', () => ({
-  DEFAULT_RING_ENTRIES: 4096,
   openTarget: async () => ({
     measureDirtyRate: async () => opened.measurement,
     measureDirtyCurve: async () => opened.measurement,
@@ -44,7 +43,7 @@ vi.mock('../../ts/targets/vm/virtual-machine.js', () => ({
 
 const MIB = 2 ** 20
 
-function measurementOf(changes: Partial<VirtualMachineMeasurement> = {}): VirtualMachineMeasurement {
+function measurementOf(changes: Partial<DirtyRateMeasurement> = {}): DirtyRateMeasurement {
   return {
     schemaVersion: 1,
     target: 'guest:stride',
@@ -57,10 +56,11 @@ function measurementOf(changes: Partial<VirtualMachineMeasurement> = {}): Virtua
     pageSize: 4096,
     complete: true,
     warnings: [],
-    qapi: {} as VirtualMachineMeasurement['qapi'],
-    truth: { low: 25_599, high: 25_601, pages: 25_600 } as NonNullable<VirtualMachineMeasurement['truth']>,
+    qapi: {} as DirtyRateMeasurement['qapi'],
+    truth: { low: 25_599, high: 25_601, pages: 25_600 } as NonNullable<DirtyRateMeasurement['truth']>,
     ...changes,
-  }
+    // What a changed mode would have besides, no verdict depends on.
+  } as DirtyRateMeasurement
 }
 
 const incomplete = measurementOf({
@@ -76,7 +76,7 @@ const curveOf = (complete: boolean): object => ({
       windowNs: 1e9,
       requestedMs: 1000,
       pages: 1,
-      bytes: 4096,
+      dirtyBytes: 4096,
       bytesPerSecond: 4096,
       interval: { low: 4096, high: null, confidence: 1 },
     },

@@ -9,12 +9,12 @@ import { besidesLength, expectCounted, expectTruth, grantedWithin, windowsOf } f
 function expectExact({ points, pageSize, complete, warnings }: DirtyRateCurve): void {
   expect({ complete, warnings: besidesLength(warnings) }).toEqual({ complete: true, warnings: [] })
   for (const [at, point] of points.entries()) {
-    const { pages, bytes, windowNs, requestedMs, bytesPerSecond, interval, truth } = point
+    const { pages, dirtyBytes, windowNs, requestedMs, bytesPerSecond, interval, truth } = point
     expect(pages).toBeGreaterThanOrEqual(truth?.low ?? Number.NaN)
     expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
-    expect(bytes).toBe(pages * pageSize)
+    expect(dirtyBytes).toBe(pages * pageSize)
     expect(windowNs).toBeGreaterThanOrEqual(requestedMs * 1e6)
-    expect(bytesPerSecond).toBeCloseTo((bytes * 1e9) / windowNs, 0)
+    expect(bytesPerSecond).toBeCloseTo((dirtyBytes * 1e9) / windowNs, 0)
     expect(interval).toEqual({ low: bytesPerSecond, high: bytesPerSecond, confidence: 1 })
     expect(point).not.toHaveProperty('increment')
     const before = points[at - 1]

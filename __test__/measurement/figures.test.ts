@@ -2,14 +2,22 @@
 
 import { describe, expect, it } from 'vitest'
 import type { NativeReap, NativeSampleReport, NativeVirtualMachine } from '../../ts/ground/native.js'
-import { measurementOf } from '../../ts/results/measurement.js'
+import { parseSampling, refuseSampling } from '../../ts/measurement/sampling.js'
+import { dirtyRateInfo } from '../../ts/qapi/info.js'
 import { bitmapFigures } from '../../ts/targets/vm/dirty-bitmap.js'
 import { ringFigures } from '../../ts/targets/vm/dirty-ring.js'
+import type { VirtualMachineFigures } from '../../ts/targets/vm/figures.js'
 import type { ExactRound } from '../../ts/targets/vm/five-steps.js'
-import { parseSampling, refuseSampling, samplePages } from '../../ts/targets/vm/page-sampling.js'
+import { samplePages } from '../../ts/targets/vm/page-sampling.js'
 
 const cost = { startNs: 1, syncNs: 2, clearNs: 3, harvestNs: 4, reapNs: 5, ioctlNs: 6, longestLockNs: 7 }
-const frame = { target: 'vm:', startedAt: new Date(1_795_439_319_999), pageSize: 4096 }
+const PAGE = 4096
+
+/** The figures with QEMU's answer beside them. */
+const resultOf = <F extends VirtualMachineFigures>(figures: F) => ({
+  ...figures,
+  qapi: dirtyRateInfo({ ...figures, startedAt: new Date(1_795_439_319_999).toISOString() }),
+})
 const block = {
   name: 'ram',
   generation: 1,
@@ -23,7 +31,7 @@ function round(reap: Partial<NativeReap>): ExactRound {
   const pages = reap.pages ?? 5120
   const base: NativeReap = {
     pages,
-    bytes: pages * 4096,
+    dirtyBytes: pages * 4096,
     bytesPerSecond: pages * 4096 * 2,
     windowNs: 500_000_000,
     pausedNs: 0,
@@ -48,7 +56,7 @@ const rings = {
 
 describe('a window over a bitmap', () => {
   it('is exact', () => {
-    const result = measurementOf(bitmapFigures(round({}), 4096), frame)
+    const result = resultOf(bitmapFigures(round({}), PAGE))
     expect(result).toMatchObject({
       mode: 'dirty-bitmap',
       window: { requestedMs: 500, ns: 500_000_000, skewNs: 11 },
@@ -64,9 +72,17 @@ describe('a window over a bitmap', () => {
   })
 })
 
+it('over which the guest was paused has a rate over the time in which the guest ran', () => {
+  const paused = { windowNs: 1_000_000_000, pausedNs: 500_000_000 }
+  const result = resultOf(bitmapFigures(round(paused), PAGE))
+  expect(result.window).toEqual({ requestedMs: 500, ns: 1e9, skewNs: 11, pausedNs: 5e8 })
+  // 20 MiB in the half second in which it ran.
+  expect(result.qapi['dirty-rate']).toBe(40)
+})
+
 describe('a window over rings', () => {
   it('is the union of the vCPUs, with entries and duplicates beside it', () => {
-    const result = measurementOf(ringFigures(round(rings), 4096), frame)
+    const result = resultOf(ringFigures(round(rings), PAGE))
     expect(result).toMatchObject({
       mode: 'dirty-ring',
       pages: 5120,
@@ -94,13 +110,13 @@ describe('a window over rings', () => {
 
   it('that lost entries is a lower bound, and says so', () => {
     const lost = { ...rings, complete: false, ring: { ...rings.ring, lost: 17 } }
-    const result = measurementOf(ringFigures(round(lost), 4096), frame)
+    const result = resultOf(ringFigures(round(lost), PAGE))
     expect(result.interval).toEqual({ low: 40 * 2 ** 20, high: null, confidence: 1 })
     expect(result.complete).toBe(false)
     expect(result.warnings).toEqual([{ code: 'RING_OVERRUN', message: expect.stringContaining('17') }])
     // How many may be unknown.
     const unknown = { ...rings, complete: false }
-    expect(ringFigures(round(unknown), 4096).warnings).toMatchObject([{ code: 'RING_OVERRUN' }])
+    expect(ringFigures(round(unknown), PAGE).warnings).toMatchObject([{ code: 'RING_OVERRUN' }])
   })
 })
 
@@ -157,15 +173,15 @@ describe('a window by sampling', () => {
   const vm = { sampleAt: async () => [report] } as unknown as NativeVirtualMachine
 
   it('has an interval, and what is behind it', async () => {
-    const [figures] = await samplePages(vm, parseSampling({ confidence: 0.9 }), [500], undefined as never)
-    if (figures === undefined) throw new Error('no figures')
-    const result = measurementOf(figures, frame)
+    const samples = parseSampling({ confidence: 0.9 })
+    const [measured] = await samplePages(vm, samples, PAGE, [500], undefined as never)
+    if (measured === undefined) throw new Error('no round')
+    const result = resultOf(measured.figures)
     expect(result).toMatchObject({
       mode: 'page-sampling',
       interval: { low: 2800 * 8192, high: 9400 * 8192, confidence: 0.9 },
       pages: 5120,
       sampling: { samples: 512, hits: 10, zeroPages: 400, samplesPerGiB: 512 },
-      cost: { hashNs: 99, startNs: 0, longestLockNs: 0 },
       complete: true,
       truth: report.truth,
       warnings: [
@@ -176,6 +192,8 @@ describe('a window by sampling', () => {
         },
       ],
     })
+    // Nothing was tracked, so that nothing but the hashing has a cost.
+    expect(result.cost).toEqual({ hashNs: 99 })
     const pages = { confidence: 0.9 }
     expect(result.blocks).toEqual([
       {
@@ -198,26 +216,28 @@ describe('a window by sampling', () => {
     ])
     // 10 of 512 samples of 1024 MiB in 500 ms.
     expect(result.qapi).toMatchObject({ 'dirty-rate': 40, 'sample-pages': 512, mode: 'page-sampling' })
-    expect(figures.increment).toEqual({ pages: 5120, low: 2800, high: 9400 })
+    expect(measured.increment).toEqual({ pages: 5120, low: 2800, high: 9400 })
     expect(result).not.toHaveProperty('increment')
   })
 
   it('is refused a report too few', async () => {
-    await expect(samplePages(vm, parseSampling({}), [1, 2], undefined as never)).rejects.toThrow(RangeError)
+    await expect(samplePages(vm, parseSampling({}), PAGE, [1, 2], undefined as never)).rejects.toThrow(
+      RangeError,
+    )
   })
 })
 
 describe('the options of sampling', () => {
   it('have defaults', () => {
     expect(parseSampling({})).toEqual({
-      samplesPerGib: 512,
+      samplesPerGiB: 512,
       confidence: 0.95,
       design: 'stratified',
       interval: 'wilson',
     })
     const sampling = { seed: 7, design: 'simple-random', interval: 'clopper-pearson' } as const
     expect(parseSampling({ samplePages: 128, confidence: 0.5, sampling })).toEqual({
-      samplesPerGib: 128,
+      samplesPerGiB: 128,
       confidence: 0.5,
       ...sampling,
     })

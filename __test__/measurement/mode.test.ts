@@ -1,30 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import {
-  chooseMode,
-  costToGuest,
-  exactMode,
-  modes,
-  modesOf,
-  modeUnavailable,
-  parseMode,
-  RING_UNAVAILABLE,
-  ringUnsupported,
-} from '../../ts/measurement/mode.js'
-
-const NO_RING = 'this kernel has no dirty ring'
+import { DirtyRateError } from '../../ts/ground/errors.js'
+import { chooseMethod, parseMode } from '../../ts/measurement/mode.js'
+import { modes } from '../../ts/results/mode.js'
 
 describe('the modes', () => {
-  it('are three, each with what it costs', () => {
+  it('are three', () => {
     expect(modes).toEqual(['page-sampling', 'dirty-ring', 'dirty-bitmap'])
-    expect(Object.keys(costToGuest).sort()).toEqual([...modes].sort())
-    for (const cost of Object.values(costToGuest)) expect(cost).not.toBe('')
-  })
-
-  it('of a VM are the one of its log, and sampling', () => {
-    expect(exactMode('ring')).toBe('dirty-ring')
-    expect(exactMode('bitmap')).toBe('dirty-bitmap')
-    expect(modesOf('ring')).toEqual(['dirty-ring', 'page-sampling'])
-    expect(modesOf('bitmap')).toEqual(['dirty-bitmap', 'page-sampling'])
   })
 
   it.each([...modes, 'auto'])('%s can be named', mode => expect(parseMode(mode)).toBe(mode))
@@ -36,48 +17,33 @@ describe('the modes', () => {
   )
 })
 
-describe('the choice', () => {
-  it.each([
-    ['auto', 'bitmap', 'dirty-bitmap'],
-    ['auto', 'ring', 'dirty-ring'],
-    ['page-sampling', 'ring', 'page-sampling'],
-    ['dirty-ring', 'ring', 'dirty-ring'],
-    ['dirty-bitmap', 'bitmap', 'dirty-bitmap'],
-  ] as const)('of %s on a VM with a %s is %s', (wanted, log, mode) => {
-    for (const kernelHasRing of [true, false]) expect(chooseMode(wanted, log, kernelHasRing)).toBe(mode)
+describe('the method', () => {
+  const refusal = new DirtyRateError('ERR_MODE_UNAVAILABLE', 'not here')
+  const source = {
+    modes: [
+      { mode: 'page-sampling', exact: false, costToGuest: 'little' },
+      { mode: 'dirty-bitmap', exact: true, costToGuest: 'faults' },
+    ],
+    modeUnavailable: () => refusal,
+  } as const
+
+  it('is the first mode that the target has, unless another is named', () => {
+    expect(chooseMethod(source, {})).toMatchObject({ mode: 'page-sampling' })
+    expect(chooseMethod(source, { mode: 'auto' })).toMatchObject({ mode: 'page-sampling' })
+    expect(chooseMethod(source, { mode: 'dirty-bitmap' })).toEqual({ mode: 'dirty-bitmap' })
   })
 
-  it('refuses the mode of the other log, and says how to have it', () => {
-    expect(() => chooseMode('dirty-ring', 'bitmap', true)).toThrow(
-      expect.objectContaining({
-        code: 'ERR_MODE_UNAVAILABLE',
-        message:
-          'mode dirty-ring is not available: this VM has a dirty bitmap, and so dirty-bitmap and page-sampling',
-        hint: expect.stringContaining('ring-entries=65536'),
-      }),
+  it('is refused in the words of the target', () => {
+    expect(() => chooseMethod(source, { mode: 'dirty-ring' })).toThrow(refusal)
+  })
+
+  it('has the samples of page sampling, and no other mode takes them', () => {
+    expect(chooseMethod(source, { samplePages: 128 })).toEqual({
+      mode: 'page-sampling',
+      samples: { samplesPerGiB: 128, confidence: 0.95, design: 'stratified', interval: 'wilson' },
+    })
+    expect(() => chooseMethod(source, { mode: 'dirty-bitmap', samplePages: 128 })).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', message: expect.stringContaining('dirty-bitmap') }),
     )
-    for (const kernelHasRing of [true, false])
-      expect(() => chooseMode('dirty-bitmap', 'ring', kernelHasRing)).toThrow(
-        expect.objectContaining({ hint: expect.stringContaining('log=bitmap') }),
-      )
-  })
-
-  it('does not send anybody after a ring that the kernel has not', () => {
-    const { hint } = modeUnavailable('dirty-ring', 'bitmap', false)
-    expect(hint).toContain(NO_RING)
-    expect(hint).not.toContain('ring-entries')
-    expect(modeUnavailable('dirty-ring', 'bitmap', true).hint).not.toContain(NO_RING)
-  })
-
-  it('says of a kernel without rings what it does instead', () => {
-    expect(RING_UNAVAILABLE).toMatchObject({
-      code: 'RING_UNAVAILABLE',
-      message: expect.stringContaining(`${NO_RING}`),
-    })
-    expect(ringUnsupported()).toMatchObject({
-      code: 'ERR_UNSUPPORTED',
-      message: expect.stringContaining(NO_RING),
-      hint: expect.stringContaining('dirty-bitmap'),
-    })
   })
 })

@@ -25,9 +25,9 @@ for (const mode of exactModesHere) {
         seen.push(measurement)
         if (seen.length === 8) break
       }
-      // The log went on once.
+      // The log went on once, so that no later round has a cost of that.
       expect(seen[0]?.cost?.startNs).toBeGreaterThan(0)
-      for (const { cost } of seen.slice(1)) expect(cost?.startNs).toBe(0)
+      for (const { cost } of seen.slice(1)) expect(cost?.startNs).toBeUndefined()
       await expectClean(vm)
     })
 

@@ -6,8 +6,9 @@ import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { DirtyRateCurve, Mode, VirtualMachineMeasurement } from '../../ts/index.js'
 import { curveOf } from '../../ts/measurement/curve.js'
+import type { Round } from '../../ts/measurement/source.js'
 import { windowWarnings } from '../../ts/measurement/warnings.js'
-import type { Figures } from '../../ts/results/measurement.js'
+import type { DirtyBitmapFigures } from '../../ts/results/measurement.js'
 import { root } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY, sleep } from '../fixtures/machine.js'
@@ -17,54 +18,56 @@ import { windowsOf } from '../fixtures/truth.js'
 const NS_PER_MS = 1e6
 
 /** A window of `ms` for `requestedMs`, whose sync began `lateMs` late and took `syncMs`. */
-function figures(requestedMs: number, ms: number, lateMs = 0, syncMs = 0, pages = 1): Figures {
+function round(requestedMs: number, ms: number, lateMs = 0, syncMs = 0): Round<DirtyBitmapFigures> {
   return {
-    mode: 'dirty-bitmap',
-    window: { requestedMs, ns: ms * NS_PER_MS, skewNs: 0 },
+    figures: {
+      mode: 'dirty-bitmap',
+      window: { requestedMs, ns: ms * NS_PER_MS, skewNs: 0 },
+      bytesPerSecond: 1,
+      interval: { low: 1, high: 1, confidence: 1 },
+      pages: 1,
+      pageSize: 4096,
+      complete: true,
+      warnings: [],
+    },
     lateNs: lateMs * NS_PER_MS,
     explainedNs: syncMs * NS_PER_MS,
-    bytesPerSecond: 1,
-    interval: { low: 1, high: 1, confidence: 1 },
-    pages,
-    complete: true,
-    warnings: [],
-    cost: {
-      startNs: 0,
-      syncNs: 0,
-      clearNs: 0,
-      harvestNs: 0,
-      reapNs: 0,
-      ioctlNs: 0,
-      longestLockNs: 0,
-    },
-    qapi: { 'sample-pages': 0, 'dirty-rate': 0 },
   }
 }
 
-const frame = { target: 'guest:idle', startedAt: new Date(0), pageSize: 4096 }
+/** The same with a RAM block whose own window is so long. */
+function withBlock(of: Round<DirtyBitmapFigures>, windowNs: number): Round<DirtyBitmapFigures> {
+  const blocks = [{ name: 'ram', guestAddress: 0, bytes: 1, pages: 1, windowNs }]
+  return { ...of, figures: { ...of.figures, blocks } }
+}
+
+/** The same by page sampling, which first saw so many pages dirty in it. */
+function sampled(first: Round<DirtyBitmapFigures>, pages: number): Round {
+  return {
+    ...first,
+    figures: { ...first.figures, mode: 'page-sampling', sampling: { samplesPerGiB: 512 } },
+    increment: { pages, low: pages - 1, high: pages + 1 },
+  }
+}
+
+const frame = { schemaVersion: 1, target: 'guest:idle', startedAt: new Date(0).toISOString() } as const
 const mismatch = [{ code: 'WINDOW_MISMATCH', message: expect.any(String) }]
 
 describe('a window', () => {
   it.each([
-    ['as asked for', figures(1000, 1000)],
-    ['late by a tenth', figures(1000, 1100, 100)],
-    ['late by 10 ms', figures(20, 30, 10)],
-    ['longer by what its own sync took', figures(1000, 9000, 0, 8000)],
-    [
-      'of a block that came later, beside one that was there',
-      {
-        ...figures(1000, 700),
-        blocks: [{ name: 'ram', guestAddress: 0, bytes: 1, pages: 1, windowNs: 1000 * NS_PER_MS }],
-      },
-    ],
+    ['as asked for', round(1000, 1000)],
+    ['late by a tenth', round(1000, 1100, 100)],
+    ['late by 10 ms', round(20, 30, 10)],
+    ['longer by what its own sync took', round(1000, 9000, 0, 8000)],
+    ['of a block that came later, beside one that was there', withBlock(round(1000, 700), 1000 * NS_PER_MS)],
   ])('has nothing to say: %s', (_, of) => expect(windowWarnings(of)).toEqual([]))
 
   it.each([
-    ['late by more than a tenth', figures(1000, 1102, 102), '1102.0 ms', '1000 ms'],
-    ['late by more than 10 ms', figures(20, 31, 11), '31.0 ms', '20 ms'],
-    ['late, though its sync was slow too', figures(100, 3000, 2000, 2900), '3000.0 ms', '100 ms'],
-    ['longer than late and sync explain', figures(1000, 9000, 0, 100), '9000.0 ms', '1000 ms'],
-    ['too short', figures(1000, 850), '850.0 ms', '1000 ms'],
+    ['late by more than a tenth', round(1000, 1102, 102), '1102.0 ms', '1000 ms'],
+    ['late by more than 10 ms', round(20, 31, 11), '31.0 ms', '20 ms'],
+    ['late, though its sync was slow too', round(100, 3000, 2000, 2900), '3000.0 ms', '100 ms'],
+    ['longer than late and sync explain', round(1000, 9000, 0, 100), '9000.0 ms', '1000 ms'],
+    ['too short', round(1000, 850), '850.0 ms', '1000 ms'],
   ])('says how long it was, and how long it was to be: %s', (_, of, was, asked) => {
     const [warning, ...others] = windowWarnings(of)
     expect(others).toEqual([])
@@ -76,8 +79,8 @@ describe('a window', () => {
 
 describe('a curve', () => {
   it('has one point for windows that all ended when the host went on', () => {
-    const stopped = [50, 100, 200].map(asked => figures(asked, 3481.7, 3481.7 - asked))
-    const curve = curveOf([figures(10, 10), ...stopped, figures(5000, 5000)], frame)
+    const stopped = [50, 100, 200].map(asked => round(asked, 3481.7, 3481.7 - asked))
+    const curve = curveOf([round(10, 10), ...stopped, round(5000, 5000)], frame)
     expect(curve.points.map(({ requestedMs, windowNs }) => [requestedMs, windowNs / NS_PER_MS])).toEqual([
       [10, 10],
       [200, 3481.7],
@@ -89,15 +92,8 @@ describe('a curve', () => {
   })
 
   it('keeps what was first seen dirty in a window that has no point', () => {
-    const increment = (pages: number) => ({ increment: { pages, low: pages - 1, high: pages + 1 } })
-    const curve = curveOf(
-      [
-        { ...figures(50, 900, 850), ...increment(7) },
-        { ...figures(100, 900, 800), ...increment(2) },
-      ],
-      frame,
-    )
-    expect(curve.points.map(point => point.increment)).toEqual([{ pages: 9, low: 7, high: 11 }])
+    const curve = curveOf([sampled(round(50, 900, 850), 7), sampled(round(100, 900, 800), 2)], frame)
+    expect(curve).toMatchObject({ points: [{ increment: { pages: 9, low: 7, high: 11 } }] })
   })
 
   it('has a point or a word for each window, and points that ascend, whenever the host stood still', () => {
@@ -108,7 +104,7 @@ describe('a curve', () => {
         const sorted = windows.sort((a, b) => a - b)
         const was = (window: number): number => (window > at ? Math.max(window, at + ms) : window)
         const curve = curveOf(
-          sorted.map(window => figures(window, was(window), was(window) - window)),
+          sorted.map(window => round(window, was(window), was(window) - window)),
           frame,
         )
         expect(windowsOf(curve)).toEqual(sorted)
@@ -119,7 +115,7 @@ describe('a curve', () => {
           if (point.windowNs === before?.windowNs)
             expect(
               windowWarnings(
-                figures(
+                round(
                   before.requestedMs,
                   before.windowNs / NS_PER_MS,
                   before.windowNs / NS_PER_MS - before.requestedMs,

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import {
   dirtyRateMiB,
   infoInUnit,
+  infoMs,
   inUnit,
-  measuredInfo,
   rateOfPages,
   ringRate,
   samplingRate,
@@ -56,51 +56,15 @@ describe("QEMU's arithmetic", () => {
     expect(infoInUnit(info, 'millisecond')).toEqual(info)
   })
 
-  it('has a rate, and those of vCPUs, only where they are known', () => {
-    const measured = (figures: object): object =>
-      measuredInfo({
-        mode: 'dirty-ring',
-        startedAt: new Date(0),
-        window: { requestedMs: 1, ns: 1e6 },
-        figures: { 'sample-pages': 0, ...figures },
-      })
-    const vcpus = [{ id: 0, 'dirty-rate': 3 }]
-    expect(Object.keys(measured({}))).not.toContain('dirty-rate')
-    expect(Object.keys(measured({}))).not.toContain('vcpu-dirty-rate')
-    expect(measured({ 'dirty-rate': 0 })).toHaveProperty('dirty-rate', 0)
-    expect(measured({ 'vcpu-dirty-rate': vcpus })).toHaveProperty('vcpu-dirty-rate', vcpus)
-  })
-
   it('rounds times down', () => {
     expect(inUnit(101, 'second')).toBe(0)
     expect(inUnit(1999, 'second')).toBe(1)
     expect(inUnit(101, 'millisecond')).toBe(101)
-    expect(
-      measuredInfo({
-        mode: 'dirty-bitmap',
-        startedAt: new Date(1_795_439_319_999),
-        window: { requestedMs: 100, ns: 100_999_999 },
-        figures: { 'sample-pages': 0, 'dirty-rate': rateOfPages(2560, 4096, 100_999_999) },
-      }),
-    ).toEqual({
-      'dirty-rate': 100,
-      status: 'measured',
-      'start-time': 1_795_439_319,
-      'calc-time': 100,
-      'calc-time-unit': 'millisecond',
-      'sample-pages': 0,
-      mode: 'dirty-bitmap',
-    })
   })
 
   it("has page sampling's time never below what was asked, and that of the exact modes as it was", () => {
     const timeOf = (mode: 'page-sampling' | 'dirty-bitmap', ns: number): number =>
-      measuredInfo({
-        mode,
-        startedAt: new Date(0),
-        window: { requestedMs: 1000.5, ns },
-        figures: { 'sample-pages': 512, 'dirty-rate': 1 },
-      })['calc-time']
+      infoMs({ mode, window: { requestedMs: 1000.5, ns, skewNs: 0 } })
     expect(timeOf('page-sampling', 974_000_000)).toBe(1000)
     expect(timeOf('page-sampling', 1_001_999_999)).toBe(1001)
     expect(timeOf('dirty-bitmap', 974_000_000)).toBe(974)

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import { type CalcDirtyRateArguments, type DirtyLogKind, workload } from '../../ts/index.js'
 import { DirtyRateJob } from '../../ts/qapi/dirty-rate-job.js'
+import { modesOf } from '../../ts/targets/vm/modes.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created, running, sleep } from '../fixtures/machine.js'
 
 /** A job whose measurement must not begin. */
 const refusing = (log: DirtyLogKind = 'bitmap'): DirtyRateJob =>
   new DirtyRateJob({
-    log,
+    modes: modesOf(log),
     requireMeasurable: () => {},
     measure: () => Promise.reject(new Error('it was started')),
   })

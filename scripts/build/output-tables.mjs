@@ -32,7 +32,7 @@ function rowsOf(schema, defs, prefix = '') {
   return Object.entries(schema.properties).flatMap(([name, field]) => {
     const target = field.$ref === undefined ? field : defs[field.$ref.replace('#/$defs/', '')]
     const meaning = field.description ?? target.description
-    const absent = schema.required.includes(name) ? '' : ' (can be absent)'
+    const absent = (schema.required ?? []).includes(name) ? '' : ' (can be absent)'
     const row = `| \`${prefix}${name}\` | ${formOf(field, defs)}${absent} | ${meaning} |`
     const nested = field.type === 'array' ? field.items : field
     const within = nested.properties === undefined ? [] : rowsOf(nested, defs, `${prefix}${name}.`)

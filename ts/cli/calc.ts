@@ -1,7 +1,8 @@
 /** `dirtyrate calc TARGET`: one measurement. */
 
 import { parseWindow } from '../measurement/windows.js'
-import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../results/measurement.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
+import type { Cost, DirtyRingFigures, SamplingMeasurement } from '../results/measurement.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
@@ -37,36 +38,48 @@ export async function runCalc(session: Session, uri: string, options: CalcOption
 }
 
 function printMeasurement(session: Session, measurement: DirtyRateMeasurement, rates: Rates): void {
-  const { bytesPerSecond, pages, window, mode, complete, warnings, cost } = measurement
-  const { sampling, ring, vcpus = [] } = measurement
-  const { truth }: VirtualMachineMeasurement = measurement
+  const { bytesPerSecond, pages, window, mode, complete, warnings, truth } = measurement
+  const isEstimate = mode === 'page-sampling'
   session.headline(`${rates.rate(bytesPerSecond)}${complete ? '' : ' or more'}`, measurement.target)
   session.field('mode', mode)
   session.field('window', ms(window.ns))
-  if (sampling) session.field('interval', rates.interval(measurement.interval))
-  if (pages !== undefined) session.field('pages', `${count(pages)} ${sampling ? 'estimated' : 'distinct'}`)
-  if (sampling) {
-    session.field(
-      'samples',
-      `${count(sampling.samples)}, of which ${count(sampling.hits)} changed and ${count(sampling.zeroPages)} are zero`,
-    )
-  }
+  if (isEstimate) session.field('interval', rates.interval(measurement.interval))
+  if (pages !== undefined) session.field('pages', `${count(pages)} ${isEstimate ? 'estimated' : 'distinct'}`)
+  if (isEstimate) printSamples(session, measurement.sampling)
+  if (mode === 'dirty-ring') printRings(session, measurement, rates)
+  if (truth) session.field('truth', `${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
+  const cost = costParts(measurement.cost)
+  if (cost.length > 0) session.field('cost', cost.join(', '))
+  for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
+}
+
+function printSamples(session: Session, { samples, hits, zeroPages }: SamplingMeasurement): void {
+  if (samples === undefined || hits === undefined) return
+  const zeros = zeroPages === undefined ? '' : ` and ${count(zeroPages)} are zero`
+  session.field('samples', `${count(samples)}, of which ${count(hits)} changed${zeros}`)
+}
+
+function printRings(session: Session, { ring, vcpus }: DirtyRingFigures, rates: Rates): void {
   if (ring) {
     session.field(
       'ring',
       `${count(ring.entries)} entries, ${count(ring.duplicates)} duplicates, ${count(ring.sharedPages)} pages shared, ${count(ring.lost)} lost`,
     )
   }
-  for (const vcpu of vcpus) {
-    session.field(`vCPU ${vcpu.id}`, `${rates.rate(vcpu.bytesPerSecond)}, ${count(vcpu.pages)} pages`)
+  for (const { id, bytesPerSecond, pages } of vcpus) {
+    const counted = pages === undefined ? '' : `, ${count(pages)} pages`
+    session.field(`vCPU ${id}`, `${rates.rate(bytesPerSecond)}${counted}`)
   }
-  if (truth) session.field('truth', `${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
-  if (cost?.hashNs !== undefined) session.field('cost', `hashing ${ms(cost.hashNs)}`)
-  else if (cost) {
-    session.field(
-      'cost',
-      `start ${ms(cost.startNs)}, sync ${ms(cost.syncNs)}, reap ${ms(cost.reapNs)}, longest lock ${ms(cost.longestLockNs)}`,
-    )
-  }
-  for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
+}
+
+/** What is known of the cost, part by part. */
+function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs }: Cost = {}): string[] {
+  const parts: [string, number | undefined][] = [
+    ['hashing', hashNs],
+    ['start', startNs],
+    ['sync', syncNs],
+    ['reap', reapNs],
+    ['longest lock', longestLockNs],
+  ]
+  return parts.flatMap(([name, ns]) => (ns === undefined ? [] : [`${name} ${ms(ns)}`]))
 }

@@ -2,7 +2,8 @@
 
 import { type Dirent, readdirSync } from 'node:fs'
 import type { Command, Option } from 'commander'
-import { MACHINE_OPTIONS, SCHEME_OPTIONS, type TargetOption } from '../targets/vm/options.js'
+import { schemes } from '../targets/open.js'
+import type { TargetOption } from '../targets/scheme.js'
 import { workloadKinds } from '../targets/vm/workload.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
@@ -100,19 +101,17 @@ const prefixed = (prefix: string, found: readonly Candidate[]): Candidate[] =>
 
 /** The schemes, then what a scheme names, then its options. */
 function targets(last: string): Candidate[] {
-  const forms = Object.keys(SCHEME_OPTIONS)
-  const form = forms.find(known => last.startsWith(`${known.split(':', 1)[0]}:`))
-  if (form === undefined) return forms.map(known => ({ word: `${known.split(':', 1)[0]}:`, meaning: known }))
+  const scheme = schemes.find(({ name }) => last.startsWith(`${name}:`))
+  if (scheme === undefined) return schemes.map(({ name, about }) => ({ word: `${name}:`, meaning: about }))
   const comma = last.lastIndexOf(',')
   if (comma < 0) {
     const prefix = last.slice(0, last.indexOf(':') + 1)
-    const named = form.startsWith('kernel')
-      ? files(last.slice(prefix.length))
-      : words(workloadKinds, 'a workload')
+    const named =
+      scheme.operand === 'FILE' ? files(last.slice(prefix.length)) : words(workloadKinds, 'a workload')
     return prefixed(prefix, named)
   }
   const before = last.slice(0, comma + 1)
-  const options: Readonly<Record<string, TargetOption>> = { ...SCHEME_OPTIONS[form], ...MACHINE_OPTIONS }
+  const options: Readonly<Record<string, TargetOption>> = { ...scheme.options, ...scheme.common }
   const [key = '', value] = last.slice(comma + 1).split(/=(.*)/s, 2)
   if (value === undefined) {
     const given = [...before.matchAll(/,([a-z-]+)=/g)].map(([, name]) => name)

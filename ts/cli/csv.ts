@@ -3,8 +3,8 @@
  * are those of the JSON documents. A value that is not known is empty.
  */
 
-import type { DirtyRateCurve } from '../measurement/curve.js'
-import type { DirtyRateMeasurement, VirtualMachineMeasurement } from '../results/measurement.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
+import type { DirtyRateCurve } from '../results/curve.js'
 
 type Value = string | number | boolean | null | undefined
 
@@ -12,7 +12,7 @@ type Value = string | number | boolean | null | undefined
 type Columns<T> = Readonly<Record<string, (record: T) => Value>>
 
 /** What a column of intervals, warnings or truths is made of. */
-type Figures = Pick<VirtualMachineMeasurement, 'pages' | 'bytesPerSecond' | 'interval' | 'truth'>
+type Figures = Pick<DirtyRateMeasurement, 'pages' | 'bytesPerSecond' | 'interval' | 'truth'>
 
 const FIGURES: Columns<Figures> = {
   pages: ({ pages }) => pages,

@@ -1,7 +1,7 @@
 /** `dirtyrate curve TARGET`: distinct pages by window, from one run. */
 
-import type { DirtyRateCurve, DirtyRatePoint } from '../measurement/curve.js'
 import { parseWindows } from '../measurement/windows.js'
+import type { DirtyRateCurve, DirtyRatePoint } from '../results/curve.js'
 import { CURVE_COLUMNS, csvHeader, csvRecord } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
@@ -73,11 +73,14 @@ function print(session: Session, curve: DirtyRateCurve, rates: Rates): void {
   )
 }
 
-function cells({ windowNs, pages, bytes, bytesPerSecond, interval }: DirtyRatePoint, rates: Rates): string[] {
+function cells(
+  { windowNs, pages, dirtyBytes, bytesPerSecond, interval }: DirtyRatePoint,
+  rates: Rates,
+): string[] {
   return [
     ms(windowNs),
     count(pages),
-    measuredSize(bytes),
+    measuredSize(dirtyBytes),
     rates.rate(bytesPerSecond),
     rates.interval(interval),
   ]
@@ -85,16 +88,16 @@ function cells({ windowNs, pages, bytes, bytesPerSecond, interval }: DirtyRatePo
 
 /** Dirty bytes by window, a bar each. */
 function chart(session: Session, points: readonly DirtyRatePoint[]): void {
-  const most = Math.max(...points.map(({ bytes }) => bytes), 1)
+  const most = Math.max(...points.map(({ dirtyBytes }) => dirtyBytes), 1)
   const labels = points.map(({ windowNs }) => ms(windowNs))
   const label = Math.max(...labels.map(widthOf))
-  const longestSize = Math.max(...points.map(({ bytes }) => measuredSize(bytes).length))
+  const longestSize = Math.max(...points.map(({ dirtyBytes }) => measuredSize(dirtyBytes).length))
   const width = Math.min(WIDEST_CHART, (session.columns ?? WIDEST_CHART) - label - longestSize - 3)
   if (width < NARROWEST_CHART) return
   session.print()
-  points.forEach(({ bytes }, at) => {
+  points.forEach(({ dirtyBytes }, at) => {
     session.print(
-      `${labels[at]?.padStart(label)}  ${bar(bytes / most, width, showsBlocks())} ${measuredSize(bytes)}`,
+      `${labels[at]?.padStart(label)}  ${bar(dirtyBytes / most, width, showsBlocks())} ${measuredSize(dirtyBytes)}`,
     )
   })
 }

@@ -1,6 +1,6 @@
 /** What the demo prints. */
 
-import type { VirtualMachineMeasurement } from '../results/measurement.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type { Capabilities } from '../targets/vm/reports.js'
 import type { Workload } from '../targets/vm/workload.js'
 import type { Rates } from './rate-unit.js'
@@ -32,15 +32,16 @@ export function demoTable(session: Session): Table {
  * Whether the figure is right: an exact one lies within what the guest itself counted. An estimate is never wrong by itself: its
  * interval misses now and then, as its confidence says.
  */
-export function agrees({ mode, pages, truth, complete }: VirtualMachineMeasurement): boolean {
+export function agrees({ mode, pages, truth, complete }: DirtyRateMeasurement): boolean {
   if (mode === 'page-sampling') return complete
   return complete && truth !== undefined && pages !== undefined && truth.low <= pages && pages <= truth.high
 }
 
 /** One measurement's cells. */
-export function cellsOf(session: Session, measurement: VirtualMachineMeasurement, rates: Rates): Cell[] {
-  const { mode, pages = 0, bytesPerSecond, interval, truth, ring, cost } = measurement
-  const spent = cost?.hashNs ?? (cost?.startNs ?? 0) + (cost?.syncNs ?? 0) + (cost?.reapNs ?? 0)
+export function cellsOf(session: Session, measurement: DirtyRateMeasurement, rates: Rates): Cell[] {
+  const { mode, pages = 0, bytesPerSecond, interval, truth, cost = {} } = measurement
+  const { hashNs = 0, startNs = 0, syncNs = 0, reapNs = 0 } = cost
+  const spent = hashNs + startNs + syncNs + reapNs
   return [
     mode,
     ms(measurement.window.ns),
@@ -49,7 +50,7 @@ export function cellsOf(session: Session, measurement: VirtualMachineMeasurement
     rates.interval(interval),
     truth ? count(truth.pages) : 'unknown',
     { text: errorOf(measurement), paint: text => paintError(session, measurement, text) },
-    ring ? count(ring.duplicates) : '-',
+    measurement.mode === 'dirty-ring' && measurement.ring ? count(measurement.ring.duplicates) : '-',
     ms(spent),
   ]
 }
@@ -58,8 +59,8 @@ export function cellsOf(session: Session, measurement: VirtualMachineMeasurement
  * An exact figure is right or wrong. An estimate is neither: what it says may be far from the truth, as its interval says too, and is
  * remarkable if it misses the truth even so, or all of it.
  */
-function paintError(session: Session, measurement: VirtualMachineMeasurement, text: string): string {
-  const { mode, interval, truth, window, pages, pageSize } = measurement
+function paintError(session: Session, measurement: DirtyRateMeasurement, text: string): string {
+  const { mode, interval, truth, window, pages, pageSize = 1 } = measurement
   if (mode !== 'page-sampling' || !agrees(measurement))
     return session.verdict(agrees(measurement) ? 'good' : 'bad', text)
   if (truth === undefined) return text
@@ -69,7 +70,7 @@ function paintError(session: Session, measurement: VirtualMachineMeasurement, te
 }
 
 /** How far from the truth: of an exact figure whether it is within what the guest counted, of an estimate by how much it is off. */
-function errorOf(measurement: VirtualMachineMeasurement): string {
+function errorOf(measurement: DirtyRateMeasurement): string {
   const { mode, pages = 0, truth, complete } = measurement
   if (truth === undefined) return 'unknown'
   if (!complete) return 'at least'
@@ -116,7 +117,7 @@ export function introduce(
 export function explain(
   session: Session,
   good: boolean,
-  measurements: readonly VirtualMachineMeasurement[],
+  measurements: readonly DirtyRateMeasurement[],
   vcpus: number,
 ): void {
   const modes = new Set(measurements.map(({ mode }) => mode))

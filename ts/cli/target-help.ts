@@ -1,6 +1,8 @@
 /** What the help of a command says about its target. */
 
-import { MACHINE_OPTIONS, SCHEME_OPTIONS, type TargetOption } from '../targets/vm/options.js'
+import { schemes } from '../targets/open.js'
+import type { TargetOption } from '../targets/scheme.js'
+import { MACHINE_OPTIONS } from '../targets/vm/options.js'
 import type { WorkloadKind } from '../targets/vm/workload.js'
 import { named } from './table.js'
 import { wrap } from './text.js'
@@ -51,8 +53,8 @@ export interface TargetSection {
 /** The workloads, the kinds of targets, and every option of each. */
 export function targetSections(): TargetSection[] {
   const sections: [string, Readonly<Record<string, TargetOption>>][] = [
-    ...Object.entries(SCHEME_OPTIONS).map(([form, options]): [string, typeof options] => [
-      `Options of ${form}:`,
+    ...schemes.map(({ name, operand, options }): [string, typeof options] => [
+      `Options of ${name}:${operand}:`,
       options,
     ]),
     ['Options of both:', MACHINE_OPTIONS],

@@ -3,12 +3,12 @@
 import { existsSync } from 'node:fs'
 import { DirtyRateError, hasCode } from '../ground/errors.js'
 import { closest } from '../ground/suggest.js'
+import { schemes } from '../targets/open.js'
 import { parseTargetUri } from '../targets/uri.js'
-import { SCHEME_OPTIONS } from '../targets/vm/options.js'
 import { workloadKinds } from '../targets/vm/workload.js'
 
-/** The schemes: `guest`, `kernel`. */
-const SCHEMES = Object.keys(SCHEME_OPTIONS).map(form => form.split(':', 1)[0] ?? '')
+/** Whether `text` is the name of a scheme. */
+const isScheme = (text = ''): boolean => schemes.some(({ name }) => name === text)
 
 /** `error` with the target that was likely meant in its hint, if there is one and the hint proposes nothing yet. */
 export function withLikelyTarget(error: unknown, uri: string): unknown {
@@ -36,10 +36,10 @@ export function likelyTarget(uri: string): string | undefined {
 }
 
 function withScheme(uri: string): string {
-  if (SCHEMES.some(scheme => uri.startsWith(`${scheme}:`))) return uri
+  if (schemes.some(({ name }) => uri.startsWith(`${name}:`))) return uri
   if (uri === 'guest') return `guest:${workloadKinds[0]}`
   const other = /^(\w+)[=/](.+)$/.exec(uri)
-  if (other !== null && SCHEMES.some(scheme => scheme === other[1])) return `${other[1]}:${other[2]}`
+  if (other !== null && isScheme(other[1])) return `${other[1]}:${other[2]}`
   const [word = ''] = uri.split(/[,: ]/, 1)
   const kind = closest(word, workloadKinds)
   if (kind !== undefined) return `guest:${kind}${uri.slice(word.length)}`

@@ -3,21 +3,20 @@
 import { parseChoice, parseCountText, shortened, show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { parseMode } from '../measurement/mode.js'
-import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
-import type { Mode } from '../qapi/types.js'
-import type { DirtyRateMeasurement } from '../results/measurement.js'
-import { openTarget } from '../targets/open.js'
-import type { Target } from '../targets/target.js'
 import {
   designs,
-  FEWEST_SAMPLES,
   intervals,
   LARGEST_SEED,
-  MOST_SAMPLES,
   parseConfidence,
   type SampleOptions,
   type SamplingOptions,
-} from '../targets/vm/page-sampling.js'
+} from '../measurement/sampling.js'
+import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
+import { FEWEST_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
+import type { Mode } from '../results/mode.js'
+import { openTarget } from '../targets/open.js'
+import type { Target } from '../targets/target.js'
 import type { Session } from './session.js'
 import { withLikelyTarget } from './target-suggestion.js'
 

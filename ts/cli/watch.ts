@@ -2,7 +2,7 @@
 
 import { parseCountText } from '../ground/arguments.js'
 import { parseWindow } from '../measurement/windows.js'
-import type { DirtyRateMeasurement } from '../results/measurement.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
 import { csvHeader, csvRecord, WATCH_COLUMNS } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'

@@ -26,11 +26,16 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
 /** Fewer letters begin too many words. */
 const SHORTEST_ABBREVIATION = 3
 
-/** The only one of `known` that begins with `wanted`, or that has a part after a hyphen that does: `ring` is `dirty-ring`. */
+/**
+ * The only one of `known` that begins with `wanted`, or that has a part after a hyphen that does:
+ * `ring` is `dirty-ring`. The whole part before a hyphen is a kind of thing and no name: `dirty` is
+ * none of them.
+ */
 function abbreviated(wanted: string, known: readonly string[]): string | undefined {
   if (wanted.length < SHORTEST_ABBREVIATION) return undefined
   const found = known.filter(name => {
     const parts = name.toLowerCase().split('-')
+    if (parts[0] === wanted) return false
     return parts.join('').startsWith(wanted) || parts.some(part => part.startsWith(wanted))
   })
   return found.length === 1 ? found[0] : undefined

@@ -1,8 +1,8 @@
-/** The events of a VM's measurements. None is named `error`: a failure is its caller's, who has the rejected promise. */
+/** The events of a target's measurements. None is named `error`: a failure is its caller's, who has the rejected promise. */
 
-import type { Mode } from '../qapi/types.js'
-import type { VirtualMachineMeasurement } from '../results/measurement.js'
-import type { DirtyRateCurve } from './curve.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
+import type { DirtyRateCurve } from '../results/curve.js'
+import type { Mode } from '../results/mode.js'
 
 /** What began: a call of measureDirtyRate or measureDirtyCurve, one round of watchDirtyRate, or the job of calcDirtyRate. */
 export interface MeasurementBegun {
@@ -17,12 +17,12 @@ export interface MeasurementBegun {
 }
 
 /** Each `start` is followed by one of the others, with its `id`. */
-export interface MeasurementEvents {
+export interface MeasurementEvents<M = DirtyRateMeasurement> {
   start: MeasurementBegun
   /** The measurement has its result. */
-  done: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
+  done: MeasurementBegun & { result: M | DirtyRateCurve }
   /** The measurement has a result that is only a lower bound: `result.warnings` say why. */
-  incomplete: MeasurementBegun & { result: VirtualMachineMeasurement | DirtyRateCurve }
+  incomplete: MeasurementBegun & { result: M | DirtyRateCurve }
   /** The measurement has no result. `error` is what its caller's promise rejected with, or ERR_CANCELLED if a watch was left. */
   failed: MeasurementBegun & { error: unknown }
 }

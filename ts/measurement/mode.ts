@@ -1,81 +1,28 @@
-/** Which mode measures: what a VM's log can do, and the choice among that. */
+/** The choice of a mode among those that a target has. */
 
 import { parseChoice } from '../ground/arguments.js'
-import { DirtyRateError } from '../ground/errors.js'
-import type { Mode } from '../qapi/types.js'
-import type { Warning } from '../results/measurement.js'
+import { type Mode, modes } from '../results/mode.js'
+import { parseSampling, refuseSampling, type SampleOptions } from './sampling.js'
+import type { Method, Source } from './source.js'
 
-/** All modes, in QEMU's order. */
-export const modes: readonly Mode[] = ['page-sampling', 'dirty-ring', 'dirty-bitmap']
-
-/** The one exact source of a VM, chosen at its creation. */
-export type DirtyLogKind = 'bitmap' | 'ring'
-
-/** The exact mode of a VM with this log. */
-export function exactMode(log: DirtyLogKind): Mode {
-  return log === 'ring' ? 'dirty-ring' : 'dirty-bitmap'
-}
-
-/** The modes of a VM with this log, its exact one first. */
-export function modesOf(log: DirtyLogKind): readonly Mode[] {
-  return [exactMode(log), 'page-sampling']
-}
+/** What a caller may ask for: a mode, or `auto`, which is the first mode that the target has. */
+export type WantedMode = Mode | 'auto'
 
 /** `wanted` if it is a mode, or 'auto'. Throws ERR_ARGUMENT, naming it `name`. */
-export function parseMode(wanted: unknown, name = 'mode'): Mode | 'auto' {
+export function parseMode(wanted: unknown, name = 'mode'): WantedMode {
   return parseChoice(wanted, name, [...modes, 'auto'])
 }
 
-/** What each mode costs the guest, as a part of a sentence. */
-export const costToGuest: Readonly<Record<Mode, string>> = {
-  'dirty-bitmap':
-    'a write fault on the first write to each page of a window, and the wait for one CLEAR at most',
-  'dirty-ring':
-    'a write fault on the first write to each page of a window, and an exit whenever its ring is full',
-  'page-sampling': 'nothing but memory bandwidth: its pages are read, not tracked',
-}
-
-/** How to get a VM with the other log. */
-const howToCreate: Readonly<Record<DirtyLogKind, string>> = {
-  bitmap: "create it with dirtyLog: 'bitmap' (target option log=bitmap)",
-  ring: 'create it with dirtyLog: { ringEntries: 65536 } (target option log=ring,ring-entries=65536)',
-}
-
-/** Why no VM here has a ring. */
-const KERNEL_WITHOUT_RING = 'this kernel has no dirty ring (x86-64 has since Linux 5.11, arm64 since 6.2)'
-
-/** The warning of each exact measurement of a VM that asked for rings on a kernel without them: the VM has the bitmap instead, as in QEMU. */
-export const RING_UNAVAILABLE: Warning = {
-  code: 'RING_UNAVAILABLE',
-  message: `${KERNEL_WITHOUT_RING}: measured by the dirty bitmap, as exactly, but not vCPU by vCPU`,
-}
-
-/**
- * The mode for `wanted` on a VM with this log, where the kernel has rings or not; 'auto' is its exact one. Throws ERR_ARGUMENT,
- * ERR_MODE_UNAVAILABLE.
- */
-export function chooseMode(wanted: Mode | 'auto', log: DirtyLogKind, kernelHasRing: boolean): Mode {
-  const mode = parseMode(wanted)
-  if (mode === 'auto') return exactMode(log)
-  if (!modesOf(log).includes(mode)) throw modeUnavailable(mode, log, kernelHasRing)
-  return mode
-}
-
-/** ERR_MODE_UNAVAILABLE: which modes a VM with this log has, and how to create one with the other, if one can be. */
-export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: boolean): DirtyRateError {
-  const other = log === 'ring' ? 'bitmap' : 'ring'
-  const how =
-    other === 'ring' && !kernelHasRing ? `there is none: ${KERNEL_WITHOUT_RING}` : howToCreate[other]
-  return new DirtyRateError(
-    'ERR_MODE_UNAVAILABLE',
-    `mode ${mode} is not available: this VM has a dirty ${log}, and so ${modesOf(log).join(' and ')}`,
-    { hint: `For ${mode}, ${how}; 'auto' is the exact mode of any VM.` },
-  )
-}
-
-/** ERR_UNSUPPORTED: no VM can have dirty rings on this kernel. */
-export function ringUnsupported(): DirtyRateError {
-  return new DirtyRateError('ERR_UNSUPPORTED', `mode dirty-ring: ${KERNEL_WITHOUT_RING}`, {
-    hint: "Use 'auto' or dirty-bitmap, which is as exact.",
-  })
+/** How to measure `source`. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
+export function chooseMethod(
+  source: Pick<Source, 'modes' | 'modeUnavailable'>,
+  options: SampleOptions & { mode?: WantedMode | undefined },
+): Method {
+  const wanted = parseMode(options.mode ?? 'auto')
+  const found = source.modes.find(({ mode }) => wanted === 'auto' || mode === wanted)
+  if (found === undefined) throw source.modeUnavailable(wanted as Mode)
+  const { mode } = found
+  if (mode === 'page-sampling') return { mode, samples: parseSampling(options) }
+  refuseSampling(mode, options)
+  return { mode }
 }

@@ -2,15 +2,20 @@
 
 import type { OptionNames } from '../ground/arguments.js'
 import type { Duration } from '../ground/units.js'
-import type { Mode } from '../qapi/types.js'
-import type { SampleOptions } from '../targets/vm/page-sampling.js'
+import type { WantedMode } from './mode.js'
+import type { SampleOptions } from './sampling.js'
 
 /** The options that every way of measuring has. */
 export interface CommonOptions extends SampleOptions {
-  /** Default `auto`: the exact mode that the VM has. */
-  mode?: Mode | 'auto' | undefined
+  /** Default `auto`: the first of the target's `modes`, which for our own VM is its exact one. */
+  mode?: WantedMode | undefined
   /** Ends the measurement at any instant. The promise then rejects, or the loop throws, with `signal.reason`. */
   signal?: AbortSignal | undefined
+}
+
+/** Options whose mode is known to the compiler, which then knows what the result has. */
+export interface InWantedMode<W extends WantedMode> {
+  mode?: W | undefined
 }
 
 export interface MeasureOptions extends CommonOptions {

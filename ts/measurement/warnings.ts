@@ -1,7 +1,9 @@
 /** The warnings about a result: each has a stable code, and a sentence. */
 
 import { isError } from '../ground/errors.js'
-import type { Figures, Warning } from '../results/measurement.js'
+import type { BlockMeasurement } from '../results/measurement.js'
+import type { Warning } from '../results/warning.js'
+import type { Round } from './source.js'
 
 /**
  * How far a window may be off beyond what its own sync took: a tenth of what was asked for, and 10 ms in any case, which a busy host may
@@ -14,8 +16,8 @@ const ALLOWED_MS = 10
 const NS_PER_MS = 1e6
 
 /** Whether the window ended later than it may, before its sync began. */
-export function isLate({ window, lateNs }: Figures): boolean {
-  return lateNs / NS_PER_MS > allowedMs(window.requestedMs)
+export function isLate({ figures, lateNs }: Round): boolean {
+  return lateNs / NS_PER_MS > allowedMs(figures.window.requestedMs)
 }
 
 function allowedMs(requestedMs: number): number {
@@ -23,15 +25,16 @@ function allowedMs(requestedMs: number): number {
 }
 
 /** A `WINDOW_MISMATCH` if the window is longer or shorter than asked for by more than its own sync explains. */
-export function windowWarnings(figures: Figures): Warning[] {
-  const { window, blocks = [], explainedNs } = figures
+export function windowWarnings(round: Round): Warning[] {
+  const { figures, explainedNs } = round
+  const { window, blocks = [] } = figures
   const ms = window.ns / NS_PER_MS
   const allowed = allowedMs(window.requestedMs)
   const off = ms - window.requestedMs
   // A block that was added or removed within the window has a shorter window, which lowers the mean of page sampling.
   const longest = Math.max(window.ns, ...blocks.map(({ windowNs }) => windowNs)) / NS_PER_MS
   const isAsAsked =
-    !isLate(figures) && off <= explainedNs / NS_PER_MS + allowed && longest - window.requestedMs >= -allowed
+    !isLate(round) && off <= explainedNs / NS_PER_MS + allowed && longest - window.requestedMs >= -allowed
   if (isAsAsked) return []
   return [
     {
@@ -56,4 +59,14 @@ export function logLeftOn(error: unknown): Warning {
     code: 'LOG_LEFT_ON',
     message: `the dirty log could not be turned off after the window, so the guest may go on paying for it: ${isError(error) ? error.message : String(error)}`,
   }
+}
+
+/** A `BLOCK_REMOVED` for each block that was removed. */
+export function removalWarnings(blocks: readonly BlockMeasurement[]): Warning[] {
+  return blocks
+    .filter(({ removed }) => removed)
+    .map(({ name, windowNs }) => ({
+      code: 'BLOCK_REMOVED',
+      message: `RAM block '${name}' was removed within the window: it counts by what was written in its ${(windowNs / 1e6).toFixed(1)} ms`,
+    }))
 }

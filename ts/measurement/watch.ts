@@ -1,104 +1,24 @@
-/** Round after round: where the rounds come from, and the iterator that a loop over them drives. */
+/** The iterator that a loop over a target's rounds drives. */
 
 import { DirtyRateError } from '../ground/errors.js'
-import type { CancelToken, NativeSampleOptions, NativeVirtualMachine } from '../ground/native.js'
-import type { Figures, VirtualMachineMeasurement } from '../results/measurement.js'
-import { accumulator } from '../targets/vm/client.js'
-import { costOf, type ExactRound, type Opening, openWindow } from '../targets/vm/five-steps.js'
-import { samplePages } from '../targets/vm/page-sampling.js'
-import { WITHIN } from '../targets/vm/running.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type { Interruption, Measurements } from './measurements.js'
 
-const NS_PER_MS = 1e6
-
-/** Where the current window opened, and when the next one may end: both in ms from the first opening. */
-export class Schedule {
-  readonly #everyMs: number
-  readonly #now: () => number
-  /** The opening of the first window, as this side's clock saw it. */
-  readonly #start: number
-  #opened = 0
-
-  constructor(everyMs: number, now: () => number = () => performance.now()) {
-    this.#everyMs = everyMs
-    this.#now = now
-    this.#start = now()
-  }
-
-  /**
-   * How long the window that is open has to be, to end at the first multiple that is still ahead. A multiple less than half a period after a
-   * late opening is passed over, because a window of next to nothing teaches nobody anything.
-   */
-  nextWindowMs(): number {
-    const now = Math.max(this.#opened, this.#now() - this.#start)
-    const multiple = Math.max(
-      Math.ceil(now / this.#everyMs),
-      Math.floor(this.#opened / this.#everyMs + 0.5) + 1,
-    )
-    return multiple * this.#everyMs - this.#opened
-  }
-
-  /** The next window opened `afterNs` after the one before, by the clock of the native thread. This side's clock only decides what has passed. */
-  reopened(afterNs: number): void {
-    this.#opened += afterNs / NS_PER_MS
-  }
-}
-
-/**
- * Rounds of an exact mode: the steps 1 to 3 once, then 4 and 5 in one call each time. One client tracks from the first opening until the
- * loop is left, and its bits are taken with each sync: a page written at any time in between is in one of the rounds. Deadlines are
- * multiples of `everyMs` from the first opening. A loop that asks late gets one longer window.
- */
-export async function* exactRounds(
-  vm: NativeVirtualMachine,
-  everyMs: number,
-  cancel: CancelToken,
-): AsyncGenerator<ExactRound, void, undefined> {
-  const { client, giveBack } = accumulator(vm)
-  try {
-    let opening: Opening | undefined = await openWindow(vm, client, cancel)
-    const schedule = new Schedule(everyMs)
-    for (;;) {
-      const windowMs = schedule.nextWindowMs()
-      const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel)
-      schedule.reopened(reopenedNs)
-      // Whole multiples are asked for. A window is shorter than that by the lateness of the window before it.
-      const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
-      const { reap, lateNs, sync } = report
-      yield { requestedMs, lateNs, explainedNs: sync.ns, reap, cost: costOf(vm, opening, [report]) }
-      opening = undefined
-    }
-  } finally {
-    // The loop must see what ended the rounds, and not that the log could not be turned off after that.
-    await giveBack().catch(() => undefined)
-  }
-}
-
-/** Rounds of page sampling: windows of `everyMs`, one as soon as the one before is over and asked for. */
-export async function* samplingRounds(
-  vm: NativeVirtualMachine,
-  options: NativeSampleOptions,
-  everyMs: number,
-  cancel: CancelToken,
-): AsyncGenerator<Figures, void, undefined> {
-  for (;;) yield* await samplePages(vm, options, [everyMs], cancel)
-}
-
-/** What `vm.watchDirtyRate()` gives: for a loop by `for await`, or to be asked for one round after the other. */
-export interface DirtyRateWatch extends AsyncIterable<VirtualMachineMeasurement> {
-  /** The next measurement; it begins when it is asked for. Done when the watch has ended. */
-  next(): Promise<IteratorResult<VirtualMachineMeasurement, void>>
-  /** Ends it, also while a round is under way. */
-  return(): Promise<IteratorResult<VirtualMachineMeasurement, void>>
-  /** The watch itself: a loop over it and `next()` ask for the same rounds. */
-  [Symbol.asyncIterator](): DirtyRateWatch
+/** What `watchDirtyRate()` gives: for a loop by `for await`, or to be asked for one round after the other. */
+export interface DirtyRateWatch<M = DirtyRateMeasurement> extends AsyncIterable<M> {
+  next(): Promise<IteratorResult<M, void>>
+  /** Ends the watch, also while a round is under way. */
+  return(): Promise<IteratorResult<M, void>>
+  [Symbol.asyncIterator](): DirtyRateWatch<M>
+  /** Ends the watch as {@link return} does, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /**
  * The iterator over `rounds`. Nothing begins before the first `next()`; leaving the loop, an abort, a failure, and what interrupts the
  * VM's measurements end it and clean up at once, also between two rounds. A failure is reported once; then the loop is over.
  */
-export class Rounds<T> implements AsyncIterable<T> {
+export class Watch<T> implements DirtyRateWatch<T> {
   readonly #measurements: Measurements
   readonly #signal: AbortSignal | undefined
   readonly #rounds: (interruption: Interruption) => AsyncGenerator<T, void, undefined>
@@ -128,7 +48,7 @@ export class Rounds<T> implements AsyncIterable<T> {
   async return(): Promise<IteratorResult<T, void>> {
     this.#left = true
     this.#entered?.interruption.interrupt(
-      new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left ${WITHIN}`),
+      new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left within the window`),
     )
     await this.#cleanUp()
     return { done: true, value: undefined }
@@ -136,6 +56,10 @@ export class Rounds<T> implements AsyncIterable<T> {
 
   [Symbol.asyncIterator](): this {
     return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
   }
 
   async #next(): Promise<IteratorResult<T, void>> {

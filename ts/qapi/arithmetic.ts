@@ -1,6 +1,7 @@
 /** QEMU's integer arithmetic of rates and times. */
 
-import type { DirtyRateInfo, DirtyRateVcpu, Mode, TimeUnit } from './types.js'
+import type { Figures } from '../results/measurement.js'
+import type { DirtyRateInfo, DirtyRateVcpu, TimeUnit } from './types.js'
 
 const NS_PER_MS = 1_000_000
 const MS_PER_SECOND = 1000
@@ -48,28 +49,13 @@ export function infoInUnit(info: DirtyRateInfo, unit: TimeUnit): DirtyRateInfo {
 }
 
 /**
- * A finished measurement as `query-dirty-rate` gives it, its time in milliseconds. Of page sampling QEMU's time is from before the first
- * look to the end of the wait, so never less than was asked; the window is that of the samples themselves, which is shorter where the
- * second look is faster than the first.
+ * The time that QEMU gives for a finished measurement, in ms. In page sampling QEMU counts from before the first look to the end of the
+ * wait, so never less than was asked for. The window there is that of the samples themselves, which is shorter where the second look is
+ * faster than the first.
  */
-export function measuredInfo(round: {
-  mode: Mode
-  startedAt: Date
-  window: { requestedMs: number; ns: number }
-  figures: Pick<DirtyRateInfo, 'dirty-rate' | 'sample-pages' | 'vcpu-dirty-rate'>
-}): DirtyRateInfo {
-  const ms = wholeMs(round.window.ns)
-  const { 'vcpu-dirty-rate': vcpus, 'sample-pages': samples, 'dirty-rate': rate } = round.figures
-  return {
-    ...(vcpus === undefined ? {} : { 'vcpu-dirty-rate': vcpus }),
-    status: 'measured',
-    'sample-pages': samples,
-    ...(rate === undefined ? {} : { 'dirty-rate': rate }),
-    mode: round.mode,
-    'calc-time-unit': 'millisecond',
-    'start-time': Math.floor(round.startedAt.getTime() / MS_PER_SECOND),
-    'calc-time': round.mode === 'page-sampling' ? Math.max(ms, Math.floor(round.window.requestedMs)) : ms,
-  }
+export function infoMs({ mode, window }: Pick<Figures, 'mode' | 'window'>): number {
+  const ms = wholeMs(window.ns)
+  return mode === 'page-sampling' ? Math.max(ms, Math.floor(window.requestedMs)) : ms
 }
 
 function wholeMs(ns: number): number {

@@ -1,30 +1,26 @@
 /** `calc-dirty-rate` and `query-dirty-rate` of one VM: one job, QEMU's checks in QEMU's order, QEMU's texts. */
 
 import { hasCode } from '../ground/errors.js'
-import { type DirtyLogKind, modesOf } from '../measurement/mode.js'
-import type { DirtyRateMeasurement } from '../results/measurement.js'
-import { DEFAULT_SAMPLES, FEWEST_SAMPLES, MOST_SAMPLES } from '../targets/vm/page-sampling.js'
+import type { Mode } from '../results/mode.js'
 import { checkArguments } from './arguments.js'
 import { infoInUnit } from './arithmetic.js'
 import { QapiError } from './error.js'
+import { DEFAULT_SAMPLES, FEWEST_SAMPLES, LONGEST_MS, MOST_SAMPLES, SHORTEST_MS } from './limits.js'
+import { type DirtyRateMeasureMode, measureModes, modeOf } from './measure-mode.js'
 import { trace } from './trace.js'
 import type {
   CalcDirtyRateArguments,
   DirtyRateInfo,
   DirtyRateStatus,
-  Mode,
   QueryDirtyRateArguments,
 } from './types.js'
-
-const SHORTEST_MS = 50
-const LONGEST_MS = 60_000
 
 const unit = { type: { oneOf: ['second', 'millisecond'] } } as const
 const CALC = {
   'calc-time': { type: 'integer', required: true },
   'calc-time-unit': unit,
   'sample-pages': { type: 'integer' },
-  mode: { type: { oneOf: ['page-sampling', 'dirty-ring', 'dirty-bitmap'] } },
+  mode: { type: { oneOf: measureModes } },
 } as const
 const QUERY = { 'calc-time-unit': unit } as const
 
@@ -48,10 +44,10 @@ export interface JobRequest {
 
 /** The VM of a job. */
 export interface JobTarget {
-  readonly log: DirtyLogKind
+  readonly modes: readonly Mode[]
   /** Throws when the VM is not running: QEMU would measure 0 then. */
   requireMeasurable(): void
-  measure(request: JobRequest): Promise<DirtyRateMeasurement>
+  measure(request: JobRequest): Promise<{ readonly qapi: DirtyRateInfo }>
 }
 
 /** The one job of a VM. */
@@ -84,7 +80,7 @@ export class DirtyRateJob {
         throw new QapiError(`sample-pages is out of range[${FEWEST_SAMPLES}, ${MOST_SAMPLES}].`)
       }
     }
-    if (!modesOf(this.#target.log).includes(mode)) {
+    if (!this.#target.modes.includes(modeOf(mode))) {
       throw new QapiError(`mode ${mode} is not enabled, use other method instead.`)
     }
     this.#target.requireMeasurable()
@@ -108,7 +104,7 @@ export class DirtyRateJob {
     return infoInUnit(this.#info, given['calc-time-unit'] ?? 'second')
   }
 
-  #start(ms: number, mode: Mode, samples: number): void {
+  #start(ms: number, mode: DirtyRateMeasureMode, samples: number): void {
     this.#failure = undefined
     // QEMU goes back to the beginning first.
     traceState('unstarted')
@@ -121,7 +117,11 @@ export class DirtyRateJob {
       'start-time': Math.floor(Date.now() / 1000),
       'calc-time': ms,
     })
-    const request = { window: ms, mode, ...(mode === 'page-sampling' ? { samplePages: samples } : {}) }
+    const request = {
+      window: ms,
+      mode: modeOf(mode),
+      ...(mode === 'page-sampling' ? { samplePages: samples } : {}),
+    }
     this.#target.measure(request).then(
       measurement => this.#enter(measurement.qapi),
       (error: unknown) => {

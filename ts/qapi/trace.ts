@@ -5,7 +5,7 @@
 
 import { parseObject } from '../ground/arguments.js'
 import { emit, type LogEvent } from '../ground/log.js'
-import type { Figures } from '../results/measurement.js'
+import type { DirtyRateMeasurement } from './info.js'
 
 /** Where they come from, for who filters by it. */
 const TARGET = 'dirtyrate::qemu'
@@ -47,7 +47,7 @@ export function formatTrace(event: LogEvent): string | undefined {
 }
 
 /** What QEMU traces about a finished window. */
-export function traceCalculation({ mode, blocks = [], pages, window, qapi }: Figures): void {
+export function traceCalculation({ mode, blocks = [], pages = 0, window, qapi }: DirtyRateMeasurement): void {
   const rate = qapi['dirty-rate'] ?? 0
   if (mode === 'dirty-bitmap') {
     for (const block of blocks) trace('dirtyrate_bitmap_reap', { idstr: block.name, pages: block.pages })

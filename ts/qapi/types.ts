@@ -1,7 +1,7 @@
 /** QEMU's types of qapi/migration.json, key for key. */
 
-/** QEMU's `DirtyRateMeasureMode`. */
-export type Mode = 'page-sampling' | 'dirty-ring' | 'dirty-bitmap'
+import type { DirtyRateMeasureMode } from './measure-mode.js'
+
 /** QEMU's `DirtyRateStatus`. */
 export type DirtyRateStatus = 'unstarted' | 'measuring' | 'measured'
 /** QEMU's `TimeUnit`. */
@@ -25,7 +25,7 @@ export interface DirtyRateInfo {
   'calc-time-unit': TimeUnit
   /** Per GiB. */
   'sample-pages': number
-  mode: Mode
+  mode: DirtyRateMeasureMode
   /** Mode dirty-ring only. */
   'vcpu-dirty-rate'?: DirtyRateVcpu[]
 }
@@ -39,7 +39,7 @@ export interface CalcDirtyRateArguments {
   /** Per GiB, 128 to 16,384, mode page-sampling only. Default 512. */
   'sample-pages'?: number | undefined
   /** Default page-sampling, as in QEMU. */
-  mode?: Mode | undefined
+  mode?: DirtyRateMeasureMode | undefined
 }
 
 /** The arguments of `query-dirty-rate`. */

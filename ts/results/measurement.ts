@@ -1,167 +1,154 @@
-/** The result of a measurement: one type for every mode, which is also the JSON that the command prints. */
+/**
+ * The result of one measurement: a union by `mode`, whose members have what is known in that mode. The command prints these objects as
+ * JSON. Nothing here depends on what was measured, or on QEMU.
+ */
 
-import { measuredInfo } from '../qapi/arithmetic.js'
-import type { DirtyRateInfo, Mode } from '../qapi/types.js'
-import type { RingReap, Truth, VcpuReap } from '../targets/vm/reports.js'
-import type { BlockMeasurement } from './blocks.js'
+import type { Truth } from './truth.js'
+import type { Warning } from './warning.js'
+
+/** The window of a measurement. */
+export interface Window {
+  /** The length that was asked for. */
+  readonly requestedMs: number
+  /** The time from the first CLEAR to the last GET. In mode page-sampling it is the mean of the samples' own windows. */
+  readonly ns: number
+  /** The spread between the windows of the RAM blocks, or between those of the samples. */
+  readonly skewNs: number
+  /** The part of the window in which the guest was paused or had ended. Rates are over the rest. Absent where nobody looked. */
+  readonly pausedNs?: number
+}
 
 /** The bounds of a figure. `confidence` 1 means that the figure is exact, `high` null that no upper bound is known. */
 export interface Interval {
-  low: number
-  high: number | null
-  confidence: number
+  readonly low: number
+  readonly high: number | null
+  readonly confidence: number
 }
 
-/** What a user of a result should know: a stable `code`, and a sentence. */
-export interface Warning {
-  code: string
-  message: string
-}
-
-/** What a measurement took, in ns. */
+/** What the measurement took, in ns. A part that did not happen, or that nobody could see, is absent. */
 export interface Cost {
-  /** Turning the log on and protecting every page: the steps 1 and 2. */
-  startNs: number
+  /** Turning the log on and protecting every page: the steps 1 and 2. Absent where the log was on already. */
+  readonly startNs?: number
   /** The fetch at the window's end, with its re-protection: step 4. */
-  syncNs: number
+  readonly syncNs?: number
   /** The re-protection alone, in `startNs` and `syncNs` together. */
-  clearNs: number
-  /** Emptying dirty rings; 0 in other modes. */
-  harvestNs: number
+  readonly clearNs?: number
+  /** Emptying the dirty rings. */
+  readonly harvestNs?: number
   /** Counting: step 5. */
-  reapNs: number
+  readonly reapNs?: number
   /** The time inside the kernel, in all steps together. */
-  ioctlNs: number
-  /** The longest single call that held the kernel's lock on this VM's memory: a vCPU that faults waits up to this. */
-  longestLockNs: number
-  /** Mode page-sampling only: hashing the samples at both ends of the window. */
-  hashNs?: number
+  readonly ioctlNs?: number
+  /** The longest single call that held the kernel's lock on the VM's memory: a vCPU that faults waits up to this long. */
+  readonly longestLockNs?: number
+  /** Hashing the samples at both ends of the window. */
+  readonly hashNs?: number
 }
 
-/** One vCPU's share, by its own dirty ring. A page that several vCPUs wrote counts for each of them. */
-export type VcpuMeasurement = VcpuReap
+/**
+ * One RAM block's share. A block that was added within the window has a shorter window, from then on. The window of a removed block ends
+ * at its removal.
+ */
+export interface BlockMeasurement {
+  readonly name: string
+  readonly guestAddress: number
+  readonly bytes: number
+  /** Distinct pages. */
+  readonly pages: number
+  readonly windowNs: number
+  /** The block was removed within the window. It contributes the pages written before that. */
+  readonly removed?: true
+  /** In mode page-sampling only: which samples of the block changed, and the bounds of `pages`. */
+  readonly sampling?: {
+    readonly samples: number
+    readonly hits: number
+    readonly zeroPages: number
+    readonly pages: Interval
+  }
+}
+
+/** One vCPU's share. A page that several vCPUs wrote counts for each of them. */
+export interface VcpuMeasurement {
+  readonly id: number
+  readonly bytesPerSecond: number
+  /** Distinct pages. */
+  readonly pages?: number
+  /** Entries of the vCPU's dirty ring, duplicates included. */
+  readonly entries?: number
+  /** Entries for a page that this vCPU had an entry for already. */
+  readonly duplicates?: number
+}
 
 /** The entries of all dirty rings. */
-export type RingMeasurement = RingReap
+export interface RingMeasurement {
+  /** The entries of all vCPUs: one for each of their pages, and the duplicates. */
+  readonly entries: number
+  /** Entries for a page that the same vCPU had an entry for already. */
+  readonly duplicates: number
+  /** Pages that more than one vCPU wrote. */
+  readonly sharedPages: number
+  /** Entries for memory that is not logged, or that was removed. They are not in `entries`. */
+  readonly dropped: number
+  /** Entries that are known to be lost. They are not in `entries`, and the result is not complete. */
+  readonly lost: number
+}
 
-/** What page sampling looked at. */
+/** The pages that page sampling looked at. */
 export interface SamplingMeasurement {
-  samples: number
-  /** Samples that had changed. */
-  hits: number
-  /** Samples that were all zeros at the first look. */
-  zeroPages: number
-  samplesPerGiB: number
+  readonly samplesPerGiB: number
+  readonly samples?: number
+  /** Samples that had changed at the end of the window. */
+  readonly hits?: number
+  /** Samples that held nothing but zeros at the first look. */
+  readonly zeroPages?: number
 }
 
-/** How fast a VM dirtied its memory in one window. */
-export interface DirtyRateMeasurement {
-  schemaVersion: 1
-  /** The target's URI. */
-  target: string
-  mode: Mode
-  /** ISO 8601. */
-  startedAt: string
-  /**
-   * `requestedMs` was asked for. `ns` is the time from the first CLEAR to the last GET, and `skewNs` the spread between the blocks' own
-   * windows. In mode page-sampling `ns` is the mean of the samples' own windows, and `skewNs` the longest less the shortest.
-   */
-  window: { requestedMs: number; ns: number; skewNs: number }
-  /** The sum over all blocks of their dirty bytes, each divided by the block's own window. */
-  bytesPerSecond: number
+interface CommonFigures {
+  readonly window: Window
+  /** The sum over all RAM blocks of the bytes that were dirtied, each divided by the block's own window. */
+  readonly bytesPerSecond: number
   /** The bounds of `bytesPerSecond`. */
-  interval: Interval
-  /** Distinct pages; absent if they cannot be known. */
-  pages?: number
-  /** Bytes. */
-  pageSize: number
-  /** Also blocks that were removed within the window, if they contribute anything. */
-  blocks?: BlockMeasurement[]
-  /** Mode dirty-ring only. */
-  vcpus?: VcpuMeasurement[]
-  /** Mode page-sampling only: what was looked at, what of it had changed, what of it was zero. */
-  sampling?: SamplingMeasurement
-  /** Mode dirty-ring only. */
-  ring?: RingMeasurement
-  cost?: Cost
+  readonly interval: Interval
+  /** Distinct pages. Absent where they cannot be known. */
+  readonly pages?: number
+  /** The bytes of a page. */
+  readonly pageSize?: number
+  /** The RAM blocks, and those that were removed within the window if they contribute anything. */
+  readonly blocks?: readonly BlockMeasurement[]
+  readonly cost?: Cost
+  /** What the guest wrote in this window by its own count, if it is a built-in guest. */
+  readonly truth?: Truth
   /** False: the figure is a lower bound, and `warnings` say why. */
-  complete: boolean
-  /**
-   * `WINDOW_MISMATCH`: the window was longer or shorter than asked for by more than its own sync explains: by a tenth, and by at least
-   * 10 ms. `LOG_LEFT_ON`: the result is right, but the log could not be turned off after it.
-   * `RING_OVERRUN`: entries of a dirty ring were lost. `BLOCK_REMOVED`: a block went away within the window, and counts by what was
-   * written before; that takes nothing from the figure. `RING_UNAVAILABLE`: the VM was to have dirty rings, and the kernel has none.
-   */
-  warnings: Warning[]
-  /** The same result as QEMU's query-dirty-rate would give it. */
-  qapi: DirtyRateInfo
+  readonly complete: boolean
+  readonly warnings: readonly Warning[]
 }
 
-/** A measurement of a VM that runs one of the built-in workloads has the guest's own count beside it. */
-export interface VirtualMachineMeasurement extends DirtyRateMeasurement {
-  /** Pages that the guest wrote in this window: `low` surely, `high` possibly, `pages` by its counters as they were read. */
-  truth?: Truth
+/** What KVM's dirty bitmap says: exact. */
+export interface DirtyBitmapFigures extends CommonFigures {
+  readonly mode: 'dirty-bitmap'
 }
 
-/** What a mode knows of one window. */
-export interface Figures
-  extends Pick<
-    VirtualMachineMeasurement,
-    | 'mode'
-    | 'window'
-    | 'bytesPerSecond'
-    | 'interval'
-    | 'blocks'
-    | 'vcpus'
-    | 'sampling'
-    | 'ring'
-    | 'complete'
-    | 'warnings'
-    | 'truth'
-  > {
-  pages: number
-  cost: Cost
-  /** How much later than the deadline the window's sync, or second look, began. */
-  lateNs: number
-  /** How much longer than asked for the window may be because of its own sync, or looks. */
-  explainedNs: number
-  /** Of a curve by page sampling: pages first seen dirty since the point before, with its own interval. */
-  increment?: { pages: number; low: number; high: number }
-  /** What QEMU's own answer depends on the mode for. */
-  qapi: Pick<DirtyRateInfo, 'dirty-rate' | 'sample-pages' | 'vcpu-dirty-rate'>
+/** What the dirty rings of the vCPUs say: exact unless entries were lost. */
+export interface DirtyRingFigures extends CommonFigures {
+  readonly mode: 'dirty-ring'
+  readonly vcpus: readonly VcpuMeasurement[]
+  readonly ring?: RingMeasurement
 }
 
-/** What does not depend on the mode. */
+/** What samples of the pages say: an estimate. */
+export interface PageSamplingFigures extends CommonFigures {
+  readonly mode: 'page-sampling'
+  readonly sampling: SamplingMeasurement
+}
+
+/** The figures of one window, in any mode. */
+export type Figures = DirtyBitmapFigures | DirtyRingFigures | PageSamplingFigures
+
+/** What was measured, and when. */
 export interface Frame {
-  target: string
-  startedAt: Date
-  pageSize: number
-}
-
-/** A window's figures as a result. */
-export function measurementOf(
-  figures: Figures,
-  { target, startedAt, pageSize }: Frame,
-): VirtualMachineMeasurement {
-  const { mode, window, bytesPerSecond, interval, pages, blocks, vcpus, sampling, ring, cost } = figures
-  return {
-    schemaVersion: 1,
-    target,
-    mode,
-    startedAt: startedAt.toISOString(),
-    window,
-    bytesPerSecond,
-    interval,
-    pages,
-    pageSize,
-    ...(blocks === undefined ? {} : { blocks }),
-    ...(vcpus === undefined ? {} : { vcpus }),
-    ...(sampling === undefined ? {} : { sampling }),
-    ...(ring === undefined ? {} : { ring }),
-    cost,
-    complete: figures.complete,
-    warnings: figures.warnings,
-    qapi: measuredInfo({ mode, startedAt, window, figures: figures.qapi }),
-    ...(figures.truth === undefined ? {} : { truth: figures.truth }),
-  }
+  readonly schemaVersion: 1
+  /** The URI that opens the same target again. */
+  readonly target: string
+  /** ISO 8601. */
+  readonly startedAt: string
 }

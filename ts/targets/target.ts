@@ -1,9 +1,14 @@
 /** What every VM that can be measured is. */
 
-import type { DirtyRateCurve } from '../measurement/curve.js'
-import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/options.js'
-import type { CalcDirtyRateArguments, DirtyRateInfo, Mode, QueryDirtyRateArguments } from '../qapi/types.js'
-import type { DirtyRateMeasurement } from '../results/measurement.js'
+import type { MeasurementEvents } from '../measurement/events.js'
+import type { WantedMode } from '../measurement/mode.js'
+import type { CurveOptions, InWantedMode, MeasureOptions, WatchOptions } from '../measurement/options.js'
+import type { ModeAbility } from '../measurement/source.js'
+import type { DirtyRateWatch } from '../measurement/watch.js'
+import type { DirtyRateMeasurement } from '../qapi/info.js'
+import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from '../qapi/types.js'
+import type { DirtyRateCurve } from '../results/curve.js'
+import type { InMode, Mode } from '../results/mode.js'
 
 declare global {
   /** As in newer TypeScript libraries and newer types of Node, so that these declarations need neither. */
@@ -19,20 +24,56 @@ export interface TargetDescription {
   vcpus: number
   state: string
   /** The modes that it can be measured in, and what each costs the guest. */
-  modes: { mode: Mode; exact: boolean; costToGuest: string }[]
+  modes: ModeAbility[]
 }
 
-/** A VM that can be measured. Every method returns a Promise. */
-export interface Target {
+/** The ability to stop a VM's guest, and to let it go on. */
+export interface Control {
+  /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
+  pause(): Promise<void>
+  /** Lets the vCPUs of a paused VM run again. */
+  resume(): Promise<void>
+  /** Ends the guest. Measurements under way reject with ERR_STATE. */
+  shutdown(): Promise<void>
+}
+
+/**
+ * A VM that can be measured; its results are of type `M`. What only some kinds of VM can do is a
+ * member that is there or not: ask for `target.control`, and not for a class.
+ */
+export interface Target<M = DirtyRateMeasurement> {
+  /** Opens the same target again. */
   readonly uri: string
+  /** The modes that it can be measured in. `auto` is the first of them. */
+  readonly modes: readonly Mode[]
+  /**
+   * The last results, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of
+   * watchDirtyRate. The results are frozen.
+   */
+  readonly history: readonly M[]
+  /** Present if the guest can be stopped through this target. */
+  readonly control?: Control
+  /** Present if the guest's console can be read: its output, as it comes. */
+  readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */
   describe(): Promise<TargetDescription>
+  /** Calls `listener` at each event of that name. The returned function removes the listener. */
+  on<Name extends keyof MeasurementEvents<M>>(
+    name: Name,
+    listener: (event: MeasurementEvents<M>[Name]) => void,
+  ): () => void
   /** One measurement, over one window. */
-  measureDirtyRate(options?: MeasureOptions): Promise<DirtyRateMeasurement>
+  measureDirtyRate<W extends WantedMode = WantedMode>(
+    options?: MeasureOptions & InWantedMode<W>,
+  ): Promise<InMode<M, W>>
   /** Distinct pages for every window, from one run. */
-  measureDirtyCurve(options: CurveOptions): Promise<DirtyRateCurve>
+  measureDirtyCurve<W extends WantedMode = WantedMode>(
+    options: CurveOptions & InWantedMode<W>,
+  ): Promise<InMode<DirtyRateCurve, W>>
   /** One measurement after the other, for as long as the loop asks. */
-  watchDirtyRate(options?: WatchOptions): AsyncIterable<DirtyRateMeasurement>
+  watchDirtyRate<W extends WantedMode = WantedMode>(
+    options?: WatchOptions & InWantedMode<W>,
+  ): DirtyRateWatch<InMode<M, W>>
   /** QEMU's calc-dirty-rate: starts the one job and resolves at once. */
   calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
   /** QEMU's query-dirty-rate. */

@@ -45,7 +45,6 @@ describeKvm('a measurement', () => {
         startNs: ns,
         syncNs: ns,
         clearNs: ns,
-        harvestNs: 0,
         reapNs: ns,
         ioctlNs: ns,
         longestLockNs: ns,

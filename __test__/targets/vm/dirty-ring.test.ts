@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import {
   capabilities,
-  type DirtyRateMeasurement,
   openTarget,
+  type RingFigures,
   type VirtualMachineMeasurement,
   workload,
 } from '../../../ts/index.js'
@@ -14,7 +14,7 @@ import { besidesLength, expectCounted, expectTruth, grantedWithin } from '../../
 const ring = logFor('dirty-ring')
 
 /** Every entry is accounted for: it is a distinct page of its vCPU, or a duplicate. */
-function expectAccounted({ pages = -1, vcpus = [], ring }: DirtyRateMeasurement): void {
+function expectAccounted({ pages, vcpus, ring }: RingFigures): void {
   const sum = (of: (vcpu: (typeof vcpus)[number]) => number): number =>
     vcpus.reduce((total, one) => total + of(one), 0)
   for (const vcpu of vcpus) expect(vcpu.entries).toBe(vcpu.pages + vcpu.duplicates)
@@ -35,7 +35,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
   ] as const)('is what the guest counted: %d vCPUs, %s pages', async (vcpus, sharing) => {
     const vm = await running(workload.stride({ pages: 4000, sharing }), { vcpus, ...ring })
     for (let round = 0; round < (full ? 200 : 8); round++) {
-      const measurement = await vm.measureDirtyRate({ window: 30 })
+      const measurement = await vm.measureDirtyRate({ mode: 'dirty-ring', window: 30 })
       expectTruth(measurement)
       expectAccounted(measurement)
       expect(measurement).toMatchObject({
@@ -44,7 +44,7 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
         ring: { lost: 0 },
       })
       expect(besidesLength(measurement.warnings)).toEqual([])
-      expect(measurement.vcpus?.map(({ id }) => id)).toEqual([...Array(vcpus).keys()])
+      expect(measurement.vcpus.map(({ id }) => id)).toEqual([...Array(vcpus).keys()])
     }
     expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
   })
@@ -58,11 +58,11 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
     })
     for (const vm of [separate, shared]) {
       const measurement = await grantedWithin(vm, { writes: pages, pages }, window =>
-        vm.measureDirtyRate({ window }),
+        vm.measureDirtyRate({ mode: 'dirty-ring', window }),
       )
       await expectCounted(vm, measurement)
       expectAccounted(measurement)
-      const { vcpus = [], ring: rings } = measurement
+      const { vcpus, ring: rings } = measurement
       if (vm === shared && capabilities().nestedPaging) {
         // Who writes a protected page first has the entry; for the other it is writable by then.
         expect(vcpus.reduce((sum, vcpu) => sum + vcpu.pages, 0)).toBeGreaterThanOrEqual(pages)

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { type VirtualMachineMeasurement, workload } from '../../../ts/index.js'
+import { workload } from '../../../ts/index.js'
 import { full } from '../../fixtures/kvm.js'
 import { MEMORY, MEMORY_BYTES, PAGE, running, sleep } from '../../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../../fixtures/modes.js'
@@ -104,10 +104,9 @@ describeMode(mode, 'a measurement by page sampling', () => {
   it('looks at the same pages with the same seed', async () => {
     const vm = await running(workload.stride({ pages: 4000, granted: true }))
     await vm.workload?.settled()
-    const measure = (seed: number): Promise<VirtualMachineMeasurement> =>
+    const measure = (seed: number) =>
       vm.measureDirtyRate({ window: 1, mode, samplePages: 2048, sampling: { seed, design: 'simple-random' } })
-    const zero = async (seed: number): Promise<number | undefined> =>
-      (await measure(seed)).sampling?.zeroPages
+    const zero = async (seed: number): Promise<number | undefined> => (await measure(seed)).sampling.zeroPages
     vm.workload?.grant(3000)
     await vm.workload?.settled()
     // The guest stands still: what differs is the choice of pages.

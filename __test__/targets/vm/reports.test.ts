@@ -16,6 +16,9 @@ import type {
   WorkloadInstant,
 } from '../../../ts/index.js'
 
+/** `T` without its readonly marks: a result of this package is not to be changed, and one of the binding may be. */
+type Writable<T> = { -readonly [Key in keyof T]: Writable<T[Key]> }
+
 it('are the same types', () => {
   expectTypeOf<Capabilities>().toEqualTypeOf<Native.NativeCapabilities>()
   expectTypeOf<RamBlockInfo>().toEqualTypeOf<Native.NativeBlock>()
@@ -24,8 +27,8 @@ it('are the same types', () => {
   expectTypeOf<BlockReap>().toEqualTypeOf<Native.NativeBlockReap>()
   expectTypeOf<RingReap>().toEqualTypeOf<Native.NativeRingReap>()
   expectTypeOf<VcpuReap>().toEqualTypeOf<Native.NativeVcpuReap>()
-  expectTypeOf<Reap>().toEqualTypeOf<Native.NativeReap>()
-  expectTypeOf<DeadlineReport>().toEqualTypeOf<Native.NativeDeadlineReport>()
+  expectTypeOf<Writable<Reap>>().toEqualTypeOf<Writable<Native.NativeReap>>()
+  expectTypeOf<Writable<DeadlineReport>>().toEqualTypeOf<Writable<Native.NativeDeadlineReport>>()
   expectTypeOf<WorkloadInstant>().toEqualTypeOf<Native.NativeInstant>()
-  expectTypeOf<Truth>().toEqualTypeOf<Native.NativeTruth>()
+  expectTypeOf<Writable<Truth>>().toEqualTypeOf<Writable<Native.NativeTruth>>()
 })

@@ -68,7 +68,7 @@ pub struct NativeVcpuReap {
 #[napi(object)]
 pub struct NativeReap {
     pub pages: f64,
-    pub bytes: f64,
+    pub dirty_bytes: f64,
     pub bytes_per_second: f64,
     /// From the first CLEAR to the last GET that the client was given.
     pub window_ns: f64,
@@ -302,7 +302,7 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         ring: reap.ring.as_ref().map(ring),
         vcpus: reap.ring.as_ref().map(|ring| ring.vcpus.iter().enumerate().map(vcpu).collect()),
         pages: reap.pages as f64,
-        bytes: (reap.pages * page_size) as f64,
+        dirty_bytes: (reap.pages * page_size) as f64,
         bytes_per_second: reap.bytes_per_second,
         window_ns: nanoseconds(reap.window),
         paused_ns: nanoseconds(reap.stood),

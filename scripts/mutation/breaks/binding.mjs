@@ -8,7 +8,7 @@ export default [
   {
     name: 'a late window says nothing',
     file: 'ts/measurement/warnings.ts',
-    find: '!isLate(figures) && ',
+    find: '!isLate(round) && ',
     replace: '',
     test: `${windows} -t says how long it was`,
   },
@@ -29,14 +29,14 @@ export default [
   {
     name: 'a measurement keeps to itself what its window was',
     file: 'ts/measurement/meter.ts',
-    find: 'warnings: [...windowWarnings(measured), ...measured.warnings]',
-    replace: 'warnings: measured.warnings',
+    find: 'const warnings = [...windowWarnings(round), ...round.figures.warnings]',
+    replace: 'const warnings = round.figures.warnings',
     test: `${windows} -t is reported by a measurement`,
   },
   {
     name: 'a curve has a point for each window, had or not',
     file: 'ts/measurement/curve.ts',
-    find: 'if (next !== undefined && isLate(of) && endedMs >= next.window.requestedMs) {',
+    find: 'if (next !== undefined && isLate(of) && endedMs >= next.figures.window.requestedMs) {',
     replace: 'if (next === null) {',
     test: `${windows} -t has one point for windows`,
   },
@@ -142,7 +142,7 @@ export default [
   },
   {
     name: 'a right result is thrown away when the log stays on',
-    file: 'ts/measurement/meter.ts',
+    file: 'ts/targets/vm/source.ts',
     find: '      const warning = logLeftOn(fromNative(error))\n',
     replace: '      const warning = logLeftOn(fromNative(error))\n      if (warning) throw error\n',
     test: '__test__/measurement/log-left-on.test.ts',
@@ -178,14 +178,14 @@ export default [
   {
     name: 'leaving a watch within a round fails it with nothing',
     file: 'ts/measurement/watch.ts',
-    find: "new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left " + '$' + '{WITHIN}`),',
+    find: "new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left within the window`),",
     replace: 'undefined,',
     test: '__test__/measurement/events.test.ts -t was left within a round',
   },
   {
     name: 'a closed VM answers what its job was',
-    file: 'ts/targets/vm/virtual-machine.ts',
-    find: 'if (!this.#job.endedByClose) this.#requireOpen(this.#job.measuring ? WITHIN : undefined)',
+    file: 'ts/targets/measured-target.ts',
+    find: 'if (!this.#job.endedByClose) this.requireOpen(this.#job.measuring)',
     replace: '',
     test: '__test__/targets/vm/virtual-machine.test.ts -t is over after close',
   },

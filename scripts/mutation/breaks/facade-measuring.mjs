@@ -24,7 +24,7 @@ export default [
   },
   {
     name: 'a slow consumer gets a queue of windows',
-    file: 'ts/measurement/watch.ts',
+    file: 'ts/measurement/schedule.ts',
     find: 'const now = Math.max(this.#opened, this.#now() - this.#start)',
     replace: 'const now = this.#opened',
     test: '__test__/measurement/schedule.test.ts -t has deadlines at multiples',
@@ -63,5 +63,33 @@ export default [
     find: "    'calc-time': seconds,\n",
     replace: "    'calc-time': seconds,\n    'calc-time-unit': 'millisecond',\n",
     test: '__test__/qapi/golden.test.ts',
+  },
+  {
+    name: 'a result can be changed by whoever has it',
+    file: 'ts/results/freeze.ts',
+    find: '  Object.freeze(value)\n',
+    replace: '',
+    test: '__test__/targets/scheme.test.ts -t nobody can change',
+  },
+  {
+    name: 'a window does not say how long the guest was paused',
+    file: 'ts/targets/vm/dirty-bitmap.ts',
+    find: 'pausedNs > 0',
+    replace: 'pausedNs < 0',
+    test: '__test__/measurement/figures.test.ts -t time in which the guest ran',
+  },
+  {
+    name: 'auto is the last mode of a target',
+    file: 'ts/measurement/mode.ts',
+    find: 'source.modes.find(',
+    replace: '[...source.modes].reverse().find(',
+    test: '__test__/measurement/mode.test.ts -t is the first mode',
+  },
+  {
+    name: 'a new kind of target is refused by the table of schemes',
+    file: 'ts/targets/scheme.ts',
+    find: 'schemes.find(({ name }) => name === parsed.scheme)',
+    replace: 'schemes.slice(0, 2).find(({ name }) => name === parsed.scheme)',
+    test: '__test__/targets/scheme.test.ts -t is opened by its name',
   },
 ]

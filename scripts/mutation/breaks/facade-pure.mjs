@@ -10,7 +10,7 @@ export default [
   },
   {
     name: 'the deadlines of a watch are as late as its consumer',
-    file: 'ts/measurement/watch.ts',
+    file: 'ts/measurement/schedule.ts',
     find: 'return multiple * this.#everyMs - this.#opened',
     replace: 'return multiple * this.#everyMs - now',
     test: '__test__/measurement/schedule.test.ts -t has deadlines at multiples',

@@ -3,15 +3,15 @@
  * the rate is that of the distinct pages of all vCPUs together, and entries and duplicates stand beside it.
  */
 
-import { rateOfPages, ringRate } from '../../qapi/arithmetic.js'
-import type { Figures, Warning } from '../../results/measurement.js'
+import type { Warning } from '../../results/warning.js'
 import { bitmapFigures } from './dirty-bitmap.js'
+import type { RingFigures } from './figures.js'
 import type { ExactRound } from './five-steps.js'
 
 /** Exact, unless a ring was overrun: then a lower bound that says so. */
-export function ringFigures(round: ExactRound, pageSize: number): Figures {
+export function ringFigures(round: ExactRound, pageSize: number): RingFigures {
   const { reap } = round
-  const { bytesPerSecond, windowNs, pausedNs, complete } = reap
+  const { bytesPerSecond, complete } = reap
   const ring = reap.ring ?? undefined
   const vcpus = (reap.vcpus ?? []).map(({ id, pages, entries, duplicates, bytesPerSecond }) => ({
     id,
@@ -19,10 +19,6 @@ export function ringFigures(round: ExactRound, pageSize: number): Figures {
     entries,
     duplicates,
     bytesPerSecond,
-  }))
-  const rates = vcpus.map(({ id, pages }) => ({
-    'dirty-rate': rateOfPages(pages, pageSize, windowNs - pausedNs),
-    id,
   }))
   const figures = bitmapFigures(round, pageSize)
   return {
@@ -33,11 +29,6 @@ export function ringFigures(round: ExactRound, pageSize: number): Figures {
     ...(ring === undefined ? {} : { ring: { ...ring } }),
     complete,
     warnings: complete ? figures.warnings : [overrun(ring?.lost ?? 0), ...figures.warnings],
-    qapi: {
-      'vcpu-dirty-rate': rates,
-      'sample-pages': 0,
-      'dirty-rate': ringRate(rates, rateOfPages(reap.pages, pageSize, windowNs - pausedNs)),
-    },
   }
 }
 

@@ -78,7 +78,7 @@ export async function measureExactly(
   }))
 }
 
-/** The cost of these deadlines, and of the opening; undefined if the log was on already, so that nothing was opened. */
+/** The cost of these deadlines, and of the opening if the log was opened for them. */
 export function costOf(
   vm: NativeVirtualMachine,
   opening: Opening | undefined,
@@ -87,12 +87,11 @@ export function costOf(
   const sum = (of: (report: NativeDeadlineReport) => number): number =>
     reports.reduce((total, report) => total + of(report), 0)
   const initial = opening?.initial
-  const startNs = opening === undefined ? 0 : opening.startNs + opening.initial.ns
   return {
-    startNs,
+    ...(opening === undefined ? {} : { startNs: opening.startNs + opening.initial.ns }),
     syncNs: sum(({ sync }) => sync.ns),
     clearNs: (initial?.clearNs ?? 0) + sum(({ sync }) => sync.clearNs),
-    harvestNs: vm.dirtyLog === 'ring' ? sum(({ sync }) => sync.fetchNs) : 0,
+    ...(vm.dirtyLog === 'ring' ? { harvestNs: sum(({ sync }) => sync.fetchNs) } : {}),
     reapNs: sum(({ reap }) => reap.reapNs),
     ioctlNs: (initial?.ioctlNs ?? 0) + sum(({ sync }) => sync.ioctlNs),
     longestLockNs: Math.max(initial?.longestLockNs ?? 0, ...reports.map(({ sync }) => sync.longestLockNs)),

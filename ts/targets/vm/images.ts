@@ -2,12 +2,10 @@
 
 import { parseChoice, parseCountText } from '../../ground/arguments.js'
 import { formatRate, parseRate } from '../../ground/units.js'
+import type { Given } from '../scheme.js'
 import type { TargetUri } from '../uri.js'
 import type { KernelImage } from './kernel-image.js'
 import { defaultPages, makeWorkload, type Workload, type WorkloadKind } from './workload.js'
-
-/** The options of a URI by their names. */
-export type Given = Partial<Record<string, string>>
 
 /** What a target URI says of an image; that of the machine comes behind it. */
 export type ImageUri = Pick<TargetUri, 'scheme' | 'name'> & { options: [key: string, value: string][] }

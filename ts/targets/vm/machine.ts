@@ -3,8 +3,8 @@
 import { parseChoice } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { formatSize, parseSize } from '../../ground/units.js'
+import type { Given } from '../scheme.js'
 import { type CreateOptions, manualProtects, unknownMmios } from './create-options.js'
-import type { Given } from './images.js'
 import { type Block, parseMemory, type RamBlock, totalSize } from './memory.js'
 
 /** What was asked for beside the memory, the vCPUs and the log, as a target URI has it; what is the default is left out. */

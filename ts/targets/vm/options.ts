@@ -3,16 +3,10 @@
  * list, and the command's help prints it.
  */
 
+import type { TargetOption } from '../scheme.js'
 import { manualProtects, unknownMmios } from './create-options.js'
 import type { KernelImage } from './kernel-image.js'
 import type { WorkloadOptions } from './workload.js'
-
-/** An option as the help shows it. */
-export interface TargetOption {
-  /** The form of its value, or its choices. */
-  value: string
-  meaning: string
-}
 
 /** The options of `guest:` about what the guest writes. */
 export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>> = {
@@ -48,10 +42,4 @@ export const MACHINE_OPTIONS: Readonly<Record<string, TargetOption>> = {
     meaning: `what an access to an address without a device does: ${unknownMmios.join(', ')}`,
   },
   'clear-chunk': { value: 'SIZE', meaning: 'how much memory one CLEAR covers (default: 1GiB)' },
-}
-
-/** The schemes, each with the form of what it names and the options that it alone has. */
-export const SCHEME_OPTIONS: Readonly<Record<string, Readonly<Record<string, TargetOption>>>> = {
-  'guest:WORKLOAD': GUEST_OPTIONS,
-  'kernel:FILE': KERNEL_OPTIONS,
 }

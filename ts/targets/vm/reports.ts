@@ -3,6 +3,8 @@
  * binding's own types have the same members, which the test of this file holds.
  */
 
+import type { Truth } from '../../results/truth.js'
+
 /** What one probe of KVM found. */
 export interface Capabilities {
   apiVersion: number
@@ -100,7 +102,8 @@ export interface VcpuReap {
 /** A client's dirty pages since its window opened: in all and by block, and what the guest's own counters say. */
 export interface Reap {
   pages: number
-  bytes: number
+  /** The same pages in bytes. */
+  dirtyBytes: number
   bytesPerSecond: number
   /** From the first CLEAR to the last GET that the client was given. */
   windowNs: number
@@ -137,14 +140,4 @@ export interface WorkloadInstant {
   budgets: (number | null)[]
   /** Grants made by the host. */
   grants: number
-}
-
-/** How many pages the guest wrote between two instants, by its own counters. */
-export interface Truth {
-  /** Pages that were surely written in that time. */
-  low: number
-  /** Pages by the counters as they were read: for a window after its CLEAR and before its GET. */
-  pages: number
-  /** Pages that were possibly written in that time. */
-  high: number
 }

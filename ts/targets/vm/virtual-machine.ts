@@ -3,9 +3,7 @@
 import { untilAborted } from '../../ground/abort.js'
 import {
   parseArray,
-  parseChoice,
   parseCount,
-  parseListener,
   parseOptions,
   parseSignal,
   parseText,
@@ -15,23 +13,9 @@ import { CallOrder } from '../../ground/call-order.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { emit } from '../../ground/log.js'
 import { type CancelToken, callNative, type NativeVirtualMachine, native } from '../../ground/native.js'
-import type { DirtyRateCurve } from '../../measurement/curve.js'
-import type { MeasurementEvents } from '../../measurement/events.js'
-import { Measurements } from '../../measurement/measurements.js'
-import { Meter } from '../../measurement/meter.js'
-import {
-  costToGuest,
-  type DirtyLogKind,
-  exactMode,
-  modesOf,
-  RING_UNAVAILABLE,
-} from '../../measurement/mode.js'
-import type { CurveOptions, MeasureOptions, WatchOptions } from '../../measurement/options.js'
-import type { DirtyRateWatch } from '../../measurement/watch.js'
-import { DirtyRateJob } from '../../qapi/dirty-rate-job.js'
-import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from '../../qapi/types.js'
-import type { VirtualMachineMeasurement, Warning } from '../../results/measurement.js'
-import type { Target, TargetDescription } from '../target.js'
+import type { Warning } from '../../results/warning.js'
+import { MeasuredTarget } from '../measured-target.js'
+import type { Control, TargetDescription } from '../target.js'
 import { formatTargetUri } from '../uri.js'
 import { DirtyRateClient } from './client.js'
 import { consoleOf } from './console.js'
@@ -44,13 +28,16 @@ import {
   withoutRings,
 } from './create-options.js'
 import { DirtyMemory } from './dirty-memory.js'
+import type { VirtualMachineFigures } from './figures.js'
 import { readMemory, writeMemory } from './guest-memory.js'
 import { type ImageUri, uriOfKernel, uriOfWorkload } from './images.js'
 import { type KernelImage, parseKernel } from './kernel-image.js'
 import { uriOfCreation, uriOfMemory } from './machine.js'
 import { type Block, memoryForKernel, parseBlock, parseMemory } from './memory.js'
+import { abilitiesOf, type DirtyLogKind, RING_UNAVAILABLE } from './modes.js'
 import type { Crash, RamBlockInfo } from './reports.js'
-import { AT_BEGIN, requireRunning, WITHIN } from './running.js'
+import { WITHIN } from './running.js'
+import { VirtualMachineSource } from './source.js'
 import { isWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
 
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
@@ -62,13 +49,10 @@ const newToken = (): CancelToken => new (native().CancelToken)()
  * One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. Calls that change it take effect in the order
  * in which they were made, awaited or not. Only `shutdown()` and `close()` wait for no other call: they end what is under way.
  */
-export class VirtualMachine implements Target {
+export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implements Control {
   readonly #vm: NativeVirtualMachine
-  readonly #measurements: Measurements
-  readonly #meter: Meter
-  readonly #job: DirtyRateJob
   /** The order of the calls that change the VM, its memory, or its clients' bits. */
-  readonly #order = new CallOrder()
+  readonly #order: CallOrder
   /** The one exact source: the log that was chosen at creation, or the bitmap on a kernel without rings. */
   readonly dirtyLog: DirtyLogKind
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
@@ -91,21 +75,17 @@ export class VirtualMachine implements Target {
     kernel: { pageSize: number; kernelHasRing: boolean; warnings: readonly Warning[] },
     creation: readonly [string, string][],
   ) {
-    const dirtyRate = new DirtyRateClient(vm, this.#order)
+    const order = new CallOrder()
+    const dirtyRate = new DirtyRateClient(vm, order)
+    const log: DirtyLogKind = vm.dirtyLog
+    super(new VirtualMachineSource({ vm, log, dirtyRate, ...kernel }), historySize)
     this.#vm = vm
-    this.dirtyLog = vm.dirtyLog
+    this.#order = order
+    this.dirtyLog = log
     this.ringEntries = vm.ringEntries
     this.pageSize = kernel.pageSize
     this.#creation = creation
-    this.#measurements = new Measurements(vm, newToken)
-    const measured = { vm, log: this.dirtyLog, uri: () => this.uri, ...kernel }
-    this.#meter = new Meter(measured, this.#measurements, dirtyRate, historySize)
-    this.#job = new DirtyRateJob({
-      log: this.dirtyLog,
-      requireMeasurable: () => requireRunning(vm, AT_BEGIN),
-      measure: request => this.#meter.measure(request, 'calc'),
-    })
-    this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate, this.#order)
+    this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate, order)
     this.console = consoleOf(vm, newToken)
   }
 
@@ -141,7 +121,7 @@ export class VirtualMachine implements Target {
    * The target URI of this VM, which opens the same guest in the same machine again: with the options chosen at creation and the blocks
    * that the VM has now. It begins with `vm:` before anything is loaded, and then opens nothing.
    */
-  get uri(): string {
+  override get uri(): string {
     const layOut = this.#image?.scheme === 'kernel' ? memoryForKernel : parseMemory
     const machine: [string, string][] = [
       ['memory', uriOfMemory(this.blocks, layOut)],
@@ -167,11 +147,6 @@ export class VirtualMachine implements Target {
   /** How many vCPUs the VM has. */
   get vcpus(): number {
     return this.#vm.vcpuCount
-  }
-
-  /** The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of watchDirtyRate. */
-  get history(): VirtualMachineMeasurement[] {
-    return this.#meter.history
   }
 
   /** What was negotiated with KVM at creation. */
@@ -238,7 +213,7 @@ export class VirtualMachine implements Target {
       await this.#vm.pause()
       // This is not awaited here, because a measurement's clean-up waits for its turn in the same order.
       return {
-        all: this.#measurements.interruptAll(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
+        all: this.interruptMeasurements(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
       }
     })
     await interrupted.all
@@ -252,7 +227,7 @@ export class VirtualMachine implements Target {
   /** Ends the vCPUs; memory and bits stay readable. Measurements under way reject with ERR_STATE. */
   async shutdown(): Promise<void> {
     await callNative(() => this.#vm.shutdown())
-    await this.#measurements.interruptAll(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
+    await this.interruptMeasurements(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
   }
 
   /** Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the block. */
@@ -287,87 +262,37 @@ export class VirtualMachine implements Target {
     await this.#order.run(() => writeMemory(this.#vm, address, bytes))
   }
 
-  async describe(): Promise<TargetDescription> {
+  /** The VM itself: it can be paused, resumed and shut down. */
+  get control(): Control {
+    return this
+  }
+
+  override async describe(): Promise<TargetDescription> {
     return {
       uri: this.uri,
       memoryBytes: this.blocks.reduce((sum, block) => sum + block.bytes, 0),
       vcpus: this.vcpus,
       state: this.state,
-      modes: modesOf(this.dirtyLog).map(mode => ({
-        mode,
-        exact: mode === exactMode(this.dirtyLog),
-        costToGuest: costToGuest[mode],
-      })),
+      modes: [...abilitiesOf(this.dirtyLog)],
     }
   }
 
-  /** Calls `listener` at each event of that name. The returned function removes it. A listener that throws disturbs no measurement. */
-  on<Name extends keyof MeasurementEvents>(
-    name: Name,
-    listener: (event: MeasurementEvents[Name]) => void,
-  ): () => void {
-    parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
-    this.#requireOpen()
-    return this.#meter.events.on(name, parseListener(listener, 'listener'))
-  }
-
-  /**
-   * Measures one window; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
-   * ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED, or the signal's reason; the log is then off and the VM usable.
-   */
-  async measureDirtyRate(options: MeasureOptions = {}): Promise<VirtualMachineMeasurement> {
-    return this.#meter.measure(options)
-  }
-
-  /** Measures distinct pages for every window, from one run. Rejects as {@link measureDirtyRate}. */
-  async measureDirtyCurve(options: CurveOptions): Promise<DirtyRateCurve> {
-    return this.#meter.curve(options)
-  }
-
-  /**
-   * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on in between: each page written since the
-   * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
-   * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
-   */
-  watchDirtyRate(options: WatchOptions = {}): DirtyRateWatch {
-    return this.#meter.watch(options)
-  }
-
-  /** QEMU's calc-dirty-rate: resolves at once. Rejects with QapiError (ERR_QAPI) and its texts, or as {@link measureDirtyRate}. */
-  async calcDirtyRate(args: CalcDirtyRateArguments): Promise<void> {
-    this.#requireOpen()
-    this.#job.calc(args)
-  }
-
-  /** QEMU's query-dirty-rate. Rejects with what the last job failed with, if it did. */
-  async queryDirtyRate(args: QueryDirtyRateArguments = {}): Promise<DirtyRateInfo> {
-    // A job that closing the VM has ended says so itself.
-    if (!this.#job.endedByClose) this.#requireOpen(this.#job.measuring ? WITHIN : undefined)
-    return this.#job.query(args)
-  }
-
   /** Ends the vCPUs and frees everything; measurements under way reject with ERR_CLOSED. Idempotent. */
-  close(): Promise<void> {
+  override close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+  protected override isClosed(): boolean {
+    return this.state === 'closed'
   }
 
   #inOrder<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.#order.run(() => callNative(call), signal)
   }
 
-  #requireOpen(within?: string): void {
-    if (this.state !== 'closed') return
-    const what = within === undefined ? 'the VM is closed' : `the VM was closed ${within}`
-    throw new DirtyRateError('ERR_CLOSED', what)
-  }
-
   async #close(): Promise<void> {
-    const interrupted = this.#measurements.interruptAll(
+    const interrupted = this.interruptMeasurements(
       new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`),
     )
     // The VM is closed before this is awaited, because a measurement's clean-up may wait for a call that only the VM's end ends.

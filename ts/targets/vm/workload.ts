@@ -20,9 +20,10 @@ import {
   native,
 } from '../../ground/native.js'
 import { parseRate, type Rate, type Size } from '../../ground/units.js'
+import type { Truth } from '../../results/truth.js'
 import type { Block } from './memory.js'
 import { parseMemory, type RamBlock } from './memory.js'
-import type { Truth, WorkloadInstant } from './reports.js'
+import type { WorkloadInstant } from './reports.js'
 
 /** The names of all built-in guests. */
 export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']

@@ -1,0 +1,53 @@
+/** What a kind of target gives to the meter. The meter knows nothing else of what it measures. */
+
+import type { DirtyRateError } from '../ground/errors.js'
+import type { Increment } from '../results/curve.js'
+import type { Figures } from '../results/measurement.js'
+import type { Mode } from '../results/mode.js'
+import type { Samples } from './sampling.js'
+
+/** A mode that a target can be measured in. */
+export interface ModeAbility {
+  readonly mode: Mode
+  /** Whether its figures are exact. */
+  readonly exact: boolean
+  /** What measuring costs the guest, as a part of a sentence. */
+  readonly costToGuest: string
+}
+
+/** How to measure: page sampling comes with the samples to take. */
+export type Method =
+  | { readonly mode: 'page-sampling'; readonly samples: Samples }
+  | { readonly mode: 'dirty-bitmap' | 'dirty-ring' }
+
+/** One window that was measured. */
+export interface Round<F extends Figures = Figures> {
+  readonly figures: F
+  /** How much later than the deadline the window's last look began. */
+  readonly lateNs: number
+  /** How much longer than asked for the window may be, because the looks at its ends take time. */
+  readonly explainedNs: number
+  /** In a curve by page sampling: the pages first seen dirty since the window before. */
+  readonly increment?: Increment
+  /** When the window opened, if that was not when the measurement was asked for. */
+  readonly openedAt?: Date
+}
+
+/** A VM that can be measured, of whatever kind. */
+export interface Source<F extends Figures = Figures> {
+  /** The modes that it has. `auto` is the first of them. */
+  readonly modes: readonly ModeAbility[]
+  /** What a caller is to be told who asks for a mode that it does not have. */
+  modeUnavailable(mode: Mode): DirtyRateError
+  /** Throws what keeps a measurement from beginning now. */
+  requireMeasurable(): void
+  /** What a failed call is to its caller. */
+  explain(error: unknown): unknown
+  /**
+   * Measures the windows that end `deadlinesMs` after one opening, ascending, and gives one round for each. Ends early, by any error, when
+   * `signal` is aborted.
+   */
+  measure(method: Method, deadlinesMs: readonly number[], signal: AbortSignal): Promise<Round<F>[]>
+  /** Measures window after window, without end. Each window ends at a multiple of `everyMs`, or as soon after it as it was asked for. */
+  rounds(method: Method, everyMs: number, signal: AbortSignal): AsyncGenerator<Round<F>, void, undefined>
+}

@@ -1,0 +1,25 @@
+/** What a user of a result should know beside its figures. */
+
+/** Every warning, with its meaning in one sentence. */
+const MEANINGS = {
+  WINDOW_MISMATCH:
+    'The window was longer or shorter than asked for by more than its own sync explains: by a tenth, and by at least 10 ms.',
+  LOG_LEFT_ON: 'The result is right, but the dirty log could not be turned off after it.',
+  RING_OVERRUN: 'Entries of a dirty ring were lost, so that the figures are lower bounds.',
+  RING_UNAVAILABLE:
+    'The VM was to have dirty rings, and the kernel has none: the bitmap measured in their place.',
+  BLOCK_REMOVED:
+    'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
+} as const
+
+/** The stable name of a warning. */
+export type WarningCode = keyof typeof MEANINGS
+
+/** Every code of a warning. */
+export const warningCodes: readonly WarningCode[] = Object.keys(MEANINGS) as WarningCode[]
+
+/** A stable code for programs, and a sentence for people. */
+export interface Warning {
+  readonly code: WarningCode
+  readonly message: string
+}

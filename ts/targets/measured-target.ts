@@ -1,0 +1,123 @@
+/** What every kind of target has in common, given its source: ways of measuring, events, history, QEMU's job. */
+
+import { parseChoice, parseListener } from '../ground/arguments.js'
+import { DirtyRateError } from '../ground/errors.js'
+import type { MeasurementEvents } from '../measurement/events.js'
+import { Meter, type ResultOf } from '../measurement/meter.js'
+import type { WantedMode } from '../measurement/mode.js'
+import type { CurveOptions, InWantedMode, MeasureOptions, WatchOptions } from '../measurement/options.js'
+import type { Source } from '../measurement/source.js'
+import type { DirtyRateWatch } from '../measurement/watch.js'
+import { DirtyRateJob } from '../qapi/dirty-rate-job.js'
+import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from '../qapi/types.js'
+import type { DirtyRateCurve } from '../results/curve.js'
+import type { Figures } from '../results/measurement.js'
+import type { InMode, Mode } from '../results/mode.js'
+import type { Target, TargetDescription } from './target.js'
+
+/** A target over a source whose figures are `F`. A kind of target adds what it is, and how it ends. */
+export abstract class MeasuredTarget<F extends Figures = Figures> implements Target<ResultOf<F>> {
+  readonly #source: Source<F>
+  readonly #meter: Meter<F>
+  readonly #job: DirtyRateJob
+
+  /** `historySize` is how many results the target keeps. */
+  protected constructor(source: Source<F>, historySize: number) {
+    this.#source = source
+    this.#meter = new Meter(source, () => this.uri, historySize)
+    this.#job = new DirtyRateJob({
+      modes: this.modes,
+      requireMeasurable: () => source.requireMeasurable(),
+      measure: request => this.#meter.measure(request, 'calc'),
+    })
+  }
+
+  /** The target URI, which opens the same target again. */
+  abstract get uri(): string
+  abstract describe(): Promise<TargetDescription>
+  abstract close(): Promise<void>
+
+  protected abstract isClosed(): boolean
+
+  /** The modes that it can be measured in. `auto` is the first of them. */
+  get modes(): readonly Mode[] {
+    return this.#source.modes.map(({ mode }) => mode)
+  }
+
+  /**
+   * The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds
+   * of watchDirtyRate. Nobody can change them.
+   */
+  get history(): ResultOf<F>[] {
+    return this.#meter.history
+  }
+
+  /** Calls `listener` at each event of that name. The returned function removes it. A listener that throws disturbs no measurement. */
+  on<Name extends keyof MeasurementEvents<ResultOf<F>>>(
+    name: Name,
+    listener: (event: MeasurementEvents<ResultOf<F>>[Name]) => void,
+  ): () => void {
+    parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
+    this.requireOpen()
+    return this.#meter.events.on(name, parseListener(listener, 'listener'))
+  }
+
+  /**
+   * Measures one window; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
+   * ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED, or the signal's reason; the log is then off and the VM usable.
+   */
+  async measureDirtyRate<W extends WantedMode = WantedMode>(
+    options: MeasureOptions & InWantedMode<W> = {},
+  ): Promise<InMode<ResultOf<F>, W>> {
+    return (await this.#meter.measure(options)) as InMode<ResultOf<F>, W>
+  }
+
+  /** Measures distinct pages for every window, from one run. Rejects as {@link measureDirtyRate}. */
+  async measureDirtyCurve<W extends WantedMode = WantedMode>(
+    options: CurveOptions & InWantedMode<W>,
+  ): Promise<InMode<DirtyRateCurve, W>> {
+    return (await this.#meter.curve(options)) as InMode<DirtyRateCurve, W>
+  }
+
+  /**
+   * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on in between: each page written since the
+   * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
+   * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
+   */
+  watchDirtyRate<W extends WantedMode = WantedMode>(
+    options: WatchOptions & InWantedMode<W> = {},
+  ): DirtyRateWatch<InMode<ResultOf<F>, W>> {
+    return this.#meter.watch(options) as DirtyRateWatch<unknown> as DirtyRateWatch<InMode<ResultOf<F>, W>>
+  }
+
+  /** QEMU's calc-dirty-rate: resolves at once. Rejects with QapiError (ERR_QAPI) and its texts, or as {@link measureDirtyRate}. */
+  async calcDirtyRate(args: CalcDirtyRateArguments): Promise<void> {
+    this.requireOpen()
+    this.#job.calc(args)
+  }
+
+  /** QEMU's query-dirty-rate. Rejects with what the last job failed with, if it did. */
+  async queryDirtyRate(args: QueryDirtyRateArguments = {}): Promise<DirtyRateInfo> {
+    // A job that closing the target has ended says so itself.
+    if (!this.#job.endedByClose) this.requireOpen(this.#job.measuring)
+    return this.#job.query(args)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** Throws ERR_CLOSED if the target is closed. `measuring`: it was closed while it was measured. */
+  protected requireOpen(measuring = false): void {
+    if (!this.isClosed()) return
+    throw new DirtyRateError(
+      'ERR_CLOSED',
+      measuring ? 'the VM was closed within the window' : 'the VM is closed',
+    )
+  }
+
+  /** Ends every measurement with `error`; resolves when each has cleaned up. */
+  protected interruptMeasurements(error: DirtyRateError): Promise<void> {
+    return this.#meter.measurements.interruptAll(error)
+  }
+}

@@ -1,0 +1,79 @@
+/** A scheme is data: help texts, refusals and their suggestions come from it. Opening what a URI names is a lookup in a table of schemes. */
+
+import { type OptionNames, parseOptions, parseSignal } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { knownNames } from '../ground/suggest.js'
+import type { WantedMode } from '../measurement/mode.js'
+import type { Target } from './target.js'
+import { parseTargetUri, type TargetUri } from './uri.js'
+
+/** An option of a target as the help shows it. */
+export interface TargetOption {
+  /** The form of its value, or its choices. */
+  readonly value: string
+  readonly meaning: string
+}
+
+/** The options of a URI by their names. */
+export type Given = Partial<Record<string, string>>
+
+/** A kind of target. */
+export interface Scheme<T extends Target = Target> {
+  /** What stands before the colon. */
+  readonly name: string
+  /** What the URI names after the colon, as the help shows it: `WORKLOAD`, `FILE`. */
+  readonly operand: string
+  /** One sentence about what it opens. */
+  readonly about: string
+  /** The options that the scheme alone has. */
+  readonly options: Readonly<Record<string, TargetOption>>
+  /** The options that it shares with other schemes. */
+  readonly common: Readonly<Record<string, TargetOption>>
+  /** The options that are of use for what the URI names: an unknown option is likely one of them. Default: all. */
+  useful?(uri: TargetUri): readonly string[]
+  /** Opens what `uri` names, whose options are all known. */
+  open(uri: TargetUri, given: Given, options: OpenOptions): Promise<T>
+}
+
+/** How {@link openTarget} opens a target. */
+export interface OpenOptions {
+  /** What it will be measured in: a VM that is made for this target gets the log that this needs, unless the URI says which. */
+  mode?: WantedMode | undefined
+  /** Ends the opening; the promise rejects with `signal.reason`. */
+  signal?: AbortSignal | undefined
+}
+
+const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true }
+
+/** Makes the function that opens a target of any of `schemes`. */
+export function opener(schemes: readonly Scheme[]): (uri: string, options?: OpenOptions) => Promise<Target> {
+  return async (uri, options = {}) => {
+    const parsed = parseTargetUri(uri)
+    parseSignal(parseOptions(options, OPEN).signal)
+    const scheme = schemes.find(({ name }) => name === parsed.scheme)
+    if (scheme === undefined) {
+      throw argumentError(
+        `target: the scheme '${parsed.scheme}' is not known`,
+        knownNames(
+          parsed.scheme,
+          schemes.map(({ name }) => name),
+        ),
+      )
+    }
+    return scheme.open(parsed, optionsOf(parsed, scheme), options)
+  }
+}
+
+/** The options of `uri`. Throws ERR_ARGUMENT for one that its scheme does not have. */
+function optionsOf(uri: TargetUri, { options, common, useful }: Scheme): Given {
+  const known = { ...options, ...common }
+  const unknown = [...uri.options.keys()].find(key => !Object.hasOwn(known, key))
+  if (unknown !== undefined) {
+    const likely = useful === undefined ? Object.keys(options) : useful(uri)
+    throw argumentError(
+      `target: '${unknown}' is not an option of ${uri.scheme}:`,
+      knownNames(unknown, [...likely, ...Object.keys(common)]),
+    )
+  }
+  return Object.fromEntries(uri.options)
+}

@@ -1,0 +1,36 @@
+/** Rounds of an exact mode, one after the other without a gap. */
+
+import type { CancelToken, NativeVirtualMachine } from '../../ground/native.js'
+import { Schedule } from '../../measurement/schedule.js'
+import { accumulator } from './client.js'
+import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
+
+/**
+ * Rounds of an exact mode: the steps 1 to 3 once, then 4 and 5 in one call each time. One client tracks from the first opening until the
+ * loop is left, and its bits are taken with each sync: a page written at any time in between is in one of the rounds. Deadlines are
+ * multiples of `everyMs` from the first opening. A loop that asks late gets one longer window.
+ */
+export async function* exactRounds(
+  vm: NativeVirtualMachine,
+  everyMs: number,
+  cancel: CancelToken,
+): AsyncGenerator<ExactRound, void, undefined> {
+  const { client, giveBack } = accumulator(vm)
+  try {
+    let opening: Opening | undefined = await openWindow(vm, client, cancel)
+    const schedule = new Schedule(everyMs)
+    for (;;) {
+      const windowMs = schedule.nextWindowMs()
+      const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel)
+      schedule.reopened(reopenedNs)
+      // Whole multiples are asked for. A window is shorter than that by the lateness of the window before it.
+      const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
+      const { reap, lateNs, sync } = report
+      yield { requestedMs, lateNs, explainedNs: sync.ns, reap, cost: costOf(vm, opening, [report]) }
+      opening = undefined
+    }
+  } finally {
+    // The loop must see what ended the rounds, and not that the log could not be turned off after that.
+    await giveBack().catch(() => undefined)
+  }
+}

@@ -1,0 +1,139 @@
+/** A VM of our own as a source of the meter. */
+
+import { type DirtyRateError, hasCode } from '../../ground/errors.js'
+import { type CancelToken, type NativeVirtualMachine, native } from '../../ground/native.js'
+import { fromNative } from '../../ground/native-errors.js'
+import type { Method, ModeAbility, Source } from '../../measurement/source.js'
+import { logLeftOn } from '../../measurement/warnings.js'
+import type { Mode } from '../../results/mode.js'
+import type { Warning } from '../../results/warning.js'
+import type { DirtyRateClient } from './client.js'
+import { bitmapFigures } from './dirty-bitmap.js'
+import { ringFigures } from './dirty-ring.js'
+import { exactRounds } from './exact-rounds.js'
+import type { VirtualMachineFigures, VirtualMachineRound } from './figures.js'
+import { type ExactRound, measureExactly } from './five-steps.js'
+import { abilitiesOf, type DirtyLogKind, modeUnavailable } from './modes.js'
+import { samplePages } from './page-sampling.js'
+import { AT_BEGIN, requireRunning, WITHIN } from './running.js'
+
+/** What a native call fails with when the guest no longer runs. */
+const NOT_RUNNING = ['ERR_STATE', 'ERR_PAUSED', 'ERR_GUEST_CRASHED'] as const
+
+/** What the source knows of its VM. */
+export interface Measured {
+  readonly vm: NativeVirtualMachine
+  readonly log: DirtyLogKind
+  readonly pageSize: number
+  /** Whether this kernel has dirty rings. */
+  readonly kernelHasRing: boolean
+  /** The warnings that each exact measurement has. */
+  readonly warnings: readonly Warning[]
+  readonly dirtyRate: DirtyRateClient
+}
+
+export class VirtualMachineSource implements Source<VirtualMachineFigures> {
+  readonly modes: readonly ModeAbility[]
+  readonly #of: Measured
+
+  constructor(of: Measured) {
+    this.#of = of
+    this.modes = abilitiesOf(of.log)
+  }
+
+  modeUnavailable(mode: Mode): DirtyRateError {
+    return modeUnavailable(mode, this.#of.log, this.#of.kernelHasRing)
+  }
+
+  requireMeasurable(): void {
+    requireRunning(this.#of.vm, AT_BEGIN)
+  }
+
+  explain(error: unknown): unknown {
+    // The native thread looks at the vCPUs while it waits: say what happened in the same words, and with the same hints, as at the start.
+    if (NOT_RUNNING.some(code => hasCode(error, code))) {
+      try {
+        requireRunning(this.#of.vm, WITHIN)
+      } catch (said) {
+        return said
+      }
+    }
+    return fromNative(error)
+  }
+
+  async measure(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: AbortSignal,
+  ): Promise<VirtualMachineRound[]> {
+    const { vm, pageSize } = this.#of
+    const token = tokenOf(signal)
+    if (method.mode === 'page-sampling') return samplePages(vm, method.samples, pageSize, deadlinesMs, token)
+    return this.#withClient(signal, async client => {
+      const rounds = await measureExactly(vm, client, deadlinesMs, token)
+      return rounds.map(round => this.#exact(round))
+    })
+  }
+
+  async *rounds(
+    method: Method,
+    everyMs: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<VirtualMachineRound, void, undefined> {
+    const { vm, pageSize } = this.#of
+    const token = tokenOf(signal)
+    if (method.mode === 'page-sampling')
+      for (;;) yield* await samplePages(vm, method.samples, pageSize, [everyMs], token)
+    // An exact window opens where the one before it was closed, whenever the next round is asked for.
+    let openedAt = new Date()
+    for await (const round of exactRounds(vm, everyMs, token)) {
+      const of = { ...this.#exact(round), openedAt }
+      openedAt = new Date()
+      yield of
+    }
+  }
+
+  #exact(round: ExactRound): VirtualMachineRound {
+    const { log, pageSize, warnings } = this.#of
+    const figures = log === 'ring' ? ringFigures(round, pageSize) : bitmapFigures(round, pageSize)
+    return {
+      figures: { ...figures, warnings: [...warnings, ...figures.warnings] },
+      lateNs: round.lateNs,
+      explainedNs: round.explainedNs,
+    }
+  }
+
+  /** A result stays right if the log cannot be turned off after it: it then has a warning. */
+  async #withClient(
+    signal: AbortSignal,
+    measure: (client: string) => Promise<VirtualMachineRound[]>,
+  ): Promise<VirtualMachineRound[]> {
+    const { client, giveBack } = await this.#of.dirtyRate.acquire(signal)
+    let rounds: VirtualMachineRound[]
+    try {
+      rounds = await measure(client)
+    } catch (error) {
+      // The caller must see what ended the measurement, and not that the log could not be turned off after that.
+      await giveBack().catch(() => undefined)
+      throw error
+    }
+    try {
+      await giveBack()
+    } catch (error) {
+      const warning = logLeftOn(fromNative(error))
+      return rounds.map(round => ({
+        ...round,
+        figures: { ...round.figures, warnings: [...round.figures.warnings, warning] },
+      }))
+    }
+    return rounds
+  }
+}
+
+/** A token that is cancelled when `signal` is aborted. */
+function tokenOf(signal: AbortSignal): CancelToken {
+  const token: CancelToken = new (native().CancelToken)()
+  if (signal.aborted) token.cancel()
+  else signal.addEventListener('abort', () => token.cancel(), { once: true })
+  return token
+}
