@@ -1,7 +1,13 @@
 /** What the package exports, and nothing else. */
 
 export type { OwnBigUint64Array, OwnUint8Array, OwnUint32Array } from './ground/arguments.js'
-export { DirtyRateError, type ErrorCode, type ErrorDetails, errorCodes } from './ground/errors.js'
+export {
+  DirtyRateError,
+  type ErrorCode,
+  type ErrorDetails,
+  errorCodes,
+  isDirtyRateError,
+} from './ground/errors.js'
 export { type LogEvent, type LogLevel, logLevels, setLog } from './ground/log.js'
 export type { Duration, Rate, Size } from './ground/units.js'
 export type { MeasurementBegun, MeasurementEvents } from './measurement/events.js'
@@ -68,6 +74,7 @@ export type {
   VirtualMachineMeasurement,
 } from './targets/vm/figures.js'
 export type { KernelImage } from './targets/vm/kernel-image.js'
+export type { EndState, StateChange, VirtualMachineState } from './targets/vm/lifecycle.js'
 export type { Block } from './targets/vm/memory.js'
 export type { DirtyLogKind } from './targets/vm/modes.js'
 export type {
@@ -82,7 +89,7 @@ export type {
   VcpuReap,
   WorkloadInstant,
 } from './targets/vm/reports.js'
-export { VirtualMachine, type VirtualMachineState } from './targets/vm/virtual-machine.js'
+export { VirtualMachine } from './targets/vm/virtual-machine.js'
 export {
   buildGuest,
   type GuestMachine,

@@ -4,6 +4,7 @@ import { untilAborted } from '../../ground/abort.js'
 import {
   parseArray,
   parseCount,
+  parseListener,
   parseOptions,
   parseSignal,
   parseText,
@@ -32,6 +33,7 @@ import type { VirtualMachineFigures } from './figures.js'
 import { readMemory, writeMemory } from './guest-memory.js'
 import { type ImageUri, uriOfKernel, uriOfWorkload } from './images.js'
 import { type KernelImage, parseKernel } from './kernel-image.js'
+import { type EndState, Lifecycle, type StateChange, type VirtualMachineState } from './lifecycle.js'
 import { uriOfCreation, uriOfMemory } from './machine.js'
 import { type Block, memoryForKernel, parseBlock, parseMemory } from './memory.js'
 import { abilitiesOf, type DirtyLogKind, RING_UNAVAILABLE } from './modes.js'
@@ -39,9 +41,6 @@ import type { Crash, RamBlockInfo } from './reports.js'
 import { WITHIN } from './running.js'
 import { VirtualMachineSource } from './source.js'
 import { isWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
-
-/** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
-export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
 const newToken = (): CancelToken => new (native().CancelToken)()
 
@@ -63,6 +62,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   readonly dirtyMemory: DirtyMemory
   /** The serial port's output, as it comes. */
   readonly console: AsyncIterable<string>
+  readonly #lifecycle: Lifecycle
   #image: ImageUri | undefined
   /** The options that were chosen at creation, as the URI has them. */
   readonly #creation: readonly [string, string][]
@@ -85,6 +85,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     this.ringEntries = vm.ringEntries
     this.pageSize = kernel.pageSize
     this.#creation = creation
+    this.#lifecycle = new Lifecycle(() => this.state)
     this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate, order)
     this.console = consoleOf(vm, newToken)
   }
@@ -137,6 +138,23 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   /** What the VM is doing now. */
   get state(): VirtualMachineState {
     return this.#vm.state as VirtualMachineState
+  }
+
+  /**
+   * Resolves when the guest has ended, with how: `shutdown`, `crashed` (then `vm.crash` says more) or `closed`. Never rejects. The guest
+   * of a VM that was not started yet ends after it has run.
+   */
+  get ended(): Promise<EndState> {
+    return this.#lifecycle.ended
+  }
+
+  /**
+   * Calls `listener` at each change of `vm.state`, also where the guest ends by itself. The returned function removes it. A listener
+   * that throws disturbs nothing. Throws ERR_ARGUMENT for what is no function, ERR_CLOSED.
+   */
+  onStateChange(listener: (change: StateChange) => void): () => void {
+    this.requireOpen()
+    return this.#lifecycle.onChange(parseListener(listener, 'listener'))
   }
 
   /** How the guest crashed, or null. */
@@ -204,13 +222,18 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
    */
   async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = parseOptions(options, SIGNAL)
-    await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))
+    try {
+      await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))
+    } finally {
+      this.#lifecycle.look()
+    }
   }
 
   /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
   async pause(): Promise<void> {
     const interrupted = await this.#inOrder(async () => {
       await this.#vm.pause()
+      this.#lifecycle.look()
       // This is not awaited here, because a measurement's clean-up waits for its turn in the same order.
       return {
         all: this.interruptMeasurements(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
@@ -222,11 +245,13 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   /** Lets the vCPUs of a paused VM run again. */
   async resume(): Promise<void> {
     await this.#inOrder(() => this.#vm.resume())
+    this.#lifecycle.look()
   }
 
   /** Ends the vCPUs; memory and bits stay readable. Measurements under way reject with ERR_STATE. */
   async shutdown(): Promise<void> {
     await callNative(() => this.#vm.shutdown())
+    this.#lifecycle.look()
     await this.interruptMeasurements(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
   }
 
@@ -297,6 +322,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     )
     // The VM is closed before this is awaited, because a measurement's clean-up may wait for a call that only the VM's end ends.
     await callNative(() => this.#vm.close())
+    this.#lifecycle.look()
     await interrupted
   }
 }

@@ -1,0 +1,70 @@
+import { expect, it } from 'vitest'
+import { type StateChange, type VirtualMachineState, workload } from '../../../ts/index.js'
+import { Lifecycle } from '../../../ts/targets/vm/lifecycle.js'
+import { memoryForKernel } from '../../../ts/targets/vm/memory.js'
+import { crashAtOnce, elf, folder } from '../../fixtures/elf.js'
+import { describeKvm } from '../../fixtures/kvm.js'
+import { created, running } from '../../fixtures/machine.js'
+
+describeKvm('the life of a VM', () => {
+  it('is told change by change', async () => {
+    const vm = await created()
+    await vm.load(workload.idle())
+    const changes: StateChange[] = []
+    vm.onStateChange(change => changes.push(change))
+    await vm.start()
+    await vm.pause()
+    await vm.resume()
+    await vm.shutdown()
+    await vm.close()
+    expect(changes).toEqual([
+      { from: 'created', to: 'running' },
+      { from: 'running', to: 'paused' },
+      { from: 'paused', to: 'running' },
+      { from: 'running', to: 'shutdown' },
+      { from: 'shutdown', to: 'closed' },
+    ])
+    expect(() => vm.onStateChange(() => {})).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))
+  })
+
+  it('ends by the guest itself, which is noticed without a call', async () => {
+    const memory = memoryForKernel('64MiB')
+    const vm = await created({ memory })
+    const changes: VirtualMachineState[] = []
+    vm.onStateChange(({ to }) => changes.push(to))
+    const { ended } = vm
+    await vm.load({ kernel: folder()('kernel', elf(crashAtOnce, { ram: memory[0]?.guestAddress ?? 0 })) })
+    await vm.start()
+    expect(await ended).toBe('crashed')
+    expect(vm.crash).not.toBeNull()
+    await expect.poll(() => changes.at(-1)).toBe('crashed')
+    expect(await vm.ended).toBe('crashed')
+    await vm.close()
+  })
+
+  it.each(['shutdown', 'close'] as const)('ends by %s, and every time the same way', async how => {
+    const vm = await running(workload.idle())
+    const { ended } = vm
+    await vm[how]()
+    const state = how === 'close' ? 'closed' : 'shutdown'
+    expect(await ended).toBe(state)
+    await vm.close()
+    expect(await vm.ended).toBe(state)
+  })
+})
+
+it('a listener that is removed, or that throws, disturbs no other one', async () => {
+  let state: VirtualMachineState = 'created'
+  const life = new Lifecycle(() => state)
+  const seen: string[] = []
+  const remove = life.onChange(() => seen.push('removed'))
+  life.onChange(({ to }) => seen.push(to))
+  remove()
+  state = 'running'
+  life.look()
+  life.look()
+  expect(seen).toEqual(['running'])
+  state = 'closed'
+  await expect(life.ended).resolves.toBe('closed')
+  expect(seen).toEqual(['running', 'closed'])
+})

@@ -1,0 +1,94 @@
+/** What a VM does over time: its changes of state, and its end. */
+
+/** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
+export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
+
+/** The states in which a guest has ended. */
+export type EndState = 'shutdown' | 'crashed' | 'closed'
+
+/** A change of a VM's state. */
+export interface StateChange {
+  readonly from: VirtualMachineState
+  readonly to: VirtualMachineState
+}
+
+/**
+ * How often the state is looked at, in ms, while somebody waits for a change. Only a guest that ends by itself is noticed that way: a
+ * change that a call makes is told at once.
+ */
+const LOOK_EVERY_MS = 20
+
+const isEnd = (state: VirtualMachineState): state is EndState =>
+  state === 'shutdown' || state === 'crashed' || state === 'closed'
+
+/** Tells listeners what a VM's state is, as it changes. */
+export class Lifecycle {
+  readonly #state: () => VirtualMachineState
+  readonly #listeners = new Set<(change: StateChange) => void>()
+  #last: VirtualMachineState
+  #timer: NodeJS.Timeout | undefined
+  #ended: Promise<EndState> | undefined
+
+  constructor(state: () => VirtualMachineState) {
+    this.#state = state
+    this.#last = state()
+  }
+
+  /** Calls `listener` at each change from now on. The returned function removes it. It does not keep the process alive. */
+  onChange(listener: (change: StateChange) => void): () => void {
+    this.look()
+    // An object of its own: one function may listen twice, and be taken away once.
+    const entry = (change: StateChange): void => listener(change)
+    this.#listeners.add(entry)
+    this.#watch()
+    return () => {
+      this.#listeners.delete(entry)
+      if (this.#listeners.size === 0) this.#stop()
+    }
+  }
+
+  /** The end of the guest: the same promise each time. Who waits for it keeps the process alive. */
+  get ended(): Promise<EndState> {
+    this.#ended ??= new Promise(resolve => {
+      const alive = setInterval(() => this.look(), LOOK_EVERY_MS)
+      const leave = this.onChange(({ to }) => end(to))
+      const end = (state: VirtualMachineState): void => {
+        if (!isEnd(state)) return
+        clearInterval(alive)
+        leave()
+        resolve(state)
+      }
+      end(this.#state())
+    })
+    return this.#ended
+  }
+
+  /** Looks at the state now, after a call that may have changed it. */
+  look(): void {
+    const [from, to] = [this.#last, this.#state()]
+    if (from === to) return
+    this.#last = to
+    // After `closed` nothing changes, and `shutdown` or `crashed` change only to that.
+    if (to === 'closed') this.#stop()
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener({ from, to })
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
+  }
+
+  #watch(): void {
+    if (this.#timer !== undefined || this.#last === 'closed') return
+    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS)
+    this.#timer.unref()
+  }
+
+  #stop(): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
