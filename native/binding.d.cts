@@ -246,7 +246,7 @@ export interface NativeDeadlineReport {
 export interface NativeInstant {
   /** Writes made, by vCPU. */
   writes: Array<number>
-  /** Writes granted, by vCPU; null when the guest runs freely. */
+  /** Writes granted, by vCPU; null when the guest takes no budget. */
   budgets: (number | null)[]
   /** Grants made by the host. */
   grants: number
@@ -417,9 +417,9 @@ export interface NativeWorkloadOptions {
   sharing?: 'split' | 'shared'
   /** Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks. */
   placement?: 'packed' | 'spread'
-  /** Default 'free'. */
-  pacing?: 'free' | 'granted'
-  /** Grants the budget at this rate while the virtual machine runs; implies 'granted'. */
+  /** Default 'free', or 'granted' with a rate. 'clock': the guest keeps the rate by its own clock. */
+  pacing?: 'free' | 'granted' | 'clock'
+  /** 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in whole bytes. */
   bytesPerSecond?: number
   /** Default 1. */
   seed?: number

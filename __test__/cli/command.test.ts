@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { memoryForKernel } from '../../ts/targets/vm/memory.js'
+import { memoryForKernel, QEMU_ARM64_RAM } from '../../ts/targets/vm/memory.js'
 import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../../ts/targets/vm/options.js'
+import { buildGuest, makeWorkload } from '../../ts/targets/vm/workload.js'
 import { dirtyrate, root, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
@@ -73,9 +74,43 @@ describe('the command', () => {
       schemaVersion: 1,
       file,
       bytes: image.length,
-      guest: { workload: 'random', pages: 100, memoryBytes: 2 ** 30, vcpus: 1 },
+      guest: {
+        workload: 'random',
+        pages: 100,
+        memoryBytes: 2 ** 30,
+        vcpus: 1,
+        sharing: 'split',
+        placement: 'packed',
+      },
     })
     expect(image.subarray(0, 4).toString('latin1')).toBe('\x7fELF')
+  })
+
+  it('writes a guest with every option that a target has', async () => {
+    const file = folder()('guest.elf', '')
+    const options =
+      '--workload random --pages 100 --vcpus 2 --rate 10MiB/s --sharing shared --placement spread --seed 7'
+    const { status, stdout } = await dirtyrate(['guest', ...options.split(' '), '-o', file])
+    expect(status).toBe(0)
+    expect(stdout).toContain('random for 1GiB and 2 vCPUs, 10MiB/s by its own clock\n')
+    const same = makeWorkload('random', {
+      pages: 100,
+      rate: '10MiB/s',
+      pacing: 'clock',
+      sharing: 'shared',
+      placement: 'spread',
+      seed: 7,
+    })
+    const ram =
+      process.arch === 'arm64' ? [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: 2 ** 30 }] : '1GiB'
+    expect(readFileSync(file).equals(buildGuest(same, { memory: ram, vcpus: 2 }))).toBe(true)
+    // No host grants writes to a guest in a file, so its rate is its clock's, whoever would have kept it.
+    const paced = makeWorkload('stride', { pages: 100, rate: '10MiB/s' })
+    const alone = makeWorkload('stride', { pages: 100, rate: '10MiB/s', pacing: 'clock' })
+    expect(buildGuest(paced, { memory: ram })).toEqual(buildGuest(alone, { memory: ram }))
+    expect(buildGuest(paced, { memory: ram })).not.toEqual(
+      buildGuest(makeWorkload('stride', { pages: 100 }), { memory: ram }),
+    )
   })
 
   it('writes a guest of 100 MiB if nobody says how large, whatever a page is', async () => {
@@ -163,6 +198,19 @@ const mistakes: [string[], number, string, string][] = [
     '/nonexistent/folder/guest',
   ],
   [['guest', '--pages', '10'], 2, 'ERR_ARGUMENT', '-o, --output'],
+  [
+    ['guest', '--seed', '1', '-o', '/dev/null'],
+    2,
+    'ERR_ARGUMENT',
+    "seed: of no use to the workload 'stride'",
+  ],
+  [['guest', '--rate', '100', '-o', '/dev/null'], 2, 'ERR_ARGUMENT', "--rate: '100' has no unit"],
+  [
+    ['guest', '--rate', '1bit/s', '-o', '/dev/null'],
+    2,
+    'ERR_ARGUMENT',
+    'rate: a guest keeps no rate below 1B/s by its clock',
+  ],
 ]
 
 describeKvm('a mistake', () => {

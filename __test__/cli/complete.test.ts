@@ -62,7 +62,7 @@ describe('the candidates', () => {
       [...Object.keys(KERNEL_OPTIONS), ...machine].map(name => `kernel:a,${name}=`),
     )
     // What is there already is not offered again.
-    expect(words('calc', 'guest:stride,pages=3,p')).toEqual(['guest:stride,pages=3,placement='])
+    expect(words('calc', 'guest:stride,pages=3,pl')).toEqual(['guest:stride,pages=3,placement='])
     expect(words('calc', 'guest:stride,log=')).toEqual(['guest:stride,log=bitmap', 'guest:stride,log=ring'])
     expect(words('calc', 'guest:stride,memory=')).toEqual([])
     expect(words('calc', 'qemu:')).toEqual([])

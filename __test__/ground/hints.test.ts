@@ -84,7 +84,7 @@ it('pages are proposed as many as the workload takes', () => {
 it('an option is proposed only if the workload has a use for it', () => {
   const hint = (kind: WorkloadKind, name: string) => hintOf(() => makeWorkload(kind, { pages: 1, [name]: 1 }))
   expect(proposed(hint('random', 'sed'))).toBe('seed')
-  expect(hint('stride', 'sed')).toBe('Known: pages, rate, granted, sharing, placement.')
+  expect(hint('stride', 'sed')).toBe('Known: pages, rate, pacing, granted, sharing, placement.')
   expect(hint('idle', 'page')).toBe('Leave it out.')
 })
 

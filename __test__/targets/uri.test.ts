@@ -77,7 +77,7 @@ describe('openTarget refuses, and lists what exists', () => {
     [
       'guest:stride,sed=1',
       "'sed' is not an option of guest:",
-      'Known: pages, rate, granted, sharing, placement, memory',
+      'Known: pages, rate, pacing, granted, sharing, placement, memory',
     ],
     ['guest:idle,page=1', "'page' is not an option of guest:", 'Known: memory, vcpus'],
     ['kernel:f,pages=1', "'pages' is not an option of kernel:", 'memory, vcpus'],
@@ -87,6 +87,9 @@ describe('openTarget refuses, and lists what exists', () => {
     ['guest:stride,pages=-1', "pages: '-1' is not a whole number", 'digits'],
     ['guest:stride,memory=1', "memory: '1' has no unit", 'Did you mean 1GiB?'],
     ['guest:stride,rate=100', "rate: '100' has no unit", 'Did you mean 100MiB/s?'],
+    ['guest:stride,pacing=clock', 'pacing: there is no rate to keep', 'Give rate too'],
+    ['guest:stride,rate=1MB/s,pacing=tsc', "pacing: 'tsc' is not known", 'host, clock'],
+    ['guest:stride,rate=1bit/s,pacing=clock', 'no rate below 1B/s', 'higher'],
     ['guest:stride,sharing=all', "sharing: 'all' is not known", 'split, shared'],
   ])('%s', async (uri, message, hint) => {
     await expect(openTarget(uri)).rejects.toMatchObject({

@@ -86,6 +86,17 @@ export class Qemu {
     }
   }
 
+  /** Sends it a signal: SIGSTOP stops it with its guest, SIGCONT lets both go on. */
+  signal(name) {
+    this.#process.kill(name)
+  }
+
+  /** The 8 bytes at a guest physical address. */
+  async word(address) {
+    const text = await this.execute('human-monitor-command', { 'command-line': `xp /1gx ${address}` })
+    return BigInt(text.trim().split(' ').at(-1))
+  }
+
   /** Ends it at once: it may be in the middle of anything. */
   async kill() {
     this.#process.kill('SIGKILL')

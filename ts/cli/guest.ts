@@ -2,9 +2,15 @@
 
 import { parseCountText } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
-import { formatSize, parseRate, parseSize } from '../ground/units.js'
+import { formatRate, formatSize, parseRate, parseSize } from '../ground/units.js'
 import { type Block, QEMU_ARM64_RAM } from '../targets/vm/memory.js'
-import { buildGuest, defaultPages, makeWorkload, type WorkloadKind } from '../targets/vm/workload.js'
+import {
+  buildGuest,
+  defaultPages,
+  makeWorkload,
+  type Workload,
+  type WorkloadKind,
+} from '../targets/vm/workload.js'
 import { EXIT_OK } from './exit.js'
 import { systemReason } from './failure.js'
 import type { Session } from './session.js'
@@ -18,6 +24,9 @@ export interface GuestOptions {
   memory: string
   vcpus: string
   rate?: string
+  sharing?: string
+  placement?: string
+  seed?: string
 }
 
 /** A machine of QEMU's with this much memory: its command, and where the memory is. */
@@ -50,7 +59,7 @@ export async function runGuest(
     )
   }
   session.print(
-    `${visible(options.output)}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}`,
+    `${visible(options.output)}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}${paceText(guest)}`,
   )
   if (!session.options.quiet) {
     // One line, so that it can be copied.
@@ -61,7 +70,16 @@ export async function runGuest(
   session.document({
     file: options.output,
     bytes: image.byteLength,
-    guest: { workload: guest.kind, pages: guest.pages, memoryBytes: memory, vcpus },
+    guest: {
+      workload: guest.kind,
+      pages: guest.pages,
+      memoryBytes: memory,
+      vcpus,
+      ...(guest.bytesPerSecond === undefined ? {} : { bytesPerSecond: guest.bytesPerSecond }),
+      sharing: guest.sharing,
+      placement: guest.placement,
+      ...(guest.seed === undefined ? {} : { seed: guest.seed }),
+    },
   })
   return EXIT_OK
 }
@@ -73,12 +91,21 @@ function hintOf({ code }: NodeJS.ErrnoException): string {
   return 'Give a file that can be written.'
 }
 
+/** How a guest in a file keeps its rate, where it has one. */
+function paceText({ bytesPerSecond }: Workload): string {
+  return bytesPerSecond === undefined ? '' : `, ${formatRate(bytesPerSecond)} by its own clock`
+}
+
 /** The workload that the options describe. Throws ERR_ARGUMENT. */
-export function guestOf(options: GuestOptions): ReturnType<typeof makeWorkload> {
+export function guestOf(options: GuestOptions): Workload {
   const kind = options.workload as WorkloadKind
+  const { rate, sharing, placement, seed } = options
   return makeWorkload(kind, {
     pages: pagesOf(options, kind),
-    ...(options.rate === undefined ? {} : { rate: parseRate(options.rate, '--rate') }),
+    rate: rate === undefined ? undefined : parseRate(rate, '--rate'),
+    sharing: sharing as Workload['sharing'] | undefined,
+    placement: placement as Workload['placement'] | undefined,
+    seed: seed === undefined ? undefined : parseCountText(seed, '--seed', 0, 2 ** 32 - 1),
   })
 }
 

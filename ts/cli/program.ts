@@ -145,6 +145,23 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .addOption(pagesOption())
     .option('--memory <size>', 'the memory of the machine that it will run in', '1GiB')
     .option('--vcpus <n>', 'its vCPUs', '1')
+    .option(
+      '--rate <rate>',
+      'what it writes by its own clock: 100MiB/s, 10Gbit/s (default: as fast as it can)',
+    )
+    .addOption(
+      choosing('--sharing <how>', 'shared: each vCPU writes all pages, not a share of them', [
+        'split',
+        'shared',
+      ]),
+    )
+    .addOption(
+      choosing('--placement <where>', 'spread: the pages lie at the ends of all RAM blocks', [
+        'packed',
+        'spread',
+      ]),
+    )
+    .option('--seed <n>', 'makes random pages repeatable')
     .requiredOption('-o, --output <file>', 'the file to write')
     .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
 

@@ -24,8 +24,8 @@ export type TargetOf<Uri extends string> = Uri extends `${infer Name}:${string}`
 const open = opener(schemes)
 
 /**
- * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,granted=on|off,sharing=split|shared,placement=packed|spread,seed=N`, a VM with a
- * built-in workload, or `kernel:FILE,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64 with an ELF or an Image, and RAM
+ * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,pacing=host|clock,granted=on|off,sharing=split|shared,placement=packed|spread,seed=N`, a
+ * VM with a built-in workload, or `kernel:FILE,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64 with an ELF or an Image, and RAM
  * from 1 GiB on, as in QEMU's `virt`. Both take `memory=SIZE`, or blocks as `memory=low@0B+2GiB:high@4GiB+2GiB`, `vcpus=N`,
  * `log=bitmap|ring` and `ring-entries=N`, and `manual-protect`, `unknown-mmio` and `clear-chunk` with the values that
  * `VirtualMachine.create` takes. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,

@@ -19,7 +19,12 @@ const rate = fc.oneof(
   fc.double({ min: 1e-9, max: 2 ** 53 - 1, noNaN: true }),
   fc.constantFrom('1bit/s', '0.3MB/s', '1.5GiB/s', '0.000001B/s'),
 )
-const pacing = fc.oneof(fc.constant({}), fc.record({ rate }), fc.record({ granted: fc.boolean() }))
+/** A guest keeps no rate by its clock that is below a byte per second. */
+const byClock = fc.record({
+  rate: fc.double({ min: 1, max: 2 ** 53 - 1, noNaN: true }),
+  pacing: fc.constant('clock' as const),
+})
+const pacing = fc.oneof(fc.constant({}), fc.record({ rate }), byClock, fc.record({ granted: fc.boolean() }))
 const placing = fc.record(
   { sharing: fc.constantFrom('split', 'shared'), placement: fc.constantFrom('packed', 'spread') } as const,
   { requiredKeys: [] },
@@ -146,6 +151,7 @@ async function opensAgain(uri: string): Promise<VirtualMachine> {
 describeKvm('the target of a measurement', () => {
   it.each<[string, Workload]>([
     ['granted', workload.random({ pages: 300, granted: true, seed: 7, placement: 'spread' })],
+    ['with a rate by its clock', workload.stride({ pages: 300, rate: '1MB/s', pacing: 'clock' })],
     ['with a rate', workload.hotCold({ pages: 300, rate: '0.7MB/s', sharing: 'shared' })],
   ])('opens a guest %s again', async (_, guest) => {
     const vm = await running(guest, { vcpus: 2 })

@@ -1,7 +1,7 @@
 //! `NativeVirtualMachine`: the built-in guests, and the truth about them.
 
 use dirtyrate::Error;
-use dirtyrate_machine::workload::{Counters, Kind, Pacing, Placement, Sharing, Workload};
+use dirtyrate_machine::workload::{Clock, Counters, Kind, Pacing, Placement, Sharing, Workload};
 use dirtyrate_machine::{Truth, TruthCounts};
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -26,10 +26,10 @@ pub struct NativeWorkloadOptions {
     /// Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks.
     #[napi(ts_type = "'packed' | 'spread'")]
     pub placement: Option<String>,
-    /// Default 'free'.
-    #[napi(ts_type = "'free' | 'granted'")]
+    /// Default 'free', or 'granted' with a rate. 'clock': the guest keeps the rate by its own clock.
+    #[napi(ts_type = "'free' | 'granted' | 'clock'")]
     pub pacing: Option<String>,
-    /// Grants the budget at this rate while the virtual machine runs; implies 'granted'.
+    /// 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in whole bytes.
     pub bytes_per_second: Option<f64>,
     /// Default 1.
     pub seed: Option<f64>,
@@ -51,7 +51,7 @@ pub struct NativeTruth {
 pub struct NativeInstant {
     /// Writes made, by vCPU.
     pub writes: Vec<f64>,
-    /// Writes granted, by vCPU; null when the guest runs freely.
+    /// Writes granted, by vCPU; null when the guest takes no budget.
     #[napi(ts_type = "(number | null)[]")]
     pub budgets: Vec<Option<f64>>,
     /// Grants made by the host.
@@ -134,7 +134,7 @@ pub fn native_counts(counts: TruthCounts) -> NativeTruth {
     NativeTruth { low: counts.lower as f64, pages: counts.written as f64, high: counts.upper as f64 }
 }
 
-/// The core's workload, and the rate at which it is paced.
+/// The core's workload, and the rate at which the host paces it.
 pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64>)> {
     let refuse = |text: String| thrown(Error::Argument(text));
     let kind: Kind =
@@ -150,15 +150,18 @@ pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64
         Some(other) => return Err(refuse(format!("no placement '{other}': use packed or spread"))),
     };
     let rate = options.bytes_per_second;
-    let pacing = match (options.pacing.as_deref(), rate) {
-        (None | Some("free"), None) => Pacing::Free,
-        (Some("granted"), None) | (None | Some("granted"), Some(_)) => Pacing::Granted,
-        (Some("free"), Some(_)) => return Err(refuse("a guest that runs freely has no rate".to_owned())),
-        (Some(other), _) => return Err(refuse(format!("no pacing '{other}': use free or granted"))),
-    };
     if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
         return Err(refuse(format!("a rate of {rate} bytes per second: give a positive one")));
     }
+    let pacing = match (options.pacing.as_deref(), rate) {
+        (None | Some("free"), None) => Pacing::Free,
+        (Some("granted"), None) | (None | Some("granted"), Some(_)) => Pacing::Granted,
+        (Some("clock"), Some(rate)) => Pacing::Clock(Clock::new(rate.round() as u64)),
+        (Some("clock"), None) => return Err(refuse("a guest that is paced by its clock needs a rate".to_owned())),
+        (Some("free"), Some(_)) => return Err(refuse("a guest that runs freely has no rate".to_owned())),
+        (Some(other), _) => return Err(refuse(format!("no pacing '{other}': use free, granted or clock"))),
+    };
+    let rate = rate.filter(|_| pacing == Pacing::Granted);
     let vcpus = whole("vcpus", options.vcpus)?;
     let workload = Workload {
         kind,

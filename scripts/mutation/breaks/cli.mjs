@@ -172,8 +172,8 @@ export default [
   {
     name: 'the demo forgets --rate',
     file: 'ts/cli/guest.ts',
-    find: "...(options.rate === undefined ? {} : { rate: parseRate(options.rate, '--rate') }),",
-    replace: "...(options.rate === undefined || parseRate(options.rate, '--rate') > 0 ? {} : {}),",
+    find: "rate: rate === undefined ? undefined : parseRate(rate, '--rate'),",
+    replace: "rate: rate === undefined || parseRate(rate, '--rate') > 0 ? undefined : undefined,",
     test: '__test__/cli/verdicts.test.ts -t names the rate',
   },
   {

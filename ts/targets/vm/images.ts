@@ -5,7 +5,13 @@ import { formatRate, parseRate } from '../../ground/units.js'
 import type { Given } from '../scheme.js'
 import type { TargetUri } from '../uri.js'
 import type { KernelImage } from './kernel-image.js'
-import { defaultPages, makeWorkload, type Workload, type WorkloadKind } from './workload.js'
+import {
+  defaultPages,
+  makeWorkload,
+  type Workload,
+  type WorkloadKind,
+  type WorkloadOptions,
+} from './workload.js'
 
 /** What a target URI says of an image; that of the machine comes behind it. */
 export type ImageUri = Pick<TargetUri, 'scheme' | 'name'> & { options: [key: string, value: string][] }
@@ -16,7 +22,8 @@ export function uriOfWorkload(guest: Workload): ImageUri {
   const options: ImageUri['options'] = []
   if (kind !== 'idle') options.push(['pages', String(pages)])
   if (bytesPerSecond !== undefined) options.push(['rate', formatRate(bytesPerSecond)])
-  else if (pacing === 'granted') options.push(['granted', 'on'])
+  if (pacing === 'clock') options.push(['pacing', 'clock'])
+  else if (pacing === 'granted' && bytesPerSecond === undefined) options.push(['granted', 'on'])
   if (sharing !== 'split') options.push(['sharing', sharing])
   if (placement !== 'packed') options.push(['placement', placement])
   if (seed !== undefined) options.push(['seed', String(seed)])
@@ -25,7 +32,7 @@ export function uriOfWorkload(guest: Workload): ImageUri {
 
 /** The workload that a URI's options make. Throws ERR_ARGUMENT. */
 export function workloadOfUri(kind: WorkloadKind, given: Given): Workload {
-  const { pages, rate, granted, sharing, placement, seed, vcpus = '1' } = given
+  const { pages, rate, pacing, granted, sharing, placement, seed, vcpus = '1' } = given
   // Each vCPU takes a page at least.
   const fewest = kind === 'idle' ? 0 : Math.max(1, parseCountText(vcpus, 'vcpus', 1))
   return makeWorkload(kind, {
@@ -36,6 +43,7 @@ export function workloadOfUri(kind: WorkloadKind, given: Given): Workload {
           ? 0
           : defaultPages(),
     rate: rate === undefined ? undefined : parseRate(rate, 'rate'),
+    pacing: pacing as WorkloadOptions['pacing'],
     granted: granted === undefined ? undefined : parseChoice(granted, 'granted', ['on', 'off']) === 'on',
     sharing: sharing as Workload['sharing'] | undefined,
     placement: placement as Workload['placement'] | undefined,

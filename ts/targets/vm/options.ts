@@ -12,6 +12,7 @@ import type { WorkloadOptions } from './workload.js'
 export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>> = {
   pages: { value: 'N', meaning: "the pages that the guest writes (default: 100 MiB of the host's)" },
   rate: { value: 'RATE', meaning: 'the pace of the writes, such as 100MiB/s (default: as fast as it can)' },
+  pacing: { value: 'host|clock', meaning: 'clock: the guest keeps the rate by its own clock' },
   granted: { value: 'on|off', meaning: 'on: the guest writes only what vm.workload.grant() allows' },
   sharing: { value: 'split|shared', meaning: 'shared: each vCPU writes all pages, not a share of them' },
   placement: { value: 'packed|spread', meaning: 'spread: the pages lie at the ends of all RAM blocks' },

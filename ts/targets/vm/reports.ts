@@ -136,7 +136,7 @@ export interface DeadlineReport {
 export interface WorkloadInstant {
   /** Writes made, by vCPU. */
   writes: number[]
-  /** Writes granted, by vCPU; null when the guest runs freely. */
+  /** Writes granted, by vCPU; null when the guest takes no budget. */
   budgets: (number | null)[]
   /** Grants made by the host. */
   grants: number

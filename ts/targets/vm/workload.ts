@@ -42,8 +42,13 @@ export function defaultPages(): number {
 export interface WorkloadOptions {
   /** The working set, all vCPUs together. */
   pages: number
-  /** Paced by the host: a native thread grants writes at this rate while the VM runs. Without it the guest writes as fast as it can. */
+  /** How much it writes, all vCPUs together. Without it the guest writes as fast as it can. */
   rate?: Rate | undefined
+  /**
+   * What keeps the rate. `host` (default): a native thread grants writes while the VM runs. `clock`: the guest itself, by the TSC or the
+   * counter of arm64. It needs no host, and after a time in which it did not run it makes up for up to a second.
+   */
+  pacing?: 'host' | 'clock' | undefined
   /** The guest writes only what `vm.workload.grant()` allows. Not together with `rate`. */
   granted?: boolean | undefined
   /** `split` (default): each vCPU has its own share of the pages; `shared`: every vCPU writes all of them. */
@@ -58,7 +63,7 @@ export interface WorkloadOptions {
 export interface Workload {
   readonly kind: WorkloadKind
   readonly pages: number
-  readonly pacing: 'free' | 'granted'
+  readonly pacing: 'free' | 'granted' | 'clock'
   readonly bytesPerSecond?: number
   readonly sharing: 'split' | 'shared'
   readonly placement: 'packed' | 'spread'
@@ -68,6 +73,7 @@ export interface Workload {
 const WORKLOAD: OptionNames<WorkloadOptions> = {
   pages: true,
   rate: true,
+  pacing: true,
   granted: true,
   sharing: true,
   placement: true,
@@ -96,12 +102,13 @@ const MACHINE: OptionNames<GuestMachine> = { memory: true, vcpus: true }
 
 const SHARINGS = ['split', 'shared'] as const
 const PLACEMENTS = ['packed', 'spread'] as const
+const PACINGS = ['host', 'clock'] as const
 
 /** The options that some guests have no use for. */
 const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> = {
   stride: ['seed'],
   silent: ['seed'],
-  idle: ['rate', 'granted', 'sharing', 'placement', 'seed'],
+  idle: ['rate', 'pacing', 'granted', 'sharing', 'placement', 'seed'],
 }
 
 /** The options that this guest has a use for. */
@@ -123,20 +130,38 @@ export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Work
     throw argumentError(`${unused ?? 'pages'}: of no use to the workload '${known}'`, 'Leave it out.')
   }
   if (options.rate !== undefined && options.granted) {
-    throw argumentError(
-      'granted: a workload with a rate is granted its writes by the host',
-      'Leave out rate or granted.',
-    )
+    throw argumentError('granted: a workload with a rate writes by that', 'Leave out rate or granted.')
   }
   return Object.freeze({
     kind: known,
     pages,
-    pacing: options.rate !== undefined || options.granted ? 'granted' : 'free',
-    ...(options.rate === undefined ? {} : { bytesPerSecond: parseRate(options.rate, 'rate') }),
+    ...paceOf(options),
     sharing: parseChoice(options.sharing ?? 'split', 'sharing', SHARINGS),
     placement: parseChoice(options.placement ?? 'packed', 'placement', PLACEMENTS),
     ...(options.seed === undefined ? {} : { seed: parseCount(options.seed, 'seed', 0, 2 ** 32 - 1) }),
   })
+}
+
+/** Who says when a guest with these options writes, and how much. Throws ERR_ARGUMENT. */
+function paceOf({
+  rate,
+  pacing,
+  granted,
+}: WorkloadOptions): Pick<Workload, 'pacing'> & { bytesPerSecond?: number } {
+  const keeper = pacing === undefined ? 'host' : parseChoice(pacing, 'pacing', PACINGS)
+  if (rate === undefined) {
+    if (pacing !== undefined)
+      throw argumentError('pacing: there is no rate to keep', 'Give rate too, or leave out pacing.')
+    return { pacing: granted ? 'granted' : 'free' }
+  }
+  const bytesPerSecond = parseRate(rate, 'rate')
+  return keeper === 'host' ? { pacing: 'granted', bytesPerSecond } : byClock(bytesPerSecond)
+}
+
+/** A rate that the guest itself keeps, in whole bytes. Throws ERR_ARGUMENT. */
+function byClock(bytesPerSecond: number): { pacing: 'clock'; bytesPerSecond: number } {
+  if (bytesPerSecond >= 1) return { pacing: 'clock', bytesPerSecond }
+  throw argumentError('rate: a guest keeps no rate below 1B/s by its clock', 'Give a higher rate.')
 }
 
 /** The built-in guests. Each throws ERR_ARGUMENT. */
@@ -178,7 +203,7 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
     // An idle guest writes none, but to the binding every vCPU of a program has a working set.
     pages: parseCount(kind === 'idle' ? Math.max(pages, vcpus) : pages, 'pages', 1),
     vcpus,
-    pacing: parseChoice(pacing, 'pacing', ['free', 'granted']),
+    pacing: parseChoice(pacing, 'pacing', ['free', 'granted', 'clock']),
     sharing: parseChoice(sharing, 'sharing', SHARINGS),
     placement: parseChoice(placement, 'placement', PLACEMENTS),
     ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
@@ -188,7 +213,8 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
 
 /**
  * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
- * x86-64). `memory` is that of the machine it will run in; QEMU's `virt` has it from 1 GiB on. Needs no KVM. Throws ERR_ARGUMENT.
+ * x86-64). `memory` is that of the machine it will run in; QEMU's `virt` has it from 1 GiB on. Where it runs there is no host that paces
+ * it, so a rate is kept by the guest's own clock. Needs no KVM. Throws ERR_ARGUMENT.
  */
 export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Array {
   if (!isWorkload(guest))
@@ -199,7 +225,9 @@ export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Arra
     1,
   )
   const ram: RamBlock[] = parseMemory(machine.memory)
-  return callNative(() => native().buildGuest(toNative(guest, vcpus), ram)) as OwnUint8Array
+  const { bytesPerSecond } = guest
+  const alone = bytesPerSecond === undefined ? guest : { ...guest, ...byClock(bytesPerSecond) }
+  return callNative(() => native().buildGuest(toNative(alone, vcpus), ram)) as OwnUint8Array
 }
 
 /** Throws ERR_ARGUMENT for an object that `instant()` did not give. */

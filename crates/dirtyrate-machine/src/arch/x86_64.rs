@@ -46,6 +46,11 @@ pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     Ok(())
 }
 
+/// Ticks of this vCPU's TSC in a second, where KVM says it (KVM_CAP_GET_TSC_KHZ).
+pub fn ticks_per_second(vcpu: &VcpuFd) -> Option<u64> {
+    vcpu.get_tsc_khz().ok().map(|khz| u64::from(khz) * 1000).filter(|&ticks| ticks > 0)
+}
+
 /// Where a vCPU that is not running stands.
 pub fn instruction_pointer(vcpu: &VcpuFd) -> Option<u64> {
     vcpu.get_regs().ok().map(|regs| regs.rip)

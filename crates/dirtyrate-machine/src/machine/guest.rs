@@ -136,7 +136,7 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a guest that runs freely; [`MachineError::Closed`].
+    /// [`Error::Argument`] for a guest that takes no budget; [`MachineError::Closed`].
     pub fn grant(&self, writes: u64) -> Result<()> {
         self.grant_each(|_| writes)
     }
@@ -144,8 +144,13 @@ impl Guest {
     /// As [`grant`](Self::grant), with a number of writes of its own for each vCPU.
     pub(super) fn grant_each(&self, writes: impl Fn(u32) -> u64) -> Result<()> {
         let vm = self.vm.upgrade().ok_or(MachineError::Closed)?;
-        if self.program.pacing() == Pacing::Free {
-            return Err(Error::Argument("this guest runs freely: only a granted one takes a budget".to_owned()));
+        let whose = match self.program.pacing() {
+            Pacing::Granted => None,
+            Pacing::Free => Some("runs freely"),
+            Pacing::Clock(_) => Some("is paced by its own clock"),
+        };
+        if let Some(whose) = whose {
+            return Err(Error::Argument(format!("this guest {whose}: only a granted one takes a budget")));
         }
         // Under one lock, so that a window has both the mark and the count, or neither.
         let mut dirty_bits = vm.lock_dirty_bits();

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 pub use guest::{Guest, Truth, TruthCounts};
 pub use sample::{SampleOptions, SampleReport};
 
+use crate::arch;
 use crate::boot::{self, KernelOptions};
 use crate::devices::{Bus, Console, UnknownMmio, irqchip};
 use crate::layout;
 use crate::vcpu::Crash;
 use crate::vcpu::RunState;
 use crate::vm::{BlockSpec, Vm, VmOptions};
-use crate::workload::{Counters, RamRange, Workload};
+use crate::workload::{Counters, Pacing, RamRange, Workload};
 use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at, take_at};
 use dirtyrate::{BlockInfo, CancelToken, Error, Result};
 
@@ -128,7 +129,8 @@ impl Machine {
     }
 
     /// Builds a guest with a known answer for this machine's RAM, and loads it. With `bytes_per_second` a thread grants its
-    /// budget at that rate while the machine runs, which wants [`Pacing::Granted`](crate::workload::Pacing::Granted).
+    /// budget at that rate while the machine runs, which wants [`Pacing::Granted`](crate::workload::Pacing::Granted). A guest that is
+    /// paced by its own clock is told here how fast that runs, and that this machine rests where it waits.
     ///
     /// # Errors
     ///
@@ -144,6 +146,12 @@ impl Machine {
         let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
         if let Some(rate) = bytes_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(Error::Argument(format!("a rate of {rate} bytes per second: give a positive one")));
+        }
+        let mut workload = *workload;
+        if let Pacing::Clock(clock) = &mut workload.pacing {
+            clock.ticks_per_second =
+                self.vm.vcpus()?.set_up_with(|vcpus| Ok(vcpus.first().and_then(arch::ticks_per_second)))?;
+            clock.rests = true;
         }
         let image = workload.build(&ram, page_size)?;
         let go_on = || self.vm.vcpus()?.check_not_started();

@@ -188,7 +188,7 @@ impl Vcpus {
     }
 
     /// Gives `setup` the vCPUs before they start, to make something of them.
-    pub(super) fn set_up_with<T>(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<T>) -> Result<T> {
+    pub(crate) fn set_up_with<T>(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<T>) -> Result<T> {
         let idle = lock(&self.idle);
         not_started(&lock(&self.shared.state))?;
         setup(&idle)

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use super::layout::{self, GIB, PAGE_SIZE, Segment};
 use super::page_tables::{PageTables, gibs};
 use super::sequence::Sequence;
-use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, arch, elf};
+use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, arch, clock, elf};
 
 /// Where the image is loaded, from the start of RAM: above the first MiB, which a PC's firmware and devices share, and where
 /// others put the device tree.
@@ -49,6 +49,8 @@ pub(super) const HEADER_IDLE: u64 = HEADER + 64;
 /// The host's page size, and its logarithm.
 pub(super) const HEADER_PAGE_SIZE: u64 = HEADER + 72;
 pub(super) const HEADER_PAGE_SHIFT: u64 = HEADER + 80;
+/// x86-64: ticks of the TSC in a second, or 0, for which the guest then stores what it finds.
+pub(super) const HEADER_TICKS: u64 = HEADER + 88;
 
 // A vCPU's parameters: 8-byte words at these offsets, then two words for each segment in two
 // tables.
@@ -62,8 +64,17 @@ pub(super) const SEGMENTS: u64 = 32;
 pub(super) const PAGES: u64 = 40;
 pub(super) const COLD_FIRST: u64 = 48;
 pub(super) const COLD_PAGES: u64 = 56;
+/// Paced by its clock: writes in a second, in units of 2^-32; otherwise 0.
+pub(super) const CLOCK_RATE: u64 = 64;
+/// How many writes it may be behind, at least 1.
+pub(super) const CLOCK_MOST: u64 = 72;
+/// 1 where the VMM rests when a vCPU says that it has nothing to do; otherwise it spins.
+pub(super) const CLOCK_REST: u64 = 80;
+/// Writes in a tick, in units of 2^-64, and the ticks at its start: 0 in the file, stored by the vCPU before it is ready.
+pub(super) const CLOCK_SCALE: u64 = 88;
+pub(super) const CLOCK_ORIGIN: u64 = 96;
 /// Walking: address of the segment. Drawing: number of its first page.
-pub(super) const SEGMENT_A: u64 = 64;
+pub(super) const SEGMENT_A: u64 = 112;
 /// Walking: address after it. Drawing: what turns (page number * page size) into an address.
 pub(super) const SEGMENT_B: u64 = SEGMENT_A + 8 * MAX_SEGMENTS as u64;
 /// Segments that a page of parameters has room for.
@@ -73,6 +84,8 @@ pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
 // to begin.
 pub(super) const MAILBOX_WRITES: u64 = 0;
 pub(super) const MAILBOX_READY: u64 = 8;
+/// Where KVM stores its clock while an x86-64 guest boots that is paced by its own.
+pub(super) const MAILBOX_CLOCK: u64 = 64;
 
 /// A budget that is never used up.
 pub(super) const UNLIMITED: u64 = u64::MAX;
@@ -250,10 +263,19 @@ fn contents(map: &MemoryMap, program: &Program, code: &[u8; CODE_BYTES], idle_ad
         store(
             program.budget_address(vcpu),
             match program.pacing() {
-                Pacing::Free => UNLIMITED,
+                Pacing::Free | Pacing::Clock(_) => UNLIMITED,
                 Pacing::Granted => 0,
             },
         );
+        if let Pacing::Clock(clock) = program.pacing() {
+            let rate = clock.rate_of_a_vcpu(map.page_size, program.vcpus());
+            store(page + CLOCK_RATE, rate);
+            store(page + CLOCK_MOST, clock::most_behind(rate));
+            store(page + CLOCK_REST, clock.rests.into());
+        }
+    }
+    if let Pacing::Clock(clock) = program.pacing() {
+        store(map.base + HEADER_TICKS, clock.ticks_per_second.unwrap_or(0));
     }
 
     for (number, link) in (0..).zip(map.tables.link(map.root)) {

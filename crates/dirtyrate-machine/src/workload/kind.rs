@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::clock::Clock;
+
 /// Which pages a guest writes, and in what order.
 ///
 /// "Its pages" are the vCPU's own share with [`Sharing::Split`], the whole working set with
@@ -93,6 +95,8 @@ pub enum Pacing {
     /// The host: each vCPU stops at its budget, the total number of writes granted to it so far,
     /// which begins at 0.
     Granted,
+    /// The guest, at a rate that it keeps by its own clock.
+    Clock(Clock),
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod clock;
 mod contents;
 mod elf;
 mod error;
@@ -57,6 +58,7 @@ use aarch64 as arch;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as arch;
 
+pub use clock::Clock;
 pub use contents::Mismatch;
 pub use error::WorkloadError;
 pub use image::Image;

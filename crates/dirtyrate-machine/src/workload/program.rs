@@ -177,7 +177,7 @@ impl Program {
                 // An idle guest reads no budget and has nothing under way, whatever is granted to
                 // it.
                 (Kind::Idle, _) => 0,
-                (_, Pacing::Free) => UNLIMITED,
+                (_, Pacing::Free | Pacing::Clock(_)) => UNLIMITED,
                 (_, Pacing::Granted) => memory.load(self.budget_address(vcpu)),
             })
             .collect();

@@ -65,7 +65,7 @@ pub fn workloads(pages: u64) -> Vec<Workload> {
         for vcpus in [1, 2, 3, 5] {
             for sharing in [Sharing::Split, Sharing::Shared] {
                 for placement in [Placement::Packed, Placement::Spread] {
-                    for pacing in [Pacing::Free, Pacing::Granted] {
+                    for pacing in [Pacing::Free, Pacing::Granted, Pacing::Clock(Clock::new(100 << 20))] {
                         all.push(Workload { kind, pages, vcpus, sharing, placement, pacing, seed: all.len() as u64 });
                     }
                 }
@@ -194,7 +194,7 @@ impl State {
         let next = match self.steps[vcpu as usize] {
             Step::Check => {
                 let budget = match self.program.pacing() {
-                    Pacing::Free => u64::MAX,
+                    Pacing::Free | Pacing::Clock(_) => u64::MAX,
                     Pacing::Granted => self.word(self.program.budget_address(vcpu)),
                 };
                 if self.program.kind() == Kind::Idle || made >= budget {

@@ -4,7 +4,7 @@
 //!
 //! For its write number `i`, a vCPU does in this order:
 //!
-//! 1. go on only if `i` is below its budget,
+//! 1. go on only if `i` is below its budget, and due by its clock where that paces it,
 //! 2. `D(i)`: store to the page,
 //! 3. `C(i)`: store the count `i + 1` to its mailbox.
 //!
@@ -12,7 +12,8 @@
 //! whoever reads the count `c` knows that `D(i)` and `C(i)` have happened for all `i < c`, and that
 //! `C(c)` and everything after it have not. Only `D(c)` is unknown: it may have happened, or may
 //! happen at any time. If the count has reached the budget, the vCPU is *settled*: it is held at
-//! step 1 of write `c`, and `D(c)` has not begun either.
+//! step 1 of write `c`, and `D(c)` has not begun either. A vCPU that waits for its clock may go on at any time, so it is
+//! never settled: its bounds are those of one that runs freely.
 //!
 //! KVM logs a store just before it happens (a write fault is logged, then the store is tried again,
 //! and logged afresh if the log was cleared in between) or, where it emulates the guest, just

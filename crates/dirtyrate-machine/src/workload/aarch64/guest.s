@@ -119,7 +119,27 @@
     ldr x18, [x19, #{header_page_shift}]
     ldr x1, [x20, #{value}]
     mov x8, x1
-    mov x2, #1
+
+    // Paced by its clock: scale = rate / ticks, in units of 2^-64 writes in a tick; the rate is in units of 2^-32 writes in a second.
+    // A rate of more than a write in each tick is just that. A counter that has no frequency paces nothing: such a guest halts.
+    ldr x0, [x20, #{clock_rate}]
+    cbz x0, 3f
+    mrs x2, cntfrq_el0
+    ubfx x2, x2, #0, #32
+    cbz x2, .Lhalt_{copy}
+    mov x3, #-1
+    udiv x3, x3, x2
+    umulh x4, x3, x0
+    mul x5, x3, x0
+    extr x6, x4, x5, #32
+    lsr x4, x4, #32
+    cmp x4, #0
+    csinv x6, x6, xzr, eq
+    str x6, [x20, #{clock_scale}]
+    mrs x2, cntvct_el0
+    str x2, [x20, #{clock_origin}]
+
+3:  mov x2, #1
     add x3, x9, #{mailbox_ready}
     stlr x2, [x3]
 
@@ -137,18 +157,49 @@
     wfi
     b .Lhalt_{copy}
 
-// x0 = number of writes granted and not made, never 0: waits for it. The host may raise the budget
-// at any time, so one that was read a while ago allows no write that it does not allow now.
+// x0 = number of writes allowed and not made, never 0: waits for it. The host may raise the budget
+// at any time, so one that was read a while ago allows no write that it does not allow now. Its labels
+// are above 20, because what uses it has smaller ones.
+//
+// By the clock, due is what the rate makes of the ticks since the start. A guest that is behind by more
+// than `most` gives up the rest, by counting the writes as made; a clock that was set back by more than
+// that starts anew. Changes x2, x4 and x7.
 .macro allowance count
-2:  ldar x0, [x10]
+22: ldr x4, [x20, #{clock_scale}]
+    cbnz x4, 25f
+    ldar x0, [x10]
     sub x2, \count, x8
     subs x0, x0, x2
-    b.hi 3f
-    cbz x11, 4f
+    b.hi 23f
+    cbz x11, 24f
     strb wzr, [x11]
-4:  yield
-    b 2b
-3:
+24: yield
+    b 22b
+25: mrs x0, cntvct_el0
+    ldr x2, [x20, #{clock_origin}]
+    sub x0, x0, x2
+    umulh x0, x0, x4
+    sub x2, \count, x8
+    sub x0, x0, x2
+    ldr x7, [x20, #{clock_most}]
+    cmp x0, x7
+    b.gt 26f
+    cmp x0, #0
+    b.gt 23f
+    cmn x0, x7
+    b.ge 27f
+    mov x7, #0
+26: sub x0, x0, x7
+    sub x8, x8, x0
+    mov x0, x7
+    cbnz x0, 23f
+27: yield
+    ldr x2, [x20, #{clock_rest}]
+    cbz x2, 25b
+    cbz x11, 25b
+    strb wzr, [x11]
+    b 25b
+23:
 .endm
 
 // Walks through the segments; 6 instructions for a write.

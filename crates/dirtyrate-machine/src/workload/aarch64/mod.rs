@@ -3,7 +3,8 @@
 //!
 //! What the guest asks of a VMM: the state of the arm64 boot protocol for the first vCPU, in EL1 (it does not look at the
 //! device tree), memory that is 0 where nothing was loaded, and for several vCPUs PSCI 0.2 by HVC and MPIDRs as KVM gives
-//! them: 16 vCPUs to each Aff1. It needs no interrupt, timer, firmware or device.
+//! them: 16 vCPUs to each Aff1. It needs no interrupt, firmware or device; one that is paced by its
+//! clock reads the virtual counter, whose frequency `CNTFRQ_EL0` must say.
 
 use std::arch::naked_asm;
 
@@ -98,6 +99,11 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
         segment_a = const image::SEGMENT_A,
         segment_b = const image::SEGMENT_B,
         parameters_shift = const layout::PAGE_SIZE.ilog2(),
+        clock_rate = const image::CLOCK_RATE,
+        clock_most = const image::CLOCK_MOST,
+        clock_rest = const image::CLOCK_REST,
+        clock_scale = const image::CLOCK_SCALE,
+        clock_origin = const image::CLOCK_ORIGIN,
         mailbox_ready = const image::MAILBOX_READY,
         stride = const Kind::Stride as u64,
         random = const Kind::Random as u64,

@@ -1,7 +1,7 @@
 #[cfg(target_arch = "aarch64")]
 use super::super::IDLE_ADDRESS;
 use super::super::testing::{PAGE_SIZES, Random, build, build_for, ram, ram_in, range, workloads};
-use super::super::{Placement, Sharing};
+use super::super::{Clock, Placement, Sharing};
 use super::*;
 
 fn example() -> Workload {
@@ -78,7 +78,7 @@ fn what_is_baked_is_what_the_host_replays() {
             assert_ne!(program.value(vcpu, 0), 0);
             assert_eq!(program.value(vcpu, 9), program.value(vcpu, 0) + 9 * counts);
             let budget = match workload.pacing {
-                Pacing::Free => u64::MAX,
+                Pacing::Free | Pacing::Clock(_) => u64::MAX,
                 Pacing::Granted => 0,
             };
             assert_eq!(loaded.word(program.budget_address(vcpu)), budget);
@@ -126,6 +126,24 @@ fn the_parts_are_in_order_and_the_working_set_is_clear_of_them() {
             }
         }
     }
+}
+
+#[test]
+fn a_clocks_rate_is_baked_for_each_vcpu() {
+    let clock = Clock { bytes_per_second: 100 << 20, ticks_per_second: Some(2_600_000_000), rests: true };
+    let workload = Workload { pacing: Pacing::Clock(clock), vcpus: 2, ..example() };
+    let loaded = Loaded::new(&build(&workload, &ram()).unwrap());
+    assert_eq!(loaded.word(loaded.base + HEADER_TICKS), 2_600_000_000);
+    for vcpu in 0..2 {
+        let page = loaded.base + PARAMETERS + vcpu * PAGE_SIZE;
+        assert_eq!(loaded.word(page + CLOCK_RATE), 12_800 << 32, "half of 25,600 pages in a second");
+        assert_eq!(loaded.word(page + CLOCK_MOST), 12_800);
+        assert_eq!(loaded.word(page + CLOCK_REST), 1);
+        assert_eq!(loaded.word(loaded.word(page + BUDGET)), UNLIMITED, "no budget holds it");
+    }
+    // Any other guest has no clock.
+    let loaded = Loaded::new(&build(&Workload { vcpus: 2, ..example() }, &ram()).unwrap());
+    assert_eq!(loaded.word(loaded.base + PARAMETERS + CLOCK_RATE), 0);
 }
 
 #[test]

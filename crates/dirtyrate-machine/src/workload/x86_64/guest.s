@@ -134,6 +134,9 @@
     movq {mailbox}(%r12), %r9
     movq {value}(%r12), %rsi
     movq %rsi, %r8
+    cmpq $0, {clock_rate}(%r12)
+    jne .Lclock_{copy}
+.Lready_{copy}:
     movq $1, {mailbox_ready}(%r9)
 
     movl {header_kind}, %eax
@@ -150,19 +153,56 @@
     hlt
     jmp .Lhalt_{copy}
 
-# rax = number of writes granted and not made, never 0: waits for it. The host may raise the budget
-# at any time, so one that was read a while ago allows no write that it does not allow now.
+# rax = number of writes allowed and not made, never 0: waits for it. The host may raise the budget
+# at any time, so one that was read a while ago allows no write that it does not allow now. Its labels are above 20, because what
+# uses it has smaller ones.
+#
+# By the clock, due is what the rate makes of the ticks since the start. A guest that is behind by
+# more than `most` gives up the rest, by counting the writes as made; a clock that was set back by
+# more than that starts anew. Changes rcx and r10.
 .macro allowance count
-2:  movq {budget}(%r12), %rax
+22:  cmpq $0, {clock_scale}(%r12)
+    jne 24f
+    movq {budget}(%r12), %rax
     movq (%rax), %rax
     movq \count, %rcx
     subq %r8, %rcx
     subq %rcx, %rax
-    ja 3f
+    ja 23f
     outb %al, ${idle_port}
     pause
-    jmp 2b
-3:
+    jmp 22b
+24:  movq %rdx, %r10
+25:  rdtsc
+    shlq $32, %rdx
+    orq %rdx, %rax
+    subq {clock_origin}(%r12), %rax
+    mulq {clock_scale}(%r12)
+    movq %rdx, %rax
+    movq \count, %rcx
+    subq %r8, %rcx
+    subq %rcx, %rax
+    movq {clock_most}(%r12), %rcx
+    cmpq %rcx, %rax
+    jg 26f
+    testq %rax, %rax
+    jg 28f
+    negq %rcx
+    cmpq %rcx, %rax
+    jge 27f
+    xorl %ecx, %ecx
+26:  subq %rcx, %rax
+    subq %rax, %r8
+    movq %rcx, %rax
+    testq %rax, %rax
+    jne 28f
+27:  pause
+    cmpq $0, {clock_rest}(%r12)
+    je 25b
+    outb %al, ${idle_port}
+    jmp 25b
+28:  movq %r10, %rdx
+23:
 .endm
 
 # Walks through the segments; 6 instructions for a write.
@@ -275,9 +315,164 @@
 .Lhot_cold_{copy}:
     scatter choose_hot_or_cold
 
+# ---- a guest that is paced by its own clock: before it is ready -----------------------------------
+#
+# rbx is the number of this vCPU in units of 4096. The first one finds the frequency of the TSC where
+# the image does not say it, and stores it for the others.
+
+.Lclock_{copy}:
+    movq {header_ticks}, %rdi
+    testq %rdi, %rdi
+    jne .Lscale_{copy}
+    testl %ebx, %ebx
+    je .Lfind_ticks_{copy}
+    pause
+    jmp .Lclock_{copy}
+
+    # KVM's clock says how it turns ticks into nanoseconds (Documentation/virt/kvm/x86/msr.rst, MSR_KVM_SYSTEM_TIME_NEW): 32 bytes
+    # that KVM writes before the vCPU runs on. They lie in the mailbox's page, which is written anyway.
+.Lfind_ticks_{copy}:
+    movl $0x40000000, %eax
+    cpuid
+    cmpl ${kvm_signature_1}, %ebx
+    jne .Lfind_by_timer_{copy}
+    cmpl ${kvm_signature_2}, %ecx
+    jne .Lfind_by_timer_{copy}
+    movl $0x40000001, %eax
+    cpuid
+    testl ${kvm_clock}, %eax
+    je .Lfind_by_timer_{copy}
+    leaq {mailbox_clock}(%r9), %r13
+    movq %r13, %rdx
+    shrq $32, %rdx
+    leal 1(%r13d), %eax
+    movl ${kvm_clock_msr}, %ecx
+    wrmsr
+    movl 24(%r13), %edi
+    movsbl 28(%r13), %ebp
+    movl (%r13), %r14d
+    xorl %eax, %eax
+    xorl %edx, %edx
+    wrmsr
+    # An odd version is a write under way; 0 and no factor are no write at all.
+    testl $1, %r14d
+    jne .Lfind_by_timer_{copy}
+    testl %edi, %edi
+    je .Lfind_by_timer_{copy}
+    movabsq ${nanoseconds}, %rax
+    xorl %edx, %edx
+    divq %rdi
+    movl %ebp, %ecx
+    testl %ecx, %ecx
+    js 2f
+    shrq %cl, %rax
+    jmp .Lfound_ticks_{copy}
+2:  negl %ecx
+    shlq %cl, %rax
+    jmp .Lfound_ticks_{copy}
+
+# Reads the timer's second channel again and again, and keeps the reading that took least: one that
+# was interrupted took longer. r10 = ticks that it took, r11 = TSC before it, ebp = the timer's count.
+.macro read_timer
+    movl ${timer_readings}, %edi
+    movq $-1, %r10
+2:  rdtsc
+    shlq $32, %rdx
+    orq %rdx, %rax
+    movq %rax, %rbx
+    movb $0x80, %al
+    outb %al, $0x43
+    inb $0x42, %al
+    movzbl %al, %ecx
+    inb $0x42, %al
+    movzbl %al, %eax
+    shll $8, %eax
+    orl %eax, %ecx
+    rdtsc
+    shlq $32, %rdx
+    orq %rdx, %rax
+    subq %rbx, %rax
+    cmpq %r10, %rax
+    jae 3f
+    movq %rax, %r10
+    movq %rbx, %r11
+    movl %ecx, %ebp
+3:  decl %edi
+    jne 2b
+.endm
+
+    # The PC's timer (Intel 8254) counts down at {timer_hertz} Hz in mode 0. Its output goes up when it comes to 0, so that a run
+    # in which it went round, or a machine without one, is noticed.
+.Lfind_by_timer_{copy}:
+    movl ${timer_runs}, %r13d
+4:  decl %r13d
+    js .Lhalt_{copy}
+    inb $0x61, %al
+    andb $0xfc, %al
+    orb $1, %al
+    outb %al, $0x61
+    movb $0xb0, %al
+    outb %al, $0x43
+    movb $0xff, %al
+    outb %al, $0x42
+    outb %al, $0x42
+    read_timer
+    movq %r10, %r14
+    movq %r11, %r15
+    movl %ebp, %esp
+5:  inb $0x61, %al
+    testb $0x20, %al
+    jne 4b
+    read_timer
+    movl %esp, %ecx
+    subl %ebp, %ecx
+    cmpl ${timer_run}, %ecx
+    jl 5b
+    inb $0x61, %al
+    testb $0x20, %al
+    jne 4b
+    # The two readings took so long that the frequency is known to within a 128th.
+    subq %r15, %r11
+    addq %r14, %r10
+    shlq $7, %r10
+    cmpq %r11, %r10
+    ja 4b
+    movl ${timer_hertz}, %eax
+    mulq %r11
+    divq %rcx
+
+.Lfound_ticks_{copy}:
+    # The first vCPU has no number to look for.
+    testq %rax, %rax
+    je .Lhalt_{copy}
+    movq %rax, {header_ticks}
+    movq %rax, %rdi
+
+    # scale = rate / ticks, in units of 2^-64 writes in a tick: the rate is in units of 2^-32 writes in a second. A rate of more
+    # than a write in each tick is just that.
+.Lscale_{copy}:
+    xorl %edx, %edx
+    movq $-1, %rax
+    divq %rdi
+    mulq {clock_rate}(%r12)
+    shrq $32, %rax
+    movq %rdx, %rcx
+    shlq $32, %rcx
+    orq %rcx, %rax
+    shrq $32, %rdx
+    je 2f
+    movq $-1, %rax
+2:  movq %rax, {clock_scale}(%r12)
+    rdtsc
+    shlq $32, %rdx
+    orq %rdx, %rax
+    movq %rax, {clock_origin}(%r12)
+    jmp .Lready_{copy}
+
     # Fails to assemble if the code is longer than this.
     .org .Lcode_{copy} + {code_bytes}, 0xf4
     .purgem allowance
+    .purgem read_timer
     .purgem walk
     .purgem draw
     .purgem choose_any

@@ -4,7 +4,8 @@
 //! What the guest asks of a VMM: the state of Xen's PVH ABI for the first vCPU (it does not look at
 //! the start info), memory that is 0 where nothing was loaded, APIC ids that count up from 0, and
 //! for several vCPUs an APIC in xAPIC mode at its usual address, the other vCPUs waiting for INIT
-//! and SIPI. It needs no interrupt, timer, firmware or device.
+//! and SIPI. It needs no interrupt, firmware or device. A guest that is paced by its clock, and was not told the frequency of the
+//! TSC, finds it by KVM's clock, or elsewhere by the PC's timer (8254); where there is neither, it never gets ready.
 
 use std::arch::naked_asm;
 
@@ -59,6 +60,25 @@ const CR4_PHYSICAL_ADDRESS_EXTENSION: u64 = 1 << 5;
 const EFER: u64 = 0xc000_0080;
 const EFER_LONG_MODE_ENABLE: u64 = 1 << 8;
 
+/// CPUID 4000_0000H, EBX and ECX: the beginning and the middle of `KVMKVMKVM` (Documentation/virt/kvm/x86/cpuid.rst).
+const KVM_SIGNATURE_1: u32 = u32::from_le_bytes(*b"KVMK");
+const KVM_SIGNATURE_2: u32 = u32::from_le_bytes(*b"VMKV");
+/// CPUID 4000_0001H, EAX: KVM_FEATURE_CLOCKSOURCE2, the clock at [`KVM_CLOCK_MSR`].
+const KVM_CLOCK: u32 = 1 << 3;
+/// MSR_KVM_SYSTEM_TIME_NEW.
+const KVM_CLOCK_MSR: u32 = 0x4b56_4d01;
+/// In a second; the clock's factor is in units of 2^-32 of them.
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// What a PC's timer counts in a second.
+const TIMER_HERTZ: u32 = 1_193_182;
+/// Counts of a run: a fiftieth of a second, of the eighteenth in which the counter goes round.
+const TIMER_RUN: u32 = TIMER_HERTZ / 50;
+/// Runs after which a guest gives up. One is enough, unless the vCPU does not get to run for the other part of the eighteenth.
+const TIMER_RUNS: u32 = 1000;
+/// How often the timer is read at each end of a run.
+const TIMER_READINGS: u32 = 16;
+
 /// With 8 bits, so that `out` needs no register for it.
 const IDLE_PORT_BYTE: u8 = IDLE_PORT as u8;
 const _: () = assert!(IDLE_PORT_BYTE as u16 == IDLE_PORT);
@@ -91,6 +111,7 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
         header_first_entries = const IMAGE_BASE + image::HEADER_FIRST_ENTRIES,
         header_directories = const IMAGE_BASE + image::HEADER_DIRECTORIES,
         header_directory_count = const IMAGE_BASE + image::HEADER_DIRECTORY_COUNT,
+        header_ticks = const IMAGE_BASE + image::HEADER_TICKS,
         parameters = const IMAGE_BASE + image::PARAMETERS,
         mailbox = const image::MAILBOX,
         budget = const image::BUDGET,
@@ -102,8 +123,23 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
         cold_pages = const image::COLD_PAGES,
         segment_a = const image::SEGMENT_A,
         segment_b = const image::SEGMENT_B,
+        clock_rate = const image::CLOCK_RATE,
+        clock_most = const image::CLOCK_MOST,
+        clock_rest = const image::CLOCK_REST,
+        clock_scale = const image::CLOCK_SCALE,
+        clock_origin = const image::CLOCK_ORIGIN,
         mailbox_writes = const image::MAILBOX_WRITES,
         mailbox_ready = const image::MAILBOX_READY,
+        mailbox_clock = const image::MAILBOX_CLOCK,
+        kvm_signature_1 = const KVM_SIGNATURE_1,
+        kvm_signature_2 = const KVM_SIGNATURE_2,
+        kvm_clock = const KVM_CLOCK,
+        kvm_clock_msr = const KVM_CLOCK_MSR,
+        nanoseconds = const NANOSECONDS << 32,
+        timer_hertz = const TIMER_HERTZ,
+        timer_run = const TIMER_RUN,
+        timer_runs = const TIMER_RUNS,
+        timer_readings = const TIMER_READINGS,
         stride = const Kind::Stride as u64,
         random = const Kind::Random as u64,
         hot_cold = const Kind::HotCold as u64,
