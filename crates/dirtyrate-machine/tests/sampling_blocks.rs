@@ -40,7 +40,8 @@ fn standing() -> (Arc<Machine>, Arc<Guest>) {
 
 fn plan(machine: &Machine) -> Plan {
     let blocks: Vec<_> = machine.vm().blocks().iter().map(PageBlock::from).collect();
-    let options = PlanOptions { samples_per_gib: SAMPLES_PER_GIB, design: Design::Stratified, seed: SEED };
+    let options =
+        PlanOptions::default().with_samples_per_gib(SAMPLES_PER_GIB).with_design(Design::Stratified).with_seed(SEED);
     Plan::new(&blocks, page_size(), options).expect("a plan")
 }
 

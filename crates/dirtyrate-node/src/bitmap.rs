@@ -73,7 +73,7 @@ impl NativeVirtualMachine {
             }
             let mut words = try_zeroed(info.words())?;
             let taken = machine.vm().lock_dirty_memory().take_bitmap(client, &block, &mut words)?;
-            Ok(NativeBitmap { copy: Arc::new(BitmapCopy { block: info, words }), taken: Some(Arc::new(taken)) })
+            Ok(NativeBitmap { copy: Arc::new(BitmapCopy::new(info, words)), taken: Some(Arc::new(taken)) })
         })
     }
 

@@ -27,9 +27,16 @@ pub fn code(error: &Error) -> &'static str {
         Error::Limit { limit: Limit::Memory, .. } | Error::Memory { .. } | Error::OutOfMemory { .. } => "ERR_MEMORY",
         Error::Limit { .. } => "ERR_LIMIT",
         Error::VcpuStuck { .. } => "ERR_VCPU_STUCK",
-        Error::Layout { .. } | Error::Argument(_) => "ERR_ARGUMENT",
+        Error::Layout { .. } | Error::Argument(_) | Error::UnknownBlock { .. } | Error::NotOpen { .. } => {
+            "ERR_ARGUMENT"
+        }
         Error::Unsupported(_) => "ERR_UNSUPPORTED",
-        Error::State(_) => "ERR_STATE",
+        Error::State(_)
+        | Error::NoSlot { .. }
+        | Error::NotTracking { .. }
+        | Error::OtherLog { .. }
+        | Error::LogInUse { .. }
+        | Error::NotAttached { .. } => "ERR_STATE",
         Error::Paused(_) => "ERR_PAUSED",
         Error::Cancelled => "ERR_CANCELLED",
         _ => UNKNOWN,

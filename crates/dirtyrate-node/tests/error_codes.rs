@@ -65,3 +65,22 @@ fn a_refused_call_names_its_limit() {
         assert!(error.to_string().starts_with(call), "{error}");
     }
 }
+
+/// What a Rust caller can tell apart, JavaScript gets as one of the two codes that it had before.
+#[test]
+fn what_only_rust_tells_apart_is_an_argument_or_a_state() {
+    let client = || "accumulator:1".to_owned();
+    let unknown = Error::UnknownBlock { block: "rom".to_owned(), known: vec!["low".to_owned(), "high".to_owned()] };
+    assert_eq!(unknown.to_string(), "no RAM block 'rom': there is low, high");
+    let arguments = [unknown, Error::NotOpen { client: client() }, Error::Argument(String::new())];
+    let states = [
+        Error::NoSlot { block: 1 },
+        Error::NotTracking { client: client() },
+        Error::OtherLog { there: "dirty ring", asked: "dirty bitmap" },
+        Error::LogInUse { log: "dirty ring" },
+        Error::NotAttached { vcpu: 1, attached: 1 },
+        Error::State(String::new()),
+    ];
+    assert!(arguments.iter().all(|error| code(error) == "ERR_ARGUMENT" && details(error).is_empty()));
+    assert!(states.iter().all(|error| code(error) == "ERR_STATE" && details(error).is_empty()));
+}

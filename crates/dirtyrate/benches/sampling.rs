@@ -64,7 +64,7 @@ fn measure(gib: u64, advice: i32) -> [f64; ROWS.len()] {
     let mut times: [Vec<f64>; ROWS.len()] = Default::default();
     for round in 0..ROUNDS * ROWS.len() as u64 {
         let row = (round % ROWS.len() as u64) as usize;
-        let plan = Plan::new(&blocks, PAGE, PlanOptions { seed: round, ..PlanOptions::default() }).expect("a plan");
+        let plan = Plan::new(&blocks, PAGE, PlanOptions::default().with_seed(round)).expect("a plan");
         let samples = plan.samples() as f64;
         let mut pages = plan.blocks()[0].clone();
         if matches!(row, 1 | 4) {

@@ -42,7 +42,7 @@ impl PageReader for Memory {
 /// What the example prints, line by line.
 pub fn run() -> Result<Vec<String>> {
     let blocks = [PageBlock { name: "array".to_owned(), guest_address: 0, pages: PAGES as u64 }];
-    let options = PlanOptions { samples_per_gib: 16_384, ..PlanOptions::default() };
+    let options = PlanOptions::default().with_samples_per_gib(16_384);
     let plan = Plan::new(&blocks, PAGE_BYTES as u64, options)?;
     let memory = Memory { bytes: vec![0; PAGES * PAGE_BYTES], blocks };
 

@@ -106,6 +106,56 @@ pub enum Error {
         /// How much it would take.
         bytes: usize,
     },
+    /// There is no RAM block of this name.
+    #[error("no RAM block '{block}': there is {}", known.join(", "))]
+    UnknownBlock {
+        /// The name that was asked for.
+        block: String,
+        /// The names of the blocks that exist.
+        known: Vec<String>,
+    },
+    /// A block has no memory slot: it was removed, or never added.
+    #[error("block {block} has no memory slot")]
+    NoSlot {
+        /// The number of its [`BlockId`](crate::BlockId).
+        block: u64,
+    },
+    /// An accumulator was closed, or never opened.
+    #[error("{client} is not open")]
+    NotOpen {
+        /// The name of its [`Client`](crate::dirty_memory::Client).
+        client: String,
+    },
+    /// A client must track, and does not.
+    #[error("{client} does not track: start tracking before a window")]
+    NotTracking {
+        /// The name of the [`Client`](crate::dirty_memory::Client).
+        client: String,
+    },
+    /// The VM has a dirty log of another kind, which the kernel cannot undo: only another VM can have the one that was asked for.
+    #[error("this VM has a {there}, and can never have a {asked}")]
+    OtherLog {
+        /// The kind that the VM has.
+        there: &'static str,
+        /// The kind that was asked for.
+        asked: &'static str,
+    },
+    /// The VM has a dirty log already, which must be dropped before there is another one.
+    #[error("the VM has a {log} that is in use: drop that one first")]
+    LogInUse {
+        /// The kind of the log.
+        log: &'static str,
+    },
+    /// The dirty ring of a vCPU is full, and was not attached.
+    #[error(
+        "the dirty ring of vCPU {vcpu} is full and nobody harvests it: {attached} vCPUs were attached; attach each before it runs"
+    )]
+    NotAttached {
+        /// The vCPU's number.
+        vcpu: usize,
+        /// How many vCPUs are attached.
+        attached: usize,
+    },
     /// An argument is out of range or unknown.
     #[error("{0}")]
     Argument(String),

@@ -20,10 +20,12 @@ mod clock;
 pub mod dirty_memory;
 mod error;
 pub mod kvm;
+#[doc(hidden)]
 pub mod locks;
 mod page_size;
 mod prefetch;
 pub mod sampling;
+#[doc(hidden)]
 pub mod threads;
 mod wait;
 

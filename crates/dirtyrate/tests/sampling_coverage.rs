@@ -149,7 +149,8 @@ impl Case {
             let seed = mix(round + (self.fraction * 1e6) as u64 * 1_000_003);
             let population = Population::new(self.sizes, self.layout, seed % (1 << 40));
             let Self { design, samples_per_gib, .. } = *self;
-            let options = PlanOptions { samples_per_gib, design, seed: mix(seed) };
+            let options =
+                PlanOptions::default().with_samples_per_gib(samples_per_gib).with_design(design).with_seed(mix(seed));
             let plan = Plan::new(&population.blocks, 4096, options).expect("a plan");
             let changed = Arc::clone(&population.changed);
             let cancel = CancelToken::new();

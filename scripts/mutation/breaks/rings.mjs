@@ -41,8 +41,8 @@ export default [
   {
     name: 'say nothing of a full ring that nobody harvests',
     file: `${kvm}/dirty_ring/mod.rs`,
-    find: 'return Err(Error::State(format!(\n                    "the dirty ring of vCPU',
-    replace: 'return Ok(drop(format!(\n                    "the dirty ring of vCPU',
+    find: 'return Err(Error::NotAttached { vcpu, attached: rings.vcpus() });',
+    replace: 'return Ok(());',
     test: 'foreign_hazards',
   },
   {

@@ -62,11 +62,10 @@ impl Machine {
         let page_size = self.vm.capabilities().page_size;
         let (memory, blocks, watch) = self.vm.watch_blocks();
         let reader = GuestMemoryReader::new(memory, &blocks, page_size)?;
-        let plan = PlanOptions {
-            samples_per_gib: options.samples_per_gib,
-            design: options.design,
-            seed: options.seed.unwrap_or_else(random_seed),
-        };
+        let plan = PlanOptions::default()
+            .with_samples_per_gib(options.samples_per_gib)
+            .with_design(options.design)
+            .with_seed(options.seed.unwrap_or_else(random_seed));
         let plan = Plan::new(PageReader::blocks(&reader), page_size, plan)?;
         let (opened, sampling) = self.witnessed(|| Sampling::begin_untraced(reader, plan, cancel));
         let mut sampling = sampling?;

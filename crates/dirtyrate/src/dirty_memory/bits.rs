@@ -212,14 +212,14 @@ impl DirtyBits {
     }
 
     pub(super) fn no_block(&self, name: &str) -> Error {
-        let names: Vec<_> = self.blocks.iter().map(|block| block.info.name.as_str()).collect();
-        Error::Argument(format!("no RAM block '{name}': there is {}", names.join(", ")))
+        let known = self.blocks.iter().map(|block| block.info.name.clone()).collect();
+        Error::UnknownBlock { block: name.to_owned(), known }
     }
 
     pub(super) fn check_client(&self, client: Client) -> Result<()> {
         match client {
             Client::Accumulator(number) if !self.accumulators.contains(&number) => {
-                Err(Error::Argument(format!("{client} is not open")))
+                Err(Error::NotOpen { client: client.to_string() })
             }
             _ => Ok(()),
         }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 /// A client's bits of a block as they were, in the kernel's layout.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct BitmapCopy {
     /// Of which block.
     pub block: BlockInfo,
@@ -17,12 +18,24 @@ pub struct BitmapCopy {
     pub words: Vec<u64>,
 }
 
+impl BitmapCopy {
+    /// The bits of `block` that [`DirtyMemory::take_bitmap`] gave.
+    ///
+    /// # Panics
+    ///
+    /// When `words` is not as many as the block's bitmap has.
+    pub fn new(block: BlockInfo, words: Vec<u64>) -> Self {
+        assert_eq!(words.len(), block.words(), "the bitmap of '{}'", block.name);
+        Self { block, words }
+    }
+}
+
 /// Copies the client's bits of a block, chunk by chunk: nobody waits for the whole of it, and each chunk is as of the sync that it is
 /// as of by then. Of two blocks of one name, the one that exists.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for an unknown client or block, also for a block that goes meanwhile; [`Error::OutOfMemory`].
+/// [`Error::NotOpen`]; [`Error::UnknownBlock`], also for a block that is removed meanwhile; [`Error::OutOfMemory`].
 pub fn copy_bitmap(bits: &SharedBits, client: Client, block: &str) -> Result<BitmapCopy> {
     let (info, chunk_words) = {
         let bits = bits.lock();
@@ -55,7 +68,7 @@ impl DirtyMemory {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for an unknown block or an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
+    /// [`Error::UnknownBlock`]; [`Error::Argument`] for an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
     /// then.
     pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<Taken> {
         {

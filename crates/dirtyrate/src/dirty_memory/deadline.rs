@@ -33,7 +33,7 @@ pub struct DeadlineReport {
 ///
 /// # Errors
 ///
-/// [`Error::State`] for a client that does not track; [`Error::Paused`]; [`Error::Cancelled`]; the error of `alive`, and those
+/// [`Error::NotTracking`]; [`Error::Paused`]; [`Error::Cancelled`]; the error of `alive`, and those
 /// of [`DirtyMemory::sync`].
 pub fn sync_at<G: DerefMut<Target = DirtyMemory>>(
     lock: impl Fn() -> G,
@@ -76,7 +76,7 @@ pub fn take_at<G: DerefMut<Target = DirtyMemory>>(
 fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     bits.check_client(client)?;
     if !bits.is_tracking(client) {
-        return Err(Error::State(format!("{client} does not track: start tracking before a window")));
+        return Err(Error::NotTracking { client: client.to_string() });
     }
     Ok(bits.window_opened(client).unwrap_or_else(|| bits.ledger.clock().now()))
 }

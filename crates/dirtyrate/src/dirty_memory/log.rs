@@ -8,6 +8,7 @@ use crate::error::Result;
 
 /// The edges between two windows, where a log draws them for all blocks at once.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Prepared {
     /// Where the window ends that is being fetched.
     pub closed: Instant,
@@ -17,8 +18,16 @@ pub struct Prepared {
     pub took: Duration,
 }
 
+impl Prepared {
+    /// A window ended at `closed`, the next one began at `opened`, and both took `took`.
+    pub fn new(closed: Instant, opened: Instant, took: Duration) -> Self {
+        Self { closed, opened, took }
+    }
+}
+
 /// What one vCPU wrote of a block, as its ring says.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct VcpuPages {
     /// The distinct pages.
     pub pages: SparsePages,
@@ -51,6 +60,7 @@ impl VcpuPages {
 
 /// Entries of rings that count for no page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RingLoss {
     /// Of memory that is not logged, or not there any more.
     pub dropped: u64,

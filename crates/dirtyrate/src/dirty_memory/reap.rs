@@ -174,7 +174,7 @@ impl DirtyBits {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`](crate::Error::Argument) for an accumulator that is not open.
+    /// [`Error::NotOpen`](crate::Error::NotOpen).
     pub fn reap(&self, client: Client) -> Result<Reap> {
         self.check_client(client)?;
         let mut span = Span::default();

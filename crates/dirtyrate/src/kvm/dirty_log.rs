@@ -25,8 +25,8 @@ impl BitmapLog {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if the VM has dirty rings, or another bitmap log of it is in use: each would miss what the other fetches.
-    /// [`Error::Ioctl`] if the kernel refuses.
+    /// [`Error::OtherLog`] if the VM has dirty rings; [`Error::LogInUse`] if another bitmap log of it is in use, because each
+    /// would miss what the other fetches; [`Error::Ioctl`] if the kernel refuses.
     pub fn new(slots: &Slots, capabilities: &Capabilities) -> Result<Self> {
         Self::with(slots, capabilities.manual_protect)
     }

@@ -209,7 +209,7 @@ impl Slots {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses: the slot is as before then.
+    /// [`Error::NoSlot`]; [`Error::Ioctl`] if the kernel refuses: the slot is as before then.
     pub fn remove(&self, block: BlockId) -> Result<()> {
         self.lock().remove(block)
     }
@@ -218,7 +218,7 @@ impl Slots {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] for a block without a slot, [`Error::Ioctl`] if the kernel refuses. The log counts as it was before then; if it was
+    /// [`Error::NoSlot`]; [`Error::Ioctl`] if the kernel refuses. The log counts as it was before then; if it was
     /// to go on, the kernel was asked to have it off.
     pub fn set_logging(&self, block: BlockId, on: bool) -> Result<()> {
         self.lock().set_logging(block, on)
@@ -246,7 +246,7 @@ impl SlotTable {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if these slots have another kind of log, or one of the same kind that is in use; those of `enable`.
+    /// [`Error::OtherLog`] if these slots have another kind of log, [`Error::LogInUse`] if one of the same kind is in use; those of `enable`.
     pub fn enable_log(
         &mut self,
         log: &'static str,
@@ -254,11 +254,10 @@ impl SlotTable {
     ) -> Result<OneLog> {
         if let Some(there) = &self.log {
             if there.log != log {
-                let there = there.log;
-                return Err(Error::State(format!("this VM has a {there}, and can never have a {log}")));
+                return Err(Error::OtherLog { there: there.log, asked: log });
             }
             if there.used.strong_count() > 0 {
-                return Err(Error::State(format!("the VM has a {log} that is in use: drop that one first")));
+                return Err(Error::LogInUse { log });
             }
         }
         enable(self.vm())?;
@@ -377,7 +376,7 @@ impl SlotTable {
     }
 
     fn slot(&self, block: BlockId) -> Result<&Slot> {
-        self.by_block.get(&block).ok_or_else(|| Error::State(format!("block {} has no memory slot", block.0)))
+        self.by_block.get(&block).ok_or_else(|| Error::NoSlot { block: block.0 })
     }
 
     fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {

@@ -26,6 +26,7 @@ use super::plan::Design;
 
 /// A fraction of pages, in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Estimate {
     /// The estimate, without bias from the plan.
     pub fraction: f64,

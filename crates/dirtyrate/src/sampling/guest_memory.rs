@@ -91,7 +91,7 @@ impl<B: Bitmap> GuestMemoryReader<B> {
     }
 
     /// Fetches so many cache lines of the next page ahead, for benchmarks that look for the best number.
-    #[doc(hidden)]
+    #[cfg(feature = "testing")]
     pub fn fetching_ahead(self, lines: usize) -> Self {
         Self { ahead: lines, ..self }
     }

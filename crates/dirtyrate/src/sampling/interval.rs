@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 
 /// Where a figure lies, with a stated confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Interval {
     /// The lower end.
     pub low: f64,

@@ -28,6 +28,7 @@ pub enum Design {
 
 /// How to make a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// Samples for each GiB: 128 to 16384.
     pub samples_per_gib: u32,
@@ -40,6 +41,23 @@ pub struct PlanOptions {
 impl Default for PlanOptions {
     fn default() -> Self {
         Self { samples_per_gib: DEFAULT_SAMPLES_PER_GIB, design: Design::default(), seed: 0 }
+    }
+}
+
+impl PlanOptions {
+    /// The same, with so many samples for each GiB.
+    pub fn with_samples_per_gib(self, samples_per_gib: u32) -> Self {
+        Self { samples_per_gib, ..self }
+    }
+
+    /// The same, with another design.
+    pub fn with_design(self, design: Design) -> Self {
+        Self { design, ..self }
+    }
+
+    /// The same, with another seed.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 }
 

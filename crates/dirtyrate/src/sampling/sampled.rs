@@ -7,6 +7,7 @@ use super::interval::{Interval, Intervals};
 
 /// A rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Rate {
     /// The sum over the blocks of fraction × bytes / the block's own window.
     pub bytes_per_second: f64,

@@ -44,9 +44,9 @@ pub fn refusal(error: Error) -> Refusal {
     match error {
         Error::Unsupported(_) => Refusal::Log,
         Error::Cancelled => Refusal::Cancelled,
-        Error::Argument(_) => Refusal::Argument,
+        Error::Argument(_) | Error::UnknownBlock { .. } | Error::NotOpen { .. } => Refusal::Argument,
         Error::Layout { .. } => Refusal::Layout,
-        Error::State(text) if text.contains("does not track") => Refusal::State,
+        Error::NotTracking { .. } => Refusal::State,
         Error::State(_) => Refusal::Delete,
         Error::Paused(_) => Refusal::Paused,
         error => panic!("an error that nobody made: {error}"),

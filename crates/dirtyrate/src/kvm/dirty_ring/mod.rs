@@ -133,10 +133,7 @@ impl<E: Entries + Send, V: RingVm> RingExits for OnVcpus<E, V> {
             let mut rings = lock(&self.rings);
             if vcpu >= rings.vcpus() {
                 rings.saw_stranger();
-                let count = rings.vcpus();
-                return Err(Error::State(format!(
-                    "the dirty ring of vCPU {vcpu} is full and nobody harvests it: {count} vCPUs were attached; attach each before it runs"
-                )));
+                return Err(Error::NotAttached { vcpu, attached: rings.vcpus() });
             }
             rings.is_full(vcpu);
         }
@@ -169,7 +166,8 @@ impl RingSetup {
     /// # Errors
     ///
     /// [`Error::Argument`] for a size that not every kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
-    /// ones, [`Error::State`] if the VM has a bitmap log, has rings already, or has vCPUs or slots and may have none.
+    /// ones, [`Error::OtherLog`] if the VM has a bitmap log, [`Error::LogInUse`] if it has
+    /// rings already, [`Error::State`] if it has vCPUs or slots and may have none.
     pub fn enable(slots: &Slots, capabilities: &Capabilities, entries: u32) -> Result<Self> {
         let page_entries = (capabilities.page_size / ENTRY_BYTES) as u32;
         let most = capabilities.dirty_ring_entries;

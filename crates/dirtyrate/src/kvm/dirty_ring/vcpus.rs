@@ -15,7 +15,7 @@ pub trait RingExits: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] for a vCPU whose ring nobody harvests: KVM_RUN would end at once for ever.
+    /// [`Error::NotAttached`] for a vCPU whose ring nobody harvests: KVM_RUN would end at once for ever.
     fn full(&self, vcpu: usize) -> Result<()>;
 }
 
