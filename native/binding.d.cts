@@ -203,6 +203,10 @@ export interface NativeCapabilities {
    * most of them its page tables.
    */
   nestedPaging: boolean
+  /** Whether the CPU logs the pages that guests dirty; absent where KVM does not say. */
+  pageModificationLog?: boolean
+  /** Whether the kernel emulates guests; absent where that is not known. */
+  emulated?: boolean
   /** Bytes. */
   pageSize: number
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { memoryForKernel, QEMU_ARM64_RAM } from '../../ts/targets/vm/memory.js'
 import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../../ts/targets/vm/options.js'
@@ -234,6 +234,14 @@ describeKvm('capabilities', () => {
     const text = await dirtyrate(['capabilities'])
     expect(text).toMatchObject({ status: 0, stderr: '' })
     expect(text.stdout).toContain('manual dirty-log protect')
+    // Each module of KVM is a folder there, and of its parameters each is a file.
+    const loaded = (path: string): boolean => existsSync(`/sys/module/${path}`)
+    const vendor = loaded('kvm_intel') || loaded('kvm_amd')
+    const emulates = loaded('kvm_pvm') && !vendor
+    expect(text.stdout.includes('guests are emulated')).toBe(vendor || emulates || process.arch === 'arm64')
+    expect(text.stdout.includes('This KVM emulates')).toBe(emulates)
+    const pml = ['kvm_intel', 'kvm_amd'].find(module => loaded(`${module}/parameters/pml`))
+    expect(text.stdout.includes('page-modification log')).toBe(pml !== undefined)
     const { status, stdout } = await dirtyrate(['capabilities', '--json'])
     expect(status).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1, apiVersion: 12, pageSize: PAGE })

@@ -9,6 +9,14 @@ import { count } from './text.js'
 /** Where values begin, behind the longest name. */
 const VALUES_BEGIN = 26
 
+/** What a figure means where no CPU runs the guest's code. */
+const EMULATED =
+  'This KVM emulates the guests that are not made for it. Figures are right, but a guest that writes as fast as it can is far slower here than on a CPU.'
+
+/** A row for what is known, and none for what is not. */
+const known = (name: string, has: boolean | undefined): [string, string][] =>
+  has === undefined ? [] : [[name, yes(has)]]
+
 const yes = (has: boolean): string => (has ? 'yes' : 'no')
 
 function rows(found: Capabilities): [string, string][] {
@@ -20,6 +28,7 @@ function rows(found: Capabilities): [string, string][] {
       'dirty ring',
       found.dirtyRing || found.dirtyRingAcqRel ? `${count(found.dirtyRingEntries)} entries` : 'none',
     ],
+    ['  with ordered stores', yes(found.dirtyRing)],
     ['  with acquire-release', yes(found.dirtyRingAcqRel)],
     ['  with backup bitmap', yes(found.dirtyRingWithBitmap)],
     ['memory slots', count(found.memorySlots)],
@@ -29,12 +38,15 @@ function rows(found: Capabilities): [string, string][] {
     ['binary statistics', yes(found.binaryStatsFd)],
     ['pre-faulting of memory', yes(found.preFaultMemory)],
     ['nested paging', yes(found.nestedPaging)],
+    ...known('page-modification log', found.pageModificationLog),
+    ...known('guests are emulated', found.emulated),
   ]
 }
 
 export async function runCapabilities(session: Session): Promise<number> {
   const found = capabilities()
   for (const [name, value] of rows(found)) session.field(name, value, VALUES_BEGIN)
+  if (found.emulated) session.explain(EMULATED)
   session.document(found)
   return EXIT_OK
 }

@@ -37,6 +37,10 @@ pub struct NativeCapabilities {
     /// Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
     /// most of them its page tables.
     pub nested_paging: bool,
+    /// Whether the CPU logs the pages that guests dirty; absent where KVM does not say.
+    pub page_modification_log: Option<bool>,
+    /// Whether the kernel emulates guests; absent where that is not known.
+    pub emulated: Option<bool>,
     /// Bytes.
     pub page_size: f64,
 }
@@ -62,6 +66,8 @@ pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
         binary_stats_fd: found.binary_stats_fd,
         pre_fault_memory: found.pre_fault_memory,
         nested_paging: found.nested_paging,
+        page_modification_log: found.page_modification_log,
+        emulated: found.emulated,
         page_size: found.page_size as f64,
     })
 }

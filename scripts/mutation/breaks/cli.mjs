@@ -344,4 +344,11 @@ export default [
     replace: 'options(command.options)',
     test: '__test__/cli/manual.test.ts -t have every option',
   },
+  {
+    name: 'capabilities do not say that guests are emulated',
+    file: 'ts/cli/capabilities.ts',
+    find: 'session.explain(EMULATED)',
+    replace: 'session.explain()',
+    test: '__test__/cli/command.test.ts -t are a list',
+  },
 ]

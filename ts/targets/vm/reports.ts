@@ -28,6 +28,10 @@ export interface Capabilities {
    * most of them its page tables.
    */
   nestedPaging: boolean
+  /** Whether the CPU logs the pages that guests dirty (PML of Intel and AMD). Absent where KVM's modules do not say. */
+  pageModificationLog?: boolean
+  /** Whether the kernel emulates guests, which then write far more slowly than a CPU. Absent where that is not known. */
+  emulated?: boolean
   /** The host's page size, in bytes. */
   pageSize: number
 }

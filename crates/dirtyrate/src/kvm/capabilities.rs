@@ -58,6 +58,11 @@ pub struct Capabilities {
     pub pre_fault_memory: bool,
     /// Whether guests run on the CPU's own two levels of page tables (AMD's NPT, Intel's EPT; arm64 always).
     pub nested_paging: bool,
+    /// Whether the CPU writes a log of the pages that guests dirty (page-modification logging), which KVM turns into its own: what the
+    /// module of this CPU says of its parameter `pml`. `None` where no module has one.
+    pub page_modification_log: Option<bool>,
+    /// Whether the kernel runs the code of guests by an emulator. `None` where no known module of KVM says it.
+    pub emulated: Option<bool>,
     /// Guest physical addresses end here: with nested paging, at what this CPU's second level of page tables can map.
     pub guest_address_end: u64,
     /// The host's page size in bytes, which is the unit of the dirty log.
@@ -104,6 +109,8 @@ impl Capabilities {
             binary_stats_fd: raw(CAP_BINARY_STATS_FD) > 0,
             pre_fault_memory: raw(CAP_PRE_FAULT_MEMORY) > 0,
             nested_paging: guest_paging::nested_paging(),
+            page_modification_log: guest_paging::page_modification_log(),
+            emulated: guest_paging::emulated(),
             guest_address_end: 1 << guest_paging::guest_address_bits(kvm),
             page_size: host_page_size(),
         }

@@ -11,6 +11,37 @@ pub fn nested_paging() -> bool {
     })
 }
 
+/// What KVM's module for this CPU says of page-modification logging, which needs nested paging; `None` without such a parameter.
+#[cfg(target_arch = "x86_64")]
+pub fn page_modification_log() -> Option<bool> {
+    ["kvm_intel/parameters/pml", "kvm_amd/parameters/pml"].iter().find_map(|parameter| {
+        let value = std::fs::read_to_string(format!("/sys/module/{parameter}")).ok()?;
+        Some(matches!(value.trim(), "Y" | "1"))
+    })
+}
+
+/// Whether guests are emulated: `kvm_pvm` does that with all guests that are not made for it, and the modules of the two vendors with none.
+#[cfg(target_arch = "x86_64")]
+pub fn emulated() -> Option<bool> {
+    let loaded = |module: &str| std::path::Path::new("/sys/module").join(module).exists();
+    if loaded("kvm_intel") || loaded("kvm_amd") {
+        return Some(false);
+    }
+    loaded("kvm_pvm").then_some(true)
+}
+
+/// arm64's KVM has no parameter for a log that the CPU writes.
+#[cfg(target_arch = "aarch64")]
+pub fn page_modification_log() -> Option<bool> {
+    None
+}
+
+/// arm64's KVM always runs guests on the CPU.
+#[cfg(target_arch = "aarch64")]
+pub fn emulated() -> Option<bool> {
+    Some(false)
+}
+
 /// Bits of a guest physical address: what the architecture allows, and with nested paging what KVM tells guests of this CPU
 /// (CPUID 8000_0008H, EAX 7:0), which then also bounds its slots (`kvm_mmu_max_gfn`).
 #[cfg(target_arch = "x86_64")]
