@@ -1,14 +1,14 @@
 //! Page sampling of a machine's own memory, at deadlines.
 
 use std::hash::{BuildHasher, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Machine, Truth};
 use crate::vm::{BlockChange, BlockWatch};
 use dirtyrate::Moment;
 use dirtyrate::dirty_memory::{Bounds, Witness, WitnessedWindow, paused_within};
 use dirtyrate::sampling::{Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling};
-use dirtyrate::{BlockId, CancelToken, Error, Result, wait_until};
+use dirtyrate::{BlockId, CancelToken, Error, Result};
 
 /// How to sample.
 #[derive(Debug, Clone, Copy)]
@@ -73,14 +73,9 @@ impl Machine {
         let mut ids: Vec<_> = blocks.iter().map(|block| block.id).collect();
         let mut reports = Vec::with_capacity(deadlines.len());
         for &requested in deadlines {
-            let deadline = sampling
-                .began()
-                .checked_add(requested)
-                .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
-            wait_until(deadline, cancel, || {
+            let late = sampling.wait(requested, cancel, || {
                 vcpus.check_running("measured").and_then(|()| not_paused(vcpus.clock().now()))
             })?;
-            let late = Instant::now().saturating_duration_since(deadline);
             let (closed, sampled) = self.witnessed(|| {
                 follow(&watch, &mut sampling, &mut ids)?;
                 sampling.compare_untraced(cancel)

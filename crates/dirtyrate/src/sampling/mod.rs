@@ -6,7 +6,7 @@
 //!                            └────────── PageReader ──────────────┘   guest memory of ours, or of another process
 //! ```
 //!
-//! [`Sampling`] is the measurement, [`Plan`] says which pages, a [`PageReader`] brings their contents
+//! [`sample_at`] keeps deadlines, over any memory. [`Sampling`] is the measurement, [`Plan`] says which pages, a [`PageReader`] brings their contents
 //! ([`GuestMemoryReader`] for memory that is mapped here), and [`Intervals`] says how far the figure may be off. Blocks may come
 //! and go in between: each counts for the time that it was there.
 //! Nothing here needs KVM, and nothing is asked of the guest: it is neither stopped nor slowed by write protection.
@@ -19,6 +19,7 @@
 //! told from "few", and pages that were never touched stay so.
 
 mod beta;
+mod deadline;
 mod estimate;
 mod guest_memory;
 mod interval;
@@ -32,6 +33,7 @@ mod sampled;
 mod tests;
 mod trace;
 
+pub use deadline::{SampleReport, sample_at};
 pub use estimate::Estimate;
 pub use guest_memory::GuestMemoryReader;
 pub use interval::{Interval, IntervalMethod, Intervals, upper_bound_without_hits};
