@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { errorCodes, modes, warningCodes, workloadKinds } from '../ts/index.js'
 import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../ts/targets/vm/options.js'
 import { root } from './fixtures/command.js'
-import { pages } from './install/docs.js'
+import { documented, exported, pages } from './install/docs.js'
 
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 
@@ -38,6 +38,13 @@ describe('docs/targets.md', () => {
     expect(firstColumn('docs/targets.md', 'Workloads')).toEqual([...workloadKinds])
     expect(firstColumn('docs/targets.md', 'Modes').sort()).toEqual([...modes].sort())
   })
+})
+
+it('each function and class of the package has an example in its comment', () => {
+  const lists = ['errorCodes', 'logLevels', 'modes', 'traceNames', 'warningCodes', 'workloadKinds']
+  const withExample = documented.filter(({ example }) => example !== undefined).map(({ name }) => name)
+  expect(exported).toContain('openTarget')
+  expect(exported.filter(name => !lists.includes(name) && !withExample.includes(name))).toEqual([])
 })
 
 it('the index of the decisions has each of them', () => {

@@ -39,13 +39,68 @@ function fencesOf(file: string): Fence[] {
 /** Every block of every page. */
 export const fences: readonly Fence[] = pages.flatMap(fencesOf)
 
-/** Every program of every page. */
-export const programs: readonly Fence[] = fences.filter(isProgram)
+/** What the package exports: each name, and whether it is only a type. */
+const names = [
+  ...readFileSync(join(root, 'ts/index.ts'), 'utf8').matchAll(/export (type )?\{([^}]*)\}/g),
+].flatMap(([, type, list = '']) =>
+  list
+    .split(',')
+    .map(name => name.trim())
+    .filter(name => name !== '')
+    .map(name => ({
+      name: name.replace('type ', ''),
+      isType: type !== undefined || name.startsWith('type '),
+    })),
+)
+
+/** The functions, classes and values that the package exports. */
+export const exported: readonly string[] = names.filter(({ isType }) => !isType).map(({ name }) => name)
+
+export interface Documented {
+  file: string
+  /** What the comment is about. */
+  name: string
+  /** Its example, if it has one. */
+  example: string | undefined
+}
+
+const DOCUMENTED =
+  /\/\*\*((?:(?!\*\/).)*)\*\/\s*(export )?(?:static )?(?:async )?(?:function |class |const )?(\w+)/gs
+
+function documentedIn(file: string): Documented[] {
+  const text = readFileSync(join(root, file), 'utf8')
+  return [...text.matchAll(DOCUMENTED)]
+    .filter(
+      ([, , isExported, name = '']) => isExported === undefined || names.some(known => known.name === name),
+    )
+    .map(([, comment = '', , name = '']) => {
+      const [, example] = /@example\n[ *]*```ts\n(.*?)\n[ *]*```/s.exec(comment) ?? []
+      return { file, name, example: example?.replaceAll(/^ *\* ?/gm, '') }
+    })
+}
+
+/** What has a comment in ts/, apart from what a module exports and the package does not. */
+export const documented: readonly Documented[] = readdirSync(join(root, 'ts'), {
+  recursive: true,
+  encoding: 'utf8',
+})
+  .filter(name => name.endsWith('.ts'))
+  .sort()
+  .flatMap(name => documentedIn(join('ts', name)))
+
+/** Every program: those of the pages, and the examples in comments. */
+export const programs: readonly Fence[] = [
+  ...fences.filter(isProgram),
+  ...documented.flatMap(({ file, example }) =>
+    example === undefined ? [] : [{ file, language: 'ts', text: example }],
+  ),
+]
 
 /** A program without an `import` goes on with the VM of the guide, here one of so much memory. */
 export function programOf({ text }: Fence, memory: string): string {
   if (/^import /m.test(text)) return text
-  return `import { VirtualMachine, workload } from 'dirtyrate'
+  const called = exported.filter(name => text.includes(`${name}(`))
+  return `import { ${['VirtualMachine', 'workload', ...called].join(', ')} } from 'dirtyrate'
 const vm = await VirtualMachine.create({ memory: '${memory}' })
 try {
   await vm.load(workload.stride({ pages: 1000, rate: '10MiB/s' }))

@@ -45,7 +45,22 @@ export const errorCodes: readonly ErrorCode[] = Object.keys(HINTS) as ErrorCode[
  */
 export type ErrorDetails = Readonly<Record<string, string | number>>
 
-/** A failure with a stable `code`, a message that says what happened, and a `hint` that says what to do. */
+/**
+ * A failure with a stable `code`, a message that says what happened, and a `hint` that says what to
+ * do.
+ *
+ * @example
+ * ```ts
+ * import { openTarget } from 'dirtyrate'
+ *
+ * try {
+ *   await openTarget('guest:strde')
+ * } catch (error) {
+ *   if (!(error instanceof Error && 'code' in error)) throw error
+ *   if (error.code === 'ERR_ARGUMENT') console.log(error.message)
+ * }
+ * ```
+ */
 export class DirtyRateError extends Error {
   override readonly name: string = 'DirtyRateError'
   /** What happened, for programs. */

@@ -38,6 +38,16 @@ let delivering = false
  * happened until then. With null nobody listens any more. Another copy of this package, or a worker, has its own listener, and each hears
  * all events of the core. Listening keeps no process alive. What a listener throws is thrown later, where it disturbs no call of this
  * package. Events that a listener's own calls cause come after the events before them. Throws ERR_ARGUMENT.
+ *
+ * @example
+ * ```ts
+ * import { openTarget, setLog } from 'dirtyrate'
+ *
+ * setLog('info', ({ level, target, message }) => console.log(level, target, message))
+ * const target = await openTarget('guest:idle')
+ * await target.close()
+ * setLog('off', null)
+ * ```
  */
 export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | null): void {
   parseChoice(level, 'level', logLevels)

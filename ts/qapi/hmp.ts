@@ -30,6 +30,20 @@ const HELP_INFO = ['info dirty_rate  -- show dirty rate information']
 /**
  * Runs one command line on `target` and resolves with what QEMU's monitor prints. Never rejects for a command that is refused; with
  * ERR_ARGUMENT for what is none.
+ *
+ * @example
+ * ```ts
+ * import { humanMonitorCommand, openTarget } from 'dirtyrate'
+ *
+ * const target = await openTarget('guest:stride,rate=100MiB/s')
+ * try {
+ *   console.log(await humanMonitorCommand(target, 'calc_dirty_rate -b 1'))
+ *   await new Promise(resolve => setTimeout(resolve, 1500))
+ *   console.log(await humanMonitorCommand(target, 'info dirty_rate'))
+ * } finally {
+ *   await target.close()
+ * }
+ * ```
  */
 export async function humanMonitorCommand(target: HmpTarget, commandLine: string): Promise<string> {
   parseObject(target, 'target', 'a virtual machine')

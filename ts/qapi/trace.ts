@@ -35,7 +35,27 @@ export function trace(name: TraceName, fields: Record<string, string | number>):
   emit('trace', TARGET, name, fields)
 }
 
-/** `event` as QEMU's log has it: its name, a space, its text. Undefined for an event that is none of QEMU's. */
+/**
+ * `event` as QEMU's log has it: its name, a space, its text. Undefined for an event that is none of
+ * QEMU's.
+ *
+ * @example
+ * ```ts
+ * import { formatTrace, openTarget, setLog } from 'dirtyrate'
+ *
+ * setLog('trace', event => {
+ *   const line = formatTrace(event)
+ *   if (line !== undefined) console.log(line)
+ * })
+ * const target = await openTarget('guest:stride,rate=100MiB/s')
+ * try {
+ *   await target.measureDirtyRate({ window: '100ms' })
+ * } finally {
+ *   await target.close()
+ *   setLog('off', null)
+ * }
+ * ```
+ */
 export function formatTrace(event: LogEvent): string | undefined {
   const { message, fields } = parseObject(event, 'event', 'what a listener of setLog() gets')
   if (!Object.hasOwn(traceTexts, message)) return undefined

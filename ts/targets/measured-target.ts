@@ -52,7 +52,17 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
     return this.#meter.history
   }
 
-  /** Calls `listener` at each event of that name. The returned function removes it. A listener that throws disturbs no measurement. */
+  /**
+   * Calls `listener` at each event of that name. The returned function removes it. A listener that
+   * throws disturbs no measurement.
+   *
+   * @example
+   * ```ts
+   * const stop = vm.on('done', ({ id, result }) => console.log(id, result.mode))
+   * await vm.measureDirtyRate({ window: '50ms' })
+   * stop()
+   * ```
+   */
   on<Name extends keyof MeasurementEvents<ResultOf<F>>>(
     name: Name,
     listener: (event: MeasurementEvents<ResultOf<F>>[Name]) => void,
@@ -65,6 +75,12 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   /**
    * Measures one window; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
    * ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED, or the signal's reason; the log is then off and the VM usable.
+   *
+   * @example
+   * ```ts
+   * const { bytesPerSecond, complete } = await vm.measureDirtyRate({ window: '200ms' })
+   * console.log(bytesPerSecond, complete)
+   * ```
    */
   async measureDirtyRate<W extends WantedMode = WantedMode>(
     options: MeasureOptions & InWantedMode<W> = {},
@@ -72,7 +88,15 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
     return (await this.#meter.measure(options)) as InMode<ResultOf<F>, W>
   }
 
-  /** Measures distinct pages for every window, from one run. Rejects as {@link measureDirtyRate}. */
+  /**
+   * Measures distinct pages for every window, from one run. Rejects as {@link measureDirtyRate}.
+   *
+   * @example
+   * ```ts
+   * const { points } = await vm.measureDirtyCurve({ windows: ['50ms', '100ms', '200ms'] })
+   * for (const { requestedMs, pages } of points) console.log(requestedMs, pages)
+   * ```
+   */
   async measureDirtyCurve<W extends WantedMode = WantedMode>(
     options: CurveOptions & InWantedMode<W>,
   ): Promise<InMode<DirtyRateCurve, W>> {
@@ -83,6 +107,14 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
    * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on in between: each page written since the
    * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
    * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
+   *
+   * @example
+   * ```ts
+   * for await (const { bytesPerSecond } of vm.watchDirtyRate({ every: '100ms' })) {
+   *   console.log(bytesPerSecond)
+   *   if (bytesPerSecond < 125e6) break // A network of 1 Gbit/s keeps up.
+   * }
+   * ```
    */
   watchDirtyRate<W extends WantedMode = WantedMode>(
     options: WatchOptions & InWantedMode<W> = {},

@@ -31,6 +31,19 @@ const open = opener(schemes)
  * `VirtualMachine.create` takes. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
  * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
  * `VirtualMachine` does. `log=ring` is the bitmap where the kernel has no ring, and each exact measurement has a warning that says so.
+ *
+ * @example
+ * ```ts
+ * import { openTarget } from 'dirtyrate'
+ *
+ * const target = await openTarget('guest:hot-cold,pages=25600,rate=200MiB/s')
+ * try {
+ *   const { pages, bytesPerSecond } = await target.measureDirtyRate({ window: '200ms' })
+ *   console.log(pages, bytesPerSecond)
+ * } finally {
+ *   await target.close()
+ * }
+ * ```
  */
 export function openTarget<Uri extends string>(uri: Uri, options: OpenOptions = {}): Promise<TargetOf<Uri>> {
   // The scheme that opens it says so in SchemeTargets.

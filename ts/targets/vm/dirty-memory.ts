@@ -43,6 +43,18 @@ const RANGES: OptionNames<{ from?: number | undefined; limit?: number | undefine
 /**
  * The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Calls that change something take effect in the order in which they were
  * made, awaited or not; calls that only read do not wait for them. Every method throws or rejects with ERR_CLOSED once the VM is closed.
+ *
+ * @example
+ * ```ts
+ * const { dirtyMemory } = vm
+ * await dirtyMemory.startTracking('dirty-rate')
+ * await dirtyMemory.discardInitialLog()
+ * await dirtyMemory.clear('dirty-rate')
+ * await dirtyMemory.syncAt('dirty-rate', ['200ms'])
+ * const { pages } = await dirtyMemory.reap('dirty-rate')
+ * await dirtyMemory.stopTracking('dirty-rate')
+ * console.log(pages)
+ * ```
  */
 export class DirtyMemory {
   readonly #vm: NativeVirtualMachine
@@ -182,6 +194,16 @@ export class DirtyMemory {
    * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Resolves with the words written. With `take` the bits
    * are taken at the same instant, for a migration that sends what it took. If they then cannot be handed over, because `into` was
    * transferred away meanwhile, the client gets them back. Rejects with ERR_ARGUMENT; with `take`, also with ERR_MEASURING.
+   *
+   * @example
+   * ```ts
+   * await vm.dirtyMemory.startTracking('migration')
+   * for (const { name, bytes } of vm.blocks) {
+   *   const words = new BigUint64Array(Math.ceil(bytes / vm.pageSize / 64))
+   *   await vm.dirtyMemory.readBitmap('migration', name, words, { take: true })
+   * }
+   * await vm.dirtyMemory.stopTracking('migration')
+   * ```
    */
   async readBitmap(
     client: Client,

@@ -47,6 +47,21 @@ const newToken = (): CancelToken => new (native().CancelToken)()
 /**
  * One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. Calls that change it take effect in the order
  * in which they were made, awaited or not. Only `shutdown()` and `close()` wait for no other call: they end what is under way.
+ *
+ * @example
+ * ```ts
+ * import { VirtualMachine, workload } from 'dirtyrate'
+ *
+ * const vm = await VirtualMachine.create({ memory: '1GiB', vcpus: 2 })
+ * try {
+ *   await vm.load(workload.stride({ pages: 25600, rate: '100MiB/s' }))
+ *   await vm.start()
+ *   const { pages, truth } = await vm.measureDirtyRate({ window: '200ms' })
+ *   console.log(pages, truth)
+ * } finally {
+ *   await vm.close()
+ * }
+ * ```
  */
 export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implements Control {
   readonly #vm: NativeVirtualMachine
@@ -255,7 +270,17 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     await this.interruptMeasurements(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
   }
 
-  /** Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the block. */
+  /**
+   * Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the
+   * block.
+   *
+   * @example
+   * ```ts
+   * const { generation } = await vm.addBlock({ name: 'extra', guestAddress: '64GiB', bytes: '64MiB' })
+   * await vm.removeBlock('extra')
+   * console.log(generation)
+   * ```
+   */
   async addBlock(block: Block): Promise<RamBlockInfo> {
     const checked = parseBlock(block)
     return this.#inOrder(() => this.#vm.addBlock(checked))
@@ -270,6 +295,12 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   /**
    * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, after the calls before this one have taken
    * effect. Rejects with ERR_ARGUMENT outside of RAM; then nothing is copied.
+   *
+   * @example
+   * ```ts
+   * const page = new Uint8Array(vm.pageSize)
+   * await vm.readMemory(2 ** 20, page)
+   * ```
    */
   async readMemory(address: number, into: Uint8Array): Promise<void> {
     parseCount(address, 'address', 0)

@@ -164,7 +164,22 @@ function byClock(bytesPerSecond: number): { pacing: 'clock'; bytesPerSecond: num
   throw argumentError('rate: a guest keeps no rate below 1B/s by its clock', 'Give a higher rate.')
 }
 
-/** The built-in guests. Each throws ERR_ARGUMENT. */
+/**
+ * The built-in guests. Each throws ERR_ARGUMENT.
+ *
+ * @example
+ * ```ts
+ * import { VirtualMachine, workload } from 'dirtyrate'
+ *
+ * const vm = await VirtualMachine.create({ memory: '256MiB' })
+ * try {
+ *   await vm.load(workload.random({ pages: 10_000, seed: 7 }))
+ *   await vm.start()
+ * } finally {
+ *   await vm.close()
+ * }
+ * ```
+ */
 export const workload: {
   /** Writes its pages one after the other, round and round. */
   stride(options: WorkloadOptions): Workload
@@ -215,6 +230,15 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
  * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
  * x86-64). `memory` is that of the machine it will run in; QEMU's `virt` has it from 1 GiB on. Where it runs there is no host that paces
  * it, so a rate is kept by the guest's own clock. Needs no KVM. Throws ERR_ARGUMENT.
+ *
+ * @example
+ * ```ts
+ * import { buildGuest, workload } from 'dirtyrate'
+ *
+ * const memory = [{ name: 'ram', guestAddress: process.arch === 'arm64' ? '1GiB' : 0, bytes: '256MiB' }]
+ * const elf = buildGuest(workload.stride({ pages: 1000 }), { memory })
+ * console.log(elf.byteLength)
+ * ```
  */
 export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Array {
   if (!isWorkload(guest))
@@ -241,7 +265,28 @@ function parseInstant(instant: WorkloadInstant, name: string): void {
   }
 }
 
-/** The workload of a VM: the host's side of its mailboxes. */
+/**
+ * The workload of a VM: the host's side of its mailboxes.
+ *
+ * @example
+ * ```ts
+ * import { VirtualMachine, workload } from 'dirtyrate'
+ *
+ * const vm = await VirtualMachine.create({ memory: '256MiB' })
+ * try {
+ *   await vm.load(workload.stride({ pages: 1000, granted: true }))
+ *   await vm.start()
+ *   const guest = vm.workload
+ *   if (guest === undefined) throw new Error('a workload was loaded')
+ *   const from = guest.instant()
+ *   guest.grant(100)
+ *   await guest.settled()
+ *   console.log(await guest.truth(from, guest.instant())) // 100 pages, and two of counters
+ * } finally {
+ *   await vm.close()
+ * }
+ * ```
+ */
 export class RunningWorkload {
   /** What was loaded. */
   readonly workload: Workload
