@@ -77,3 +77,10 @@ describe.each([...pages, 'CONTRIBUTING.md'])('%s', page => {
     expect(dead.map(([link]) => link)).toEqual([])
   })
 })
+
+describe.each([...pages, 'CONTRIBUTING.md'])('%s', page => {
+  it('names no file of the project that is not there', () => {
+    const paths = read(page).match(/(?<=`)(?:ts|crates|scripts|__test__|examples|docs)\/[\w./-]+(?=`)/g) ?? []
+    expect(paths.filter(path => !existsSync(join(root, path)))).toEqual([])
+  })
+})
