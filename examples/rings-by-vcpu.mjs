@@ -10,7 +10,7 @@
 
 import { openTarget } from 'dirtyrate'
 
-/** @type {import('dirtyrate').Target} */
+/** @type {import('dirtyrate').VirtualMachine} */
 let target
 try {
   target = await openTarget('guest:stride,vcpus=2,rate=100MiB/s', { mode: 'dirty-ring' })
@@ -20,12 +20,12 @@ try {
   process.exit(3)
 }
 try {
-  const { pages, vcpus = [], ring } = await target.measureDirtyRate({ window: '500ms' })
+  const { pages, vcpus, ring } = await target.measureDirtyRate({ mode: 'dirty-ring', window: '500ms' })
   for (const { id, bytesPerSecond, pages, entries } of vcpus) {
     const rate = (bytesPerSecond / 2 ** 20).toFixed(1)
     console.log(`vCPU ${id}: ${rate} MiB/s, ${pages} pages from ${entries} entries`)
   }
-  console.log(`together ${pages} pages, of which both wrote ${ring?.sharedPages}`)
+  console.log(`together ${pages} pages, of which both wrote ${ring.sharedPages}`)
 } finally {
   await target.close()
 }
