@@ -11,11 +11,11 @@ export {
 export { type LogEvent, type LogLevel, logLevels, setLog } from './ground/log.js'
 export type { Duration, Rate, Size } from './ground/units.js'
 export type { MeasurementBegun, MeasurementEvents } from './measurement/events.js'
+export type { ResultOf } from './measurement/meter.js'
 export type { WantedMode } from './measurement/mode.js'
 export type {
   CommonOptions,
   CurveOptions,
-  InWantedMode,
   MeasureOptions,
   WatchOptions,
 } from './measurement/options.js'
@@ -60,6 +60,7 @@ export type {
 export { type InMode, type Mode, modes } from './results/mode.js'
 export type { Truth } from './results/truth.js'
 export { type Warning, type WarningCode, warningCodes } from './results/warning.js'
+export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
 export type { OpenOptions } from './targets/scheme.js'
 export type { Control, Target, TargetDescription } from './targets/target.js'

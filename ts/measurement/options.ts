@@ -5,30 +5,25 @@ import type { Duration } from '../ground/units.js'
 import type { WantedMode } from './mode.js'
 import type { SampleOptions } from './sampling.js'
 
-/** The options that every way of measuring has. */
-export interface CommonOptions extends SampleOptions {
+/** The options that every way of measuring has. If the compiler knows the mode `W`, it knows what the result has. */
+export interface CommonOptions<W extends WantedMode = WantedMode> extends SampleOptions {
   /** Default `auto`: the first of the target's `modes`, which for our own VM is its exact one. */
-  mode?: WantedMode | undefined
+  mode?: W | undefined
   /** Ends the measurement at any instant. The promise then rejects, or the loop throws, with `signal.reason`. */
   signal?: AbortSignal | undefined
 }
 
-/** Options whose mode is known to the compiler, which then knows what the result has. */
-export interface InWantedMode<W extends WantedMode> {
-  mode?: W | undefined
-}
-
-export interface MeasureOptions extends CommonOptions {
+export interface MeasureOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
   /** 1 ms to 1 h, default 1 s. Distinct pages grow more slowly than the window, so another window is another answer. */
   window?: Duration | undefined
 }
 
-export interface CurveOptions extends CommonOptions {
+export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
   /** In any order, 1 ms to 1 h each. The run takes as long as the longest window. */
   windows: readonly Duration[]
 }
 
-export interface WatchOptions extends CommonOptions {
+export interface WatchOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
   /** The time from one round's end to the next one's: 1 ms to 1 h, default 1 s. */
   every?: Duration | undefined
 }

@@ -48,7 +48,8 @@ interface CommonCurve extends Frame {
 }
 
 /** A curve by an exact mode. */
-export interface ExactCurve<M extends 'dirty-bitmap' | 'dirty-ring'> extends CommonCurve {
+export interface ExactCurve<M extends 'dirty-bitmap' | 'dirty-ring' = 'dirty-bitmap' | 'dirty-ring'>
+  extends CommonCurve {
   readonly mode: M
   /** In ascending order of their windows. A window that was not measured has no point, and `warnings` name it. */
   readonly points: readonly DirtyRatePoint[]

@@ -5,7 +5,7 @@ import { DirtyRateError } from '../ground/errors.js'
 import type { MeasurementEvents } from '../measurement/events.js'
 import { Meter, type ResultOf } from '../measurement/meter.js'
 import type { WantedMode } from '../measurement/mode.js'
-import type { CurveOptions, InWantedMode, MeasureOptions, WatchOptions } from '../measurement/options.js'
+import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/options.js'
 import type { Source } from '../measurement/source.js'
 import type { DirtyRateWatch } from '../measurement/watch.js'
 import { DirtyRateJob } from '../qapi/dirty-rate-job.js'
@@ -21,7 +21,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   readonly #meter: Meter<F>
   readonly #job: DirtyRateJob
 
-  /** `historySize` is how many results the target keeps. */
+  /**
+   * `historySize` is how many results the target keeps.
+   *
+   * @internal
+   */
   protected constructor(source: Source<F>, historySize: number) {
     this.#source = source
     this.#meter = new Meter(source, () => this.uri, historySize)
@@ -37,6 +41,7 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   abstract describe(): Promise<TargetDescription>
   abstract close(): Promise<void>
 
+  /** @internal */
   protected abstract isClosed(): boolean
 
   /** The modes that it can be measured in. `auto` is the first of them. */
@@ -83,7 +88,7 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
    * ```
    */
   async measureDirtyRate<W extends WantedMode = WantedMode>(
-    options: MeasureOptions & InWantedMode<W> = {},
+    options: MeasureOptions<W> = {},
   ): Promise<InMode<ResultOf<F>, W>> {
     return (await this.#meter.measure(options)) as InMode<ResultOf<F>, W>
   }
@@ -98,7 +103,7 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
    * ```
    */
   async measureDirtyCurve<W extends WantedMode = WantedMode>(
-    options: CurveOptions & InWantedMode<W>,
+    options: CurveOptions<W>,
   ): Promise<InMode<DirtyRateCurve, W>> {
     return (await this.#meter.curve(options)) as InMode<DirtyRateCurve, W>
   }
@@ -117,7 +122,7 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
    * ```
    */
   watchDirtyRate<W extends WantedMode = WantedMode>(
-    options: WatchOptions & InWantedMode<W> = {},
+    options: WatchOptions<W> = {},
   ): DirtyRateWatch<InMode<ResultOf<F>, W>> {
     return this.#meter.watch(options) as DirtyRateWatch<unknown> as DirtyRateWatch<InMode<ResultOf<F>, W>>
   }
@@ -139,7 +144,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
     return this.close()
   }
 
-  /** Throws ERR_CLOSED if the target is closed. `measuring`: it was closed while it was measured. */
+  /**
+   * Throws ERR_CLOSED if the target is closed. `measuring`: it was closed while it was measured.
+   *
+   * @internal
+   */
   protected requireOpen(measuring = false): void {
     if (!this.isClosed()) return
     throw new DirtyRateError(
@@ -148,7 +157,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
     )
   }
 
-  /** Ends every measurement with `error`; resolves when each has cleaned up. */
+  /**
+   * Ends every measurement with `error`; resolves when each has cleaned up.
+   *
+   * @internal
+   */
   protected interruptMeasurements(error: DirtyRateError): Promise<void> {
     return this.#meter.measurements.interruptAll(error)
   }

@@ -2,7 +2,7 @@
 
 import type { MeasurementEvents } from '../measurement/events.js'
 import type { WantedMode } from '../measurement/mode.js'
-import type { CurveOptions, InWantedMode, MeasureOptions, WatchOptions } from '../measurement/options.js'
+import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/options.js'
 import type { ModeAbility } from '../measurement/source.js'
 import type { DirtyRateWatch } from '../measurement/watch.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
@@ -63,17 +63,13 @@ export interface Target<M = DirtyRateMeasurement> {
     listener: (event: MeasurementEvents<M>[Name]) => void,
   ): () => void
   /** One measurement, over one window. */
-  measureDirtyRate<W extends WantedMode = WantedMode>(
-    options?: MeasureOptions & InWantedMode<W>,
-  ): Promise<InMode<M, W>>
+  measureDirtyRate<W extends WantedMode = WantedMode>(options?: MeasureOptions<W>): Promise<InMode<M, W>>
   /** Distinct pages for every window, from one run. */
   measureDirtyCurve<W extends WantedMode = WantedMode>(
-    options: CurveOptions & InWantedMode<W>,
+    options: CurveOptions<W>,
   ): Promise<InMode<DirtyRateCurve, W>>
   /** One measurement after the other, for as long as the loop asks. */
-  watchDirtyRate<W extends WantedMode = WantedMode>(
-    options?: WatchOptions & InWantedMode<W>,
-  ): DirtyRateWatch<InMode<M, W>>
+  watchDirtyRate<W extends WantedMode = WantedMode>(options?: WatchOptions<W>): DirtyRateWatch<InMode<M, W>>
   /** QEMU's calc-dirty-rate: starts the one job and resolves at once. */
   calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
   /** QEMU's query-dirty-rate. */

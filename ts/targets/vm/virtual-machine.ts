@@ -339,6 +339,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     return this.#closing
   }
 
+  /** @internal */
   protected override isClosed(): boolean {
     return this.state === 'closed'
   }
