@@ -116,8 +116,11 @@ for (const shell of shells) {
   })
 }
 
-it('another shell is refused', async () => {
+it('another shell, and a script as a document, are refused', async () => {
   const { status, stderr } = await dirtyrate(['completion', 'bsh'])
   expect(status).toBe(2)
   expect(stderr).toContain("Did you mean 'bash'?")
+  const json = await dirtyrate(['completion', 'bash', '--json'])
+  expect(json.status).toBe(2)
+  expect(JSON.parse(json.stdout).error.message).toBe('--json: completion prints a script')
 })

@@ -1,6 +1,7 @@
 /** What makes a shell complete the command line: each script asks `dirtyrate complete`, and adds no space after `=`, `:`, `,` and `/`. */
 
 import { parseChoice } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 
@@ -61,6 +62,8 @@ export const shells: readonly Shell[] = Object.keys(SCRIPTS) as Shell[]
 
 /** `dirtyrate completion SHELL`. */
 export async function runCompletion(session: Session, shell: string): Promise<number> {
-  session.write(SCRIPTS[parseChoice(shell, 'completion', shells)])
+  const script = SCRIPTS[parseChoice(shell, 'completion', shells)]
+  if (session.options.json) throw argumentError('--json: completion prints a script', 'Leave --json out.')
+  session.write(script)
   return EXIT_OK
 }
