@@ -69,6 +69,7 @@ export type { CreateOptions, ManualProtect } from './targets/vm/create-options.j
 export type { Client, DirtyMemory } from './targets/vm/dirty-memory.js'
 export type {
   BitmapFigures,
+  KnownOfVirtualMachine,
   RingFigures,
   SampledFigures,
   VirtualMachineFigures,

@@ -6,9 +6,11 @@ import type { Interruption, Measurements } from './measurements.js'
 
 /** What `watchDirtyRate()` gives: for a loop by `for await`, or to be asked for one round after the other. */
 export interface DirtyRateWatch<M = DirtyRateMeasurement> extends AsyncIterable<M> {
+  /** The next measurement, which begins when it is asked for. Done when the watch has ended. */
   next(): Promise<IteratorResult<M, void>>
   /** Ends the watch, also while a round is under way. */
   return(): Promise<IteratorResult<M, void>>
+  /** The watch itself: a loop over it and `next()` ask for the same rounds. */
   [Symbol.asyncIterator](): DirtyRateWatch<M>
   /** Ends the watch as {@link return} does, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>

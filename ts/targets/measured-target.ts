@@ -140,6 +140,7 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
     return this.#job.query(args)
   }
 
+  /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

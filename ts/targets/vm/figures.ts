@@ -13,7 +13,8 @@ import type {
   VcpuMeasurement,
 } from '../../results/measurement.js'
 
-interface Known {
+/** What is known of a VM of our own in every mode, beside the figures of any target. */
+export interface KnownOfVirtualMachine {
   readonly pages: number
   readonly pageSize: number
   readonly blocks: readonly BlockMeasurement[]
@@ -21,13 +22,13 @@ interface Known {
 }
 
 /** What KVM's dirty bitmap says of a VM of our own. */
-export type BitmapFigures = DirtyBitmapFigures & Known
+export type BitmapFigures = DirtyBitmapFigures & KnownOfVirtualMachine
 /** What the dirty rings of a VM of our own say. */
 export type RingFigures = Omit<DirtyRingFigures, 'vcpus'> &
-  Known & { readonly vcpus: readonly Required<VcpuMeasurement>[] }
+  KnownOfVirtualMachine & { readonly vcpus: readonly Required<VcpuMeasurement>[] }
 /** What samples of the pages of a VM of our own say. */
 export type SampledFigures = PageSamplingFigures &
-  Known & { readonly sampling: Required<SamplingMeasurement> }
+  KnownOfVirtualMachine & { readonly sampling: Required<SamplingMeasurement> }
 
 /** The figures of one window of a VM of our own: a union by `mode`. */
 export type VirtualMachineFigures = BitmapFigures | RingFigures | SampledFigures

@@ -85,6 +85,7 @@ pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
 pub(super) const MAILBOX_WRITES: u64 = 0;
 pub(super) const MAILBOX_READY: u64 = 8;
 /// Where KVM stores its clock while an x86-64 guest boots that is paced by its own.
+#[cfg(target_arch = "x86_64")]
 pub(super) const MAILBOX_CLOCK: u64 = 64;
 
 /// A budget that is never used up.
