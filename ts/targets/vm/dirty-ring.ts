@@ -11,8 +11,8 @@ import type { ExactRound } from './five-steps.js'
 /** Exact, unless a ring was overrun: then a lower bound that says so. */
 export function ringFigures(round: ExactRound, pageSize: number): RingFigures {
   const { reap } = round
-  const { bytesPerSecond, complete } = reap
-  const ring = reap.ring ?? undefined
+  const { bytesPerSecond, complete, ring } = reap
+  if (!ring) throw new RangeError('the reap of a VM with dirty rings has none')
   const vcpus = (reap.vcpus ?? []).map(({ id, pages, entries, duplicates, bytesPerSecond }) => ({
     id,
     pages,
@@ -26,9 +26,9 @@ export function ringFigures(round: ExactRound, pageSize: number): RingFigures {
     mode: 'dirty-ring',
     interval: { low: bytesPerSecond, high: complete ? bytesPerSecond : null, confidence: 1 },
     vcpus,
-    ...(ring === undefined ? {} : { ring: { ...ring } }),
+    ring: { ...ring },
     complete,
-    warnings: complete ? figures.warnings : [overrun(ring?.lost ?? 0), ...figures.warnings],
+    warnings: complete ? figures.warnings : [overrun(ring.lost), ...figures.warnings],
   }
 }
 

@@ -9,6 +9,7 @@ import type {
   DirtyRingFigures,
   Frame,
   PageSamplingFigures,
+  RingMeasurement,
   SamplingMeasurement,
   VcpuMeasurement,
 } from '../../results/measurement.js'
@@ -24,8 +25,11 @@ export interface KnownOfVirtualMachine {
 /** What KVM's dirty bitmap says of a VM of our own. */
 export type BitmapFigures = DirtyBitmapFigures & KnownOfVirtualMachine
 /** What the dirty rings of a VM of our own say. */
-export type RingFigures = Omit<DirtyRingFigures, 'vcpus'> &
-  KnownOfVirtualMachine & { readonly vcpus: readonly Required<VcpuMeasurement>[] }
+export type RingFigures = Omit<DirtyRingFigures, 'vcpus' | 'ring'> &
+  KnownOfVirtualMachine & {
+    readonly vcpus: readonly Required<VcpuMeasurement>[]
+    readonly ring: RingMeasurement
+  }
 /** What samples of the pages of a VM of our own say. */
 export type SampledFigures = PageSamplingFigures &
   KnownOfVirtualMachine & { readonly sampling: Required<SamplingMeasurement> }
