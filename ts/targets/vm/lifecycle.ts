@@ -1,5 +1,8 @@
 /** What a VM does over time: its changes of state, and its end. */
 
+// Another realm, such as that of Jest, may not have these as globals.
+import { clearInterval, setInterval } from 'node:timers'
+
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
