@@ -20,7 +20,7 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
  * What is installed in the rig has its own, rig/installed.rig.
  */
 const OF_THE_MACHINE =
-  /^(faults|install|scripts)\/|^(cli\/(csv|environment|json|manual|shells)|docs|qapi\/golden-peer|qemu)\.test$/
+  /^(faults|install|scripts)\/|^(cli\/(csv|environment|json|manual|shells)|docs|paced-by-clock|qapi\/golden-peer|qemu)\.test$/
 
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'

@@ -36,12 +36,12 @@ const ARM64 = {
 
 const SHORT = [
   ...['nested_paging', 'windows', 'out_of_memory', 'migration_beside', 'blocks_come_and_go', 'sparse_giant'],
-  ...['native.test', 'measurement/events.test'],
+  ...['ground/native.test', 'measurement/events.test'],
 ]
 
 const SHORT_ARM64 = [
   ...['dirtyrate', 'windows', 'backup_bitmap', 'ring_signals', 'foreign_vmm', 'blocks_come_and_go'],
-  ...['native.test', 'rig/installed.rig'],
+  ...['ground/native.test', 'rig/installed.rig'],
 ]
 
 /** Of Linux's, for a kernel that is built: what KVM, the serial ports of QEMU and of our VMs, the initrd, Node and the tests need. */
