@@ -2,6 +2,7 @@
 
 // Another realm, such as that of Jest, may not have these as globals.
 import { clearInterval, setInterval } from 'node:timers'
+import { Emitter } from '../../measurement/events.js'
 
 /** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
@@ -27,7 +28,9 @@ const isEnd = (state: VirtualMachineState): state is EndState =>
 /** Tells listeners what a VM's state is, as it changes. */
 export class Lifecycle {
   readonly #state: () => VirtualMachineState
-  readonly #listeners = new Set<(change: StateChange) => void>()
+  readonly #events: Emitter<{ change: StateChange }> = new Emitter()
+  /** How many listeners there are. */
+  #listeners = 0
   #last: VirtualMachineState
   #timer: NodeJS.Timeout | undefined
   #ended: Promise<EndState> | undefined
@@ -40,13 +43,16 @@ export class Lifecycle {
   /** Calls `listener` at each change from now on. The returned function removes it. It does not keep the process alive. */
   onChange(listener: (change: StateChange) => void): () => void {
     this.look()
-    // An object of its own: one function may listen twice, and be taken away once.
-    const entry = (change: StateChange): void => listener(change)
-    this.#listeners.add(entry)
+    const remove = this.#events.on('change', listener)
+    this.#listeners += 1
     this.#watch()
+    let isRemoved = false
     return () => {
-      this.#listeners.delete(entry)
-      if (this.#listeners.size === 0) this.#stop()
+      if (isRemoved) return
+      isRemoved = true
+      remove()
+      this.#listeners -= 1
+      if (this.#listeners === 0) this.#stop()
     }
   }
 
@@ -73,15 +79,7 @@ export class Lifecycle {
     this.#last = to
     // After `closed` nothing changes, and `shutdown` or `crashed` change only to that.
     if (to === 'closed') this.#stop()
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener({ from, to })
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error
-        })
-      }
-    }
+    this.#events.emit('change', { from, to })
   }
 
   #watch(): void {
