@@ -8,14 +8,14 @@
  *     together 12830 pages, of which both wrote 0
  */
 
-import { openTarget } from 'dirtyrate'
+import { isDirtyRateError, openTarget } from 'dirtyrate'
 
 /** @type {import('dirtyrate').VirtualMachine} */
 let target
 try {
   target = await openTarget('guest:stride,vcpus=2,rate=100MiB/s', { mode: 'dirty-ring' })
 } catch (error) {
-  if (!(error instanceof Error && 'code' in error && error.code === 'ERR_UNSUPPORTED')) throw error
+  if (!isDirtyRateError(error, 'ERR_UNSUPPORTED')) throw error
   console.error(error.message)
   process.exit(3)
 }

@@ -104,7 +104,7 @@ describe('the command', () => {
     const ram =
       process.arch === 'arm64' ? [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: 2 ** 30 }] : '1GiB'
     expect(readFileSync(file).equals(buildGuest(same, { memory: ram, vcpus: 2 }))).toBe(true)
-    // No host grants writes to a guest in a file, so its rate is its clock's, whoever would have kept it.
+    // A guest in a file has no host that grants it writes, so it keeps its rate by its own clock.
     const paced = makeWorkload('stride', { pages: 100, rate: '10MiB/s' })
     const alone = makeWorkload('stride', { pages: 100, rate: '10MiB/s', pacing: 'clock' })
     expect(buildGuest(paced, { memory: ram })).toEqual(buildGuest(alone, { memory: ram }))

@@ -42,7 +42,7 @@ describeInstalled('man', 'as man shows them, they', () => {
     for (const example of EXAMPLES[command.name()] ?? []) expect(text).toContain(example)
   })
 
-  it('name every command in that of the program', async () => {
+  it('of the program names every command', async () => {
     const text = await shown('dist/man/dirtyrate.1')
     for (const command of commands) expect(text).toContain(`${command.name()} ${command.description()}`)
   })

@@ -221,7 +221,7 @@ describe('hints', () => {
   })
 
   it.each([
-    // Of no unit a whole number of bytes; more than 2^53 bytes; none that the caller takes.
+    // 0.3 is a whole number of bytes in no unit, 2^53 is too many, and `never` takes nothing.
     ['0.3', undefined],
     ['9007199254740992', undefined],
     ['2', never],

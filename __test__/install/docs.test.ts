@@ -92,7 +92,7 @@ it.each(forms)('the command has the form $form', async ({ command, options }) =>
   for (const option of options) expect(help).toMatch(new RegExp(`(^|[\\s,])${option}[\\s,]`))
 })
 
-// Of 4 GiB there are two blocks, and neither is called 'ram'.
+// A machine with 4 GiB has two blocks, and neither is called 'ram'.
 describeKvm('programs', () => {
   it.each(programs.flatMap(fence => ['1GiB', '4GiB'].map(memory => ({ ...fence, memory }))))(
     '$file on a VM of $memory: $text',

@@ -106,7 +106,8 @@ describeMode('page-sampling', 'a block of RAM', () => {
     const samples = (16_384 * dimm.bytes) / 2 ** 30
     expect(come).toMatchObject({ name: 'dimm', sampling: { samples, hits, zeroPages: samples } })
     expect(come).not.toHaveProperty('removed')
-    // It came later, but its second look is behind that of the other block, by no more than the looks took.
+    // The block came later, so its window is shorter. But its second look comes after the other block's, at most
+    // as much later as all looks together took.
     expect(come?.windowNs).toBeLessThan((ram?.windowNs ?? 0) + (measurement.cost?.hashNs ?? 0))
     expect({ complete, warnings: besidesLength(warnings) }).toEqual({ complete: true, warnings: [] })
   })

@@ -145,7 +145,7 @@ pub fn frames_of(block: &BlockInfo, bitmap: &PageBitmap) -> impl Iterator<Item =
     bitmap.ranges().flat_map(move |range| first + range.first..first + range.end())
 }
 
-/// Step 5: the pages, taken, but those that the guest only reads. The reap's count must be that of the bits.
+/// Step 5: takes the client's pages, and leaves out those that the guest only reads. Checks that the reap has counted all the bits.
 pub fn take(machine: &Machine, client: Client) -> PageSet {
     let pages = take_from(&mut machine.vm().lock_dirty_memory(), client);
     but_read_only(machine, &pages)

@@ -9,7 +9,7 @@ use dirtyrate::{BlockInfo, CancelToken};
 
 use crate::vmm::{HIGH, Vmm};
 
-/// Rounds with one vCPU, the last of which sees the second one come, and rounds with both.
+/// Measures rounds with one vCPU and rounds with both. The second vCPU is made within the last round of the first kind.
 pub const ROUNDS_ALONE: usize = 3;
 pub const ROUNDS_TOGETHER: usize = 3;
 /// Entries of each vCPU's dirty ring.
