@@ -306,14 +306,20 @@ fn reserve_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuP
     Ok(())
 }
 
-/// Tells every client that wants to know what a vCPU wrote of a block.
+/// Tells every client that wants to know what a vCPU wrote of a block. Each batch of pages brings one entry for every page, so
+/// that a reader between two batches never finds fewer entries than pages. The entries that named a page again come last.
 fn add_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) {
+    let mut told = 0;
     for_each_batch(&written.pages, |regions| {
+        let pages = regions.iter().flat_map(|(_, region)| region).map(|word| u64::from(word.count_ones())).sum();
         for of_client in bits.lock().measuring(block) {
-            regions.iter().for_each(|(number, pages)| of_client.vcpus.add_region(vcpu, *number, pages));
+            regions.iter().for_each(|(number, region)| of_client.vcpus.add_region(vcpu, *number, region));
+            of_client.vcpus.add_entries(vcpu, pages);
         }
+        told += pages;
     });
-    bits.lock().measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, written.entries));
+    let again = written.entries.saturating_sub(told);
+    bits.lock().measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, again));
 }
 
 /// Shows the regions of a set in batches, between which `show` gives back what it locks: who only reads the bits does not wait

@@ -1,0 +1,127 @@
+//! Somebody reads the bits while a sync hands out what the rings said: at each moment the figures of the vCPUs fit together.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dirtyrate::dirty_memory::{
+    Client, DirtyLog, DirtyMemory, FakeLog, FakeProtect, Prepared, RingLoss, RingReap, VcpuLog, VcpuPages,
+};
+use dirtyrate::{BlockId, BlockInfo, CancelToken, Result};
+
+const PAGE: u64 = 4096;
+/// One page in each region of 512, in so many regions that a sync gives the lock back many times.
+const REGIONS: u64 = 5000;
+const VCPUS: usize = 3;
+/// Entries of each vCPU that name a page again.
+const AGAIN: u64 = 7;
+
+/// All vCPUs write the same pages.
+struct Rings {
+    log: FakeLog,
+    written: VcpuPages,
+}
+
+impl DirtyLog for Rings {
+    fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
+        self.log.set_logging(block, on)
+    }
+
+    fn initially_set(&self) -> bool {
+        self.log.initially_set()
+    }
+
+    fn fetch_reprotects(&self) -> bool {
+        self.log.fetch_reprotects()
+    }
+
+    fn vcpu_log(&mut self) -> Option<&mut dyn VcpuLog> {
+        Some(self)
+    }
+
+    fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
+        self.log.fetch(block, into)
+    }
+
+    fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
+        self.log.reprotect(block, first_page, pages, bits)
+    }
+}
+
+impl VcpuLog for Rings {
+    fn prepare(&mut self) -> Result<Prepared> {
+        let now = Instant::now();
+        Ok(Prepared::new(now, now, Duration::ZERO))
+    }
+
+    fn vcpus(&self) -> usize {
+        VCPUS
+    }
+
+    fn visit(&self, _: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
+        (0..VCPUS).try_for_each(|vcpu| visit(vcpu, &self.written))
+    }
+
+    fn forget_pages(&mut self, _: BlockId) {}
+
+    fn take_loss(&mut self) -> RingLoss {
+        RingLoss::default()
+    }
+}
+
+/// The memory of a guest whose vCPUs wrote, with `entries` of each one, as a client finds it at step 4.
+fn memory(entries: u64) -> DirtyMemory {
+    let mut written = VcpuPages::default();
+    for region in 0..REGIONS {
+        written.pages.try_insert(region * 512).expect("room");
+    }
+    written.entries = entries;
+    let log = FakeLog::new(FakeProtect::ManualInitiallySet);
+    let ram = BlockInfo { id: BlockId(1), name: "ram".to_owned(), guest_address: 0, pages: REGIONS * 512 };
+    log.add_block(ram.id, ram.pages);
+    let mut memory = DirtyMemory::new(Box::new(Rings { log, written }), PAGE, 1 << 30);
+    memory.add_block(ram).expect("a block");
+    memory.start_tracking(Client::DirtyRate).expect("step 1");
+    memory.discard_initial_log(&CancelToken::new()).expect("step 2");
+    memory.clear(Client::DirtyRate).expect("step 3");
+    memory
+}
+
+fn check(reap: &RingReap) {
+    for (id, vcpu) in reap.vcpus.iter().enumerate() {
+        assert_eq!(vcpu.entries.checked_sub(vcpu.pages), Some(vcpu.duplicates), "vCPU {id}: {vcpu:?}");
+        assert!(vcpu.duplicates <= AGAIN, "vCPU {id}: {vcpu:?}");
+    }
+}
+
+#[test]
+fn entries_and_pages_fit_together_while_a_sync_hands_them_out() {
+    for _ in 0..20 {
+        let mut memory = memory(REGIONS + AGAIN);
+        let (bits, synced) = (memory.shared_bits(), &AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                memory.sync(&CancelToken::new()).expect("step 4");
+                synced.store(true, Ordering::Release);
+            });
+            while !synced.load(Ordering::Acquire) {
+                check(&bits.lock().reap(Client::DirtyRate).expect("step 5").ring.expect("rings"));
+            }
+        });
+        let ring = bits.lock().reap(Client::DirtyRate).expect("step 5").ring.expect("rings");
+        check(&ring);
+        for vcpu in ring.vcpus {
+            assert_eq!((vcpu.pages, vcpu.entries, vcpu.duplicates), (REGIONS, REGIONS + AGAIN, AGAIN));
+        }
+        assert_eq!(ring.shared_pages, REGIONS);
+    }
+}
+
+#[test]
+fn a_log_that_counts_fewer_entries_than_pages_is_given_one_for_each_page() {
+    let mut memory = memory(REGIONS - 1);
+    memory.sync(&CancelToken::new()).expect("step 4");
+    let ring = memory.reap(Client::DirtyRate).expect("step 5").ring.expect("rings");
+    for vcpu in ring.vcpus {
+        assert_eq!((vcpu.pages, vcpu.entries, vcpu.duplicates), (REGIONS, REGIONS, 0));
+    }
+}
