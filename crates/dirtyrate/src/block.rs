@@ -1,16 +1,16 @@
-//! What a RAM block is, for everybody who speaks of one.
+//! The description of a RAM block, which all parts of the crate share.
 
 use crate::bitmap::words_for;
 
-/// The identity of a RAM block: unique for the life of a VM, so that a block that comes back under the same name is
-/// another block. It is the block's *generation*.
+/// The identity of a RAM block, also called the block's *generation*. It is unique for the life of a VM: a block that
+/// is added again under the same name gets another identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u64);
 
-/// What a RAM block is, for those who read its bits.
+/// The description of a RAM block: its identity, name, address and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockInfo {
-    /// Unique for the life of the VM: the block's generation.
+    /// The block's generation, which is unique for the life of the VM.
     pub id: BlockId,
     /// Unique among the blocks that exist at one time.
     pub name: String,

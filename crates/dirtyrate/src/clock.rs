@@ -1,14 +1,16 @@
-//! The clock of windows: CLOCK_MONOTONIC, and beside it how long the guest has stood.
+//! The clock of windows. It follows CLOCK_MONOTONIC, and also knows for how long the guest has stood, that is, was
+//! paused or had ended.
 //!
-//! A guest that is paused writes nothing. A window that spans a pause is therefore longer than the time in which its pages
-//! were written, and its rate would come out too low. Each [`Moment`] carries what the clock knows of pauses, so that the
-//! length of a window can leave them out, and so that a caller can tell whether there was one.
+//! A guest that is paused writes nothing. A window that spans a pause is therefore longer than the time in which its
+//! pages were written, and its rate would come out too low. So each [`Moment`] also has the sum of the pauses until
+//! then. The length of a window can leave the pauses out, and a caller can tell whether there was a pause.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many pauses the clock remembers one by one, for instants that lie a little in the past.
+/// How many finished pauses the clock remembers one by one. [`GuestClock::at`] needs them for instants that lie a
+/// little in the past.
 const REMEMBERED_PAUSES: usize = 16;
 
 /// A reading of a [`GuestClock`]. Readings of different clocks cannot be compared.
@@ -16,9 +18,9 @@ const REMEMBERED_PAUSES: usize = 16;
 pub struct Moment {
     /// Nanoseconds since the clock was made.
     elapsed: u64,
-    /// Nanoseconds of that in which the guest stood.
+    /// For how many of these nanoseconds the guest stood.
     stood: u64,
-    /// Pauses that had been asked for by then.
+    /// How many pauses had been asked for by then.
     pauses: u64,
 }
 
@@ -49,8 +51,8 @@ impl Moment {
     }
 }
 
-/// Says what time it is for a guest. Clones share one clock: whoever stops and resumes the guest has one clone, and the
-/// guest's dirty memory has another. A clock without any pause runs all the time.
+/// The clock of one guest. Clones share one clock: the code that pauses and resumes the guest has one clone, and the
+/// guest's dirty memory has another. A clock that is told of no pause runs all the time.
 #[derive(Debug, Clone)]
 pub struct GuestClock(Arc<Inner>);
 
@@ -84,7 +86,7 @@ impl GuestClock {
         Self::with(State::default())
     }
 
-    /// A clock for models and tests. It stands at zero, and only [`advance`](Self::advance) moves it.
+    /// A clock for models and tests. It begins at zero, and only [`advance`](Self::advance) moves it.
     #[cfg(feature = "testing")]
     pub fn by_hand() -> Self {
         Self::with(State { by_hand: Some(0), ..State::default() })
@@ -102,14 +104,14 @@ impl GuestClock {
         }
     }
 
-    /// The present.
+    /// The current moment.
     pub fn now(&self) -> Moment {
         let state = self.lock();
         state.moment(state.by_hand.unwrap_or_else(|| nanoseconds(self.0.epoch.elapsed())))
     }
 
-    /// The moment of an instant that is not long past: at the most sixteen pauses ago. A clock that is moved
-    /// by hand says its present.
+    /// The moment that belongs to an instant, which must not be more than sixteen pauses ago. A clock that is moved by
+    /// hand returns its current moment.
     pub fn at(&self, instant: Instant) -> Moment {
         let state = self.lock();
         state.moment(state.by_hand.unwrap_or_else(|| nanoseconds(instant.saturating_duration_since(self.0.epoch))))
@@ -145,7 +147,7 @@ impl GuestClock {
         self.lock().pauses
     }
 
-    /// Not one of the locks that loom models: nobody waits for anything while this one is held.
+    /// This is not one of the locks that loom models, because no thread waits for anything while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -41,8 +41,8 @@ export default [
   {
     name: 'fan out to one client only',
     file: 'crates/dirtyrate/src/dirty_memory/block.rs',
-    find: '.filter(|(client, _)| told(**client, vga))',
-    replace: '.take(1).filter(|(client, _)| told(**client, vga))',
+    find: '.filter(|(client, _)| tracks(**client, vga))',
+    replace: '.take(1).filter(|(client, _)| tracks(**client, vga))',
     test: 'migration_beside',
   },
   {
@@ -154,8 +154,8 @@ export default [
   {
     name: 'lose the bits of a failed sync',
     file: 'crates/dirtyrate/src/dirty_memory/block.rs',
-    find: 'told(**client, vga)',
-    replace: 'told(**client, vga) && words[0] % 3 != 1',
+    find: 'tracks(**client, vga)',
+    replace: 'tracks(**client, vga) && words[0] % 3 != 1',
     test: 'dirty_memory_model',
   },
   {

@@ -9,9 +9,9 @@ export default [
   {
     name: 'let the syncs of others close a window that has closed',
     file: block,
-    find: '        self.chunks[chunk].fetched = Some(now);\n        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| told(**client, self.vga)) {',
+    find: '        self.chunks[chunk].fetched = Some(now);\n        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| tracks(**client, self.vga)) {',
     replace:
-      '        self.chunks[chunk].fetched = Some(now);\n        let _ = told;\n        for (_, bits) in self.bits.iter_mut() {',
+      '        self.chunks[chunk].fetched = Some(now);\n        let _ = tracks;\n        for (_, bits) in self.bits.iter_mut() {',
     test: 'ledger',
   },
   {

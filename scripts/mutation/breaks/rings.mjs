@@ -6,7 +6,7 @@ export default [
   {
     name: 'count the entries of a ring after all its pages',
     file: 'crates/dirtyrate/src/dirty_memory/sync.rs',
-    find: 'of_client.vcpus.add_entries(vcpu, pages);\n        }\n        told += pages;',
+    find: 'of_client.vcpus.add_entries(vcpu, pages);\n        }\n        added += pages;',
     replace: '}\n        let _: u64 = pages;',
     test: 'read_beside_sync',
   },

@@ -1,4 +1,4 @@
-//! What the clients have: the bits of every block, for anybody to read at any time.
+//! The bits that the clients have of every block. Any thread may read them at any time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -10,12 +10,12 @@ use crate::block::{BlockId, BlockInfo};
 use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 
-/// The bits of all clients, behind a lock that nobody holds while the kernel is asked anything: reading them, and marking what
-/// the host writes, does not wait for a sync. While one is under way, each chunk is as of it or as of the last one, bits and
-/// window alike.
+/// The bits of all clients. No thread holds their lock while it calls the kernel, so reading the bits, and marking what
+/// the host writes, does not wait for a sync. While a sync is under way, the bits and the window of some chunks are
+/// already those of this sync, and those of the other chunks are still those of the last sync.
 ///
-/// Taking bits is [`DirtyMemory`](super::DirtyMemory)'s: no client may take a bit between the fetch that brought it and the
-/// re-protection of its page, or a write in between would be nobody's.
+/// Only [`DirtyMemory`](super::DirtyMemory) takes bits. If a client took a bit after the fetch that brought it and
+/// before its page is protected again, no client would see a write in between.
 pub struct DirtyBits {
     pub(super) page_size: u64,
     pub(super) chunk_pages: u64,
@@ -31,9 +31,9 @@ pub struct DirtyBits {
     pub(super) tracking: BTreeSet<Client>,
     pub(super) accumulators: BTreeSet<u32>,
     accumulators_opened: u32,
-    /// Of how many vCPUs the log tells what each of them wrote.
+    /// For how many vCPUs the log says what each of them wrote; 0 if the log does not know.
     pub(super) vcpus: usize,
-    /// What the rings lost in each measuring client's window.
+    /// What the rings lost in the window of each client that measures.
     pub(super) losses: BTreeMap<Client, RingLoss>,
     /// When each client's windows opened and closed.
     pub(super) ledger: Ledger,
@@ -72,7 +72,7 @@ impl DirtyBits {
         self.blocks.iter().filter(|block| block.logging).map(|block| &block.info)
     }
 
-    /// What a block is, or was while a client still has bits of it.
+    /// The description of a block, also of a removed one as long as a client has bits of it.
     pub fn block(&self, name: &str) -> Result<&BlockInfo> {
         Ok(&self.named(name)?.info)
     }
@@ -97,13 +97,15 @@ impl DirtyBits {
         Client::Accumulator(self.accumulators_opened)
     }
 
-    /// The client's bits of a block; `None` where it never had any. Of two blocks of one name, the one that exists.
+    /// The client's bits of a block; `None` if it never had any. If a removed block has the same name, this is the
+    /// block that exists.
     pub fn bitmap(&self, client: Client, block: &str) -> Result<Option<&PageBitmap>> {
         self.check_client(client)?;
         Ok(self.named(block)?.bits.get(&client).map(|bits| bits.bitmap()))
     }
 
-    /// The pages of a block that one vCPU wrote in the client's window, where the log tells; `None` where it wrote none.
+    /// The pages of a block that one vCPU wrote in the client's window; `None` if it wrote none, or if the log does not
+    /// know.
     pub fn vcpu_pages(&self, client: Client, vcpu: usize, block: &str) -> Result<Option<&SparsePages>> {
         self.check_client(client)?;
         let bits = self.named(block)?.bits.get(&client);
@@ -111,7 +113,8 @@ impl DirtyBits {
         Ok(pages.filter(|pages| !pages.is_empty()))
     }
 
-    /// Dirty pages in each region of `pages_per_region` pages of a block, for as many as `into` has room for.
+    /// Counts the dirty pages in each region of `pages_per_region` pages of a block, for as many regions as `into` has
+    /// room for.
     pub fn heat(&self, client: Client, block: &str, pages_per_region: u64, into: &mut [u32]) -> Result<()> {
         match self.bitmap(client, block)? {
             Some(bitmap) => Kernels::get().heat(bitmap.words(), pages_per_region, into),
@@ -120,8 +123,8 @@ impl DirtyBits {
         Ok(())
     }
 
-    /// Marks pages that the host wrote, which KVM's log does not see, in every tracking client. To be called after the
-    /// write: a client that takes the bit first would read the old content.
+    /// Marks the pages of a write by the host, which KVM's log does not see, in every client that tracks. Call this
+    /// after the write: otherwise a client could take the bit and read the old content.
     pub fn mark_host_write(&mut self, guest_address: u64, bytes: u64) {
         let Some(last) = bytes.checked_sub(1).map(|rest| guest_address.saturating_add(rest)) else { return };
         let (first, last) = (guest_address / self.page_size, last / self.page_size);
@@ -139,17 +142,18 @@ impl DirtyBits {
         }
     }
 
-    /// Whether the client is told of this block's writes.
+    /// Whether the client tracks this block.
     pub(super) fn tracks(&self, client: Client, index: usize) -> bool {
         client.tracks(&self.tracking, self.blocks[index].vga)
     }
 
-    /// Bitmaps for [`clear`](Self::clear), by block.
+    /// The empty bitmaps that [`clear`](Self::clear) puts in, one for each block that needs one.
     pub(super) fn bitmaps_for_clear(&self, client: Client) -> Vec<Option<PageBitmap>> {
         self.blocks.iter().map(|block| block.bitmap_for_clear(client)).collect()
     }
 
-    /// Empties the client's bits in every block, and opens its window. What is returned is no longer used.
+    /// Empties the client's bits in every block, and opens its window. It returns the old bitmaps, so that the caller
+    /// can free them without the lock.
     pub(super) fn clear(&mut self, client: Client, mut clean: Vec<Option<PageBitmap>>) -> Vec<Option<PageBitmap>> {
         clean.resize_with(self.blocks.len(), || None);
         for (block, clean) in self.blocks.iter_mut().zip(&mut clean) {

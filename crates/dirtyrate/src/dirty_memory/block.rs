@@ -10,21 +10,22 @@ use crate::bitmap::{Kernels, PageBitmap, PageRange, Target, words_for};
 use crate::block::BlockInfo;
 use crate::error::{Error, Result};
 
-/// Into how many clients a chunk is merged in one pass over it.
+/// For how many clients one pass over a chunk merges the bits.
 const FAN_OUT: usize = 4;
 
-/// How much of a bitmap is emptied while whoever reads the bits waits: that of 64 GiB of guest, which takes some 100 µs.
+/// How many words of a bitmap are emptied under the lock, for which readers of the bits wait. These words stand for 64
+/// GiB of guest memory, and emptying them takes about 100 µs.
 const WORDS_EMPTIED_AT_ONCE: usize = 1 << 18;
 
-/// A part of a block that is re-protected in one call, so that the kernel's lock is held for a bounded time. Each has a
-/// window of its own.
+/// A part of a block that one call protects again, so that the call holds the kernel's lock for a bounded time. Each
+/// chunk has its own window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Chunk {
-    /// The log's first round, all ones, is still ahead: no page of the chunk is protected.
+    /// The log is still in its first round, which is all ones: no page of the chunk is protected.
     pub initial: bool,
-    /// Where writes began to be seen: the end of the last CLEAR, or of the GET that found the chunk clean.
+    /// Since when the log sees writes: the end of the last CLEAR, or of the GET that found the chunk clean.
     pub opened: Edge,
-    /// The last fetch since logging went on.
+    /// The last fetch since logging was turned on.
     pub fetched: Option<Edge>,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct ClientBits {
     dirty: Vec<u64>,
     /// The window of these bits, for each chunk.
     pub windows: Vec<Window>,
-    /// What each vCPU wrote, where the log tells and the client measures.
+    /// What each vCPU wrote, if the log knows and the client measures.
     pub vcpus: ByVcpu,
 }
 
@@ -111,8 +112,8 @@ impl Block {
         Ok(Self { info, logging: false, vga: false, chunks, chunk_pages, bits: BTreeMap::new(), added })
     }
 
-    /// Makes room for a client's bits of this block, unless it has some. `vcpus` is how many the log tells of. Whether the
-    /// client had none.
+    /// Makes room for a client's bits of this block, unless there is room already. `vcpus` is the number of vCPUs for
+    /// which the log says what each wrote. Returns whether the client had no room.
     ///
     /// # Errors
     ///
@@ -126,13 +127,13 @@ impl Block {
         Ok(new)
     }
 
-    /// The client, which has bits of this block, tracks it from now on. Its windows go
-    /// on where the chunks' current rounds began, unless the client was given all that was fetched until now: then the next
-    /// fetch brings what was written since.
+    /// Notes that the client, which has bits of this block, tracks it from now on. Its windows go on where the current
+    /// round of each chunk began. If the client got every fetch until now, its windows simply stay open, because the
+    /// next fetch brings what was written since.
     pub fn begin_tracking(&mut self, client: Client) {
         if let Some(bits) = self.bits.get_mut(&client) {
             for (window, chunk) in bits.windows.iter_mut().zip(&self.chunks) {
-                // An event fetches a chunk once.
+                // One event fetches a chunk at most once.
                 let was_given_all = chunk
                     .fetched
                     .is_some_and(|fetched| window.closed().is_some_and(|at| at.event() == fetched.event()));
@@ -148,17 +149,17 @@ impl Block {
         self.chunk_pages.min(self.info.pages - chunk as u64 * self.chunk_pages)
     }
 
-    /// ORs the words of a chunk, from word `first` of it, into the bits of every client that is `told`, given whether the block has
-    /// VGA's mask; how many bits are set in them.
-    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], told: impl Fn(Client, bool) -> bool) -> u64 {
+    /// ORs words of a chunk, beginning at its word `first`, into the bits of every client for which `tracks` is true;
+    /// its second argument is whether the block has VGA's mask. Returns how many bits are set in the words.
+    pub fn merge(&mut self, chunk: usize, first: usize, words: &[u64], tracks: impl Fn(Client, bool) -> bool) -> u64 {
         let at = chunk * words_for(self.chunk_pages) + first;
         let vga = self.vga;
-        let mut of_told = self.bits.iter_mut().filter(|(client, _)| told(**client, vga)).map(|(_, bits)| bits);
+        let mut of_tracking = self.bits.iter_mut().filter(|(client, _)| tracks(**client, vga)).map(|(_, bits)| bits);
         loop {
             let mut targets: [Target<'_>; FAN_OUT] = Default::default();
             let mut dirty: [Option<&mut u64>; FAN_OUT] = Default::default();
             let mut filled = 0;
-            for bits in of_told.by_ref().take(FAN_OUT) {
+            for bits in of_tracking.by_ref().take(FAN_OUT) {
                 targets[filled] = Target::new(bits.bitmap.words_mut(at..at + words.len()));
                 dirty[filled] = Some(&mut bits.dirty[chunk]);
                 filled += 1;
@@ -191,23 +192,24 @@ impl Block {
         self.set_range(client, PageRange { first, pages: self.pages_of(chunk) });
     }
 
-    /// A bitmap to [`clear`](Self::clear) the client's bits with, where so much is dirty that emptying its own takes long;
-    /// `None` also where there is no memory for it.
+    /// An empty bitmap for [`clear`](Self::clear), if so much is dirty that emptying the client's own bitmap would take
+    /// long. `None` otherwise, and also if there is no memory for it.
     pub fn bitmap_for_clear(&self, client: Client) -> Option<PageBitmap> {
         let dirty = self.bits.get(&client)?.dirty().iter().filter(|dirty| **dirty > 0).count();
         let long = dirty * words_for(self.chunk_pages) > WORDS_EMPTIED_AT_ONCE;
         long.then(|| PageBitmap::try_new(self.info.pages).ok())?
     }
 
-    /// Empties the client's bits, or puts the `clean` bitmap in their place; its window opens where the chunks' current rounds
-    /// began. What is returned is no longer used.
+    /// Empties the client's bits, or puts the `clean` bitmap in their place. The client's window opens where the
+    /// current round of each chunk began. Returns the bitmap that was replaced, so that the caller can free it without
+    /// the lock.
     pub fn clear(&mut self, client: Client, clean: Option<PageBitmap>) -> Option<PageBitmap> {
         let bits = self.bits.get_mut(&client)?;
         bits.vcpus.clear();
         bits.empty(&self.chunks, self.chunk_pages, clean)
     }
 
-    /// As [`clear`](Self::clear), but gives away the bits, and what each vCPU wrote.
+    /// Does the same as [`clear`](Self::clear), and returns the bits and what each vCPU wrote.
     pub fn take(&mut self, client: Client, clean: PageBitmap) -> Option<(PageBitmap, ByVcpu)> {
         let bits = self.bits.get_mut(&client)?;
         let vcpus = bits.vcpus.take();
@@ -218,7 +220,7 @@ impl Block {
         self.chunks.iter().any(|chunk| chunk.initial)
     }
 
-    /// Notes that logging went on at `now`, in a log that begins with all ones or not.
+    /// Notes that logging was turned on at `now`, and whether the log begins with all ones.
     pub fn begin_logging(&mut self, initially_set: bool, now: Edge) {
         self.logging = true;
         self.chunks.fill(Chunk { initial: initially_set, opened: now, fetched: None });
@@ -230,33 +232,33 @@ impl Block {
         self.chunks[chunk].opened = now;
     }
 
-    /// Notes that the first round of a chunk was dropped at `now`. What was written in it goes to nobody, so the windows of
-    /// all clients that are `told` of this block go on there.
-    pub fn drop_first_round(&mut self, chunk: usize, now: Edge, told: impl Fn(Client, bool) -> bool) {
+    /// Notes that the first round of a chunk was dropped at `now`. No client gets what was written in that round, so
+    /// the windows of all clients for which `tracks` is true begin again at `now`.
+    pub fn drop_first_round(&mut self, chunk: usize, now: Edge, tracks: impl Fn(Client, bool) -> bool) {
         self.begin_round(chunk, now);
         self.chunks[chunk].fetched = None;
-        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| told(**client, self.vga)) {
+        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| tracks(**client, self.vga)) {
             bits.windows[chunk].go_on(now);
         }
     }
 
-    /// Notes that a fetch began at `now`, and that the clients that are `told` of this block are given what it found in a
-    /// chunk: their windows close there.
-    pub fn note_fetch(&mut self, chunk: usize, now: Edge, told: impl Fn(Client, bool) -> bool) {
+    /// Notes that a fetch of a chunk began at `now`. The clients for which `tracks` is true get what it found, so their
+    /// windows close there.
+    pub fn note_fetch(&mut self, chunk: usize, now: Edge, tracks: impl Fn(Client, bool) -> bool) {
         self.chunks[chunk].fetched = Some(now);
-        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| told(**client, self.vga)) {
+        for (_, bits) in self.bits.iter_mut().filter(|(client, _)| tracks(**client, self.vga)) {
             bits.windows[chunk].close(now);
         }
     }
 
-    /// Notes that logging went off.
+    /// Notes that logging was turned off.
     pub fn end_logging(&mut self) {
         self.logging = false;
         self.chunks.iter_mut().for_each(|chunk| chunk.initial = false);
     }
 }
 
-/// Collects what is known to be so many, or has no memory for it.
+/// Collects items into a vector whose memory is asked for first, so that a lack of memory is an error.
 pub(super) fn try_collect<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
     let mut all = Vec::new();
     let bytes = items.len().saturating_mul(size_of::<T>());

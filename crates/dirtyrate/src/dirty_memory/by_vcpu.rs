@@ -1,11 +1,11 @@
-//! What each vCPU wrote of one block in one client's window, where the log tells.
+//! What each vCPU wrote of one block in one client's window, if the log knows.
 
 use super::log::VcpuPages;
 use crate::bitmap::{REGION_WORDS, Region, SparsePages};
 use crate::error::{Error, Result};
 
-/// One set of pages for each vCPU, and how many pages are in more than one of them. That number is kept as pages come, so
-/// that a reap only reads it.
+/// One set of pages for each vCPU, and the number of pages that are in more than one set. The number is updated when
+/// pages are added, so that a reap only reads it.
 #[derive(Debug, Default)]
 pub(super) struct ByVcpu {
     vcpus: Vec<VcpuPages>,
@@ -30,7 +30,7 @@ impl ByVcpu {
         self.shared
     }
 
-    /// How many of these regions a vCPU's set does not have yet.
+    /// How many of `regions` the set of a vCPU does not have yet.
     pub fn missing(&self, vcpu: usize, regions: impl Iterator<Item = u64>) -> usize {
         match self.vcpus.get(vcpu) {
             Some(written) => written.pages.missing(regions),
@@ -38,7 +38,8 @@ impl ByVcpu {
         }
     }
 
-    /// Makes room for pages of `other`, of whose regions so many are missing; also for a vCPU that was made after these sets.
+    /// Makes room for the pages of `other` in the set of a vCPU, which lacks `missing` of their regions. The vCPU may
+    /// have been made after these sets.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ impl ByVcpu {
         Ok(())
     }
 
-    /// Adds pages of one region that a vCPU wrote, for which there is room.
+    /// Adds pages of one region that a vCPU wrote. There must be room for them.
     pub fn add_region(&mut self, vcpu: usize, number: u64, pages: &Region) {
         let new = self.vcpus[vcpu].pages.merge_region(number, pages);
         if self.vcpus.len() == 1 || new == [0; REGION_WORDS] {
@@ -74,12 +75,12 @@ impl ByVcpu {
         self.shared += u64::from(shared.sum::<u32>());
     }
 
-    /// Adds entries of a vCPU's ring that named its pages.
+    /// Adds to the number of entries in the ring of a vCPU that named its pages.
     pub fn add_entries(&mut self, vcpu: usize, entries: u64) {
         self.vcpus[vcpu].entries += entries;
     }
 
-    /// Adds all that another one has of the same vCPUs.
+    /// Adds everything that `other` has of the same vCPUs.
     ///
     /// # Errors
     ///
@@ -94,13 +95,13 @@ impl ByVcpu {
         Ok(())
     }
 
-    /// Forgets everything, and keeps the room.
+    /// Forgets everything, and keeps the memory.
     pub fn clear(&mut self) {
         self.vcpus.iter_mut().for_each(VcpuPages::clear);
         self.shared = 0;
     }
 
-    /// Gives everything away.
+    /// Returns everything, and is empty afterwards.
     pub fn take(&mut self) -> Self {
         let vcpus = self.vcpus.iter_mut().map(std::mem::take).collect();
         Self { vcpus, shared: std::mem::take(&mut self.shared) }

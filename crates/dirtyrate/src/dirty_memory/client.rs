@@ -1,4 +1,4 @@
-//! Who reads dirty bits. Each client has bits of its own, and takes none from another.
+//! The clients, which read dirty bits. Each client has its own bits, and takes none from another client.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,15 +10,17 @@ use crate::error::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Client {
-    /// The display. It tracks block by block (a log mask), not by a global flag.
+    /// The display. It tracks by a log mask in each block, not by a global flag.
     Vga,
-    /// Translated code. The host's writes mark it while it tracks; KVM's log never does, and it turns no logging on.
+    /// Translated code. Only writes by the host set its bits, while it tracks. KVM's log never sets them, and this
+    /// client turns no log on.
     Code,
     /// Live migration. It begins with every bit set, because it has everything still to send.
     Migration,
     /// The dirty rate measurement.
     DirtyRate,
-    /// One more measurement beside it: see [`DirtyBits::open_accumulator`](super::DirtyBits::open_accumulator).
+    /// One more measurement, beside the client of the dirty rate: see
+    /// [`DirtyBits::open_accumulator`](super::DirtyBits::open_accumulator).
     Accumulator(u32),
 }
 
@@ -31,18 +33,18 @@ impl Client {
         self != Self::Code
     }
 
-    /// Whether the client begins with every bit set. Such a client reads a page only after it took the page's bit, so an
-    /// initial round needs no delivery to it: it holds those bits already.
+    /// Whether the client begins with every bit set. Such a client reads a page only after it took the page's bit, so
+    /// it does not need the ones of an initial round: it has those bits already.
     pub(super) fn begins_full(self) -> bool {
         Self::BEGIN_FULL.contains(&self)
     }
 
-    /// Whether the client measures: its bits are of a window, and it wants to know who wrote them.
+    /// Whether the client measures: its bits belong to a window, and it wants to know which vCPU wrote each page.
     pub(super) fn measures(self) -> bool {
         self.follows_log() && !self.begins_full()
     }
 
-    /// Whether the client is told of a block's writes: VGA by the block's log mask, any other by its flag.
+    /// Whether the client tracks a block: for VGA the block's log mask says so, for any other client its flag.
     pub(super) fn tracks(self, flags: &BTreeSet<Self>, vga: bool) -> bool {
         if self == Self::Vga { vga } else { flags.contains(&self) }
     }

@@ -1,4 +1,4 @@
-//! Whole bitmaps, copied out for those who look at them at leisure.
+//! Copies of whole bitmaps, which a caller can look at without holding a lock.
 
 use super::block::{Block, ClientBits, try_collect};
 use super::by_vcpu::ByVcpu;
@@ -8,30 +8,31 @@ use crate::bitmap::{PageBitmap, tail_mask, try_zeroed, words_for};
 use crate::block::{BlockId, BlockInfo};
 use crate::error::{Error, Result};
 
-/// A client's bits of a block as they were, in the kernel's layout.
+/// A copy of a client's bits of one block, in the kernel's layout.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BitmapCopy {
-    /// Of which block.
+    /// The block.
     pub block: BlockInfo,
-    /// One bit for each page of it; those past the last page are zero.
+    /// One bit for each page of the block; the bits past the last page are zero.
     pub words: Vec<u64>,
 }
 
 impl BitmapCopy {
-    /// The bits of `block` that [`DirtyMemory::take_bitmap`] gave.
+    /// Makes a copy from the words into which [`DirtyMemory::take_bitmap`] wrote the bits of `block`.
     ///
     /// # Panics
     ///
-    /// When `words` is not as many as the block's bitmap has.
+    /// If `words` has another length than the block's bitmap.
     pub fn new(block: BlockInfo, words: Vec<u64>) -> Self {
         assert_eq!(words.len(), block.words(), "the bitmap of '{}'", block.name);
         Self { block, words }
     }
 }
 
-/// Copies the client's bits of a block, chunk by chunk: nobody waits for the whole of it, and each chunk is as of the sync that it is
-/// as of by then. Of two blocks of one name, the one that exists.
+/// Copies the client's bits of a block. The lock is released after each chunk, so that no other thread waits for the
+/// whole copy; if a sync is under way, chunks can come from before and from after it. If a removed block has the same
+/// name, this copies the block that exists.
 ///
 /// # Errors
 ///
@@ -51,7 +52,7 @@ pub fn copy_bitmap(bits: &SharedBits, client: Client, block: &str) -> Result<Bit
     Ok(BitmapCopy { block: info, words })
 }
 
-/// What belongs to bits that were taken of one block, beside the bits: it is needed to put them back.
+/// What [`put_back`] needs beside the bits that were taken of one block.
 #[derive(Debug)]
 pub struct Taken {
     client: Client,
@@ -61,15 +62,16 @@ pub struct Taken {
 }
 
 impl DirtyMemory {
-    /// Copies the client's bits of a block into `into` and takes them, at one instant: what a migration sends is what it took.
-    /// `into` has one bit for each page of the block. Of two blocks of one name, the one that exists.
+    /// Copies the client's bits of a block into `into` and takes them at the same instant, so that a migration sends
+    /// exactly the pages that it took. `into` has one bit for each page of the block. If a removed block has the same
+    /// name, this takes the bits of the block that exists.
     ///
-    /// What is returned is for [`put_back`], in case the bits cannot be used.
+    /// If the bits cannot be used, [`put_back`] needs the returned value.
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownBlock`]; [`Error::Argument`] for an `into` of another size; as of [`clear`](Self::clear). Nothing is taken
-    /// then.
+    /// [`Error::UnknownBlock`]; [`Error::Argument`] if `into` has another size; the errors of [`clear`](Self::clear).
+    /// Nothing is taken then.
     pub fn take_bitmap(&mut self, client: Client, block: &str, into: &mut [u64]) -> Result<Taken> {
         {
             let bits = self.bits();
@@ -81,7 +83,7 @@ impl DirtyMemory {
         }
         self.end_first_round_for(client)?;
         let pages = self.bits().named(block)?.info.pages;
-        // Put in the place of the one that is taken, so that whoever reads the bits does not wait for a copy.
+        // This empty bitmap replaces the taken one, so that a thread that reads the bits does not wait for a copy.
         let clean = PageBitmap::try_new(pages)?;
         let mut bits = self.bits();
         let found = bits.named(block)?;
@@ -101,13 +103,14 @@ impl DirtyMemory {
     }
 }
 
-/// Gives bits back that were taken and could not be used. The client has them again as if they had never been taken, with
-/// what it was told since. Nothing happens where the client or the block is gone. Goes chunk by chunk, as [`copy_bitmap`].
+/// Gives bits back that were taken and could not be used. The client has them again, as if they had never been taken,
+/// beside the bits that it got since. Nothing happens if the client or the block is gone. The lock is released after
+/// each chunk, as in [`copy_bitmap`].
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for `words` of another size than the block's bitmap; [`Error::OutOfMemory`]. Nothing is given back
-/// then.
+/// [`Error::Argument`] if `words` has another size than the block's bitmap; [`Error::OutOfMemory`]. Nothing is given
+/// back then.
 pub fn put_back(bits: &SharedBits, taken: &Taken, words: &[u64]) -> Result<()> {
     let (pages, chunk_words) = {
         let mut bits = bits.lock();
@@ -134,16 +137,17 @@ pub fn put_back(bits: &SharedBits, taken: &Taken, words: &[u64]) -> Result<()> {
 }
 
 impl SharedBits {
-    /// Marks pages of a block that the host wrote, as a bitmap has them, in every tracking client at once: bit `n % 64` of word
-    /// `n / 64` is page `n`, as in vm-memory's `AtomicBitmap::get_and_reset` with pages of the host's size. Goes chunk by chunk, as
-    /// [`copy_bitmap`]. How many pages were marked; none where the block is gone.
+    /// Marks pages of a block that the host wrote in every client that tracks. `words` is a bitmap of these pages: bit
+    /// `n % 64` of word `n / 64` is page `n`, as in vm-memory's `AtomicBitmap::get_and_reset` with pages of the host's
+    /// size. The lock is released after each chunk, as in [`copy_bitmap`]. Returns how many pages were marked, which is
+    /// 0 if the block is gone.
     ///
-    /// To be called after the writes, because a client that takes a bit before would read the old content. What the host writes is not
-    /// in KVM's log. A single write is marked by [`DirtyBits::mark_host_write`].
+    /// KVM's log does not see what the host writes. Call this after the writes: otherwise a client could take a bit and
+    /// read the old content. [`DirtyBits::mark_host_write`] marks a single write.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for `words` of another size than the block's bitmap; nothing is marked then.
+    /// [`Error::Argument`] if `words` has another size than the block's bitmap; nothing is marked then.
     pub fn mark_host_writes(&self, block: BlockId, words: &[u64]) -> Result<u64> {
         let (pages, chunk_words) = {
             let bits = self.lock();
@@ -167,8 +171,8 @@ impl SharedBits {
     }
 }
 
-/// Shows the words of a block's bitmap chunk by chunk: the number of the chunk, the first word in it, and the words. Bits past the last
-/// page are left out.
+/// Calls `show` for each chunk of a block's bitmap, with the number of the chunk, the index of the first word in it,
+/// and the words. Bits past the last page are left out.
 fn for_each_part(words: &[u64], pages: u64, chunk_words: usize, mut show: impl FnMut(usize, usize, &[u64])) {
     let Some((last, whole)) = words.split_last() else { return };
     whole.chunks(chunk_words).enumerate().for_each(|(chunk, words)| show(chunk, 0, words));
@@ -176,7 +180,7 @@ fn for_each_part(words: &[u64], pages: u64, chunk_words: usize, mut show: impl F
 }
 
 impl DirtyBits {
-    /// Takes what a client has of a block that is gone, and with the last of its bits the block.
+    /// Takes what a client has of a removed block. If no other client has bits of the block, the block is forgotten.
     fn take_of_removed(&mut self, client: Client, id: BlockId) -> Option<(PageBitmap, ByVcpu)> {
         let gone = self.removed.iter_mut().find(|gone| gone.info.id == id)?;
         let taken = gone.bits.remove(&client).map(ClientBits::into_taken);

@@ -1,4 +1,5 @@
-//! Step 4 at a deadline. Policy chooses the deadlines; this keeps them, on a thread that does nothing else.
+//! Step 4 at a deadline. The caller chooses the deadlines; the functions here keep them, on a thread that does nothing
+//! else.
 
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
@@ -12,24 +13,25 @@ use crate::wait::{CancelToken, wait_until};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DeadlineReport {
-    /// The deadline, from when the client's window was open in every chunk.
+    /// The deadline, counted from the moment at which the client's window was open in every chunk.
     pub requested: Duration,
-    /// How much later the sync began.
+    /// How much later than the deadline the sync began.
     pub late: Duration,
-    /// The sync.
+    /// The report of the sync.
     pub sync: SyncReport,
     /// The client's bits right after it.
     pub reap: Reap,
-    /// What the reap took.
+    /// How long the reap took.
     pub reap_took: Duration,
 }
 
-/// Syncs at each of `deadlines`, which count from when the client's window was open in every chunk, and reaps the client without taking
-/// its bits. The calling thread sleeps in between. `alive` is asked now and then whether the guest still runs; its error
-/// ends the wait. `lock` gives the dirty memory, behind whatever lock the VMM keeps it: it is asked for anew after each wait.
+/// Syncs at each of `deadlines`, and reaps the client without taking its bits. Deadlines are counted from the moment at
+/// which the client's window was open in every chunk. The calling thread sleeps in between. Now and then it calls
+/// `alive`, which says whether the guest still runs; an error of `alive` ends the wait. `lock` locks the dirty memory,
+/// with whatever lock the VMM keeps it behind, and is called again after each wait.
 ///
-/// The guest must run from the client's last clear, take or start until the fetch that closes the window. A pause after that
-/// changes nothing of the result.
+/// The guest must run from the client's last clear, take or start until the fetch that closes the window. A later pause
+/// does not change the result.
 ///
 /// # Errors
 ///
@@ -51,13 +53,13 @@ pub fn sync_at<G: DerefMut<Target = DirtyMemory>>(
     Ok(reports)
 }
 
-/// As [`sync_at`] for one deadline, but takes the client's bits under the lock of the sync: the client's next window is open.
-/// Beside the report, how far from the opening of this window that of the next one is; a schedule of windows without a gap
-/// follows from it and from no other clock.
+/// Does what [`sync_at`] does for one deadline, but takes the client's bits under the lock of the sync, so that the
+/// client's next window is open. Beside the report this returns the time from the opening of this window to the opening
+/// of the next one, so that a caller can schedule windows without a gap and without another clock.
 ///
 /// # Errors
 ///
-/// As of [`sync_at`]; and those of [`DirtyMemory::reap`]. Nothing is taken then.
+/// Those of [`sync_at`] and of [`DirtyMemory::take`]. Nothing is taken then.
 pub fn take_at<G: DerefMut<Target = DirtyMemory>>(
     lock: impl Fn() -> G,
     client: Client,
@@ -72,7 +74,7 @@ pub fn take_at<G: DerefMut<Target = DirtyMemory>>(
     Ok((report, reopened))
 }
 
-/// When the client's window was open in every chunk.
+/// The moment at which the client's window was open in every chunk.
 fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     bits.check_client(client)?;
     if !bits.is_tracking(client) {
@@ -81,7 +83,7 @@ fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     Ok(bits.window_opened(client).unwrap_or_else(|| bits.ledger.clock().now()))
 }
 
-/// The lock once the deadline has come, and when the client's window was open in every chunk.
+/// Waits for the deadline. Returns the lock, and the moment at which the client's window was open in every chunk.
 fn wait_for<G: DerefMut<Target = DirtyMemory>>(
     lock: &impl Fn() -> G,
     client: Client,
@@ -105,7 +107,7 @@ fn wait_for<G: DerefMut<Target = DirtyMemory>>(
             alive()?;
             cancel.check()?;
             let memory = lock();
-            // Somebody may have dropped a first round meanwhile: then the window opened there.
+            // Another client may have dropped a first round meanwhile, and then the window opened later.
             if opening(&memory.bits(), client)? == opened {
                 return Ok((memory, opened));
             }
@@ -122,18 +124,19 @@ fn wait_for<G: DerefMut<Target = DirtyMemory>>(
     }
 }
 
-/// How long a window is that opened at `opened`, if it closes `now`: by the time that the guest ran, if it ran at all.
+/// The length of a window that opened at `opened` and closes `now`. Only the time in which the guest ran counts, if it
+/// ran at all.
 fn length(opened: Moment, now: Moment) -> Duration {
     let ran = now.ran_since(opened);
     if ran.is_zero() { now.since(opened) } else { ran }
 }
 
-/// What a measurement ends with whose guest did not run all the time.
+/// The error of a measurement whose guest did not run all the time.
 pub fn paused_within() -> Error {
     Error::Paused("the virtual machine was paused within the window".to_owned())
 }
 
-/// Step 4: how late it began, and its report. Fails if the guest did not run until then.
+/// Step 4. Returns how late the sync began, and its report. Fails if the guest did not run until then.
 fn sync(
     memory: &mut DirtyMemory,
     client: Client,

@@ -15,9 +15,9 @@ use crate::locks::{Mutex, MutexGuard, lock};
 pub enum FakeProtect {
     /// A fetch clears and protects.
     Automatic,
-    /// Re-protection is by hand.
+    /// [`DirtyLog::reprotect`] protects the pages again.
     Manual,
-    /// By hand, and a log begins with all ones and no page protected.
+    /// As [`Manual`](Self::Manual), and a log begins with all ones and no page protected.
     ManualInitiallySet,
 }
 
@@ -44,8 +44,8 @@ struct Inner {
     fail: Option<(FakeCall, usize)>,
 }
 
-/// Keeps the contract of KVM's log page by page, as plainly as can be. Clones are the same log: the guest's side of a test
-/// holds one, dirty memory the other.
+/// A log that keeps the contract of KVM's log page by page, in the simplest way. Clones are the same log: in a test,
+/// the code that plays the guest has one clone, and dirty memory has the other.
 #[derive(Debug, Clone)]
 pub struct FakeLog {
     protect: FakeProtect,
@@ -64,12 +64,13 @@ impl FakeLog {
         self.lock().blocks.insert(block, (false, pages));
     }
 
-    /// Takes a block's log away, with what is in it.
+    /// Removes a block's log, with everything that is in it.
     pub fn remove_block(&self, block: BlockId) {
         self.lock().blocks.remove(&block);
     }
 
-    /// The guest writes a page: logged if that page is protected, as the fault tells the kernel.
+    /// Does what a write of the guest to a page does: if the page is protected, the write faults, and the page is
+    /// logged.
     pub fn guest_write(&self, block: BlockId, page: u64) {
         if let Some((true, pages)) = self.lock().blocks.get_mut(&block) {
             let page = &mut pages[page as usize];
@@ -79,12 +80,13 @@ impl FakeLog {
         }
     }
 
-    /// Lets the call number `after` (0 is the next) of this kind fail, once, without any effect.
+    /// Makes one call of this kind fail without any effect: the next call if `after` is 0, or the one `after` calls
+    /// later.
     pub fn fail(&self, call: FakeCall, after: usize) {
         self.lock().fail = Some((call, after));
     }
 
-    /// Takes a failure back that did not happen; whether there was one.
+    /// Cancels a failure that has not happened yet. Returns whether there was one.
     pub fn cancel_failure(&self) -> bool {
         self.lock().fail.take().is_some()
     }

@@ -1,12 +1,13 @@
 //! The ledger of windows: when each client's window over each chunk opened and closed, and what the witness read there.
 //!
-//! A window belongs to one client and one chunk of a block. It opens where the chunk's pages were protected, and it closes
-//! at the last fetch *whose bits the client was given*. So nothing that other clients do moves a client's window: their
-//! syncs after the client has stopped do not close it again, and a log that goes off and on does not open it anew.
+//! A window belongs to one client and one chunk of a block. It opens where the chunk's pages were protected, and it
+//! closes at the last fetch *whose bits went to the client*. So nothing that other clients do moves a client's window:
+//! their syncs after the client has stopped do not close it again, and turning the log off and on does not open it
+//! again.
 //!
-//! What changes windows is an *event*: a sync, a change of a flag, a block that comes or goes. Events are numbered, and
-//! every [`Edge`] of a window names the event that drew it. The witness is read where an event begins and ends, so the
-//! numbers alone tell which readings lie around a window.
+//! Only an *event* changes windows: a sync, a change of a flag, or the adding or removal of a block. Events are
+//! numbered, and every [`Edge`] of a window has the number of its event. The witness is read at the beginning and at
+//! the end of each event, so these numbers are enough to find the readings around a window.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use super::witness::{Bounds, Witness, WitnessedWindow};
 use super::{Client, DirtyBits};
 use crate::clock::{GuestClock, Moment};
 
-/// Readings of the witness that are kept before those that no window needs any more are looked for.
+/// How many readings of the witness are kept before the ledger looks for readings that no window needs any more.
 const KEPT_READINGS: usize = 256;
 
 /// One end of a window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edge {
     pub at: Moment,
-    /// The number of the event that drew it.
+    /// The number of the event that opened or closed the window here.
     event: u64,
 }
 
@@ -36,7 +37,7 @@ impl Edge {
 /// How long a window is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Length {
-    /// The time in which writes were told.
+    /// The time in which the client got the writes.
     pub elapsed: Duration,
     /// How long the guest stood in that time.
     pub stood: Duration,
@@ -51,16 +52,16 @@ impl Length {
         Self { elapsed: self.elapsed + other.elapsed, stood: self.stood + other.stood }
     }
 
-    /// What a rate is over: the time in which the guest ran. If it did not run at all, only the host can have written, and
-    /// the rate is over the whole time.
+    /// The time by which a rate is divided: the time in which the guest ran. If the guest did not run at all, only the
+    /// host can have written, and the rate is divided by the whole time.
     pub fn of_rate(self) -> Duration {
         let ran = self.elapsed - self.stood;
         if ran.is_zero() { self.elapsed } else { ran }
     }
 }
 
-/// One client's window over one chunk. A client that stops and starts again without a clear has one window of several
-/// parts: what was written between two parts, it was not told.
+/// One client's window over one chunk. If a client stops and starts again without a clear, its window has several
+/// parts, and the client does not get what was written between two parts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     /// Where the first part opened.
@@ -73,7 +74,7 @@ pub(super) struct Window {
     closed_before: Option<Edge>,
     /// The length of the parts before it, together.
     parts_before: Length,
-    /// How many parts were fetched for, the last one included.
+    /// How many parts have been fetched, including the last one.
     parts: u32,
 }
 
@@ -82,14 +83,14 @@ impl Window {
         Self { first: at, opened: at, closed: None, closed_before: None, parts_before: Length::default(), parts: 0 }
     }
 
-    /// The client was given what a fetch that began at `at` has found.
+    /// Notes that the client got what the fetch that began at `at` has found.
     pub fn close(&mut self, at: Edge) {
         self.parts += u32::from(self.closed.is_none());
         self.closed = Some(at);
     }
 
-    /// What was written before `at`, and was not fetched yet, the client is not told: because it did not track, or because
-    /// somebody dropped the first round. The window goes on at `at`.
+    /// Notes that the client does not get what was written before `at` and is not fetched yet, because it did not
+    /// track, or because a client dropped the first round. The window goes on at `at`.
     pub fn go_on(&mut self, at: Edge) {
         match self.closed {
             Some(_) => {
@@ -101,7 +102,8 @@ impl Window {
         }
     }
 
-    /// What was `taken` is back, with what was told since: one window, which has the parts of both.
+    /// Puts the window of bits that were `taken` back, and joins it with the window of the bits that the client got
+    /// since. The joined window has the parts of both.
     pub fn put_back(&mut self, taken: &Self) {
         *self = if self.is_new() {
             *taken
@@ -124,7 +126,7 @@ impl Window {
         self.closed
     }
 
-    /// The last fetch of all that the client was given; `None` before the first one.
+    /// The last fetch whose bits went to the client; `None` before the first one.
     pub fn last_closed(&self) -> Option<Edge> {
         self.closed.or(self.closed_before)
     }
@@ -134,7 +136,7 @@ impl Window {
         self.parts_before.plus(last)
     }
 
-    /// Whether nothing was fetched for it yet.
+    /// Whether no fetch has closed this window yet.
     pub fn is_new(&self) -> bool {
         self.parts == 0
     }
@@ -154,12 +156,12 @@ struct Readings {
     after: Option<Vec<u64>>,
 }
 
-/// A client's last clear, take or start: what it asks for begins there.
+/// A client's last clear, take or start, which begins the window that the client asks for.
 struct Asked {
     at: Moment,
     event: u64,
     counters: Option<Vec<u64>>,
-    /// The counters when the client stopped.
+    /// The counters at the moment when the client stopped.
     stopped: Option<Vec<u64>>,
 }
 
@@ -170,7 +172,7 @@ pub(super) struct Ledger {
     event: u64,
     readings: BTreeMap<u64, Readings>,
     asked: BTreeMap<Client, Asked>,
-    /// How many readings there may be before those that nobody needs are forgotten.
+    /// How many readings may be kept before the readings that no window needs are forgotten.
     most_readings: usize,
 }
 
@@ -190,7 +192,7 @@ impl Ledger {
         &self.clock
     }
 
-    /// Has `witness` read from now on, or nobody.
+    /// Sets the witness that is read from now on; `None` for no witness.
     #[cfg(feature = "testing")]
     pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
         self.witness = witness;
@@ -201,7 +203,7 @@ impl Ledger {
         self.witness.as_ref().map(|witness| witness.counters())
     }
 
-    /// An edge of the event that is under way, or was the last.
+    /// An edge that belongs to the current event, or to the last one if none is under way.
     pub fn edge(&self, at: Moment) -> Edge {
         Edge { at, event: self.event }
     }
@@ -211,15 +213,15 @@ impl Ledger {
         self.edge(self.clock.now())
     }
 
-    /// Notes that a client asks for a window that begins now. An `unbroken` one begins with empty bits; a client that goes
-    /// on after a stop keeps those that it has, and no two readings of the witness bound what is in them.
+    /// Notes that a client asks for a window that begins now. An `unbroken` window begins with empty bits. If a client
+    /// goes on after a stop, it keeps its bits, and no two readings of the witness bound what is in them.
     pub fn ask(&mut self, client: Client, unbroken: bool) {
         let counters = self.read().filter(|_| unbroken);
         let asked = Asked { at: self.clock.now(), event: self.event, counters, stopped: None };
         self.asked.insert(client, asked);
     }
 
-    /// Notes that a client has stopped: the host's writes are in its bits until now.
+    /// Notes that a client has stopped. Its bits contain the host's writes until now.
     pub fn stop(&mut self, client: Client) {
         let counters = self.read();
         if let Some(asked) = self.asked.get_mut(&client) {
@@ -238,7 +240,7 @@ impl Ledger {
 }
 
 impl DirtyBits {
-    /// An event begins.
+    /// Notes that an event begins.
     pub(super) fn begin_event(&mut self) {
         if self.ledger.readings.len() >= self.ledger.most_readings {
             self.forget_readings();
@@ -249,7 +251,7 @@ impl DirtyBits {
         }
     }
 
-    /// A block's log was fetched.
+    /// Notes that the log of a block was fetched.
     pub(super) fn note_fetch(&mut self) {
         let fetched = self.ledger.read();
         if let Some(readings) = self.ledger.readings.get_mut(&self.ledger.event) {
@@ -257,7 +259,7 @@ impl DirtyBits {
         }
     }
 
-    /// The event that began is over.
+    /// Notes that the current event is over.
     pub(super) fn end_event(&mut self) {
         let after = self.ledger.read();
         if let Some(readings) = self.ledger.readings.get_mut(&self.ledger.event) {
@@ -265,9 +267,10 @@ impl DirtyBits {
         }
     }
 
-    /// When the client's window was open in every chunk; `None` without blocks or bits. From here a window is measured: protecting
-    /// a large guest takes longer than a short window, and a chunk that opened last must be watched as long as was asked for. A
-    /// block that came since does not count.
+    /// The moment at which the client's window was open in every chunk; `None` without blocks or bits. Deadlines are
+    /// counted from this moment, because protecting a large guest can take longer than a short window, and the chunk
+    /// that was protected last must also be measured for the time that was asked for. A block that was added later does
+    /// not count.
     pub(super) fn window_opened(&self, client: Client) -> Option<Moment> {
         let asked = self.ledger.asked.get(&client).map_or(u64::MAX, |asked| asked.event);
         let here = self.blocks.iter().filter(|block| block.added <= asked);
@@ -282,16 +285,16 @@ impl DirtyBits {
         windows.filter_map(Window::closed).any(|closed| self.ledger.paused_by(client, closed.at))
     }
 
-    /// The witness's counters around both ends of the client's window. A window that has not closed yet ends where it opened.
-    /// `None` without a witness; for a client that stopped before its window closed; and for a window of several parts, whose
-    /// truth two pairs of readings cannot bound.
+    /// The witness's counters around both ends of the client's window. A window that has not closed yet ends where it
+    /// opened. `None` without a witness, for a client that stopped before its window closed, and for a window of
+    /// several parts, because two pairs of readings cannot bound what was written in several parts.
     #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only who sets a witness asks for this"))]
     pub(super) fn witnessed_window(&self, client: Client) -> Option<WitnessedWindow> {
         let ledger = &self.ledger;
         let asked = ledger.asked.get(&client)?;
         let now = ledger.read()?;
         let (mut opened, mut closed) = (None::<(u64, u64)>, None::<(u64, u64)>);
-        // A block that came later has a shorter window, and a guest with a known answer does not write there.
+        // A block that was added later has a shorter window, and a guest with a known answer does not write there.
         for block in self.blocks.iter().filter(|block| block.added <= asked.event) {
             let tracks = client.follows_log() && client.tracks(&self.tracking, block.vga);
             for window in block.bits.get(&client).into_iter().flat_map(|bits| &bits.windows) {
@@ -315,7 +318,8 @@ impl DirtyBits {
         })
     }
 
-    /// Forgets the readings of events that drew no edge of any window that is still there, nor of any chunk's round.
+    /// Forgets the readings of an event unless an edge of an existing window, or of a chunk's round, belongs to that
+    /// event.
     fn forget_readings(&mut self) {
         let mut needed = BTreeSet::new();
         for block in self.blocks.iter().chain(&self.removed) {
@@ -330,7 +334,7 @@ impl DirtyBits {
     }
 }
 
-/// The smallest range that holds `range` and `event`.
+/// The smallest range that contains `range` and `event`.
 fn including(range: Option<(u64, u64)>, event: u64) -> (u64, u64) {
     range.map_or((event, event), |(first, last)| (first.min(event), last.max(event)))
 }

@@ -1,4 +1,4 @@
-//! What dirty memory needs of a kernel's dirty log.
+//! The interface of a kernel's dirty log, as dirty memory needs it.
 
 use std::time::{Duration, Instant};
 
@@ -6,37 +6,37 @@ use crate::bitmap::SparsePages;
 use crate::block::BlockId;
 use crate::error::Result;
 
-/// The edges between two windows, where a log draws them for all blocks at once.
+/// The end of one window and the beginning of the next, for a log that ends the windows of all blocks at once.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Prepared {
-    /// Where the window ends that is being fetched.
+    /// The end of the window that is being fetched.
     pub closed: Instant,
-    /// Where the next one begins.
+    /// The beginning of the next window.
     pub opened: Instant,
-    /// What it took.
+    /// How long this took.
     pub took: Duration,
 }
 
 impl Prepared {
-    /// A window ended at `closed`, the next one began at `opened`, and both took `took`.
+    /// Says that a window ended at `closed`, that the next one began at `opened`, and that the change took `took`.
     pub fn new(closed: Instant, opened: Instant, took: Duration) -> Self {
         Self { closed, opened, took }
     }
 }
 
-/// What one vCPU wrote of a block, as its ring says.
+/// What one vCPU wrote of a block, according to its ring.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct VcpuPages {
     /// The distinct pages.
     pub pages: SparsePages,
-    /// The entries that named them: each page at least once.
+    /// How many entries named these pages. Each page has at least one entry.
     pub entries: u64,
 }
 
 impl VcpuPages {
-    /// Makes room for another's, so that adding them cannot fail.
+    /// Makes room for the pages of `other`, so that adding them cannot fail.
     ///
     /// # Errors
     ///
@@ -58,17 +58,17 @@ impl VcpuPages {
     }
 }
 
-/// Entries of rings that count for no page.
+/// Entries of rings that do not count as pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingLoss {
-    /// Of memory that is not logged, or not there any more.
+    /// Entries of memory that is not logged, or that was removed.
     pub dropped: u64,
-    /// Known to be lost: the kernel wrote over them.
+    /// Entries that are known to be lost, because the kernel wrote over them.
     pub lost: u64,
-    /// Found to be lost of a window before, which said that something may be.
+    /// Lost entries of an earlier window, which already said that entries may be lost.
     pub lost_before: u64,
-    /// More may be lost: the ring was full to the last entry.
+    /// Whether more entries may be lost, because the ring was full to the last entry.
     pub maybe_lost: bool,
 }
 
@@ -90,26 +90,29 @@ impl RingLoss {
 /// The source of dirty bits, one block at a time.
 ///
 /// The contract is that of `KVM_GET_DIRTY_LOG` and `KVM_CLEAR_DIRTY_LOG` (Documentation/virt/kvm/api.rst, 4.8 and
-/// 4.117): a fetched page stays logged, and further writes to it go unnoticed, until it is re-protected.
+/// 4.117): a fetched page stays logged until it is protected again, and until then the log does not see further writes
+/// to it.
 pub trait DirtyLog: Send {
-    /// How many pages the log has of a block, where it knows.
+    /// How many pages of a block the log has; `None` if it does not know.
     fn pages(&self, _: BlockId) -> Option<u64> {
         None
     }
 
-    /// Forgets a block that is gone.
+    /// Forgets a block that was removed.
     fn forget(&mut self, _: BlockId) {}
 
-    /// Turns logging of a block on or off. Off loses what was not fetched.
+    /// Turns logging of a block on or off. Turning it off loses what was not fetched.
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()>;
 
     /// Whether a block's log begins with every bit set and no page protected (`KVM_DIRTY_LOG_INITIALLY_SET`).
     fn initially_set(&self) -> bool;
 
-    /// Whether [`fetch`](Self::fetch) re-protects by itself (no manual protect), so that nothing is left to do.
+    /// Whether [`fetch`](Self::fetch) also protects the pages again (no manual protect), so that
+    /// [`reprotect`](Self::reprotect) is not needed.
     fn fetch_reprotects(&self) -> bool;
 
-    /// The same log as one that the vCPUs keep. `None`, as here, says that the log does not know who wrote a page.
+    /// The same log, if each vCPU keeps its part of it. `None`, which is the default, says that the log does not know
+    /// which vCPU wrote a page.
     fn vcpu_log(&mut self) -> Option<&mut dyn VcpuLog> {
         None
     }
@@ -122,29 +125,30 @@ pub trait DirtyLog: Send {
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()>;
 }
 
-/// What only a log can do whose vCPUs report their writes themselves, as dirty rings do: it knows who wrote a page, and it ends the
-/// window of all blocks at once.
+/// The abilities of a log in which each vCPU reports its own writes, as with dirty rings: the log knows which vCPU
+/// wrote a page, and it ends the windows of all blocks at once.
 pub trait VcpuLog {
-    /// Brings the log up to the present before blocks are fetched. What is fetched next is of the window that ends here.
+    /// Collects everything that was written until now, before blocks are fetched. The next fetch of each block belongs
+    /// to the window that ends here.
     ///
     /// # Errors
     ///
-    /// The vCPUs could not be stopped, or the kernel refused: nothing is lost then.
+    /// If the vCPUs could not be stopped, or if the kernel refused. Nothing is lost then.
     fn prepare(&mut self) -> Result<Prepared>;
 
     /// How many vCPUs there are, numbered from 0.
     fn vcpus(&self) -> usize;
 
-    /// Shows `visit` what each vCPU wrote of a block, as far as it is prepared; those that wrote nothing are left out.
+    /// Calls `visit` for each vCPU that wrote to a block, with what it wrote until the last [`prepare`](Self::prepare).
     ///
     /// # Errors
     ///
     /// The first error of `visit`.
     fn visit(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()>;
 
-    /// Forgets what the vCPUs wrote of a block: everybody who wants to know was told.
+    /// Forgets what the vCPUs wrote of a block, after every client that wants to know has got it.
     fn forget_pages(&mut self, block: BlockId);
 
-    /// Takes what the rings lost since the last call.
+    /// Returns what the rings lost since the last call.
     fn take_loss(&mut self) -> RingLoss;
 }

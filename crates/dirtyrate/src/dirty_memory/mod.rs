@@ -4,23 +4,24 @@
 //! guest write ─► DirtyLog ─► sync ─► one bitmap per client per RAM block ─► reap
 //! ```
 //!
-//! [`DirtyMemory`] knows the kernel only as [`DirtyLog`]. It works with the kernel, one caller at a time, and puts what it learns
-//! into [`DirtyBits`], which anybody reads meanwhile. The steps are those of QEMU's dirty-bitmap measurement:
+//! [`DirtyMemory`] knows the kernel only as [`DirtyLog`]. One caller at a time works with it. It puts what it fetches
+//! into [`DirtyBits`], which other threads can read meanwhile. The steps are those of QEMU's dirty-bitmap measurement:
 //! [`start_tracking`](DirtyMemory::start_tracking), [`discard_initial_log`](DirtyMemory::discard_initial_log),
-//! [`clear`](DirtyMemory::clear), [`sync`](DirtyMemory::sync) (or [`sync_at`] a deadline),
-//! [`reap`](DirtyMemory::reap). Three promises hold whatever fails in between:
+//! [`clear`](DirtyMemory::clear), [`sync`](DirtyMemory::sync) (or [`sync_at`] a deadline), [`reap`](DirtyMemory::reap).
+//! Four promises hold, whatever fails in between:
 //!
-//! * **No bit is lost.** Between two takings (a clear, or a reap that takes) every tracking client is told of each page
-//!   that was written, by the next sync that succeeds. Bits go to the clients before their pages are protected again.
+//! * **No bit is lost.** Every client that tracks gets each page that was written since its last clear or take, with
+//!   the next sync that succeeds. Bits go to the clients before their pages are protected again.
 //! * **No bit is taken from another.** A client's clear, reap, start or stop changes no other client's bits.
 //! * **No bit is made up.**
-//! * **A window is its client's own.** It opens where the pages were protected, and closes at the last fetch whose bits the
-//!   client was given. Nothing that others do afterwards moves it, and the time in which the guest stood is known.
+//! * **A window is its client's own.** It opens where the pages were protected, and closes at the last fetch whose bits
+//!   went to the client. What other clients do later does not move it. The time in which the guest was paused or had
+//!   ended is known.
 //!
-//! A log that begins all ones protects nothing in its first round, so what is written then cannot be told from what is not.
-//! Whoever ends that round decides. Step 2 drops the ones, and so does a client that begins full when it takes its bits; the
-//! windows of all clients that track go on there. A sync, and the last fetch before a log goes off, deliver the ones as the
-//! kernel says them.
+//! A log that begins with all ones protects nothing in its first round, so its ones do not tell which pages were
+//! written. Step 2 drops these ones, and so does a client that begins full when it takes its bits; then the windows of
+//! all clients that track begin again there. A sync, and the last fetch before a log is turned off, do not drop the
+//! ones, but deliver them to the clients as they are.
 
 mod bits;
 mod block;
@@ -64,11 +65,12 @@ use crate::clock::GuestClock;
 use crate::error::{Error, Result};
 use crate::wait::CancelToken;
 
-/// The default size of the part of a block that is re-protected in one call: 1 GiB of guest memory. One CLEAR holds the
-/// kernel's lock about 2.5 ms for that much dirty memory, and a guest that faults meanwhile waits for it.
+/// The default size of a chunk, which is the part of a block that one call protects again: 1 GiB of guest memory. For
+/// so much dirty memory one CLEAR holds the kernel's lock for about 2.5 ms, and a vCPU that faults meanwhile waits for
+/// the lock.
 pub const DEFAULT_CLEAR_CHUNK_BYTES: u64 = 1 << 30;
 
-/// The dirty memory of a VM: one [`DirtyLog`], and what it told of each block to each client.
+/// The dirty memory of a VM: one [`DirtyLog`], and the bits that each client got of each block from it.
 pub struct DirtyMemory {
     log: Box<dyn DirtyLog>,
     bits: SharedBits,
@@ -76,48 +78,49 @@ pub struct DirtyMemory {
     buffer: Vec<u64>,
     /// The chunks that the last fetch found dirty, each with its words from the first dirty one to the last.
     dirty_chunks: Vec<(usize, Range<usize>)>,
-    /// The edges of the sync that is under way, where the log draws them for all blocks.
+    /// The edges of the current sync, if the log ends the windows of all blocks at once.
     prepared: Option<Prepared>,
 }
 
 impl DirtyMemory {
-    /// Dirty memory without blocks over `log`. `clear_chunk_bytes` bounds one re-protection; it is rounded up to 64
-    /// pages, the unit of KVM_CLEAR_DIRTY_LOG.
+    /// Makes dirty memory over `log`, without blocks. `clear_chunk_bytes` limits how much memory one call protects
+    /// again; it is rounded up to 64 pages, the unit of KVM_CLEAR_DIRTY_LOG.
     pub fn new(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64) -> Self {
         Self::with_clock(log, page_size, clear_chunk_bytes, GuestClock::new())
     }
 
-    /// The same, with the clock that whoever pauses and resumes the guest tells of it: windows then leave out the time in
-    /// which the guest stood.
+    /// The same with a clock that knows of pauses. If the code that pauses and resumes the guest tells this clock,
+    /// windows leave out the time in which the guest stood.
     pub fn with_clock(mut log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64, clock: GuestClock) -> Self {
         let vcpus = log.vcpu_log().map_or(0, |rings| rings.vcpus());
         let bits = DirtyBits::new(page_size, clear_chunk_bytes, vcpus, clock);
         Self { log, bits: SharedBits::new(bits), buffer: Vec::new(), dirty_chunks: Vec::new(), prepared: None }
     }
 
-    /// What the clients have. To be given back before anything else is asked of this.
+    /// Locks the bits of the clients. Drop the lock before you call another method of this.
     pub fn bits(&self) -> LockedBits<'_> {
         self.bits.lock()
     }
 
-    /// A handle to the same bits, for those who do not wait for this.
+    /// A handle to the same bits, for threads that do not want to wait for a sync.
     pub fn shared_bits(&self) -> SharedBits {
         self.bits.clone()
     }
 
-    /// Has `witness` read at the edges of every window from now on, or nobody.
+    /// Sets the witness that is read at the edges of every window from now on; `None` for no witness.
     #[cfg(feature = "testing")]
     pub fn set_witness(&mut self, witness: Option<Arc<dyn Witness>>) {
         self.bits().ledger.set_witness(witness);
     }
 
-    /// Adds a RAM block that the guest cannot have written to yet: the caller holds its vCPUs. While somebody tracks, the
-    /// block's log is on and its first round over when this returns; a client that begins full has every page of it.
+    /// Adds a RAM block that the guest cannot have written to yet, because the caller keeps the vCPUs stopped. If a
+    /// client tracks, this turns the block's log on and ends its first round; a client that begins full has every page
+    /// of the block.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if a block of that name exists, or the log has another number of pages of it; [`Error::OutOfMemory`]; the
-    /// log's refusal. The block is not added then.
+    /// [`Error::Layout`] if a block of that name exists, or if the log has another number of pages for it;
+    /// [`Error::OutOfMemory`]; the log's error. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
         let bits = self.bits.lock();
         let problem = if bits.names.contains_key(&info.name) {
@@ -142,12 +145,13 @@ impl DirtyMemory {
         Ok(())
     }
 
-    /// Takes in a block, its log on if somebody tracks, and its first round over; its index.
+    /// Inserts a block. If a client tracks, turns the block's log on and ends its first round. Returns the block's
+    /// index.
     fn begin_block(&mut self, info: BlockInfo) -> Result<usize> {
         let mut bits = self.bits.lock();
         let mut block = Block::try_new(info, bits.chunk_pages, bits.ledger.edge_now())?;
         bits.tracking.iter().try_for_each(|client| block.make_bits(*client, bits.vcpus).map(drop))?;
-        // A sync must not have to ask for memory.
+        // A sync must not need memory, so the memory is reserved here.
         let words = block.info.words();
         if self.buffer.len() < words {
             self.buffer = try_zeroed(words)?;
@@ -166,7 +170,7 @@ impl DirtyMemory {
         if let Err(refused) = started {
             let block = bits.remove_block(at);
             drop(bits);
-            // Nobody would turn it off any more.
+            // Without the block, nothing would turn its log off.
             if let Some(Err(error)) = block.logging.then(|| self.log.set_logging(block.info.id, false)) {
                 tracing::warn!(%error, block = block.info.name, "the dirty log of a block that was not added stays on");
             }
@@ -177,25 +181,26 @@ impl DirtyMemory {
         Ok(at)
     }
 
-    /// Sets every bit of a client in a block. Chunk by chunk: who only reads the bits does not wait for a whole block.
+    /// Sets every bit of a client in a block. The lock is released after each chunk, so that readers of the bits do not
+    /// wait for a whole block.
     fn fill(&self, client: Client, index: usize) {
         let chunks = self.bits().blocks[index].chunks.len();
         (0..chunks).for_each(|chunk| self.bits().blocks[index].fill_chunk(client, chunk));
     }
 
-    /// Empties a client's bits and opens its window, without making who only reads the bits wait long.
+    /// Empties a client's bits and opens its window, without making readers of the bits wait long.
     fn empty(&self, client: Client) {
         let clean = self.bits().bitmaps_for_clear(client);
         let unused = self.bits().clear(client, clean);
         drop(unused);
     }
 
-    /// Removes a block, whose bits live on until every client has taken them. The caller holds the vCPUs, and `delete`
-    /// makes the block unreachable for the guest.
+    /// Removes a block. Its bits are kept until every client has taken them. The caller keeps the vCPUs stopped, and
+    /// `delete` makes the block unreachable for the guest.
     ///
     /// # Errors
     ///
-    /// A failed last fetch, or the error of `delete`: the block is still there then, and nothing is lost.
+    /// The error of the last fetch, or of `delete`. The block still exists then, and nothing is lost.
     pub fn remove_block(&mut self, name: &str, delete: impl FnOnce() -> Result<()>) -> Result<()> {
         let (index, id, logging) = {
             let bits = self.bits();

@@ -1,4 +1,4 @@
-//! Step 5: counting, and taking, a client's bits.
+//! Step 5: counts a client's bits, or counts and takes them.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct BlockReap {
-    /// Which block.
+    /// The block.
     pub block: BlockInfo,
     /// Distinct pages written in the block's window.
     pub pages: u64,
-    /// The block's own window: the mean of its chunks' windows by their size. A chunk's window is from the end of its CLEAR to
-    /// the last GET whose bits the client was given. Zero before the first sync after the window opened.
+    /// The block's own window: the mean of its chunks' windows by their size. A chunk's window is from the end of its
+    /// CLEAR to the last GET whose bits went to the client. Zero before the first sync after the window opened.
     pub window: Duration,
-    /// Dirty bytes over the time of the window in which the guest ran, summed chunk by chunk.
+    /// The sum over all chunks of the dirty bytes, divided by the part of the chunk's window in which the guest ran.
     pub bytes_per_second: f64,
-    /// The block is gone; its last bits are here.
+    /// Whether the block was removed. Its last bits are counted here.
     pub removed: bool,
 }
 
@@ -34,14 +34,14 @@ pub struct BlockReap {
 pub struct VcpuReap {
     /// Distinct pages that this vCPU wrote.
     pub pages: u64,
-    /// Entries of its ring that named them.
+    /// The entries of its ring that named these pages.
     pub entries: u64,
-    /// Entries that named a page again: the kernel writes one for every write that it emulates.
+    /// Entries that named a page again. The kernel writes an entry for every write that it emulates.
     pub duplicates: u64,
 }
 
-/// What the rings tell of a window, beyond the pages. The entries add up: `entries` of all vCPUs are their pages and
-/// duplicates, and beside them are those that were dropped or lost.
+/// What the rings say about a window, beside the pages. The entries add up: for each vCPU, `entries` is the sum of its
+/// pages and its duplicates. Dropped and lost entries are counted beside these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RingReap {
@@ -49,15 +49,16 @@ pub struct RingReap {
     pub vcpus: Vec<VcpuReap>,
     /// Pages that more than one vCPU wrote.
     pub shared_pages: u64,
-    /// Entries of memory that is not logged, or not there any more.
+    /// Entries of memory that is not logged, or that was removed.
     pub dropped: u64,
-    /// Entries that are known to be lost: the pages are a lower bound then.
+    /// Entries that are known to be lost. If there are any, the pages are a lower bound.
     pub lost: u64,
-    /// More may be lost, as a ring was full to the last entry: a lower bound as well.
+    /// Whether more entries may be lost, because a ring was full to the last entry. The pages are a lower bound then,
+    /// too.
     pub maybe_lost: bool,
 }
 
-/// What a client's bits say.
+/// The figures of a client's bits.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Reap {
@@ -67,18 +68,18 @@ pub struct Reap {
     pub page_size: u64,
     /// The sum of the blocks' rates.
     pub bytes_per_second: f64,
-    /// From the first chunk's CLEAR to the last block's GET that the client was given; zero before the first sync after the
-    /// window opened. A time in which the client did not track is left out.
+    /// From the CLEAR of the first chunk to the last GET whose bits went to the client; zero before the first sync
+    /// after the window opened. Time in which the client did not track is left out.
     pub window: Duration,
-    /// How long of the window the guest stood, because it was paused or had ended. Rates are over the rest of the window.
+    /// For how much of the window the guest stood, because it was paused or had ended. Rates leave this time out.
     pub stood: Duration,
     /// The longest chunk's window less the shortest one's.
     pub skew: Duration,
     /// Block by block, by guest address; blocks that are gone come last.
     pub blocks: Vec<BlockReap>,
-    /// What the rings tell beyond the pages, where the log is one of rings.
+    /// What the rings say beside the pages, if the log is one of rings.
     pub ring: Option<RingReap>,
-    /// The guest's counters around the window, where there is a witness.
+    /// The guest's counters around the window, if there is a witness.
     #[cfg(feature = "testing")]
     pub witness: Option<WitnessedWindow>,
 }
@@ -110,7 +111,7 @@ impl Span {
         length
     }
 
-    /// From the first CLEAR to the last GET; nothing while no block was fetched after its CLEAR.
+    /// From the first CLEAR to the last GET; zero while no block was fetched after its CLEAR.
     fn whole(&self) -> Length {
         match (self.first_opened, self.last_closed, self.least_gap) {
             (Some(opened), Some(closed), Some(gap)) if !self.longest.is_zero() => Length {
@@ -127,20 +128,20 @@ fn earlier(a: Moment, b: Moment) -> Moment {
 }
 
 impl Reap {
-    /// What rates are over: the time of the window in which the guest ran. If it did not run at all, only the host can have
-    /// written, and rates are over the whole window.
+    /// The time by which rates are divided: the part of the window in which the guest ran. If the guest did not run at
+    /// all, only the host can have written, and rates are divided by the whole window.
     pub fn ran(&self) -> Duration {
         Length { elapsed: self.window, stood: self.stood }.of_rate()
     }
 
-    /// Whether nothing is known to be missing; otherwise the pages are a lower bound.
+    /// Whether all pages were counted, as far as is known. Otherwise the pages are a lower bound.
     pub fn is_complete(&self) -> bool {
         self.ring.as_ref().is_none_or(|ring| ring.lost == 0 && !ring.maybe_lost)
     }
 }
 
 impl DirtyMemory {
-    /// Step 5: counts the client's bits, and leaves them as they are: see [`DirtyBits::reap`].
+    /// Step 5: counts the client's bits, and leaves them as they are, as [`DirtyBits::reap`] does.
     ///
     /// # Errors
     ///
@@ -149,8 +150,8 @@ impl DirtyMemory {
         self.bits().reap(client)
     }
 
-    /// Step 5, as [`reap`](Self::reap), and clears the client's bits at the same instant. The client's next window opens where the
-    /// current round began.
+    /// Step 5: counts the client's bits as [`reap`](Self::reap) does, and clears them at the same instant. The client's
+    /// next window opens where the current round began.
     ///
     /// # Errors
     ///
@@ -160,7 +161,7 @@ impl DirtyMemory {
         self.end_first_round_for(client)?;
         let clean = self.bits().bitmaps_for_clear(client);
         let mut bits = self.bits();
-        // At one instant: what the host writes is in this window or in the next.
+        // Both happen under one lock, so that a write by the host is either in this window or in the next.
         let reap = bits.reap(client)?;
         let unused = bits.clear(client, clean);
         drop(bits);
@@ -170,7 +171,8 @@ impl DirtyMemory {
 }
 
 impl DirtyBits {
-    /// What the client's bits say, block by block, over the blocks' own windows, as of the syncs until now. Takes none.
+    /// Counts the client's bits block by block, each over the block's own window, with what the syncs until now have
+    /// brought. It takes no bits.
     ///
     /// # Errors
     ///
@@ -216,8 +218,8 @@ impl DirtyBits {
         reap
     }
 
-    /// What the rings tell of the client's window; `None` where there are none, and for clients that do not measure: what may
-    /// be missing to one that begins full, it was given.
+    /// What the rings say about the client's window. `None` if there are no rings, and for clients that do not measure:
+    /// a client that begins full has got every page again that may have been lost.
     fn reap_rings(&self, client: Client) -> Option<RingReap> {
         if self.vcpus == 0 || !client.measures() {
             return None;

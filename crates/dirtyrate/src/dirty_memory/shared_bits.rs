@@ -1,4 +1,4 @@
-//! The bits of all clients, shared by those who read them, and locked while somebody does.
+//! A handle by which several threads share the bits of all clients, and the lock of these bits.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ impl SharedBits {
         Self(Arc::new(Mutex::new(bits)))
     }
 
-    /// Locks the bits, which does not wait for a sync: nobody holds this lock while the kernel is asked anything.
+    /// Locks the bits. This does not wait for a sync, because no thread holds this lock while it calls the kernel.
     pub fn lock(&self) -> LockedBits<'_> {
         LockedBits(lock(&self.0))
     }
 
-    /// Locks the bits unless somebody else has them locked.
+    /// Locks the bits, unless another thread has locked them.
     pub fn try_lock(&self) -> Option<LockedBits<'_>> {
         self.0.try_lock().ok().map(LockedBits)
     }

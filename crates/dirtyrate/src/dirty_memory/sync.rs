@@ -1,4 +1,4 @@
-//! Fetch, fan out, re-protect.
+//! A sync: fetches the log, gives the bits to each client, and protects the pages again.
 
 use std::time::{Duration, Instant};
 
@@ -9,23 +9,23 @@ use crate::block::BlockId;
 use crate::error::Result;
 use crate::wait::CancelToken;
 
-/// What a sync cost, and brought.
+/// What a sync cost, and how many pages it found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SyncReport {
-    /// From the first call to the last, with the fan-out.
+    /// The time from the first call to the last, including the fan-out.
     pub elapsed: Duration,
-    /// In the log's fetches.
+    /// The time in the log's fetches.
     pub fetch: Duration,
-    /// In the log's re-protections.
+    /// The time in the log's re-protections.
     pub reprotect: Duration,
-    /// The longest single call: the longest that the kernel's lock was held.
+    /// The longest single call, which is the longest time for which the kernel's lock was held.
     pub longest_call: Duration,
     /// Pages that the log named.
     pub pages: u64,
 }
 
-/// One block whose log was fetched and handed out.
+/// A block whose log was fetched and given to the clients.
 pub(super) struct Fetched {
     block: BlockId,
     /// How many pages a chunk has.
@@ -55,13 +55,13 @@ impl SyncReport {
 
 impl DirtyMemory {
     /// Step 4: for each block that is logged, fetches the log, hands the bits to every client that tracks, and protects
-    /// the pages again. A bitmap log's sync asks for no memory.
+    /// the pages again. The sync of a bitmap log needs no memory.
     ///
     /// # Errors
     ///
-    /// The log's refusal, [`Error::OutOfMemory`](crate::Error::OutOfMemory) where it tells of vCPUs, or
-    /// [`Error::Cancelled`](crate::Error::Cancelled) between two calls. What was fetched is with the clients, and the next sync
-    /// delivers the rest.
+    /// The log's error; [`Error::OutOfMemory`](crate::Error::OutOfMemory) with a log that knows which vCPU wrote a
+    /// page; [`Error::Cancelled`](crate::Error::Cancelled) between two calls. The clients have what was fetched until
+    /// then, and the next sync delivers the rest.
     pub fn sync(&mut self, cancel: &CancelToken) -> Result<SyncReport> {
         self.run_sync(|memory, report| {
             for index in 0..memory.block_count() {
@@ -74,13 +74,13 @@ impl DirtyMemory {
         })
     }
 
-    /// Step 2: ends the first round of each block whose logging has just gone on. Where the log begins all ones, those
-    /// ones are no writes: they go to nobody, and every page is protected by hand, chunk by chunk. Every other block is
-    /// synced.
+    /// Step 2: ends the first round of each block whose logging has just been turned on. If the log begins with all
+    /// ones, these ones do not stand for writes: no client gets them, and this call protects every page, chunk by
+    /// chunk. Every other block is synced.
     ///
     /// # Errors
     ///
-    /// As of [`sync`](Self::sync); a chunk that was not reached stays in its first round.
+    /// Those of [`sync`](Self::sync). A chunk that was not reached stays in its first round.
     pub fn discard_initial_log(&mut self, cancel: &CancelToken) -> Result<SyncReport> {
         self.run_sync(|memory, report| {
             for index in 0..memory.block_count() {
@@ -105,8 +105,8 @@ impl DirtyMemory {
     ///
     /// # Errors
     ///
-    /// A client that begins full holds its bits in place of a first round that is all ones: that round is ended first, and
-    /// the log may refuse. Nothing is cleared then.
+    /// The log's error: for a client that begins full, a first round that is all ones has to be ended before its bits
+    /// are cleared. Nothing is cleared then.
     pub fn clear(&mut self, client: Client) -> Result<()> {
         self.bits().check_client(client)?;
         self.end_first_round_for(client)?;
@@ -114,8 +114,8 @@ impl DirtyMemory {
         Ok(())
     }
 
-    /// Before a client that begins full gives bits away, the pages they stand for must be protected: a write after that
-    /// is logged, one before it is covered by the bit that is being taken.
+    /// Before bits are taken from a client that begins full, the pages of these bits must be protected. Then a later
+    /// write is logged, and an earlier write is covered by the bit that is taken.
     pub(super) fn end_first_round_for(&mut self, client: Client) -> Result<()> {
         if !client.begins_full() {
             return Ok(());
@@ -130,11 +130,12 @@ impl DirtyMemory {
         })
     }
 
-    /// Fetches a block's log and hands it out, without protecting its pages again: the last fetch before the log goes.
+    /// Fetches a block's log and gives the bits to the clients, without protecting the pages again. The last fetch
+    /// before a log is turned off uses this.
     pub(super) fn fetch_block(&mut self, index: usize) -> Result<Fetched> {
         let mut report = SyncReport::default();
         let (id, pages) = self.look_at(index, |block| (block.info.id, block.info.pages));
-        // What each vCPU wrote must find room before anything is taken out of the log.
+        // There must be room for what each vCPU wrote before anything is taken out of the log.
         if let Some(rings) = self.log.vcpu_log() {
             rings.visit(id, &mut |vcpu, written| reserve_written(&self.bits, index, vcpu, written))?;
         }
@@ -161,18 +162,18 @@ impl DirtyMemory {
         self.dirty_chunks.clear();
         for (number, words) in fetched.chunks(words_for(chunk_pages)).enumerate() {
             let extent = Kernels::get().extent(words);
-            // Given back after each chunk: who only reads the bits does not wait for a whole block.
+            // This lock is released after each chunk, so that readers of the bits do not wait for a whole block.
             let mut bits = self.bits.lock();
             let bits = &mut *bits;
             let block = &mut bits.blocks[index];
-            let told = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
-            block.note_fetch(number, closed, told);
+            let tracks = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
+            block.note_fetch(number, closed, tracks);
             if reprotected || extent.is_none() {
-                // A clean chunk is protected as it is.
+                // A chunk without dirty pages is still protected.
                 block.chunks[number].opened = opened;
             }
             if let Some(extent) = extent {
-                report.pages += block.merge(number, extent.start, &words[extent.clone()], told);
+                report.pages += block.merge(number, extent.start, &words[extent.clone()], tracks);
                 self.dirty_chunks.push((number, extent));
             }
         }
@@ -186,8 +187,8 @@ impl DirtyMemory {
         Ok(Fetched { block: id, chunk_pages, pages, report })
     }
 
-    /// Fetches a block's log, hands it out, and protects the pages again, in chunks. A clean chunk needs no call: its
-    /// pages are protected as they are.
+    /// Fetches a block's log, gives the bits to the clients, and protects the pages again, in chunks. A chunk without
+    /// dirty pages needs no call, because its pages are still protected.
     pub(super) fn sync_block(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
         let Fetched { block, chunk_pages, pages, mut report } = self.fetch_block(index)?;
         if self.log.fetch_reprotects() {
@@ -208,7 +209,7 @@ impl DirtyMemory {
         Ok(report)
     }
 
-    /// Protects every page of the chunks that are in a first round of all ones, which goes to nobody.
+    /// Protects every page of the chunks that are in a first round of all ones. No client gets these ones.
     pub(super) fn reprotect_initial_chunks(&mut self, index: usize, cancel: &CancelToken) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         let (id, chunks, most) = self.look_at(index, |block| (block.info.id, block.chunks.len(), block.pages_of(0)));
@@ -227,8 +228,8 @@ impl DirtyMemory {
                 let mut bits = self.bits.lock();
                 let bits = &mut *bits;
                 let opened = bits.ledger.edge_now();
-                let told = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
-                bits.blocks[index].drop_first_round(number, opened, told);
+                let tracks = |client: Client, vga| client.follows_log() && client.tracks(&bits.tracking, vga);
+                bits.blocks[index].drop_first_round(number, opened, tracks);
             }
             first += pages;
         }
@@ -239,7 +240,7 @@ impl DirtyMemory {
         look(&self.bits().blocks[index])
     }
 
-    /// The frame of a sync: its time, and the event that it is.
+    /// Runs the steps of a sync as one event of the ledger, and measures their time.
     fn run_sync(&mut self, steps: impl FnOnce(&mut Self, &mut SyncReport) -> Result<()>) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         let began = Instant::now();
@@ -252,7 +253,7 @@ impl DirtyMemory {
         Ok(report)
     }
 
-    /// The frame of what draws edges of windows: the ledger's event.
+    /// Runs steps that open or close windows, as one event of the ledger.
     pub(super) fn run_event<T>(&mut self, steps: impl FnOnce(&mut Self) -> T) -> T {
         self.bits().begin_event();
         let outcome = steps(self);
@@ -260,22 +261,22 @@ impl DirtyMemory {
         outcome
     }
 
-    /// The frame of what syncs some of the blocks only.
+    /// Runs steps that sync only some of the blocks.
     pub(super) fn run_partial_sync(&mut self, steps: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         self.run_sync(|memory, _| steps(memory)).map(drop)
     }
 
-    /// Has a log of rings end the window of all blocks, and notes what it lost.
+    /// If the log is one of rings, ends the window of all blocks, and notes what the rings lost.
     fn prepare(&mut self, report: &mut SyncReport) -> Result<()> {
         let Some(rings) = self.log.vcpu_log() else { return Ok(()) };
         let prepared = rings.prepare()?;
         report.add_fetch(prepared.took);
-        // A vCPU can be made, and taken in, at any time.
+        // The VMM can make and attach a vCPU at any time.
         let (vcpus, loss) = (rings.vcpus(), rings.take_loss());
         self.prepared = Some(prepared);
         self.bits().vcpus = vcpus;
         self.bits().lose(&loss);
-        // A client that begins full must not miss a page: where any may be missing, it has them all again.
+        // A client that begins full must not miss a page. So if any page may be missing, it gets all pages again.
         if loss.is_incomplete() {
             for (client, index) in Client::BEGIN_FULL
                 .into_iter()
@@ -290,7 +291,7 @@ impl DirtyMemory {
     }
 }
 
-/// Makes room for what a vCPU wrote of a block in the bits of every client that wants to know.
+/// Makes room for what a vCPU wrote of a block, in every client that wants to know which vCPU wrote a page.
 fn reserve_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
     for client in 0.. {
         let mut missing = 0;
@@ -306,24 +307,25 @@ fn reserve_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuP
     Ok(())
 }
 
-/// Tells every client that wants to know what a vCPU wrote of a block. Each batch of pages brings one entry for every page, so
-/// that a reader between two batches never finds fewer entries than pages. The entries that named a page again come last.
+/// Adds what a vCPU wrote of a block, for every client that wants to know. With each batch of pages as many entries are
+/// added, so that a thread that reads between two batches never finds fewer entries than pages. The entries that named
+/// a page again are added last.
 fn add_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) {
-    let mut told = 0;
+    let mut added = 0;
     for_each_batch(&written.pages, |regions| {
         let pages = regions.iter().flat_map(|(_, region)| region).map(|word| u64::from(word.count_ones())).sum();
         for of_client in bits.lock().measuring(block) {
             regions.iter().for_each(|(number, region)| of_client.vcpus.add_region(vcpu, *number, region));
             of_client.vcpus.add_entries(vcpu, pages);
         }
-        told += pages;
+        added += pages;
     });
-    let again = written.entries.saturating_sub(told);
+    let again = written.entries.saturating_sub(added);
     bits.lock().measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, again));
 }
 
-/// Shows the regions of a set in batches, between which `show` gives back what it locks: who only reads the bits does not wait
-/// for a whole set.
+/// Calls `show` with the regions of a set, in batches. `show` releases its lock between two batches, so that readers of
+/// the bits do not wait for a whole set.
 fn for_each_batch(pages: &SparsePages, mut show: impl FnMut(&[(u64, Region)])) {
     const BATCH: usize = 256;
     let mut batch = [(0, [0; REGION_WORDS]); BATCH];

@@ -1,5 +1,5 @@
-//! The tracking flags: the first to be set turns logging on in every block, the last to go turns it off, and setting one
-//! twice changes nothing (QEMU's `global_dirty_tracking`).
+//! The tracking flags. When the first flag is set, logging is turned on in every block, and when the last flag is
+//! cleared, it is turned off. Setting a flag twice changes nothing (QEMU's `global_dirty_tracking`).
 
 use super::ledger::Window;
 use super::{Client, DirtyBits, DirtyMemory};
@@ -7,12 +7,12 @@ use crate::error::{Error, Result};
 use crate::wait::CancelToken;
 
 impl DirtyMemory {
-    /// Step 1: sets the client's flag. Nothing changes if it was set. A client that begins full has every bit set.
+    /// Step 1: sets the client's flag. Nothing changes if it is set already. A client that begins full gets every bit.
     ///
     /// # Errors
     ///
-    /// The log's refusal, or [`Error::OutOfMemory`]: the flag is not set then, and logging is as before. [`Error::Argument`] for
-    /// VGA, which tracks block by block: see [`set_log_mask`](Self::set_log_mask).
+    /// The log's error, or [`Error::OutOfMemory`]. The flag is not set then, and logging is as before.
+    /// [`Error::Argument`] for VGA, which tracks block by block: see [`set_log_mask`](Self::set_log_mask).
     pub fn start_tracking(&mut self, client: Client) -> Result<()> {
         {
             let mut bits = self.bits();
@@ -36,13 +36,13 @@ impl DirtyMemory {
         Ok(())
     }
 
-    /// Takes the client's flag away, after a last sync: its bits tell of every write until now, and can still be reaped.
-    /// Nothing changes if it was not set.
+    /// Does a last sync and clears the client's flag. The client's bits contain every write until now, and can still be
+    /// reaped. Nothing changes if the flag is not set.
     ///
     /// # Errors
     ///
-    /// A failed sync (the client still tracks), or the log's refusal to go off (it does not, and the log is turned off
-    /// with the next change of a flag).
+    /// The error of the sync; the client still tracks then. Or the error of turning the log off; then the client does
+    /// not track any more, and the log is turned off with the next change of a flag.
     pub fn stop_tracking(&mut self, client: Client) -> Result<()> {
         {
             let bits = self.bits();
@@ -64,12 +64,12 @@ impl DirtyMemory {
         self.reconcile()
     }
 
-    /// Sets or takes away the VGA client's log mask of one block, which may keep that block's log on by itself. Set, the
-    /// client has every page of the block.
+    /// Sets or clears the log mask of the VGA client in one block. The mask alone keeps the log of this block on. When
+    /// the mask is set, the client gets every page of the block.
     ///
     /// # Errors
     ///
-    /// As of [`start_tracking`](Self::start_tracking) and [`stop_tracking`](Self::stop_tracking).
+    /// Those of [`start_tracking`](Self::start_tracking) and [`stop_tracking`](Self::stop_tracking).
     pub fn set_log_mask(&mut self, block: &str, on: bool) -> Result<()> {
         let index = {
             let bits = self.bits();
@@ -85,7 +85,7 @@ impl DirtyMemory {
         {
             let mut bits = self.bits();
             bits.blocks[index].vga = on;
-            // Without a mask it is told of no more writes, as a client whose flag is gone.
+            // Without a mask the client gets no more writes, as a client whose flag is cleared.
             if !bits.blocks.iter().any(|block| block.vga) {
                 bits.ledger.stop(Client::Vga);
             }
@@ -113,12 +113,12 @@ impl DirtyMemory {
         changed
     }
 
-    /// Ends a client at once: no last sync, its flag and all its bits are gone. An accumulator is closed by it; any other
-    /// client can start anew.
+    /// Ends a client at once, without a last sync: its flag is cleared, and all its bits are dropped. An accumulator is
+    /// closed; any other client can start again.
     ///
     /// # Errors
     ///
-    /// The log's refusal to go off; the client is gone all the same.
+    /// The error of turning the log off. The client is ended all the same.
     pub fn abandon(&mut self, client: Client) -> Result<()> {
         self.bits().forget(client);
         self.reconcile()
@@ -128,7 +128,8 @@ impl DirtyMemory {
         self.bits().blocks.len()
     }
 
-    /// The last sync of a block for a client that stops. If the log goes off with it, nobody needs the pages protected.
+    /// Does the last sync of a block for a client that stops. If the log is turned off afterwards, the pages need no
+    /// protection.
     fn sync_last(&mut self, index: usize, client: Client) -> Result<()> {
         let (logging, wanted) = {
             let bits = self.bits();
@@ -141,7 +142,7 @@ impl DirtyMemory {
         }
     }
 
-    /// Makes each block's log on or off as its clients need it. Every block is tried; the first error is returned.
+    /// Turns the log of each block on or off, as its clients need it. Tries every block, and returns the first error.
     fn reconcile(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for index in 0..self.block_count() {
@@ -151,7 +152,7 @@ impl DirtyMemory {
         outcome
     }
 
-    /// Makes one block's log on or off as its clients need it.
+    /// Turns the log of one block on or off, as its clients need it.
     pub(super) fn reconcile_block(&mut self, index: usize) -> Result<()> {
         let (on, logging, id) = {
             let bits = self.bits();
@@ -173,7 +174,8 @@ impl DirtyMemory {
         Ok(())
     }
 
-    /// Undoes what a failed change turned on. A second failure is only logged: the first is what the caller must see.
+    /// Turns off what a failed change turned on. A second failure is only logged, because the caller must see the first
+    /// one.
     fn reconcile_after(&mut self, cause: &Error) {
         if let Err(error) = self.reconcile() {
             tracing::warn!(%error, %cause, "a dirty log could not be turned off again; the next change of a flag retries");
@@ -182,7 +184,7 @@ impl DirtyMemory {
 }
 
 impl DirtyBits {
-    /// Gives a client that tracks from now on bits of every block. Where there is no memory for some of them, the client has
+    /// Gives bits of every block to a client that tracks from now on. If there is not enough memory, the client has
     /// what it had before.
     fn begin_tracking(&mut self, client: Client) -> Result<()> {
         let mut made = Vec::new();
@@ -226,7 +228,7 @@ impl DirtyBits {
         self.ledger.forget(client);
     }
 
-    /// Whether anybody but `except` needs the block's log.
+    /// Whether a client other than `except` needs the block's log.
     fn wants_log(&self, index: usize, except: Option<Client>) -> bool {
         (self.blocks[index].vga && except != Some(Client::Vga))
             || self.tracking.iter().any(|client| client.follows_log() && Some(*client) != except)
