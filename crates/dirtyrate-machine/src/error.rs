@@ -1,11 +1,11 @@
-//! What can go wrong with a machine of our own, beyond what the core knows of.
+//! The errors of a machine of our own that the core does not have.
 
 use std::path::PathBuf;
 
 use crate::workload::WorkloadError;
 
-/// What went wrong. Every function of this crate returns [`dirtyrate::Error`], which has one of these as
-/// [`Error::Vmm`](dirtyrate::Error::Vmm) where it is the machine's own: see [`MachineError::of`].
+/// An error of the machine. Every function of this crate returns [`dirtyrate::Error`], and an error of the machine is
+/// in its variant [`Error::Vmm`](dirtyrate::Error::Vmm): see [`MachineError::of`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MachineError {
@@ -20,14 +20,14 @@ pub enum MachineError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A vCPU ended unexpectedly, and the VM with it.
+    /// A vCPU ended unexpectedly, and so the VM ended too.
     #[error("the guest crashed: vCPU {vcpu}: {reason}{}", instruction_pointer.map_or(String::new(), |at| format!(" at {at:#x}")))]
     GuestCrashed {
         /// The vCPU that ended first.
         vcpu: u64,
-        /// Why, in the kernel's terms.
+        /// The reason, in the kernel's terms.
         reason: String,
-        /// Where it stood, where the kernel could still say so.
+        /// The vCPU's instruction pointer, if the kernel could still say it.
         instruction_pointer: Option<u64>,
     },
     /// The VM was closed.
@@ -36,7 +36,7 @@ pub enum MachineError {
 }
 
 impl MachineError {
-    /// The machine's own error that `error` is, if it is one.
+    /// The error of the machine that `error` contains; `None` if `error` is one of the core.
     pub fn of(error: &dirtyrate::Error) -> Option<&Self> {
         match error {
             dirtyrate::Error::Vmm(error) => error.downcast_ref(),

@@ -1,41 +1,46 @@
-//! Where things are in the guest's physical address space: the same on both architectures, but for what is in the hole.
+//! The layout of the guest's physical address space. It is the same on both architectures, except for what lies in the
+//! hole.
 
 use crate::vm::BlockSpec;
 use dirtyrate::{Error, Result};
 
-/// RAM is not laid out from here to 4 GiB: the interrupt controllers, the firmware's place and PCI are there.
+/// The hole, in which no RAM is laid out, begins here and ends at 4 GiB. Interrupt controllers, firmware and PCI have
+/// their places in it.
 pub const HOLE_START: u64 = 3 << 30;
-/// Where RAM goes on.
+/// The end of the hole, where RAM goes on.
 pub const HOLE_END: u64 = 4 << 30;
-/// The least RAM: the first MiB is for what hands over to the kernel, and a kernel starts at 1 MiB.
+/// The smallest amount of RAM. The first MiB is for boot parameters, and a kernel starts at 1 MiB.
 pub const LEAST_BYTES: u64 = 2 << 20;
-/// The most RAM: the address space of the page tables that our guests build, less the hole at its largest.
+/// The largest amount of RAM: the address space of the page tables that our guests build, minus the hole at its
+/// largest.
 pub const MOST_BYTES: u64 = (1 << 47) - (HOLE_END - low_bytes(u64::MAX));
 
-/// From here to 4 GiB no RAM can be: the IOAPIC, the local APICs, and the pages that KVM takes for real mode on Intel.
+/// There can be no RAM from here to 4 GiB, because the IOAPIC, the local APICs, and the pages that KVM uses for real
+/// mode on Intel lie there.
 #[cfg(target_arch = "x86_64")]
 const DEVICES_START: u64 = 0xfec0_0000;
-/// From here to 4 GiB no RAM can be: the GIC, the serial port, and where an idle guest writes to.
+/// There can be no RAM from here to 4 GiB, because the GIC, the serial port, and the address to which an idle guest
+/// writes lie there.
 #[cfg(target_arch = "aarch64")]
 const DEVICES_START: u64 = REDISTRIBUTORS;
 
 /// arm64: the GIC's redistributors, one after the other in the order of the vCPUs: two frames of 64 KiB each, and room for 1024.
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(crate) const REDISTRIBUTORS: u64 = 0xf000_0000;
-/// arm64: bytes of one of them.
+/// arm64: the size of one redistributor in bytes.
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(crate) const REDISTRIBUTOR_BYTES: u64 = 2 * (64 << 10);
 /// arm64: the GIC's distributor.
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(crate) const DISTRIBUTOR: u64 = 0xf800_0000;
-/// arm64: bytes of it.
+/// arm64: the size of the distributor in bytes.
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(crate) const DISTRIBUTOR_BYTES: u64 = 64 << 10;
 /// arm64: the serial port's registers.
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(crate) const SERIAL_ADDRESS: u64 = 0xf900_0000;
 
-/// Checks that a block leaves the place of the interrupt controllers alone.
+/// Checks that a block does not overlap the interrupt controllers.
 pub(crate) fn check_clear_of_devices(spec: &BlockSpec) -> Result<()> {
     let end = spec.guest_address.saturating_add(spec.bytes);
     if spec.guest_address < HOLE_END && end > DEVICES_START {
@@ -54,16 +59,16 @@ pub(crate) const KEYBOARD_RESET: u8 = 0xfe;
 
 /// The base of the first serial port.
 pub(crate) const SERIAL_PORT: u16 = 0x3f8;
-/// How many ports, or registers, it has.
+/// How many ports, or registers, the serial port has.
 pub(crate) const SERIAL_PORTS: u16 = 8;
-/// Its interrupt line; of the GIC's shared ones, on arm64.
+/// The interrupt line of the serial port. On arm64 it is one of the GIC's shared interrupts.
 pub(crate) const SERIAL_IRQ: u32 = 4;
 
-/// How much of `bytes` of RAM is below the hole: as much as fits; of more on x86-64 what QEMU's `q35` has there, so that a file that is
-/// linked for the one boots in the other.
+/// How much of `bytes` of RAM lies below the hole: as much as fits. On x86-64, if there is more RAM, it is as much as
+/// in QEMU's `q35`, so that a file that is linked for one of them boots in the other one too.
 #[cfg(target_arch = "x86_64")]
 const fn low_bytes(bytes: u64) -> u64 {
-    /// From so much RAM on there are only 2 GiB of it below the hole (`pc_q35_init`).
+    /// From this amount of RAM on, only 2 GiB of it lie below the hole (`pc_q35_init`).
     const SPLIT: u64 = 0xb000_0000;
     if bytes < SPLIT { bytes } else { 2 << 30 }
 }
@@ -73,11 +78,13 @@ const fn low_bytes(bytes: u64) -> u64 {
     if bytes < HOLE_START { bytes } else { HOLE_START }
 }
 
-/// Lays `bytes` of RAM out around the hole: one block `ram`, or `ram-low` below it and `ram-high` from 4 GiB.
+/// Lays `bytes` of RAM out around the hole: one block `ram`, or a block `ram-low` below the hole and a block `ram-high`
+/// from 4 GiB on.
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for less than 2 MiB, more than 128 TiB less the hole, or not whole pages.
+/// [`Error::Argument`] for less than 2 MiB, for more than 128 TiB minus the hole, and for a size that is not a multiple
+/// of the page size.
 pub fn around_the_hole(bytes: u64, page_size: u64) -> Result<Vec<BlockSpec>> {
     if !(LEAST_BYTES..=MOST_BYTES).contains(&bytes) || !bytes.is_multiple_of(page_size) {
         return Err(Error::Argument(format!(

@@ -1,8 +1,9 @@
-//! A machine around the core of [`dirtyrate`]: a VM with RAM blocks and vCPU threads, the devices that a kernel needs, and
-//! guests that say exactly which pages they wrote.
+//! A machine around the core of [`dirtyrate`]: a VM with RAM blocks and vCPU threads, the devices that a kernel needs,
+//! and guests of which it is known exactly which pages they wrote.
 //!
-//! The `dirtyrate` command and npm package run their own VMs on this crate, and the core's tests hold every measurement against
-//! its guests. A VMM that has vCPUs and guest memory of its own needs only [`dirtyrate`].
+//! The `dirtyrate` command and npm package run their own VMs on this crate, and the core's tests compare every
+//! measurement with the truth about its guests. A VMM that has vCPUs and guest memory of its own needs only
+//! [`dirtyrate`].
 //!
 //! [`Machine`] is where to start reading. Beneath it, [`boot`] loads kernels, [`layout`] places RAM and devices, [`vm`] keeps
 //! RAM blocks, vCPUs and dirty memory in step, [`vcpu`] has the threads, and [`workload`] the guests with a known answer.

@@ -18,15 +18,15 @@ pub enum Error {
         /// The device that was asked for.
         path: PathBuf,
     },
-    /// The device is there, but not for this user (EACCES), or not for this container or sandbox (EPERM).
+    /// The device exists, but this user (EACCES), or this container or sandbox (EPERM), may not open it.
     #[error("no permission to open {}: {source}", path.display())]
     KvmPermission {
         /// The device that was asked for.
         path: PathBuf,
-        /// The kernel's answer, which tells a file's permissions from a policy.
+        /// The kernel's answer: EACCES for the permissions of the file, EPERM for a policy.
         source: io::Error,
     },
-    /// The device answers, but not as KVM with its stable API (version 12).
+    /// The device answers, but is not KVM with its stable API (version 12).
     #[error("{} is not KVM: its API version is {found}, expected 12", path.display())]
     KvmVersion {
         /// The device that was asked for.
@@ -42,7 +42,7 @@ pub enum Error {
         /// What it is instead.
         problem: String,
     },
-    /// Another hypervisor has this CPU's virtualization extension, which only one can have at a time.
+    /// Another hypervisor uses this CPU's virtualization extension, which only one hypervisor can use at a time.
     #[error("{call} failed: {source}: another hypervisor uses this CPU's virtualization extension")]
     KvmBusy {
         /// The ioctl.
@@ -57,17 +57,17 @@ pub enum Error {
         call: &'static str,
         /// What it was about: the block, the vCPU, the thread.
         context: String,
-        /// Which limit.
+        /// The limit or policy.
         limit: Limit,
         /// The kernel's answer.
         source: io::Error,
     },
-    /// A vCPU did not leave the guest, or a device of its machine, although it was asked to again and again.
+    /// A vCPU thread did not leave the guest, or the code of a device, although it was kicked again and again.
     #[error("vCPU {vcpu} did not stop within {} s", waited.as_secs())]
     VcpuStuck {
-        /// The vCPU.
+        /// The number of the vCPU.
         vcpu: u64,
-        /// How long it was waited for.
+        /// How long the caller waited for it.
         waited: Duration,
     },
     /// The kernel refused a call.
@@ -98,12 +98,12 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// This process gets no more memory for what it must remember.
+    /// This process gets no more memory for its records.
     #[error("out of memory for {what} ({bytes} bytes); nothing was lost, and it can be tried again")]
     OutOfMemory {
-        /// What would have been remembered.
+        /// What the memory was needed for.
         what: &'static str,
-        /// How much it would take.
+        /// How many bytes were needed.
         bytes: usize,
     },
     /// There is no RAM block of this name.
@@ -126,13 +126,14 @@ pub enum Error {
         /// The name of its [`Client`](crate::dirty_memory::Client).
         client: String,
     },
-    /// A client must track, and does not.
+    /// The call needs a client that tracks, and this client does not.
     #[error("{client} does not track: start tracking before a window")]
     NotTracking {
         /// The name of the [`Client`](crate::dirty_memory::Client).
         client: String,
     },
-    /// The VM has a dirty log of another kind, which the kernel cannot undo: only another VM can have the one that was asked for.
+    /// The VM has a dirty log of another kind. The kernel cannot undo that, so only a new VM can have the log that was
+    /// asked for.
     #[error("this VM has a {there}, and can never have a {asked}")]
     OtherLog {
         /// The kind that the VM has.
@@ -140,7 +141,7 @@ pub enum Error {
         /// The kind that was asked for.
         asked: &'static str,
     },
-    /// The VM has a dirty log already, which must be dropped before there is another one.
+    /// The VM has a dirty log already, which must be dropped before another one can be made.
     #[error("the VM has a {log} that is in use: drop that one first")]
     LogInUse {
         /// The kind of the log.
@@ -171,21 +172,24 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// The VMM's own error, from a callback of it: one that holds its vCPUs, or that says whether its guest still runs.
+    /// The VMM's own error, from one of its callbacks: the one that stops its vCPUs, or the one that says whether its
+    /// guest still runs.
     #[error(transparent)]
     Vmm(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// The VMM's own error, as this crate's callers get it back.
+    /// Wraps the VMM's own error, so that the callers of this crate get it back.
     pub fn vmm(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Vmm(Box::new(error))
     }
 
-    /// A refused call, by what its errno says: a limit of this host, another hypervisor, or a refusal of the kernel's own.
+    /// The error for a call that the kernel refused. Its errno says whether the reason is a limit of this host, another
+    /// hypervisor, or the kernel itself.
     pub fn refused(call: &'static str, context: impl Into<String>, source: io::Error) -> Self {
         let errno = source.raw_os_error().unwrap_or(0);
-        // `kvm_create_vm` enables the extension on every CPU for the first VM, and gives EBUSY where one has it on already.
+        // For the first VM `kvm_create_vm` enables the extension on every CPU, and gives EBUSY if it is on already on
+        // one of them.
         if call == "KVM_CREATE_VM" && errno == libc::EBUSY {
             return Self::KvmBusy { call, source };
         }
@@ -195,13 +199,14 @@ impl Error {
         }
     }
 
-    /// A refused call, from the `errno` of the calling thread's last call, which is read before `context` allocates.
+    /// The error for a call that the kernel refused, from the `errno` of the calling thread, which is read before
+    /// `context` allocates.
     pub fn last_ioctl(call: &'static str, context: impl FnOnce() -> String) -> Self {
         let source = io::Error::last_os_error();
         Self::refused(call, context(), source)
     }
 
-    /// A refused ioctl of one of the rust-vmm crates.
+    /// The error for a refused ioctl of one of the rust-vmm crates.
     pub fn ioctl(call: &'static str, context: impl Into<String>, errno: kvm_ioctls::Error) -> Self {
         Self::refused(call, context, io::Error::from_raw_os_error(errno.errno()))
     }

@@ -6,10 +6,10 @@
 //!                            └── fetch, hand the bits to each client, protect the pages again
 //! ```
 //!
-//! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] is what talks to `/dev/kvm`: a VMM takes
-//! [`kvm::Slots`] and [`kvm::BitmapLog`] from there, or [`kvm::dirty_ring`]. `examples/foreign_vmm` is such a VMM, and
-//! `examples/device_vmm` one with a device that writes guest memory and a vCPU that comes later.
-//! [`bitmap`] has the page bitmaps; [`sampling`] estimates from the hashes of a few pages where there is no log.
+//! Start reading at [`dirty_memory`]: its five steps are the measurement. [`kvm`] talks to `/dev/kvm`: a VMM uses
+//! [`kvm::Slots`] and a dirty log, which is [`kvm::BitmapLog`] or [`kvm::dirty_ring::RingLog`]. `examples/foreign_vmm`
+//! is such a VMM, and `examples/device_vmm` is one with a device that writes guest memory and a vCPU that is added
+//! later. [`bitmap`] has the page bitmaps; [`sampling`] needs no log: it estimates from the hashes of a few pages.
 //!
 //! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand on `block`, `clock`,
 //! `wait`, `locks`, `threads`, `prefetch`, `page_size` and `error`.
@@ -35,7 +35,7 @@ pub use error::{Error, Limit, Result};
 pub use page_size::host_page_size;
 pub use wait::{CancelToken, wait_until};
 
-// Their types are in what this crate takes and gives.
+// The public functions of this crate take and return types of these crates.
 pub use {kvm_bindings, kvm_ioctls, vm_memory};
 
 /// The code in the README compiles.

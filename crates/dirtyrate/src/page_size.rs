@@ -1,4 +1,4 @@
-//! The size of a page, for everybody who asks the host.
+//! The host's page size, asked for in one place.
 
 /// The host's page size in bytes.
 pub fn host_page_size() -> u64 {

@@ -1,8 +1,8 @@
 //! Hints to the processor that memory will be read soon. This is the only place that has these instructions.
 //!
-//! A hint never faults, maps nothing, and reads nothing that the program could see, whatever the address.
+//! Whatever its address, a hint never faults, maps nothing, and does nothing that the program could notice.
 
-/// Hints that the line at `address` will be read at once: into the first-level cache.
+/// Hints that the line at `address` will be read at once. The processor fetches it into the first-level cache.
 #[inline(always)]
 pub fn into_l1(address: *const u64) {
     #[cfg(target_arch = "x86_64")]
@@ -22,8 +22,8 @@ pub fn into_l1(address: *const u64) {
     let _ = address;
 }
 
-/// Hints that the line at `address` will be read a little later: into the second-level cache, so that it takes no room of what is
-/// being worked on.
+/// Hints that the line at `address` will be read a little later. The processor fetches it into the second-level cache,
+/// so that it does not displace the data that is used now.
 #[inline(always)]
 pub fn into_l2(address: *const u8) {
     #[cfg(target_arch = "x86_64")]

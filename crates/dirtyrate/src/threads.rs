@@ -4,18 +4,18 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::error::{Error, Result};
 
-/// Signals that a thread causes by its own instructions. They stay unblocked, because the kernel ends the process for a blocked one without
-/// calling its handler (Rust's own for a stack overflow, or the host's).
+/// Signals that a thread causes by its own instructions. They stay unblocked, because the kernel ends the process if
+/// such a signal is blocked, and does not call its handler (Rust's handler for a stack overflow, or one of the host).
 const OWN: [libc::c_int; 6] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS];
 
-/// Starts a thread that no signal to the process reaches, so that all of them go to the host's own threads, which expect them. The kernel
-/// keeps 15 bytes of `name`.
+/// Starts a thread that no signal to the process reaches, so that all signals go to the host's own threads, which
+/// expect them. The kernel keeps 15 bytes of `name`.
 ///
 /// # Errors
 ///
 /// [`Error::Limit`] if there may be no more threads.
 pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    // A thread inherits the mask of its maker, so that there is no moment at which a signal could reach it.
+    // A thread inherits the mask of the thread that starts it, so that a signal cannot reach it at any moment.
     let _blocked = Blocked::all_but_own();
     Builder::new().name(name.to_owned()).spawn(work).map_err(|source| Error::refused("pthread_create", name, source))
 }

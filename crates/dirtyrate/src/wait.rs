@@ -1,4 +1,4 @@
-//! Waiting that another thread can end.
+//! Waits that another thread can end.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 /// How often a wait looks whether the guest still runs, so that a crash is reported long before a distant deadline.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Cancels the calls that were given a clone of it. Cancelling is final.
+/// Cancels the calls that got a clone of this token. A token stays cancelled.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<(Mutex<bool>, Condvar)>);
 
 impl CancelToken {
-    /// A token that nobody cancelled yet.
+    /// A token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
@@ -25,12 +25,12 @@ impl CancelToken {
         woken.notify_all();
     }
 
-    /// Whether it was cancelled.
+    /// Whether the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// [`Error::Cancelled`] once it was cancelled.
+    /// Fails with [`Error::Cancelled`] if the token was cancelled.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
@@ -52,7 +52,7 @@ impl CancelToken {
     }
 }
 
-/// Sleeps until `deadline`, while `alive` says that there is something to wait for.
+/// Sleeps until `deadline`. Now and then it calls `alive`, and an error of `alive` ends the sleep.
 ///
 /// # Errors
 ///

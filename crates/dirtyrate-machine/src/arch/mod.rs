@@ -1,4 +1,4 @@
-//! What differs between architectures in talking to KVM.
+//! The calls of KVM that differ between architectures.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -1,20 +1,20 @@
-//! x86-64: the vCPU's identity, and where it stands.
+//! x86-64: the vCPUs' CPUID, and the instruction pointer of a stopped vCPU.
 
 use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 
 use dirtyrate::{Error, Result};
 
-/// Three pages that an Intel host's KVM needs for real mode, in the last 4 GiB page below the firmware's place
-/// (KVM_SET_TSS_ADDR; the address that QEMU and Firecracker use).
+/// Three pages that KVM on an Intel host needs for real mode, just below 4 GiB and below the place of the firmware
+/// (KVM_SET_TSS_ADDR; QEMU and Firecracker use the same address).
 const TSS_ADDRESS: usize = 0xfffb_d000;
 
-/// CPUID 01H, ECX: there is a hypervisor. KVM leaves it to whoever makes the VM; Linux looks for KVM's clock only with it, and finds
-/// no other in a machine without an HPET.
+/// CPUID 01H, ECX: there is a hypervisor. KVM leaves this bit to the VMM. Linux looks for KVM's clock only if the bit
+/// is set, and finds no other clock in a machine without an HPET.
 const HYPERVISOR: u32 = 1 << 31;
-/// CPUID 01H, ECX: the local APIC's timer takes a deadline in the TSC's ticks. KVM leaves that to whoever makes the VM too, as the APIC
-/// may be of theirs (Documentation/virt/kvm/api.rst, KVM_GET_SUPPORTED_CPUID). Without it a guest measures the timer's frequency, which it
-/// gets wrong where it does not run all the time.
+/// CPUID 01H, ECX: the timer of the local APIC takes a deadline in ticks of the TSC. KVM leaves this bit to the VMM
+/// too, because the VMM may emulate the APIC (Documentation/virt/kvm/api.rst, KVM_GET_SUPPORTED_CPUID). Without the bit
+/// a guest measures the frequency of the timer, and gets a wrong result if it does not run all the time.
 const TSC_DEADLINE: u32 = 1 << 24;
 
 /// Prepares a VM before its vCPUs are made.
@@ -22,19 +22,19 @@ pub fn prepare_vm(vm: &VmFd) -> Result<()> {
     vm.set_tss_address(TSS_ADDRESS).map_err(|errno| Error::ioctl("KVM_SET_TSS_ADDR", "", errno))
 }
 
-/// Tells the vCPUs, in the order of their ids, what they are: all that the host supports, each with its own APIC id in the
-/// leaves that carry one (Intel SDM, CPUID 01H, 0BH and 1FH; AMD APM 3, Fn8000_001E).
+/// Sets the CPUID of the vCPUs, which come in the order of their ids: everything that the host supports, and each
+/// vCPU's own APIC id in the leaves that have one (Intel SDM, CPUID 01H, 0BH and 1FH; AMD APM 3, Fn8000_001E).
 pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     let mut cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|errno| Error::ioctl("KVM_GET_SUPPORTED_CPUID", "", errno))?;
-    let told = HYPERVISOR | if kvm.check_extension(Cap::TscDeadlineTimer) { TSC_DEADLINE } else { 0 };
+    let flags = HYPERVISOR | if kvm.check_extension(Cap::TscDeadlineTimer) { TSC_DEADLINE } else { 0 };
     for (id, vcpu) in (0u32..).zip(vcpus) {
         for entry in cpuid.as_mut_slice() {
             match entry.function {
                 0x1 => {
                     entry.ebx = (entry.ebx & 0x00ff_ffff) | (id << 24);
-                    entry.ecx |= told;
+                    entry.ecx |= flags;
                 }
                 0xb | 0x1f => entry.edx = id,
                 0x8000_001e => entry.eax = id,
@@ -46,12 +46,12 @@ pub fn prepare_vcpus(kvm: &Kvm, _: &VmFd, vcpus: &[VcpuFd]) -> Result<()> {
     Ok(())
 }
 
-/// Ticks of this vCPU's TSC in a second, where KVM says it (KVM_CAP_GET_TSC_KHZ).
+/// Ticks of this vCPU's TSC in a second; `None` if KVM does not say it (KVM_CAP_GET_TSC_KHZ).
 pub fn ticks_per_second(vcpu: &VcpuFd) -> Option<u64> {
     vcpu.get_tsc_khz().ok().map(|khz| u64::from(khz) * 1000).filter(|&ticks| ticks > 0)
 }
 
-/// Where a vCPU that is not running stands.
+/// The instruction pointer of a vCPU that is not running.
 pub fn instruction_pointer(vcpu: &VcpuFd) -> Option<u64> {
     vcpu.get_regs().ok().map(|regs| regs.rip)
 }

@@ -1,5 +1,5 @@
-//! ACPI tables (ACPI 6.5): which CPUs and interrupt controllers there are (MADT), and how the machine is switched off and reset
-//! (FADT, `\_S5`). Its fixed hardware is [`power`](crate::devices::power)'s.
+//! ACPI tables (ACPI 6.5). They say which CPUs and interrupt controllers there are (MADT), and how the machine is
+//! switched off and reset (FADT, `\_S5`). The fixed hardware that they describe is in [`power`](crate::devices::power).
 
 use acpi_tables::Aml;
 use acpi_tables::aml::{Name, Package, Path};
@@ -13,7 +13,8 @@ use acpi_tables::xsdt::XSDT;
 use crate::devices::power::{CONTROL_BYTES, CONTROL_PORT, EVENT_BYTES, EVENT_PORT, OFF};
 use crate::layout::{KEYBOARD_PORT, KEYBOARD_RESET};
 
-/// Where the tables are, of which the RSDP is the first: in the firmware's place, of which Linux searches every 16 bytes for it.
+/// The address of the tables, the first of which is the RSDP. It lies in the place of the firmware, where Linux looks
+/// for the RSDP at every 16th byte.
 pub(super) const TABLES: u64 = 0xe_0000;
 
 const OEM: [u8; 6] = *b"DRTYRT";
@@ -22,27 +23,27 @@ const OEM_REVISION: u32 = 1;
 /// Bytes of the header that each table but the RSDP has.
 const HEADER_BYTES: u32 = 36;
 
-/// Where KVM's controllers are, from its own creation on.
+/// The addresses at which KVM creates its interrupt controllers.
 const LOCAL_APIC: u32 = 0xfee0_0000;
 const IO_APIC: u32 = 0xfec0_0000;
 const IO_APIC_ID: u8 = 0;
-/// MADT: the machine has two 8259 as well.
+/// MADT: the machine also has two 8259 interrupt controllers.
 const PCAT_COMPAT: u32 = 1;
-/// The first APIC ID that takes an entry for x2APICs, and that entry's type and length.
+/// The first APIC ID that needs an entry for x2APICs, and the type and length of such an entry.
 const FIRST_X2APIC: u32 = 255;
 const X2APIC: [u8; 4] = [9, 16, 0, 0];
-/// The interrupt that the fixed hardware would raise; it never does.
+/// The interrupt of the fixed hardware, which never raises it.
 const SCI: u16 = 9;
 /// FADT, IAPC_BOOT_ARCH: devices on an ISA bus; no VGA to look for; no clock in CMOS.
 const LEGACY_DEVICES: u16 = 1 << 0;
 const NO_VGA: u16 = 1 << 2;
 const NO_CMOS_CLOCK: u16 = 1 << 5;
 
-/// The tables for a machine of `vcpus` vCPUs, whose APIC IDs are their numbers; to be at [`TABLES`].
+/// The tables for a machine with `vcpus` vCPUs, whose APIC IDs are their numbers. They must be loaded at [`TABLES`].
 pub(super) fn tables(vcpus: u32) -> Vec<u8> {
     let mut tables = vec![0; Rsdp::len()];
     let place = |tables: &mut Vec<u8>, table: &dyn Aml| {
-        // On the boundaries that the largest of its fields wants.
+        // Each table is aligned for its largest field.
         tables.resize(tables.len().next_multiple_of(16), 0);
         let address = TABLES + tables.len() as u64;
         table.to_aml_bytes(tables);
@@ -61,7 +62,7 @@ pub(super) fn tables(vcpus: u32) -> Vec<u8> {
     tables
 }
 
-/// What is written to the control register to switch the machine off.
+/// The table that says which value, written to the control register, switches the machine off.
 fn dsdt() -> Sdt {
     let mut dsdt = Sdt::new(*b"DSDT", HEADER_BYTES, 2, OEM, OEM_TABLE, OEM_REVISION);
     let mut off = Vec::new();
@@ -74,7 +75,8 @@ fn fadt(dsdt: u64) -> impl Aml {
     let port = |port: u16, bytes: u8, access| GAS::new(AddressSpace::SystemIo, bytes * 8, 0, access, port.into());
     let mut fadt = FADTBuilder::new(OEM, OEM_TABLE, OEM_REVISION)
         .dsdt_64(dsdt)
-        // The buttons, of which there are none, are not the fixed hardware's.
+        // The flags of the two buttons say that the fixed hardware has no such button. There are no other buttons
+        // either.
         .flag(Flags::Wbinvd)
         .flag(Flags::PwrButton)
         .flag(Flags::SlpButton)
@@ -92,7 +94,8 @@ fn fadt(dsdt: u64) -> impl Aml {
     fadt.finalize()
 }
 
-/// The interrupts of an ISA bus are the IOAPIC's pins, one to one: KVM's routing until it is told another.
+/// The table of the CPUs and interrupt controllers. Each interrupt of the ISA bus goes to the IOAPIC's pin with the
+/// same number, which is KVM's routing by default.
 fn madt(vcpus: u32) -> Sdt {
     let mut madt = Sdt::new(*b"APIC", HEADER_BYTES, 5, OEM, OEM_TABLE, OEM_REVISION);
     let mut entries = [LOCAL_APIC.to_le_bytes(), PCAT_COMPAT.to_le_bytes()].concat();
@@ -117,7 +120,7 @@ mod tests {
         u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four")) as usize
     }
 
-    /// By address, the table that is there: its length is what it says, its sum is none.
+    /// The table at an address. Checks that its bytes add up to 0 over the length that it states.
     fn table_at<'a>(tables: &'a [u8], at: &[u8], signature: &[u8]) -> &'a [u8] {
         let address = u64::from_le_bytes(at.try_into().expect("eight"));
         let table = &tables[(address - TABLES) as usize..];

@@ -16,13 +16,13 @@ use super::ram::Ram;
 use super::{device_tree, elf};
 use dirtyrate::{Error, Result};
 
-/// Where the device tree is, from the start of RAM; up to where guests lie.
+/// The place of the device tree, counted from the start of RAM. It ends where the guests of `workload` begin.
 const DEVICE_TREE: Range<u64> = 64 << 10..1 << 20;
 /// The most bytes in a command line, with its final zero (Linux: COMMAND_LINE_SIZE).
 pub(super) const COMMAND_LINE_BYTES: usize = 2048;
-/// What an Image is aligned to, before its own offset.
+/// The alignment of an Image, to which its own offset is added.
 const IMAGE_ALIGNMENT: u64 = 2 << 20;
-/// The most bytes that an Image says to need: more than any machine has.
+/// The largest size that an Image may state, which is more than any machine has.
 const MOST_IMAGE_BYTES: u64 = 1 << 40;
 
 /// How a kernel is entered.
@@ -31,7 +31,7 @@ pub(super) struct Start {
     pub device_tree: u64,
 }
 
-/// Plans the loading of a kernel, an ELF or an Image; how it is entered.
+/// Plans the loading of a kernel, which is an ELF or an Image. Returns how the kernel is entered.
 pub(super) fn plan<'a>(
     ram: &Ram,
     kernel: &'a BootFile<'a>,
@@ -63,7 +63,7 @@ pub(super) fn plan<'a>(
     Ok((plan, Start { entry, device_tree: tree_at.start }))
 }
 
-/// Plans the initrd behind what else is loaded: its address and length.
+/// Plans the initrd behind everything else that is loaded. Returns its address and length.
 fn place_initrd<'a>(initrd: &'a BootFile<'a>, from: u64, end: u64, plan: &mut Plan<'a>) -> Result<(u64, u64)> {
     let length = initrd.length();
     let start = from.checked_next_multiple_of(IMAGE_ALIGNMENT);
@@ -91,7 +91,7 @@ struct Image {
 }
 
 impl Image {
-    /// `None` for what is no Image.
+    /// Reads the header of an Image; `None` if the file is no Image.
     fn of(file: &BootFile) -> Result<Option<Self>> {
         let head = file.head();
         if !head.get(IMAGE_MAGIC.0..).is_some_and(|rest| rest.starts_with(IMAGE_MAGIC.1)) {
@@ -107,7 +107,7 @@ impl Image {
         Ok(Some(Self { text_offset, bytes }))
     }
 
-    /// Plans its loading; where it is entered.
+    /// Plans the loading of the Image. Returns the address at which it is entered.
     fn plan<'a>(&self, ram: u64, file: &'a BootFile<'a>, plan: &mut Plan<'a>) -> u64 {
         let start = (ram + DEVICE_TREE.end).next_multiple_of(IMAGE_ALIGNMENT) + self.text_offset;
         plan.write_file(start, file, 0, file.length());

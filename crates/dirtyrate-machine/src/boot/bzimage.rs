@@ -1,8 +1,9 @@
-//! Linux's own image, the bzImage that distributions install, which unpacks itself. By its 32-bit entry
-//! (Documentation/arch/x86/boot.rst), which wants of a CPU what PVH does.
+//! Linux's own image, the bzImage, which distributions install and which unpacks itself. It is entered at its 32-bit
+//! entry (Documentation/arch/x86/boot.rst), which needs the same state of the CPU as PVH.
 //!
-//! linux-loader would load it too, and its declarations of the structures are used; but it has written half a kernel by the time it
-//! finds that the rest is not there, and looks neither at the version nor at what room the kernel needs.
+//! The crate linux-loader can load it too, and its declarations of the structures are used here. But it writes part of
+//! the kernel before it finds that the rest of the file is missing, and it checks neither the version nor how much room
+//! the kernel needs.
 
 use std::ops::Range;
 
@@ -20,24 +21,24 @@ use super::ram::Ram;
 use super::start::{COMMAND_LINE, PARAMETERS, Start};
 use dirtyrate::{Error, Result};
 
-/// Where the header lies in the file, the byte that says where it ends, and its magic.
+/// The offset of the header in the file, of the byte that says where the header ends, and of its magic number.
 const HEADER: usize = 0x1f1;
 const HEADER_LENGTH: usize = 0x201;
 const MAGIC: usize = BZIMAGE_MAGIC.0;
 /// Version 2.10 has `pref_address` and `init_size`: Linux 2.6.31.
 const LEAST_VERSION: u16 = 0x020a;
 const SECTOR: u64 = 512;
-/// Sectors before the kernel where the header says 0.
+/// How many sectors come before the kernel if the header says 0.
 const OLD_SETUP_SECTORS: u64 = 4;
-/// `syssize` counts these.
+/// The unit of `syssize`, in bytes.
 const PARAGRAPH: u64 = 16;
-/// A boot loader without a number of its own.
+/// The type of a boot loader that has no number of its own.
 const OTHER_LOADER: u8 = 0xff;
-/// A PC's RAM ends here, and goes on there.
+/// A PC's low RAM ends at the first of these addresses, and RAM goes on at the second.
 const LOW_RAM_END: u64 = 640 << 10;
 const HIGH_RAM: u64 = 1 << 20;
 
-/// The descriptors that it starts with, and `boot_params`.
+/// The addresses of the segment descriptors with which the kernel starts, and of `boot_params`.
 const DESCRIPTORS: u64 = PARAMETERS.start;
 const ZERO_PAGE: u64 = PARAMETERS.start + 0x1000;
 /// Flat segments for the selectors 0x10 (code) and 0x18 (data).
@@ -80,22 +81,22 @@ impl BzImage {
             return Err(file.refusal("damaged: where it wants to be wraps around"));
         }
         plan.write_file(entry, file, start, bytes);
-        // It unpacks itself to where it prefers to be, or from where it is.
+        // The kernel unpacks itself to its preferred address, or to where it was loaded.
         plan.keep_free(room.0, room.1);
         Ok(Some(Self { header }))
     }
 
-    /// The end of where it finds an initrd.
+    /// The end of the addresses at which the kernel accepts an initrd.
     pub fn initrd_end(&self) -> u64 {
         u64::from(self.header.initrd_addr_max) + 1
     }
 
-    /// The most bytes of a command line that it reads, with the final zero.
+    /// How many bytes of a command line the kernel reads at most, with the final zero.
     pub fn command_line_bytes(&self) -> usize {
         self.header.cmdline_size as usize + 1
     }
 
-    /// Plans what it is told; how it is entered.
+    /// Plans the boot parameters of the kernel. Returns how the kernel is entered.
     pub fn plan_parameters(
         mut self,
         ram: &Ram,
@@ -111,7 +112,7 @@ impl BzImage {
         let (image, size) = initrd.unwrap_or_default();
         self.header.type_of_loader = OTHER_LOADER;
         self.header.cmd_line_ptr = COMMAND_LINE as u32;
-        // An initrd is below `initrd_end`, which is a u32's.
+        // An initrd lies below `initrd_end`, which fits in a u32.
         (self.header.ramdisk_image, self.header.ramdisk_size) = (image as u32, size as u32);
         let mut parameters = boot_params {
             hdr: self.header,
@@ -128,9 +129,10 @@ impl BzImage {
     }
 }
 
-/// RAM as a PC's firmware tells of it: without what is between 640 KiB and 1 MiB on a PC, but for what was given there. Linux takes a map of
-/// a single entry for none at all (`append_e820_table`), and the first block is several that way. An initrd is in RAM: the protocol says
-/// where, and Linux takes that for free once it is unpacked.
+/// The map of RAM as a PC's firmware reports it: without the addresses between 640 KiB and 1 MiB, except for what the
+/// loader has put there. Linux ignores a map that has a single entry (`append_e820_table`), but this gap makes several
+/// entries of the first block. An initrd counts as RAM, because the boot parameters say where it is, and Linux uses its
+/// memory once it has unpacked it.
 fn memory_map(ram: &Ram, given: &[(Range<u64>, Given)]) -> Vec<boot_e820_entry> {
     let entries = memory_map::entries(ram, std::slice::from_ref(&(LOW_RAM_END..HIGH_RAM)), given);
     entries.iter().map(|entry| boot_e820_entry { addr: entry.address, size: entry.bytes, r#type: entry.kind }).collect()

@@ -1,8 +1,8 @@
-//! What every kernel asks of its command line.
+//! The check of a command line that is the same for every kernel.
 
 use dirtyrate::{Error, Result};
 
-/// Refuses a command line that does not fit in `most` bytes with its final zero.
+/// Refuses a command line that, with its final zero, does not fit in `most` bytes.
 pub(super) fn check(cmdline: &str, most: usize) -> Result<()> {
     if cmdline.len() >= most {
         let bytes = cmdline.len();

@@ -1,4 +1,4 @@
-//! The device tree that an arm64 kernel gets: memory, vCPUs, and what is around them (Devicetree Specification 0.4, and
+//! The device tree that an arm64 kernel gets. It describes memory, vCPUs and devices (Devicetree Specification 0.4, and
 //! Linux, Documentation/devicetree/bindings).
 
 use vm_fdt::{Error, FdtReserveEntry, FdtWriter};
@@ -8,24 +8,25 @@ use crate::layout::{
     DISTRIBUTOR, DISTRIBUTOR_BYTES, REDISTRIBUTOR_BYTES, REDISTRIBUTORS, SERIAL_ADDRESS, SERIAL_IRQ, SERIAL_PORTS,
 };
 
-/// The interrupt controller's name for itself.
+/// The handle by which other nodes refer to the interrupt controller.
 const GIC: u32 = 1;
-// What an interrupt is, to a GIC.
+// The kinds of interrupts of a GIC.
 const SHARED: u32 = 0;
 const PRIVATE: u32 = 1;
 const EDGE: u32 = 1;
 const LEVEL_LOW: u32 = 8;
 /// The timers' private interrupts as every arm64 has them: secure, non-secure, virtual, hypervisor's.
 const TIMERS: [u32; 4] = [13, 14, 11, 10];
-/// What a 16550's divisor divides.
+/// The clock of a 16550 serial port, in Hz.
 const SERIAL_CLOCK: u32 = 1_843_200;
-/// vCPUs that share an Aff1: KVM's `reset_mpidr`.
+/// How many vCPUs have the same Aff1 (KVM's `reset_mpidr`).
 const VCPUS_PER_CLUSTER: u64 = 16;
 
-/// The tree for a machine, to be at `address`. `initrd` is its address and length. Both are reserved, as U-Boot does it: a kernel that takes
-/// the nodes of memory for all that there is to know does not overwrite them.
+/// The tree for a machine, which will be loaded at `address`. `initrd` is the address and length of the initrd. The
+/// tree reserves its own memory and the initrd's, as U-Boot does, so that a kernel which only reads the memory nodes
+/// does not overwrite them.
 pub(super) fn blob(ram: &Ram, address: u64, cmdline: &str, initrd: Option<(u64, u64)>) -> Result<Vec<u8>, Error> {
-    // How long it is does not depend on the lengths in it.
+    // The length of the tree does not depend on the lengths that it contains.
     let length = tree(ram, (address, 1), cmdline, initrd)?.len() as u64;
     tree(ram, (address, length), cmdline, initrd)
 }

@@ -1,7 +1,8 @@
-//! An ELF: which bytes of it go where, and where it is entered. Only its headers and notes are read here.
+//! Plans the loading of an ELF: which of its bytes go where, and at which address it is entered. This reads only the
+//! headers and the notes.
 //!
-//! linux-loader would load it, but it takes only the last note segment for the one with the PVH entry, leaves BSS as it is,
-//! and has written half a kernel by the time it finds that the rest is bad.
+//! The crate linux-loader can load an ELF too. But it looks for the PVH entry only in the last note segment, does not
+//! zero BSS, and writes part of the kernel before it finds that the rest is bad.
 
 #[cfg(target_arch = "aarch64")]
 use elf::abi::EM_AARCH64 as MACHINE;
@@ -25,21 +26,21 @@ use dirtyrate::Result;
 const XEN_ELFNOTE_PHYS32_ENTRY: u64 = 18;
 #[cfg(target_arch = "x86_64")]
 const XEN_NOTE_NAME: &[u8] = b"Xen";
-/// What notes are padded to. An ELF for 64-bit machines should have 8, and no kernel does (Linux, include/linux/elfnote.h), whatever its
-/// `p_align` says.
+/// Notes are padded to this many bytes. An ELF for 64-bit machines should pad them to 8 bytes, but kernels pad to 4
+/// (Linux, include/linux/elfnote.h), whatever their `p_align` says.
 #[cfg(target_arch = "x86_64")]
 const NOTE_PADDING: usize = 4;
-/// The most bytes of notes that are looked at: a kernel has a few hundred.
+/// How many bytes of notes are read at most. A kernel has a few hundred.
 #[cfg(target_arch = "x86_64")]
 const MOST_NOTE_BYTES: u64 = 64 << 10;
 
-/// The most segments: a kernel has about ten, and each takes a page of the guest at least.
+/// How many segments a kernel may have. A kernel has about ten, and each takes at least a page of the guest.
 const MOST_SEGMENTS: u16 = 256;
 
-/// How an ELF begins.
+/// The first bytes of an ELF.
 pub(super) const MAGIC: &[u8] = &elf::abi::ELFMAGIC;
 
-/// What errors call the entry.
+/// The name of the entry in errors.
 const ENTRY: &str = if cfg!(target_arch = "x86_64") { "PVH entry" } else { "entry point" };
 
 /// The headers of an ELF.
@@ -48,7 +49,7 @@ struct Headers {
     segments: Vec<ProgramHeader>,
 }
 
-/// Plans the loading of an ELF; where it is entered: by PVH, or on arm64 at its entry point.
+/// Plans the loading of an ELF. Returns the address at which it is entered: its PVH entry, or on arm64 its entry point.
 pub(super) fn plan<'a>(file: &'a BootFile<'a>, plan: &mut Plan<'a>) -> Result<u64> {
     let headers = headers(file)?;
     let mut loaded = Vec::new();
@@ -83,7 +84,7 @@ pub(super) fn plan<'a>(file: &'a BootFile<'a>, plan: &mut Plan<'a>) -> Result<u6
 
 fn headers(file: &BootFile) -> Result<Headers> {
     let broken = |error: elf::ParseError| file.refusal(format!("truncated or damaged: {error}"));
-    // A header is shorter than what is read of every file; of a file that is shorter still, all is there.
+    // `head` has the beginning of the file, which is longer than a header, or the whole of a shorter file.
     let head = file.head();
     let identity = head.get(..elf::abi::EI_NIDENT).ok_or_else(|| file.refusal("truncated: its header is cut off"))?;
     let identity = parse_ident::<LittleEndian>(identity).map_err(broken)?;
@@ -110,7 +111,7 @@ fn headers(file: &BootFile) -> Result<Headers> {
     Ok(Headers { file: header, segments })
 }
 
-/// Refuses what is no program for this architecture.
+/// Refuses an ELF that is no program for this architecture.
 fn check_kind(file: &BootFile, header: &FileHeader<LittleEndian>) -> Result<()> {
     let machine = header.e_machine;
     // A kernel for PVH is entered in 32-bit mode, so it may be of either kind.
@@ -169,7 +170,8 @@ fn pvh_entry(headers: &Headers, notes: &[u8]) -> Option<u64> {
             if note.n_type == XEN_ELFNOTE_PHYS32_ENTRY
                 && note.name.strip_suffix(b"\0").unwrap_or(note.name) == XEN_NOTE_NAME =>
         {
-            // Four bytes or eight, by the word size of whoever wrote it; the entry is a 32-bit one.
+            // The descriptor has four or eight bytes, depending on the word size of the tool that wrote it. The entry
+            // itself has 32 bits.
             let low = note.desc.first_chunk::<4>().map(|low| u32::from_le_bytes(*low))?;
             Some(low.into())
         }

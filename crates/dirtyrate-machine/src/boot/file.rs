@@ -1,4 +1,5 @@
-//! A file that is booted, as it is given: looked at before it is read, and read only where it is needed.
+//! A file that is booted: a kernel or an initrd. The file is checked before it is read, and only the needed parts of it
+//! are read.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -11,7 +12,7 @@ use dirtyrate::{Error, Result};
 
 /// The most bytes in the name of a file, with its final zero (Linux: PATH_MAX).
 const PATH_BYTES: usize = 4096;
-/// So much of its beginning is enough to tell what a file is: an ISO image says so behind 32 KiB.
+/// How much of the beginning of a file is read to find out its format. An ISO image has its mark behind 32 KiB.
 const HEAD_BYTES: u64 = 36 << 10;
 
 /// An error about a file.
@@ -19,7 +20,7 @@ pub(super) fn refusal(path: &Path, problem: impl Into<String>) -> Error {
     MachineError::KernelImage { path: path.to_owned(), problem: problem.into() }.into()
 }
 
-/// Where the bytes are.
+/// Where the bytes of the file are.
 enum Contents<'a> {
     File(File),
     Bytes(&'a [u8]),
@@ -36,14 +37,15 @@ pub(super) struct BootFile<'a> {
 /// A stretch of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// So many bytes.
+    /// A number of bytes with data.
     Data(u64),
-    /// So many zeros, which the file system has not stored.
+    /// A number of zeros that the file system does not store.
     Hole(u64),
 }
 
 impl<'a> BootFile<'a> {
-    /// Opens a file, which is the `part` of what is booted. Reads no more than its beginning.
+    /// Opens a file. `part` says what the file is, such as the kernel, for errors. This reads only the beginning of the
+    /// file.
     pub fn open(path: &Path, part: &str) -> Result<BootFile<'static>> {
         let name_bytes = path.as_os_str().as_bytes().len();
         if name_bytes >= PATH_BYTES {
@@ -51,10 +53,10 @@ impl<'a> BootFile<'a> {
             return Err(Error::Argument(text));
         }
         let refuse = |error: std::io::Error| refusal(path, format!("the {part} cannot be read: {error}"));
-        // Looked at before it is opened, because opening a device may do something; and again afterwards, because the name may be
-        // another file's by then.
+        // The kind of the file is checked before it is opened, because opening a device may have an effect, and again
+        // afterwards, because the name may mean another file by then.
         check_regular(path, part, &std::fs::metadata(path).map_err(refuse)?)?;
-        // Opening a pipe would wait for its writer.
+        // Without O_NONBLOCK, opening a pipe would wait for its writer.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(refuse)?;
         let metadata = file.metadata().map_err(refuse)?;
         check_regular(path, part, &metadata)?;
@@ -73,12 +75,12 @@ impl<'a> BootFile<'a> {
         Ok(self)
     }
 
-    /// How many bytes it had when it was opened. Later ones are not looked at.
+    /// How many bytes the file had when it was opened. Bytes that are appended later are not read.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Its beginning: [`HEAD_BYTES`], or all of a shorter file.
+    /// The beginning of the file: [`HEAD_BYTES`], or all of a shorter file.
     pub fn head(&self) -> &[u8] {
         &self.head
     }
@@ -88,7 +90,7 @@ impl<'a> BootFile<'a> {
         refusal(&self.path, problem)
     }
 
-    /// These bytes of it. The caller has checked that they are not too many.
+    /// Reads bytes of the file. The caller has checked that they are not too many.
     pub fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
         let end = offset.checked_add(length).filter(|&end| end <= self.length);
         if end.is_none() {
@@ -115,7 +117,8 @@ impl<'a> BootFile<'a> {
         }
     }
 
-    /// What is next at `offset`, at most `length` bytes of it. A file system that cannot say has no holes.
+    /// The data or the hole at `offset`, at most `length` bytes long. If the file system cannot say where holes are,
+    /// everything counts as data.
     pub fn extent(&self, offset: u64, length: u64) -> Result<Extent> {
         let Contents::File(file) = &self.contents else { return Ok(Extent::Data(length)) };
         match seek(file, offset, libc::SEEK_DATA) {
@@ -124,7 +127,7 @@ impl<'a> BootFile<'a> {
                 let hole = seek(file, offset, libc::SEEK_HOLE).unwrap_or(u64::MAX);
                 Ok(Extent::Data(length.min(hole.saturating_sub(offset).max(1))))
             }
-            // From here on there is no data; or no file any more.
+            // There is no data from here on, or the file has become shorter.
             Err(libc::ENXIO) => {
                 let now = file.metadata().map_err(|error| self.refusal(format!("it cannot be read: {error}")))?.len();
                 if now < offset + length { Err(self.became_shorter()) } else { Ok(Extent::Hole(length)) }

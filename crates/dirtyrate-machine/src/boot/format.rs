@@ -1,11 +1,11 @@
-//! What a file is that cannot be booted: its format by name, and what to do about it.
+//! Names the format of a file that cannot be booted, and says what to do about it.
 
-/// Where a Linux bzImage says that it is one, and how.
+/// The offset and the bytes by which a Linux bzImage is recognised.
 pub(super) const BZIMAGE_MAGIC: (usize, &[u8]) = (0x202, b"HdrS");
-/// Where an arm64 Image says that it is one, and how.
+/// The offset and the bytes by which an arm64 Image is recognised.
 pub(super) const IMAGE_MAGIC: (usize, &[u8]) = (56, b"ARM\x64");
 
-/// How packed files begin, what packs them, and what unpacks them.
+/// The first bytes of packed files, the name of the format, and the program that unpacks it.
 const PACKED: [(&[u8], &str, &str); 8] = [
     (b"\x1f\x8b", "gzip", "gzip -dc"),
     (b"\xfd7zXZ\0", "xz", "xz -dc"),
@@ -17,7 +17,7 @@ const PACKED: [(&[u8], &str, &str); 8] = [
     (b"\x89LZO\0", "lzop", "lzop -dc"),
 ];
 
-/// Where disk images say that they are one, how, and their name.
+/// The offsets and the bytes by which disk images are recognised, and their names.
 const DISKS: [(usize, &[u8], &str); 9] = [
     (0, b"QFI\xfb", "qcow2"),
     (0, b"KDMV", "VMDK"),
@@ -30,7 +30,7 @@ const DISKS: [(usize, &[u8], &str); 9] = [
     (512, b"EFI PART", "GPT"),
 ];
 
-/// Everything else that is known by its first bytes.
+/// Other formats that are recognised by their first bytes.
 const OTHERS: [(&[u8], &str); 9] = [
     (b"07070", "an initrd (cpio), which is no kernel: give it as the initrd of one"),
     (b"\xd0\x0d\xfe\xed", "a device tree, or a FIT image: take the kernel out of it (dumpimage -l says where it is)"),
@@ -43,15 +43,15 @@ const OTHERS: [(&[u8], &str); 9] = [
     (b"\xfe\xed\xfa", "a Mach-O file, which Linux machines do not boot"),
 ];
 
-/// What this machine is.
+/// The name of this machine's architecture.
 const THIS: &str = if cfg!(target_arch = "x86_64") { "x86-64" } else { "arm64" };
 
-/// Says what a file is that nothing here boots, by its first bytes, and what to do about it.
+/// Names the format of a file that cannot be booted, by its first bytes, and says what to do about it.
 pub(super) fn name(head: &[u8]) -> String {
     recognized(head).unwrap_or_else(|| format!("neither an ELF file nor {}", image()))
 }
 
-/// What errors call a kernel that is no ELF.
+/// The name in errors for a kernel image that is no ELF.
 fn image() -> &'static str {
     if cfg!(target_arch = "x86_64") { "a bzImage" } else { "an Image" }
 }

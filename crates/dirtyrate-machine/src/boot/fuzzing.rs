@@ -1,5 +1,5 @@
-//! Loads that are only planned, of files that anybody could have made: nothing that a file says makes a plan that is larger than the file,
-//! or that writes where it must not. For fuzzing and tests.
+//! Checks, for fuzzing and tests, that no file leads to a bad plan, whatever bytes it has: a plan must not be larger
+//! than the file, and must not write where it may not. Loads are only planned here, and not carried out.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use super::ram::Ram;
 use super::{arm64, format};
 use dirtyrate::Result;
 
-/// What is loaded, into a machine of which there is no more than this.
+/// A load, and the machine that it is planned for.
 #[derive(Debug, Clone)]
 pub struct Load<'a> {
     /// The kernel's file.
     pub kernel: &'a [u8],
-    /// The initrd's.
+    /// The initrd's file.
     pub initrd: Option<&'a [u8]>,
     /// The command line.
     pub cmdline: &'a str,
@@ -24,7 +24,7 @@ pub struct Load<'a> {
     pub vcpus: u32,
 }
 
-/// Plans a load as x86-64 does it; whether it is accepted.
+/// Plans a load as x86-64 does it. Returns whether the load is accepted.
 ///
 /// # Panics
 ///
@@ -38,7 +38,7 @@ pub fn check_x86_64(load: &Load<'_>) -> bool {
     })
 }
 
-/// Plans a load as arm64 does it, but for what an ELF is; whether it is accepted.
+/// Plans a load as arm64 does it, except for the machine type of an ELF. Returns whether the load is accepted.
 ///
 /// # Panics
 ///
@@ -52,7 +52,7 @@ pub fn check_arm64(load: &Load<'_>) -> bool {
     })
 }
 
-/// Names a file; the name is never long, whatever the file has in it.
+/// Names the format of a file, and checks that the name is short, whatever the file contains.
 ///
 /// # Panics
 ///
@@ -82,7 +82,7 @@ fn check<'a>(
     }
 }
 
-/// Bytes that a load writes beside those of the files: tables for each vCPU and block.
+/// How many bytes a load writes beside the bytes of the files: tables for each vCPU and block.
 fn bytes_beside(load: &Load<'_>) -> u64 {
     (64 << 10) + load.cmdline.len() as u64 + 256 * (u64::from(load.vcpus) + load.ram.len() as u64)
 }
@@ -101,7 +101,7 @@ fn check_plan(load: &Load<'_>, ram: &Ram, plan: &Plan<'_>) {
 mod tests {
     use super::*;
 
-    /// An Image as Linux has it, and what of it may be wrong.
+    /// A valid Image, and Images with one wrong field.
     #[test]
     fn an_arm64_image_is_planned_with_its_tree_and_initrd_or_refused_with_the_reason() {
         let ram = [(1_u64 << 30, 64_u64 << 20), (4 << 30, 1 << 20)];
@@ -122,7 +122,7 @@ mod tests {
         }
     }
 
-    /// What a kernel is given is not its to take, and the tree says so before all else.
+    /// The reservations at the beginning of the tree cover the tree itself and the initrd.
     #[test]
     fn a_device_tree_reserves_itself_and_the_initrd() {
         let ram = Ram::new(vec![(1 << 30, 64 << 20)], 4096, 2);

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use super::ram::Ram;
 
-/// `XEN_HVM_MEMMAP_TYPE_RAM` and `E820_TYPE_RAM`: the kernel may do with it what it likes.
+/// `XEN_HVM_MEMMAP_TYPE_RAM` and `E820_TYPE_RAM`: memory that the kernel may use freely.
 const RAM: u32 = 1;
 /// Both protocols' reserved memory.
 const RESERVED: u32 = 2;
 /// Both protocols' ACPI tables.
 const ACPI: u32 = 3;
-/// The unit of a map, because a kernel ignores RAM that is no whole page.
+/// The unit of a map, because a kernel ignores parts of pages.
 const PAGE: u64 = 4096;
 
 /// One entry.
@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub kind: u32,
 }
 
-/// What the loader has put into guest memory for a kernel, which must not take it for free memory.
+/// What the loader has put into guest memory for a kernel. The kernel must not use it as free memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Given {
     /// Boot parameters, the command line, modules.
@@ -30,7 +30,8 @@ pub(super) enum Given {
     Acpi,
 }
 
-/// RAM without `holes`, and what of RAM was `given`; in ascending order, and no two entries overlap.
+/// The entries of RAM without `holes`, and of the parts of RAM that were `given` to the kernel. They are in ascending
+/// order, and do not overlap.
 pub(super) fn entries(ram: &Ram, holes: &[Range<u64>], given: &[(Range<u64>, Given)]) -> Vec<Entry> {
     let whole = |range: &Range<u64>| range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE);
     let mut entries = Vec::new();
@@ -57,13 +58,13 @@ pub(super) fn entries(ram: &Ram, holes: &[Range<u64>], given: &[(Range<u64>, Giv
     entries
 }
 
-/// What of `range` is in `of`.
+/// The part of `range` that lies in `of`.
 fn cut(of: &Range<u64>, range: &Range<u64>) -> Range<u64> {
     let start = range.start.clamp(of.start, of.end);
     start..range.end.clamp(start, of.end)
 }
 
-/// `range` but for what of it is in `taken`.
+/// The parts of `range` that do not lie in `taken`.
 fn without(range: &Range<u64>, taken: &Range<u64>) -> [Range<u64>; 2] {
     if taken.is_empty() {
         return [range.clone(), range.end..range.end];

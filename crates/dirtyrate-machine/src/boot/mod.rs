@@ -1,7 +1,7 @@
-//! Loading what is booted: by the protocol of the architecture.
+//! Loads a kernel and an initrd by the boot protocols of the architecture.
 //!
-//! First everything is planned and checked, for which no more than the headers of files are read; then it is written. A file costs what its
-//! bytes cost, whatever its headers say.
+//! First everything is planned and checked, for which only the headers of the files are read. Then the plan is carried
+//! out. The cost depends on the bytes that the files really have, and not on what their headers state.
 
 #[cfg(target_arch = "x86_64")]
 mod acpi;
@@ -47,22 +47,22 @@ pub struct KernelOptions {
     /// An ELF with a PVH entry (a `vmlinux`, or a guest of [`workload`](crate::workload)), or a Linux bzImage. On arm64 an `Image`,
     /// or an ELF that is entered with the MMU off.
     pub kernel: PathBuf,
-    /// A file that is handed over as PVH's first module, or as Linux's initrd.
+    /// A file that the kernel gets as PVH's first module, or as Linux's initrd.
     pub initrd: Option<PathBuf>,
     /// The command line.
     pub cmdline: String,
 }
 
-/// Loads a kernel file, and an initrd where there is one, for as long as `go_on` has no objection.
+/// Loads a kernel file, and the initrd if there is one. An error of `go_on` ends the load.
 pub(crate) fn load_file(vm: &Vm, options: &KernelOptions, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
-    // Before any file is looked at.
+    // This is checked before any file is opened.
     command_line::check(&options.cmdline, arch::COMMAND_LINE_BYTES)?;
     let kernel = BootFile::open(&options.kernel, "kernel")?;
     let initrd = options.initrd.as_deref().map(|path| BootFile::open(path, "initrd")).transpose()?;
     load(vm, &kernel, &options.cmdline, initrd.as_ref(), go_on)
 }
 
-/// Loads a kernel that is in memory; `name` is what errors call it.
+/// Loads a kernel that is in memory. `name` is its name in errors.
 pub(crate) fn load_bytes(vm: &Vm, elf: &[u8], name: &Path, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
     load(vm, &BootFile::of_bytes(elf, name)?, "", None, go_on)
 }

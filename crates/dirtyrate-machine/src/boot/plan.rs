@@ -1,5 +1,5 @@
-//! What a load will write into guest memory. The whole plan is checked before its first byte is written. Carrying it out reads files piece
-//! by piece, and the caller can end it in between.
+//! The plan of a load: what it will write into guest memory. The whole plan is checked before its first byte is
+//! written. When it is carried out, files are read piece by piece, and the caller can end the load between two pieces.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::ram::Ram;
 use crate::vm::Vm;
 use dirtyrate::Result;
 
-/// A file is read in pieces of this size, between which the load can be ended.
+/// A file is read in pieces of this size, and the load can be ended between two pieces.
 const PIECE: u64 = 1 << 20;
 /// Zeros are made in pieces of this size.
 const ZEROS: u64 = 1 << 30;
@@ -29,7 +29,7 @@ impl Source<'_> {
     }
 }
 
-/// The writes of one load, planned and not made yet.
+/// The writes of one load, which are planned but not made yet.
 #[derive(Default)]
 pub(super) struct Plan<'a> {
     writes: Vec<(u64, Source<'a>)>,
@@ -38,22 +38,22 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// These bytes will be at `guest_address`; the range does not wrap around.
+    /// Plans to write `bytes` at `guest_address`. The range must not wrap around.
     pub fn write(&mut self, guest_address: u64, bytes: impl Into<Cow<'a, [u8]>>) {
         self.writes.push((guest_address, Source::Bytes(bytes.into())));
     }
 
-    /// `length` bytes of a file from `offset` on will be at `guest_address`; neither range wraps around.
+    /// Plans to write `length` bytes of a file, from `offset` on, at `guest_address`. Neither range may wrap around.
     pub fn write_file(&mut self, guest_address: u64, file: &'a BootFile<'a>, offset: u64, length: u64) {
         self.writes.push((guest_address, Source::File { file, offset, length }));
     }
 
-    /// `length` bytes from `guest_address` will be zero, but for what is written there.
+    /// Plans that `length` bytes from `guest_address` on are zero, except where something else is written.
     pub fn zero(&mut self, guest_address: u64, length: u64) {
         self.zeros.push((guest_address, length));
     }
 
-    /// Nothing else will be in `length` bytes from `guest_address`, where what is loaded unpacks itself.
+    /// Keeps `length` bytes from `guest_address` on free, because the kernel unpacks itself there.
     pub fn keep_free(&mut self, guest_address: u64, length: u64) {
         self.free.push((guest_address, length));
     }
@@ -63,7 +63,7 @@ impl<'a> Plan<'a> {
         self.ranges().find(|&(address, length)| !ram.has(address, length))
     }
 
-    /// The first address that two writes are for.
+    /// The first address to which two writes of the plan go.
     pub fn overlap(&self) -> Option<u64> {
         let mut ranges: Vec<_> = self.writes().collect();
         ranges.sort_unstable();
@@ -75,23 +75,24 @@ impl<'a> Plan<'a> {
         self.ranges().any(|(address, length)| address < range.end && address + length > range.start)
     }
 
-    /// Where the last byte of all that is, and one more.
+    /// The address behind the last byte that is written or kept free.
     pub fn end(&self) -> u64 {
         self.ranges().map(|(address, length)| address + length).max().unwrap_or(0)
     }
 
-    /// What is written, by address and length; none is empty.
+    /// The ranges that are written, each as address and length. No range is empty.
     pub fn writes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.writes.iter().map(|(address, source)| (*address, source.length())).filter(|&(_, length)| length > 0)
     }
 
-    /// What is written or kept free, by address and length; none is empty, and none wraps around.
+    /// The ranges that are written or kept free, each as address and length. No range is empty or wraps around.
     fn ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let others = self.zeros.iter().chain(&self.free).copied();
         self.writes().chain(others.filter(|&(_, length)| length > 0))
     }
 
-    /// Refuses a kernel that is not all in RAM, or lies in one of the ranges that are `taken` for what it is told.
+    /// Refuses a kernel that does not lie in RAM completely, or that overlaps a range that is `taken` for its boot
+    /// parameters.
     pub fn check_room(&self, ram: &Ram, kernel: &BootFile, taken: &[Range<u64>]) -> Result<()> {
         if let Some((address, length)) = self.outside_ram(ram) {
             let end = ram.end();
@@ -107,8 +108,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Writes it all, as the host's writes that they are, for as long as `go_on` has no objection. What had begun when it ends early is
-    /// zero then.
+    /// Makes all writes, which count as writes of the host. An error of `go_on` ends this early, and then every range
+    /// that was begun is zeroed.
     pub fn carry_out(&self, vm: &Vm, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
         let mut begun = 0;
         self.write_all(vm, go_on, &mut begun).inspect_err(|_| {
@@ -143,8 +144,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Copies a stretch of a file into guest memory. Zeros are not written, so that they take no memory of the host's: they cost what they cost
-/// in the file.
+/// Copies a part of a file into guest memory. Zeros are not written, so that they take no memory of the host.
 fn copy(
     vm: &Vm,
     go_on: &dyn Fn() -> Result<()>,
@@ -178,7 +178,7 @@ fn copy(
     Ok(())
 }
 
-/// The same addresses as ranges that do not overlap.
+/// Joins ranges that overlap or touch.
 fn united(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable();

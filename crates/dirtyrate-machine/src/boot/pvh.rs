@@ -1,5 +1,5 @@
-//! PVH: an ELF whose note XEN_ELFNOTE_PHYS32_ENTRY names a 32-bit entry, and `hvm_start_info` in memory (Xen,
-//! docs/misc/pvh.pandoc).
+//! The boot protocol PVH: the note XEN_ELFNOTE_PHYS32_ENTRY of an ELF names a 32-bit entry, and the kernel finds
+//! `hvm_start_info` in memory (Xen, docs/misc/pvh.pandoc).
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::ram::Ram;
 use super::start::{COMMAND_LINE, PARAMETERS, Start};
 use dirtyrate::{Error, Result};
 
-/// `hvm_start_info`, the modules that it points to, and the memory map.
+/// The addresses of `hvm_start_info`, of the modules that it points to, and of the memory map.
 const START_INFO: u64 = PARAMETERS.start;
 const MODULES: u64 = START_INFO + 0x800;
 const MEMORY_MAP: u64 = START_INFO + 0x1000;
@@ -22,8 +22,8 @@ const START_MAGIC: u32 = 0x336e_c578;
 /// Version 1 has the memory map.
 const START_INFO_VERSION: u32 = 1;
 
-/// Plans what the kernel is told; how it is entered at `entry`. The initrd is reserved too: what a kernel does with a module is its own
-/// affair, and one that does not know it does nothing to it.
+/// Plans `hvm_start_info` and what belongs to it. Returns how the kernel is entered at `entry`. The memory map also
+/// reserves the initrd, because a kernel that does not know what the module is must not overwrite it.
 pub(super) fn plan_start_info(
     ram: &Ram,
     given: &[(Range<u64>, Given)],

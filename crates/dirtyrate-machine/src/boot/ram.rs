@@ -1,4 +1,4 @@
-//! The machine that something is loaded into, as far as a plan needs it.
+//! What the plan of a load needs to know about the machine.
 
 use crate::vm::Vm;
 use dirtyrate::Result;
@@ -6,7 +6,7 @@ use dirtyrate::Result;
 /// RAM, pages and vCPUs.
 #[derive(Debug, Clone)]
 pub(super) struct Ram {
-    /// Where each block begins and how many bytes it has, in ascending order.
+    /// The address and the size of each block, in ascending order.
     blocks: Vec<(u64, u64)>,
     /// The blocks as ranges, with neighbours joined.
     ranges: Vec<(u64, u64)>,
@@ -22,7 +22,7 @@ impl Ram {
         Ok(Self::new(blocks, page_size, vm.vcpus()?.count() as u32))
     }
 
-    /// The blocks do not overlap, and none wraps around.
+    /// Makes the description. The blocks must not overlap, and none may wrap around.
     pub fn new(mut blocks: Vec<(u64, u64)>, page_size: u64, vcpus: u32) -> Self {
         blocks.sort_unstable();
         let mut ranges: Vec<(u64, u64)> = Vec::with_capacity(blocks.len());
@@ -35,12 +35,12 @@ impl Ram {
         Self { blocks, ranges, page_size, vcpus }
     }
 
-    /// The blocks by begin and bytes, in ascending order.
+    /// The blocks as address and size, in ascending order.
     pub fn blocks(&self) -> &[(u64, u64)] {
         &self.blocks
     }
 
-    /// The first address behind all of it.
+    /// The first address behind all RAM.
     pub fn end(&self) -> u64 {
         self.ranges.last().map_or(0, |&(_, end)| end)
     }

@@ -1,4 +1,4 @@
-//! Direct boot on x86-64: what of it PVH (`pvh`) and Linux's own protocol (`bzimage`) have in common.
+//! Direct boot on x86-64: the common part of PVH (`pvh`) and Linux's own protocol (`bzimage`).
 
 use kvm_bindings::{kvm_regs, kvm_segment};
 use kvm_ioctls::VcpuFd;
@@ -19,16 +19,16 @@ use dirtyrate::{Error, Result};
 const CR0_PE_ET: u64 = 1 << 0 | 1 << 4;
 /// The one bit of RFLAGS that is always set.
 const RFLAGS_RESERVED: u64 = 1 << 1;
-/// The selectors of code and data, as Linux's protocol has them; PVH leaves them open.
+/// The selectors of code and data, as Linux's protocol demands them. PVH allows any.
 const CODE_SELECTOR: u16 = 0x10;
 const DATA_SELECTOR: u16 = 0x18;
-/// The first MiB, which is for what hands over to the kernel.
+/// The end of the first MiB, which is for boot parameters and not for the kernel.
 const LOW_END: u64 = 1 << 20;
-/// Where an initrd is put: below this, as high as it fits, so that it is out of the kernel's way.
+/// An initrd is put below this address, as high as it fits, so that it is out of the kernel's way.
 const INITRD_BELOW: u64 = HOLE_START;
 
-/// Plans the loading of a kernel, an ELF for PVH or a bzImage; how it is entered. What can be refused without a look at a file is refused
-/// first.
+/// Plans the loading of a kernel, which is an ELF for PVH or a bzImage. Returns how the kernel is entered. Checks that
+/// need no file come first.
 pub(super) fn plan<'a>(
     ram: &Ram,
     kernel: &'a BootFile<'a>,
@@ -63,7 +63,7 @@ pub(super) fn plan<'a>(
     Ok((plan, start))
 }
 
-/// Plans the initrd, as high as it fits: its address and length.
+/// Plans the initrd, as high as it fits. Returns its address and length.
 fn place_initrd<'a>(ram: &Ram, initrd: &'a BootFile<'a>, below: u64, plan: &mut Plan<'a>) -> Result<(u64, u64)> {
     let length = initrd.length();
     let top = ram.blocks().first().filter(|(start, _)| *start == 0).map_or(0, |&(_, bytes)| bytes.min(below));
@@ -75,7 +75,8 @@ fn place_initrd<'a>(ram: &Ram, initrd: &'a BootFile<'a>, below: u64, plan: &mut 
     Ok((start, length))
 }
 
-/// Puts the first vCPU where both protocols want it: 32-bit protected mode, flat segments, no paging. The others wait for their INIT.
+/// Puts the first vCPU into the state that both protocols demand: 32-bit protected mode, flat segments, no paging. The
+/// other vCPUs wait for their INIT.
 pub(super) fn enter(vm: &Vm, start: &Start) -> Result<()> {
     vm.vcpus()?.set_up(|vcpus| {
         let Some(first) = vcpus.first() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Which device answers where.
+//! The bus, which passes each access of a vCPU to the device at that address.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,22 +16,23 @@ use crate::vcpu::{ExitHandler, Step};
 use crate::workload::{IDLE_ADDRESS, IDLE_PORT};
 use dirtyrate::Result;
 
-/// How long a vCPU rests that says it has nothing to do.
+/// How long a vCPU rests when it says that it has nothing to do.
 const IDLE_REST: Duration = Duration::from_millis(1);
 
-/// What the keyboard controller says when it takes a command.
+/// The status of a keyboard controller that accepts a command.
 const KEYBOARD_READY: u8 = 0;
 
-/// What an access to an address without memory or device means.
+/// What an access to an address does that has neither memory nor a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnknownMmio {
-    /// What suits what is loaded: [`Ignore`](Self::Ignore) for a kernel from a file, because kernels look for devices where there are none
-    /// (Linux 6.15 and later reads 0xfed803c0 on AMD processors); [`Stop`](Self::Stop) for a guest of [`workload`](crate::workload).
+    /// The default of what is loaded: [`Ignore`](Self::Ignore) for a kernel from a file, because kernels look for
+    /// devices where there are none (Linux 6.15 and later reads 0xfed803c0 on AMD processors); [`Stop`](Self::Stop) for
+    /// a guest of [`workload`](crate::workload).
     #[default]
     Auto,
-    /// The guest is broken: stop it and say where.
+    /// Such an access is a fault of the guest: it stops, and the error names the address.
     Stop,
-    /// Nobody is there, as on a bus: reads give all ones, writes go nowhere.
+    /// Reads give all ones and writes have no effect, as on a bus without a device.
     Ignore,
 }
 
@@ -42,7 +43,7 @@ pub(crate) struct Bus {
     power: PowerRegisters,
     console: Arc<Console>,
     unknown_mmio: UnknownMmio,
-    /// What [`UnknownMmio::Auto`] means now.
+    /// Whether [`UnknownMmio::Auto`] means [`UnknownMmio::Ignore`] now.
     ignores: AtomicBool,
 }
 
@@ -64,7 +65,8 @@ impl Bus {
         &self.console
     }
 
-    /// What is loaded looks for devices where there are none, unless the options say what that means.
+    /// Makes [`UnknownMmio::Auto`] mean [`UnknownMmio::Ignore`], for a kernel that looks for devices where there are
+    /// none.
     pub fn ignore_unknown_mmio_by_default(&self) {
         self.ignores.store(true, Ordering::Relaxed);
     }
@@ -110,7 +112,7 @@ fn serial_register(_: u64) -> Option<u8> {
 
 impl ExitHandler for Bus {
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step {
-        // Ports are probed by every kernel: one that nobody answers reads all ones, as on a bus.
+        // Every kernel probes ports. A port without a device reads all ones, as on a bus.
         data.fill(if port == KEYBOARD_PORT { KEYBOARD_READY } else { 0xff });
         #[cfg(target_arch = "x86_64")]
         if let (Some(value), [low, high]) = (self.power.read(port), &mut *data) {
@@ -126,7 +128,7 @@ impl ExitHandler for Bus {
         if port == IDLE_PORT {
             return Step::Idle(IDLE_REST);
         }
-        // This machine has nothing to start again from: a reset is its end.
+        // This machine has no firmware to start again from, so a reset ends it.
         if (port, data) == (KEYBOARD_PORT, &[KEYBOARD_RESET]) {
             return Step::Shutdown;
         }

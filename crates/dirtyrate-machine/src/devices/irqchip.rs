@@ -4,7 +4,8 @@ use kvm_ioctls::VmFd;
 
 use dirtyrate::{Error, Result};
 
-/// Creates PIC, IOAPIC, local APICs and PIT. Before the first vCPU, whose local APIC would be missing otherwise.
+/// Creates PIC, IOAPIC, local APICs and PIT. This must come before the first vCPU, which would have no local APIC
+/// otherwise.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn create_before_vcpus(vm: &VmFd) -> Result<()> {
     use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
@@ -15,20 +16,20 @@ pub(crate) fn create_before_vcpus(vm: &VmFd) -> Result<()> {
     vm.create_pit2(config).map_err(|errno| Error::ioctl("KVM_CREATE_PIT2", "", errno))
 }
 
-/// All is there already.
+/// On x86-64 nothing more is needed once the vCPUs exist.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn create_after_vcpus(_: &VmFd, _: u32) -> Result<()> {
     Ok(())
 }
 
-/// A GIC is made for the vCPUs that there are.
+/// On arm64 nothing is created before the vCPUs, because a GIC is made for the vCPUs that exist.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn create_before_vcpus(_: &VmFd) -> Result<()> {
     Ok(())
 }
 
-/// Creates a GICv3 for `vcpus` vCPUs, all of which are there (Documentation/virt/kvm/devices/arm-vgic-v3.rst). The timer is the
-/// vCPUs' own.
+/// Creates a GICv3 for `vcpus` vCPUs, all of which exist already (Documentation/virt/kvm/devices/arm-vgic-v3.rst). Each
+/// vCPU has its own timer.
 #[cfg(target_arch = "aarch64")]
 pub(crate) fn create_after_vcpus(vm: &VmFd, vcpus: u32) -> Result<()> {
     use kvm_bindings::{
@@ -39,9 +40,10 @@ pub(crate) fn create_after_vcpus(vm: &VmFd, vcpus: u32) -> Result<()> {
 
     use crate::layout::{DISTRIBUTOR, REDISTRIBUTORS};
 
-    /// Interrupts, with the 32 of each vCPU's own: the fewest that there may be.
+    /// How many interrupts there are, including the 32 private ones of each vCPU. This is the smallest number that KVM
+    /// accepts.
     const INTERRUPTS: u32 = 64;
-    /// Where the number of vCPUs is in what describes a region of redistributors.
+    /// The position of the number of vCPUs in the word that describes a region of redistributors.
     const COUNT_SHIFT: u32 = 52;
 
     let mut device = kvm_create_device { type_: kvm_device_type_KVM_DEV_TYPE_ARM_VGIC_V3, ..Default::default() };

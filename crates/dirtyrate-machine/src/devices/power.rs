@@ -1,5 +1,5 @@
-//! ACPI's fixed hardware (ACPI 6.5, 4.8.3), as far as a machine has it that is only switched off: the PM1 event registers, of which no
-//! event ever comes, and the PM1 control register.
+//! The part of ACPI's fixed hardware (ACPI 6.5, 4.8.3) that a machine needs which can only be switched off: the PM1
+//! event registers, which never have an event, and the PM1 control register.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -23,13 +23,13 @@ const SLP_EN: u16 = 1 << 13;
 /// The registers.
 #[derive(Default)]
 pub(crate) struct PowerRegisters {
-    /// What was written there last: the guest reads it back.
+    /// What was last written to the enable register, which the guest can read back.
     enable: AtomicU16,
     control: AtomicU16,
 }
 
 impl PowerRegisters {
-    /// What a read of a port gives; `None` if the port is another device's.
+    /// Reads a port; `None` if the port belongs to another device.
     pub fn read(&self, port: u16) -> Option<u16> {
         match port {
             EVENT_PORT => Some(0),
@@ -43,7 +43,7 @@ impl PowerRegisters {
     pub fn write(&self, port: u16, value: u16) -> bool {
         match port {
             ENABLE_PORT => self.enable.store(value, Ordering::Relaxed),
-            // SLP_EN is written only; a type of sleep that is not ours does nothing.
+            // SLP_EN can only be written. A type of sleep other than [`OFF`] has no effect.
             CONTROL_PORT => {
                 self.control.store(value & !SLP_EN, Ordering::Relaxed);
                 return value & (SLP_EN | SLP_TYP) == SLP_EN | u16::from(OFF) << SLP_TYP_SHIFT;

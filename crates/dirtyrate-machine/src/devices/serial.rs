@@ -1,4 +1,4 @@
-//! The serial port, and what comes out of it.
+//! The serial port, and the console that keeps its output.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -13,10 +13,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use crate::layout::SERIAL_IRQ;
 use dirtyrate::{CancelToken, Error, Result};
 
-/// What is kept for a reader that comes late; the oldest output goes first.
+/// How many bytes of output are kept for a reader that comes late. The oldest bytes are dropped first.
 const CONSOLE_BYTES: usize = 1 << 20;
 
-/// How often a reader that waits looks whether it was cancelled.
+/// How often a waiting reader checks whether it was cancelled.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The output of the serial port.
@@ -33,8 +33,8 @@ struct Output {
 }
 
 impl Console {
-    /// Waits for output and takes all that there is; `None` once the machine has ended and all was read. A character of
-    /// several bytes is held back until it is whole; bytes that are not UTF-8 are replaced.
+    /// Waits for output and takes all of it; `None` when the machine has ended and everything was read. A character of
+    /// several bytes is kept back until it is complete. Bytes that are not UTF-8 are replaced.
     ///
     /// # Errors
     ///
@@ -56,14 +56,14 @@ impl Console {
         }
     }
 
-    /// No more output will come.
+    /// Notes that no more output will come.
     pub(crate) fn end(&self) {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         self.changed.notify_all();
     }
 }
 
-/// How many of the bytes end with a whole character, or with one that can never become whole.
+/// How many bytes can be taken: up to the last complete character, or up to a character that can never become complete.
 fn whole_characters(bytes: &[u8]) -> usize {
     // The longest character has four bytes, so only the last three can be the beginning of one.
     let tail = bytes.len().saturating_sub(3);
@@ -106,7 +106,7 @@ impl Trigger for Interrupt {
 /// The port itself.
 pub(crate) type SerialPort = Serial<Interrupt, NoEvents, ConsoleWriter>;
 
-/// Wires a serial port to the VM's interrupt controller.
+/// Makes a serial port that is connected to the VM's interrupt controller.
 pub(crate) fn create(vm: &VmFd, console: Arc<Console>) -> Result<SerialPort> {
     let line = EventFd::new(EFD_NONBLOCK)
         .map_err(|source| Error::refused("eventfd", "the serial port's interrupt", source))?;

@@ -1,4 +1,4 @@
-//! A guest with a known answer, as it runs: its counters, its budget, and the truth about a window.
+//! A running guest with a known answer: its counters, its budget, and the truth about a window.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -17,11 +17,11 @@ use dirtyrate::{Error, Result};
 /// The page sets that bound what a guest wrote in a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Truth {
-    /// The pages that it surely wrote inside.
+    /// The pages that the guest surely wrote in the window.
     pub lower: PageSet,
     /// The pages counted between the end of the window's CLEAR and its GET: the window's own definition.
     pub written: PageSet,
-    /// The pages that it may have written, and those that its CPU may have written for it: see [`Guest::read_only`].
+    /// The pages that the guest may have written, and the pages that its CPU may have marked: see [`Guest::read_only`].
     pub upper: PageSet,
 }
 
@@ -30,18 +30,19 @@ pub struct Truth {
 pub struct TruthCounts {
     /// Pages that the guest surely wrote.
     pub lower: u64,
-    /// Pages that it wrote by its counters.
+    /// Pages that the guest wrote, by its counters.
     pub written: u64,
-    /// Pages that it may have written.
+    /// Pages that the guest may have written.
     pub upper: u64,
 }
 
-/// The RAM that holds the guest's counters, and nothing else: a block that is removed is not kept alive from here.
+/// The RAM that contains the guest's counters, and nothing else, so that the guest does not keep the memory of other
+/// blocks mapped after their removal.
 struct Words(GuestMemoryMmap);
 
 impl GuestWords for Words {
     fn load(&self, guest_address: u64) -> u64 {
-        // The address comes from the image, which was loaded into this very region.
+        // The address comes from the image, which was loaded into this region.
         self.0.load(GuestAddress(guest_address), Ordering::Acquire).unwrap_or(0)
     }
 
@@ -51,7 +52,7 @@ impl GuestWords for Words {
     }
 }
 
-/// Any of a machine's memory, for comparing contents.
+/// The whole memory of a machine, for comparing contents.
 struct AllWords(Arc<GuestMemoryMmap>);
 
 impl GuestWords for AllWords {
@@ -69,7 +70,7 @@ pub struct Guest {
     program: Program,
     read_only: PageSet,
     words: Words,
-    /// Not an owner: the VM's dirty memory owns the guest, as its witness.
+    /// This is weak, because the VM's dirty memory owns the guest, as its witness.
     vm: Weak<Vm>,
     /// How often the control page was written. It changes only while dirty memory is locked.
     grants: Mutex<u64>,
@@ -110,29 +111,30 @@ impl Guest {
         &self.program
     }
 
-    /// The pages that it only reads, where they may be in the log all the same
-    /// ([`Capabilities::logs_reads`](dirtyrate::kvm::Capabilities::logs_reads)); none elsewhere. Each of them may be dirty in
-    /// any window.
+    /// The pages that the guest only reads, if this machine's log may have such pages
+    /// ([`Capabilities::logs_reads`](dirtyrate::kvm::Capabilities::logs_reads)), and no pages otherwise. Each of them
+    /// may be dirty in any window.
     pub fn read_only(&self) -> &PageSet {
         &self.read_only
     }
 
-    /// Whether every vCPU of it is set up.
+    /// Whether every vCPU of the guest is set up.
     pub fn ready(&self) -> bool {
         self.program.ready(&self.words)
     }
 
-    /// How far it is.
+    /// The guest's counters now.
     pub fn counters(&self) -> Counters {
         self.program.counters(&self.words, *lock(&self.grants))
     }
 
-    /// Whether it has made every write that was granted to it.
+    /// Whether the guest has made every write that was granted to it.
     pub fn settled(&self) -> bool {
         self.counters().all_settled()
     }
 
-    /// Lets each vCPU make `writes` more. The host writes the control page for that, and marks it for every client.
+    /// Lets each vCPU make `writes` more writes. For this the host writes the control page, and marks this page for
+    /// every client.
     ///
     /// # Errors
     ///
@@ -141,7 +143,7 @@ impl Guest {
         self.grant_each(|_| writes)
     }
 
-    /// As [`grant`](Self::grant), with a number of writes of its own for each vCPU.
+    /// Does what [`grant`](Self::grant) does, with a separate number of writes for each vCPU.
     pub(super) fn grant_each(&self, writes: impl Fn(u32) -> u64) -> Result<()> {
         let vm = self.vm.upgrade().ok_or(MachineError::Closed)?;
         let whose = match self.program.pacing() {
@@ -152,7 +154,7 @@ impl Guest {
         if let Some(whose) = whose {
             return Err(Error::Argument(format!("this guest {whose}: only a granted one takes a budget")));
         }
-        // Under one lock, so that a window has both the mark and the count, or neither.
+        // Both happen under one lock, so that a window has both the mark and the count, or neither.
         let mut dirty_bits = vm.lock_dirty_bits();
         for vcpu in 0..self.program.vcpus() {
             let address = self.program.budget_address(vcpu);
@@ -165,8 +167,9 @@ impl Guest {
         Ok(())
     }
 
-    /// The truth between two instants: one and the same set where the guest stood still at both. For a guest that draws its pages it takes
-    /// about four nanoseconds for each write between them; see [`count_truth`](Self::count_truth) for many pages.
+    /// The truth between two instants. If the guest made no write at either instant, all three sets are the same. For a
+    /// guest that draws its pages at random, this takes about four nanoseconds for each write between the instants; use
+    /// [`count_truth`](Self::count_truth) if there are many pages.
     ///
     /// # Panics
     ///
@@ -176,11 +179,12 @@ impl Guest {
         self.bounded(self.program.bounds((from, from), (to, to)), written)
     }
 
-    /// How many pages [`truth`](Self::truth) has.
+    /// How many pages the sets of [`truth`](Self::truth) have.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for counters that are not this guest's, or that it has not reached; [`Error::Cancelled`].
+    /// [`Error::Argument`] for counters of another guest, or counters that this guest has not reached;
+    /// [`Error::Cancelled`].
     pub fn count_truth(&self, from: &Counters, to: &Counters, cancel: &CancelToken) -> Result<TruthCounts> {
         let now = self.counters();
         let vcpus = self.program.vcpus() as usize;
@@ -214,7 +218,7 @@ impl Guest {
         Ok(self.bounded(bounds, written))
     }
 
-    /// How many pages [`truth_of_window`](Self::truth_of_window) has.
+    /// How many pages the sets of [`truth_of_window`](Self::truth_of_window) have.
     ///
     /// # Errors
     ///
@@ -241,13 +245,14 @@ impl Guest {
 
     fn counted(&self, counts: std::result::Result<Counts, Stopped>) -> Result<TruthCounts> {
         let Counts { lower, written, upper, control } = counts.map_err(|_| Error::Cancelled)?;
-        // Of the pages that it only reads, the control page alone can be among those that were written: by the host.
+        // Among the pages that the guest only reads, only the control page can also be a written page, because the host
+        // writes it.
         let both = control && self.read_only.contains(self.program.control_page() / self.program.page_size());
         let upper = upper + self.read_only.len() as u64 - u64::from(both);
         Ok(TruthCounts { lower, written, upper })
     }
 
-    /// Whether the pages' contents say what the counters say. The machine stands still, or its guest is settled.
+    /// Checks that the contents of the pages agree with the counters. The machine must be paused, or its guest settled.
     ///
     /// # Errors
     ///
@@ -259,7 +264,7 @@ impl Guest {
         confirmed.map_err(|_| Error::Cancelled)
     }
 
-    /// The VM that it is loaded in, while there is one.
+    /// The VM in which the guest is loaded; `None` once it is dropped.
     pub(super) fn vm(&self) -> Option<Arc<Vm>> {
         self.vm.upgrade()
     }
@@ -267,12 +272,13 @@ impl Guest {
     pub(super) fn stop_pacing(&self) {
         self.ended.cancel();
         if let Some(pacer) = lock(&self.pacer).take() {
-            // Its only failure is a panic, and then there is nobody left to stop.
+            // The only possible failure is a panic of the thread, and then it has ended as well.
             let _ = pacer.join();
         }
     }
 
-    /// A witness's reading is the writes, the budgets and the number of grants; the last one from `grants`.
+    /// Decodes a witness's reading, which has the writes, the budgets and the number of grants. The number of grants is
+    /// taken from `grants`.
     fn decode(&self, reading: &[u64], grants: &[u64]) -> Counters {
         let vcpus = self.program.vcpus() as usize;
         Counters {

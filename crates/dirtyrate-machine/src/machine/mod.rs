@@ -1,6 +1,7 @@
-//! A machine around a VM: RAM around the PCI hole, an interrupt controller and timer in the kernel, a serial port,
-//! and a kernel that was loaded by PVH, by Linux's own protocol, or by arm64's. Enough for the guests of
-//! [`workload`](crate::workload), and for Linux, which finds the vCPUs and how to power off in ACPI tables on x86-64, in a device tree on arm64.
+//! A machine around a VM: RAM around the PCI hole, an interrupt controller and a timer in the kernel, a serial port,
+//! and a kernel that was loaded by PVH, by Linux's own protocol, or by the protocol of arm64. This is enough for the
+//! guests of [`workload`](crate::workload) and for Linux. Linux finds the vCPUs, and how to power off, in ACPI tables
+//! on x86-64 and in a device tree on arm64.
 
 mod guest;
 mod pacer;
@@ -27,7 +28,7 @@ use dirtyrate::{BlockInfo, CancelToken, Error, Result};
 /// How long a guest may take to set itself up: far more than any of ours needs, even emulated.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What one look at a guest that is not ready counts at the most, in [`READY_TIMEOUT`].
+/// How much of [`READY_TIMEOUT`] one look at a guest that is not ready uses up at most.
 const LONGEST_LOOK: Duration = Duration::from_millis(50);
 
 /// How often a wait for the guest looks at its memory.
@@ -36,19 +37,19 @@ const POLL: Duration = Duration::from_micros(500);
 /// How to make a machine.
 #[derive(Debug, Clone)]
 pub struct MachineOptions {
-    /// Its RAM: see [`layout::around_the_hole`] for the usual one.
+    /// The machine's RAM: see [`layout::around_the_hole`] for the usual blocks.
     pub blocks: Vec<BlockSpec>,
     /// How many vCPUs; the first one boots.
     pub vcpus: u32,
-    /// What an access to an address without memory or device means.
+    /// What an access to an address does that has neither memory nor a device.
     pub unknown_mmio: UnknownMmio,
-    /// The VM beneath.
+    /// The options of the VM.
     pub vm: VmOptions,
 }
 
 /// A machine. All methods can be called from any thread.
 pub struct Machine {
-    // Dropped first, so that no pacer grants to a VM that is going away.
+    // This is dropped first, so that no pacer grants writes while the VM is being dropped.
     guest: Mutex<Option<Arc<Guest>>>,
     vm: Arc<Vm>,
     bus: Arc<Bus>,
@@ -93,7 +94,7 @@ impl Machine {
         &self.vm
     }
 
-    /// What the guest says on its serial port.
+    /// The output of the guest's serial port.
     pub fn console(&self) -> &Arc<Console> {
         self.bus.console()
     }
@@ -108,8 +109,9 @@ impl Machine {
         self.vm.vcpus().ok().and_then(|vcpus| vcpus.crash())
     }
 
-    /// Loads a kernel. Of the files only what has to be in memory is read, and their zeros take none. A load that is cancelled, or that
-    /// fails while it copies, leaves zeros where it had begun; one that is refused leaves guest memory as it was.
+    /// Loads a kernel. Only the parts of the files that have to be in memory are read, and zeros take no memory. If a
+    /// load is cancelled, or fails while it copies, zeros remain where it had begun. A load that is refused leaves
+    /// guest memory as it was.
     ///
     /// # Errors
     ///
@@ -128,9 +130,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Builds a guest with a known answer for this machine's RAM, and loads it. With `bytes_per_second` a thread grants its
-    /// budget at that rate while the machine runs, which wants [`Pacing::Granted`](crate::workload::Pacing::Granted). A guest that is
-    /// paced by its own clock is told here how fast that runs, and that this machine rests where it waits.
+    /// Builds a guest with a known answer for this machine's RAM, and loads it. With `bytes_per_second` a thread grants
+    /// writes at that rate while the machine runs; the workload must have
+    /// [`Pacing::Granted`](crate::workload::Pacing::Granted). A guest that is paced by its own clock is told here how
+    /// fast the clock runs, and that this machine lets it rest while it waits.
     ///
     /// # Errors
     ///
@@ -163,13 +166,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Starts the machine. With a workload, returns when all its vCPUs are set up: from then on they write nothing but what
-    /// the workload says. A machine that cannot be started, or whose start was cancelled, is shut down.
+    /// Starts the machine. With a workload, this returns when all vCPUs of the guest are set up. From then on they
+    /// write only what the workload says. A machine that cannot be started, or whose start was cancelled, is shut down.
     ///
     /// # Errors
     ///
-    /// [`Error::State`] if nothing is loaded or it was started already; [`MachineError::GuestCrashed`](crate::MachineError::GuestCrashed); [`Error::Limit`], which names what of
-    /// this host a vCPU lacks; [`Error::Cancelled`].
+    /// [`Error::State`] if nothing is loaded or it was started already;
+    /// [`MachineError::GuestCrashed`](crate::MachineError::GuestCrashed); [`Error::Limit`], which names the limit of
+    /// this host that a vCPU has reached; [`Error::Cancelled`].
     pub fn start(&self, cancel: &CancelToken) -> Result<()> {
         if !*self.lock_loaded() {
             let text = "nothing is loaded: load a workload or a kernel before the start".to_owned();
@@ -181,14 +185,15 @@ impl Machine {
         vcpus.start(&exits)?;
         let Ok(guest) = self.guest() else { return Ok(()) };
         self.wait_ready(&guest, cancel).inspect_err(|_| {
-            // The first error is what the caller must see; the drop of the machine waits for the vCPUs again.
+            // A second error is dropped, because the caller must see the first one. Dropping the machine waits for the
+            // vCPUs again.
             let _ = vcpus.shutdown();
         })
     }
 
     fn wait_ready(&self, guest: &Guest, cancel: &CancelToken) -> Result<()> {
         let vcpus = self.vm.vcpus()?;
-        // Pauses count as one look each, however long: a process that was stopped meanwhile has not waited.
+        // However long a pause was, it counts as one look, because a process that was stopped meanwhile has not waited.
         let mut waited = Duration::ZERO;
         while !guest.ready() {
             vcpus.check_running("started")?;
@@ -200,16 +205,17 @@ impl Machine {
             cancel.sleep_until(began + POLL)?;
             waited += began.elapsed().min(LONGEST_LOOK);
         }
-        // As in `settled`: what the guest did to get ready is in the log now, or nowhere.
+        // As in `settled`: after this, everything that the guest did to get ready is in the log, if it is logged at
+        // all.
         vcpus.hold(|| ())
     }
 
-    /// Stops the guest; all that it wrote is in the log when this returns.
+    /// Pauses the guest. When this returns, everything that the guest wrote is in the log.
     pub fn pause(&self) -> Result<()> {
         self.vm.vcpus()?.pause()
     }
 
-    /// Lets it run again.
+    /// Lets a paused guest run again.
     pub fn resume(&self) -> Result<()> {
         self.vm.vcpus()?.resume()
     }
@@ -221,7 +227,7 @@ impl Machine {
     /// Those of [`Vcpus::shutdown`](crate::vcpu::Vcpus::shutdown).
     pub fn shutdown(&self) -> Result<()> {
         let ended = self.vm.vcpus().and_then(|vcpus| vcpus.shutdown());
-        // A machine that was never started has no last vCPU to say so.
+        // A machine that was never started has no vCPU thread that would end the console.
         self.console().end();
         ended
     }
@@ -272,7 +278,7 @@ impl Machine {
         self.vm.lock_dirty_bits().reap(client)
     }
 
-    /// Step 5, and takes the bits: see [`DirtyMemory::take`](dirtyrate::dirty_memory::DirtyMemory::take).
+    /// Step 5, which also takes the bits: see [`DirtyMemory::take`](dirtyrate::dirty_memory::DirtyMemory::take).
     pub fn take(&self, client: Client) -> Result<Reap> {
         self.vm.lock_dirty_memory().take(client)
     }
@@ -305,7 +311,7 @@ impl Machine {
         }
     }
 
-    /// How far the workload is, while no grant is half done.
+    /// The counters of the workload, read while no grant is half done.
     ///
     /// # Errors
     ///
@@ -320,15 +326,16 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] and [`MachineError::GuestCrashed`](crate::MachineError::GuestCrashed) if it does not run; [`Error::Cancelled`].
+    /// [`Error::State`] and [`MachineError::GuestCrashed`](crate::MachineError::GuestCrashed) if the guest does not
+    /// run; [`Error::Cancelled`].
     pub fn settled(&self, cancel: &CancelToken) -> Result<()> {
         let guest = self.guest()?;
         while !guest.settled() {
             self.vm.vcpus()?.check_running("waited for")?;
             cancel.sleep_until(Instant::now() + POLL)?;
         }
-        // A KVM that emulates the guest stores first and logs the page just afterwards: the count may be seen before its own
-        // page is in the log. Once each vCPU has left the guest, both are done.
+        // A KVM that emulates the guest stores first and logs the page just afterwards. So a count can be read before
+        // the page of this count is in the log. Once each vCPU has left the guest, both are done.
         self.vm.vcpus()?.hold(|| ())
     }
 
@@ -356,7 +363,7 @@ impl Drop for Machine {
             guest.stop_pacing();
         }
         self.vm.lock_dirty_memory().set_witness(None);
-        // The VM's own drop waits for its vCPUs again, and says what it means if one does not stop.
+        // Dropping the VM waits for its vCPUs again, and logs an error if one does not stop.
         let _ = self.shutdown();
     }
 }

@@ -1,4 +1,4 @@
-//! Raises a paced guest's budget at its rate, as long as its machine runs.
+//! A thread that grants writes to a guest at a rate, as long as the machine runs.
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -11,16 +11,17 @@ use dirtyrate::{CancelToken, Result, threads};
 /// How often the budget is raised.
 const PACE: Duration = Duration::from_millis(2);
 
-/// The longest time whose writes are granted at once. A host that stood still for longer (SIGSTOP, a frozen control group) stood still
-/// with its guest: granting those writes afterwards would be a burst that the guest was never asked for.
+/// The longest time for which writes are granted at once. If the host stood still for longer (SIGSTOP, a frozen control
+/// group), the guest stood still too. Granting the writes of that time afterwards would cause a burst that nobody asked
+/// for.
 const LONGEST_GRANT: Duration = Duration::from_millis(100);
 
-/// What is due to a guest.
+/// The writes that are due to a guest.
 struct Budget {
     writes_per_second: f64,
     /// Writes that are due and not granted yet; a fraction of a write is carried over.
     due: f64,
-    /// The vCPU that gets the next write which cannot be divided.
+    /// The vCPU that gets the next write if the writes cannot be divided evenly.
     turn: u32,
 }
 
@@ -29,7 +30,7 @@ impl Budget {
         Self { writes_per_second, due: 0.0, turn: 0 }
     }
 
-    /// The writes that are due to each of `vcpus` after `passed`; `None` where not one whole write is.
+    /// The writes that are due to each of `vcpus` after `passed`; `None` if not even one whole write is due.
     fn after(&mut self, passed: Duration, vcpus: u32) -> Option<impl Fn(u32) -> u64 + use<>> {
         self.due += self.writes_per_second * passed.min(LONGEST_GRANT).as_secs_f64();
         let whole = self.due as u64;
@@ -48,7 +49,7 @@ impl Budget {
 ///
 /// # Errors
 ///
-/// [`Error::Limit`](dirtyrate::Error::Limit) where the host has no thread for it.
+/// [`Error::Limit`](dirtyrate::Error::Limit) if the host allows no more threads.
 pub(crate) fn start(guest: &Arc<Guest>, ended: CancelToken, bytes_per_second: f64) -> Result<JoinHandle<()>> {
     let budget = Budget::new(bytes_per_second / guest.program().page_size() as f64);
     let guest = Arc::downgrade(guest);

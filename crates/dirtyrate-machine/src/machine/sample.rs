@@ -15,40 +15,42 @@ use dirtyrate::{BlockId, CancelToken, Error, Result};
 pub struct SampleOptions {
     /// Samples for each GiB: 128 to 16384.
     pub samples_per_gib: u32,
-    /// How they are chosen.
+    /// How the pages are chosen.
     pub design: Design,
-    /// The same seed and blocks make the same choice; `None` for one that nobody knows.
+    /// The same seed and blocks make the same choice of pages; `None` for a random seed.
     pub seed: Option<u64>,
-    /// How the interval is made.
+    /// How the interval is computed.
     pub intervals: Intervals,
 }
 
 /// The comparison at one deadline.
 #[derive(Debug, Clone)]
 pub struct SampleReport {
-    /// The deadline, from the beginning of the first look.
+    /// The deadline, counted from the beginning of the first look.
     pub requested: Duration,
-    /// How much later the comparison began.
+    /// How much later than the deadline the comparison began.
     pub late: Duration,
-    /// What both passes took.
+    /// How long both passes took.
     pub hashing: Duration,
-    /// What it found.
+    /// What the comparison found.
     pub sampled: Sampled,
     /// With a workload: what the guest wrote between the passes.
     pub truth: Option<Truth>,
 }
 
 impl Machine {
-    /// Looks at a few pages, and again at each of `deadlines`, which count from the beginning of the first look: each sample's
-    /// own window is about as long. Needs no dirty log, and sees what no log does: the host's writes; and does not see what a
-    /// log does: writes of the same value. The guest must run all the time.
+    /// Looks at a few pages, and again at each of `deadlines`, which are counted from the beginning of the first look,
+    /// so that each sample's own window is about as long. This needs no dirty log. Unlike a log it sees writes by the
+    /// host, and does not see writes of the same value. The guest must run all the time.
     ///
-    /// A block that comes in the meantime is sampled too: it was all zeros then, and its window opens there. One that goes counts by what
-    /// was written before, and its window ends there. So they do in an exact mode.
+    /// A block that is added meanwhile is sampled too: it is all zeros then, and its window opens at that moment. A
+    /// block that is removed contributes what was written before, and its window ends at its removal. Exact modes do
+    /// the same.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a number of samples out of range; [`Error::Cancelled`]; as of [`sync_at`](Self::sync_at).
+    /// [`Error::Argument`] for a number of samples that is out of range; [`Error::Cancelled`]; those of
+    /// [`sync_at`](Self::sync_at).
     pub fn sample_at(
         &self,
         options: &SampleOptions,
@@ -104,7 +106,7 @@ impl Machine {
         Ok(reports)
     }
 
-    /// The guest's counters around `work`, where there is a workload.
+    /// Runs `work`, and reads the guest's counters before and after it if there is a workload.
     fn witnessed<T>(&self, work: impl FnOnce() -> T) -> (Option<Bounds>, T) {
         let read = || self.guest().ok().map(|guest| Witness::counters(&*guest));
         let before = read();
@@ -114,7 +116,8 @@ impl Machine {
     }
 }
 
-/// Brings `sampling` up to date with the blocks, whose ids are in the order of its reader's.
+/// Adds and removes blocks of `sampling`, as the VM's blocks have changed. `ids` has the blocks' ids in the order of
+/// the reader.
 fn follow(watch: &BlockWatch, sampling: &mut Sampling<GuestMemoryReader>, ids: &mut Vec<BlockId>) -> Result<()> {
     for change in watch.take() {
         match change {
@@ -133,7 +136,7 @@ fn follow(watch: &BlockWatch, sampling: &mut Sampling<GuestMemoryReader>, ids: &
     Ok(())
 }
 
-/// A number that nobody knows: the standard library seeds its hashers from the system's random source.
+/// A random seed. The standard library seeds its hashers from the system's random source.
 fn random_seed() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

@@ -1,4 +1,4 @@
-//! What takes one vCPU out of KVM_RUN.
+//! A kick, which takes one vCPU out of KVM_RUN.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -10,27 +10,27 @@ use super::kick_signals::KickSignals;
 use dirtyrate::locks::{Mutex, lock};
 use dirtyrate::{Error, Result};
 
-/// Ends a vCPU's KVM_RUN: the one that it is in, or if it is in none, the next.
+/// Ends a vCPU's KVM_RUN: the current one, or the next one if the vCPU is outside.
 pub trait Kick: Send + Sync {
-    /// The calling thread is the vCPU's from now on.
+    /// Notes that the calling thread is the thread of the vCPU from now on.
     fn begin(&self);
-    /// It is no more.
+    /// Notes that the thread of the vCPU ends.
     fn end(&self);
-    /// The next KVM_RUN is not to end at once. Called on the vCPU's own thread, while nobody can ask it to stop.
+    /// Lets the next KVM_RUN run. The vCPU's own thread calls this, while no other thread can ask the vCPU to stop.
     fn clear(&self);
-    /// Ends KVM_RUN. The request that it is for was made before.
+    /// Ends KVM_RUN. The caller must have made its request to the vCPU before.
     ///
     /// # Errors
     ///
-    /// The signal was refused: a vCPU that is inside KVM_RUN stays there until it leaves by itself.
+    /// If the signal was refused. Then a vCPU that is inside KVM_RUN stays there until it leaves by itself.
     fn kick(&self) -> Result<()>;
 }
 
-/// By `immediate_exit` and a signal: the second one where the kernel refuses the first.
+/// Kicks by `immediate_exit` and a signal. If the kernel refuses the first kick signal, it uses the second one.
 pub(super) struct ThreadKick {
-    /// A second view of the vCPU's kvm_run page, for `immediate_exit`.
+    /// A second mapping of the vCPU's kvm_run page, for `immediate_exit`.
     run_page: Mutex<VcpuFd>,
-    /// The vCPU's thread, while it is alive: never a thread that was joined.
+    /// The vCPU's thread while it is alive, and never a thread that was joined.
     thread: Mutex<Option<libc::pthread_t>>,
     signals: KickSignals,
 }
@@ -67,7 +67,8 @@ impl Kick for ThreadKick {
 
     fn kick(&self) -> Result<()> {
         lock(&self.run_page).set_kvm_immediate_exit(1);
-        // The flag must be there before the signal: whoever misses one sees the other.
+        // The flag must be set before the signal is sent, so that a vCPU thread that misses one of the two sees the
+        // other.
         fence(Ordering::SeqCst);
         let Some(thread) = *lock(&self.thread) else { return Ok(()) };
         let mut outcome = Ok(());

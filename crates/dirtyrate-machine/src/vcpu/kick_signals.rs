@@ -1,8 +1,9 @@
 //! The signals that take a vCPU thread out of KVM_RUN.
 //!
-//! The first is a real-time signal that nobody uses, so that nothing else of the process is disturbed. But the kernel refuses a
-//! real-time signal once its user has RLIMIT_SIGPENDING of them queued, which another process of that user can bring about. So there is
-//! a second: a standard signal is never refused, because it needs no place in a queue (signal(7)).
+//! The first one is a real-time signal that no other code of the process uses, so that nothing else is disturbed. But
+//! the kernel refuses a real-time signal if RLIMIT_SIGPENDING signals of this user are queued, and another process of
+//! the same user can cause that. So there is a second kick signal: a standard signal is never refused, because it needs
+//! no place in a queue (signal(7)).
 
 use std::fs;
 use std::io;
@@ -14,11 +15,11 @@ use vmm_sys_util::signal::{SIGRTMAX, SIGRTMIN};
 
 use dirtyrate::{Error, Result};
 
-/// Standard signals that do nothing unless somebody handles them, and that are seldom used: SIGURG (Go's runtime kicks its own threads
-/// by it for the same reasons). Never SIGCONT, which would end a stop of the process.
+/// Standard signals that are seldom used, and that have no effect without a handler. (Go's runtime kicks its own
+/// threads by SIGURG for the same reasons.) SIGCONT is not among them, because it would end a stop of the process.
 const STANDARD: [c_int; 2] = [libc::SIGURG, libc::SIGWINCH];
 
-/// Signals by which a VMM may kick that names its own: those that mean nothing to the kernel or the C library.
+/// The standard signals that a VMM may choose for kicks: those that have no meaning for the kernel or the C library.
 const CHOOSABLE: [c_int; 4] = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGURG, libc::SIGWINCH];
 
 extern "C" fn interrupt(_: c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
@@ -28,9 +29,10 @@ extern "C" fn interrupt(_: c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void)
 /// The signals that kick the vCPUs of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KickSignals {
-    /// Tried first.
+    /// The signal that is tried first.
     pub first: c_int,
-    /// Where the kernel refuses the first; `None` if the first is a standard signal, or the host uses all of [`STANDARD`] itself.
+    /// The signal that is used if the kernel refuses the first one. `None` if the first one is a standard signal, or if
+    /// the host itself uses all of [`STANDARD`].
     pub second: Option<c_int>,
 }
 
@@ -41,11 +43,12 @@ impl KickSignals {
     }
 }
 
-/// Chosen once, because a handler belongs to the whole process.
+/// The signals are chosen once, because a handler belongs to the whole process.
 static CHOSEN: Mutex<Option<KickSignals>> = Mutex::new(None);
 
-/// The process's kick signals. Without [`use_kick_signal`] the first is the highest real-time signal that nobody handles or has
-/// blocked, because a host that waits for a signal by sigwait(3) or signalfd(2) leaves it unhandled, and blocks it.
+/// The kick signals of the process. Without [`use_kick_signal`] the first one is the highest real-time signal that has
+/// no handler and that no thread blocks. Blocked signals are left out, because a host that waits for a signal by
+/// sigwait(3) or signalfd(2) blocks it and has no handler for it.
 ///
 /// # Errors
 ///
@@ -65,7 +68,8 @@ pub(super) fn signals() -> Result<KickSignals> {
     Ok(*chosen.insert(KickSignals { first, second }))
 }
 
-/// Has the vCPUs of this process kicked by `signal` instead of one that this crate finds unused. Before the first vCPU is made.
+/// Makes this process kick vCPUs by `signal`, instead of an unused signal that this crate finds. Call this before the
+/// first vCPU is made.
 ///
 /// # Errors
 ///
@@ -131,8 +135,8 @@ fn take(number: c_int) -> Result<()> {
     Err(Error::refused("sigaction", format!("signal {number}, for kicking vCPUs"), io::Error::last_os_error()))
 }
 
-/// The signals that a thread of this process has blocked. A thread that blocks every real-time signal says nothing about any of them:
-/// such are threads that no signal is to disturb.
+/// The signals that some thread of this process blocks. A thread that blocks every real-time signal does not count,
+/// because it only wants to be left alone by all signals.
 fn blocked_signals() -> u64 {
     let real_time = (SIGRTMIN()..=SIGRTMAX()).fold(0, |all, number| all | bit(number));
     let of_thread = |status: String| {
@@ -147,7 +151,7 @@ fn blocked_signals() -> u64 {
         .fold(0, |all, mask| all | mask)
 }
 
-/// What the calling thread has blocked: all that is known where there is no /proc.
+/// The signals that the calling thread blocks. Without /proc, only these are known.
 fn own_mask() -> u64 {
     let mut mask = 0u64;
     // SAFETY: with a null new set the kernel only writes the current one, of 64 signals, whose size is the last argument.

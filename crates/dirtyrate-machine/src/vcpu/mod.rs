@@ -1,14 +1,15 @@
-//! vCPU threads: one each, started, held, resumed and ended from any thread.
+//! The vCPU threads, one for each vCPU. Any thread can start, hold, pause, resume and end them.
 //!
-//! No kick is lost, because a vCPU thread decides to enter KVM_RUN under the lock that a request takes first:
+//! No kick is lost, because a vCPU thread takes the same lock as a requester when it decides to enter KVM_RUN:
 //!
-//! * the requester changes what is wanted under the lock, and only then sets `immediate_exit` and signals the thread;
-//! * the thread clears `immediate_exit` under the lock, having seen that it may run.
+//! * the requester changes the wanted state under the lock, and only then sets `immediate_exit` and signals the thread;
+//! * the thread clears `immediate_exit` under the lock, after it has seen that it may run.
 //!
-//! So a thread that saw the old request has its flag set after it cleared it, and its next KVM_RUN ends at once; one that
-//! is inside KVM_RUN already is taken out by the signal (Documentation/virt/kvm/api.rst, 5: `immediate_exit`).
+//! So if the thread saw the old state, the flag is set after the thread has cleared it, and the next KVM_RUN ends at
+//! once. If the thread is inside KVM_RUN already, the signal takes it out (Documentation/virt/kvm/api.rst, 5:
+//! `immediate_exit`).
 //!
-//! Nothing waits without a way out. These are the waits of this crate, and what ends each:
+//! Every wait has a way out. These are the waits of this crate, and what ends each:
 //!
 //! | who waits | for what | what ends it |
 //! |---|---|---|
@@ -23,8 +24,8 @@
 //! | a lock of dirty memory | the sync that has it | that sync's token between two calls of the kernel, of which each is bounded by a chunk |
 //! | a call that a signal ended (EINTR) | the next try | a thousand tries |
 //!
-//! `shared` is the state and what is asked of it, `kick` what takes a vCPU out of KVM_RUN, `thread` what a vCPU's thread does, `timer`
-//! what kicks it by its own clock.
+//! `shared` has the state that all threads share, and the requests. `kick` takes a vCPU out of KVM_RUN. `thread` is
+//! what the thread of a vCPU does. `timer` kicks a vCPU after some CPU time of its own.
 
 mod kick;
 mod kick_signals;
@@ -55,21 +56,21 @@ use kick_signals::{KickSignals, signals};
 /// What to do after an exit was handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Go on.
+    /// The vCPU goes on.
     Continue,
-    /// The guest says that it has nothing to do: let it rest this long, unless something is asked of it before.
+    /// The guest says that it has nothing to do. The vCPU rests for this long, or until it gets a request.
     Idle(Duration),
-    /// The guest asks for its end, which is not a crash.
+    /// The guest switches itself off, which is not a crash.
     Shutdown,
-    /// Nobody answers there, and the guest cannot go on: the reason.
+    /// No device answers, and the guest cannot go on, for this reason.
     Stop(String),
 }
 
-/// The devices, as a vCPU sees them. Called on vCPU threads, without any lock of theirs held.
+/// The devices, as a vCPU sees them. A vCPU thread makes these calls without holding a lock of its own.
 ///
-/// A device may read and write guest memory; it must not lock dirty memory, whose holder may be waiting for this very vCPU.
-/// It cannot wait for the vCPU that it runs on, so pausing, holding, and adding or removing blocks are refused there. A device ends the
-/// VM by what it returns.
+/// A device may read and write guest memory. It must not lock dirty memory, because the thread that has this lock may
+/// be waiting for the same vCPU. A device cannot wait for the vCPU on whose thread it runs, so pausing, holding, and
+/// adding or removing blocks are refused there. To end the VM, a device returns [`Step::Shutdown`] or [`Step::Stop`].
 pub trait ExitHandler: Send + Sync {
     /// A read of an I/O port.
     fn io_in(&self, port: u16, data: &mut [u8]) -> Step;
@@ -79,7 +80,8 @@ pub trait ExitHandler: Send + Sync {
     fn mmio_read(&self, address: u64, data: &mut [u8]) -> Step;
     /// A write to such an address.
     fn mmio_write(&self, address: u64, data: &[u8]) -> Step;
-    /// The last vCPU has ended, for whatever reason: there will be no more calls. Whoever shuts the VM down waits for this to return.
+    /// The last vCPU has ended, for any reason, and there will be no more calls. A thread that shuts the VM down waits
+    /// until this returns.
     fn ended(&self) {}
 }
 
@@ -94,7 +96,7 @@ impl HoldVcpus for Holder {
 pub enum RunState {
     /// Not started yet.
     Created,
-    /// Its vCPUs run.
+    /// The vCPUs run.
     Running,
     /// Stopped until it is resumed.
     Paused,
@@ -111,13 +113,14 @@ pub struct Crash {
     pub vcpu: u64,
     /// Why, in the kernel's terms.
     pub reason: String,
-    /// Where it stood, where the kernel could say so.
+    /// The vCPU's instruction pointer, if the kernel could say it.
     pub instruction_pointer: Option<u64>,
-    /// The call that this host refused, so that the vCPU could not go on: the guest itself has done nothing wrong then.
+    /// The call that this host refused, if the vCPU could not go on for that reason. Then the guest itself has done
+    /// nothing wrong.
     pub refused: Option<Refused>,
 }
 
-/// A refused call without which a vCPU cannot run.
+/// A call that a vCPU needs to run, and that the host refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     /// KVM_RUN, or pthread_create.
@@ -144,13 +147,14 @@ impl From<&Crash> for Error {
 pub struct Vcpus {
     shared: Arc<Shared>,
     signals: KickSignals,
-    /// Until they are started: afterwards each belongs to its thread.
+    /// The vCPUs until they are started. Afterwards each vCPU belongs to its thread.
     idle: Mutex<Vec<VcpuFd>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Vcpus {
-    /// Wraps the vCPUs of `vm`, in the order of their ids. `clock` is told when the guest stands and when it runs again.
+    /// Wraps the vCPUs of `vm`, which come in the order of their ids. `clock` is told when the guest stands and when it
+    /// runs again.
     pub fn new(vm: &VmFd, vcpus: Vec<VcpuFd>, clock: GuestClock) -> Result<Self> {
         let signals = signals()?;
         let kick = |vcpu| Ok(Box::new(ThreadKick::new(vm, vcpu, signals)?) as Box<dyn Kick>);
@@ -187,7 +191,7 @@ impl Vcpus {
         self.set_up_with(setup)
     }
 
-    /// Gives `setup` the vCPUs before they start, to make something of them.
+    /// Calls `setup` with the vCPUs before they start, and returns its result.
     pub(crate) fn set_up_with<T>(&self, setup: impl FnOnce(&[VcpuFd]) -> Result<T>) -> Result<T> {
         let idle = lock(&self.idle);
         not_started(&lock(&self.shared.state))?;
@@ -215,7 +219,7 @@ impl Vcpus {
             let mut state = lock(&self.shared.state);
             not_started(&state)?;
             state.run = RunState::Running;
-            // Each thread ends its own entry, however early.
+            // Each thread sets its own entry to its end, however early it ends.
             state.threads.fill(At::Outside);
         }
         let signals = self.signals;
@@ -236,7 +240,7 @@ impl Vcpus {
                         instruction_pointer: None,
                         refused,
                     }));
-                    // Those that were not started will not end either.
+                    // The vCPUs that were not started have no thread that could report its end.
                     let last = std::iter::once(id).chain(vcpus.map(|(id, _)| id)).map(|id| self.shared.leave(id));
                     if last.fold(false, |any, last| any | last) {
                         exits.ended();
@@ -248,8 +252,8 @@ impl Vcpus {
         Ok(())
     }
 
-    /// Stops the guest. When this returns, no vCPU runs and all that they wrote is in the log, unless somebody has resumed
-    /// it meanwhile. Pausing twice is once.
+    /// Pauses the guest. When this returns, no vCPU runs and everything that they wrote is in the log, unless another
+    /// thread has resumed the guest meanwhile. Pausing a paused guest changes nothing.
     ///
     /// # Errors
     ///
@@ -258,7 +262,7 @@ impl Vcpus {
         self.shared.pause()
     }
 
-    /// Lets a paused guest run again. Resuming one that runs changes nothing.
+    /// Lets a paused guest run again. Resuming a running guest changes nothing.
     ///
     /// # Errors
     ///
@@ -267,13 +271,13 @@ impl Vcpus {
         self.shared.resume()
     }
 
-    /// Ends the guest and joins its threads. What it wrote stays. Ending twice is once. On a vCPU's own thread, that one is
-    /// not waited for.
+    /// Ends the guest and joins its threads. What the guest wrote stays. Ending it again changes nothing. On the thread
+    /// of a vCPU, this does not wait for that thread.
     ///
     /// # Errors
     ///
-    /// [`Error::VcpuStuck`] and [`Error::Limit`] for a vCPU that does not stop within ten seconds. Its thread goes on until it does, and
-    /// its memory must stay mapped: a later call waits again.
+    /// [`Error::VcpuStuck`] and [`Error::Limit`] for a vCPU that does not stop within ten seconds. Its thread goes on
+    /// until it stops, so guest memory must stay mapped. A later call waits again.
     pub fn shutdown(&self) -> Result<()> {
         self.shared.end(None);
         drop(self.shared.wait_ended(lock(&self.shared.state))?);
@@ -282,15 +286,15 @@ impl Vcpus {
         let (own, others): (Vec<_>, Vec<_>) = threads.into_iter().partition(|thread| thread.thread().id() == own);
         lock(&self.threads).extend(own);
         for thread in others {
-            // It has left for good, and runs `ExitHandler::ended` at the most. A vCPU thread reports its own panic as a crash; there is
-            // nothing more to learn from the join.
+            // The thread has left KVM_RUN for good, and at most runs `ExitHandler::ended`. A vCPU thread reports its
+            // own panic as a crash, so the result of the join says nothing new.
             let _ = thread.join();
         }
         lock(&self.idle).clear();
         Ok(())
     }
 
-    /// What stops them for a moment.
+    /// A handle that stops the vCPUs for a moment.
     pub fn holder(&self) -> Holder {
         Holder(Arc::clone(&self.shared))
     }
@@ -300,14 +304,14 @@ impl Vcpus {
         self.holder().hold(work)
     }
 
-    /// Has `exits` look after the vCPUs' rings. Once, before the start.
+    /// Sets the [`RingExits`] that the vCPUs report to. Call this once, before the start.
     pub(super) fn set_ring_exits(&self, exits: impl RingExits + 'static) {
-        // Once: a VM has one log.
+        // This is set only once, because a VM has one log.
         let _ = self.shared.ring_exits.set(Box::new(exits));
     }
 
-    /// Fails unless the guest runs. The error says what the guest does instead. `participle`, such as "measured", is what
-    /// cannot be done to the virtual machine meanwhile.
+    /// Fails unless the guest runs. The error says what the guest does instead, and what cannot be done with the
+    /// virtual machine: `participle`, such as "measured".
     pub fn check_running(&self, participle: &str) -> Result<()> {
         let state = lock(&self.shared.state);
         match state.run {

@@ -1,4 +1,4 @@
-//! What the vCPU threads of a VM and those who ask something of them share.
+//! The state that the vCPU threads of a VM share with the threads that make requests to them.
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
@@ -11,15 +11,15 @@ use dirtyrate::kvm::dirty_ring::RingExits;
 use dirtyrate::locks::{Condvar, Mutex, MutexGuard, lock, wait, wait_timeout};
 use dirtyrate::{Error, Result};
 
-/// How often a vCPU that was asked to stop is kicked again.
+/// The time between two kicks of a vCPU that was asked to stop.
 #[cfg(not(loom))]
 const KICK_INTERVAL: Duration = Duration::from_millis(100);
-/// Loom's clock stands still, and a model must not depend on the real one.
+/// Under loom no time passes, and a model must not depend on real time.
 #[cfg(loom)]
 const KICK_INTERVAL: Duration = Duration::MAX;
 
-/// How many times it is kicked until it counts as stuck: ten seconds. Intervals are counted, not time, because a process that is
-/// stopped (by SIGSTOP, a debugger, a freezer) for longer than that has not waited.
+/// After how many kicks a vCPU counts as stuck, which takes ten seconds. Kicks are counted, and not time, because a
+/// process that was stopped (by SIGSTOP, a debugger or a freezer) has not waited meanwhile.
 const MOST_KICKS: u32 = 100;
 
 /// Where a vCPU's thread is.
@@ -36,7 +36,7 @@ pub(super) enum At {
 #[derive(Debug)]
 pub(super) struct State {
     pub run: RunState,
-    /// Holds of [`Vcpus::hold`], which stop the vCPUs without changing what the VM is doing.
+    /// How many calls of [`Vcpus::hold`] are under way. They stop the vCPUs without changing the state of the VM.
     pub holds: usize,
     /// Where each vCPU's thread is.
     pub threads: Vec<At>,
@@ -48,7 +48,7 @@ impl State {
         self.run == RunState::Running && self.holds == 0
     }
 
-    /// The first vCPU whose thread is there.
+    /// The first vCPU whose thread is at `at`.
     pub fn first(&self, at: At) -> Option<usize> {
         self.threads.iter().position(|thread| *thread == at)
     }
@@ -57,7 +57,7 @@ impl State {
         matches!(self.run, RunState::Shutdown | RunState::Crashed)
     }
 
-    /// Why the VM cannot be started, paused, or whatever the `participle` says.
+    /// The error for a VM in this state that cannot be started, paused, or whatever `participle` says.
     pub fn refusal(&self, participle: &str) -> Error {
         match (&self.crash, self.run) {
             (Some(crash), _) => crash.into(),
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-/// A vCPU that may be inside KVM_RUN, until this is dropped: also by a panic of a device.
+/// Says that a vCPU may be inside KVM_RUN, until this is dropped, also by a panic of a device.
 pub(super) struct Inside<'a>(&'a Shared, usize);
 
 impl Drop for Inside<'_> {
@@ -93,23 +93,24 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The state of a VM that was only created, with a kick for each vCPU.
+    /// The state of a new VM, with a kick for each vCPU.
     pub fn new(kicks: Vec<Box<dyn Kick>>, clock: GuestClock) -> Self {
         let threads = vec![At::NoThread; kicks.len()];
         let state = State { run: RunState::Created, holds: 0, threads, crash: None };
         Self { clock, state: Mutex::new(state), changed: Condvar::new(), kicks, ring_exits: OnceLock::new() }
     }
 
-    /// Takes every vCPU out of KVM_RUN. The request was made under the lock before.
+    /// Takes every vCPU out of KVM_RUN. The caller must have made its request under the lock before.
     pub fn kick(&self) {
         self.changed.notify_all();
         for kick in &self.kicks {
-            // Whoever waits for it kicks again, and reports a refusal that lasts.
+            // A refusal is ignored here, because the thread that waits for the vCPU kicks it again, and reports a
+            // refusal that lasts.
             let _ = kick.kick();
         }
     }
 
-    /// On a vCPU's own thread: waits until it may run; `None` when the VM has ended.
+    /// Waits until a vCPU may run; `None` when the VM has ended. The vCPU's own thread calls this.
     pub fn enter(&self, vcpu: usize) -> Option<Inside<'_>> {
         let mut state = lock(&self.state);
         loop {
@@ -125,7 +126,8 @@ impl Shared {
         }
     }
 
-    /// On a vCPU's own thread: sleeps, unless something is asked of the vCPUs; whether they may go on.
+    /// Sleeps, or returns early if the vCPUs get a request. Returns whether the vCPU may go on. The vCPU's own thread
+    /// calls this.
     pub fn rest(&self, rest: Duration) -> bool {
         let began = Instant::now();
         let mut state = lock(&self.state);
@@ -160,7 +162,7 @@ impl Shared {
             Ok(None) => Ok(()),
             Ok(Some(refusal)) => Err(refusal),
             Err(stuck) => {
-                // It is not paused, so it must not look so; the others go on.
+                // The VM is not paused, so its state must not say so. The other vCPUs go on.
                 if was == RunState::Running {
                     let _ = self.resume();
                 }
@@ -185,8 +187,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Tells the clock once the guest stands by request. A vCPU that is only held for a moment, as for its ring, does not
-    /// make the guest stand: that is what measuring costs.
+    /// Tells the clock when the guest has stopped because of a request. A vCPU that is only held for a moment, for
+    /// example for its ring, does not count, because that time is a cost of measuring.
     fn note_standing(&self, state: &State) {
         if state.first(At::Inside).is_none() && !matches!(state.run, RunState::Created | RunState::Running) {
             self.clock.guest_stands();
@@ -200,13 +202,13 @@ impl Shared {
         Ok(())
     }
 
-    /// The vCPU whose thread the calling one is.
+    /// The vCPU whose thread is the calling thread.
     fn own_vcpu(&self) -> Option<usize> {
         let (shared, vcpu) = VCPU_OF.get();
         (shared == std::ptr::from_ref(self)).then_some(vcpu)
     }
 
-    /// Waits until no vCPU is inside KVM_RUN, or until they may run again: whoever asked them to stop was overruled.
+    /// Waits until no vCPU is inside KVM_RUN, or until the vCPUs may run again because another thread has resumed them.
     ///
     /// # Errors
     ///
@@ -215,7 +217,7 @@ impl Shared {
         self.wait_for(state, |state| if state.may_run() { None } else { state.first(At::Inside) })
     }
 
-    /// Waits until every vCPU's thread has ended but the calling one.
+    /// Waits until the thread of every vCPU has ended, except for the calling thread.
     ///
     /// # Errors
     ///
@@ -227,7 +229,7 @@ impl Shared {
         })
     }
 
-    /// Waits until `late` names no vCPU any more, and kicks meanwhile.
+    /// Waits until `late` returns no vCPU any more, and kicks the vCPU meanwhile.
     ///
     /// # Errors
     ///
@@ -252,7 +254,7 @@ impl Shared {
         Ok(state)
     }
 
-    /// A vCPU's thread ends; whether it was the last.
+    /// Notes that the thread of a vCPU ends. Returns whether it was the last one.
     pub fn leave(&self, vcpu: usize) -> bool {
         let mut state = lock(&self.state);
         state.threads[vcpu] = At::NoThread;
@@ -262,7 +264,7 @@ impl Shared {
         last
     }
 
-    /// Ends the VM, because of `crash` or as asked for, unless it ended already.
+    /// Ends the VM, unless it has ended already: because of `crash`, or by request if there is no crash.
     pub fn end(&self, crash: Option<Crash>) {
         let mut state = lock(&self.state);
         if !state.ended() {
@@ -280,7 +282,7 @@ impl Shared {
 }
 
 thread_local! {
-    /// The VM that this thread is a vCPU of, by its address, and which one.
+    /// If this thread is the thread of a vCPU, the address of its VM's state, and the number of the vCPU.
     pub(super) static VCPU_OF: Cell<(*const Shared, usize)> = const { Cell::new((std::ptr::null(), 0)) };
 }
 

@@ -15,21 +15,23 @@ use super::{Crash, ExitHandler, Refused, Step};
 use crate::arch;
 use dirtyrate::Error;
 
-/// How long a vCPU rests whose dirty ring is full: about what a harvest of it takes.
+/// How long a vCPU rests when its dirty ring is full: about as long as a harvest of the ring takes.
 const RING_FULL_REST: Duration = Duration::from_micros(200);
 
-/// What a vCPU's run timer is set to. A timer that could not be started is not tried again for the same time.
+/// The current setting of a vCPU's run timer. If a timer could not be started, it is not tried again with the same
+/// time.
 #[derive(Default)]
 struct ArmedTimer {
     every: Option<Duration>,
     timer: Option<RunTimer>,
 }
 
-/// How often KVM_RUN may answer EAGAIN without a pause in between that it runs. It does so once for a vCPU that waited for INIT
-/// (`kvm_arch_vcpu_ioctl_run`), and each time where KVM cannot make the thread that it makes at the first KVM_RUN of a VM
-/// (`kvm_mmu_post_init_vm`): a limit of tasks that is reached for a moment only is waited out, for a second.
+/// How often KVM_RUN may answer EAGAIN in a row. It answers so once for a vCPU that waited for INIT
+/// (`kvm_arch_vcpu_ioctl_run`). It also answers so each time when KVM cannot make the thread that it needs at the first
+/// KVM_RUN of a VM (`kvm_mmu_post_init_vm`). So a limit of tasks that is reached only for a moment does no harm:
+/// KVM_RUN is repeated for a second.
 const MOST_REFUSALS: u32 = 100;
-/// How long a vCPU rests whose KVM_RUN was refused.
+/// How long a vCPU rests after its KVM_RUN was refused.
 const REFUSED_REST: Duration = Duration::from_millis(10);
 
 /// One vCPU's thread.
@@ -39,7 +41,7 @@ pub(super) struct Thread<'a> {
     pub shared: &'a Shared,
     pub signals: KickSignals,
     pub exits: &'a dyn ExitHandler,
-    /// EAGAIN of KVM_RUN since the guest ran last.
+    /// How often KVM_RUN has answered EAGAIN since the guest last ran.
     pub refusals: u32,
 }
 
@@ -76,7 +78,8 @@ impl Thread<'_> {
                 Ok(VcpuExit::MmioRead(address, data)) => self.exits.mmio_read(address, data),
                 Ok(VcpuExit::MmioWrite(address, data)) => self.exits.mmio_write(address, data),
                 Ok(VcpuExit::Unsupported(KVM_EXIT_DIRTY_RING_FULL)) => self.ring_full(),
-                // PSCI's SYSTEM_OFF and SYSTEM_RESET: there is nobody who would start it again.
+                // PSCI's SYSTEM_OFF and SYSTEM_RESET. A reset ends the machine too, because it has no firmware to start
+                // again from.
                 Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN | KVM_SYSTEM_EVENT_RESET, _)) => Step::Shutdown,
                 // A kick.
                 Ok(VcpuExit::Intr) => return self.kicked(),
@@ -114,18 +117,19 @@ impl Thread<'_> {
         }
     }
 
-    /// After EAGAIN: how long to rest until KVM_RUN is tried again; `None` if that is no use any more.
+    /// After EAGAIN: how long to rest until KVM_RUN is tried again; `None` if it should not be tried again.
     fn try_again(&mut self) -> Option<Duration> {
         self.refusals += 1;
         let waits = self.vcpu.get_mp_state().is_ok_and(|state| state.mp_state == KVM_MP_STATE_UNINITIALIZED);
-        // It may be woken for nothing as often as it likes. A limit is the boot vCPU's to find.
+        // A vCPU that waits for INIT may be woken without a reason any number of times. If there is a limit, the boot
+        // vCPU finds it.
         if self.refusals == 1 || waits || self.refusals < MOST_REFUSALS {
             return Some(if self.refusals == 1 { Duration::ZERO } else { REFUSED_REST });
         }
         None
     }
 
-    /// KVM_RUN fails: with that the VM ends.
+    /// Ends the VM, because KVM_RUN failed.
     fn refused(&self, errno: i32) {
         let error = Error::refused("KVM_RUN", format!("vCPU {}", self.id), io::Error::from_raw_os_error(errno));
         let refused = matches!(error, Error::Limit { .. }).then_some(Refused { call: "KVM_RUN", errno });
@@ -133,7 +137,8 @@ impl Thread<'_> {
         self.shared.end(Some(Crash { vcpu: self.id as u64, reason: error.to_string(), instruction_pointer, refused }));
     }
 
-    /// With rings of which some block is logged, has the vCPU look at its own from time to time.
+    /// On a VM with rings, while a block is logged, sets the timer that makes the vCPU look at its own ring from time
+    /// to time.
     fn arm(&self, timer: &mut ArmedTimer) {
         let longest_run = self.shared.ring_exits.get().and_then(|exits| exits.longest_run());
         if timer.every == longest_run {
@@ -146,7 +151,7 @@ impl Thread<'_> {
                 )
                 .ok()
         };
-        // The old one goes first: a kick by it would be answered by a look at the new one.
+        // The old timer is dropped first, so that no kick of it is taken for a kick of the new one.
         timer.timer = None;
         *timer = ArmedTimer { every: longest_run, timer: longest_run.and_then(start) };
     }
@@ -157,7 +162,8 @@ impl Thread<'_> {
         }
     }
 
-    /// Has the rings harvested, and gives that some time; a ring that is still full then ends KVM_RUN at once again.
+    /// Lets the rings be harvested, and rests for a while. If the ring is still full then, the next KVM_RUN ends at
+    /// once again.
     fn ring_full(&self) -> Step {
         let Some(exits) = self.shared.ring_exits.get() else {
             return Step::Stop("KVM_EXIT_DIRTY_RING_FULL, on a VM without rings".to_owned());

@@ -1,4 +1,4 @@
-//! Takes a vCPU out of KVM_RUN by its own clock, however busy the host is.
+//! A timer that takes a vCPU out of KVM_RUN after some CPU time of its own, however busy the host is.
 
 use std::mem::{MaybeUninit, zeroed};
 use std::os::raw::c_int;
@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use dirtyrate::{Error, Result};
 
-/// Kicks the thread that made it each time it has run for so long, until it is dropped. The clock is the thread's own CPU
-/// time: a guest that rests is left alone, and one that runs cannot outrun it by keeping others off the processor.
+/// Kicks the thread that started it, each time when this thread has used so much CPU time, until the timer is dropped.
+/// A guest that rests uses no CPU time, so it is left alone. A guest that runs cannot avoid the kick by keeping other
+/// threads off the processor.
 pub(super) struct RunTimer(libc::timer_t);
 
 impl RunTimer {
-    /// For the calling thread, with the kick signal.
+    /// Starts a timer for the calling thread, with the kick signal.
     ///
     /// # Errors
     ///
-    /// [`Error::Limit`] where there may be no more pending signals: a timer takes the place of one. [`Error::Ioctl`] otherwise.
+    /// [`Error::Limit`] if there may be no more pending signals, because each timer counts as one; [`Error::Ioctl`]
+    /// otherwise.
     pub fn start(signal: c_int, every: Duration) -> Result<Self> {
         // SAFETY: all zeros is a sigevent, a plain structure; gettid has no precondition.
         let mut event: libc::sigevent = unsafe { zeroed() };

@@ -1,7 +1,8 @@
 //! The blocks of a VM and their memory as they are now, for readers that must not wait for a sync.
 //!
-//! Adding or removing a block costs the logarithm of how many there are. The guest memory of all of them is one immutable list, which
-//! others keep while it changes: it is made when somebody asks for it, and not again until a block comes or goes.
+//! The time to add or remove a block grows with the logarithm of the number of blocks. The guest memory of all blocks
+//! is one immutable list, which readers can keep while the blocks change. The list is made when a reader asks for it,
+//! and is reused until a block is added or removed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, Weak};
@@ -22,14 +23,14 @@ struct LaidOut {
     region: Arc<GuestRegionMmap>,
 }
 
-/// See the module.
+/// The blocks of a VM and their memory.
 #[derive(Default)]
 pub(super) struct Layout {
     /// By guest address.
     blocks: BTreeMap<u64, LaidOut>,
     /// Guest addresses by name.
     names: HashMap<String, u64>,
-    /// The memory of all blocks, once somebody has asked for it.
+    /// The memory of all blocks, once a reader has asked for it.
     memory: OnceLock<Memory>,
     watches: Vec<Weak<BlockWatch>>,
 }
@@ -53,7 +54,7 @@ impl Layout {
         self.blocks.values().map(|block| &block.info)
     }
 
-    /// The blocks with which a new one can be in conflict: its neighbours, and that of its name.
+    /// The blocks with which a new block can be in conflict: its neighbours, and the block of the same name.
     pub fn blocks_beside(&self, spec: &BlockSpec) -> impl Iterator<Item = &BlockInfo> {
         let below = self.blocks.range(..=spec.guest_address).next_back();
         let above = self.blocks.range(spec.guest_address..).next();
@@ -61,7 +62,7 @@ impl Layout {
         [below, above, named].into_iter().flatten().map(|(_, block)| &block.info)
     }
 
-    /// One more that is told which blocks come and go.
+    /// Makes a watch that records which blocks are added and removed from now on.
     pub fn watch(&mut self) -> Arc<BlockWatch> {
         let watch = Arc::new(BlockWatch::default());
         self.watches.retain(|watch| watch.strong_count() > 0);
@@ -69,7 +70,7 @@ impl Layout {
         watch
     }
 
-    /// Adds a block that is in conflict with no other.
+    /// Adds a block, which must not be in conflict with another one.
     pub fn add(&mut self, info: BlockInfo, region: Arc<GuestRegionMmap>) {
         self.tell(|| BlockChange::Added {
             block: info.clone(),

@@ -1,4 +1,4 @@
-//! RAM blocks as they are asked for: checked, and their memory reserved.
+//! RAM blocks as a caller asks for them: their checks, and the reservation of their memory.
 
 use dirtyrate::{Error, Result};
 use vm_memory::{GuestAddress, GuestRegionMmap, MmapRegion};
@@ -6,7 +6,7 @@ use vm_memory::{GuestAddress, GuestRegionMmap, MmapRegion};
 /// The most pages in one block: KVM_MEM_MAX_NR_PAGES is just under 2^31 pages.
 const MAX_PAGES_PER_SLOT: u64 = (1 << 31) - 1;
 
-/// A RAM block as it is asked for.
+/// A RAM block as a caller asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockSpec {
     /// The block's name, unique among the VM's blocks.
@@ -65,7 +65,7 @@ pub fn check_layout<'a>(
 pub(super) fn reserve(spec: &BlockSpec) -> Result<GuestRegionMmap> {
     let refuse = |source| Error::Memory { block: spec.name.clone(), bytes: spec.bytes, source };
     let bytes = usize::try_from(spec.bytes).map_err(|_| refuse(std::io::Error::from_raw_os_error(libc::ENOMEM)))?;
-    // Anonymous, private and MAP_NORESERVE: neither memory nor commit charge is taken for what is not touched.
+    // The mapping is anonymous, private and MAP_NORESERVE, so untouched pages take neither memory nor commit charge.
     let mapping = MmapRegion::new(bytes).map_err(|error| {
         refuse(match error {
             vm_memory::mmap::MmapRegionError::Mmap(source) => source,
@@ -79,8 +79,8 @@ pub(super) fn reserve(spec: &BlockSpec) -> Result<GuestRegionMmap> {
     })
 }
 
-/// Takes guest memory out of forks and core files. A fork would copy the page tables of all that the guest has touched, and the guest
-/// would then fault at each page that it writes.
+/// Excludes guest memory from forks and core files. A fork would copy the page tables of all touched pages, and then
+/// the guest would fault at each page that it writes.
 fn keep_to_this_process(mapping: &MmapRegion) -> Result<()> {
     for (advice, name) in [(libc::MADV_DONTFORK, "MADV_DONTFORK"), (libc::MADV_DONTDUMP, "MADV_DONTDUMP")] {
         // SAFETY: the range is the one that was just mapped, and neither advice changes what this process finds there.

@@ -1,4 +1,5 @@
-//! Which blocks come and go, and when: for those who look at a VM's memory without its dirty log.
+//! Records which blocks are added and removed, and when, for page sampling, which reads a VM's memory without a dirty
+//! log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -7,29 +8,29 @@ use vm_memory::GuestMemoryMmap;
 
 use dirtyrate::{BlockId, BlockInfo};
 
-/// A block that came, or went, while the VM's vCPUs were held.
+/// The adding or the removal of a block, which happened while the VM's vCPUs were held.
 #[derive(Debug, Clone)]
 pub enum BlockChange {
-    /// It is there, all zeros, and was never written at `at`.
+    /// The block was added. At `at` it was all zeros and had not been written.
     Added {
         /// The block.
         block: BlockInfo,
-        /// A memory that has it, and keeps it mapped.
+        /// A guest memory that contains the block, and keeps it mapped.
         memory: Arc<GuestMemoryMmap>,
         /// When, on CLOCK_MONOTONIC.
         at: Instant,
     },
-    /// It is gone: nobody writes it from `at` on.
+    /// The block was removed. Nothing writes to it from `at` on.
     Removed {
-        /// Which.
+        /// The block's identity.
         id: BlockId,
         /// When, on CLOCK_MONOTONIC.
         at: Instant,
     },
 }
 
-/// Keeps the changes of one VM since [`Vm::watch_blocks`](super::Vm::watch_blocks), for one who asks. What was added stays mapped
-/// until it is dropped.
+/// Keeps the changes of one VM's blocks since [`Vm::watch_blocks`](super::Vm::watch_blocks). Added blocks stay mapped
+/// until this is dropped.
 #[derive(Debug, Default)]
 pub struct BlockWatch(Mutex<Vec<BlockChange>>);
 

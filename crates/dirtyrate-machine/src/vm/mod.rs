@@ -27,11 +27,11 @@ use crate::vcpu::Vcpus;
 /// The one exact source of dirty bits that a VM has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKind {
-    /// A bitmap, with manual protect forced to a state; `None` for the kernel's best.
+    /// A bitmap with this state of manual protect; `None` for the best state that the kernel has.
     Bitmap(Option<ManualProtect>),
     /// A ring for each vCPU.
     Ring {
-        /// Entries in each: a power of two.
+        /// How many entries each ring has: a power of two.
         entries: u32,
         /// When they are harvested.
         reaping: Reaping,
@@ -47,11 +47,11 @@ impl Default for LogKind {
 /// How to make a VM.
 #[derive(Debug, Clone)]
 pub struct VmOptions {
-    /// Where KVM is.
+    /// The path of KVM's device.
     pub kvm_path: PathBuf,
     /// The source of dirty bits.
     pub log: LogKind,
-    /// The most guest memory that one CLEAR protects again.
+    /// How much guest memory one CLEAR protects again at most.
     pub clear_chunk_bytes: u64,
 }
 
@@ -67,9 +67,9 @@ impl Default for VmOptions {
 
 /// A VM. All methods can be called from any thread; dropping it stops and joins everything.
 pub struct Vm {
-    // The order is that of dropping: first what runs, last what it runs on.
+    // Fields are dropped in this order: first the vCPUs, last the memory on which they run.
     vcpus: Option<Vcpus>,
-    /// `None` until the vCPUs are there whose rings it is made of.
+    /// Not set until the vCPUs exist, if the VM has rings, because the log is made from their rings.
     dirty_memory: OnceLock<Mutex<DirtyMemory>>,
     dirty_bits: OnceLock<SharedBits>,
     ring_setup: Option<RingSetup>,
@@ -87,14 +87,15 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Makes a VM without memory and without vCPUs. With rings, vCPUs come before memory.
+    /// Makes a VM without memory and without vCPUs. On a VM with rings, vCPUs must be made before memory is added.
     ///
     /// # Errors
     ///
     /// Those of [`Capabilities::probe`]; [`Error::Unsupported`] for a kernel without KVM_CAP_IMMEDIATE_EXIT or the manual
     /// protect that was asked for; those of [`Kernels::choose`].
     pub fn new(options: &VmOptions) -> Result<Self> {
-        // A backend that was forced and is not there is refused here, not in the middle of a sync.
+        // If `DIRTYRATE_BACKEND` forces a backend that this CPU cannot run, it is refused here, and not in the middle
+        // of a sync.
         Kernels::choose()?;
         let kvm = open_kvm(&options.kvm_path)?;
         let capabilities = Capabilities::of(&kvm);
@@ -145,8 +146,8 @@ impl Vm {
         self.dirty_memory = OnceLock::from(Mutex::new(dirty_memory));
     }
 
-    /// Makes the VM's vCPUs, numbered from 0. Once, and after what must come before vCPUs (an in-kernel interrupt
-    /// controller).
+    /// Makes the VM's vCPUs, numbered from 0. Call this once, after everything that must come before vCPUs, such as an
+    /// interrupt controller in the kernel.
     ///
     /// # Errors
     ///
@@ -162,7 +163,7 @@ impl Vm {
         };
         let vcpus = (0..count).map(create).collect::<Result<Vec<VcpuFd>>>()?;
         arch::prepare_vcpus(&self.kvm, &self.fd, &vcpus)?;
-        // The rings are mapped of the vCPUs' descriptors before these go to their threads.
+        // The rings are mapped from the vCPUs' descriptors, before the vCPUs go to their threads.
         let setup = self.ring_setup.take();
         let wrapped = Vcpus::new(&self.fd, vcpus, self.clock.clone())?;
         if let Some(setup) = setup {
@@ -184,8 +185,8 @@ impl Vm {
         self.vcpus.as_ref().ok_or_else(|| Error::State("the virtual machine has no vCPUs yet".to_owned()))
     }
 
-    /// The VM's descriptor, for devices of the kernel's. Not for everybody: one that outlived the VM could run a vCPU on memory
-    /// that is gone.
+    /// The VM's descriptor, for devices in the kernel. It is not public, because a descriptor that outlived the VM
+    /// could run a vCPU on memory that is gone.
     pub(crate) fn fd(&self) -> &Arc<VmFd> {
         &self.fd
     }
@@ -195,7 +196,7 @@ impl Vm {
         &self.capabilities
     }
 
-    /// The manual protect that was negotiated.
+    /// The state of manual protect that was set.
     pub fn manual_protect(&self) -> ManualProtect {
         self.manual_protect
     }
@@ -205,7 +206,7 @@ impl Vm {
         self.ring_entries
     }
 
-    /// The dirty memory, locked: waits for a sync that is under way.
+    /// Locks the dirty memory. This waits for a sync that is under way.
     ///
     /// # Errors
     ///
@@ -217,7 +218,8 @@ impl Vm {
         Ok(lock(dirty_memory))
     }
 
-    /// As [`try_lock_dirty_memory`](Self::try_lock_dirty_memory), for a VM that has its vCPUs, or a bitmap.
+    /// Does what [`try_lock_dirty_memory`](Self::try_lock_dirty_memory) does, for a VM that has its vCPUs, or that has
+    /// a bitmap.
     ///
     /// # Panics
     ///
@@ -226,7 +228,8 @@ impl Vm {
         self.try_lock_dirty_memory().expect("the vCPUs are there")
     }
 
-    /// What the clients have, locked: does not wait for a sync. Nothing else of this VM is to be locked meanwhile.
+    /// Locks the bits of the clients. This does not wait for a sync. The caller must not lock anything else of this VM
+    /// meanwhile.
     ///
     /// # Panics
     ///
@@ -244,12 +247,12 @@ impl Vm {
         self.dirty_bits.get().expect("the vCPUs are there")
     }
 
-    /// The guest's memory as it is now. A block that is removed stays mapped while somebody has this.
+    /// The guest's memory as it is now. A removed block stays mapped as long as a caller has this.
     pub fn memory(&self) -> Memory {
         self.read_layout().memory()
     }
 
-    /// The memory and the blocks that it is made of, at one instant, and what changes from then on.
+    /// The memory and its blocks at one instant, and a watch that records the changes from then on.
     pub fn watch_blocks(&self) -> (Memory, Vec<BlockInfo>, Arc<BlockWatch>) {
         let mut layout = self.write_layout();
         let watch = layout.watch();
@@ -261,14 +264,14 @@ impl Vm {
         self.read_layout().blocks().cloned().collect()
     }
 
-    /// Adds a RAM block, also while the VM runs and is being measured: its vCPUs are held until the block's log is on and
-    /// its first round over, so that not one write to it is missed.
+    /// Adds a RAM block, also while the VM runs and is being measured. The vCPUs are held until the block's log is on
+    /// and its first round is over, so that no write to the block is missed.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`], which names the block; [`Error::Memory`]; the kernel's refusal. The VM is as before then.
+    /// [`Error::Layout`], which names the block; [`Error::Memory`]; the kernel's error. The VM is as before then.
     pub fn add_block(&self, spec: &BlockSpec) -> Result<BlockInfo> {
-        // Locked first: while a sync is under way, the guest goes on.
+        // Dirty memory is locked before the vCPUs are held, so that the guest goes on while this waits for a sync.
         let mut dirty_memory = self.try_lock_dirty_memory()?;
         self.held(|| self.add_block_held(&mut dirty_memory, spec))?
     }
@@ -293,12 +296,12 @@ impl Vm {
         Ok(info)
     }
 
-    /// Removes a block. Its vCPUs are held while the last of its bits are fetched, and these live until every client has
-    /// taken them.
+    /// Removes a block. The vCPUs are held while its last bits are fetched, and the bits are kept until every client
+    /// has taken them.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if there is no such block; the kernel's refusal. The block is still there then.
+    /// [`Error::Argument`] if there is no such block; the kernel's error. The block still exists then.
     pub fn remove_block(&self, name: &str) -> Result<()> {
         let mut dirty_memory = self.try_lock_dirty_memory()?;
         self.held(|| self.remove_block_held(&mut dirty_memory, name))?
@@ -322,7 +325,7 @@ impl Vm {
         if is_ram { Ok(()) } else { Err(not_ram(guest_address, length)) }
     }
 
-    /// Reads guest memory. The guest may write it meanwhile.
+    /// Reads guest memory. The guest may write to it meanwhile.
     ///
     /// # Errors
     ///
@@ -338,7 +341,8 @@ impl Vm {
     ///
     /// Those of [`read_memory`](Self::read_memory); nothing is written then.
     pub fn write_memory(&self, guest_address: u64, bytes: &[u8]) -> Result<()> {
-        // Until the mark is made: it is for the block that was written, and not for one that has come in its place meanwhile.
+        // The layout stays locked until the pages are marked, so that the mark is for the written block, and not for a
+        // new block at the same address.
         let layout = self.read_layout();
         let memory = layout.memory();
         if !memory.check_range(GuestAddress(guest_address), bytes.len()) {
@@ -349,8 +353,8 @@ impl Vm {
         written.map_err(|_| not_ram(guest_address, bytes.len()))
     }
 
-    /// Makes guest memory zero, and marks the pages as a write does. What is zero already is not touched, so that it takes no memory of the
-    /// host's.
+    /// Makes guest memory zero, and marks the pages as a write does. Memory that is zero already is not touched, so
+    /// that it takes no memory of the host.
     ///
     /// # Errors
     ///
@@ -388,7 +392,8 @@ impl Drop for Vm {
     fn drop(&mut self) {
         let Some(vcpus) = &self.vcpus else { return };
         if let Err(error) = vcpus.shutdown() {
-            // A vCPU that cannot be stopped may still write to this memory, so it is never unmapped: nobody else may get it.
+            // A vCPU that cannot be stopped may still write to this memory. So it is never unmapped, and no other code
+            // can get it.
             tracing::error!(%error, "the guest's memory stays mapped");
             std::mem::forget(self.memory());
         }
@@ -399,12 +404,12 @@ fn spec_of(block: &BlockInfo, page_size: u64) -> BlockSpec {
     BlockSpec { name: block.name.clone(), guest_address: block.guest_address, bytes: block.pages * page_size }
 }
 
-/// Makes a stretch of a block's memory zero.
+/// Makes a part of a block's memory zero.
 fn zero(slice: &VolatileSlice, page_size: usize) {
     let guard = slice.ptr_guard_mut();
     let address = guard.as_ptr().addr();
     let end = address + slice.len();
-    // The whole pages in it.
+    // The whole pages in the range.
     let pages = address.next_multiple_of(page_size).min(end)..(end / page_size * page_size).max(address);
     let given_back = pages.start < pages.end && {
         // SAFETY: these pages are in the slice, which is in a mapping of `reserve`: private and anonymous, so that what is given back reads
@@ -416,7 +421,7 @@ fn zero(slice: &VolatileSlice, page_size: usize) {
                 libc::MADV_DONTNEED,
             )
         };
-        // Refused where a process has all of its memory locked.
+        // The kernel refuses this if the process has locked all of its memory.
         refused == 0
     };
     let rest = if given_back { [address..pages.start, pages.end..end] } else { [address..end, end..end] };
@@ -425,7 +430,7 @@ fn zero(slice: &VolatileSlice, page_size: usize) {
         while at < part.end {
             let piece = (part.end - at).min(page_size);
             let mut bytes = vec![0; piece];
-            // Both are inside of the slice.
+            // Both ranges are inside the slice.
             if slice.read_slice(&mut bytes, at - address).is_ok() && bytes.iter().any(|&byte| byte != 0) {
                 bytes.fill(0);
                 let _ = slice.write_slice(&bytes, at - address);

@@ -1,5 +1,5 @@
-//! Which kernels run: each instruction set is two tables of functions, without hints and with them, and the best for the CPU is
-//! found once.
+//! Chooses the kernels that run. Each instruction set has two tables of functions, one without hints and one with
+//! hints, and the best table for the CPU is found once.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -9,14 +9,15 @@ use super::hints::{HINTS_VARIABLE, Hints};
 use super::kernels::{Backend, Kernels, names};
 use crate::error::{Error, Result};
 
-/// The variable that forces a backend, by its name. Read once, when the first bitmap is made or counted.
+/// The environment variable that forces a backend, by its name. It is read once, when the first bitmap is made or
+/// counted.
 pub const BACKEND_VARIABLE: &str = "DIRTYRATE_BACKEND";
 
 /// The table in use; null until it is chosen.
 static CHOSEN: AtomicPtr<Kernels> = AtomicPtr::new(ptr::null_mut());
 
 impl Kernels {
-    /// The kernels of a backend, with hints or without; `None` where this CPU has not what the backend needs.
+    /// The kernels of a backend, with hints or without; `None` if this CPU lacks a feature that the backend needs.
     #[cfg(feature = "testing")]
     pub fn new(backend: Backend, hints: Hints) -> Option<&'static Self> {
         arch::kernels(backend, hints)
@@ -35,7 +36,8 @@ impl Kernels {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] where a variable names no backend, or one that this CPU cannot run, or neither `on` nor `off`.
+    /// [`Error::Argument`] if `DIRTYRATE_BACKEND` names no backend or one that this CPU cannot run, or if
+    /// `DIRTYRATE_HINTS` is neither `on` nor `off`.
     pub fn choose() -> Result<&'static Self> {
         // SAFETY: the pointer is null, or came from a `&'static Kernels` just below.
         if let Some(chosen) = unsafe { CHOSEN.load(Ordering::Relaxed).as_ref() } {
@@ -48,16 +50,16 @@ impl Kernels {
         Ok(chosen)
     }
 
-    /// As [`choose`](Self::choose), for those who have called it before or can do nothing about a failure.
+    /// The same as [`choose`](Self::choose), for callers that have called it before, or that cannot handle a failure.
     ///
     /// # Panics
     ///
-    /// Where `choose` fails, with its message.
+    /// If `choose` fails, with its message.
     pub fn get() -> &'static Self {
         Self::choose().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The kernels of the backend of that name, or of the best.
+    /// The kernels of the backend with that name, or of the best backend if there is no name.
     pub(super) fn named(name: Option<String>, hints: Hints) -> Result<&'static Self> {
         let available = || Backend::ALL.into_iter().filter_map(|backend| arch::kernels(backend, hints));
         let Some(name) = name else { return Ok(available().next_back().expect("every CPU has the generic backend")) };

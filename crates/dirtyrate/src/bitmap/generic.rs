@@ -1,12 +1,13 @@
 //! The kernels, written once, in plain Rust.
 //!
-//! Each is a loop over lines of eight words in a shape that the compiler turns into the vectors of the instruction set it
-//! compiles for. Every backend in `arch` is these functions, inlined below its `#[target_feature]`; what differs by
-//! instruction set is handed in as `count` or `expand`, and only where measuring said so (`benches/RESULTS.md`). Compiled
-//! for the baseline they are the backend that every CPU has.
+//! Each kernel is a loop over lines of eight words, in a form that the compiler turns into vector instructions of the
+//! instruction set for which it compiles. Every backend in `arch` has these functions, inlined below its
+//! `#[target_feature]`. `count` and `expand` differ by instruction set, because measurements showed a gain
+//! (`benches/RESULTS.md`), and are passed as arguments. Compiled for the baseline, the kernels are the backend that
+//! every CPU has.
 //!
-//! A line is the unit because it is what a cache moves, what a clean part of a log is skipped by, and, with pages of
-//! 4 KiB, one 2 MiB region of the guest.
+//! The unit is a line for three reasons: a cache moves whole lines, a clean part of a log is skipped line by line, and
+//! with pages of 4 KiB a line describes one region of 2 MiB of the guest.
 
 use std::ops::Range;
 
@@ -17,16 +18,16 @@ use crate::prefetch;
 /// Lines that a count takes at a time.
 const BLOCK: usize = 8;
 
-/// How many words ahead of itself a pass asks for, where it does: 2 KiB. The prefetcher of an Intel core stops at the end of each page
-/// of 4 KiB and must then see a stream again; a hint across that end keeps it going. Where hints cost more than they bring
-/// there are none: see [`Hints`](super::hints::Hints).
+/// How many words ahead a pass with hints asks for memory: 2 KiB. The prefetcher of an Intel core stops at the end of
+/// each page of 4 KiB, and then has to recognise the stream again; a hint across that end keeps the stream going. On
+/// other processors hints cost more than they gain: see [`Hints`](super::hints::Hints).
 const AHEAD: usize = 256;
 
 fn or(words: &[u64]) -> u64 {
     words.iter().fold(0, |any, word| any | word)
 }
 
-/// The number of set bits, where the CPU counts a word's, or a vector's, in one instruction.
+/// The number of set bits, for a CPU that counts the bits of a word, or of a vector, in one instruction.
 #[inline(always)]
 pub(super) fn count_by_word(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     let (blocks, rest) = words.as_chunks::<{ BLOCK * WORDS_PER_LINE }>();
@@ -43,7 +44,7 @@ fn sum(words: &[u64]) -> u64 {
     words.iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
-/// With `HINTS`, asks for the lines that follow these words at some distance. The kernels are handed this function, as `ask`.
+/// With `HINTS`, hints that the lines [`AHEAD`] of these words will be read. The kernels get this function as `ask`.
 #[inline(always)]
 pub(super) fn ask_ahead<const HINTS: bool>(words: &[u64]) {
     if !HINTS {
@@ -54,15 +55,16 @@ pub(super) fn ask_ahead<const HINTS: bool>(words: &[u64]) {
     }
 }
 
-/// Adds three bits of each place: the sum's low bits and its high ones.
+/// Adds three bits in each position, and returns the low bits and the high bits of the sums.
 #[inline(always)]
 fn add(a: u64, b: u64, c: u64) -> (u64, u64) {
     let half = a ^ b;
     (half ^ c, (a & b) | (half & c))
 }
 
-/// The number of set bits, where counting a word takes a dozen instructions: eight lines are added bit by bit, in adders
-/// made of logic, and only the carries out of the eights are counted (Harley and Seal; Warren, Hacker's Delight, 5-1).
+/// The number of set bits, for a CPU that needs a dozen instructions to count the bits of a word. Eight lines are added
+/// bit by bit with logical operations, and only the carries of the eights are counted (Harley and Seal; Warren,
+/// Hacker's Delight, 5-1).
 #[inline(always)]
 pub(super) fn count_carry_save(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     let (blocks, rest) = words.as_chunks::<{ BLOCK * WORDS_PER_LINE }>();
@@ -87,8 +89,8 @@ pub(super) fn count_carry_save(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     8 * eights + 4 * sum(&fours) + 2 * sum(&twos) + sum(&ones) + sum(rest)
 }
 
-/// See [`Kernels::merge`](super::kernels::Kernels::merge). The sums stay in their eight lanes, in each target's own memory: that any
-/// number of targets is one loop costs nothing beside fetching their lines.
+/// See [`Kernels::merge`](super::kernels::Kernels::merge). The sums stay in eight lanes in the memory of each target.
+/// So one loop serves any number of targets, and this costs nothing, compared with fetching their lines.
 #[inline(always)]
 pub(super) fn merge(source: &[u64], targets: &mut [Target<'_>], ask: impl Fn(&[u64])) -> u64 {
     let mut set = Line::default();
@@ -156,7 +158,7 @@ pub(super) fn heat(
     let (into, beyond) = into.split_at_mut(regions);
     beyond.fill(0);
     if pages_per_region == 64 * WORDS_PER_LINE as u64 {
-        // The 2 MiB region of 4 KiB pages: a length that the compiler knows.
+        // A region of 2 MiB with pages of 4 KiB. It has its own loop, because the compiler knows its length.
         let (lines, rest) = words.as_chunks::<WORDS_PER_LINE>();
         for (pages, line) in into.iter_mut().zip(lines) {
             ask(line);
@@ -177,7 +179,7 @@ pub(super) fn heat(
     }
 }
 
-/// The number of set bits from page `first` to before `end`, which are not in that order only if there is none between.
+/// The number of set bits from page `first` up to, but without, page `end`; 0 if `end` comes before `first`.
 #[inline(always)]
 fn count_between(words: &[u64], first: u64, end: u64) -> u64 {
     let (from, to) = ((first / 64) as usize, end.div_ceil(64) as usize);
@@ -190,8 +192,8 @@ fn count_between(words: &[u64], first: u64, end: u64) -> u64 {
     pages
 }
 
-/// Writes the positions of a word's set bits, each with `base` added, in order; how many. What is behind them in `into` is
-/// anything afterwards.
+/// Writes the positions of a word's set bits in order, each with `base` added, and returns how many there are. The rest
+/// of `into` is undefined afterwards.
 #[inline(always)]
 pub(super) fn expand_by_bit(mut word: u64, base: u32, into: &mut [u32; 64]) -> usize {
     let mut count = 0;
@@ -203,8 +205,9 @@ pub(super) fn expand_by_bit(mut word: u64, base: u32, into: &mut [u32; 64]) -> u
     count
 }
 
-/// As [`expand_by_bit`], where the CPU counts a word's bits in one instruction: always four positions at a time, the last of
-/// them for nothing. A branch predictor cannot know how many bits a word has; that it has no more than four, it mostly can.
+/// Does what [`expand_by_bit`] does, for a CPU that counts the bits of a word in one instruction. It always writes four
+/// positions at a time, even if the last ones are not needed. A branch predictor cannot guess how many bits a word has,
+/// but it can mostly guess that a word has no more than four.
 #[inline(always)]
 pub(super) fn expand_by_four(mut word: u64, base: u32, into: &mut [u32; 64]) -> usize {
     let count = word.count_ones() as usize;
@@ -254,8 +257,8 @@ pub(super) fn ranges(
     filled.len()
 }
 
-/// Writes the positions at and after `from` of the set bits, or with `EDGES` of the bits that differ from the one before,
-/// where the bit before `from` is clear; how many.
+/// Writes the positions of the set bits at and after `from`, and returns how many there are. With `EDGES` it writes the
+/// positions of the bits that differ from the bit before them, where the bit before `from` counts as clear.
 #[inline(always)]
 fn scan<const EDGES: bool>(
     words: &[u64],
@@ -267,10 +270,10 @@ fn scan<const EDGES: bool>(
     let mut filled = 0;
     let mut number = (from / 64) as usize;
     let mut keep = u64::MAX << (from % 64);
-    // With `EDGES`, the bit before the next word.
+    // With `EDGES`, this is the bit before the next word.
     let mut before = 0;
     while number < words.len() {
-        // The first words may be cut and not on a line of `words`; after them, lines.
+        // The first words can begin in the middle of a word, and not at a line of `words`. Whole lines follow.
         let line = &words[number..words.len().min(number + WORDS_PER_LINE)];
         ask(line);
         let clean = if EDGES { 0_u64.wrapping_sub(before) } else { 0 };

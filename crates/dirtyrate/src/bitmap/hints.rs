@@ -1,4 +1,4 @@
-//! Whether the kernels ask for memory ahead of themselves.
+//! Whether the kernels prefetch by hints.
 //!
 //! A hint costs an instruction for each line, and pays only where a processor's own prefetcher falls behind. That depends on the
 //! processor, so the choice is made at run time, by the processor's vendor: `docs/decisions/prefetch-hints.md` has the
@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 /// The variable that turns the hints `on` or `off`. It is read once, when the first VM is created or the first bitmap is counted.
 pub const HINTS_VARIABLE: &str = "DIRTYRATE_HINTS";
 
-/// Whether the kernels over bitmaps hint to the processor which lines they will read next. The answers are the same either way.
+/// Whether the kernels over bitmaps hint to the processor which lines they will read next. Their results are the same
+/// with and without hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hints {
     /// The kernels leave prefetching to the processor.
@@ -34,17 +35,18 @@ impl Hints {
         }
     }
 
-    /// What is faster on this processor, as far as that was measured.
+    /// The variant that is faster on this processor, as far as we have measured.
     pub fn for_this_cpu() -> Self {
         #[cfg(target_arch = "x86_64")]
         return Self::for_vendor(&vendor());
-        // No ARM processor was measured.
+        // We have measured no ARM processor.
         #[cfg(not(target_arch = "x86_64"))]
         Self::Off
     }
 
-    /// What is faster on a vendor's processors: hints on Intel's only. AMD's lose a fifth of the speed by them, and a processor that
-    /// nobody has measured gets none, because without hints no kernel was ever far below the limit.
+    /// The variant that is faster on a vendor's processors. Only Intel's get hints. Hints cost a fifth of the speed on
+    /// AMD's, and processors that nobody has measured get none, because without hints no kernel was ever far below the
+    /// limit.
     #[cfg(target_arch = "x86_64")]
     fn for_vendor(vendor: &[u8; 12]) -> Self {
         if vendor == b"GenuineIntel" { Self::On } else { Self::Off }

@@ -1,4 +1,4 @@
-//! The kernels of one backend as a table of functions, and how they are called.
+//! The kernels of one backend, as a table of functions and the methods that call them.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// All that there are, the slowest first, whatever this CPU has.
+    /// All backends, the slowest first, also those that this CPU cannot run.
     pub const ALL: [Self; 5] = [Self::Generic, Self::Popcnt, Self::Avx2, Self::Avx512, Self::Neon];
 
     /// The name, as `DIRTYRATE_BACKEND` takes it.
@@ -80,7 +80,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The kernels of one backend, with hints or without. All give the same answers, for any number of words at any address.
+/// The kernels of one backend, with hints or without. All backends give the same results, for any number of words at
+/// any address.
 pub struct Kernels {
     pub(super) backend: Backend,
     pub(super) hints: Hints,
@@ -93,12 +94,12 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Whose kernels these are.
+    /// The backend of these kernels.
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Whether these kernels hint ahead.
+    /// Whether these kernels use hints.
     pub fn hints(&self) -> Hints {
         self.hints
     }
@@ -110,14 +111,15 @@ impl Kernels {
         unsafe { (self.count)(words) }
     }
 
-    /// ORs `source` into each target, and adds to each target's [`newly`](Target::newly) the bits that were not set in it
-    /// before; the number of set bits of `source`. Lines of 64 bytes that are all zero are skipped without touching a
-    /// target: most of a log is clean, and an untouched part of a sparse bitmap stays unallocated. One pass over `source`
-    /// for any number of targets, none included, and no allocation.
+    /// ORs `source` into each target, and adds the number of bits that were not set before to each target's
+    /// [`newly`](Target::newly). Returns the number of set bits of `source`. Lines of 64 bytes that are all zero are
+    /// skipped without touching a target, because most of a log is clean, and so that untouched parts of a sparse
+    /// bitmap stay unallocated. This is one pass over `source` for any number of targets, also for none, and allocates
+    /// nothing.
     ///
     /// # Panics
     ///
-    /// When a target has not as many words as `source`.
+    /// If a target has another number of words than `source`.
     pub fn merge(&self, source: &[u64], targets: &mut [Target<'_>]) -> u64 {
         for target in targets.iter() {
             assert_eq!(target.words.len(), source.len(), "a target of another length than the source");
@@ -126,41 +128,42 @@ impl Kernels {
         unsafe { (self.merge)(source, targets) }
     }
 
-    /// The words from the first that is not zero to the last; `None` when all are.
+    /// The range from the first word that is not zero to the last one; `None` if all words are zero.
     pub fn extent(&self, words: &[u64]) -> Option<Range<usize>> {
         // SAFETY: as of `count`.
         unsafe { (self.extent)(words) }
     }
 
-    /// Counts the set bits in each region of `pages_per_region` pages, as many regions as `into` has room for; zeros past
-    /// the end of `words`. With 512 pages of 4 KiB a region has 2 MiB; with pages of 16 or 64 KiB it is 128 or 32.
+    /// Counts the set bits in each region of `pages_per_region` pages, for as many regions as `into` has room for.
+    /// Regions past the end of `words` get 0. With 512 pages of 4 KiB a region has 2 MiB; with pages of 16 or 64 KiB it
+    /// is 128 or 32.
     ///
     /// # Panics
     ///
-    /// When a region has no page, or 2³² and more.
+    /// If a region has no page, or 2³² pages or more.
     pub fn heat(&self, words: &[u64], pages_per_region: u64, into: &mut [u32]) {
         assert!((1..1 << 32).contains(&pages_per_region), "a region of {pages_per_region} pages");
         // SAFETY: as of `count`.
         unsafe { (self.heat)(words, pages_per_region, into) }
     }
 
-    /// Writes the pages at and after `from` whose bits are set, in order, as far as `into` has room; how many. Fewer than
-    /// it has room for means that there are no more; after a full one, go on from the page after its last. What lies in
-    /// `into` behind them is anything afterwards.
+    /// Writes the numbers of the pages at and after `from` whose bits are set, in order, as long as `into` has room,
+    /// and returns how many it wrote. If `into` is not full, there are no more pages; if it is full, go on from the
+    /// page after the last one. The rest of `into` is undefined afterwards.
     ///
     /// # Panics
     ///
-    /// When `words` describes 2³² pages and more. (A memory slot has fewer than 2³¹: `KVM_MEM_MAX_NR_PAGES`.)
+    /// If `words` describes 2³² pages or more. (A memory slot has fewer than 2³¹: `KVM_MEM_MAX_NR_PAGES`.)
     pub fn positions(&self, words: &[u64], from: u64, into: &mut [u32]) -> usize {
         check_pages(words);
         // SAFETY: as of `count`.
         unsafe { (self.positions)(words, from, into) }
     }
 
-    /// Writes the maximal runs of set bits at and after `from`, in order, each as its first page and its number of pages, as
-    /// far as `into` has room; how many. A run that `from` is in the middle of begins at `from`. Fewer than it has room for
-    /// means that there are no more; after a full one, go on from the end of its last. What lies in `into` behind them is
-    /// anything afterwards.
+    /// Writes the maximal runs of set bits at and after `from`, in order, each as its first page and its number of
+    /// pages, as long as `into` has room, and returns how many it wrote. If `from` lies in the middle of a run, the run
+    /// begins at `from`. If `into` is not full, there are no more runs; if it is full, go on from the end of the last
+    /// one. The rest of `into` is undefined afterwards.
     ///
     /// # Panics
     ///

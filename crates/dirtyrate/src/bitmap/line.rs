@@ -6,7 +6,7 @@ pub const PAGES_PER_WORD: u64 = u64::BITS as u64;
 /// Words in one 64-byte line.
 pub const WORDS_PER_LINE: usize = 8;
 
-/// A 64-byte line. Its eight words side by side are the lanes of the sums that the kernels make.
+/// A line of 64 bytes. The kernels add lines word by word, so that each of the eight words is a lane of a sum.
 pub(super) type Line = [u64; WORDS_PER_LINE];
 
 /// The number of words that hold one bit for each of `pages` pages.

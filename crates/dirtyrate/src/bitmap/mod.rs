@@ -1,11 +1,11 @@
 //! Page bitmaps: one bit per guest page, in the kernel's layout (bit `n % 64` of word `n / 64` is page `n` of the
 //! block). [`PageBitmap`] keeps the promise that no bit past the block's last page is ever set.
 //!
-//! [`Kernels`] are the passes over words: counting, merging into several clients at once, runs, positions, heat. They are
-//! written once, in `generic`, and compiled in `arch` for each instruction set that pays, with [`Hints`] to the prefetcher and
-//! without. `dispatch` finds what is best on this CPU, at the first use.
+//! [`Kernels`] are the passes over words: counting, merging into several clients at once, runs, positions, heat. They
+//! are written once, in `generic`, and compiled in `arch` for each instruction set that makes them faster, with
+//! prefetch [`Hints`] and without. At the first use `dispatch` chooses the best variant for this CPU.
 //!
-//! Each module imports only what stands to its left, or in its row:
+//! Each module imports only modules to its left:
 //!
 //! ```text
 //! line, hints ← kernels ← generic ← arch ← dispatch ← ranges ← page_bitmap        sparse

@@ -1,5 +1,5 @@
-//! What each kernel must answer, said page by page: for the tests and the fuzz targets. Each check panics where a backend
-//! answers anything else.
+//! The oracle of the tests and fuzz targets: it computes page by page what each kernel must return. Each check panics
+//! if a backend returns anything else.
 
 use super::{Kernels, PAGES_PER_WORD, Target};
 
@@ -21,12 +21,13 @@ fn runs(words: &[u64], from: u64) -> Vec<[u32; 2]> {
     runs
 }
 
-/// `count` is the number of pages.
+/// Checks that `count` is the number of pages.
 pub fn check_count(kernels: &Kernels, words: &[u64]) {
     assert_eq!(kernels.count(words), pages(words, 0).count() as u64, "{kernels:?}");
 }
 
-/// After a `merge` each target has its pages and the source's, and knows how many are new; the source's are counted.
+/// Checks that after a `merge` each target has its own pages and the pages of the source, that each target knows how
+/// many of them are new, and that the pages of the source were counted.
 pub fn check_merge(kernels: &Kernels, source: &[u64], targets: &[&[u64]]) {
     let mut merged: Vec<_> = targets.iter().map(|words| words.to_vec()).collect();
     let mut into: Vec<_> = merged.iter_mut().map(|words| Target::new(words)).collect();
@@ -39,14 +40,14 @@ pub fn check_merge(kernels: &Kernels, source: &[u64], targets: &[&[u64]]) {
     }
 }
 
-/// `extent` is from the first to the last word that has a page.
+/// Checks that `extent` goes from the first to the last word that has a page.
 pub fn check_extent(kernels: &Kernels, words: &[u64]) {
     let dirty = || words.iter().enumerate().filter(|(_, word)| **word != 0).map(|(number, _)| number);
     let expected = dirty().min().zip(dirty().max()).map(|(first, last)| first..last + 1);
     assert_eq!(kernels.extent(words), expected, "{kernels:?}");
 }
 
-/// `heat` is the number of pages of each region, for `regions` of them.
+/// Checks that `heat` is the number of pages in each of the first `regions` regions.
 pub fn check_heat(kernels: &Kernels, words: &[u64], pages_per_region: u64, regions: usize) {
     let mut expected = vec![0; regions];
     for page in pages(words, 0) {
@@ -59,7 +60,8 @@ pub fn check_heat(kernels: &Kernels, words: &[u64], pages_per_region: u64, regio
     assert_eq!(heat, expected, "{kernels:?}, regions of {pages_per_region} pages");
 }
 
-/// `positions` are the pages from `from` on, also when they come in buffers with room for `room` (not 0).
+/// Checks that `positions` are the pages from `from` on, also if they are read into a buffer with room for `room` pages
+/// (not 0).
 pub fn check_positions(kernels: &Kernels, words: &[u64], from: u64, room: usize) {
     let expected: Vec<_> = pages(words, from).map(|page| page as u32).collect();
     let (mut found, mut into, mut next) = (Vec::new(), vec![0; room], from);
@@ -74,7 +76,8 @@ pub fn check_positions(kernels: &Kernels, words: &[u64], from: u64, room: usize)
     assert_eq!(found, expected, "{kernels:?}, from {from}, {room} at a time");
 }
 
-/// `ranges` are the runs from `from` on, also when they come in buffers with room for `room` (not 0).
+/// Checks that `ranges` are the runs from `from` on, also if they are read into a buffer with room for `room` runs (not
+/// 0).
 pub fn check_ranges(kernels: &Kernels, words: &[u64], from: u64, room: usize) {
     let (mut found, mut into, mut next) = (Vec::new(), vec![[0; 2]; room], from);
     loop {

@@ -15,7 +15,8 @@ pub struct PageBitmap {
 }
 
 impl PageBitmap {
-    /// A clean bitmap. Its memory is zero pages until a bit is set, so that a sparse block costs what is dirty.
+    /// A bitmap without set bits. It takes no memory until a bit is set, so that a block with few dirty pages takes
+    /// little memory.
     ///
     /// # Errors
     ///
@@ -40,8 +41,8 @@ impl PageBitmap {
         self.mask_tail();
     }
 
-    /// Clears the pages of `words` words from `first`, cut to the bitmap's end. Lines that are zero already are not written, so
-    /// untouched memory stays untouched.
+    /// Clears `words` words from word `first` on, up to the bitmap's end. Lines that are zero already are not written,
+    /// so untouched memory stays untouched.
     pub fn clear_words(&mut self, first: usize, words: usize) {
         let end = first.saturating_add(words).min(self.words.len());
         for line in self.words[first.min(end)..end].chunks_mut(WORDS_PER_LINE) {
@@ -51,7 +52,7 @@ impl PageBitmap {
         }
     }
 
-    /// Sets `range`, cut to the bitmap's end; how many pages are newly set.
+    /// Sets the pages of `range` up to the bitmap's end. Returns how many of them were not set before.
     pub fn set_range(&mut self, range: PageRange) -> u64 {
         let end = range.end().min(self.pages);
         let mut page = range.first.min(end);
@@ -68,7 +69,7 @@ impl PageBitmap {
         newly
     }
 
-    /// Some of the words, to merge others into, which keep the promise that no bit past the last page is set.
+    /// Some of the words, to merge other words into them. The caller must not set a bit past the last page.
     pub(crate) fn words_mut(&mut self, words: std::ops::Range<usize>) -> &mut [u64] {
         &mut self.words[words]
     }
@@ -99,7 +100,7 @@ impl PageBitmap {
     }
 }
 
-/// Words that are all zero, in memory that is not touched for it.
+/// Makes words that are all zero, without touching their memory.
 ///
 /// # Errors
 ///

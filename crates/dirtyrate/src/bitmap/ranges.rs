@@ -12,13 +12,13 @@ pub struct PageRange {
 }
 
 impl PageRange {
-    /// The page after the last; of a range that has pages past the last that 64 bits can name, that one.
+    /// The page after the last one, or the largest number of 64 bits if the range goes on beyond it.
     pub fn end(&self) -> u64 {
         self.first.saturating_add(self.pages)
     }
 }
 
-/// Runs found at a time: few enough that the first comes soon, enough that finding them is one loop.
+/// How many runs are found at a time: few, so that the first run comes soon, but enough for an efficient loop.
 const BATCH: usize = 64;
 
 /// The maximal runs of set bits of a bitmap, in order. [`Kernels::ranges`] gives the same into a buffer.
@@ -32,7 +32,7 @@ pub struct Ranges<'a> {
     /// Where the next batch begins.
     from: u64,
     found: [[u32; 2]; BATCH],
-    /// Those of `found` that are still to give.
+    /// The part of `found` that has not been returned yet.
     ahead: std::ops::Range<usize>,
     /// `found` was full: there may be more.
     more: bool,

@@ -1,8 +1,9 @@
-//! Page sets that grow with what is in them, not with the guest.
+//! Sets of pages whose memory grows with the number of their pages, and not with the size of the guest.
 //!
-//! A set is a tree of three levels over the page's number. The *root* has one number for each GiB of a guest with pages of 4 KiB, and a
-//! *node* one for each 2 MiB of such a GiB, which names a *region*: the bits of 512 pages. Finding a page takes three loads and no hash,
-//! and a page beside the last one takes a single load. Regions come out in the order of their pages.
+//! A set is a tree of three levels, indexed by the page's number. With pages of 4 KiB, the *root* has one link for each
+//! GiB of the guest, which leads to a *node*. A node has one link for each 2 MiB, which leads to a *region*, the bits
+//! of 512 pages. Finding a page takes three loads and no hash, and a page in the same region as the last one takes a
+//! single load. Regions are in the order of their pages.
 
 use crate::error::{Error, Result};
 
@@ -15,7 +16,7 @@ const NODE_REGIONS: u64 = 512;
 /// pages below its last one.
 const PAGES_END: u64 = 1 << 40;
 
-/// The place of a region or of a node, plus one; 0 where there is none.
+/// The index of a region or of a node, plus one; 0 if there is none.
 type Link = u32;
 /// The bits of one region.
 pub type Region = [u64; REGION_WORDS];
@@ -28,7 +29,7 @@ pub struct SparsePages {
     nodes: Vec<Node>,
     regions: Vec<Region>,
     pages: u64,
-    /// The region of the last page that was added, and its place.
+    /// The number of the region of the last page that was added, and the index of this region.
     last: (u64, usize),
 }
 
@@ -38,7 +39,7 @@ impl Default for SparsePages {
     }
 }
 
-/// What [`SparsePages::last`] is while no page was added.
+/// The value of [`SparsePages::last`] before a page is added.
 const NO_REGION: (u64, usize) = (u64::MAX, 0);
 
 impl PartialEq for SparsePages {
@@ -50,11 +51,12 @@ impl PartialEq for SparsePages {
 impl Eq for SparsePages {}
 
 impl SparsePages {
-    /// Adds a page; whether it is new.
+    /// Adds a page. Returns whether it was not in the set before.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`], and [`Error::Argument`] for a page whose number no memory slot has; the page is not added then.
+    /// [`Error::OutOfMemory`]; [`Error::Argument`] for a page number that is too large for any memory slot. The page is
+    /// not added then.
     #[inline]
     pub fn try_insert(&mut self, page: u64) -> Result<bool> {
         let number = page / REGION_PAGES;
@@ -67,7 +69,7 @@ impl SparsePages {
         Ok(new)
     }
 
-    /// The place of a region, which is made if there is none.
+    /// The index of a region, which is made if there is none.
     fn go_to(&mut self, number: u64) -> Result<usize> {
         let place = match self.place(number) {
             Some(place) => place,
@@ -108,7 +110,7 @@ impl SparsePages {
         self.regions.try_reserve(regions).map_err(full)
     }
 
-    /// Makes a region that is not there, for which there is room.
+    /// Makes a region that does not exist yet. There must be room for it.
     fn make_region(&mut self, number: u64) -> usize {
         let at = (number / NODE_REGIONS) as usize;
         if self.root.len() <= at {
@@ -133,12 +135,13 @@ impl SparsePages {
         self.reserve_missing(other, missing)
     }
 
-    /// How many of these regions the set does not have.
+    /// How many of `regions` the set does not have.
     pub fn missing(&self, regions: impl Iterator<Item = u64>) -> usize {
         regions.filter(|number| self.place(*number).is_none()).count()
     }
 
-    /// As [`reserve`](Self::reserve), if the caller knows how many of the other set's regions are [missing](Self::missing).
+    /// Does what [`reserve`](Self::reserve) does, for a caller that knows how many regions of `other` are
+    /// [missing](Self::missing) here.
     ///
     /// # Errors
     ///
@@ -147,7 +150,7 @@ impl SparsePages {
         self.reserve_room(other.root.len(), other.nodes.len().min(missing), missing)
     }
 
-    /// Takes all pages out, and keeps the room for as many.
+    /// Removes all pages, and keeps the memory.
     pub fn clear(&mut self) {
         self.root.clear();
         self.nodes.clear();
@@ -160,32 +163,33 @@ impl SparsePages {
         self.pages
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.pages == 0
     }
 
-    /// The bytes that the set takes, with the room that it keeps.
+    /// How many bytes of memory the set takes, including the memory that it keeps for later.
     pub fn bytes(&self) -> usize {
         self.root.capacity() * size_of::<Link>()
             + self.nodes.capacity() * size_of::<Node>()
             + self.regions.capacity() * size_of::<Region>()
     }
 
-    /// Whether a page is in it.
+    /// Whether a page is in the set.
     pub fn contains(&self, page: u64) -> bool {
         let region = self.place(page / REGION_PAGES).map(|place| &self.regions[place]);
         region.is_some_and(|region| region[(page % REGION_PAGES / 64) as usize] >> (page % 64) & 1 == 1)
     }
 
-    /// Adds all pages of another set, for which there is [room](Self::reserve).
+    /// Adds all pages of another set. There must be [room](Self::reserve) for them.
     pub fn merge(&mut self, other: &Self) {
         for (number, theirs) in other.regions() {
             self.merge_region(number, theirs);
         }
     }
 
-    /// Adds the pages of one region; those that are new. There is [room](Self::reserve) for it.
+    /// Adds the pages of one region, and returns those that were not in the set before. There must be
+    /// [room](Self::reserve) for the region.
     pub fn merge_region(&mut self, number: u64, theirs: &Region) -> Region {
         let place = self.place(number).unwrap_or_else(|| self.make_region(number));
         let mut new = [0; REGION_WORDS];
@@ -197,7 +201,7 @@ impl SparsePages {
         new
     }
 
-    /// The bits of one region: all 0 where it has no page.
+    /// The bits of one region: all 0 if it has no page.
     pub fn region(&self, number: u64) -> Region {
         self.place(number).map_or([0; REGION_WORDS], |place| self.regions[place])
     }
@@ -212,7 +216,7 @@ impl SparsePages {
         })
     }
 
-    /// Sets the bits of all pages in a bitmap; pages past its end are left out.
+    /// Sets the bits of all pages of this set in the bitmap `words`; pages past its end are left out.
     pub fn set_in(&self, words: &mut [u64]) {
         for (number, region) in self.regions() {
             let first = number as usize * REGION_WORDS;

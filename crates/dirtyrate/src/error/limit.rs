@@ -10,12 +10,12 @@ pub enum Limit {
     OpenFiles,
     /// The open files of the whole system.
     SystemOpenFiles,
-    /// The threads and processes of a user, a control group or the system. Also the memory for a thread's stack, because the C library
-    /// gives the same errno for both.
+    /// The number of threads and processes of a user, a control group or the system. Also a lack of memory for a
+    /// thread's stack, because the C library gives the same errno for both.
     Tasks,
     /// RLIMIT_SIGPENDING, the queued signals and timers of all of this user's processes.
     PendingSignals,
-    /// RLIMIT_MEMLOCK, where this process locks all of its memory.
+    /// RLIMIT_MEMLOCK, if this process locks all of its memory.
     LockedMemory,
     /// Memory: of the kernel, of a control group, or of this process's address space.
     Memory,
@@ -24,7 +24,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The limit that makes `call` fail with `errno`; `None` where it is no limit.
+    /// The limit that makes `call` fail with `errno`; `None` if the reason is not a limit.
     pub(super) fn behind(call: &str, errno: i32) -> Option<Self> {
         match errno {
             libc::EMFILE => Some(Self::OpenFiles),
@@ -32,7 +32,8 @@ impl Limit {
             libc::ENOMEM => Some(Self::Memory),
             libc::EPERM | libc::EACCES | libc::ENOSYS => Some(Self::Policy),
             libc::EAGAIN => match call {
-                // KVM makes threads of its own in these (`kvm_mmu_post_init_vm`): they count as the caller's.
+                // In these calls KVM makes threads of its own (`kvm_mmu_post_init_vm`), which count as threads of the
+                // caller.
                 "pthread_create" | "KVM_CREATE_VM" | "KVM_CREATE_VCPU" | "KVM_RUN" => Some(Self::Tasks),
                 "pthread_kill" | "timer_create" => Some(Self::PendingSignals),
                 "mmap" => Some(Self::LockedMemory),

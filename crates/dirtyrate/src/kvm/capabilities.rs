@@ -1,4 +1,4 @@
-//! One probe of `/dev/kvm` that answers everything the project asks of a kernel.
+//! One probe of `/dev/kvm`, which finds everything that the project needs to know about a kernel.
 
 use std::ffi::CString;
 use std::os::fd::FromRawFd;
@@ -20,7 +20,7 @@ use super::signals::uninterrupted;
 use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
 
-/// Where KVM is.
+/// The usual path of KVM's device.
 pub const DEFAULT_KVM_PATH: &str = "/dev/kvm";
 
 /// Bytes of an entry of the dirty ring (`struct kvm_dirty_gfn`).
@@ -32,7 +32,7 @@ const RING_ENTRY_BYTES: u32 = 16;
 pub struct Capabilities {
     /// KVM_GET_API_VERSION; always 12.
     pub api_version: i32,
-    /// The best manual protect.
+    /// The best state of manual protect that the kernel has.
     pub manual_protect: ManualProtect,
     /// Whether a dirty ring can be enabled as KVM_CAP_DIRTY_LOG_RING.
     pub dirty_ring: bool,
@@ -40,13 +40,13 @@ pub struct Capabilities {
     pub dirty_ring_acq_rel: bool,
     /// The most entries that a vCPU's ring may have; 0 without rings.
     pub dirty_ring_entries: u32,
-    /// Whether a ring VM may use the bitmap too, for what no vCPU wrote.
+    /// Whether a VM with rings can use the bitmap too, for writes that no vCPU made.
     pub dirty_ring_with_bitmap: bool,
     /// The most memory slots of a VM.
     pub memory_slots: usize,
     /// The most vCPUs of a VM.
     pub vcpus: usize,
-    /// The most vCPUs that the kernel recommends.
+    /// How many vCPUs the kernel recommends at most.
     pub recommended_vcpus: usize,
     /// KVM_CAP_IMMEDIATE_EXIT, without which a vCPU cannot be stopped without a race.
     pub immediate_exit: bool,
@@ -58,12 +58,13 @@ pub struct Capabilities {
     pub pre_fault_memory: bool,
     /// Whether guests run on the CPU's own two levels of page tables (AMD's NPT, Intel's EPT; arm64 always).
     pub nested_paging: bool,
-    /// Whether the CPU writes a log of the pages that guests dirty (page-modification logging), which KVM turns into its own: what the
-    /// module of this CPU says of its parameter `pml`. `None` where no module has one.
+    /// Whether the CPU writes a log of the pages that guests dirty (page-modification logging), from which KVM makes
+    /// its own log. KVM's module for this CPU says so in its parameter `pml`; `None` if no module has this parameter.
     pub page_modification_log: Option<bool>,
-    /// Whether the kernel runs the code of guests by an emulator. `None` where no known module of KVM says it.
+    /// Whether the kernel runs the guests' code in an emulator. `None` if KVM's modules are none of the known ones.
     pub emulated: Option<bool>,
-    /// Guest physical addresses end here: with nested paging, at what this CPU's second level of page tables can map.
+    /// The end of the guest physical addresses. With nested paging it is the end of what this CPU's second level of
+    /// page tables can map.
     pub guest_address_end: u64,
     /// The host's page size in bytes, which is the unit of the dirty log.
     pub page_size: u64,
@@ -74,22 +75,22 @@ impl Capabilities {
     ///
     /// # Errors
     ///
-    /// [`Error::KvmAbsent`], [`Error::KvmPermission`] and [`Error::KvmVersion`], which is also the answer of a device that
-    /// is not KVM.
+    /// [`Error::KvmAbsent`]; [`Error::KvmPermission`]; [`Error::KvmVersion`], also for a device that is not KVM.
     pub fn probe(path: &Path) -> Result<Self> {
         Ok(Self::of(&open_kvm(path)?))
     }
 
-    /// Whether the log may have pages that the guest did not write. On x86-64 with nested paging it may: walks through the guest's page
-    /// tables count as writes to them (AMD64 Programmer's Manual 2, 15.25.5; Intel SDM 3C, 28.3.3.2, with accessed and dirty bits in
-    /// EPT), and KVM maps a page that is only read as writable, and logs it, the first time (`make_spte`) and again after a slot was
-    /// removed, which unmaps everything. arm64's KVM does not: while it logs, it maps for writing only what is written
-    /// (`user_mem_abort`).
+    /// Whether the log may have pages that the guest did not write. On x86-64 with nested paging it may, for two
+    /// reasons. The CPU's walks through the guest's page tables count as writes to these tables (AMD64 Programmer's
+    /// Manual 2, 15.25.5; Intel SDM 3C, 28.3.3.2, with accessed and dirty bits in EPT). And when the guest reads a page
+    /// for the first time, KVM maps it writable and logs it (`make_spte`); it does so again after a slot was removed,
+    /// because that unmaps everything. arm64's KVM does not: while it logs, it maps only those pages writable that the
+    /// guest writes (`user_mem_abort`).
     pub fn logs_reads(&self) -> bool {
         cfg!(target_arch = "x86_64") && self.nested_paging
     }
 
-    /// Asks an open KVM.
+    /// Probes a KVM that is open already.
     pub fn of(kvm: &Kvm) -> Self {
         let raw = |capability: u32| kvm.check_extension_raw(capability.into());
         let ring = raw(CAP_DIRTY_LOG_RING).max(0);
@@ -117,12 +118,13 @@ impl Capabilities {
     }
 }
 
-/// Opens KVM and makes sure that it is KVM.
+/// Opens KVM's device, and makes sure that it is KVM.
 pub fn open_kvm(path: &Path) -> Result<Kvm> {
     let owned = || PathBuf::from(path);
     let name = CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::Argument("a path cannot contain a NUL byte".to_owned()))?;
-    // Looked at first, because the opening of what is no device (a FIFO, a terminal) may wait, or do something.
+    // The kind of the file is looked at first, because opening another kind of file (a FIFO, a terminal) may block or
+    // have an effect.
     let kind = std::fs::metadata(path).map(|found| found.file_type());
     if let Ok(problem) = kind.map(what_it_is)
         && let Some(problem) = problem
@@ -137,7 +139,7 @@ pub fn open_kvm(path: &Path) -> Result<Kvm> {
         }
     });
     let fd = opened.map_err(|errno| match errno.errno() {
-        // The device file may be there without a module behind it.
+        // The device file can exist although no module provides the device.
         libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR => Error::KvmAbsent { path: owned() },
         libc::EACCES | libc::EPERM => Error::KvmPermission { path: owned(), source: errno.into() },
         _ => Error::ioctl("open", path.display().to_string(), errno),
@@ -147,7 +149,7 @@ pub fn open_kvm(path: &Path) -> Result<Kvm> {
     match kvm.get_api_version() {
         version if version == KVM_API_VERSION as i32 => Ok(kvm),
         -1 => Err(match errno::Error::last() {
-            // Another device; or user-mode emulation, which passes the ioctl to nobody.
+            // Another device answered; or user-mode emulation, which does not know the ioctl.
             unknown if matches!(unknown.errno(), libc::ENOTTY | libc::ENOSYS | libc::EINVAL) => {
                 let problem = "it is a device that does not know KVM_GET_API_VERSION".to_owned();
                 Error::NotKvm { path: owned(), problem }
@@ -158,7 +160,7 @@ pub fn open_kvm(path: &Path) -> Result<Kvm> {
     }
 }
 
-/// What a file is that is no device of the kind that KVM's is.
+/// The word for a kind of file that KVM's device cannot be.
 fn what_it_is(kind: std::fs::FileType) -> Option<&'static str> {
     match () {
         () if kind.is_char_device() => None,

@@ -1,7 +1,7 @@
 //! The kernel's dirty bitmap, one slot at a time: KVM_GET_DIRTY_LOG and KVM_CLEAR_DIRTY_LOG.
 //!
-//! For fault injection and for models there is `dirty_memory::FakeLog`, which keeps the same contract without a kernel. It is
-//! behind the feature `testing`.
+//! `dirty_memory::FakeLog` keeps the same contract without a kernel, for fault injection and for models. It is behind
+//! the feature `testing`.
 
 use super::capabilities::Capabilities;
 use super::ioctls::{clear_dirty_log, get_dirty_log, set_manual_protect};
@@ -16,26 +16,27 @@ use crate::error::{Error, Result};
 pub struct BitmapLog {
     slots: Slots,
     protect: ManualProtect,
-    /// While this is there, these slots have no other log.
+    /// While this exists, these slots can have no other log.
     _one: OneLog,
 }
 
 impl BitmapLog {
-    /// Makes the log of the VM of `slots`, with the best manual protect that the kernel has.
+    /// Makes the dirty log of the VM that has `slots`, with the best state of manual protect that the kernel has.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherLog`] if the VM has dirty rings; [`Error::LogInUse`] if another bitmap log of it is in use, because each
-    /// would miss what the other fetches; [`Error::Ioctl`] if the kernel refuses.
+    /// [`Error::OtherLog`] if the VM has dirty rings; [`Error::LogInUse`] if another bitmap log of this VM is in use,
+    /// because each log would miss what the other one fetches; [`Error::Ioctl`] if the kernel refuses.
     pub fn new(slots: &Slots, capabilities: &Capabilities) -> Result<Self> {
         Self::with(slots, capabilities.manual_protect)
     }
 
-    /// As [`new`](Self::new), but with a manual protect that need not be the best, so that old kernels can be tested on a new one.
+    /// Does what [`new`](Self::new) does, with a chosen state of manual protect, so that tests on a new kernel can do
+    /// what old kernels do.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] if the kernel cannot do what `protect` asks for; those of [`new`](Self::new).
+    /// [`Error::Unsupported`] if the kernel does not have `protect`; those of [`new`](Self::new).
     #[cfg(feature = "testing")]
     pub fn with_manual_protect(slots: &Slots, capabilities: &Capabilities, protect: ManualProtect) -> Result<Self> {
         let best = capabilities.manual_protect;
@@ -50,12 +51,13 @@ impl BitmapLog {
     }
 
     fn with(slots: &Slots, protect: ManualProtect) -> Result<Self> {
-        // Set also to none, because somebody else may have turned it on, and then a fetch would not clear the log.
+        // This is also done for `None`: the VMM may have turned manual protect on, and then a fetch would not clear the
+        // log.
         let one = slots.lock().enable_log("dirty bitmap", |vm| set_manual_protect(vm, protect))?;
         Ok(Self { slots: slots.clone(), protect, _one: one })
     }
 
-    /// What was negotiated.
+    /// The state of manual protect that was set.
     pub fn manual_protect(&self) -> ManualProtect {
         self.protect
     }
@@ -87,7 +89,8 @@ impl DirtyLog for BitmapLog {
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
         let slots = self.slots.lock();
         let (slot, block_pages, name) = slots.lookup(block)?;
-        // The only shape that the kernel accepts: anything else is EINVAL there, and a mistake here.
+        // The kernel accepts only such ranges, and answers EINVAL to any other one, which would be a mistake of this
+        // crate.
         let in_shape = first_page.is_multiple_of(PAGES_PER_WORD)
             && first_page + pages <= block_pages
             && (pages.is_multiple_of(PAGES_PER_WORD) || first_page + pages == block_pages);

@@ -1,4 +1,5 @@
-//! Descriptors of kvm-ioctls as those of the standard library. kvm-ioctls itself does not implement `AsFd` yet.
+//! Turns the descriptors of kvm-ioctls into those of the standard library, because kvm-ioctls does not implement `AsFd`
+//! yet.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

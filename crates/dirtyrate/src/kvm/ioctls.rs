@@ -1,5 +1,5 @@
-//! The ioctls and capabilities that the logs need, each with what brings it. They work on any descriptor of a VM, so that a VMM
-//! need not have it from kvm-ioctls, and they read into buffers of the caller's.
+//! The ioctls and capabilities that the logs need, each with the capability that announces it. The functions work on
+//! any descriptor of a VM, so that a VMM does not have to use kvm-ioctls, and they read into buffers of the caller.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -24,14 +24,15 @@ pub const CAP_MANUAL_DIRTY_LOG_PROTECT2: u32 = 168;
 pub const CAP_DIRTY_LOG_RING: u32 = 192;
 /// `KVM_CAP_BINARY_STATS_FD`.
 pub const CAP_BINARY_STATS_FD: u32 = 203;
-/// `KVM_CAP_DIRTY_LOG_RING_ACQ_REL`: as 192, for architectures with weakly ordered memory.
+/// `KVM_CAP_DIRTY_LOG_RING_ACQ_REL`: the same as `KVM_CAP_DIRTY_LOG_RING`, for architectures with weakly ordered
+/// memory.
 pub const CAP_DIRTY_LOG_RING_ACQ_REL: u32 = 223;
 /// `KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP`.
 pub const CAP_DIRTY_LOG_RING_WITH_BITMAP: u32 = 225;
 /// `KVM_CAP_PRE_FAULT_MEMORY`.
 pub const CAP_PRE_FAULT_MEMORY: u32 = 236;
 
-// Any kernel.
+// Every kernel has it.
 ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
 ioctl_iow_nr!(KVM_SET_USER_MEMORY_REGION, KVMIO, 0x46, kvm_userspace_memory_region);
 // KVM_CAP_ENABLE_CAP_VM.
@@ -41,7 +42,7 @@ ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 // KVM_CAP_DIRTY_LOG_RING or KVM_CAP_DIRTY_LOG_RING_ACQ_REL.
 ioctl_io_nr!(KVM_RESET_DIRTY_RINGS, KVMIO, 0xc7);
 
-/// What an ioctl answered: its value, or the errno of the calling thread.
+/// The answer of an ioctl: its value, or the errno of the calling thread.
 fn answer(result: i32) -> errno::Result<u32> {
     u32::try_from(result).map_err(|_| errno::Error::last())
 }
@@ -71,20 +72,20 @@ pub fn enable_cap(vm: BorrowedFd<'_>, cap: u32, argument: u64) -> errno::Result<
     uninterrupted(|| answer(unsafe { ioctl_with_ref(&vm, KVM_ENABLE_CAP(), &cap) })).map(drop)
 }
 
-/// Sets a VM's manual protect, also to none: somebody else may have turned it on.
+/// Sets the manual protect of a VM. `None` turns it off, because the VMM may have turned it on.
 ///
 /// # Errors
 ///
 /// [`Error::Ioctl`] if the kernel does not know what is asked for.
 pub fn set_manual_protect(vm: BorrowedFd<'_>, protect: ManualProtect) -> Result<()> {
     match enable_cap(vm, CAP_MANUAL_DIRTY_LOG_PROTECT2, protect.flags()) {
-        // A kernel that does not know manual protect (before Linux 5.0) has it off.
+        // In a kernel that does not know manual protect (before Linux 5.0) it is always off.
         Err(errno) if errno.errno() == libc::EINVAL && protect == ManualProtect::None => Ok(()),
         answer => answer.map_err(|errno| Error::ioctl("KVM_ENABLE_CAP", "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", errno)),
     }
 }
 
-/// Has every page of a buffer exist before the kernel writes to it: where the first touch of a page fails, it does so here.
+/// Touches every page of a buffer before the kernel writes to it, so that a page that cannot be allocated fails here.
 fn touch(words: &mut [u64]) {
     let step = (host_page_size() as usize / size_of::<u64>()).max(1);
     let last = words.len().saturating_sub(1);
@@ -96,7 +97,7 @@ fn touch(words: &mut [u64]) {
     }
 }
 
-/// Reads the log of `slot`, which has `pages` pages, into `into`; errors call it `block`.
+/// Reads the log of `slot`, which has `pages` pages, into `into`. Errors name the slot by `block`.
 ///
 /// Without manual protect the kernel clears the log before it copies it out, and a copy that fails loses the bits. So every page of the
 /// buffer is touched first.
@@ -142,11 +143,13 @@ pub fn clear_dirty_log(
     )
 }
 
-/// Gives the entries of all rings that are marked as harvested back to the kernel, which protects their pages: how many.
+/// Gives the entries that are marked as harvested, in all rings, back to the kernel, which protects their pages.
+/// Returns the number of these entries.
 ///
-/// As of Linux 6.16 a signal that waits ends it early, and what was counted by then is protected but for the last up to 64 pages
-/// (`kvm_dirty_ring_reset`): no further write to those would be seen. So signals are held back. The kick of a vCPU comes late then, and
-/// not too late: KVM_RUN looks at `immediate_exit`. What cannot be held back shows in the count, unless it comes after the last entry.
+/// From Linux 6.16 on a pending signal ends the call early. Then all counted pages are protected except up to 64 of the
+/// last ones (`kvm_dirty_ring_reset`), and the log would not see further writes to these. So signals are held back
+/// during the call. A kick of a vCPU comes later then, but not too late, because KVM_RUN looks at `immediate_exit`. An
+/// interruption that cannot be held back shows in the count, unless it comes after the last entry.
 pub fn reset_dirty_rings(vm: &impl AsRawFd) -> Result<u32> {
     held_back(|| {
         // SAFETY: the ioctl takes no argument; the descriptor is a VM's, or the kernel says that it is not.

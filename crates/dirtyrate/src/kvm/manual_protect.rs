@@ -2,10 +2,11 @@
 
 /// `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`: GET does not clear; CLEAR does.
 const DIRTY_LOG_MANUAL_PROTECT_ENABLE: u64 = 1 << 0;
-/// `KVM_DIRTY_LOG_INITIALLY_SET`: a log begins with all ones, and nothing protected.
+/// `KVM_DIRTY_LOG_INITIALLY_SET`: a log begins with all ones, and no page is protected.
 const DIRTY_LOG_INITIALLY_SET: u64 = 1 << 1;
 
-/// How pages are protected again after the log was read: QEMU's `kvm_get_manual_dirty_log_protect`.
+/// How pages are protected again after the log was read. QEMU asks the kernel for this in
+/// `kvm_get_manual_dirty_log_protect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ManualProtect {
@@ -13,12 +14,12 @@ pub enum ManualProtect {
     None,
     /// GET only reads; KVM_CLEAR_DIRTY_LOG clears and protects.
     Enable,
-    /// And a log begins with all ones, so that turning it on protects nothing.
+    /// As [`Enable`](Self::Enable), and a log begins with all ones, so that turning it on protects no page.
     InitiallySet,
 }
 
 impl ManualProtect {
-    /// The best that the capability's value allows. INITIALLY_SET alone, without ENABLE, is none.
+    /// The best state that the capability's value allows. INITIALLY_SET without ENABLE is `None`.
     pub(super) fn from_capability(value: i32) -> Self {
         let flags = u64::try_from(value).unwrap_or(0);
         if flags & DIRTY_LOG_MANUAL_PROTECT_ENABLE == 0 {

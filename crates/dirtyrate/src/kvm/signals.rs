@@ -2,12 +2,12 @@
 
 use vmm_sys_util::errno;
 
-/// How often a call is made that a signal ends early. Each attempt ends with the signal delivered, so that only a kernel that answers
-/// EINTR whatever happens gets this far.
+/// How often a call is repeated that a signal ends early. After each attempt the signal has been delivered, so only a
+/// kernel that always answers EINTR comes to this limit.
 const MOST_ATTEMPTS: u32 = 1000;
 
-/// Makes a call again for as long as a signal ends it early (EINTR), at most a thousand times. The kernel documents EAGAIN for
-/// none of the calls that go through here.
+/// Makes a call, and repeats it as long as a signal ends it early (EINTR), at most a thousand times. The kernel
+/// documents EAGAIN for none of the calls that are made through this function.
 ///
 /// # Errors
 ///
@@ -22,15 +22,15 @@ pub fn uninterrupted<T>(mut call: impl FnMut() -> errno::Result<T>) -> errno::Re
     call()
 }
 
-/// Runs `call` while all signals of the calling thread are held back. Signals that come meanwhile are delivered after it. SIGKILL,
-/// SIGSTOP, a debugger and a freezer cannot be held back: they stop a thread whatever it does.
+/// Runs `call` while all signals of the calling thread are blocked. Signals that arrive meanwhile are delivered after
+/// it. SIGKILL, SIGSTOP, a debugger and a freezer cannot be blocked: they stop a thread at any time.
 pub(super) fn held_back<T>(call: impl FnOnce() -> T) -> T {
     let _mask = Mask::set(u64::MAX);
     call()
 }
 
-/// The mask that was there before. Dropping this restores it. The system call is made directly, because the C library never blocks the
-/// signals that it sends itself, such as the one for setuid.
+/// The signal mask from before. Dropping this restores it. The system call is made directly, because the C library
+/// never blocks the signals that it uses itself, such as the one for setuid.
 struct Mask(u64);
 
 impl Mask {

@@ -1,4 +1,5 @@
-//! RAM blocks as KVM memory slots. Slot numbers stay inside: outside a block is its name and its [`BlockId`].
+//! RAM blocks as KVM memory slots. Slot numbers are used only inside; callers name a block by its name and its
+//! [`BlockId`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,7 +27,7 @@ struct Slot {
     uncertain: bool,
 }
 
-/// What the ring entries of a slot stand for: pages of `block`, if its log is on and the page is below `pages`.
+/// What a ring entry with this slot stands for: a page of `block`, if the page number is below `pages`.
 #[derive(Debug, Clone, Copy)]
 struct LoggedSlot {
     block: BlockId,
@@ -34,7 +35,7 @@ struct LoggedSlot {
     pages: u64,
 }
 
-/// Keeps the place of the one log that a VM's slots have, until it is dropped.
+/// Says that the slots of a VM have a log, until this is dropped. A VM's slots can have only one.
 #[derive(Debug)]
 pub(super) struct OneLog(#[allow(dead_code, reason = "its reference count is what is asked for")] Arc<()>);
 
@@ -42,7 +43,7 @@ pub(super) struct OneLog(#[allow(dead_code, reason = "its reference count is wha
 #[derive(Debug)]
 struct Enabled {
     log: &'static str,
-    /// Whether it is in use.
+    /// Whether this log is in use.
     used: Weak<()>,
 }
 
@@ -50,21 +51,21 @@ struct Enabled {
 #[derive(Debug, Clone)]
 pub struct Slots(Arc<Mutex<SlotTable>>);
 
-/// What is known of the slots.
+/// The table of the known slots.
 #[derive(Debug)]
 pub(super) struct SlotTable {
     vm: OwnedFd,
     page_size: u64,
     limit: usize,
-    /// How many blocks have had a slot: each gets a number of its own.
+    /// The number of the last block that got a slot. Each block gets the next number.
     blocks: u64,
     by_block: BTreeMap<BlockId, Slot>,
     numbers: Numbers,
-    /// By slot number, for each entry of a ring.
+    /// For each slot number, what a ring entry with this slot stands for.
     entries: Vec<LoggedSlot>,
     /// How many blocks are logged.
     logged: usize,
-    /// The log that was enabled. A VM keeps its kind for good, because the kernel cannot undo it.
+    /// The kind of log that was enabled. It stays the kind of this VM, because the kernel cannot undo it.
     log: Option<Enabled>,
 }
 
@@ -74,7 +75,7 @@ struct Numbers {
     taken: BTreeSet<u32>,
     /// Numbers below `next` that were given back.
     free: BTreeSet<u32>,
-    /// No number from here on was given out; some may have been taken all the same.
+    /// No number from here on was given out, but the VMM may use some of these numbers itself.
     next: u32,
 }
 
@@ -103,8 +104,8 @@ impl Numbers {
 }
 
 impl Slots {
-    /// The slots of a VM, none of which is known yet. `limit` is KVM_CAP_NR_MEMSLOTS. The descriptor is duplicated, so that the VMM
-    /// may keep or close its own; the VM lives until both are closed.
+    /// Makes the table of the slots of a VM, which is empty at first. `limit` is KVM_CAP_NR_MEMSLOTS. The descriptor is
+    /// duplicated, so that the VMM can keep or close its own descriptor. The VM lives until both are closed.
     ///
     /// # Errors
     ///
@@ -127,13 +128,13 @@ impl Slots {
         }))))
     }
 
-    /// How many more slots there may be.
+    /// How many more slots can be added.
     pub fn available(&self) -> usize {
         self.lock().available()
     }
 
-    /// Gives a new block a slot that maps `memory`. What is returned is the block, as
-    /// [`DirtyMemory::add_block`](crate::dirty_memory::DirtyMemory::add_block) takes it in.
+    /// Gives a new block a slot that maps `memory`. Returns the block's description, for
+    /// [`DirtyMemory::add_block`](crate::dirty_memory::DirtyMemory::add_block).
     ///
     /// # Errors
     ///
@@ -141,9 +142,9 @@ impl Slots {
     ///
     /// # Safety
     ///
-    /// `memory` must stay mapped until the block is removed or the VM is gone, which it is when the last descriptor of it and
-    /// of its vCPUs is closed. Until then nobody else sets a slot of the same number: the kernel would write a log of another size than
-    /// the buffer that it gets.
+    /// `memory` must stay mapped until the block is removed or the VM is gone. The VM is gone when the last descriptor
+    /// of the VM and of its vCPUs is closed. Until then no other code may set a slot with the same number, because the
+    /// kernel would then write a log of another size than the buffer has.
     pub unsafe fn add<B: Bitmap>(&self, name: &str, memory: &GuestRegionMmap<B>) -> Result<BlockInfo> {
         let mut table = self.lock();
         if table.available() == 0 {
@@ -162,22 +163,24 @@ impl Slots {
         Ok(table.insert(name, region))
     }
 
-    /// Takes in a slot that the VMM has set itself, as it set it: its log may be turned on and off here, with the rest of its
-    /// flags as they are, and by nobody else. The slot is set once more as `region` says, which changes nothing of it.
+    /// Adds a slot that the VMM has set itself; `region` is what the VMM has set. From now on only this table may turn
+    /// the log of the slot on and off; the other flags of the slot stay as they are. The slot is set once more to
+    /// `region`, which does not change it.
     ///
-    /// What is returned is the block that the slot is from now on, as
-    /// [`DirtyMemory::add_block`](crate::dirty_memory::DirtyMemory::add_block) takes it in.
+    /// Returns the description of the block, for
+    /// [`DirtyMemory::add_block`](crate::dirty_memory::DirtyMemory::add_block).
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a slot whose number is known here already, whose log is on, or that the kernel has with another size,
-    /// with other memory, or read-only where `region` is not; [`Error::Ioctl`] if the kernel refuses it otherwise.
+    /// [`Error::Argument`] if the number of the slot is already in this table, if its log is on, or if the kernel's
+    /// slot differs from `region` in its size, its memory, or in being read-only; [`Error::Ioctl`] if the kernel
+    /// refuses for another reason.
     ///
     /// # Safety
     ///
-    /// `region` is the slot as it was set last. Its memory must stay mapped until the block is removed here or the VM is gone. Until then
-    /// nobody else sets that slot, changes its size or deletes it: the kernel would write a log of another size than the buffer that
-    /// it gets.
+    /// `region` must be what the slot was set to last. Its memory must stay mapped until the block is removed here or
+    /// the VM is gone. Until then no other code may set this slot, change its size or delete it, because the kernel
+    /// would then write a log of another size than the buffer has.
     pub unsafe fn adopt(&self, name: &str, region: kvm_userspace_memory_region) -> Result<BlockInfo> {
         let mut table = self.lock();
         let refuse = |problem: &str| Err(Error::Argument(format!("slot {} of block '{name}' {problem}", region.slot)));
@@ -192,7 +195,8 @@ impl Slots {
         if region.memory_size == 0 {
             return refuse("has a size of 0 bytes: the kernel would delete it");
         }
-        // What differs in these cannot be changed of a slot that exists, and is EINVAL (`kvm_set_memory_region`).
+        // These fields of an existing slot cannot be changed, so the kernel answers EINVAL if one differs
+        // (`kvm_set_memory_region`).
         match table.set(&region, || format!("block '{name}' taken in")) {
             Err(Error::Ioctl { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 return refuse(
@@ -205,21 +209,21 @@ impl Slots {
         Ok(table.insert(name, region))
     }
 
-    /// Takes a block's slot away: the guest cannot reach its memory any more, and its log is gone.
+    /// Deletes the slot of a block. The guest cannot reach this memory any more, and the log of the block is gone.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSlot`]; [`Error::Ioctl`] if the kernel refuses: the slot is as before then.
+    /// [`Error::NoSlot`]; [`Error::Ioctl`] if the kernel refuses, and then the slot is as before.
     pub fn remove(&self, block: BlockId) -> Result<()> {
         self.lock().remove(block)
     }
 
-    /// Turns a block's dirty log on or off. A log that is made of these slots does so by itself.
+    /// Turns the kernel's dirty log of a block on or off. `BitmapLog` and `RingLog` call this themselves.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSlot`]; [`Error::Ioctl`] if the kernel refuses. The log counts as it was before then; if it was
-    /// to go on, the kernel was asked to have it off.
+    /// [`Error::NoSlot`]; [`Error::Ioctl`] if the kernel refuses. Then the log counts as before. If it should have been
+    /// turned on, the kernel was asked to turn it off again.
     pub fn set_logging(&self, block: BlockId, on: bool) -> Result<()> {
         self.lock().set_logging(block, on)
     }
@@ -228,7 +232,7 @@ impl Slots {
         lock(&self.0)
     }
 
-    /// The table itself, for those who share it.
+    /// The table itself, for the logs that share it.
     pub(super) fn table(&self) -> Arc<Mutex<SlotTable>> {
         Arc::clone(&self.0)
     }
@@ -240,9 +244,9 @@ impl SlotTable {
         self.vm.as_fd()
     }
 
-    /// Calls `enable`, which turns on what a kind of log needs of the kernel. That cannot be undone, so a VM keeps its kind: manual protect
-    /// beside rings would lose writes.
-    /// The log keeps what this returns for as long as it is used.
+    /// Calls `enable`, which turns on what a kind of log needs from the kernel. A VM keeps this kind of log, because
+    /// the kernel cannot undo it, and because manual protect beside rings would lose writes. The log has to keep the
+    /// returned value as long as it is in use.
     ///
     /// # Errors
     ///
@@ -275,7 +279,7 @@ impl SlotTable {
         self.limit.saturating_sub(self.by_block.len())
     }
 
-    /// Makes room for what the entries of a ring need to know of a slot.
+    /// Makes room for a slot number in `entries`.
     fn make_room(&mut self, number: u32) -> Result<()> {
         let more = (number as usize + 1).saturating_sub(self.entries.len());
         let bytes = more * size_of::<LoggedSlot>();
@@ -306,7 +310,7 @@ impl SlotTable {
     pub fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         let slot = self.slot(block)?;
         if on && slot.uncertain {
-            // A log that is on already would begin no first round, so it is turned off before.
+            // If the log is on already, turning it on would begin no first round. So it is turned off first.
             self.set_flag(slot, false)?;
         }
         let outcome = self.set_flag(slot, on);
@@ -330,11 +334,11 @@ impl SlotTable {
         self.entries[slot.region.slot as usize] = LoggedSlot { block, pages };
     }
 
-    /// Turns every dirty log that is on off and on again, at which the kernel protects all of its pages.
+    /// Turns every dirty log that is on off and on again, so that the kernel protects all pages again.
     ///
     /// # Errors
     ///
-    /// [`Error::Ioctl`] if the kernel refuses. The log of a block may be off in the kernel then, until this or
+    /// [`Error::Ioctl`] if the kernel refuses. Then the log of a block may be off in the kernel until this or
     /// [`set_logging`](Self::set_logging) succeeds.
     pub fn restart_logging(&mut self) -> Result<()> {
         let restart = |slot: &Slot| {
@@ -359,7 +363,7 @@ impl SlotTable {
         self.set(&region, || format!("dirty log of block '{}' {}", slot.name, if on { "on" } else { "off" }))
     }
 
-    /// The block of a slot that is logged, and how many pages it has.
+    /// The block of a slot whose log is on, and how many pages it has.
     pub fn logged(&self, slot: u32) -> Option<(BlockId, u64)> {
         let LoggedSlot { block, pages } = *self.entries.get(slot as usize)?;
         (pages > 0).then_some((block, pages))

@@ -9,7 +9,7 @@ pub fn normal_upper_quantile(tail: f64) -> f64 {
     bisect(0.0, 40.0, |z| 0.5 * libm::erfc(z / std::f64::consts::SQRT_2) <= tail)
 }
 
-/// The x in [0, 1] at which P(X ≤ x) of a beta variable, a, b > 0, reaches `probability`.
+/// The x in [0, 1] at which P(X ≤ x) of a beta variable with a, b > 0 reaches `probability`.
 pub fn beta_quantile(a: f64, b: f64, probability: f64) -> f64 {
     let log_beta = log_beta(a, b);
     bisect(0.0, 1.0, |x| regularised(a, b, log_beta, x) >= probability)
@@ -39,7 +39,7 @@ fn continued_fraction(a: f64, b: f64, x: f64) -> f64 {
     let mut c = 1.0;
     let mut d = 1.0 / not_zero(1.0 - (a + b) * x / (a + 1.0));
     let mut fraction = d;
-    // The bound is that of 10^12 samples.
+    // So many terms are enough for 10^12 samples.
     for m in 1..1_000_000_u32 {
         let m = f64::from(m);
         let even = m * (b - m) * x / ((a - 1.0 + 2.0 * m) * (a + 2.0 * m));
@@ -58,7 +58,8 @@ fn continued_fraction(a: f64, b: f64, x: f64) -> f64 {
     fraction
 }
 
-/// The least value in `low..=high` for which `reached`, which is false below it and true above: to the last digits, or 10^-300.
+/// The least value in `low..=high` for which `reached` is true. `reached` must be false below this value and true above
+/// it. The result is exact to the last digits, or to 10^-300.
 fn bisect(mut low: f64, mut high: f64, reached: impl Fn(f64) -> bool) -> f64 {
     while high - low > 4.0 * f64::EPSILON * high && high > 1e-300 {
         let middle = low + (high - low) / 2.0;

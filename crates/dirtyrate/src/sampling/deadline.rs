@@ -1,4 +1,5 @@
-//! Comparisons at deadlines. Policy chooses the deadlines; this keeps them, on a thread that does nothing else.
+//! Comparisons at deadlines. The caller chooses the deadlines; the functions here keep them, on a thread that does
+//! nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -13,21 +14,21 @@ use crate::wait::{CancelToken, wait_until};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SampleReport {
-    /// The deadline, from the beginning of the first pass.
+    /// The deadline, counted from the beginning of the first pass.
     pub requested: Duration,
-    /// How much later the comparison began.
+    /// How much later than the deadline the comparison began.
     pub late: Duration,
-    /// What the first pass and this comparison took.
+    /// How long the first pass and this comparison took together.
     pub hashing: Duration,
     /// What the comparison found.
     pub sampled: Sampled,
 }
 
-/// Looks at the pages of `plan`, and again at each of `deadlines`, which count from the beginning of the first pass. The calling
-/// thread sleeps in between. `alive` is asked at the beginning and the end of each wait, now and then during it, and after each
-/// comparison; its error ends the measurement.
+/// Looks at the pages of `plan`, and again at each of `deadlines`, which are counted from the beginning of the first
+/// pass. The calling thread sleeps in between. It calls `alive` at the beginning and the end of each wait, now and then
+/// during the wait, and after each comparison; an error of `alive` ends the measurement.
 ///
-/// Needs neither KVM nor a dirty log: `reader` may be of the memory of another process.
+/// This needs neither KVM nor a dirty log: `reader` may read the memory of another process.
 ///
 /// # Errors
 ///
@@ -51,12 +52,12 @@ pub fn sample_at<R: PageReader>(
 }
 
 impl<R: PageReader> Sampling<R> {
-    /// Sleeps until `requested` after the beginning of the first pass, while `alive` says that there is something to wait for; how much
-    /// later it woke. A comparison right after this has samples with windows of about `requested`.
+    /// Sleeps until `requested` after the beginning of the first pass, and returns how much later it woke. An error of
+    /// `alive` ends the sleep. In a comparison right after this, the samples have windows of about `requested`.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a deadline that no clock can name; [`Error::Cancelled`]; the error of `alive`.
+    /// [`Error::Argument`] for a deadline that is too late for the clock; [`Error::Cancelled`]; the error of `alive`.
     pub fn wait(&self, requested: Duration, cancel: &CancelToken, alive: impl Fn() -> Result<()>) -> Result<Duration> {
         let deadline = self
             .began()

@@ -1,4 +1,4 @@
-//! From hits to figures.
+//! Estimates of fractions of pages, from the samples that changed (hits).
 //!
 //! **One block.** Of n samples, k are hits; the fraction is k / n. In a simple random sample k is binomial. In a stratified one it is
 //! a sum of independent trials, whose chances p_i differ from stratum to stratum and have the mean p. Among such sums with one
@@ -28,33 +28,33 @@ use super::plan::Design;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Estimate {
-    /// The estimate, without bias from the plan.
+    /// The estimate, which the plan does not bias.
     pub fraction: f64,
-    /// Where the true fraction lies.
+    /// The interval in which the true fraction lies.
     pub interval: Interval,
 }
 
 /// One block's share of a figure.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
-    /// What the block's fraction counts in the figure, in any unit.
+    /// The weight of the block's fraction in the figure, in any unit.
     pub weight: f64,
     pub hits: u64,
     pub samples: u64,
 }
 
-/// The mean of the blocks' fractions by their weights, which are positive, with its interval.
+/// The weighted mean of the blocks' fractions, with its interval. The weights must be positive.
 pub fn combine(parts: impl Iterator<Item = Part> + Clone, intervals: &Intervals) -> Estimate {
     let total: f64 = parts.clone().map(|part| part.weight).sum();
     let shares = parts.clone().map(|part| (part.weight / total, part));
     let fraction: f64 = shares.clone().map(|(share, part)| share * part.hits as f64 / part.samples as f64).sum();
     let effective = shares.map(|(share, part)| part.samples as f64 / share).reduce(f64::min).unwrap_or(0.0);
-    // All of it is 1, whatever the shares' sum is rounded to.
+    // If every sample is a hit, the fraction is exactly 1, although the sum of the shares may be rounded.
     let fraction = if effective > 0.0 && parts.clone().all(|part| part.hits == part.samples) { 1.0 } else { fraction };
     Estimate { fraction, interval: intervals.interval(fraction * effective, effective) }
 }
 
-/// An estimate of the variance of k / n, from the samples of one block in their order.
+/// Estimates the variance of k / n from the samples of one block, in their order.
 ///
 /// Stratified: one sample says nothing about the variance in its stratum, so neighbours are paired (the last three are a group if n is
 /// odd), as if they were two samples of one stratum twice as large: Σ m / (m − 1) Σ (z − z̄)² over the groups of m, over n². Its

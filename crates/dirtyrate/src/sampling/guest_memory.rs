@@ -1,4 +1,4 @@
-//! The pages of guest memory that is mapped into this process.
+//! A reader of guest memory that is mapped into this process.
 
 use std::sync::Arc;
 
@@ -12,45 +12,47 @@ use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
 use crate::prefetch;
 
-/// Bytes in a cache line, of the machines that we know: where it is more, some hints are given twice.
+/// Bytes in a cache line, on the machines that we know. Where a line is longer, some hints ask for the same line twice.
 const CACHE_LINE: usize = 64;
-/// How many lines of a page are asked for. As many as a core has misses in flight: the page's translation is found and its first
-/// part on the way when the copy begins, and the hardware sees a stream and fetches the rest. All 64 took 15–20 % longer
-/// (Xeon, family 6 model 167), because hints past the queue hold up what comes after them.
+/// How many lines of the next page are prefetched: about as many as a core can have misses in flight. When the copy
+/// begins, the page's address is translated and its first part is on the way; then the hardware recognises a stream and
+/// fetches the rest. Prefetching all 64 lines took 15–20 % longer (Xeon, family 6 model 167), because hints that do not
+/// fit into the queue delay what comes after them.
 const LINES: usize = 16;
 
-/// Reads guest memory that is mapped here, while the guest writes it. `B` is the bitmap of vm-memory in which the VMM notes its own
-/// writes; reading notes nothing.
+/// Reads guest memory that is mapped into this process, while the guest may write it. `B` is vm-memory's bitmap, in
+/// which the VMM marks its own writes; reading marks nothing.
 ///
-/// Every page is copied before it is hashed, with vm-memory's volatile slices, as every host access to guest memory in this
-/// crate is: no reference to memory that a vCPU may be writing ever exists. A torn page is possible and harmless; it only
-/// says that the page is changing. The copy goes from a cold page into a hot one: the next pages are prefetched meanwhile.
+/// Every page is copied with vm-memory's volatile slices before it is hashed, so that there is never a reference to
+/// memory that a vCPU may be writing. A copy can be half old and half new, which does no harm, because such a page has
+/// changed in any case. While one page is copied, the next pages are prefetched.
 ///
-/// **Untouched pages.** Reading a page of anonymous memory that nobody has touched maps one: the kernel's zero page, or a huge one,
-/// and page tables. So the kernel is asked first (`/proc/self/pagemap`), for private anonymous memory only, which is what
-/// this crate makes: of shared memory and of files, the page tables of one process do not say what exists, and those
-/// blocks are read as they are. Asking costs about as much as looking, so that a first look takes about twice as long as the
-/// later ones: what was found touched is not asked about again. If the host takes such a page back in between (a balloon), the look
-/// maps the zero page there. A page in swap is touched, and is read back from there.
+/// **Untouched pages.** Reading a page of anonymous memory that nobody has touched maps one: the kernel's zero page, or
+/// a huge one, and page tables. So the kernel is asked first (`/proc/self/pagemap`). This is done only for private
+/// anonymous memory. For shared memory and files, the page tables of one process do not say which pages exist, so such
+/// blocks are read without asking. Asking costs about as much as looking, so a first look takes about twice as long as
+/// later looks, which do not ask again about pages that were touched. If the host takes such a page back in between (a
+/// balloon), the look maps the zero page there. A page in swap counts as touched, and is read back from swap.
 #[derive(Debug)]
 pub struct GuestMemoryReader<B = ()> {
     blocks: Vec<PageBlock>,
-    /// The memory that has each block.
+    /// For each block, the memory that contains it.
     memories: Vec<Arc<GuestMemoryMmap<B>>>,
     page_size: u64,
     pub(super) pagemap: Option<Pagemap>,
     page: Box<[u8]>,
-    /// Cache lines of the next page that are fetched ahead.
+    /// How many cache lines of the next page are prefetched.
     ahead: usize,
 }
 
 impl<B: Bitmap> GuestMemoryReader<B> {
-    /// Reads `blocks` of `memory`, which stays mapped as long as the reader lives, also if a block is removed from its VM.
+    /// Makes a reader of `blocks` of `memory`. The memory stays mapped as long as the reader lives, also if a block is
+    /// removed from its VM.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a block that is empty or not whole within one region of the memory, or a page size that is not
-    /// the host's.
+    /// [`Error::Argument`] for a block that is empty or does not lie within one region of the memory, or for a page
+    /// size that is not the host's.
     pub fn new(memory: Arc<GuestMemoryMmap<B>>, blocks: &[BlockInfo], page_size: u64) -> Result<Self> {
         let host = host_page_size();
         if page_size != host {
@@ -67,7 +69,7 @@ impl<B: Bitmap> GuestMemoryReader<B> {
         Ok(reader)
     }
 
-    /// Reads one block more, of a `memory` that may be another than that of those before.
+    /// Adds one more block. Its `memory` may be another one than the memory of the blocks before.
     ///
     /// # Errors
     ///
@@ -90,13 +92,13 @@ impl<B: Bitmap> GuestMemoryReader<B> {
         Ok(())
     }
 
-    /// Fetches so many cache lines of the next page ahead, for benchmarks that look for the best number.
+    /// Sets how many cache lines of the next page are prefetched, for benchmarks that look for the best number.
     #[cfg(feature = "testing")]
     pub fn fetching_ahead(self, lines: usize) -> Self {
         Self { ahead: lines, ..self }
     }
 
-    /// Whether pages that nobody has touched are left so: not where `/proc/self/pagemap` cannot be read, or a block is not
+    /// Whether untouched pages stay untouched. They do not if `/proc/self/pagemap` cannot be read, or if a block is not
     /// private anonymous memory.
     pub fn spares_untouched(&self) -> bool {
         let spared = |(block, memory): (&PageBlock, &Arc<GuestMemoryMmap<B>>)| {
@@ -134,8 +136,8 @@ impl<B: Bitmap + Send + Sync> PageReader for GuestMemoryReader<B> {
             pagemap.forget();
         }
         let host_page = |look: &Look| start.addr() as u64 / self.page_size + look.page;
-        // Where nobody can be asked, everything is touched. The next page is asked about while it is being fetched: the call
-        // takes as long as the fetch.
+        // If the kernel cannot be asked, every page counts as touched. The kernel is asked about the next page while
+        // this page is being fetched, because the call takes as long as the fetch.
         let mut prepare = |looks: &[Look]| {
             let Some((look, next)) = looks.split_first() else { return true };
             let page = start.wrapping_add((look.page * self.page_size) as usize);

@@ -1,9 +1,9 @@
-//! How far a fraction that was found in a sample may be off.
+//! Confidence intervals of a fraction that was found in a sample.
 
 use super::beta::{beta_quantile, normal_upper_quantile};
 use crate::error::{Error, Result};
 
-/// Where a figure lies, with a stated confidence.
+/// The bounds of a figure, with a stated confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Interval {
@@ -11,24 +11,25 @@ pub struct Interval {
     pub low: f64,
     /// The upper end.
     pub high: f64,
-    /// The share of measurements whose interval holds the true figure, in (0, 1).
+    /// The share of measurements whose interval contains the true figure, in (0, 1).
     pub confidence: f64,
 }
 
-/// How an interval is made.
+/// How an interval is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum IntervalMethod {
-    /// Wilson's score interval (1927; Brown, Cai and DasGupta 2001). It holds the truth in the nominal share of measurements on
-    /// average over fractions, not at each of them. At 95 % and 512 samples: 93.7 to 97.7 % between fractions of 1 and 99 %, 95.04 % on
-    /// average; nearer to 0 and 1, where few hits (or misses) are expected, 90.6 % where half a one is, and 83.8 % at worst.
+    /// Wilson's score interval (1927; Brown, Cai and DasGupta 2001). Averaged over all fractions, it contains the truth
+    /// in the nominal share of measurements, but not at each fraction. At 95 % and 512 samples the share is 93.7 to
+    /// 97.7 % for fractions between 1 and 99 %, and 95.04 % on average. Nearer to 0 and 1, where few hits (or misses)
+    /// are expected, it is 90.6 % if half a hit is expected, and 83.8 % at worst.
     #[default]
     Wilson,
-    /// Clopper and Pearson's (1934): never covers less than the nominal share, and is wider.
+    /// Clopper and Pearson's interval (1934), which never covers less than the nominal share, and is wider.
     ClopperPearson,
 }
 
-/// Makes intervals of one method and confidence.
+/// Computes intervals by one method and with one confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Intervals {
     method: IntervalMethod,
@@ -44,7 +45,7 @@ impl Default for Intervals {
 }
 
 impl Intervals {
-    /// Intervals of a `confidence` in (0, 1).
+    /// Intervals with a `confidence` in (0, 1).
     ///
     /// # Errors
     ///
@@ -68,13 +69,14 @@ impl Intervals {
         self.method
     }
 
-    /// The interval of a fraction of which `hits` of `samples` were found, both of which may be fractions of a number (weighted
-    /// samples); 0 ≤ hits ≤ samples. Without any sample it is all of [0, 1].
+    /// The interval of a fraction, if `hits` of `samples` were found; 0 ≤ hits ≤ samples. Both need not be whole
+    /// numbers, because samples can be weighted. Without samples the interval is all of [0, 1].
     ///
-    /// Both ends share what may be missed. With 0 hits the lower end is 0 and cannot miss, so that the upper end alone holds with
-    /// (1 + confidence) / 2; the smaller bound for that case is [`upper_bound_without_hits`].
+    /// The two ends share the probability of a miss equally. With 0 hits the lower end is 0 and cannot miss, so that
+    /// the upper end alone holds with a probability of (1 + confidence) / 2. [`upper_bound_without_hits`] is a smaller
+    /// bound for that case.
     pub fn interval(&self, hits: f64, samples: f64) -> Interval {
-        // No number of samples, or of hits, says nothing either.
+        // A number of samples or hits that is not a number says nothing either.
         if !(samples > 0.0 && samples.is_finite()) || hits.is_nan() {
             return Interval { low: 0.0, high: 1.0, confidence: self.confidence };
         }
@@ -90,9 +92,10 @@ impl Intervals {
     }
 }
 
-/// The fraction above which none of `samples` samples being hit has a probability of 1 − `confidence` at most: 1 − (1 −
-/// confidence)^(1/n), about 3 / n at 95 %. One-sided, exact for a simple random sample and safe for a stratified one. 6 MiB per GiB
-/// for 512 samples.
+/// An upper bound of the fraction, if none of `samples` samples is a hit: for a larger fraction this would have a
+/// probability of at most 1 − `confidence`. The bound is 1 − (1 − confidence)^(1/n), which is about 3 / n at 95 %, or 6
+/// MiB per GiB for 512 samples. It is one-sided, exact for a simple random sample, and on the safe side for a
+/// stratified one.
 ///
 /// # Errors
 ///

@@ -6,17 +6,18 @@
 //!                            └────────── PageReader ──────────────┘   guest memory of ours, or of another process
 //! ```
 //!
-//! [`sample_at`] keeps deadlines, over any memory. [`Sampling`] is the measurement, [`Plan`] says which pages, a [`PageReader`] brings their contents
-//! ([`GuestMemoryReader`] for memory that is mapped here), and [`Intervals`] says how far the figure may be off. Blocks may come
-//! and go in between: each counts for the time that it was there.
-//! Nothing here needs KVM, and nothing is asked of the guest: it is neither stopped nor slowed by write protection.
+//! [`Plan`] says which pages are looked at. A [`PageReader`] reads their contents; [`GuestMemoryReader`] does it for
+//! memory that is mapped into this process. [`Sampling`] is the measurement, and [`sample_at`] runs it to a list of
+//! deadlines. [`Intervals`] says how far a figure may be off. Blocks may be added and removed meanwhile; each block
+//! counts for the time in which it existed. Nothing here needs KVM, and the guest is neither stopped nor slowed by
+//! write protection.
 //!
-//! What sampling cannot see: a write that leaves a page's contents as they were, and one that was undone between two
-//! looks. What it sees and KVM's log does not: writes by the host and by devices.
+//! Sampling cannot see a write that does not change the contents of a page, nor a write that is undone before the next
+//! look. It sees writes by the host and by devices, which KVM's log does not see.
 //!
-//! The design is that of QEMU's `page-sampling` (migration/dirtyrate.c), less what it gets wrong: here the last page of a
-//! block can be chosen, small blocks are not skipped, samples are spread evenly, each has a window of its own, zero is
-//! told from "few", and pages that were never touched stay so.
+//! The design follows QEMU's `page-sampling` (migration/dirtyrate.c), without its faults: here the last page of a block
+//! can be chosen, small blocks are not skipped, samples are spread evenly, each sample has its own window, zero is
+//! distinguished from "few", and untouched pages stay untouched.
 
 mod beta;
 mod deadline;

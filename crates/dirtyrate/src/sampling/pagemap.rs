@@ -1,4 +1,4 @@
-//! Which pages of this process's memory exist.
+//! Asks the kernel which pages of this process's memory exist.
 
 use std::fs::File;
 use std::io;
@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes of an entry.
 const ENTRY: usize = 8;
-/// Entries in one read: what the kernel gathers at a time is as much (`PAGEMAP_WALK_SIZE` is 512 pages of 4 KiB).
+/// Entries in one read: as many as the kernel collects at a time (`PAGEMAP_WALK_SIZE` is 512 pages of 4 KiB).
 const ENTRIES: usize = 512;
-/// Entries that are passed over sooner than another read is made.
+/// How many entries a read passes over at most. Reading so many entries is cheaper than another read.
 const NEAR: u64 = 32;
 /// The page is in RAM (bit 63) or swapped (bit 62): Documentation/admin-guide/mm/pagemap.rst.
 const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
@@ -25,7 +25,7 @@ pub struct Pagemap {
 }
 
 impl Pagemap {
-    /// Opens it.
+    /// Opens `/proc/self/pagemap`.
     pub fn open() -> io::Result<Self> {
         Ok(Self { file: File::open("/proc/self/pagemap")?, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 })
     }
@@ -36,13 +36,14 @@ impl Pagemap {
         Self { file, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 }
     }
 
-    /// Forgets what was read, which is true of that time only.
+    /// Forgets the entries that were read, because they can change.
     pub fn forget(&mut self) {
         self.known = 0..0;
     }
 
-    /// Whether `page` (an address over the page size) is in RAM or swapped. `next` are pages that will be asked about, ascending: those
-    /// that are near are read along with it, until [`forget`](Self::forget).
+    /// Whether `page` (an address divided by the page size) is in RAM or swapped. `next` has the pages that will be
+    /// asked about next, in ascending order; the near ones are read in the same call, and are known until
+    /// [`forget`](Self::forget).
     ///
     /// A read costs 0.3–0.6 µs and 3–20 ns for each entry that it passes (huge pages, 4 KiB pages; measured), so a page
     /// further away than [`NEAR`] has a read of its own. PAGEMAP_SCAN (Linux 6.7) is no better here: over one page it costs about

@@ -13,11 +13,11 @@ use super::trace;
 use crate::error::{Error, Result};
 use crate::wait::CancelToken;
 
-/// Samples that share a time, are read in one call, and are not interrupted by a cancel.
+/// How many samples share a time stamp and are read in one call, which a cancel does not interrupt.
 const BATCH: usize = 64;
 
-/// The looks of one batch took from one instant to another. Its samples' time is the middle, wrong for none of them by more
-/// than half of it.
+/// When the looks of one batch began and ended. The middle counts as the time of all samples of the batch, so it is
+/// wrong by at most half of the batch's duration.
 #[derive(Debug, Clone, Copy)]
 struct Stamp {
     middle: Instant,
@@ -31,23 +31,23 @@ impl Stamp {
     }
 }
 
-/// The samples of one block, by address, and what is known of each.
+/// The samples of one block, by address, and what is known about each.
 #[derive(Debug)]
 struct BlockSamples {
     looks: Vec<Look>,
     hashes: Vec<u64>,
     changed: Vec<bool>,
-    /// One for each batch.
+    /// The time stamp of the first look, for each batch.
     opened: Vec<Stamp>,
     zero_pages: u64,
     untouched_pages: u64,
-    /// Hits of the last comparison that was finished.
+    /// The hits of the last comparison that was finished.
     reported: u64,
-    /// When the block went away.
+    /// When the block was removed.
     removed: Option<Instant>,
 }
 
-/// A look of a comparison that was not traced yet.
+/// A look of a comparison that has not been traced yet.
 pub struct UntracedLook {
     block: usize,
     sample: usize,
@@ -57,9 +57,9 @@ pub struct UntracedLook {
 /// One measurement by sampling: [`begin`](Self::begin) hashes every sample, and [`compare`](Self::compare), at each deadline,
 /// finds those whose contents are no longer what they were.
 ///
-/// Who traces gets QEMU's events of each look, after the pass that made it.
+/// If tracing is on, QEMU's events of each look are emitted after the pass.
 ///
-/// A sample takes 33 bytes, those of its plan included: 16.7 MiB per TiB at 512 per GiB.
+/// A sample takes 33 bytes, including its part of the plan: 16.7 MiB per TiB with 512 samples per GiB.
 #[derive(Debug)]
 pub struct Sampling<R> {
     reader: R,
@@ -73,8 +73,9 @@ pub struct Sampling<R> {
 impl<R: PageReader> Sampling<R> {
     /// Looks at every page of the plan for the first time.
     ///
-    /// A sample's window opens here, at its own look: the passes go the same way over the samples, so that all windows are about as
-    /// long as from the begin of this pass to the begin of a comparison, however long a pass takes.
+    /// A sample's window opens at its own look. All passes go over the samples in the same order. So every window is
+    /// about as long as the time from the beginning of this pass to the beginning of the comparison, however long a
+    /// pass takes.
     ///
     /// # Errors
     ///
@@ -86,8 +87,8 @@ impl<R: PageReader> Sampling<R> {
         Ok(sampling)
     }
 
-    /// As [`begin`](Self::begin), but without tracing, because a listener may take its time:
-    /// [`trace_first_looks`](Self::trace_first_looks) does that afterwards.
+    /// Does what [`begin`](Self::begin) does, but does not trace, because a listener may be slow.
+    /// [`trace_first_looks`](Self::trace_first_looks) traces the looks afterwards.
     ///
     /// # Errors
     ///
@@ -103,12 +104,12 @@ impl<R: PageReader> Sampling<R> {
         Ok(Self { reader, plan, blocks, hash_of_zeros, began, first_pass: began.elapsed() })
     }
 
-    /// Adds the block that the reader gained last, which was all zeros at `opened`, when nobody could have written it yet, as RAM is that
-    /// is plugged in: that is its samples' first look.
+    /// Adds the block that was last added to the reader. At `opened` the block was all zeros, and nothing could have
+    /// written to it yet, as with RAM that is plugged in. This counts as the first look at its samples.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the reader has not gained exactly one block; as of [`Plan::add`].
+    /// [`Error::Argument`] unless exactly one block was added to the reader; those of [`Plan::add`].
     pub fn add_zeroed(&mut self, opened: Instant) -> Result<()> {
         let block = match self.reader.blocks().get(self.blocks.len()..) {
             Some([block]) => block,
@@ -120,30 +121,32 @@ impl<R: PageReader> Sampling<R> {
         Ok(())
     }
 
-    /// Block number `block` went away at `at`, and its pages with it, as the reader shows them from now on. It counts by what was
-    /// written before: its samples' windows end there. A block goes away once; what a second call says of it changes nothing.
+    /// Notes that block number `block` was removed at `at`. The block contributes what was written before, and the
+    /// windows of its samples end there. A second call for the same block changes nothing.
     ///
     /// # Panics
     ///
-    /// When there is no such block.
+    /// If there is no such block.
     pub fn remove(&mut self, block: usize, at: Instant) {
         self.blocks[block].removed.get_or_insert(at);
         trace::find_page_matched(&self.reader.blocks()[block].name);
     }
 
-    /// Looks at every sample that has not changed so far again. A page that changed stays changed, also if it changes back: the
-    /// figures are of the pages that were written at least once since the begin.
+    /// Looks again at every sample that has not changed so far. A page that changed counts as changed even if it
+    /// changes back, because the figures count the pages that were written at least once since the beginning.
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`]; those of the reader. What was found up to there is kept, for the next comparison to report.
+    /// [`Error::Cancelled`]; those of the reader. What was found until then is kept, and the next comparison reports
+    /// it.
     pub fn compare(&mut self, cancel: &CancelToken) -> Result<Sampled> {
         let (sampled, looks) = self.compare_untraced(cancel)?;
         self.trace_looks(looks);
         Ok(sampled)
     }
 
-    /// As [`compare`](Self::compare), but without tracing: [`trace_looks`](Self::trace_looks) traces the looks afterwards.
+    /// Does what [`compare`](Self::compare) does, but does not trace: [`trace_looks`](Self::trace_looks) traces the
+    /// looks afterwards.
     ///
     /// # Errors
     ///
@@ -225,7 +228,8 @@ impl<R: PageReader> Sampling<R> {
         }
     }
 
-    /// When the first pass began, on CLOCK_MONOTONIC. A comparison that begins `window` later gives the samples windows of about that.
+    /// When the first pass began, on CLOCK_MONOTONIC. In a comparison that begins some time later, the samples have
+    /// windows of about that time.
     pub fn began(&self) -> Instant {
         self.began
     }
@@ -235,7 +239,7 @@ impl<R: PageReader> Sampling<R> {
         self.first_pass
     }
 
-    /// The reader, which may gain a block: see [`add_zeroed`](Self::add_zeroed).
+    /// The reader, to which a block may be added: see [`add_zeroed`](Self::add_zeroed).
     pub fn reader_mut(&mut self) -> &mut R {
         &mut self.reader
     }
@@ -287,7 +291,8 @@ impl BlockSamples {
                 let found = hash_of(&contents, hash_of_zeros);
                 touched[place] = matches!(contents, Contents::Bytes(_));
                 untouched_pages += u64::from(!touched[place]);
-                // Two pages in 2^64 share a hash: near enough to comparing with zeros, and the page is hashed anyway.
+                // Comparing the hash with the hash of zeros is as good as comparing the page with zeros, because two
+                // different pages have the same hash only once in 2^64, and the page is hashed in any case.
                 zero_pages += u64::from(found == hash_of_zeros);
                 hashes.push(found);
             })?;
@@ -363,12 +368,12 @@ fn hash_of(contents: &Contents<'_>, hash_of_zeros: u64) -> u64 {
     }
 }
 
-/// XXH3, 64 bits: a change goes unseen once in 2^64. QEMU keeps 32.
+/// XXH3 with 64 bits, so that one change in 2^64 is missed. QEMU keeps 32 bits.
 fn hash(bytes: &[u8]) -> u64 {
     XxHash3_64::oneshot(bytes)
 }
 
-/// A first look at each of these pages.
+/// First looks at these pages.
 fn looks_at(pages: &[u64]) -> Result<Vec<Look>> {
     let mut looks = reserved(pages.len())?;
     looks.extend(pages.iter().map(|&page| Look { page, touched: false }));

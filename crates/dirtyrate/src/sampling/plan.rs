@@ -1,4 +1,4 @@
-//! Which pages are looked at.
+//! The plan: which pages are looked at.
 
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -7,11 +7,11 @@ use super::reader::PageBlock;
 use super::room::reserved;
 use crate::error::{Error, Result};
 
-/// Samples for each GiB of memory, unless asked otherwise: one per 2 MiB, as in QEMU.
+/// The default number of samples for each GiB of memory: one per 2 MiB, as in QEMU.
 pub const DEFAULT_SAMPLES_PER_GIB: u32 = 512;
-/// The fewest, as in QEMU (`MIN_SAMPLE_PAGE_COUNT`).
+/// The smallest number of samples for each GiB, as in QEMU (`MIN_SAMPLE_PAGE_COUNT`).
 pub const LEAST_SAMPLES_PER_GIB: u32 = 128;
-/// The most, as in QEMU (`MAX_SAMPLE_PAGE_COUNT`).
+/// The largest number of samples for each GiB, as in QEMU (`MAX_SAMPLE_PAGE_COUNT`).
 pub const MOST_SAMPLES_PER_GIB: u32 = 16384;
 
 /// How samples are chosen.
@@ -22,7 +22,8 @@ pub enum Design {
     /// larger than a simple random sample's, and with dirty pages in runs much smaller.
     #[default]
     Stratified,
-    /// n pages of a block, each any page, with replacement: QEMU's, which never chooses the last page; this one does.
+    /// n pages of a block, each drawn from all pages, with replacement. This is QEMU's design, except that QEMU never
+    /// chooses the last page.
     SimpleRandom,
 }
 
@@ -32,7 +33,7 @@ pub enum Design {
 pub struct PlanOptions {
     /// Samples for each GiB: 128 to 16384.
     pub samples_per_gib: u32,
-    /// How they are chosen.
+    /// How the pages are chosen.
     pub design: Design,
     /// The same seed and blocks make the same plan, in every version of this crate.
     pub seed: u64,
@@ -45,17 +46,17 @@ impl Default for PlanOptions {
 }
 
 impl PlanOptions {
-    /// The same, with so many samples for each GiB.
+    /// The same options with another number of samples for each GiB.
     pub fn with_samples_per_gib(self, samples_per_gib: u32) -> Self {
         Self { samples_per_gib, ..self }
     }
 
-    /// The same, with another design.
+    /// The same options with another design.
     pub fn with_design(self, design: Design) -> Self {
         Self { design, ..self }
     }
 
-    /// The same, with another seed.
+    /// The same options with another seed.
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
@@ -71,10 +72,10 @@ pub struct Plan {
 impl Plan {
     /// Chooses pages of `blocks`, of `page_size` bytes each.
     ///
-    /// A block has n = ⌈bytes × samples per GiB / 1 GiB⌉ samples, at most its pages: every block has at least one, and none a
-    /// smaller share than was asked for, so that no interval is wider than that of the asked number.
-    /// In both designs a page is expected n / pages times, the same for every page, the last one included: strata are n equal parts
-    /// of the block to a fraction of a page, and a page on a boundary can be drawn from either side (and then counts twice).
+    /// A block has n = ⌈bytes × samples per GiB / 1 GiB⌉ samples, but no more samples than pages. So every block has at
+    /// least one sample, and no block has a smaller share of samples than was asked for. In both designs every page,
+    /// also the last one, is expected to be drawn n / pages times. Strata are exactly equal parts of the block, so that
+    /// a page can lie on a boundary; it can be drawn from both sides, and then counts twice.
     ///
     /// # Errors
     ///
@@ -92,7 +93,8 @@ impl Plan {
         Ok(Self { options, blocks: blocks.collect::<Result<_>>()? })
     }
 
-    /// Chooses pages of one block more, as [`new`](Self::new) does. The same seed and as many blocks before it make the same choice.
+    /// Chooses pages of one more block, as [`new`](Self::new) does. With the same seed and the same number of blocks
+    /// before it, the choice is the same.
     ///
     /// # Errors
     ///
@@ -105,12 +107,13 @@ impl Plan {
         Ok(())
     }
 
-    /// How it was made.
+    /// The options of this plan.
     pub fn options(&self) -> PlanOptions {
         self.options
     }
 
-    /// The pages of each block, in the order of the blocks; ascending, and with repetitions where a page was drawn twice.
+    /// The pages of each block, in the order of the blocks. The pages of a block are in ascending order, and a page
+    /// that was drawn twice is there twice.
     pub fn blocks(&self) -> &[Vec<u64>] {
         &self.blocks
     }
@@ -136,8 +139,9 @@ fn choose(rng: &mut impl Rng, block: &PageBlock, page_size: u64, options: PlanOp
     Ok(chosen)
 }
 
-/// Stratum i is the i-th of `samples` equal parts of the block. In units of 1 / `samples` of a page, a stratum is `pages` long and a
-/// page `samples`, so that all is in whole numbers: each unit is drawn with the same probability, and each page has as many.
+/// Stratum i is the i-th of `samples` equal parts of the block. In units of 1 / `samples` of a page, a stratum has
+/// `pages` units and a page has `samples` units, so that all numbers are whole. Each unit is drawn with the same
+/// probability, and each page has the same number of units.
 fn stratified(rng: &mut impl Rng, pages: u64, samples: u64, chosen: &mut Vec<u64>) {
     let within =
         |i: u64, rng: &mut _| (u128::from(i) * u128::from(pages) + u128::from(below(rng, pages))) / u128::from(samples);
@@ -149,8 +153,9 @@ fn simple_random(rng: &mut impl Rng, pages: u64, samples: u64, chosen: &mut Vec<
     chosen.sort_unstable();
 }
 
-/// A number below `bound`, each as likely: Lemire, "Fast random integer generation in an interval", 2019. Its own, because the
-/// `rand` crate does not promise the same numbers in its next version.
+/// A random number below `bound`, each with the same probability (Lemire, "Fast random integer generation in an
+/// interval", 2019). This is not the `rand` crate's function, because that crate does not promise the same numbers in
+/// its next version.
 fn below(rng: &mut impl Rng, bound: u64) -> u64 {
     let reject = bound.wrapping_neg() % bound;
     loop {

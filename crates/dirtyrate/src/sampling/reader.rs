@@ -1,4 +1,4 @@
-//! What sampling needs of a memory.
+//! The interface through which sampling reads a memory.
 
 use crate::block::BlockInfo;
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::error::Result;
 pub struct PageBlock {
     /// Unique among the reader's blocks.
     pub name: String,
-    /// The guest physical address of the first page; 0 where a memory is not a guest's.
+    /// The guest physical address of the first page; 0 if the memory is not a guest's.
     pub guest_address: u64,
     /// How many pages; any number but 0.
     pub pages: u64,
@@ -25,38 +25,39 @@ impl From<&BlockInfo> for PageBlock {
 pub struct Look {
     /// The page, counted from the block's start.
     pub page: u64,
-    /// An earlier look found the page in memory, so that there is no need to ask again whether it was ever touched.
+    /// Whether an earlier look found the page in memory, so that the reader need not find out again whether the page
+    /// was ever touched.
     pub touched: bool,
 }
 
-/// What a look found.
+/// What a look at a page found.
 #[derive(Debug, Clone, Copy)]
 pub enum Contents<'a> {
-    /// Nobody ever touched the page: it reads as zeros, and was left as it is.
+    /// The page was never touched. It would read as zeros, and is left untouched.
     Untouched,
-    /// The page's bytes at some instant within the call, [`PageReader::page_size`] of them. A page that is being written
-    /// may be half old and half new, which is a change either way.
+    /// The page's bytes at some instant within the call, [`PageReader::page_size`] of them. A page that is being
+    /// written may be half old and half new, which counts as a change in any case.
     Bytes(&'a [u8]),
 }
 
-/// A memory whose pages can be looked at while others write them.
+/// A memory whose pages can be read while other threads, or a guest, write them.
 ///
-/// A call is about a batch, not a page, so that a reader can fetch what is next while the caller hashes what is there
-/// (prefetching, for memory that is mapped here), ask the kernel once about several pages, and read another process's pages
-/// with one `process_vm_readv`.
+/// A call is for a batch of pages, and not for one page. So a reader can prefetch the next page while the caller hashes
+/// this one, ask the kernel once about several pages, or read pages of another process with one `process_vm_readv`.
 pub trait PageReader: Send {
     /// Bytes in a page.
     fn page_size(&self) -> u64;
 
-    /// The blocks. A reader may gain some, at the end; it loses none: the pages of a block that is gone read as they were then.
+    /// The blocks. Blocks may be added at the end, and are never removed: the pages of a block that is gone read as
+    /// they were at its removal.
     fn blocks(&self) -> &[PageBlock];
 
-    /// Looks at pages of block number `block`, in the order of `looks`, which is by address, and hands each to `visit` with
-    /// its place in `looks`. A look maps no page that nobody has touched, as far as the reader can know.
+    /// Looks at pages of block number `block`, in the order of `looks`, which is by address, and hands each to `visit`
+    /// with its place in `looks`. A look does not map an untouched page, as far as the reader can know.
     ///
     /// # Errors
     ///
-    /// The memory cannot be read (any more). Pages up to there have been visited.
+    /// If the memory cannot be read (any more). The pages before the failed one have been visited.
     fn read(&mut self, block: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()>;
 }
 

@@ -1,12 +1,12 @@
-//! Room for what is kept of each sample, which may be refused.
+//! Vectors with something for each sample, whose memory may be refused.
 
 use crate::error::{Error, Result};
 
-/// An empty vector with room for `length` items, which are something about each sample.
+/// An empty vector with room for `length` items.
 ///
 /// # Errors
 ///
-/// [`Error::OutOfMemory`]: how many samples there are is the caller's choice.
+/// [`Error::OutOfMemory`]. This is an error and not a panic, because the caller chooses the number of samples.
 pub fn reserved<T>(length: usize) -> Result<Vec<T>> {
     let mut items = Vec::new();
     let bytes = length.saturating_mul(size_of::<T>());

@@ -1,17 +1,18 @@
-//! What a comparison found.
+//! The results of a comparison, as numbers of samples and as figures.
 
 use std::time::Duration;
 
 use super::estimate::{Estimate, Part, combine};
 use super::interval::{Interval, Intervals};
 
-/// A rate.
+/// A dirty rate with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Rate {
     /// The sum over the blocks of fraction × bytes / the block's own window.
     pub bytes_per_second: f64,
-    /// Where it lies, in bytes per second, by the sampling error alone: a longer window is another figure, not the same one.
+    /// The bounds of the rate, in bytes per second. They cover only the error of sampling; the rate of a longer window
+    /// is another figure.
     pub interval: Interval,
 }
 
@@ -23,29 +24,29 @@ pub struct BlockSampled {
     pub name: String,
     /// The guest physical address of its first page.
     pub guest_address: u64,
-    /// Its pages.
+    /// How many pages the block has.
     pub pages: u64,
     /// Bytes in a page.
     pub page_size: u64,
-    /// Samples of it, at least one.
+    /// How many samples the block has, at least one.
     pub samples: u64,
-    /// Those found changed since the begin.
+    /// How many of the samples have changed since the beginning.
     pub hits: u64,
-    /// Those of the hits that the comparison before this one did not find.
+    /// How many of the hits the comparison before this one did not find.
     pub new_hits: u64,
-    /// Samples that were all zeros at the begin, untouched ones included.
+    /// How many samples were all zeros at the beginning, including untouched ones.
     pub zero_pages: u64,
-    /// Samples that nobody had touched at the begin.
+    /// How many samples were untouched at the beginning.
     pub untouched_pages: u64,
     /// The mean of the samples' own windows. Zero for a block that was removed before its samples were looked at.
     pub window: Duration,
-    /// The block is gone: it counts by what was written before, and its window ends there.
+    /// Whether the block was removed. It contributes what was written before its removal, and its window ends there.
     pub removed: bool,
-    /// The standard error of hits / samples, on the safe side: as of [`Sampled::standard_error`].
+    /// The standard error of hits / samples, on the safe side, as in [`Sampled::standard_error`].
     pub standard_error: f64,
 }
 
-/// What a comparison found: the samples that changed since the begin, at least once and visibly.
+/// What a comparison found: the samples that changed since the beginning, at least once and visibly.
 ///
 /// The figures of several blocks weigh each block by its pages (or bytes per second): they are not hits / samples where blocks differ
 /// in their share of samples, if only by rounding.
@@ -58,13 +59,13 @@ pub struct Sampled {
     pub pages: u64,
     /// Samples.
     pub samples: u64,
-    /// Samples found changed since the begin, in this comparison or one before: one that changed stays changed.
+    /// Samples found changed since the beginning, in this comparison or one before: one that changed stays changed.
     pub hits: u64,
-    /// Those of the hits that the comparison before this one did not find.
+    /// How many of the hits the comparison before this one did not find.
     pub new_hits: u64,
-    /// Samples that were all zeros at the begin, untouched ones included.
+    /// How many samples were all zeros at the beginning, including untouched ones.
     pub zero_pages: u64,
-    /// Samples that nobody had touched at the begin.
+    /// How many samples were untouched at the beginning.
     pub untouched_pages: u64,
     /// The mean of the samples' own windows, each from its first look to this one.
     pub window: Duration,
@@ -99,7 +100,7 @@ impl Sampled {
         }
     }
 
-    /// The fraction of pages that changed since the begin. Comparisons with one begin share their samples, and their errors: to tell
+    /// The fraction of pages that changed since the beginning. Comparisons with one begin share their samples, and their errors: to tell
     /// how much was added between two, take [`increment`](Self::increment).
     pub fn dirty(&self, intervals: &Intervals) -> Estimate {
         self.by_pages(|block| block.hits, intervals)
@@ -110,7 +111,7 @@ impl Sampled {
         self.by_pages(|block| block.new_hits, intervals)
     }
 
-    /// The fraction of pages that were all zeros at the begin.
+    /// The fraction of pages that were all zeros at the beginning.
     pub fn zero(&self, intervals: &Intervals) -> Estimate {
         self.by_pages(|block| block.zero_pages, intervals)
     }
@@ -137,7 +138,7 @@ impl Sampled {
 }
 
 impl BlockSampled {
-    /// The fraction of the block's pages that changed since the begin.
+    /// The fraction of the block's pages that changed since the beginning.
     pub fn dirty(&self, intervals: &Intervals) -> Estimate {
         combine([self.part(1.0, self.hits)].into_iter(), intervals)
     }

@@ -1,16 +1,16 @@
-//! What makes a backend: the generic kernels, compiled once more.
+//! The macro that makes a backend, by compiling the generic kernels once more.
 
-/// The tables of a backend, without hints and with them: the generic kernels, compiled for `features`, all of which `detected` must
-/// find in the CPU, with the backend's own way to `count`, and to `expand` a word into the positions of its bits. Without features, what
-/// is always there.
+/// Makes the two tables of a backend, without hints and with them: the generic kernels, compiled for `features`.
+/// `detected` says whether the CPU has all these features. `count` is the backend's own way to count bits, and `expand`
+/// its way to turn a word into the positions of its bits. A backend without features runs on every CPU.
 macro_rules! backend {
     ($backend:expr, $detected:ident: [$($feature:tt),*], count: $count:path, expand: $expand:path) => {
-        /// Whether this CPU can run it.
+        /// Whether this CPU can run the backend.
         pub fn is_available() -> bool {
             true $(&& std::arch::$detected!($feature))*
         }
 
-        /// Its kernels; `None` where this CPU cannot run it.
+        /// The backend's kernels; `None` if this CPU cannot run it.
         pub fn new(hints: $crate::bitmap::hints::Hints) -> Option<&'static $crate::bitmap::kernels::Kernels> {
             static OFF: $crate::bitmap::kernels::Kernels = table::<false>($crate::bitmap::hints::Hints::Off);
             static ON: $crate::bitmap::kernels::Kernels = table::<true>($crate::bitmap::hints::Hints::On);
@@ -55,8 +55,9 @@ macro_rules! backend {
             $crate::bitmap::generic::heat(words, pages_per_region, into, |words| $count(words, ask), ask)
         }
 
-        // These two hint in both variants: they are bound by arithmetic, and what the compiler makes of them without is slower in any
-        // cache (`docs/decisions/prefetch-hints.md`).
+        // These two kernels use hints in both variants, because arithmetic limits their speed, and because the
+        // compiler's code for them without hints is slower, even in the first-level cache
+        // (`docs/decisions/prefetch-hints.md`).
         $(#[target_feature(enable = $feature)])*
         fn positions(words: &[u64], from: u64, into: &mut [u32]) -> usize {
             let ask = $crate::bitmap::generic::ask_ahead::<true>;

@@ -1,4 +1,4 @@
-//! What the compiler makes of the kernels for the target that this crate is built for.
+//! The backend that every CPU has: the kernels as the compiler makes them for the target of this build.
 
 use super::backend::backend;
 use crate::bitmap::generic;

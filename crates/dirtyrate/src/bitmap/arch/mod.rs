@@ -10,7 +10,7 @@ mod x86_64;
 use super::hints::Hints;
 use super::kernels::{Backend, Kernels};
 
-/// The kernels of a backend, where this CPU can run it.
+/// The kernels of a backend; `None` if this CPU cannot run it.
 pub fn kernels(backend: Backend, hints: Hints) -> Option<&'static Kernels> {
     match backend {
         Backend::Generic => baseline::new(hints),

@@ -1,60 +1,63 @@
-//! Where a reader stands in a dirty ring, apart from any kernel.
+//! The place of a reader in a dirty ring, as pure arithmetic without a kernel.
 //!
-//! The kernel counts entries up for ever, as `u32`: it writes entry `i` at position `i % size`, and forgets entries up to its
-//! reset index when it is told to (Documentation/virt/kvm/api.rst, 8.29). It does not show its indices. A vCPU that is
-//! emulated can write past the ring's end before it leaves, over entries that nobody harvested; and as the reader takes those
-//! positions for the entries that it expects, it is out of step afterwards: the kernel goes on where the reader does not look,
-//! and reports a full ring in which there is nothing to harvest.
+//! The kernel counts entries up for ever, as `u32`: it writes entry `i` at position `i % size`, and forgets entries up
+//! to its reset index when it is told to (Documentation/virt/kvm/api.rst, 8.29). It does not show its indices. If a
+//! vCPU is emulated, it can run on past the ring's end and overwrite entries that nobody has harvested. The reader
+//! takes these positions for the entries that it expects, and is out of step afterwards: the kernel goes on at a
+//! position where the reader does not look, and reports a full ring in which the reader finds nothing.
 //!
-//! Entries are written in order, so in step there is never an empty position before a dirty one. [`Cursor`] looks for that
-//! while nobody writes, whenever it has reason to: the empty positions are entries that were written over. It hands them back
-//! as harvested, which is all that the kernel waits for. An overrun can be of a whole ring and more; then nothing is dirty, and
-//! the kernel lets nobody write: [`Cursor::free`] hands back as many entries as a full ring must have.
+//! Entries are written in order, so a reader that is in step never finds an empty position before a dirty one. When
+//! there is a reason, and while no vCPU writes, [`Cursor`] looks for such empty positions: they are entries that were
+//! written over. It marks them as harvested, and the kernel waits for nothing else. If an overrun is as long as the
+//! whole ring or longer, no position is dirty, and the kernel stops every vCPU. Then [`Cursor::free`] hands back as
+//! many entries as a full ring must have.
 //!
-//! All of that needs the kernel's reset index: handed back from elsewhere, entries are never reset, or the index passes what was
-//! written, and the ring is full for ever. RESET counts the entries of all rings together, and stops in each where a vCPU came
-//! round and wrote over what was handed back, so a count that is not what it should be leaves the place of each ring in doubt.
-//! Such a ring is [adrift](Cursor::lose_place), and left alone until the vCPUs stand and [`Cursor::locate`] has found it.
+//! All of this needs the kernel's reset index. If entries are handed back at another position, the kernel never resets
+//! them, or its index passes the last entry that was written, and the ring is full for ever. RESET returns one count
+//! for all rings together. In a ring where a vCPU came round and wrote over entries that were handed back, RESET stops
+//! early. So after an unexpected count the place in every ring is in doubt. Such a ring is
+//! [adrift](Cursor::lose_place), and is left alone until the vCPUs are stopped and [`Cursor::locate`] has found the
+//! index.
 
 use crate::error::Result;
 
 /// The state of a position, as its flags say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryState {
-    /// Nothing to harvest.
+    /// There is nothing to harvest.
     Empty,
-    /// Written, and not harvested.
+    /// The entry was written, and not yet harvested.
     Dirty,
-    /// Harvested, and not reset.
+    /// The entry was harvested, and not yet reset.
     Harvested,
 }
 
 /// The positions of a ring, which the kernel and the reader share.
 pub trait Entries {
-    /// How many: a power of two.
+    /// How many positions there are: a power of two.
     fn size(&self) -> u32;
-    /// How many entries make the kernel say that the ring is full.
+    /// With how many entries the kernel says that the ring is full.
     fn full(&self) -> u32;
-    /// A position's state; if it is dirty, what was written there can be read.
+    /// The state of a position. If it is dirty, the entry there can be read.
     fn state(&self, position: u32) -> EntryState;
-    /// The slot and the page of a dirty position.
+    /// The slot and the page that the entry at a dirty position names.
     fn read(&self, position: u32) -> (u32, u64);
     /// Hands a position back to the kernel.
     fn mark_harvested(&mut self, position: u32);
 }
 
-/// What a harvest brought.
+/// The result of a harvest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Harvest {
     /// Entries that were read.
     pub entries: u32,
-    /// Entries that the kernel had written over before they were.
+    /// Entries that the kernel had written over before they were read.
     pub lost: u32,
-    /// The whole ring was read: there may have been more, which was written over.
+    /// The whole ring was read, so there may have been more entries, which were written over.
     pub at_limit: bool,
 }
 
-/// Whether there is nothing in any position.
+/// Whether every position is empty.
 fn is_empty(entries: &impl Entries) -> bool {
     (0..entries.size()).all(|at| entries.state(at) == EntryState::Empty)
 }
@@ -65,10 +68,10 @@ enum Place {
     /// The reader is in step with the kernel.
     #[default]
     InStep,
-    /// There is reason to look for entries that were written over.
+    /// Entries may have been written over, so the reader has to look.
     Suspect,
-    /// As [`Suspect`](Self::Suspect), but all positions were empty when the reader stood here: the next entry will tell where the kernel
-    /// stands.
+    /// As [`Suspect`](Self::Suspect), but all positions were empty when the reader was here, so the position of the
+    /// next entry will show where the kernel is.
     Verified,
     /// The kernel's reset index is not known.
     Adrift,
@@ -89,14 +92,14 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// At this entry, where a ring is empty.
+    /// A place at the entry `index` of an empty ring.
     pub fn at(index: u32) -> Self {
         Self { reset: index, next: index, ..Self::default() }
     }
 
-    /// Reads what there is, at most as much as the ring holds: `take` gets the slot and the page, and says whether it could take
-    /// them; where not, the entry stays and the harvest ends. Only while nobody writes (`stopped`) can a gap be told from an
-    /// entry that is just being written.
+    /// Reads all entries, at most as many as the ring holds. `take` gets the slot and the page of each entry; if it
+    /// fails, the entry stays in the ring and the harvest ends. While a vCPU may write, an empty position may be an
+    /// entry that is just being written, so gaps are looked for only if the vCPUs are `stopped`.
     pub fn harvest(
         &mut self,
         entries: &mut impl Entries,
@@ -109,8 +112,8 @@ impl Cursor {
         }
         let size = entries.size();
         let mask = size - 1;
-        // An entry here, and none just before, where all was empty: the kernel began to write here. Had it begun elsewhere, it
-        // would have come round, and have written what is just before this first.
+        // There is an entry here and none just before, and all positions were empty: so the kernel began to write here.
+        // If it had begun elsewhere, it would have written the position just before this one first.
         if self.place == Place::Verified
             && entries.state(self.next & mask) == EntryState::Dirty
             && entries.state(self.next.wrapping_sub(1) & mask) == EntryState::Empty
@@ -122,7 +125,7 @@ impl Cursor {
                 EntryState::Dirty => {
                     let (slot, page) = entries.read(self.next & mask);
                     if !take(slot, page) {
-                        // Of a ring that was full and more, what is reset now hides how far the kernel was.
+                        // If the ring was overrun, the entries that are reset now hide how far the kernel was.
                         self.place = Place::Suspect;
                         break;
                     }
@@ -130,7 +133,7 @@ impl Cursor {
                     self.next = self.next.wrapping_add(1);
                     harvest.entries += 1;
                 }
-                // Harvested before a RESET that did not get here.
+                // This entry was harvested before, but the last RESET did not come this far.
                 EntryState::Harvested => self.next = self.next.wrapping_add(1),
                 EntryState::Empty => {
                     if !stopped {
@@ -146,7 +149,7 @@ impl Cursor {
             }
         }
         if self.unreset() == size {
-            // As much as there can be: perhaps there was more.
+            // The ring was completely full, so there may have been more entries.
             self.suspect();
             harvest.at_limit = true;
         }
@@ -159,14 +162,15 @@ impl Cursor {
         harvest
     }
 
-    /// The kernel said twice that the ring is full, and there is nothing in it: an overrun of about a whole ring, all of which
-    /// was read as if it were in step. Nobody writes, and nobody can. Hands back as many entries as the kernel must count for
-    /// a ring to be full; how many, or none.
+    /// Frees a ring of which the kernel said twice that it is full, although there is nothing in it. That is an overrun
+    /// of about a whole ring, whose entries were read as if they were in step. No vCPU can write. This hands back as
+    /// many entries as the kernel must count in a full ring. Returns how many these were, which can be 0.
     pub fn free(&mut self, entries: &mut impl Entries) -> u32 {
         if !std::mem::take(&mut self.full) {
             return 0;
         }
-        // Once it may have been full before the last harvest, and said so after it. Twice, it was entered in between.
+        // If the kernel says it once, the ring may have been full before the last harvest. If it says it twice, the
+        // vCPU entered the guest in between.
         self.starved += 1;
         let empty = self.unreset() == 0 && is_empty(entries);
         if self.starved < 2 || !empty {
@@ -181,25 +185,27 @@ impl Cursor {
         full
     }
 
-    /// Whether the entry is dirty that is `ahead` of the one to read next: entries are written in order.
+    /// Whether the entry that lies `ahead` entries after the next one is dirty. If it is, all entries before it were
+    /// written, because entries are written in order.
     pub fn is_dirty_at(&self, entries: &impl Entries, ahead: u32) -> bool {
         entries.state(self.next.wrapping_add(ahead) & (entries.size() - 1)) == EntryState::Dirty
     }
 
-    /// Nobody writes, and RESET counted what it should: if all is empty, the next entry will tell where the kernel stands.
+    /// Notes that no vCPU writes and that RESET returned the expected count. If all positions are empty, the next entry
+    /// will show where the kernel is.
     pub fn verify(&mut self, entries: &impl Entries) {
         if self.place == Place::Suspect && is_empty(entries) {
             self.place = Place::Verified;
         }
     }
 
-    /// Whether something of the ring may be written over, or its place is not known.
+    /// Whether entries of the ring may have been written over, or the place in it is not known.
     pub fn is_suspect(&self) -> bool {
         self.place != Place::InStep
     }
 
-    /// Whether there is something to find that only a stopped harvest finds. Where all was empty and still is, there is not, however
-    /// long it takes until the next entry tells where the kernel stands.
+    /// Whether a harvest with stopped vCPUs is needed. It is not needed if all positions were empty and still are,
+    /// however long it takes until the next entry shows where the kernel is.
     pub fn wants_stop(&self, entries: &impl Entries) -> bool {
         match self.place {
             Place::InStep => false,
@@ -208,7 +214,7 @@ impl Cursor {
         }
     }
 
-    /// The empty positions before one that is not, if there is reason to look.
+    /// The number of empty positions before the first position that is not empty, if there is a reason to look.
     fn gap(&self, entries: &impl Entries) -> Option<u32> {
         if self.place == Place::InStep {
             return None;
@@ -218,31 +224,32 @@ impl Cursor {
             .find(|ahead| entries.state(self.next.wrapping_add(*ahead) & (entries.size() - 1)) != EntryState::Empty)
     }
 
-    /// How many entries the next RESET should count for this ring; of one that is adrift, none.
+    /// How many entries the next RESET should count for this ring; 0 for a ring that is adrift.
     pub fn unreset(&self) -> u32 {
         if self.is_adrift() { 0 } else { self.next.wrapping_sub(self.reset) }
     }
 
-    /// RESET counted what it should.
+    /// Notes that RESET returned the expected count.
     pub fn was_reset(&mut self) {
         self.reset = self.next;
     }
 
-    /// RESET counted something else than it should, of this ring or of another: it stopped somewhere in what was handed back.
+    /// Notes that RESET returned another count than expected. In this ring or in another one it stopped before the last
+    /// entry that was handed back.
     pub fn lose_place(&mut self) {
         if self.unreset() > 0 {
             self.place = Place::Adrift;
         }
     }
 
-    /// Whether the kernel's reset index is to be found.
+    /// Whether the kernel's reset index is unknown.
     pub fn is_adrift(&self) -> bool {
         self.place == Place::Adrift
     }
 
-    /// Finds the kernel's reset index while nobody writes, and no ring has anything that RESET would take: hands back what is
-    /// dirty where the index can be, one entry after the other, until RESET takes it. What is dirty there was written over what had
-    /// been handed back.
+    /// Finds the kernel's reset index. No vCPU may write meanwhile, and no ring may have an entry that RESET would
+    /// take. This hands back the dirty entries at the positions where the index can be, one after the other, until
+    /// RESET takes one. These entries were written over entries that had been handed back.
     ///
     /// # Errors
     ///
@@ -273,13 +280,14 @@ impl Cursor {
         Ok(())
     }
 
-    /// The kernel says that the ring is full: if there is nothing to harvest, something was written over.
+    /// Notes that the kernel says that the ring is full. If there is nothing to harvest all the same, entries were
+    /// written over.
     pub fn is_full(&mut self) {
         self.suspect();
         self.full = true;
     }
 
-    /// There is reason to look for entries that were written over.
+    /// Notes that entries may have been written over.
     fn suspect(&mut self) {
         if self.place == Place::InStep {
             self.place = Place::Suspect;

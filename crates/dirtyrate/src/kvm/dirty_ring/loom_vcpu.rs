@@ -1,5 +1,5 @@
-//! A VMM's vCPU for the models of the rings: it keeps the contract of [`HoldVcpus`], with one lock for everything. How a real
-//! VMM stops its vCPUs is its own affair, and modelled where it is done.
+//! The vCPU of a VMM, for the models of the rings. It keeps the contract of [`HoldVcpus`] with one lock for everything.
+//! These models do not cover how a real VMM stops its vCPUs; `dirtyrate-machine` has models of that.
 
 use loom::thread::JoinHandle;
 
@@ -18,7 +18,7 @@ struct State {
     holds: usize,
     /// Whether the vCPU's thread is inside KVM_RUN, or on its way.
     inside: bool,
-    /// Whether KVM_RUN is to end.
+    /// Whether KVM_RUN has to end.
     kicked: bool,
     ended: bool,
 }
@@ -29,12 +29,12 @@ impl State {
     }
 }
 
-/// The vCPU, for its own thread and for those that ask something of it.
+/// A handle to the vCPU, for its own thread and for the threads that stop it.
 #[derive(Clone, Default)]
 pub struct Vcpu(Arc<(Mutex<State>, Condvar)>);
 
 impl Vcpu {
-    /// The vCPU's thread: `run` until the VM ends, whenever it may.
+    /// The loop of the vCPU's thread: calls `run` until the VM ends, whenever the vCPU may run.
     pub fn enter(&self, mut run: impl FnMut()) {
         let (state, changed) = &*self.0;
         loop {
@@ -54,8 +54,8 @@ impl Vcpu {
         }
     }
 
-    /// KVM_RUN: what makes the guest leave it, or `None` for a kick. `guest` goes one step, and a guest that has no more to do
-    /// stays inside until it is kicked.
+    /// Plays KVM_RUN. Returns why the guest left it, or `None` for a kick. Each call of `guest` does one step of the
+    /// guest, and a guest that has nothing more to do stays inside until it is kicked.
     pub fn run<T>(&self, mut guest: impl FnMut() -> GuestStep<T>) -> Option<T> {
         let (state, changed) = &*self.0;
         while !lock(state).kicked {

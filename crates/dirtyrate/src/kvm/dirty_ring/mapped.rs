@@ -1,4 +1,4 @@
-//! One vCPU's ring, mapped: the entry protocol with its memory order.
+//! The mapped ring of one vCPU, and the protocol of its entries with its memory order.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
@@ -12,8 +12,8 @@ use crate::page_size::host_page_size;
 
 /// Bytes of an entry (`struct kvm_dirty_gfn`).
 pub const ENTRY_BYTES: u64 = 16;
-/// Entries that the kernel keeps free for itself, with those of the hardware's page-modification log: a ring must have more
-/// (KVM_DIRTY_RING_RSVD_ENTRIES and the size of PML).
+/// How many entries the kernel keeps free for itself and for the CPU's page-modification log
+/// (KVM_DIRTY_RING_RSVD_ENTRIES and the size of PML). A ring must have more entries than these.
 pub const RESERVED_ENTRIES: u32 = 64 + 512;
 
 /// `KVM_DIRTY_GFN_F_DIRTY`.
@@ -36,8 +36,8 @@ impl MappedRing {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a vCPU whose ring is smaller, or that has none: it is another VM's. [`Error::Ioctl`] if the kernel
-    /// refuses.
+    /// [`Error::Argument`] for a vCPU that has no ring or a smaller one, and so belongs to another VM. [`Error::Ioctl`]
+    /// if the kernel refuses.
     pub fn new(vcpu: BorrowedFd<'_>, size: u32) -> Result<Self> {
         let offset = i64::from(KVM_DIRTY_LOG_PAGE_OFFSET) * host_page_size() as i64;
         let bytes = size as usize * size_of::<kvm_dirty_gfn>();
@@ -57,7 +57,7 @@ impl MappedRing {
             Some(entries) if address != libc::MAP_FAILED => Self { entries, size },
             _ => return Err(Error::last_ioctl("mmap", || "a vCPU's dirty ring".to_owned())),
         };
-        // The kernel maps what is behind a ring's end too, and a touch of it is SIGBUS.
+        // The kernel also maps pages behind the end of a ring, and a touch of such a page is SIGBUS.
         match all_pages_exist(address.cast(), bytes) {
             Ok(true) => Ok(ring),
             Ok(false) => Err(Error::Argument(format!(
@@ -79,7 +79,7 @@ impl MappedRing {
     }
 }
 
-/// Whether every page of a mapping can be read, found out without reading one.
+/// Whether every page of a mapping can be read. This finds it out without reading a page.
 fn all_pages_exist(address: *mut u8, bytes: usize) -> std::io::Result<bool> {
     // SAFETY: this advice changes no contents, and where no page is there it says so.
     if unsafe { libc::madvise(address.cast(), bytes, libc::MADV_POPULATE_READ) } == 0 {
@@ -88,13 +88,13 @@ fn all_pages_exist(address: *mut u8, bytes: usize) -> std::io::Result<bool> {
     let error = std::io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::EFAULT) => Ok(false),
-        // Before Linux 5.14.
+        // Linux before 5.14 does not know this advice.
         Some(libc::EINVAL) => can_copy_all_pages(address, bytes),
         _ => Err(error),
     }
 }
 
-/// The same by having the kernel copy a byte of each page.
+/// Finds out the same, by letting the kernel copy a byte of each page.
 fn can_copy_all_pages(address: *mut u8, bytes: usize) -> std::io::Result<bool> {
     for at in (0..bytes).step_by(host_page_size() as usize) {
         let mut byte = 0u8;
@@ -120,7 +120,7 @@ impl Entries for MappedRing {
     }
 
     fn state(&self, position: u32) -> EntryState {
-        // Acquire: what the kernel wrote before the flag is seen after it.
+        // Acquire: what the kernel wrote before it set the flag is visible after this load.
         match self.flags(position).load(Ordering::Acquire) {
             flags if flags & RESET != 0 => EntryState::Harvested,
             flags if flags & DIRTY != 0 => EntryState::Dirty,

@@ -1,10 +1,12 @@
 //! KVM's dirty rings: each vCPU reports the pages that it writes (Documentation/virt/kvm/api.rst, 8.29).
 //!
-//! `cursor` is the arithmetic of one ring, `mapped` the ring itself, `rings` all of a VM's, `written` what was harvested, `reaper`
-//! the thread that keeps the rings from filling. [`RingLog`] is what dirty memory sees.
+//! `cursor` has the arithmetic of one ring, `mapped` the ring itself, and `rings` all rings of a VM. `written` has the
+//! pages that were harvested, and `reaper` is the thread that keeps the rings from filling up. Dirty memory sees only
+//! [`RingLog`].
 //!
-//! A reaper that does not get a processor comes too late, and a vCPU that is emulated does not leave at a full ring. So each
-//! vCPU is kicked by its own CPU time as well, and harvests the rings itself when its own has passed a watermark.
+//! The reaper comes too late if it does not get a processor, and a vCPU that is emulated does not stop at a full ring.
+//! So each vCPU is also kicked after some CPU time of its own, and harvests the rings itself when its own ring has
+//! passed a watermark.
 //!
 //! Manual protect is never enabled beside rings: with INITIALLY_SET the first write to a page would not be reported.
 
@@ -50,13 +52,14 @@ use crate::locks::{Mutex, lock};
 use vcpus::hold;
 pub use vcpus::{HoldVcpus, RingExits};
 
-/// A vCPU that has filled its ring to one in this many harvests it before it goes on.
+/// The watermark is the size of a ring divided by this. A vCPU whose ring has passed it harvests the rings before it
+/// goes on.
 const WATERMARK: u32 = 2;
-/// How often a vCPU looks, at the least, on its way to the watermark.
+/// How often a vCPU looks at its ring, at least, before the ring can reach the watermark.
 const LOOKS: u32 = 2;
-/// What one entry takes a vCPU, at the least: the first write to a protected page, on the fastest host known.
+/// The least time that a vCPU needs for one entry: a first write to a protected page, on the fastest host that we know.
 const FASTEST_ENTRY: Duration = Duration::from_nanos(260);
-/// The kernel's clocks of CPU time go by ticks: it is no use to ask for less.
+/// The kernel checks clocks of CPU time once per tick, so a shorter time makes no difference.
 const SHORTEST_RUN: Duration = Duration::from_millis(1);
 
 /// The dirty rings of a VM.
@@ -64,15 +67,15 @@ pub struct RingLog {
     slots: Slots,
     rings: Arc<Mutex<Rings>>,
     vcpus: Arc<dyn HoldVcpus>,
-    /// There is a bitmap beside the rings, for what no vCPU wrote.
+    /// Whether there is a bitmap beside the rings, for writes that no vCPU made.
     with_bitmap: bool,
     wake: Wake,
     _reaper: Reaper,
-    /// While this is there, these slots have no other log.
+    /// While this exists, these slots can have no other log.
     _one: OneLog,
 }
 
-/// Rings that were enabled, and wait for their vCPUs.
+/// Rings that are enabled, but do not have their vCPUs yet.
 pub struct RingSetup {
     slots: Slots,
     entries: u32,
@@ -81,7 +84,8 @@ pub struct RingSetup {
     one: OneLog,
 }
 
-/// Looks after the rings on the vCPUs' own threads, where no other thread must be scheduled first. Clones look after the same rings.
+/// Harvests the rings on the vCPUs' own threads, so that no other thread has to be scheduled first. Clones harvest the
+/// same rings.
 #[derive(Clone)]
 pub struct Watermark(OnVcpus<MappedRing, SlotTable>);
 
@@ -99,7 +103,7 @@ impl RingExits for Watermark {
     }
 }
 
-/// What a [`Watermark`] does, over the rings of any VM: models have one of their own.
+/// What a [`Watermark`] does, for the rings of any VM, also for the VM of the models.
 struct OnVcpus<E, V> {
     rings: Arc<Mutex<Rings<E, V>>>,
     wake: Wake,
@@ -123,7 +127,7 @@ impl<E: Entries + Send, V: RingVm> RingExits for OnVcpus<E, V> {
         }
         match rings.harvest() {
             Ok(harvested) if harvested.in_step && !harvested.overrun => {}
-            // What there is to put right, and to say, is the reaper's.
+            // The reaper corrects, and logs, whatever went wrong here.
             Ok(_) | Err(_) => self.wake.full(),
         }
     }
@@ -143,7 +147,8 @@ impl<E: Entries + Send, V: RingVm> RingExits for OnVcpus<E, V> {
 }
 
 impl Watermark {
-    /// Takes in a vCPU that was made after the others, before it runs; which number [`RingExits`] is to give for it.
+    /// Attaches a vCPU that was made after the others. Call this before the vCPU runs. Returns the number of the vCPU
+    /// in the calls of [`RingExits`].
     ///
     /// # Errors
     ///
@@ -160,14 +165,14 @@ impl<E, V> Clone for OnVcpus<E, V> {
 }
 
 impl RingSetup {
-    /// Enables rings of `entries` entries for the VM of `slots`, before its first vCPU; and before its first memory slot, where the
-    /// kernel has a bitmap beside the rings (arm64).
+    /// Enables rings with `entries` entries for the VM that has `slots`. The VM must not have a vCPU yet. If the kernel
+    /// has a bitmap beside the rings (arm64), the VM must not have a memory slot either.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a size that not every kernel takes, [`Error::Unsupported`] for a kernel without rings or with smaller
-    /// ones, [`Error::OtherLog`] if the VM has a bitmap log, [`Error::LogInUse`] if it has
-    /// rings already, [`Error::State`] if it has vCPUs or slots and may have none.
+    /// [`Error::Argument`] for a size that some kernels refuse; [`Error::Unsupported`] for a kernel that has no rings,
+    /// or only smaller ones; [`Error::OtherLog`] if the VM has a bitmap log; [`Error::LogInUse`] if it has rings
+    /// already; [`Error::State`] if it has vCPUs or slots and must not have any.
     pub fn enable(slots: &Slots, capabilities: &Capabilities, entries: u32) -> Result<Self> {
         let page_entries = (capabilities.page_size / ENTRY_BYTES) as u32;
         let most = capabilities.dirty_ring_entries;
@@ -192,12 +197,13 @@ impl RingSetup {
         let with_bitmap = capabilities.dirty_ring_with_bitmap;
         let bytes = u64::from(entries) * ENTRY_BYTES;
         let one = slots.lock().enable_log("dirty ring", |vm| {
-            // Somebody else may have turned it on.
+            // The VMM may have turned it on.
             set_manual_protect(vm, ManualProtect::None)?;
             enable_cap(vm, number, bytes).map_err(refused)
         })?;
         if with_bitmap {
-            // Only so that every slot has its bitmap (`kvm_vm_ioctl_enable_cap_generic`).
+            // The kernel enables it only before the first slot, so that every slot has a bitmap
+            // (`kvm_vm_ioctl_enable_cap_generic`).
             enable_cap(slots.lock().vm(), CAP_DIRTY_LOG_RING_WITH_BITMAP, 0).map_err(|errno| match errno.errno() {
                 libc::EINVAL => {
                     Error::State("dirty rings are enabled before the first slot is set, on this kernel".to_owned())
@@ -209,22 +215,24 @@ impl RingSetup {
         Ok(Self { slots, entries, with_bitmap, reaping, one })
     }
 
-    /// Has the rings harvested at other times than they are for good.
+    /// Sets when the rings are harvested, for tests.
     #[cfg(feature = "testing")]
     pub fn with_reaping(self, reaping: Reaping) -> Self {
         Self { reaping, ..self }
     }
 
-    /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `hold` stops those vCPUs. The
-    /// [`Watermark`] is to be told of what ends their KVM_RUN, and takes in vCPUs that are made later.
+    /// Maps the rings of the VM's vCPUs, in the order of their ids, and starts the reaper. `hold` stops these vCPUs.
+    /// Tell the [`Watermark`] each time when KVM_RUN of a vCPU ends because of a kick or a full ring, and attach vCPUs
+    /// that are made later to it.
     ///
-    /// A vCPU of this VM that is not attached is missing from every window. The kernel does not tell which VM a vCPU is of: one of another
-    /// VM with rings of the same size is taken, and never harvested.
+    /// If a vCPU of this VM is not attached, its writes are missing from every window. The kernel does not say to which
+    /// VM a vCPU belongs, so this function also accepts a vCPU of another VM with rings of the same size, and never
+    /// harvests it.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a vCPU of a VM without rings of this size; [`Error::Ioctl`] if a ring cannot be mapped or the reaper
-    /// not be started.
+    /// [`Error::Argument`] for a vCPU of a VM without rings of this size; [`Error::Ioctl`] if a ring cannot be mapped,
+    /// or the reaper cannot be started.
     pub fn attach(
         self,
         vcpus: impl IntoIterator<Item = impl AsFd>,
@@ -256,17 +264,17 @@ impl RingSetup {
 }
 
 impl RingLog {
-    /// Takes out what the rings have of blocks whose log went off. It would be taken for what another block's vCPUs wrote once the number
-    /// of the slot is used again.
+    /// Takes the entries of blocks whose log was turned off out of the rings. If the number of such a block's slot is
+    /// used again, these entries would otherwise count as writes to the new block.
     fn take_out_stale(&self) -> Result<()> {
         if lock(&self.rings).take_out_stale()? {
             return Ok(());
         }
-        // Perhaps out of step with the kernel, which is put right while nobody writes.
+        // The rings may be out of step with the kernel, which can be corrected only while no vCPU writes.
         hold(&*self.vcpus, || lock(&self.rings).harvest_stopped())?.map(drop)
     }
 
-    /// Has the reaper and the vCPUs look after the rings while some block is logged, and only then.
+    /// Makes the reaper and the vCPUs harvest the rings while a block is logged, and only then.
     fn look_after(&self) {
         let logging = self.slots.lock().any_logged();
         if logging == self.wake.is_logging() {
@@ -274,7 +282,7 @@ impl RingLog {
         }
         self.wake.set_logging(logging);
         if logging {
-            // Each vCPU asks for its longest run on its way back into KVM_RUN.
+            // When a vCPU enters KVM_RUN again, it asks for its longest run.
             if let Err(error) = hold(&*self.vcpus, || ()) {
                 tracing::warn!(%error, "the vCPUs could not be stopped: only the reaper looks after their dirty rings");
             }
@@ -282,7 +290,7 @@ impl RingLog {
     }
 }
 
-/// Ends one window of all vCPUs, and begins the next.
+/// Ends the current window of all vCPUs, and begins the next one.
 fn draw_edge<E: Entries, V: RingVm>(rings: &Mutex<Rings<E, V>>, vcpus: &dyn HoldVcpus) -> Result<Prepared> {
     let began = Instant::now();
     hold(vcpus, || {
@@ -313,7 +321,7 @@ impl DirtyLog for RingLog {
         }
         self.slots.lock().set_logging(block, false)?;
         self.look_after();
-        // What was reported of a block belongs to the time that its log was on: also what is still in a ring.
+        // Entries of a block belong to the time in which its log was on, also those that are still in a ring.
         lock(&self.rings).log_went_off();
         if let Err(error) = self.take_out_stale() {
             tracing::warn!(%error, "the dirty rings could not be harvested; that is tried again before the next log goes on");
@@ -336,8 +344,8 @@ impl DirtyLog for RingLog {
 
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
         into.fill(0);
-        // Read after the edge was drawn, while the vCPUs run: what a device of the kernel's writes in between counts for the window that
-        // ends there. Whoever takes its bits misses none of it.
+        // The bitmap is read after the window has ended, while the vCPUs run. A write of a device of the kernel in
+        // between counts for the window that has ended, so a client that takes its bits misses no write.
         if self.with_bitmap {
             let slots = self.slots.lock();
             let (slot, pages, name) = slots.lookup(block)?;
@@ -353,8 +361,8 @@ impl DirtyLog for RingLog {
 }
 
 impl VcpuLog for RingLog {
-    /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests them while they
-    /// stand: nothing is written between the end of one window and the beginning of the next.
+    /// Takes every vCPU out of KVM_RUN, which empties the hardware's buffers into the rings, and harvests the rings
+    /// while the vCPUs are stopped. So nothing is written between the end of one window and the beginning of the next.
     fn prepare(&mut self) -> Result<Prepared> {
         draw_edge(&self.rings, &*self.vcpus)
     }

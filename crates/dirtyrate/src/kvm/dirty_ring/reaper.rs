@@ -12,23 +12,24 @@ use crate::error::Result;
 use crate::locks::{Condvar, Mutex, lock, wait, wait_timeout};
 use crate::threads;
 
-/// How long the reaper sleeps at the most: a guest that begins to write fills no ring of a useful size in this time.
+/// The longest time that the reaper sleeps. A guest that begins to write cannot fill a ring of a useful size in this
+/// time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-/// And at the least: it must leave the processor to the guest.
+/// The shortest time that the reaper sleeps, so that it leaves the processor to the guest.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
-/// A ring is to be harvested when it is filled to one in this many.
+/// The reaper tries to harvest a ring when its fill is the size of the ring divided by this.
 const FILL: u32 = 8;
 
 /// When to harvest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only tests have them harvested at other times"))]
 pub enum Reaping {
-    /// All the time, as often as the rings fill.
+    /// Continuously, as fast as the rings fill.
     #[default]
     Run,
-    /// Only by the vCPUs themselves, at the watermark: for tests of a reaper that gets no processor.
+    /// Only by the vCPUs themselves, at the watermark, to test what happens when the reaper gets no processor.
     Watermark,
-    /// Only when a ring is full, and at a sync: for tests of what happens then.
+    /// Only when a ring is full, and at a sync, to test what happens with full rings.
     Hold,
 }
 
@@ -37,11 +38,11 @@ const MOST_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct Control {
-    /// Some block is logged: otherwise no ring fills.
+    /// Whether a block is logged. Otherwise no ring fills.
     logging: bool,
     full: bool,
     ended: bool,
-    /// The reaper's thread has ended.
+    /// Whether the reaper's thread has ended.
     gone: bool,
 }
 
@@ -50,19 +51,19 @@ struct Control {
 pub(super) struct Wake(Arc<(Mutex<Control>, Condvar)>);
 
 impl Wake {
-    /// A ring is full.
+    /// Wakes the reaper because a ring is full.
     pub fn full(&self) {
         lock(&self.0.0).full = true;
         self.0.1.notify_all();
     }
 
-    /// The VM is going away.
+    /// Ends the reaper, because its VM is being closed.
     pub fn end(&self) {
         lock(&self.0.0).ended = true;
         self.0.1.notify_all();
     }
 
-    /// Whether some block is logged.
+    /// Says whether a block is logged.
     pub fn set_logging(&self, logging: bool) {
         lock(&self.0.0).logging = logging;
         self.0.1.notify_all();
@@ -72,7 +73,7 @@ impl Wake {
         lock(&self.0.0).logging
     }
 
-    /// Sleeps until a ring is full, or the time is over, which passes only while some block is logged.
+    /// Sleeps until a ring is full, or until the time is over. The time passes only while a block is logged.
     fn wait(&self, pause: Option<Duration>) -> Woken {
         let mut until = None;
         let mut control = lock(&self.0.0);
@@ -96,7 +97,7 @@ impl Wake {
         }
     }
 
-    /// Waits until the reaper's thread has ended; whether it has.
+    /// Waits until the reaper's thread has ended, at most for `patience`. Returns whether it has ended.
     fn wait_gone(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut control = lock(&self.0.0);
@@ -129,7 +130,7 @@ enum Woken {
     Ended,
 }
 
-/// The thread, which ends with this.
+/// The reaper's thread. Dropping this ends the thread.
 pub(super) struct Reaper {
     wake: Wake,
     thread: Option<JoinHandle<()>>,
@@ -157,7 +158,7 @@ impl Drop for Reaper {
         self.wake.end();
         let Some(thread) = self.thread.take() else { return };
         if self.wake.wait_gone(MOST_PATIENCE) {
-            // Its only failure is a panic, and then there is nobody left to end.
+            // The only possible failure is a panic of the thread, and then it has ended as well.
             let _ = thread.join();
         } else {
             tracing::error!("the vCPUs could not be stopped for a harvest: the reaper's thread ends when they are");
@@ -178,10 +179,12 @@ pub(super) fn run<E: Entries, V: RingVm>(
         if woken == Woken::Ended {
             return;
         }
-        // The lock is given up in between: the vCPUs that are waited for below take it when their rings are full.
+        // The lock is released between the two harvests, because the vCPUs that `hold` waits for take it when their
+        // rings are full.
         let mut harvested = lock(rings).harvest();
         if harvested.as_ref().is_ok_and(|harvested| woken == Woken::Full || !harvested.in_step || harvested.overrun) {
-            // Perhaps out of step with the kernel: that is found, and put right, while nobody writes.
+            // The rings may be out of step with the kernel. This can be found out, and corrected, only while no vCPU
+            // writes.
             harvested = hold(vcpus, || lock(rings).harvest_stopped()).and_then(|stopped| stopped);
         }
         match harvested {
@@ -194,7 +197,7 @@ pub(super) fn run<E: Entries, V: RingVm>(
     }
 }
 
-/// Twice as long while the rings are far from what they may fill to, half as long when they are beyond.
+/// The next pause: twice as long if the rings are far less full than they may be, half as long if they are fuller.
 fn next_pause(pause: Duration, harvested: &Harvested, size: u32) -> Duration {
     let target = size / FILL;
     let next = if harvested.most > target {

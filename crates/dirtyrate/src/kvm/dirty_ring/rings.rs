@@ -1,4 +1,4 @@
-//! All rings of a VM: harvest, RESET, and what was harvested and not fetched yet.
+//! All rings of a VM: how they are harvested and reset, and the pages that were harvested and not fetched yet.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -13,35 +13,36 @@ use crate::error::{Error, Result};
 use crate::kvm::slots::SlotTable;
 use crate::locks::{Mutex, lock};
 
-/// How often a harvest of a ring that nobody writes to is repeated until it is in step. Each repetition either comes to the
-/// end of what an overrun left or finds nothing more to do.
+/// How often the harvest of a ring is repeated, while no vCPU writes, until the ring is in step. Each repetition either
+/// comes to the end of the entries that an overrun left, or finds nothing more to do.
 const MOST_REPETITIONS: u32 = 8;
 
 struct VcpuRing<E> {
     ring: E,
     cursor: Cursor,
-    /// What the ring reported in the window that is open.
+    /// What the ring reported in the current window.
     staged: Written,
     loss: RingLoss,
-    /// What the ring reported in the window that was closed last, until it is fetched.
+    /// What the ring reported in the last closed window, until this is fetched.
     ready: Written,
     ready_loss: RingLoss,
-    /// A possible loss was reported with the window that was closed, so that finding it later does not report it twice.
+    /// Whether a possible loss was reported with the last closed window, so that it is not reported again when it is
+    /// found.
     reported: bool,
 }
 
-/// How full the rings were, and whether the kernel agrees on what was taken out.
+/// How full the rings were, and whether RESET agreed with the harvest.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Harvested {
     /// The most entries that one ring had.
     pub most: u32,
-    /// RESET counted what was harvested.
+    /// Whether RESET counted as many entries as were harvested.
     pub in_step: bool,
-    /// A ring may have been overrun: only a stopped harvest can tell.
+    /// Whether a ring may have been overrun. Only a harvest with stopped vCPUs can find out.
     pub overrun: bool,
 }
 
-/// RESET until there is nothing more to take: what ends it early may do so before the first entry.
+/// Repeats RESET until it takes no more entries, because RESET can end early, even before the first entry.
 fn reset_whole(vm: &impl RingVm) -> Result<u32> {
     let (mut all, mut nothing) = (0, 0);
     while nothing < 2 {
@@ -55,19 +56,19 @@ fn reset_whole(vm: &impl RingVm) -> Result<u32> {
 pub struct Rings<E = MappedRing, V = SlotTable> {
     slots: Arc<Mutex<V>>,
     rings: Vec<VcpuRing<E>>,
-    /// A RESET counted something else than it should have, and no stopped harvest has found every ring's place since.
+    /// Whether a RESET returned an unexpected count, and no stopped harvest has found the place in every ring since.
     out_of_step: bool,
-    /// Entries were lost, or may be, and not every page was protected again since then. The page of a lost entry is not protected, because
-    /// no RESET named it, so a write to it is in no ring.
+    /// Whether entries were lost, or may be lost, and not every page was protected again since then. The page of a lost
+    /// entry is not protected, because RESET did not get this entry, so no ring sees a write to this page.
     unprotected: bool,
-    /// A block's log went off, and no harvest has taken out since what the rings have of it.
+    /// Whether a block's log was turned off, and no harvest has taken this block's entries out of the rings since.
     stale: bool,
-    /// A vCPU that is not attached has run in the window that is open.
+    /// Whether a vCPU that is not attached has run in the current window.
     stranger: bool,
 }
 
 impl Rings {
-    /// Maps the ring of the next vCPU; which number it has here.
+    /// Maps the ring of the next vCPU. Returns the number of the vCPU.
     pub fn attach(&mut self, vcpu: BorrowedFd<'_>, size: u32) -> Result<usize> {
         let ring = MappedRing::new(vcpu, size)?;
         let bytes = size_of::<VcpuRing<MappedRing>>();
@@ -82,7 +83,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Self { slots, rings: Vec::new(), out_of_step: false, unprotected: false, stale: false, stranger: false }
     }
 
-    /// The ring of the next vCPU, whose indices are both at `index`.
+    /// Adds the ring of the next vCPU, whose indices are both at `index`.
     pub fn push(&mut self, ring: E, index: u32) {
         let cursor = Cursor::at(index);
         self.rings.push(VcpuRing {
@@ -96,23 +97,23 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         });
     }
 
-    /// A vCPU left because its ring is full.
+    /// Notes that a vCPU left KVM_RUN because its ring is full.
     pub fn is_full(&mut self, vcpu: usize) {
         if let Some(ring) = self.rings.get_mut(vcpu) {
             ring.cursor.is_full();
         }
     }
 
-    /// Whether a vCPU's ring holds more than `entries`.
+    /// Whether a vCPU's ring has more than `entries` entries.
     pub fn has_passed(&self, vcpu: usize, entries: u32) -> bool {
         self.rings.get(vcpu).is_some_and(|ring| ring.cursor.is_dirty_at(&ring.ring, entries))
     }
 
-    /// Takes out what is in the rings, and has its pages protected again. The vCPUs may run.
+    /// Takes all entries out of the rings, and lets the kernel protect their pages again. The vCPUs may run meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`], or the kernel's refusal: what was not taken out stays in the rings.
+    /// [`Error::OutOfMemory`], or the kernel's error. The remaining entries stay in the rings.
     pub fn harvest(&mut self) -> Result<Harvested> {
         self.harvest_while(false)
     }
@@ -154,15 +155,16 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         taken.map(|()| harvested)
     }
 
-    /// Says that something may be missing of the window that is open.
+    /// Notes that writes may be missing from the current window.
     fn may_have_lost(&mut self) {
         self.rings.iter_mut().for_each(|ring| ring.loss.maybe_lost = true);
     }
 
-    /// Finds where the kernel stands in the rings of which that is not known. No vCPU runs.
+    /// Finds the kernel's place in each ring in which it is not known. No vCPU may run meanwhile.
     ///
-    /// That a RESET counted less than it should have has two reasons: a vCPU came round and wrote over what had been handed back, or it
-    /// ended early ([`reset_dirty_rings`]). Both leave pages unprotected, whose writes are seen by nobody until all are protected again.
+    /// There are two possible reasons why a RESET counted too few entries: a vCPU came round and wrote over entries
+    /// that had been handed back, or RESET ended early ([`reset_dirty_rings`]). Both leave pages unprotected, and no
+    /// ring sees writes to these pages until all pages are protected again.
     fn locate(&mut self) -> Result<()> {
         if !self.out_of_step {
             return Ok(());
@@ -179,7 +181,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(())
     }
 
-    /// Protects every page again after a loss. No vCPU runs.
+    /// Protects every page again after a loss. No vCPU may run meanwhile.
     fn protect_after_loss(&mut self) -> Result<()> {
         if self.unprotected {
             lock(&self.slots).protect_all()?;
@@ -188,12 +190,13 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(())
     }
 
-    /// As [`harvest`](Self::harvest), while no vCPU runs. Afterwards the rings are empty, and in step with the kernel as far as can be
-    /// known. Every page is protected, also those whose entries were lost.
+    /// Does what [`harvest`](Self::harvest) does, while no vCPU runs. Afterwards the rings are empty, and in step with
+    /// the kernel as far as can be known. Every page is protected, also the pages whose entries were lost.
     ///
     /// # Errors
     ///
-    /// Those of [`harvest`](Self::harvest), and the kernel's refusal to protect all pages, which the next stopped harvest tries again.
+    /// Those of [`harvest`](Self::harvest), and the kernel's error when all pages should be protected. The next stopped
+    /// harvest tries this again.
     pub fn harvest_stopped(&mut self) -> Result<Harvested> {
         let mut all = Harvested::default();
         for _ in 0..MOST_REPETITIONS {
@@ -225,12 +228,13 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(all)
     }
 
-    /// A vCPU that is not attached has run: what it wrote is in a ring that nobody harvests.
+    /// Notes that a vCPU has run that is not attached, so that its ring is not harvested.
     pub fn saw_stranger(&mut self) {
         self.stranger = true;
     }
 
-    /// Closes the window: what was harvested is ready to be fetched, and nothing of the next one gets among it.
+    /// Closes the current window. What was harvested in it can be fetched now, and later entries belong to the next
+    /// window.
     ///
     /// # Errors
     ///
@@ -246,12 +250,14 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(())
     }
 
-    /// A block's log went off: what the rings still have of it must be out before the number of its slot stands for a block again.
+    /// Notes that a block's log was turned off. The block's entries must be taken out of the rings before the number of
+    /// its slot is used again.
     pub fn log_went_off(&mut self) {
         self.stale = true;
     }
 
-    /// Takes out what the rings have of a block whose log went off; whether that could be done while the vCPUs run.
+    /// Takes the entries of blocks whose log was turned off out of the rings. Returns whether this was possible while
+    /// the vCPUs run.
     ///
     /// # Errors
     ///
@@ -264,7 +270,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         Ok(!self.stale)
     }
 
-    /// Sets the bits of what was written of a block in the closed window, by whichever vCPU.
+    /// Sets the bits of all pages of a block that any vCPU wrote in the closed window.
     pub fn set_in(&self, block: BlockId, words: &mut [u64]) {
         for ready in self.rings.iter().filter_map(|ring| ring.ready.of(block)) {
             ready.pages.set_in(words);
@@ -276,7 +282,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         self.rings.len()
     }
 
-    /// Shows what each vCPU wrote of a block in the closed window.
+    /// Calls `visit` for each vCPU with what it wrote of a block in the closed window.
     pub fn visit(&self, block: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
         let ready = self.rings.iter().enumerate().filter_map(|(vcpu, ring)| Some((vcpu, ring.ready.of(block)?)));
         ready.filter(|(_, ready)| ready.entries > 0).try_for_each(|(vcpu, ready)| visit(vcpu, ready))
@@ -297,7 +303,7 @@ impl<E: Entries, V: RingVm> Rings<E, V> {
         }
     }
 
-    /// Takes what the rings lost in the closed window.
+    /// Returns what the rings lost in the closed window, and forgets it.
     pub fn take_loss(&mut self) -> RingLoss {
         let mut all = RingLoss { maybe_lost: std::mem::take(&mut self.stranger), ..RingLoss::default() };
         self.rings.iter_mut().for_each(|ring| all.add(&std::mem::take(&mut ring.ready_loss)));

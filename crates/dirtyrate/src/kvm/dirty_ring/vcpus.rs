@@ -1,28 +1,32 @@
-//! What the dirty rings need from a VMM's vCPUs, and what its vCPUs must do for the rings.
+//! What a VMM must do for the dirty rings: stop its vCPUs when asked to, and report why KVM_RUN ended.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Who looks after the vCPUs' dirty rings. Called on vCPU threads, outside of KVM_RUN and without any lock of theirs held.
+/// Gets told by each vCPU thread why its KVM_RUN ended. A vCPU thread makes these calls outside of KVM_RUN, and without
+/// holding a lock of its own.
 pub trait RingExits: Send + Sync {
     /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it need not be called, as while no block is logged.
     /// It is asked each time before a vCPU enters KVM_RUN.
     fn longest_run(&self) -> Option<Duration>;
-    /// A vCPU was taken out of KVM_RUN, and has not entered again.
+    /// A kick has taken a vCPU out of KVM_RUN, and the vCPU has not entered again.
     fn kicked(&self, vcpu: usize);
-    /// A vCPU left because its ring is full.
+    /// A vCPU left KVM_RUN because its ring is full.
     ///
     /// # Errors
     ///
-    /// [`Error::NotAttached`] for a vCPU whose ring nobody harvests: KVM_RUN would end at once for ever.
+    /// [`Error::NotAttached`] for a vCPU that is not attached: its ring is never harvested, so each KVM_RUN would end
+    /// at once.
     fn full(&self, vcpu: usize) -> Result<()>;
 }
 
-/// Who stops the vCPUs for the dirty rings. Called on the reaper's thread and on that of whoever syncs, never on a vCPU's.
+/// Stops the vCPUs for the dirty rings. The reaper's thread calls this, and any thread that syncs, but never the thread
+/// of a vCPU.
 pub trait HoldVcpus: Send + Sync {
-    /// Runs `work` once, while no vCPU is inside KVM_RUN: each was taken out by a signal, or stands anyway, and none enters
-    /// before this returns. A VM that is paused stays so. Several threads may hold at once.
+    /// Runs `work` once, while no vCPU is inside KVM_RUN. Vcpus that run have to be taken out by a signal, and no vCPU
+    /// may enter KVM_RUN before this returns. A VM that is paused stays paused. Several threads may call this at the
+    /// same time.
     ///
     /// # Errors
     ///
@@ -30,7 +34,7 @@ pub trait HoldVcpus: Send + Sync {
     fn hold_vcpus(&self, work: &mut dyn FnMut()) -> Result<()>;
 }
 
-/// Has `work` done while the vCPUs stand.
+/// Runs `work` while the vCPUs are stopped, and returns its result.
 pub(super) fn hold<T>(vcpus: &dyn HoldVcpus, work: impl FnOnce() -> T) -> Result<T> {
     let (mut work, mut result) = (Some(work), None);
     vcpus.hold_vcpus(&mut || {

@@ -1,4 +1,4 @@
-//! What was harvested and not fetched yet, block by block.
+//! The pages that were harvested and not fetched yet, block by block.
 
 use super::ring_vm::RingVm;
 use crate::block::BlockId;
@@ -18,7 +18,7 @@ impl Written {
         self.find(block).ok().map(|at| &self.0[at].1)
     }
 
-    /// The place of a block, which is made if there is none.
+    /// The index of a block's entry, which is made if there is none.
     fn place_of(&mut self, block: BlockId) -> Result<usize> {
         self.find(block).or_else(|at| {
             let bytes = size_of::<(BlockId, VcpuPages)>();
@@ -28,17 +28,17 @@ impl Written {
         })
     }
 
-    /// Makes room for another's, so that taking it cannot fail.
+    /// Makes room for everything in `other`, so that [`take`](Self::take) cannot fail.
     pub fn reserve(&mut self, other: &Self) -> Result<()> {
         other.0.iter().filter(|(_, theirs)| theirs.entries > 0).try_for_each(|(block, theirs)| {
             let at = self.place_of(*block)?;
             let ours = &mut self.0[at].1;
-            // What is empty is exchanged.
+            // An empty set needs no room, because `take` exchanges it.
             if ours.entries > 0 { ours.reserve(theirs) } else { Ok(()) }
         })
     }
 
-    /// Takes all of another's, for which there is room, and leaves it empty.
+    /// Moves everything from `other` to here, and leaves `other` empty. There must be room for it.
     pub fn take(&mut self, other: &mut Self) {
         for (block, theirs) in other.0.iter_mut().filter(|(_, theirs)| theirs.entries > 0) {
             let Ok(at) = self.find(*block) else { continue };
@@ -52,7 +52,7 @@ impl Written {
         }
     }
 
-    /// Forgets what was written of a block, and keeps the room.
+    /// Forgets what was written of a block, and keeps the memory.
     pub fn clear(&mut self, block: BlockId) {
         if let Ok(at) = self.find(block) {
             self.0[at].1.clear();
@@ -67,21 +67,21 @@ impl Written {
     }
 }
 
-/// Keeps what the entries of one ring say: pages that its vCPU wrote in the window that is open. The slot of the last entry is looked up
-/// once, as most entries name the same slot as the one before them.
+/// Collects the entries of one ring as the pages that its vCPU wrote in the current window. A slot is looked up only
+/// when it differs from the slot of the entry before, because most entries name the same slot as the one before them.
 pub struct Stage<'a, V> {
     vm: &'a V,
     staged: &'a mut Written,
     loss: &'a mut RingLoss,
     /// The slot of the last entry.
     slot: Option<u32>,
-    /// The place of its block, and how many pages of it are logged: 0 where the slot's log is off.
+    /// The index of this slot's block, and how many pages of it are logged: 0 if the slot's log is off.
     place: usize,
     pages: u64,
 }
 
 impl<'a, V: RingVm> Stage<'a, V> {
-    /// The slots are locked, so what is looked up stays so.
+    /// The slots are locked, so the answer of a lookup stays true.
     pub fn new(vm: &'a V, staged: &'a mut Written, loss: &'a mut RingLoss) -> Self {
         Self { vm, staged, loss, slot: None, place: 0, pages: 0 }
     }

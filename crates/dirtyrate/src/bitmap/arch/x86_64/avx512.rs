@@ -1,4 +1,5 @@
-//! AVX-512 with VPOPCNTDQ, the bits of eight words in one instruction, and VBMI2, the positions of a word's bits in one.
+//! AVX-512. VPOPCNTDQ counts the bits of eight words in one instruction, and VBMI2 finds the positions of a word's bits
+//! in one.
 
 #![expect(clippy::incompatible_msrv, reason = "only compiled where the compiler has it: see build.rs")]
 
@@ -17,8 +18,8 @@ backend!(
     expand: expand
 );
 
-/// As [`generic::count_by_word`], with four sums side by side all the way: the compiler adds each block's up, which takes
-/// twice as long in a cache.
+/// Counts as [`generic::count_by_word`] does, but keeps four sums side by side until the end. In the generic version
+/// the compiler adds the sums up after each block, which takes twice as long if the words are in a cache.
 #[target_feature(enable = "avx512f,avx512vpopcntdq,popcnt")]
 fn count_by_line(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     let (blocks, rest) = words.as_chunks::<{ 4 * WORDS_PER_LINE }>();
@@ -35,8 +36,8 @@ fn count_by_line(words: &[u64], ask: impl Fn(&[u64])) -> u64 {
     _mm512_reduce_add_epi64(sum) as u64 + generic::count_by_word(rest, ask)
 }
 
-/// As [`generic::expand_by_bit`]: the numbers 0 to 63, of which VPCOMPRESSB keeps those whose bits are set, and four times
-/// sixteen of them made wider and moved to `base`.
+/// Does what [`generic::expand_by_bit`] does. From the numbers 0 to 63, VPCOMPRESSB keeps the numbers whose bits are
+/// set. These are widened, sixteen at a time, and `base` is added to them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2")]
 fn expand(word: u64, base: u32, into: &mut [u32; 64]) -> usize {
     #[rustfmt::skip]
