@@ -28,6 +28,9 @@ export const MUTANT_FOLDERS = ['dirty_memory', 'kvm/dirty_ring']
 /** The areas of the mutation gate whose tests take seconds, so that CI runs them too. */
 const FAST_AREAS = ['facade-pure']
 
+/** The tests of TypeScript that get memory from the binding. */
+const BUFFER_TESTS = ['measurement', 'qapi', 'targets'].map(folder => `__test__/${folder}/`)
+
 /** The rigs whose short set CI runs: one for each architecture. */
 const SHORT_RIGS = ['svm', 'arm64-new']
 
@@ -71,6 +74,13 @@ const lint = [
     command: ['npx', '--no-install', 'tsc', '-p', 'tsconfig.json'],
   },
   { name: 'imports', about: 'imports of ts/ go downwards, without a circle', command: node('lint/imports') },
+  {
+    name: 'crates',
+    about:
+      'licences and sources of the crates that we take in, and no second version of one whose types we show',
+    command: node('lint/crates'),
+    bare: true,
+  },
   {
     name: 'workflows',
     about: 'what GitHub would refuse in the workflows, and what somebody could misuse',
@@ -134,10 +144,10 @@ const tests = [
     command: node('test/install', '--host'),
   },
   {
-    name: 'electron',
-    about: 'the facade without external buffers, as in Electron',
-    in: ['test', 'full'],
-    command: node('test/electron'),
+    name: 'electron-buffers',
+    about: 'the tests that get memory from the binding, without external buffers, as in Electron',
+    in: ['test'],
+    command: node('test/electron', ...BUFFER_TESTS),
   },
   {
     name: 'mutation-fast',
@@ -165,6 +175,16 @@ const full = [
     name: 'coverage',
     about: 'line coverage of ts/, apart from the command',
     command: node('test/run', 'typescript', '--coverage'),
+  },
+  {
+    name: 'electron',
+    about: 'every test of TypeScript, without external buffers, as in Electron',
+    command: node('test/electron'),
+  },
+  {
+    name: 'semver',
+    about: "the crates' API, compared with that of the last release",
+    command: node('lint/semver'),
   },
   { name: 'loom-3', about: "loom's models, with three preemptions", command: node('test/loom', '3') },
   { name: 'install', about: 'every package as installed', command: node('test/install'), documents: true },

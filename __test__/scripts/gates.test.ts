@@ -50,6 +50,7 @@ describe('the list of gates', () => {
       fuzz: 'fuzz:count',
       loom: 'loom-3',
       'install-host': 'install',
+      'electron-buffers': 'electron',
       tests: 'vitest',
       'mutation-fast': 'mutation:facade-pure',
     }

