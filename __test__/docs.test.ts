@@ -4,9 +4,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes, modes, warningCodes, workloadKinds } from '../ts/index.js'
-import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../ts/targets/vm/options.js'
+import { schemes } from '../ts/targets/open.js'
+import type { Scheme } from '../ts/targets/scheme.js'
 import { root } from './fixtures/command.js'
 import { documented, exported, pages } from './install/docs.js'
+
+const { pageWithTables }: { pageWithTables(schemes: readonly Scheme[]): { text: string; made: string } } =
+  await import(join(root, 'scripts/build/target-tables.mjs'))
 
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 
@@ -29,9 +33,13 @@ describe('docs/troubleshooting.md', () => {
 })
 
 describe('docs/targets.md', () => {
-  it('has every option of targets', () => {
-    const names = Object.keys({ ...GUEST_OPTIONS, ...KERNEL_OPTIONS, ...MACHINE_OPTIONS })
-    expect(firstColumn('docs/targets.md', 'Options of a target').sort()).toEqual(names.sort())
+  it('has the tables that the schemes make', () => {
+    const { text, made } = pageWithTables(schemes)
+    expect(text, 'node scripts/build/target-tables.mjs').toBe(made)
+    const [{ options = {}, common = {} } = {}] = schemes
+    expect(firstColumn('docs/targets.md', 'Options of a target')).toEqual(
+      expect.arrayContaining([...Object.keys(options), ...Object.keys(common)]),
+    )
   })
 
   it('has every workload and every mode', () => {

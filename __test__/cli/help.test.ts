@@ -2,9 +2,10 @@
 
 import { expect, it } from 'vitest'
 import { makeProgram } from '../../ts/cli/program.js'
-import { EXAMPLES, WORKLOADS } from '../../ts/cli/target-help.js'
+import { EXAMPLES } from '../../ts/cli/target-help.js'
 import { workloadKinds } from '../../ts/index.js'
 import { parseTargetUri } from '../../ts/targets/uri.js'
+import { WORKLOADS } from '../../ts/targets/vm/options.js'
 import { dirtyrate, run } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
 

@@ -1,7 +1,9 @@
 /** What somebody meant who wrote a command line in another way: each hint begins with what works. */
 
 import { describe, expect, it } from 'vitest'
-import { likelyTarget } from '../../ts/cli/target-suggestion.js'
+import { openTarget } from '../../ts/index.js'
+import { likelyTarget } from '../../ts/targets/likely-target.js'
+import { schemes } from '../../ts/targets/open.js'
 import { dirtyrate } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 
@@ -50,15 +52,22 @@ describe('the likely target', () => {
     ['guest:stride,pages=25,600', 'guest:stride,pages=25600'],
     ['guest:stride,pages=1,234,567,vcpus=2', 'guest:stride,pages=1234567,vcpus=2'],
     ['/boot/vmlinuz,memory=1GiB', 'kernel:/boot/vmlinuz,memory=1GiB'],
-  ])('for %s is %s', (uri, meant) => expect(likelyTarget(uri)).toBe(meant))
+  ])('for %s is %s', (uri, meant) => expect(likelyTarget(uri, schemes)).toBe(meant))
+
+  it('is in the hint of openTarget() too', async () => {
+    await expect(openTarget('stride,pages=3')).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      hint: expect.stringMatching(/^Did you mean 'guest:stride,pages=3'\? Write it as /),
+    })
+  })
 
   it('for the name of a file that there is, is that kernel', () => {
     const file = folder()('bzImage', '')
-    expect(likelyTarget(file)).toBe(`kernel:${file}`)
+    expect(likelyTarget(file, schemes)).toBe(`kernel:${file}`)
   })
 
   it.each(['nonsense', 'qemu:x', 'guest:nonsense', 'guest:stride,pages=3', 'kernel:a b', ''])(
     'for %s is none',
-    uri => expect(likelyTarget(uri)).toBeUndefined(),
+    uri => expect(likelyTarget(uri, schemes)).toBeUndefined(),
   )
 })

@@ -7,10 +7,9 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isMain } from '../main-module.mjs'
 import { root } from '../root.mjs'
+import { withPart } from './marked-part.mjs'
 
 const page = join(root, 'docs/output.md')
-const BEGIN = '<!-- the tables from schema.json begin -->\n'
-const END = '<!-- the tables from schema.json end -->\n'
 
 /** What a value may be, in words. */
 function formOf(schema, defs) {
@@ -58,9 +57,7 @@ export function tables({ $defs: defs }) {
 export function pageWithTables() {
   const text = readFileSync(page, 'utf8')
   const schema = JSON.parse(readFileSync(join(root, 'schema.json'), 'utf8'))
-  const [before, rest = ''] = text.split(BEGIN)
-  const [, after = ''] = rest.split(END)
-  return { text, made: `${before}${BEGIN}\n${tables(schema)}\n${END}${after}` }
+  return { text, made: withPart(text, 'the tables from schema.json', tables(schema)) }
 }
 
 if (isMain(import.meta.url)) {

@@ -3,8 +3,7 @@
 import { type Dirent, readdirSync } from 'node:fs'
 import type { Command, Option } from 'commander'
 import { schemes } from '../targets/open.js'
-import type { TargetOption } from '../targets/scheme.js'
-import { workloadKinds } from '../targets/vm/workload.js'
+import { choicesOf, type TargetOption } from '../targets/scheme.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 
@@ -15,8 +14,10 @@ export interface Candidate {
   meaning: string
 }
 
-/** Options whose value is the name of a file. */
-const FILES = ['--output', 'initrd']
+/** Options of commands whose value is the name of a file. */
+const FILES = ['--output']
+/** What stands for the name of a file in the forms of targets and of their options. */
+const FILE = 'FILE'
 
 /** The candidates for the last of `words`, which follow the program's name. */
 export function candidates(program: Command, words: readonly string[]): Candidate[] {
@@ -106,9 +107,8 @@ function targets(last: string): Candidate[] {
   const comma = last.lastIndexOf(',')
   if (comma < 0) {
     const prefix = last.slice(0, last.indexOf(':') + 1)
-    const named =
-      scheme.operand === 'FILE' ? files(last.slice(prefix.length)) : words(workloadKinds, 'a workload')
-    return prefixed(prefix, named)
+    const named = Object.entries(scheme.operands ?? {}).map(([word, meaning]) => ({ word, meaning }))
+    return prefixed(prefix, scheme.operand === FILE ? files(last.slice(prefix.length)) : named)
   }
   const before = last.slice(0, comma + 1)
   const options: Readonly<Record<string, TargetOption>> = { ...scheme.options, ...scheme.common }
@@ -121,9 +121,9 @@ function targets(last: string): Candidate[] {
       left.map(([name, { meaning }]) => ({ word: `${name}=`, meaning })),
     )
   }
-  const choices = options[key]?.value.split('|') ?? []
-  const found = FILES.includes(key) ? files(value) : choices.length > 1 ? words(choices, '') : []
-  return prefixed(`${before}${key}=`, found)
+  const option = Object.hasOwn(options, key) ? options[key] : undefined
+  if (option === undefined) return []
+  return prefixed(`${before}${key}=`, option.value === FILE ? files(value) : words(choicesOf(option), ''))
 }
 
 /** The files that a path may go on to; folders end with a slash. One with a comma is left out: a target would need it twice. */

@@ -3,7 +3,7 @@
 import type { Command, Option } from 'commander'
 import { EXIT_MEANINGS } from './exit.js'
 import { makeProgram } from './program.js'
-import { EXAMPLES, targetSections } from './target-help.js'
+import { EXAMPLES, targetForms, targetSections } from './target-help.js'
 
 /** A page: the name of its file, and its text. */
 export interface Page {
@@ -52,7 +52,7 @@ function pageOf(program: Command, command: Command): string[] {
 
 function targetParts(): string[] {
   return [
-    ...heading('TARGETS', escaped('guest:WORKLOAD,KEY=VALUE,... or kernel:FILE,KEY=VALUE,...')),
+    ...heading('TARGETS', escaped(targetForms())),
     ...targetSections().flatMap(({ title, options: words }) => [
       `.SS ${escaped(title.replace(/:$/, ''))}`,
       ...words.flatMap(({ text, meaning }) => term(text, meaning)),

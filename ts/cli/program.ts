@@ -17,7 +17,7 @@ import { type GuestOptions, runGuest } from './guest.js'
 import { DEFAULT_UNIT } from './rate-unit.js'
 import type { Session } from './session.js'
 import { runCompletion, shells } from './shells.js'
-import { EXAMPLES, examplesHelp, targetHelp } from './target-help.js'
+import { EXAMPLES, examplesHelp, targetForms, targetHelp } from './target-help.js'
 import { columnsOf } from './terminal.js'
 import { addHelpCommand } from './usage.js'
 import { runWatch, type WatchCommandOptions } from './watch.js'
@@ -47,7 +47,7 @@ const csvOption = (): Option =>
 /** Adds what the commands that measure a target have in common. */
 function measuring(command: Command): Command {
   return command
-    .argument('<target>', 'guest:WORKLOAD,KEY=VALUE,... or kernel:FILE,KEY=VALUE,...: the options are below')
+    .argument('<target>', `${targetForms()}: the options are below`)
     .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
     .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
     .addOption(

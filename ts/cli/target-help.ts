@@ -1,24 +1,13 @@
 /** What the help of a command says about its target. */
 
 import { schemes } from '../targets/open.js'
-import type { TargetOption } from '../targets/scheme.js'
-import { MACHINE_OPTIONS } from '../targets/vm/options.js'
-import type { WorkloadKind } from '../targets/vm/workload.js'
+import { choicesOf, type TargetOption } from '../targets/scheme.js'
 import { named } from './table.js'
 import { wrap } from './text.js'
 
 /** The width of help where nothing limits it. */
 const DEFAULT_COLUMNS = 80
 const INDENT = '  '
-
-/** What each workload writes. */
-export const WORKLOADS: Readonly<Record<WorkloadKind, string>> = {
-  stride: 'every page of its working set in order, over and over',
-  random: 'pages at random, each as likely as any',
-  'hot-cold': '9 of 10 writes go to a tenth of the pages',
-  silent: 'the pages of stride, always the same value: page sampling does not see that',
-  idle: 'nothing',
-}
 
 /** Three command lines of each command that measures a target, from the usual one to a rare one. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
@@ -50,25 +39,39 @@ export interface TargetSection {
   options: { text: string; meaning: string }[]
 }
 
-/** The workloads, the kinds of targets, and every option of each. */
+/** The form of each kind of target. */
+export function targetForms(): string {
+  return schemes.map(({ name, operand }) => `${name}:${operand},KEY=VALUE,...`).join(' or ')
+}
+
+/** What each kind of target can name, then the options of each kind, then those that several kinds share. */
 export function targetSections(): TargetSection[] {
-  const sections: [string, Readonly<Record<string, TargetOption>>][] = [
-    ...schemes.map(({ name, operand, options }): [string, typeof options] => [
-      `Options of ${name}:${operand}:`,
-      options,
-    ]),
-    ['Options of both:', MACHINE_OPTIONS],
+  const operands = schemes.flatMap(({ operand, operands: words }) =>
+    words === undefined ? [] : [section(`What ${operand} can be:`, Object.entries(words))],
+  )
+  const own = schemes.map(({ name, operand, options }) =>
+    section(`Options of ${name}:${operand}:`, Object.entries(options).map(shown)),
+  )
+  const shared = [...new Set(schemes.map(({ common }) => common))].map(common => {
+    const users = schemes.filter(scheme => scheme.common === common).map(({ name }) => name)
+    return section(`Options of ${users.join(' and ')}:`, Object.entries(common).map(shown))
+  })
+  return [...operands, ...own, ...shared].filter(({ options }) => options.length > 0)
+}
+
+const section = (title: string, words: readonly (readonly [string, string])[]): TargetSection => ({
+  title,
+  options: words.map(([text, meaning]) => ({ text, meaning })),
+})
+
+/** An option with its value, and its meaning with its choices and its default. */
+function shown([key, option]: readonly [string, TargetOption]): readonly [string, string] {
+  const { value, default: otherwise, meaning } = option
+  const notes = [
+    ...(option.choices === undefined ? [] : [choicesOf(option).join(', ')]),
+    ...(otherwise === undefined ? [] : [`default: ${otherwise}`]),
   ]
-  return [
-    { title: 'Workloads:', options: Object.entries(WORKLOADS).map(([text, meaning]) => ({ text, meaning })) },
-    ...sections.map(([title, options]) => ({
-      title,
-      options: Object.entries(options).map(([key, { value, meaning }]) => ({
-        text: `${key}=${value}`,
-        meaning,
-      })),
-    })),
-  ]
+  return [`${key}=${value}`, notes.length === 0 ? meaning : `${meaning} (${notes.join('; ')})`]
 }
 
 /** The sections as a command's help has them. */

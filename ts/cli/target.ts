@@ -18,7 +18,6 @@ import type { Mode } from '../results/mode.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import type { Session } from './session.js'
-import { withLikelyTarget } from './target-suggestion.js'
 
 /** As on the command line. */
 export interface ModeOptions {
@@ -109,9 +108,7 @@ export async function withTarget<T>(
   use: (target: Target) => Promise<T>,
 ): Promise<T> {
   session.progress(`starting ${uri}`)
-  const target = await openTarget(uri, { signal: session.signal, mode }).catch((error: unknown) => {
-    throw withLikelyTarget(error, uri)
-  })
+  const target = await openTarget(uri, { signal: session.signal, mode })
   try {
     return await use(target)
   } finally {

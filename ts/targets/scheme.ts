@@ -4,23 +4,31 @@ import { type OptionNames, parseOptions, parseSignal } from '../ground/arguments
 import { argumentError } from '../ground/errors.js'
 import { knownNames } from '../ground/suggest.js'
 import type { WantedMode } from '../measurement/mode.js'
+import { type Named, withLikelyTarget } from './likely-target.js'
 import type { Target } from './target.js'
 import { parseTargetUri, type TargetUri } from './uri.js'
 
-/** An option of a target as the help shows it. */
+/** An option of a target, as the help, the completion and the page of targets show it. */
 export interface TargetOption {
-  /** The form of its value, or its choices. */
+  /** The form of its value: `N`, `SIZE`, `FILE`, or choices as `on|off`. */
   readonly value: string
+  /** The values that it can have, where `value` does not list them. */
+  readonly choices?: readonly string[]
+  /** What holds without the option; absent where nothing does. */
+  readonly default?: string
   readonly meaning: string
+}
+
+/** The values that an option can have; none where they are not a list. */
+export function choicesOf({ value, choices }: TargetOption): readonly string[] {
+  return choices ?? (value.includes('|') ? value.split('|') : [])
 }
 
 /** The options of a URI by their names. */
 export type Given = Partial<Record<string, string>>
 
 /** A kind of target. */
-export interface Scheme<T extends Target = Target> {
-  /** What stands before the colon. */
-  readonly name: string
+export interface Scheme<T extends Target = Target> extends Named {
   /** What the URI names after the colon, as the help shows it: `WORKLOAD`, `FILE`. */
   readonly operand: string
   /** One sentence about what it opens. */
@@ -47,9 +55,8 @@ const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true }
 
 /** Makes the function that opens a target of any of `schemes`. */
 export function opener(schemes: readonly Scheme[]): (uri: string, options?: OpenOptions) => Promise<Target> {
-  return async (uri, options = {}) => {
+  const find = (uri: string): { scheme: Scheme; parsed: TargetUri; given: Given } => {
     const parsed = parseTargetUri(uri)
-    parseSignal(parseOptions(options, OPEN).signal)
     const scheme = schemes.find(({ name }) => name === parsed.scheme)
     if (scheme === undefined) {
       throw argumentError(
@@ -60,7 +67,16 @@ export function opener(schemes: readonly Scheme[]): (uri: string, options?: Open
         ),
       )
     }
-    return scheme.open(parsed, optionsOf(parsed, scheme), options)
+    return { scheme, parsed, given: optionsOf(parsed, scheme) }
+  }
+  return async (uri, options = {}) => {
+    try {
+      const { scheme, parsed, given } = find(uri)
+      parseSignal(parseOptions(options, OPEN).signal)
+      return await scheme.open(parsed, given, options)
+    } catch (error) {
+      throw withLikelyTarget(error, uri, schemes)
+    }
   }
 }
 

@@ -1,27 +1,56 @@
 /**
- * The options of target URIs, each with its value and its meaning. Targets are checked with this
- * list, and the command's help prints it.
+ * The words of target URIs, each with its meaning: workloads, and options with their values. Targets are checked with these lists, and the
+ * help, the completion and the page of targets are made from them.
  */
 
 import type { TargetOption } from '../scheme.js'
 import { manualProtects, unknownMmios } from './create-options.js'
 import type { KernelImage } from './kernel-image.js'
-import type { WorkloadOptions } from './workload.js'
+import type { WorkloadKind, WorkloadOptions } from './workload.js'
+
+/** What each workload writes. */
+export const WORKLOADS: Readonly<Record<WorkloadKind, string>> = {
+  stride: 'every page of its working set in order, over and over',
+  random: 'pages at random, where each page is as likely as any other',
+  'hot-cold': 'a tenth of its pages with nine of ten writes, all other pages with the rest',
+  silent: 'the same pages as stride, but always the same value: page sampling does not see that',
+  idle: 'nothing',
+}
 
 /** The options of `guest:` about what the guest writes. */
 export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>> = {
-  pages: { value: 'N', meaning: "the pages that the guest writes (default: 100 MiB of the host's)" },
-  rate: { value: 'RATE', meaning: 'the pace of the writes, such as 100MiB/s (default: as fast as it can)' },
-  pacing: { value: 'host|clock', meaning: 'clock: the guest keeps the rate by its own clock' },
-  granted: { value: 'on|off', meaning: 'on: the guest writes only what vm.workload.grant() allows' },
-  sharing: { value: 'split|shared', meaning: 'shared: each vCPU writes all pages, not a share of them' },
-  placement: { value: 'packed|spread', meaning: 'spread: the pages lie at the ends of all RAM blocks' },
-  seed: { value: 'N', meaning: 'makes random pages repeatable' },
+  pages: {
+    value: 'N',
+    default: '100 MiB of pages',
+    meaning: "how many pages the guest writes, in the host's page size, all vCPUs together",
+  },
+  rate: { value: 'RATE', default: 'as fast as it can', meaning: 'the pace of the writes, such as 100MiB/s' },
+  pacing: {
+    value: 'host|clock',
+    default: 'host',
+    meaning: "what keeps the rate: the host, which grants writes, or the guest's own clock",
+  },
+  granted: {
+    value: 'on|off',
+    default: 'off',
+    meaning: 'on: the guest writes only what vm.workload.grant() allows',
+  },
+  sharing: {
+    value: 'split|shared',
+    default: 'split',
+    meaning: 'shared: each vCPU writes all pages, instead of its own part of them',
+  },
+  placement: {
+    value: 'packed|spread',
+    default: 'packed',
+    meaning: 'spread: the pages lie at the ends of all RAM blocks, instead of one after the other',
+  },
+  seed: { value: 'N', default: '1', meaning: 'makes the pages of random and hot-cold repeatable' },
 }
 
 /** The options of `kernel:` about what is booted. */
 export const KERNEL_OPTIONS: Readonly<Record<Exclude<keyof KernelImage, 'kernel'>, TargetOption>> = {
-  initrd: { value: 'FILE', meaning: 'the initrd of a Linux' },
+  initrd: { value: 'FILE', meaning: 'the initrd of a Linux kernel' },
   cmdline: { value: 'TEXT', meaning: 'the command line of the kernel' },
 }
 
@@ -29,18 +58,31 @@ export const KERNEL_OPTIONS: Readonly<Record<Exclude<keyof KernelImage, 'kernel'
 export const MACHINE_OPTIONS: Readonly<Record<string, TargetOption>> = {
   memory: {
     value: 'SIZE',
-    meaning: 'the RAM (default: 1GiB), or blocks of it: low@0B+2GiB:high@8GiB+2GiB',
+    default: '1GiB',
+    meaning: 'the RAM, or blocks of it: low@0B+2GiB:high@8GiB+2GiB',
   },
-  vcpus: { value: 'N', meaning: 'the vCPUs (default: 1)' },
-  log: { value: 'bitmap|ring', meaning: 'the dirty log (default: the one that --mode needs)' },
-  'ring-entries': { value: 'N', meaning: 'the entries of each dirty ring, a power of two' },
+  vcpus: { value: 'N', default: '1', meaning: 'the number of vCPUs' },
+  log: { value: 'bitmap|ring', default: 'the one that the mode needs', meaning: 'the dirty log' },
+  'ring-entries': {
+    value: 'N',
+    default: '65536, or the most that the kernel has',
+    meaning: "the entries of each vCPU's dirty ring, a power of two",
+  },
   'manual-protect': {
     value: 'HOW',
-    meaning: `what KVM does for CLEAR, with log=bitmap: ${manualProtects.join(', ')}`,
+    choices: manualProtects,
+    default: 'auto',
+    meaning: 'how KVM protects pages again, with log=bitmap; auto is the best that the kernel has',
   },
   'unknown-mmio': {
     value: 'HOW',
-    meaning: `what an access to an address without a device does: ${unknownMmios.join(', ')}`,
+    choices: unknownMmios,
+    default: 'auto',
+    meaning: 'what an access to an address without a device does; stop is a crash of the guest',
   },
-  'clear-chunk': { value: 'SIZE', meaning: 'how much memory one CLEAR covers (default: 1GiB)' },
+  'clear-chunk': {
+    value: 'SIZE',
+    default: '1GiB',
+    meaning: 'how much memory one CLEAR protects again, and so how long a vCPU can wait for it',
+  },
 }

@@ -1,5 +1,6 @@
 /** The schemes of our own VMs: `guest:` has a built-in workload, `kernel:` boots a file. */
 
+import { existsSync } from 'node:fs'
 import { parseChoice, parseCountText } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { knownNames } from '../../ground/suggest.js'
@@ -13,7 +14,7 @@ import type { KernelImage } from './kernel-image.js'
 import { creationOfUri, memoryOfUri } from './machine.js'
 import { memoryForKernel } from './memory.js'
 import { type DirtyLogKind, modesOf, modeUnavailable, ringUnsupported } from './modes.js'
-import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from './options.js'
+import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS, WORKLOADS } from './options.js'
 import { VirtualMachine } from './virtual-machine.js'
 import { optionsOf, type Workload, type WorkloadKind, workloadKinds } from './workload.js'
 
@@ -25,7 +26,8 @@ export const DEFAULT_RING_ENTRIES = 65_536
 export const guestScheme: Scheme<VirtualMachine> = {
   name: 'guest',
   operand: 'WORKLOAD',
-  about: 'a VM with a built-in guest, whose dirty pages are known',
+  operands: WORKLOADS,
+  about: 'a virtual machine with a built-in guest, which counts its own writes',
   options: GUEST_OPTIONS,
   common: MACHINE_OPTIONS,
   useful: ({ name }) => optionsOf(workloadKind(name)),
@@ -40,9 +42,13 @@ export const guestScheme: Scheme<VirtualMachine> = {
 export const kernelScheme: Scheme<VirtualMachine> = {
   name: 'kernel',
   operand: 'FILE',
-  about: 'a VM that boots a kernel',
+  about: 'a virtual machine that boots a kernel from a file',
   options: KERNEL_OPTIONS,
   common: MACHINE_OPTIONS,
+  adopt(text) {
+    const [file = ''] = text.split(',', 1)
+    return file.includes('/') || existsSync(file) ? `kernel:${text}` : undefined
+  },
   async open({ name }, given, options) {
     const image = kernelOfUri(name, given)
     const memory = memoryOfUri(given.memory ?? DEFAULT_MEMORY)

@@ -1,0 +1,71 @@
+/** What somebody meant who wrote a target in another way: `stride,memory=4GiB`, `guest=stride`, `/boot/vmlinuz`. */
+
+import { DirtyRateError, hasCode } from '../ground/errors.js'
+import { closest } from '../ground/suggest.js'
+import { parseTargetUri } from './uri.js'
+
+/** What a suggestion takes from a kind of target. */
+export interface Named {
+  /** What stands before the colon. */
+  readonly name: string
+  /** All that the URI can name, with their meanings, where that is a list. */
+  readonly operands?: Readonly<Record<string, string>>
+  /** The URI of this kind that somebody likely meant who wrote `text` without a scheme; undefined if none. */
+  adopt?(text: string): string | undefined
+}
+
+/** `error` with the target that was likely meant in its hint, if there is one and the hint proposes nothing yet. */
+export function withLikelyTarget(error: unknown, uri: unknown, kinds: readonly Named[]): unknown {
+  if (typeof uri !== 'string' || !hasCode(error, 'ERR_ARGUMENT')) return error
+  const { message, hint } = error as DirtyRateError
+  if (!message.startsWith('target: ') || hint.startsWith('Did you mean')) return error
+  const meant = likelyTarget(uri, kinds)
+  if (meant === undefined) return error
+  return new DirtyRateError('ERR_ARGUMENT', message, {
+    hint: `Did you mean '${meant}'? ${hint}`,
+    cause: error,
+  })
+}
+
+/** A target of the right form that is like `uri`; undefined if none is, or if `uri` itself has that form. */
+export function likelyTarget(uri: string, kinds: readonly Named[]): string | undefined {
+  const likely = withCommas(withScheme(uri.trim(), kinds), kinds)
+  if (likely === uri) return undefined
+  try {
+    const { scheme, name } = parseTargetUri(likely)
+    const { operands } = kinds.find(kind => kind.name === scheme) ?? {}
+    return operands === undefined || Object.hasOwn(operands, name) ? likely : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function withScheme(uri: string, kinds: readonly Named[]): string {
+  if (kinds.some(({ name }) => uri.startsWith(`${name}:`))) return uri
+  const [, word, rest] = /^(\w+)(?:[=/](.+))?$/.exec(uri) ?? []
+  const kind = kinds.find(({ name }) => name === word)
+  if (kind !== undefined && rest !== undefined) return `${kind.name}:${rest}`
+  const [first] = Object.keys(kind?.operands ?? {})
+  if (kind !== undefined && first !== undefined) return `${kind.name}:${first}`
+  for (const { name, operands = {}, adopt } of kinds) {
+    const [start = ''] = uri.split(/[,: ]/, 1)
+    const operand = closest(start, Object.keys(operands))
+    if (operand !== undefined) return `${name}:${operand}${uri.slice(start.length)}`
+    const adopted = adopt?.(uri)
+    if (adopted !== undefined) return adopted
+  }
+  return uri
+}
+
+/** The options apart by one comma, and each with `=`, where no name of the kind can have such characters. */
+function withCommas(uri: string, kinds: readonly Named[]): string {
+  const kind = kinds.find(({ name, operands }) => operands !== undefined && uri.startsWith(`${name}:`))
+  if (kind === undefined) return uri
+  const options = uri
+    .slice(kind.name.length + 1)
+    // A number with commas between its thousands.
+    .replace(/(?<==\d{1,3})(,\d{3})+(?=,|$)/g, thousands => thousands.replaceAll(',', ''))
+    .replace(/,,|[,:\s]+(?=[a-z-]+=)/g, ',')
+    .replace(/(?<=,[a-z-]+):/g, '=')
+  return `${kind.name}:${options}`
+}
