@@ -66,8 +66,13 @@ describe('the likely target', () => {
     expect(likelyTarget(file, schemes)).toBe(`kernel:${file}`)
   })
 
-  it.each(['nonsense', 'qemu:x', 'guest:nonsense', 'guest:stride,pages=3', 'kernel:a b', ''])(
-    'for %s is none',
-    uri => expect(likelyTarget(uri, schemes)).toBeUndefined(),
-  )
+  it.each([
+    'nonsense',
+    'qemu:x',
+    'qemu:/run/vm.sock',
+    'guest:nonsense',
+    'guest:stride,pages=3',
+    'kernel:a b',
+    '',
+  ])('for %s is none', uri => expect(likelyTarget(uri, schemes)).toBeUndefined())
 })

@@ -5,6 +5,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { commandLine } from '../command-line.mjs'
 import { isMain } from '../main-module.mjs'
 import { root } from '../root.mjs'
 import { withPart } from './marked-part.mjs'
@@ -62,7 +63,8 @@ export function pageWithTables() {
 
 if (isMain(import.meta.url)) {
   const { text, made } = pageWithTables()
-  if (!process.argv.includes('--check')) writeFileSync(page, made)
+  const { values } = commandLine(import.meta.url, { options: { check: { type: 'boolean' } } })
+  if (!values.check) writeFileSync(page, made)
   else if (text !== made) {
     process.stderr.write(
       'docs/output.md is not what schema.json makes: node scripts/build/output-tables.mjs\n',

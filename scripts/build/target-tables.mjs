@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { rolldown } from 'rolldown'
+import { commandLine } from '../command-line.mjs'
 import { isMain } from '../main-module.mjs'
 import { root } from '../root.mjs'
 import { withPart } from './marked-part.mjs'
@@ -69,6 +70,7 @@ export function pageWithTables(schemes) {
 }
 
 if (isMain(import.meta.url)) {
+  commandLine(import.meta.url)
   const folder = join(root, 'target/target-tables')
   const bundle = await rolldown({
     input: join(root, 'ts/targets/open.ts'),

@@ -10,6 +10,7 @@
 // Every gate runs even when an earlier one has failed; the failed ones are named; the last line is 'N passed, N failed'. Only the
 // part `test` needs /dev/kvm. Installs what else is missing, where it may.
 
+import { commandLine } from '../command-line.mjs'
 import { gatesOf } from '../gates.mjs'
 import { root } from '../root.mjs'
 import { conclude } from '../test/run.mjs'
@@ -18,7 +19,8 @@ import { abortOnSignals, runGate } from './run.mjs'
 /** The parts that a run without a name is made of. */
 const PARTS = ['lint', 'build', 'test', 'short']
 
-const [part = 'all', ...names] = process.argv.slice(2)
+const { positionals } = commandLine(import.meta.url, { allowPositionals: true })
+const [part = 'all', ...names] = positionals
 const gates = gatesOf(root)
 const rigNames = gates.filter(gate => gate.in.includes('rig')).map(({ name }) => name.replace('rig:', ''))
 

@@ -8,7 +8,7 @@
 //
 // The last line is 'N passed, N failed', of the gates that were asked for: of tests, where a gate counts tests.
 
-import { parseArgs } from 'node:util'
+import { commandLine } from '../command-line.mjs'
 import { gatesOf } from '../gates.mjs'
 import { root } from '../root.mjs'
 import { setUp } from '../setup.mjs'
@@ -17,7 +17,7 @@ import { openResults } from './results.mjs'
 import { abortOnSignals, runGate } from './run.mjs'
 import { commitOf, treeKey } from './tree-key.mjs'
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = commandLine(import.meta.url, {
   allowPositionals: true,
   options: {
     list: { type: 'boolean', default: false },

@@ -8,13 +8,15 @@
 import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { orGiveUp } from '../build/prerequisites.mjs'
+import { commandLine } from '../command-line.mjs'
 import { root } from '../root.mjs'
 import { npmTools } from '../tools/install.mjs'
 
 const KNOWN = 'scripts/lint/imports.known.json'
-const { values } = parseArgs({ options: { all: { type: 'boolean' }, accept: { type: 'boolean' } } })
+const { values } = commandLine(import.meta.url, {
+  options: { all: { type: 'boolean' }, accept: { type: 'boolean' } },
+})
 
 const modules = orGiveUp(() => npmTools('scripts/tools', 'target/tools/node'))
 const program = join(modules, 'dependency-cruiser/bin/dependency-cruise.mjs')

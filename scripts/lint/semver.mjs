@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { giveUp, orGiveUp } from '../build/prerequisites.mjs'
+import { commandLine } from '../command-line.mjs'
 import { root } from '../root.mjs'
 import { cargoTool } from '../tools/install.mjs'
 
@@ -20,7 +21,8 @@ function lastRelease() {
   return status === 0 ? stdout.trim() : undefined
 }
 
-const baseline = process.argv[2] ?? lastRelease()
+const { positionals } = commandLine(import.meta.url, { allowPositionals: true })
+const baseline = positionals[0] ?? lastRelease()
 if (baseline === undefined) {
   console.log('semver: nothing is released yet, so that every change of the API is allowed')
 } else {

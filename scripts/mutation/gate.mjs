@@ -11,14 +11,14 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { commandLine } from '../command-line.mjs'
 import { openResults } from '../gates/results.mjs'
 import { treeKey } from '../gates/tree-key.mjs'
 import { root } from '../root.mjs'
 import { diffOf, faultsOf, loadBreaks } from './breaks.mjs'
 import { copyTree } from './tree.mjs'
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = commandLine(import.meta.url, {
   allowPositionals: true,
   options: {
     area: { type: 'string', multiple: true, default: [] },

@@ -10,8 +10,8 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { orGiveUp } from '../build/prerequisites.mjs'
+import { commandLine } from '../command-line.mjs'
 import { treeKey } from '../gates/tree-key.mjs'
 import { MUTANT_FOLDERS } from '../gates.mjs'
 import { root } from '../root.mjs'
@@ -40,7 +40,7 @@ const THOROUGH = [
 /** Parts of the library whose own tests take long and say nothing about these folders. */
 const NOT_OF_THESE = ['bitmap::', 'workload::', 'boot::', 'sampling::']
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = commandLine(import.meta.url, {
   allowPositionals: true,
   options: { re: { type: 'string' }, list: { type: 'boolean', default: false } },
 })

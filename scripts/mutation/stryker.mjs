@@ -9,6 +9,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { giveUp, orGiveUp } from '../build/prerequisites.mjs'
+import { commandLine } from '../command-line.mjs'
 import { root } from '../root.mjs'
 import { conclude } from '../test/run.mjs'
 import { npmTools } from '../tools/install.mjs'
@@ -25,7 +26,7 @@ const PURE = {
   'ts/measurement/history.ts': ['__test__/measurement/history.test.ts'],
 }
 
-const wanted = process.argv.slice(2)
+const { positionals: wanted } = commandLine(import.meta.url, { allowPositionals: true })
 for (const file of wanted)
   if (!Object.hasOwn(PURE, file)) giveUp(`'${file}' is none of ${Object.keys(PURE).join(', ')}.`)
 const files = wanted.length > 0 ? wanted : Object.keys(PURE)

@@ -5,15 +5,17 @@
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { commandLine } from '../command-line.mjs'
 import { root } from '../root.mjs'
 import { packAll } from './pack.mjs'
 import { platforms } from './packages.mjs'
 import { differencesFromGolden, writeGolden } from './packed-files.mjs'
 
+const { values } = commandLine(import.meta.url, { options: { update: { type: 'boolean' } } })
 const packed = packAll({ hostOnly: true })
 const main = packed.at(-1)
 const [platform] = packed
-if (process.argv.includes('--update')) {
+if (values.update) {
   writeGolden(main)
   // The platforms' packages differ in the name of the binary alone.
   for (const { name, file } of platforms) {

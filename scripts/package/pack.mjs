@@ -8,6 +8,7 @@ import { basename, join } from 'node:path'
 import { faultsOf, GLIBC_FLOOR } from '../build/check-binary.mjs'
 import { crossBuild } from '../build/cross-build.mjs'
 import { giveUp } from '../build/prerequisites.mjs'
+import { commandLine } from '../command-line.mjs'
 import { isMain } from '../main-module.mjs'
 import { root } from '../root.mjs'
 import { setUp } from '../setup.mjs'
@@ -48,7 +49,8 @@ export function packAll({ hostOnly }) {
 }
 
 if (isMain(import.meta.url)) {
-  const packed = packAll({ hostOnly: process.argv.includes('--host') })
+  const { values } = commandLine(import.meta.url, { options: { host: { type: 'boolean' } } })
+  const packed = packAll({ hostOnly: values.host === true })
   for (const { tarball, files, size, unpackedSize } of packed) {
     process.stdout.write(
       `${basename(tarball)}: ${files.length} files, ${kB(size)}, unpacked ${kB(unpackedSize)}\n`,

@@ -2,7 +2,7 @@
 // are named, or its short set, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason, and so is
 // a name that no test has.
 
-import { parseArgs } from 'node:util'
+import { commandLine } from '../command-line.mjs'
 import { setUp } from '../setup.mjs'
 import { conclude } from '../test/run.mjs'
 import { boot } from './boot.mjs'
@@ -81,7 +81,7 @@ async function runRig(name, rig, names) {
   return sum
 }
 
-const { positionals, values } = parseArgs({
+const { positionals, values } = commandLine(import.meta.url, {
   allowPositionals: true,
   options: { short: { type: 'boolean', default: false } },
 })

@@ -6,15 +6,19 @@
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { commandLine } from '../command-line.mjs'
 import { packAll } from '../package/pack.mjs'
 import { host, hostPackagesFolder, packagesFolder } from '../package/packages.mjs'
 import { root } from '../root.mjs'
 import { startRegistry } from './registry.mjs'
 import { conclude, runVitest } from './run.mjs'
 
-const hostOnly = process.argv.includes('--host')
-const files = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
-if (!process.argv.includes('--packed')) packAll({ hostOnly })
+const { values, positionals: files } = commandLine(import.meta.url, {
+  allowPositionals: true,
+  options: { host: { type: 'boolean', default: false }, packed: { type: 'boolean', default: false } },
+})
+const hostOnly = values.host
+if (!values.packed) packAll({ hostOnly })
 
 const registry = await startRegistry()
 let sum = { passed: 0, failed: 1, skipped: 0 }

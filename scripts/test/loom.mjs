@@ -3,9 +3,11 @@
 //   node scripts/test/loom.mjs [PREEMPTIONS]     2 by default: seconds; 3 takes minutes
 
 import { spawnSync } from 'node:child_process'
+import { commandLine } from '../command-line.mjs'
 import { root } from '../root.mjs'
 
-const [preemptions = '2'] = process.argv.slice(2)
+const { positionals } = commandLine(import.meta.url, { allowPositionals: true })
+const [preemptions = '2'] = positionals
 
 // A target directory of its own: with other flags, everything is another build.
 const args = [

@@ -78,6 +78,13 @@ const fn low_bytes(bytes: u64) -> u64 {
     if bytes < HOLE_START { bytes } else { HOLE_START }
 }
 
+/// A size in the largest unit in which it is a whole number, such as `2MiB`.
+fn in_units(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| format!("{bytes} bytes"), |(name, shift)| format!("{}{name}", bytes >> shift))
+}
+
 /// Lays `bytes` of RAM out around the hole: one block `ram`, or a block `ram-low` below the hole and a block `ram-high`
 /// from 4 GiB on.
 ///
@@ -88,7 +95,10 @@ const fn low_bytes(bytes: u64) -> u64 {
 pub fn around_the_hole(bytes: u64, page_size: u64) -> Result<Vec<BlockSpec>> {
     if !(LEAST_BYTES..=MOST_BYTES).contains(&bytes) || !bytes.is_multiple_of(page_size) {
         return Err(Error::Argument(format!(
-            "memory of {bytes} bytes: give {LEAST_BYTES} to {MOST_BYTES} bytes, a multiple of {page_size}"
+            "memory of {}: give {} to {}, a multiple of the page size, {page_size} bytes",
+            in_units(bytes),
+            in_units(LEAST_BYTES),
+            in_units(MOST_BYTES)
         )));
     }
     let block = |name: &str, guest_address, bytes| BlockSpec { name: name.to_owned(), guest_address, bytes };
@@ -103,6 +113,13 @@ pub fn around_the_hole(bytes: u64, page_size: u64) -> Result<Vec<BlockSpec>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_told_in_units() {
+        let told = [0, 1, 4096, 2 << 20, (2 << 20) + 1, 3 << 30, MOST_BYTES, 1 << 40].map(in_units);
+        let most = format!("{}GiB", MOST_BYTES >> 30);
+        assert_eq!(told, ["0 bytes", "1 bytes", "4KiB", "2MiB", "2097153 bytes", "3GiB", &most, "1TiB"]);
+    }
 
     #[test]
     fn ram_goes_around_the_hole_and_none_is_lost() {

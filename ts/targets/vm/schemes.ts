@@ -47,6 +47,8 @@ export const kernelScheme: Scheme<VirtualMachine> = {
   common: MACHINE_OPTIONS,
   adopt(text) {
     const [file = ''] = text.split(',', 1)
+    // What begins with a word and a colon names another kind of target, whether or not that is known.
+    if (/^[\w+-]+:/.test(text)) return undefined
     return file.includes('/') || existsSync(file) ? `kernel:${text}` : undefined
   },
   async open({ name }, given, options) {

@@ -44,7 +44,9 @@ pub fn check_layout<'a>(
         ));
     };
     if spec.bytes / page_size > MAX_PAGES_PER_SLOT {
-        return refuse(format!("more than {MAX_PAGES_PER_SLOT} pages: divide it into several blocks"));
+        return refuse(format!(
+            "more than the {MAX_PAGES_PER_SLOT} pages that one block can have: divide it into several blocks"
+        ));
     }
     for other in others {
         if other.name == spec.name {

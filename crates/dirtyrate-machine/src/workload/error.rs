@@ -12,7 +12,7 @@ pub enum WorkloadError {
     #[error("the working set has no pages; it needs at least 1")]
     NoPages,
     /// More pages than the RAM has room for.
-    #[error("a working set of {pages} pages does not fit: this RAM has room for {fit}")]
+    #[error("a working set of {pages} pages does not fit in this RAM: give it at most {fit} pages, or more RAM")]
     TooManyPages {
         /// Pages asked for.
         pages: u64,
