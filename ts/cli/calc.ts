@@ -18,7 +18,7 @@ export interface CalcOptions extends ModeOptions, WaitOptions {
 }
 
 export async function runCalc(session: Session, uri: string, options: CalcOptions): Promise<number> {
-  // What is wrong with the command line is said before a VM is made.
+  // Mistakes in the command line are reported before a VM is made.
   const window = parseWindow(options.window, '--window')
   const mode = parseModeOptions(options)
   const wait = parseWait(options)
@@ -72,7 +72,7 @@ function printRings(session: Session, { ring, vcpus }: DirtyRingFigures, rates: 
   }
 }
 
-/** What is known of the cost, part by part. */
+/** The known parts of the cost, each as a text. */
 function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs }: Cost = {}): string[] {
   const parts: [string, number | undefined][] = [
     ['hashing', hashNs],

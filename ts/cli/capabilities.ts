@@ -6,14 +6,14 @@ import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { count } from './text.js'
 
-/** Where values begin, behind the longest name. */
+/** The column in which values begin, behind the longest name. */
 const VALUES_BEGIN = 26
 
-/** What a figure means where no CPU runs the guest's code. */
+/** What figures mean on a machine on which the kernel emulates guests. */
 const EMULATED =
   'This KVM emulates the guests that are not made for it. Figures are right, but a guest that writes as fast as it can is far slower here than on a CPU.'
 
-/** A row for what is known, and none for what is not. */
+/** One row if `has` is known, and otherwise none. */
 const known = (name: string, has: boolean | undefined): [string, string][] =>
   has === undefined ? [] : [[name, yes(has)]]
 

@@ -1,4 +1,7 @@
-/** What can follow on a command line: commands, options, their values, and the parts of a target. Shells ask for it at each Tab. */
+/**
+ * The candidates for completing a command line: commands, options, their values, and the parts of a
+ * target. Shells ask for them at each Tab.
+ */
 
 import { type Dirent, readdirSync } from 'node:fs'
 import type { Command, Option } from 'commander'
@@ -7,10 +10,10 @@ import { choicesOf, type TargetOption } from '../targets/scheme.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 
-/** What can stand in the place of the last word. */
+/** A candidate for the last word of a command line. */
 export interface Candidate {
   word: string
-  /** What it is, for shells that show that. */
+  /** What the candidate means, for shells that show it. */
   meaning: string
 }
 
@@ -19,7 +22,7 @@ const FILES = ['--output']
 /** What stands for the name of a file in the forms of targets and of their options. */
 const FILE = 'FILE'
 
-/** The candidates for the last of `words`, which follow the program's name. */
+/** The candidates for the last of `words`. `words` are the words after the program's name. */
 export function candidates(program: Command, words: readonly string[]): Candidate[] {
   const last = words.at(-1) ?? ''
   return everything(program, words.slice(0, -1), last).filter(
@@ -27,7 +30,7 @@ export function candidates(program: Command, words: readonly string[]): Candidat
   )
 }
 
-/** `dirtyrate complete -- WORDS`: each candidate in a line that a shell reads, with its meaning after a tab. */
+/** `dirtyrate complete -- WORDS` prints each candidate in a line, with its meaning after a tab. */
 export async function runComplete(
   session: Session,
   program: Command,
@@ -58,7 +61,10 @@ function everything(program: Command, before: readonly string[], last: string): 
   return argument.name() === 'target' ? targets(last) : words(argument.argChoices ?? [], '')
 }
 
-/** The command of a line, the option whose value comes next, and how many arguments the command has already. */
+/**
+ * Finds the command of a line, the option whose value comes next, and how many arguments the
+ * command has already.
+ */
 function parse(
   program: Command,
   before: readonly string[],
@@ -84,7 +90,7 @@ function optionsOf(program: Command, command: Command): readonly Option[] {
   return command === program ? program.options : [...command.options, ...program.options]
 }
 
-/** The commands that the help has. */
+/** The commands that the help lists. */
 function commandsOf(program: Command): Candidate[] {
   const shown = program.createHelp().visibleCommands(program)
   return shown.map(command => ({ word: command.name(), meaning: command.description() }))
@@ -100,7 +106,7 @@ const words = (choices: readonly string[], meaning: string): Candidate[] =>
 const prefixed = (prefix: string, found: readonly Candidate[]): Candidate[] =>
   found.map(({ word, meaning }) => ({ word: prefix + word, meaning }))
 
-/** The schemes, then what a scheme names, then its options. */
+/** The parts of a target: schemes, then the names of a scheme, then its options. */
 function targets(last: string): Candidate[] {
   const scheme = schemes.find(({ name }) => last.startsWith(`${name}:`))
   if (scheme === undefined) return schemes.map(({ name, about }) => ({ word: `${name}:`, meaning: about }))
@@ -126,7 +132,10 @@ function targets(last: string): Candidate[] {
   return prefixed(`${before}${key}=`, option.value === FILE ? files(value) : words(choicesOf(option), ''))
 }
 
-/** The files that a path may go on to; folders end with a slash. One with a comma is left out: a target would need it twice. */
+/**
+ * The files whose paths begin with `path`; folders end with a slash. A file with a comma in its
+ * name is left out, because a target would need the comma twice.
+ */
 function files(path: string): Candidate[] {
   const folder = path.slice(0, path.lastIndexOf('/') + 1)
   let entries: Dirent[]

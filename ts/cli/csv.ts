@@ -11,7 +11,7 @@ type Value = string | number | boolean | null | undefined
 /** A column: its name, and its value in a record. */
 type Columns<T> = Readonly<Record<string, (record: T) => Value>>
 
-/** What a column of intervals, warnings or truths is made of. */
+/** The members of a measurement that both kinds of records have. */
 type Figures = Pick<DirtyRateMeasurement, 'pages' | 'bytesPerSecond' | 'interval' | 'truth'>
 
 const FIGURES: Columns<Figures> = {
@@ -36,7 +36,7 @@ export const WATCH_COLUMNS: Columns<DirtyRateMeasurement> = {
   warnings: ({ warnings }) => warnings.map(({ code }) => code).join(' '),
 }
 
-/** A window of a curve, and the curve that it is of. */
+/** A window of a curve, together with the curve. */
 export interface CurveRecord {
   curve: DirtyRateCurve
   point: DirtyRateCurve['points'][number]
@@ -65,12 +65,14 @@ export function csvRecord<T>(columns: Columns<T>, record: T): string {
   return csvLine(Object.values(columns).map(value => value(record)))
 }
 
-/** One line with its end. */
+/** One line, with its CR and LF. */
 export function csvLine(values: readonly Value[]): string {
   return `${values.map(field).join(',')}\r\n`
 }
 
-/** A value is in quotation marks if it has one, a comma, or the end of a line. */
+/**
+ * Puts a value into quotation marks if it contains a quotation mark, a comma, or the end of a line.
+ */
 function field(value: Value): string {
   const text = String(value ?? '')
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text

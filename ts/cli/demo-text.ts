@@ -19,9 +19,9 @@ const COLUMNS: readonly Column[] = [
   { title: 'duplicates', width: 10 },
   { title: 'cost', width: 9 },
 ]
-/** Where the meaning of a column stands, behind its title. */
+/** The column of the text in which the meaning of a table's column begins, behind its title. */
 const MEANINGS_BEGIN = 11
-/** Where what is said of the machine stands, behind its name. */
+/** The column of the text in which the facts about KVM and the guest begin, behind their names. */
 const NAMES_BEGIN = 7
 
 export function demoTable(session: Session): Table {
@@ -29,8 +29,9 @@ export function demoTable(session: Session): Table {
 }
 
 /**
- * Whether the figure is right: an exact one lies within what the guest itself counted. An estimate is never wrong by itself: its
- * interval misses now and then, as its confidence says.
+ * Whether the figure is right. An exact figure is right if it lies within what the guest itself
+ * counted. An estimate never counts as wrong, because its interval misses the truth now and then,
+ * as often as its confidence says.
  */
 export function agrees({ mode, pages, truth, complete }: DirtyRateMeasurement): boolean {
   if (mode === 'page-sampling') return complete
@@ -56,8 +57,8 @@ export function cellsOf(session: Session, measurement: DirtyRateMeasurement, rat
 }
 
 /**
- * An exact figure is right or wrong. An estimate is neither: what it says may be far from the truth, as its interval says too, and is
- * remarkable if it misses the truth even so, or all of it.
+ * Colours the error. An exact figure is right or wrong. An estimate is neither, but it is
+ * remarkable if its interval misses the truth, or if it found nothing at all.
  */
 function paintError(session: Session, measurement: DirtyRateMeasurement, text: string): string {
   const { mode, interval, truth, window, pages, pageSize = 1 } = measurement
@@ -69,7 +70,10 @@ function paintError(session: Session, measurement: DirtyRateMeasurement, text: s
   return isInside && (pages !== 0 || truth.low === 0) ? text : session.verdict('doubtful', text)
 }
 
-/** How far from the truth: of an exact figure whether it is within what the guest counted, of an estimate by how much it is off. */
+/**
+ * The error of a figure: for an exact figure whether it lies within what the guest counted, and for
+ * an estimate by how much it is off.
+ */
 function errorOf(measurement: DirtyRateMeasurement): string {
   const { mode, pages = 0, truth, complete } = measurement
   if (truth === undefined) return 'unknown'

@@ -25,7 +25,7 @@ export interface DemoOptions extends GuestOptions {
   unit?: string
 }
 
-/** What every VM of one demo has. */
+/** What all VMs of one demo have in common. */
 interface Plan {
   guest: Workload
   memory: number

@@ -10,7 +10,7 @@ export const EXIT_USAGE = 2
 /** The machine cannot do it. */
 export const EXIT_ENVIRONMENT = 3
 
-/** The statuses as the help and the manual have them. */
+/** The statuses and their meanings, for the help and the manual. */
 export const EXIT_MEANINGS: readonly (readonly [string, string])[] = [
   [String(EXIT_OK), 'done'],
   [String(EXIT_FAILED), 'measurement failed or incomplete'],

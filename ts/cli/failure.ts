@@ -18,7 +18,7 @@ const LONGEST_LINE = 5000
 export function failureOf(error: unknown): Failure {
   const { code, message, hint } = (error ?? {}) as Partial<Failure>
   if (errorCodes.some(known => known === code)) return { code, message, hint } as Failure
-  // Whatever has none of our codes was not foreseen.
+  // An error without one of our codes was not foreseen.
   const defect = new DirtyRateError('ERR_INTERNAL', message ?? String(error))
   return { code: defect.code, message: defect.message, hint: defect.hint }
 }
@@ -27,13 +27,16 @@ export function failureStatus(error: unknown): number {
   return exitStatus(failureOf(error).code)
 }
 
-/** What went wrong, and what to do, a line each. */
+/** One line that says what went wrong, and one that says what to do. */
 export function failureLines(error: unknown): string {
   const { message, hint } = failureOf(error)
   return `dirtyrate: ${shortened(visible(message))}\n${visible(hint)}\n`
 }
 
-/** What was given may be as long as a command line can be; a person needs its beginning and its end. */
+/**
+ * Shortens a long message to its beginning and its end. It may quote a value that is as long as a
+ * command line can be.
+ */
 function shortened(text: string): string {
   const half = LONGEST_LINE / 2
   return text.length <= LONGEST_LINE ? text : `${text.slice(0, half)} ... ${text.slice(-half)}`

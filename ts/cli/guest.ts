@@ -17,7 +17,7 @@ import type { Session } from './session.js'
 import { shellWord, size, visible } from './text.js'
 import { writeWholeFile } from './whole-file.js'
 
-/** What the options have in common with those of the demo. */
+/** The options that `guest` and `demo` have in common. */
 export interface GuestOptions {
   workload: string
   pages?: string
@@ -29,7 +29,9 @@ export interface GuestOptions {
   seed?: string
 }
 
-/** A machine of QEMU's with this much memory: its command, and where the memory is. */
+/**
+ * A QEMU machine with this much memory: the command that starts it, and the layout of its memory.
+ */
 function qemuMachine(memory: number): { command: string; memory: number | Block[] } {
   if (process.arch !== 'arm64')
     return { command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off', memory }
@@ -41,7 +43,8 @@ export async function runGuest(
   session: Session,
   options: GuestOptions & { output: string },
 ): Promise<number> {
-  // Elsewhere `-` is standard output; here it would be a file of that name, which few want.
+  // For other programs `-` means standard output. Here it would be a file with that name, which
+  // nobody wants.
   if (options.output === '' || options.output === '-') {
     throw argumentError(`-o: '${options.output}' is no file's name`, 'Give a file, such as guest.elf or ./-.')
   }
@@ -91,7 +94,7 @@ function hintOf({ code }: NodeJS.ErrnoException): string {
   return 'Give a file that can be written.'
 }
 
-/** How a guest in a file keeps its rate, where it has one. */
+/** How a guest in a file keeps its rate, if it has one. */
 function paceText({ bytesPerSecond }: Workload): string {
   return bytesPerSecond === undefined ? '' : `, ${formatRate(bytesPerSecond)} by its own clock`
 }

@@ -1,4 +1,7 @@
-/** The signals that end a command: the first one cancels what it does and lets it clean up, another one ends the process at once. */
+/**
+ * The signals that end a command. The first signal cancels the command and lets it clean up; a
+ * second one ends the process at once.
+ */
 
 import { constants as fsConstants, fstatSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -9,8 +12,9 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 type Signal = (typeof SIGNALS)[number]
 
 /**
- * The same signal within this time is the same event: Ctrl-C reaches every process of the terminal's job, npm and npx pass theirs on to
- * their child, which then has two, and `timeout` signals its child and then the child's group. A busy npm may take half a second.
+ * The same signal within this time counts as the same event. Ctrl-C reaches every process of the
+ * terminal's job, and npm and npx also pass their signal on to their child, which then gets two.
+ * `timeout` signals its child and then the child's group. A busy npm may take half a second.
  */
 const SAME_EVENT_MS = 1000
 
@@ -30,17 +34,19 @@ export class Interruption {
     for (const name of SIGNALS) process.on(name, this.#listener)
   }
 
-  /** Aborted by the first signal. */
+  /** This signal is aborted by the first signal to the process. */
   get signal(): AbortSignal {
     return this.#abort.signal
   }
 
-  /** The exit status that a shell gives the signal that came; undefined when none has. */
+  /**
+   * The exit status by which shells report the signal that has come; undefined if none has come.
+   */
   get status(): number | undefined {
     return this.#first === undefined ? undefined : statusOf(this.#first.name)
   }
 
-  /** Cancels the command for a reason that is no signal. */
+  /** Cancels the command for a reason other than a signal. */
   abort(reason: unknown): void {
     this.#abort.abort(reason)
   }
@@ -68,9 +74,10 @@ function statusOf(name: Signal): number {
 }
 
 /**
- * nohup(1) starts a program with SIGHUP ignored, but Node gives every signal its default again. What is left to see: bash tells a program
- * in `_` who started it; nohup takes a terminal from standard input and puts a /dev/null there that can only be written to; and a shell
- * that runs under nohup has the signal ignored itself.
+ * nohup(1) starts a program with SIGHUP ignored, but Node gives every signal its default again.
+ * Three other signs of nohup remain. bash says in the variable `_` which program started this one.
+ * nohup replaces a terminal at standard input by a /dev/null that can only be written to. And a
+ * shell that runs under nohup ignores the signal itself.
  */
 function isUnderNohup(): boolean {
   return basename(process.env._ ?? '') === 'nohup' || hasInputOfNohup() || parentIgnoresHangup()
@@ -91,7 +98,7 @@ function parentIgnoresHangup(): boolean {
   return ((BigInt(`0x${ignored}`) >> BigInt(constants.signals.SIGHUP - 1)) & 1n) === 1n
 }
 
-/** What `pattern` finds in a file of /proc; undefined where there is no such file. */
+/** What `pattern` finds in a file of /proc; undefined if there is no such file. */
 function read(file: string, pattern: RegExp): string | undefined {
   try {
     return pattern.exec(readFileSync(file, 'latin1'))?.[1]

@@ -1,9 +1,12 @@
-/** The documents of --json. schema.json, which the package has beside it, describes each of them. */
+/** The documents of --json. The package's schema.json describes each of them. */
 
-/** The version of the form of every document, a result's own included. It changes when a program that reads the form would break. */
+/**
+ * The version of the form of every document, also of a result. It changes when the form changes in
+ * a way that breaks programs which read it.
+ */
 export const SCHEMA_VERSION = 1
 
-/** A document as it is printed. It begins with its version, whatever kind of document it is. */
+/** The text of a document. Every kind of document begins with its version. */
 export function documentText(value: object, oneLine: boolean): string {
   const document = { schemaVersion: SCHEMA_VERSION, ...value }
   return `${oneLine ? JSON.stringify(document) : JSON.stringify(document, null, 2)}\n`

@@ -1,4 +1,4 @@
-/** The last line of a terminal, which the next one is written over. */
+/** The last line on a terminal, which is written over again and again. */
 
 import type { Output } from './output.js'
 import { canOverwrite, columnsOf } from './terminal.js'
@@ -8,16 +8,19 @@ const ERASE = '\r\x1b[K'
 
 export class LiveLine {
   readonly #output: Output
-  /** The line, as short as so many columns demand and it can be. */
+  /** Makes the line as short as the number of columns demands, if that is possible. */
   #draw: ((columns: number) => string) | undefined
   #width = 0
-  /** A terminal that became narrower may have wrapped the line, and then could not write over it: it stays whole, above. */
+  /**
+   * If the terminal became narrower, it may have wrapped the line, and then the line cannot be
+   * written over. So the old line is left as it is, and a new one begins below it.
+   */
   readonly #resized = (): void => {
     if (this.#draw === undefined || this.#width < this.#output.stream.columns) return
     this.#output.write('\n')
     this.redraw()
   }
-  /** What a shell wrote meanwhile stands where the line was. */
+  /** After a stop, a shell has written where the line was, so the line is shown again. */
   readonly #continued = (): void => this.redraw()
 
   constructor(output: Output) {
@@ -26,17 +29,20 @@ export class LiveLine {
     process.on('SIGCONT', this.#continued)
   }
 
-  /** Listens to the terminal no longer. */
+  /** Stops listening to the terminal. */
   stop(): void {
     this.#output.stream.off('resize', this.#resized)
     process.off('SIGCONT', this.#continued)
   }
 
-  /** Shows the line over the one before; false: it cannot be written over later, and is not shown. */
+  /**
+   * Shows the line in place of the one before. Returns false, and shows nothing, if the line could
+   * not be written over later.
+   */
   show(draw: (columns: number) => string): boolean {
     const { stream } = this.#output
     if (!canOverwrite(stream)) {
-      // What stands there now may be a shell's.
+      // What stands there now may be the text of a shell.
       this.#draw = undefined
       return false
     }
@@ -53,23 +59,23 @@ export class LiveLine {
     return true
   }
 
-  /** Shows it again, after something else was written where it stood. */
+  /** Shows the line again, after something else was written in its place. */
   redraw(): void {
     if (this.#draw !== undefined) this.show(this.#draw)
   }
 
-  /** Takes it away, to be shown again by {@link redraw}. */
+  /** Removes the line until {@link redraw} shows it again. */
   hide(): void {
     if (this.#draw !== undefined) this.#output.write(ERASE)
   }
 
-  /** Takes it away for good. */
+  /** Removes the line for good. */
   clear(): void {
     this.hide()
     this.#draw = undefined
   }
 
-  /** Leaves it as a line of its own. */
+  /** Leaves the line on the screen. The next text goes below it. */
   end(): void {
     if (this.#draw !== undefined) this.#output.write('\n')
     this.#draw = undefined

@@ -80,7 +80,9 @@ function seeAlso(names: readonly string[]): string[] {
   )
 }
 
-/** `text` as a line of roff: what it would take for an escape or a request is written out. */
+/**
+ * `text` as a line of roff. Characters that roff would take for an escape or a request are escaped.
+ */
 function escaped(text: string): string {
   const plain = text.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll("'", '\\(aq')
   return plain.startsWith('.') ? `\\&${plain}` : plain

@@ -1,9 +1,15 @@
-/** Standard output and standard error: whole texts in their order, and the failure of one that takes no more. */
+/**
+ * Standard output and standard error. Texts are written whole and in their order, and an output
+ * that fails says so.
+ */
 
 import { fstatSync, type Stats, writeSync } from 'node:fs'
 import { isatty } from 'node:tty'
 
-/** What waits for a reader that takes nothing may grow to this many bytes; a log that goes on for ever is cut there. */
+/**
+ * How many bytes may wait for a reader that takes nothing. A log that goes on for ever is cut
+ * there.
+ */
 const MOST_WAITING = 2 ** 24
 
 /** The part of Node's handle of a terminal that this module uses; other runtimes may have none. */
@@ -14,7 +20,9 @@ interface TerminalHandle {
 
 export class Output {
   readonly stream: NodeJS.WriteStream
-  /** Whether the other end is a pipe's reader, which may show on the same terminal what it reads. */
+  /**
+   * Whether the output is a pipe. The reader of a pipe may show on the same terminal what it reads.
+   */
   readonly isPipe: boolean
   readonly #fd: number
   /** Files and devices are written at once, because Node's own stream drops the rest of a write that the kernel cut short. */
@@ -35,7 +43,7 @@ export class Output {
     if (isatty(fd)) doNotBlock(stream, fd)
   }
 
-  /** Why nothing can be written any more; undefined as long as it can. */
+  /** Why nothing can be written any more; undefined as long as writing is possible. */
   get failure(): NodeJS.ErrnoException | undefined {
     return this.#failure
   }
@@ -58,7 +66,10 @@ export class Output {
     }
   }
 
-  /** Writes a line that may be left out when the reader has taken nothing for long; the next one then says how many were. */
+  /**
+   * Writes a line that may be left out if the reader has taken nothing for long. The next line then
+   * says how many lines were left out.
+   */
   writeOptional(line: string): void {
     if (this.stream.writableLength > MOST_WAITING) {
       this.#dropped++
@@ -70,7 +81,7 @@ export class Output {
     this.write(line)
   }
 
-  /** Resolves when everything is written, or nothing can be any more. */
+  /** Resolves when everything is written, or when nothing can be written any more. */
   async flushed(): Promise<void> {
     while (this.#waiting > 0 && this.#failure === undefined) {
       await new Promise<void>(resolve => this.#wake.push(resolve))
@@ -119,8 +130,10 @@ function statOf(fd: number): Stats | undefined {
 }
 
 /**
- * A terminal that is stopped (Ctrl-S), or that nobody reads, must not stop this process too: signals would go unheard. Where Node has
- * opened the terminal anew, the flag is this process's own; a descriptor that other processes share is left as it is.
+ * Makes a terminal non-blocking, because a terminal that is stopped (Ctrl-S), or that nobody reads,
+ * must not block this process too: it would react to no signal. This is done only if Node has
+ * opened the terminal again for this process. A descriptor that other processes share is left as it
+ * is.
  */
 function doNotBlock(stream: NodeJS.WriteStream, fd: number): void {
   const handle = (stream as { _handle?: TerminalHandle })._handle

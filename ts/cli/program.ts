@@ -22,7 +22,7 @@ import { columnsOf } from './terminal.js'
 import { addHelpCommand } from './usage.js'
 import { runWatch, type WatchCommandOptions } from './watch.js'
 
-/** What a command does, with its exit status. */
+/** What a command does. It resolves with the exit status. */
 export type Action = (session: Session) => Promise<number>
 
 /** An option whose choices are shown and completed; the command itself refuses other values, with a suggestion. */
@@ -44,7 +44,7 @@ const hmpOption = (): Option => new Option('--hmp', "print what QEMU's info dirt
 const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
 
-/** Adds what the commands that measure a target have in common. */
+/** Adds the options that all commands which measure a target have in common. */
 function measuring(command: Command): Command {
   return command
     .argument('<target>', `${targetForms()}: the options are below`)
@@ -172,7 +172,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .action((shell: string) => act(session => runCompletion(session, shell)))
   for (const argument of completion.registeredArguments) argument.argChoices = [...shells]
 
-  // The scripts of shells call it.
+  // The completion scripts of shells call this command.
   program
     .command('complete', { hidden: true })
     .argument('[words...]')

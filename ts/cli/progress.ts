@@ -1,13 +1,16 @@
-/** What a command says on a terminal while something takes long: what it does, how long it has done so, and how long it will go on. */
+/**
+ * The progress line on a terminal, while a command is busy: what it does, for how long it has done
+ * so, and how long it will still take.
+ */
 
 import type { Session } from './session.js'
 
-/** What takes less than this says only what it is. */
+/** If work takes less time than this, the line does not show times. */
 const LONG_MS = 2000
-/** How often the time is written anew. */
+/** How often the times are updated. */
 const EVERY_MS = 1000
 
-/** Shows `text` while `work` is done; with the times if it is to take long. */
+/** Shows `text` while `work` is done, with the times if the work is expected to take long. */
 export async function during<T>(
   session: Session,
   text: string,
@@ -25,7 +28,7 @@ export async function during<T>(
   }
 }
 
-/** `measuring: 5 s, 1 min 55 s left`; the times are left out where nothing takes long. */
+/** `measuring: 5 s, 1 min 55 s left`; the times are left out if the work does not take long. */
 export function progressLine(text: string, elapsedMs: number, expectedMs: number): string {
   if (expectedMs < LONG_MS) return text
   if (!Number.isFinite(expectedMs)) return `${text}: ${clock(elapsedMs)}`

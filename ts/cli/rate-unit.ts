@@ -6,7 +6,7 @@ import type { Interval } from '../results/measurement.js'
 
 export const DEFAULT_UNIT = 'MiB/s'
 
-/** From this size on, a unit is so large that figures in it have three decimals. */
+/** Figures in a unit of this size, in bytes per second, or a larger one have three decimals. */
 const LARGE_UNIT = 1e8
 
 /** Writes rates in one unit. All of them have the same decimals, so that figures of a column are below each other. */
@@ -38,7 +38,10 @@ export class Rates {
   }
 }
 
-/** The rates of a command. Throws ERR_ARGUMENT if `other` names an option whose output has units of its own. */
+/**
+ * The rates of a command. `other` names another option that was given, whose output has its own
+ * units. Throws ERR_ARGUMENT if both are given.
+ */
 export function ratesOf(unit: string | undefined, other: string | undefined): Rates {
   const rates = new Rates(unit)
   if (unit !== undefined && other !== undefined) {

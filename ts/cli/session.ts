@@ -1,4 +1,7 @@
-/** What every command has: where it writes, how it is interrupted, and how its failure is reported. */
+/**
+ * The session of a command: where it writes, how it is interrupted, and how its failure is
+ * reported.
+ */
 
 import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../ground/log.js'
 import { formatTrace } from '../qapi/trace.js'
@@ -17,18 +20,18 @@ export interface GlobalOptions {
   json: boolean
   quiet: boolean
   logLevel: LogLevel
-  /** QEMU's trace events. */
+  /** Whether QEMU's trace events are printed. */
   trace: boolean
 }
 
 /** Sentences are not wider than this, however wide the terminal is. */
 const WIDEST_PROSE = 120
-/** Where values begin that stand after their names. */
+/** The column in which values begin that come after their names. */
 const VALUES_BEGIN = 9
-/** After a signal, a reader that takes nothing has this long to take what is waiting for it. */
+/** How long the command waits, after a signal, for a reader to take the rest of the output. */
 const LAST_WORDS_MS = 300
 
-/** The reason for which a command ends when nobody can have its result. */
+/** The reason for ending a command whose result nobody can read. */
 const NO_OUTPUT = new Error('standard output takes no more')
 
 export class Session {
@@ -37,11 +40,11 @@ export class Session {
   readonly #err: Output
   readonly #interruption: Interruption
   readonly #aborted: Promise<undefined>
-  /** What it is busy with. */
+  /** The line that says what the command is doing. */
   readonly #progress: LiveLine
   /** The last line of the result. */
   readonly #live: LiveLine
-  /** Documents are one line each, and are written as they come. */
+  /** Whether documents are one line each, and are written as soon as they exist. */
   #streams = false
   /** The one document, which is written when the command is over. */
   #document: string | undefined
@@ -60,17 +63,17 @@ export class Session {
     out.onFailure(() => this.#interruption.abort(NO_OUTPUT))
   }
 
-  /** Aborted by SIGINT, SIGTERM and SIGHUP, and when nobody can have the result. */
+  /** This is aborted by SIGINT, SIGTERM and SIGHUP, and when nobody can read the result. */
   get signal(): AbortSignal {
     return this.#interruption.signal
   }
 
-  /** The columns that a line of the result may have; undefined where nothing limits them. */
+  /** How many columns a line of the result may have; undefined if there is no limit. */
   get columns(): number | undefined {
     return columnsOf(this.#out.stream)
   }
 
-  /** From here on there is a document per line, also for a failure. */
+  /** From now on there is one document in each line, also for a failure. */
   streamDocuments(): void {
     this.#streams = true
   }
@@ -89,7 +92,10 @@ export class Session {
     this.#out.write(text)
   }
 
-  /** What matters most, and what it is of: below it where the terminal is narrow. */
+  /**
+   * The most important figure, and the target that it belongs to, which goes into the next line if
+   * the terminal is narrow.
+   */
   headline(text: string, of: string): void {
     const shown = visible(of)
     const { columns = Number.POSITIVE_INFINITY } = this
@@ -101,7 +107,7 @@ export class Session {
     this.print(shown)
   }
 
-  /** A value with its name before it, or above it where the terminal is narrow. */
+  /** A value with its name before it, or above it if the terminal is narrow. */
   field(name: string, value: string, begin: number = VALUES_BEGIN): void {
     for (const line of named(name, visible(value), begin, this.columns)) this.print(line)
   }
@@ -118,7 +124,10 @@ export class Session {
     for (const line of named(word, meaning, begin, this.#prose)) this.print(line)
   }
 
-  /** One line of the result, made for so many columns; on a terminal in the place of the one before, if it can be so short. */
+  /**
+   * One line of the result, made for a number of columns. On a terminal it replaces the line
+   * before, if it is short enough.
+   */
   update(draw: (columns: number | undefined) => string): void {
     this.#progress.clear()
     if (this.options.json || this.#live.show(draw)) return
@@ -137,14 +146,14 @@ export class Session {
     this.#out.write(text)
   }
 
-  /** Waits until the result's reader has taken what it was given, or the command is to end. */
+  /** Waits until the reader has taken all output, or until the command has to end. */
   async delivered(): Promise<void> {
     await Promise.race([this.#out.flushed(), this.#aborted])
   }
 
-  /** What it is busy with, on a terminal only, until the next line. */
+  /** Shows what the command is doing, until the next line, and only on a terminal. */
   progress(text: string): void {
-    // A pipe's reader, such as a pager, may have the terminal to itself.
+    // If the output is a pipe, its reader, such as a pager, may use the whole terminal.
     if (this.options.quiet || (this.#out.isPipe && !this.options.json)) return
     const { stream } = this.#err
     this.#progress.show(columns => paint(stream, 'dim', shorten(visible(text), columns)))
@@ -154,12 +163,15 @@ export class Session {
     return paint(this.#out.stream, 'bold', text)
   }
 
-  /** Good, bad or doubtful news in its colour. */
+  /** `text` in the colour of good, bad or doubtful news. */
   verdict(news: 'good' | 'bad' | 'doubtful', text: string): string {
     return paint(this.#out.stream, ({ good: 'green', bad: 'red', doubtful: 'yellow' } as const)[news], text)
   }
 
-  /** Runs `command` to its exit status; what it throws is reported in two lines, or as a document with --json. */
+  /**
+   * Runs `command`, and resolves with its exit status. An error is reported in two lines, or as a
+   * document with --json.
+   */
   async run(command: (session: Session) => Promise<number>): Promise<number> {
     let status: number
     try {
@@ -168,7 +180,7 @@ export class Session {
     } catch (error) {
       status = this.#report(error)
     } finally {
-      // This delivers the events that nobody has been woken for yet.
+      // This delivers the events that are still waiting.
       if (this.#listening) setLog('off', null)
       this.#progress.clear()
       this.#live.end()
@@ -198,13 +210,16 @@ export class Session {
     return this.#interruption.status ?? failureStatus(error)
   }
 
-  /** Waits until everything is delivered, or cannot be; the final status. */
+  /**
+   * Waits until everything is delivered, or cannot be delivered. Resolves with the final status.
+   */
   async #end(status: number): Promise<number> {
     const delivered = this.#out.flushed().then(() => this.#complain(status))
     const all = delivered.then(final => this.#err.flushed().then(() => final))
     const final = await Promise.race([all, this.#aborted])
     if (final !== undefined) return final
-    // A signal has come: whoever has stopped to read is waited for no longer.
+    // A signal has come, so the command waits only a short time for a reader that has stopped
+    // reading.
     const last = await Promise.race([all, after(LAST_WORDS_MS)])
     if (last !== undefined) return last
     process.exit(this.#interruption.status ?? this.#withOutput(status))

@@ -1,4 +1,7 @@
-/** What makes a shell complete the command line: each script asks `dirtyrate complete`, and adds no space after `=`, `:`, `,` and `/`. */
+/**
+ * The scripts that make shells complete the command line. Each script asks `dirtyrate complete`,
+ * and adds no space after `=`, `:`, `,` and `/`.
+ */
 
 import { parseChoice } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'

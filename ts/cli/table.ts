@@ -1,16 +1,19 @@
-/** Tables and named values, in the columns that there are: what is too wide has fewer columns, then one value per line. */
+/**
+ * Tables and named values that fit the width of the terminal. A table that is too wide is printed
+ * with fewer columns, or else with one value per line.
+ */
 
 import { widthOf, wrap } from './text.js'
 
 export interface Column {
   title: string
-  /** What its cells are expected to take. */
+  /** The expected width of the cells. */
   width: number
-  /** Without all of these a row says nothing. */
+  /** A row makes no sense without its essential columns. */
   essential?: true
 }
 
-/** A cell, and how it is painted, which must not change its width. */
+/** A cell. `paint` colours it, and must not change its width. */
 export type Cell = string | { text: string; paint: (text: string) => string }
 
 const GAP = '  '
@@ -21,13 +24,19 @@ export class Table {
   /** The titles that were printed last. */
   #titles: string | undefined
 
-  /** `columns` in the order in which they stand; of those that are not essential, the first ones are kept longest. */
+  /**
+   * `columns` are in the order in which they are printed. If there is too little room, the last
+   * columns that are not essential are left out first.
+   */
   constructor(columns: readonly Column[], bold: (text: string) => string) {
     this.#columns = columns.map(column => ({ ...column, width: Math.max(column.width, column.title.length) }))
     this.#bold = bold
   }
 
-  /** The lines of one row on `limit` columns; with the titles before the first one, and after a change of the width. */
+  /**
+   * The lines of one row on `limit` columns, with the titles before the first row and after a
+   * change of the width.
+   */
   row(cells: readonly Cell[], limit: number = Number.POSITIVE_INFINITY): string[] {
     const shown = this.#fitting(limit)
     const line = this.#line(shown, cells)
@@ -46,7 +55,10 @@ export class Table {
     return [...gap, ...(isSame ? [] : [this.#bold(titles)]), line]
   }
 
-  /** The titles of the columns that are left out on `limit` columns, and how many columns they all take. */
+  /**
+   * The titles of the columns that are left out on `limit` columns, and how wide the whole table
+   * would be.
+   */
   leftOut(limit: number = Number.POSITIVE_INFINITY): { titles: string[]; columns: number } {
     const shown = this.#fitting(limit)
     const titles =
@@ -55,7 +67,7 @@ export class Table {
     return { titles, columns }
   }
 
-  /** The indices of the columns that fit, in their order; none where the essential ones do not. */
+  /** The indices of the columns that fit, in their order; none if the essential ones do not fit. */
   #fitting(limit: number): number[] {
     let left = limit + GAP.length
     const indices = [...this.#columns.keys()]
@@ -93,10 +105,13 @@ export class Table {
   }
 }
 
-/** A value that is broken into more lines than one has at least this much room for them. */
+/** If a value is broken into several lines, each of them has at least this many columns. */
 const NARROWEST_VALUE = 20
 
-/** A name, then its value from column `indent` on; where that leaves too little room, below the name. */
+/**
+ * A name, then its value from column `indent` on. If that leaves too little room, the value goes
+ * below the name.
+ */
 export function named(
   name: string,
   value: string,

@@ -1,11 +1,11 @@
-/** What the help of a command says about its target. */
+/** The part of a command's help that is about targets. */
 
 import { schemes } from '../targets/open.js'
 import { choicesOf, type TargetOption } from '../targets/scheme.js'
 import { named } from './table.js'
 import { wrap } from './text.js'
 
-/** The width of help where nothing limits it. */
+/** The width of the help if there is no limit. */
 const DEFAULT_COLUMNS = 80
 const INDENT = '  '
 
@@ -28,7 +28,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-/** The examples of a command as its help has them. They stay whole, so that they can be copied. */
+/** The examples in the help of a command. They are not wrapped, so that they can be copied. */
 export function examplesHelp(examples: readonly string[]): string {
   return ['', 'Examples:', ...examples.map(example => INDENT + example)].join('\n')
 }
@@ -74,7 +74,7 @@ function shown([key, option]: readonly [string, TargetOption]): readonly [string
   return [`${key}=${value}`, notes.length === 0 ? meaning : `${meaning} (${notes.join('; ')})`]
 }
 
-/** The sections as a command's help has them. */
+/** The sections as the help of a command prints them. */
 export function targetHelp(columns: number = DEFAULT_COLUMNS): string {
   const written = targetSections()
   const indent = Math.max(...written.flatMap(({ options }) => options.map(({ text }) => text.length))) + 2

@@ -1,4 +1,7 @@
-/** What the commands that measure a target have in common: the options about the mode, and the target's life. */
+/**
+ * The common part of the commands that measure a target: the options about the mode, and opening
+ * and closing the target.
+ */
 
 import { parseChoice, parseCountText, shortened, show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
@@ -19,7 +22,7 @@ import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import type { Session } from './session.js'
 
-/** As on the command line. */
+/** The options about the mode, as they are on the command line. */
 export interface ModeOptions {
   mode: string
   samplePages?: string
@@ -29,7 +32,7 @@ export interface ModeOptions {
   seed?: string
 }
 
-/** As the API takes them. */
+/** The options about the mode, as the API takes them. */
 export interface ParsedMode extends SampleOptions {
   mode: Mode | 'auto'
 }
@@ -42,7 +45,7 @@ const SAMPLING = {
   seed: '--seed',
 } as const
 
-/** Throws ERR_ARGUMENT, before a VM is made. */
+/** Checks the options before a VM is made. Throws ERR_ARGUMENT. */
 export function parseModeOptions(options: ModeOptions): ParsedMode {
   const { samplePages, confidence } = options
   const mode = parseMode(options.mode, '--mode')
@@ -81,26 +84,31 @@ function parseConfidenceText(text: string): number {
   return parseConfidence(Number(text), '--confidence', shortened(text))
 }
 
-/** Throws ERR_ARGUMENT: what is printed is one or the other. */
+/**
+ * Throws ERR_ARGUMENT if --hmp and --json are both given, because only one of them can be printed.
+ */
 export function refuseHmpAndJson(session: Session, hmp: boolean): void {
   if (hmp && session.options.json) {
     throw argumentError("--hmp: prints QEMU's text, and --json a document", 'Give one of the two.')
   }
 }
 
-/** Throws ERR_ARGUMENT: what is printed is CSV, or a document, or QEMU's text. */
+/**
+ * Throws ERR_ARGUMENT if --csv is given together with --json or --hmp, because only one of them can
+ * be printed.
+ */
 export function refuseCsvAnd(session: Session, { csv, hmp = false }: { csv: boolean; hmp?: boolean }): void {
   const other = session.options.json ? '--json' : hmp ? '--hmp' : undefined
   if (csv && other !== undefined)
     throw argumentError(`--csv: ${other} prints something else`, 'Give one of the two.')
 }
 
-/** What QEMU's monitor would print of it. */
+/** Prints what QEMU's monitor would print. */
 export function printHmp(session: Session, { qapi }: DirtyRateMeasurement): void {
   for (const line of dirtyRateLinesOfMs(qapi)) session.print(line)
 }
 
-/** Opens `uri`, with the log that `mode` needs, for as long as `use` takes. */
+/** Opens `uri` with the log that `mode` needs, calls `use`, and closes the target. */
 export async function withTarget<T>(
   session: Session,
   uri: string,

@@ -1,4 +1,7 @@
-/** What the terminal behind an output can show: its width, colours, lines that are written over, characters beyond ASCII. */
+/**
+ * What a terminal can show: its width, colours, lines that are written over, characters beyond
+ * ASCII.
+ */
 
 import { fstatSync, readFileSync } from 'node:fs'
 import { isatty } from 'node:tty'
@@ -7,7 +10,10 @@ import { styleText } from 'node:util'
 /** The width of a terminal that does not know its own. */
 const DEFAULT_COLUMNS = 80
 
-/** The columns that a line may have; undefined where nothing limits them. `watch(1)` sets COLUMNS for its programs. */
+/**
+ * How many columns a line may have; undefined if there is no limit. `watch(1)` sets COLUMNS for its
+ * programs.
+ */
 export function columnsOf(stream: NodeJS.WriteStream): number | undefined {
   if (stream.isTTY === true) return stream.columns || DEFAULT_COLUMNS
   const columns = Number(process.env.COLUMNS)
@@ -16,14 +22,20 @@ export function columnsOf(stream: NodeJS.WriteStream): number | undefined {
 
 type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow'
 
-/** `text` in a style, where Node finds that the output shows styles: NO_COLOR, FORCE_COLOR and TERM have a say. */
+/**
+ * `text` in a style, if Node finds that the output shows styles. NO_COLOR, FORCE_COLOR and TERM
+ * influence this.
+ */
 export function paint(stream: NodeJS.WriteStream, style: Style, text: string): string {
-  // Not every runtime's styleText looks at the stream.
+  // In some runtimes styleText does not look at the stream.
   if (stream.isTTY !== true && process.env.FORCE_COLOR === undefined) return text
   return styleText(style, text, { stream })
 }
 
-/** Whether a line can be written over: on a terminal with a cursor, outside of a CI's log, and not from the background. */
+/**
+ * Whether a line can be written over. This is so on a terminal with a cursor, but not in the log of
+ * a CI, and not in the background.
+ */
 export function canOverwrite(stream: NodeJS.WriteStream): boolean {
   const { TERM = 'dumb', CI = '' } = process.env
   return (
@@ -35,7 +47,10 @@ export function canOverwrite(stream: NodeJS.WriteStream): boolean {
   )
 }
 
-/** Whether the terminal belongs to another job of its shell: a line that is written over would be the shell's own. */
+/**
+ * Whether this process runs in the background of its shell. Then it could write over a line of the
+ * shell.
+ */
 function inBackground(stream: NodeJS.WriteStream): boolean {
   const { fd } = stream as { fd?: number }
   try {
@@ -45,7 +60,8 @@ function inBackground(stream: NodeJS.WriteStream): boolean {
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
       .map(Number)
-    // Zero and less: no terminal is this process's own, so that no shell waits behind it.
+    // If the number is zero or less, this process has no terminal of its own, so there is no shell
+    // whose line it could write over.
     return (
       fd !== undefined &&
       foreground !== undefined &&
@@ -58,7 +74,10 @@ function inBackground(stream: NodeJS.WriteStream): boolean {
   }
 }
 
-/** Whether block characters can be shown: by the locale, and not on Linux's own console, whose font has few of them. */
+/**
+ * Whether block characters can be shown, according to the locale. Linux's own console cannot show
+ * them, because its font has few of them.
+ */
 export function showsBlocks(): boolean {
   const { LC_ALL, LC_CTYPE, LANG, TERM } = process.env
   return TERM !== 'linux' && /utf-?8/i.test(LC_ALL || LC_CTYPE || LANG || '')
@@ -68,8 +87,8 @@ export function showsBlocks(): boolean {
 const TERMINALS = [0, 1, 2].filter(fd => isatty(fd))
 
 /**
- * Lets the process end by SIGHUP if its terminal is gone when it ends. Node gives each terminal its settings back at the end, and aborts,
- * with a dump of its memory, where that fails.
+ * Lets the process end by SIGHUP if its terminal is gone at its end. Otherwise Node tries to
+ * restore the settings of the terminal, fails, and aborts with a core dump.
  */
 export function endWithTerminal(): void {
   process.on('exit', () => {

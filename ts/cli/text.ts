@@ -7,7 +7,7 @@ export function count(value: number): string {
   return value.toLocaleString('en-US')
 }
 
-/** ns as ms, to the precision that matters at its size. */
+/** Nanoseconds as milliseconds, with one decimal from 100 ms on, and more below that. */
 export function ms(ns: number): string {
   const value = ns / 1e6
   return `${value >= 100 ? value.toFixed(1) : value >= 1 ? value.toFixed(2) : value.toFixed(3)} ms`
@@ -20,8 +20,8 @@ export function size(bytes: number): string {
 }
 
 /**
- * Bytes in the largest binary unit, always to one decimal: figures of a column, which are below
- * each other.
+ * Bytes in the largest binary unit, always with one decimal, so that the figures of a column are
+ * aligned.
  */
 export function measuredSize(bytes: number): string {
   const { value, unit } = inLargestUnit(bytes)
@@ -39,7 +39,10 @@ function inLargestUnit(bytes: number): { value: number; unit: string } {
   return { value, unit: units[unit] ?? '' }
 }
 
-/** `fraction` of `width` as a bar: to an eighth of a character where those can be shown, or else of `#`. */
+/**
+ * A bar of `fraction` of `width`. It is exact to an eighth of a character if block characters can
+ * be shown, and is made of `#` otherwise.
+ */
 export function bar(fraction: number, width: number, blocks: boolean): string {
   const part = Math.min(Math.max(fraction, 0), 1) * width
   if (!blocks) return '#'.repeat(Math.round(part))
@@ -52,7 +55,10 @@ export function widthOf(text: string): number {
   return truncatedWidth(text).width
 }
 
-/** `text` with control characters written out, so that the name of a file neither ends a line nor moves the cursor. */
+/**
+ * `text` with control characters escaped, so that the name of a file neither ends a line nor moves
+ * the cursor.
+ */
 export function visible(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, character => {
@@ -87,14 +93,14 @@ export function shorten(text: string, columns: number): string {
   return '...'
 }
 
-/** Characters that no shell gives a meaning to, wherever in a word they are. */
+/** A word of characters that have no special meaning in any shell. */
 const PLAIN_WORD = /^[A-Za-z0-9_@%+:,./-][A-Za-z0-9_@%+=:,./-]*$/
 
 /** `text` as one word of a shell's command line. */
 export function shellWord(text: string): string {
   if (PLAIN_WORD.test(text)) return text
   const shown = visible(text)
-  // What holds control characters is written in the form that has escapes for them.
+  // A word with control characters is written in the form that has escapes for them.
   if (shown !== text) return `$'${visible(text.replace(/[\\']/g, '\\$&'))}'`
   return `'${text.replaceAll("'", "'\\''")}'`
 }

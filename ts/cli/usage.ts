@@ -1,4 +1,7 @@
-/** Endings before a command runs, or outside of one: help, a command line that cannot be used, a defect. */
+/**
+ * Runs the program, and handles what happens outside of a command: help, a wrong command line, a
+ * defect.
+ */
 
 import { type Command, CommanderError } from 'commander'
 import { argumentError } from '../ground/errors.js'
@@ -14,7 +17,9 @@ interface Outputs {
   err: Output
 }
 
-/** Parses the process's command line and runs what it names; leaves the exit status. */
+/**
+ * Parses the command line of the process, runs the command that it names, and sets the exit status.
+ */
 export async function runProgram(program: Command, outputs: Outputs): Promise<void> {
   const { out, err } = outputs
   /** The command whose part of the command line could not be used. */
@@ -28,9 +33,10 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       .showSuggestionAfterError(true)
       .configureOutput({
         writeOut: text => out.write(text),
-        // The help of a command line without a command; --json has a document in its place.
+        // This is the help for a command line without a command. With --json a document is printed
+        // instead.
         writeErr: text => err.write(asksForJson() ? '' : text),
-        // The message is reported in our own form, below.
+        // The message is reported below, in our own form.
         outputError: () => {},
       })
       .configureHelp({ showGlobalOptions: true })
@@ -47,7 +53,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       if (error.exitCode === EXIT_OK) return EXIT_OK
       const isHelp = error.code === 'commander.help'
       if (isHelp && !json) return EXIT_USAGE
-      // A watch has a document per line.
+      // A watch prints one document in each line.
       if (failed === 'watch') session.streamDocuments()
       throw isHelp ? usageError('no command is given') : usageError(error.message, likelyMeant(error))
     })
@@ -55,8 +61,8 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
 }
 
 /**
- * Adds the command `help [command]`; `act` runs an action. It takes the place of commander's own,
- * because that one does not name an unknown command in its error.
+ * Adds the command `help [command]`; `act` runs an action. It replaces commander's own command,
+ * whose error does not name an unknown command.
  */
 export function addHelpCommand(program: Command, act: (run: () => Promise<number>) => Promise<void>): void {
   program
@@ -76,7 +82,7 @@ export function addHelpCommand(program: Command, act: (run: () => Promise<number
     })
 }
 
-/** A command line with --json, whether or not it could be parsed as far as that. */
+/** Whether the command line has --json, even if it could not be parsed. */
 function asksForJson(): boolean {
   const args = process.argv.slice(2)
   const end = args.indexOf('--')
@@ -84,12 +90,12 @@ function asksForJson(): boolean {
 }
 
 function usageError(message: string, meant = ''): Error {
-  // A suggestion stands in a line of its own.
+  // commander puts a suggestion into a line of its own.
   const text = message.replace(/^error: /, '').replaceAll('\n', ' ')
   return argumentError(text, `${meant}See dirtyrate --help, and --help of each command.`)
 }
 
-/** What somebody meant who gave an unknown choice, or a target in several words. */
+/** A suggestion for an unknown choice, or for a target that was written as several words. */
 function likelyMeant({ code, message }: CommanderError): string {
   if (code === 'commander.excessArguments' && process.argv.slice(2).some(word => /^[a-z-]+=/.test(word)))
     return 'A target is one word, with commas between its options: guest:stride,memory=4GiB. '
@@ -99,7 +105,7 @@ function likelyMeant({ code, message }: CommanderError): string {
   return meant === undefined ? '' : `Did you mean '${meant}'? `
 }
 
-/** Reports an error that nothing has caught, in the form of every other failure. */
+/** Reports an error that no code has caught, in the same form as every other failure. */
 function reportDefect(error: unknown, { out, err }: Outputs): number {
   if (asksForJson()) out.write(failureDocument(error, true))
   else err.write(failureLines(error))

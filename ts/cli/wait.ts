@@ -1,4 +1,7 @@
-/** What a command waits for before its first window: text on the guest's console, then some time. */
+/**
+ * The wait of a command before its first window: for a text on the guest's console, and then for
+ * some time.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { show } from '../ground/arguments.js'
@@ -8,7 +11,7 @@ import type { Target } from '../targets/target.js'
 import { during } from './progress.js'
 import type { Session } from './session.js'
 
-/** As on the command line. */
+/** The options about the wait, as they are on the command line. */
 export interface WaitOptions {
   delay?: string
   untilConsole?: string
@@ -18,13 +21,13 @@ export interface WaitOptions {
 /** What to wait for. */
 export interface Wait {
   delayMs: number
-  /** What the console has to print first; undefined if nothing. */
+  /** The text that the console has to print first; undefined if there is none. */
   console?: { text: string; timeoutMs: number }
 }
 
 const LONGEST_MS = 24 * 3_600_000
 
-/** Throws ERR_ARGUMENT, before a VM is made. */
+/** Checks the options before a VM is made. Throws ERR_ARGUMENT. */
 export function parseWait({ delay, untilConsole, consoleTimeout }: WaitOptions): Wait {
   const delayMs = delay === undefined ? 0 : parseTime(delay, '--delay')
   if (untilConsole === '') {
@@ -46,7 +49,10 @@ function parseTime(text: string, name: string): number {
   return ms
 }
 
-/** Waits for the console, then for the delay. Rejects with the reason of the session's signal when that comes first. */
+/**
+ * Waits for the console, then for the delay. Rejects with the reason of the session's signal if
+ * this is aborted first.
+ */
 export async function waitBefore(session: Session, target: Target, wait: Wait): Promise<void> {
   const { delayMs } = wait
   if (wait.console !== undefined) await waitForConsole(session, target, wait.console)
@@ -99,10 +105,10 @@ async function waitForConsole(
   throw new DirtyRateError('ERR_STATE', `--until-console: ${why} ${show(text)}`, { hint: seen.hint })
 }
 
-/** How much of a console is kept to say what its last line was. */
+/** How many characters of the console are kept, to show its last line in an error. */
 const KEPT = 4096
 
-/** What the console has printed so far, as far as it matters. */
+/** The end of what the console has printed so far. */
 class Seen {
   readonly #text: string
   #tail = ''
@@ -119,7 +125,7 @@ class Seen {
     this.#tail = all.slice(-Math.max(KEPT, this.#text.length))
   }
 
-  /** What the console printed instead. */
+  /** A hint that says what the console printed instead. */
   get hint(): string {
     const last = this.#tail.split(/[\r\n]+/).findLast(line => line.trim() !== '')
     return last === undefined

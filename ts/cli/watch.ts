@@ -49,7 +49,7 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
     try {
       while (seen < rounds) {
         const next = (): ReturnType<typeof watch.next> => watch.next()
-        // Later windows have the line of the one before on the terminal.
+        // For later windows the terminal already shows the line of the window before.
         const { done, value: measurement } = await (seen === 0
           ? during(session, `measuring every ${options.every}`, every, next)
           : next())
@@ -59,7 +59,7 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
         else session.update(columns => line(measurement, rates, columns))
         session.document(measurement)
         complete &&= measurement.complete
-        // A reader that is slow has longer windows; nothing piles up here.
+        // If the reader is slow, windows become longer, and no results pile up here.
         if (++seen < rounds) await session.delivered()
       }
     } finally {
@@ -72,11 +72,14 @@ export async function runWatch(session: Session, uri: string, options: WatchComm
 /** A figure of a line. */
 interface Part {
   text: string
-  /** As it stands where there is room, so that the figures of all lines are below each other. */
+  /** The padded form for a wide terminal, in which the figures of all lines are aligned. */
   aligned?: string
 }
 
-/** A line of whole figures: where not all of them fit, those that matter most, and the rate always. */
+/**
+ * A line of figures, none of which is cut. If not all of them fit, the least important ones are
+ * left out, but never the rate.
+ */
 function line(measurement: DirtyRateMeasurement, rates: Rates, columns = Number.POSITIVE_INFINITY): string {
   const { bytesPerSecond, interval, pages, window, startedAt, complete, warnings } = measurement
   const rate = `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`

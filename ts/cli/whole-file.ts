@@ -1,4 +1,7 @@
-/** Writes a file whole or not at all: what was there before stays until the new contents are complete. */
+/**
+ * Writes a file either completely or not at all: the old contents stay until the new contents are
+ * complete.
+ */
 
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -7,19 +10,20 @@ import { basename, dirname, join } from 'node:path'
 
 /** Rejects with the system's error, and leaves no part of `contents` behind. */
 export async function writeWholeFile(file: string, contents: Uint8Array): Promise<void> {
-  // A link stays one, and what it leads to is replaced.
+  // If the file is a link, it stays a link, and the file to which it leads is replaced.
   const path = await realpath(file).catch(() => file)
   const before = await stat(path).catch(() => undefined)
-  // Pipes and devices take what they are given; a directory says itself that it is one.
+  // Pipes and devices are written to directly. For a directory the system gives the right error.
   if (before !== undefined && !before.isFile()) return writeInto(path, contents)
   const beside = join(dirname(path), `.${basename(path).slice(0, 200)}.${randomBytes(4).toString('hex')}`)
   let handle: FileHandle
   try {
-    // The file itself says whether it may be written to; its folder alone would let anyone replace it.
+    // The permissions of the file itself decide whether it may be written, because the permissions
+    // of its folder alone would allow replacing it.
     if (before !== undefined) await (await open(path, constants.O_WRONLY)).close()
     handle = await open(beside, 'wx', before?.mode ?? 0o666)
   } catch (error) {
-    // A file that may be written to, in a folder that takes no new one.
+    // The file may be written, but its folder does not allow a new file.
     if (before !== undefined && (error as NodeJS.ErrnoException).path === beside)
       return overwrite(path, contents)
     throw error
@@ -27,7 +31,7 @@ export async function writeWholeFile(file: string, contents: Uint8Array): Promis
   try {
     try {
       await handle.writeFile(contents)
-      // The mode again: what is asked for at the opening has the umask taken from it.
+      // The mode is set again, because the umask was taken from the mode at the opening.
       if (before !== undefined) await handle.chmod(before.mode)
       await handle.sync()
     } finally {
@@ -50,7 +54,10 @@ async function writeInto(path: string, contents: Uint8Array): Promise<void> {
   }
 }
 
-/** Without room for another file: what could not be written whole is taken back, which leaves the file empty. */
+/**
+ * Writes into the file itself, because no other file can be made beside it. If the contents cannot
+ * be written completely, the file is left empty.
+ */
 async function overwrite(path: string, contents: Uint8Array): Promise<void> {
   const handle = await open(path, constants.O_WRONLY | constants.O_TRUNC)
   try {

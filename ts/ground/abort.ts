@@ -1,14 +1,15 @@
 /**
- * The way of an AbortSignal to a native call. The signal itself never gets there (napi-rs would overwrite its handler, and ignore one
- * that is already aborted): a token does, and the caller's promise rejects with the signal's own reason.
+ * Connects an AbortSignal with a native call. The signal itself is never passed to native code,
+ * because napi-rs would overwrite its handler, and ignore a signal that is already aborted. Native
+ * code gets a token instead, and the caller's promise rejects with the signal's own reason.
  */
 
 import { parseSignal } from './arguments.js'
 import type { CancelToken } from './native.js'
 
 /**
- * Runs `call` with `token`; rejects with `signal.reason` if the signal is, or gets, aborted before `call` has settled, and with
- * ERR_ARGUMENT for what is no signal.
+ * Runs `call` with `token`. Rejects with `signal.reason` if the signal is aborted before `call` has
+ * settled, and with ERR_ARGUMENT if `signal` is no signal.
  */
 export async function untilAborted<T>(
   signal: AbortSignal | undefined,

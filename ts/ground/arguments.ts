@@ -1,4 +1,6 @@
-/** Arguments without a unit, checked before anything is done with them: options, signals, names, counts, choices, listeners, arrays. */
+/**
+ * Checks of arguments without a unit: options, signals, names, counts, choices, listeners, arrays.
+ */
 
 import { argumentError } from './errors.js'
 import { knownNames } from './suggest.js'
@@ -10,8 +12,10 @@ export type OptionNames<T> = Readonly<Record<keyof T, true>>
 export const SIGNAL: OptionNames<{ signal?: AbortSignal | undefined }> = { signal: true }
 
 /**
- * `options` if it is an object and each of its own names is one of `names`. An unknown option is refused, because ignoring it would
- * silently do something else than was asked for. Throws ERR_ARGUMENT, which names it `name` and shows the form or the likely name.
+ * `options` if it is an object and each of its own names is one of `names`. An unknown option is
+ * refused, because ignoring it would silently do something else than the caller wants. The error is
+ * ERR_ARGUMENT; it calls the options `name`, and shows their form or the name that was probably
+ * meant.
  */
 export function parseOptions<T extends object>(
   options: T,
@@ -40,7 +44,10 @@ export function refuseUnknown<T extends object>(
   }
 }
 
-/** `object` if it is one. Throws ERR_ARGUMENT, naming it `name` and showing what it may be. */
+/**
+ * Returns `object` if it is an object. Throws ERR_ARGUMENT, which calls it `name` and shows the
+ * expected form.
+ */
 export function parseObject<T extends object>(object: T, name: string, form: string): T {
   if (typeof object !== 'object' || object === null) {
     throw argumentError(`${name}: ${show(object)} is not an object`, `Give ${form}.`)
@@ -48,7 +55,9 @@ export function parseObject<T extends object>(object: T, name: string, form: str
   return object
 }
 
-/** `text` if it is a string that is not empty. Throws ERR_ARGUMENT, naming it `name`. */
+/**
+ * Returns `text` if it is a string that is not empty. Throws ERR_ARGUMENT, which calls it `name`.
+ */
 export function parseText(text: string, name: string): string {
   if (typeof text !== 'string') throw argumentError(`${name}: ${show(text)} is not a string`)
   if (text === '') throw argumentError(`${name}: it is empty`)
@@ -74,8 +83,8 @@ export function parseCount(
 }
 
 /**
- * A count written in decimal digits, as on a command line or in a URI. Throws ERR_ARGUMENT, naming it `name` and showing `example`, which
- * must be a count that the caller takes.
+ * Reads a count in decimal digits, as on a command line or in a URI. Throws ERR_ARGUMENT, which
+ * calls it `name` and shows `example`; this must be a count that the caller accepts.
  */
 export function parseCountText(
   text: string,
@@ -92,7 +101,7 @@ export function parseCountText(
   return parseCount(Number(text), name, low, high, shortened(text))
 }
 
-/** `value` if it is one of `choices`. Throws ERR_ARGUMENT that lists them. */
+/** Returns `value` if it is one of `choices`. Throws ERR_ARGUMENT, which lists the choices. */
 export function parseChoice<T extends string>(value: unknown, name: string, choices: readonly T[]): T {
   const found = choices.find(choice => choice === value)
   if (found === undefined) {
@@ -104,40 +113,43 @@ export function parseChoice<T extends string>(value: unknown, name: string, choi
   return found
 }
 
-/** What is longer is shown by its beginning and its end. */
+/** A longer text is shown by its beginning and its end. */
 const LONGEST_SHOWN = 100
 const SHOWN_END = 20
 
-/** `text` as an error shows it: by its beginning and its end where it is long. */
+/** `text` as an error shows it: only its beginning and its end if it is long. */
 export function shortened(text: string): string {
   if (text.length <= LONGEST_SHOWN) return text
   return `${text.slice(0, LONGEST_SHOWN - SHOWN_END)}...${text.slice(-SHOWN_END)}`
 }
 
-/** A value as an error shows it, whatever it is. */
+/** Any value as an error shows it. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${shortened(value)}'`
   try {
     return String(value)
   } catch {
-    // An object without a string to give.
+    // The object cannot be converted to a string.
     return `an ${typeof value}`
   }
 }
 
-/** `flag` if it is a boolean. Throws ERR_ARGUMENT, naming it `name`. */
+/** Returns `flag` if it is a boolean. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseFlag(flag: boolean, name: string): boolean {
   if (typeof flag !== 'boolean') throw argumentError(`${name}: ${show(flag)} is not true or false`)
   return flag
 }
 
-/** `listener` if it can be called. Throws ERR_ARGUMENT, naming it `name`. */
+/** Returns `listener` if it can be called. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseListener<T>(listener: T, name: string): T {
   if (typeof listener !== 'function') throw argumentError(`${name}: ${show(listener)} is not a function`)
   return listener
 }
 
-/** `signal` if it is what an AbortController has; undefined for none, which for fetch() is null. Throws ERR_ARGUMENT. */
+/**
+ * Returns `signal` if it is an AbortSignal. Null counts as no signal, as in fetch(). Throws
+ * ERR_ARGUMENT.
+ */
 export function parseSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined
   if (typeof signal.throwIfAborted !== 'function') {
@@ -147,8 +159,9 @@ export function parseSignal(signal: AbortSignal | null | undefined): AbortSignal
 }
 
 /**
- * Arrays over memory of their own, which no other thread can write. Since TypeScript 5.7 these are `Uint32Array<ArrayBuffer>` and the
- * like; before it the types had no parameter, and this spelling is right in both.
+ * Arrays over memory of their own, which no other thread can write. Since TypeScript 5.7 these are
+ * `Uint32Array<ArrayBuffer>` and the like. Older versions have no type parameter there. This
+ * spelling is right for both.
  */
 export type OwnUint8Array = ReturnType<Uint8Array['slice']>
 export type OwnUint32Array = ReturnType<Uint32Array['slice']>
@@ -162,15 +175,16 @@ interface Arrays {
 }
 
 /**
- * `array` if it is of that type, and over memory of its own: another thread could write what the core reads or fills. Throws
- * ERR_ARGUMENT, naming it `name`.
+ * Returns `array` if it has this type and memory of its own. Shared memory is refused, because
+ * another thread could write it while the core reads or fills it. Throws ERR_ARGUMENT, which calls
+ * it `name`.
  */
 export function parseArray<Type extends keyof Arrays>(
   array: Arrays[Type],
   type: Type,
   name: string,
 ): Arrays[Type] {
-  // Its own tag: what another realm made is as good.
+  // The tag is compared, and not the class, so that arrays of another realm are accepted.
   if (!ArrayBuffer.isView(array) || array[Symbol.toStringTag] !== type) {
     throw argumentError(`${name}: not a ${type}`, `Give a ${type}.`)
   }

@@ -1,6 +1,6 @@
 /**
- * Finds the file of the native binding and loads it. Why this is not the loader that napi-rs generates is in
- * docs/decisions/loading-the-binary.md; what is said when it fails is in load-failure.ts.
+ * Finds the file of the native binding and loads it. Why this is not the loader that napi-rs
+ * generates is in docs/decisions/loading-the-binary.md; the errors are in load-failure.ts.
  */
 
 import { existsSync, realpathSync } from 'node:fs'
@@ -26,12 +26,16 @@ import { version } from './version.js'
 /** The platforms that have a package with the binary. */
 const PREBUILT: readonly string[] = ['linux-x64', 'linux-arm64']
 
-/** Loads the binding. Throws ERR_NATIVE_LOAD, which says which file was looked for or found, and why it did not load. */
+/**
+ * Loads the binding. Throws ERR_NATIVE_LOAD, which names the file that was looked for or found, and
+ * says why it did not load.
+ */
 export function loadBinary(): typeof Binding {
   try {
     return findAndLoad()
   } catch (error) {
-    // A runtime that grants no access may refuse any step of the search, with the flag in its words.
+    // A runtime without the permission may refuse any step of the search, and its error names the
+    // needed flag.
     throw error instanceof DirtyRateError ? error : interrupted(error)
   }
 }
@@ -49,14 +53,17 @@ function findAndLoad(): typeof Binding {
   return loadFile(packagedFile(`dirtyrate-${platform}-gnu`, places), 'package')
 }
 
-/** Where this module is, and where it really is if a link leads to it: the package may be linked from a store that has the binary. */
+/**
+ * The path of this module, and its real path if that is another one, because the package may be
+ * linked from a store in which the binary lies.
+ */
 function ownFiles(): string[] {
   const own = ownFile()
   if (own === undefined) return []
   try {
     return [...new Set([own, realpathSync(own)])]
   } catch {
-    // In an executable that a bundler made there is no such file.
+    // In an executable that a bundler made, this file does not exist.
     return [own]
   }
 }
@@ -68,12 +75,12 @@ function ownFile(): string | undefined {
     if (url?.startsWith('file:')) return fileURLToPath(url)
     if (typeof __filename === 'string') return __filename
   } catch {
-    // One that makes an ES module of CommonJS leaves neither, and then this throws.
+    // A bundler that makes an ES module of CommonJS leaves neither of them, and then this throws.
   }
   return process.argv[1]
 }
 
-/** What `npm run setup` builds in a clone. */
+/** The file that `npm run setup` builds in a clone. */
 function builtFile(own: string, platform: string): string {
   return join(packageRoot(own), 'native', `dirtyrate.${platform}.node`)
 }
@@ -81,7 +88,8 @@ function builtFile(own: string, platform: string): string {
 /** The file of the platform's package, as Node finds it from one of `places`. */
 function packagedFile(name: string, places: readonly string[]): string {
   let cause: unknown
-  // The first place's answer is the one that a user understands, if all fail.
+  // If the file is found nowhere, the error about the first place is the most useful one, so it
+  // comes last.
   for (const place of [...places].reverse()) {
     try {
       return createRequire(place).resolve(name)
@@ -110,7 +118,7 @@ function faultOf(file: string): ReturnType<typeof elfFault> {
   try {
     return elfFault(file, process.arch)
   } catch {
-    // What cannot be read the dynamic linker cannot read either, and says so.
+    // If the file cannot be read, the dynamic linker cannot read it either, and its error says so.
     return undefined
   }
 }

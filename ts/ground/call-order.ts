@@ -6,18 +6,23 @@ export class CallOrder {
   #last: Promise<unknown> = Promise.resolve()
 
   /**
-   * Makes `call` when every call before it has settled, whatever became of it; the next one waits for this one. An abort while it waits
-   * rejects at once with `signal.reason`, and the call is not made.
+   * Makes `call` when every call before it has been fulfilled or rejected. The next call waits for
+   * this one. If `signal` is aborted while the call waits, this rejects at once with
+   * `signal.reason`, and the call is not made.
    */
   run<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const done = this.after(call, signal)
-    // A call that was aborted while it waited has settled before its turn; the calls behind it still wait for those before it.
-    // The promise resolves to undefined, because one of both results would keep the results of all calls alive.
+    // A call that was aborted while it waited has settled before its turn; the calls behind it
+    // still wait for those before it. The promise resolves to undefined, because a result in it
+    // would keep the results of all earlier calls alive.
     this.#last = Promise.all([this.#last, done.catch(() => undefined)]).then(() => undefined)
     return done
   }
 
-  /** As {@link run}, but the next call does not wait for this one: for a call that only has to see what the ones before it did. */
+  /**
+   * Does what {@link run} does, but the next call does not wait for this one. It is for calls that
+   * only have to see the effect of the calls before them.
+   */
   after<T>(call: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const turn = this.#last
     if (signal === undefined) return turn.then(call)
@@ -30,7 +35,8 @@ export class CallOrder {
         signal.throwIfAborted()
         return call()
       }
-      // A call that throws at once rejects this too: nobody looks at the promise of the turn.
+      // If the call throws at once, this promise must reject too, because nothing else handles the
+      // promise of the turn.
       turn.then(atTurn).then(resolve, reject)
     })
   }

@@ -1,8 +1,11 @@
-/** What the header of an ELF file says, as far as it explains why the dynamic linker refuses the file. */
+/** Finds in the header of an ELF file why the dynamic linker refuses the file. */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
-/** The numbers of `e_machine` that a package of ours may have got by mistake, by the name that Node gives the architecture. */
+/**
+ * The numbers of `e_machine` of the architectures for which there may be a binary, with Node's
+ * names for them.
+ */
 const MACHINES: Readonly<Record<number, string>> = {
   3: 'ia32',
   8: 'mips',
@@ -18,17 +21,21 @@ const MACHINES: Readonly<Record<number, string>> = {
 const HEADER_BYTES = 64
 const SECTION_BYTES = 64
 
-/** What is wrong with an ELF file of 64 bits. */
+/** A fault of an ELF file. */
 export interface ElfFault {
-  /** In words that follow the file's name: 'is for arm64'. */
+  /** Words that continue a sentence after the file's name: 'is for arm64'. */
   text: string
-  /** Whether the dynamic linker must not see the file: it maps what is not there, and the process would die of a signal. */
+  /**
+   * Whether the dynamic linker must not get the file, because it would map parts that do not exist,
+   * and a signal would end the process.
+   */
   deadly: boolean
 }
 
 /**
- * What is wrong with `file`: it is cut off, its end was never written, or it is for another architecture than `arch`. Undefined if it
- * is none of these; what else there is to say of it the dynamic linker says. Throws what `node:fs` throws.
+ * What is wrong with `file`: it is cut off, its end was never written, or it is for another
+ * architecture than `arch`. Undefined if none of these is the case; the dynamic linker reports all
+ * other faults itself. Throws what `node:fs` throws.
  */
 export function elfFault(file: string, arch: string): ElfFault | undefined {
   const descriptor = openSync(file, 'r')
@@ -55,7 +62,8 @@ function faultOf(
   const machine = header.readUInt16LE(18)
   const name = MACHINES[machine] ?? `the machine ${machine}`
   if (name !== arch) return { text: `is for ${name}, and this is ${arch}`, deadly: false }
-  // The table of sections is the last thing in the file. A file without one was stripped of it, and is no worse for that.
+  // The table of sections is the last part of the file. If a file has no such table, it was
+  // stripped, which does no harm.
   const sections = header.readBigUInt64LE(40)
   const count = header.readUInt16LE(60)
   if (sections === 0n || count < 2) return undefined

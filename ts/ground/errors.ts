@@ -3,7 +3,7 @@
  * fails between the ESM and the CommonJS copy of this package.
  */
 
-/** Every code, with the hint that an error has unless it brings a better one. */
+/** Every code, with the hint that an error of this code has by default. */
 const HINTS = {
   ERR_KVM_ABSENT:
     'Use a Linux machine, x86-64 or arm64, with virtualization switched on (in a VM: nested virtualization) and its kvm module loaded.',
@@ -40,8 +40,8 @@ export type ErrorCode = keyof typeof HINTS
 export const errorCodes: readonly ErrorCode[] = Object.keys(HINTS) as ErrorCode[]
 
 /**
- * What an error says to programs, as far as it has these facts: `call`, `errno` and `context` of a refused call, the host's `limit`,
- * `vcpu`, `block`, `path`, `bytes`.
+ * The facts of an error for programs. An error has those that apply: `call`, `errno` and `context`
+ * of a refused call, the host's `limit`, `vcpu`, `block`, `path`, `bytes`.
  */
 export type ErrorDetails = Readonly<Record<string, string | number>>
 
@@ -67,7 +67,7 @@ export class DirtyRateError extends Error {
   readonly code: ErrorCode
   /** What to do about it, for people. */
   readonly hint: string
-  /** The facts of the message under names, for programs; empty where there are none. */
+  /** The facts of the message, each under a name, for programs; empty if there are none. */
   readonly details: ErrorDetails
 
   constructor(
@@ -88,8 +88,9 @@ export function argumentError(message: string, hint?: string): DirtyRateError {
 }
 
 /**
- * The code of `error`, if it is an error of any realm: Jest, vitest's `vmThreads` and `node:vm` give a program an `Error` that is not the
- * one that made this error, so `instanceof` would not know it.
+ * The code of `error`, if it is an error of any realm. In Jest, vitest's `vmThreads` and `node:vm`
+ * a program has another class `Error` than the one of this error, so `instanceof` would not
+ * recognise it.
  */
 export function codeOf(error: unknown): string | undefined {
   const { code } = isError(error) ? (error as Error & { code?: unknown }) : {}
@@ -98,7 +99,7 @@ export function codeOf(error: unknown): string | undefined {
 
 /** Whether `value` is an error of any realm. */
 export function isError(value: unknown): value is Error {
-  // The tag is that of errors of every realm, unless a class gives its errors another one.
+  // Errors of every realm have this tag, unless a class gives its errors another one.
   return Object.prototype.toString.call(value) === '[object Error]' || value instanceof Error
 }
 

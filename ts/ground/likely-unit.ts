@@ -1,4 +1,4 @@
-/** Finds the unit that somebody meant who wrote it in another way: `4G`, `1sec`, `10Gbps`. */
+/** Finds the unit that was probably meant by another spelling: `4G`, `1sec`, `10Gbps`. */
 
 import { closest } from './suggest.js'
 
@@ -14,14 +14,17 @@ const TIMES: Readonly<Record<string, readonly string[]>> = {
 /** A prefix, the `i` of a binary one, a word for bits or bytes, and "per second". */
 const AMOUNT = /^([kmgt]?)(i?)(b|bits?|bytes?)?(\/s|\/sec|ps)?$/i
 
-/** The one of `known` that `written` means, or that is written most like it; undefined if none is. */
+/**
+ * The unit of `known` that `written` means, or whose spelling is most similar; undefined if there
+ * is none.
+ */
 export function likelyUnit(written: string, known: readonly string[]): string | undefined {
   const word = written.toLowerCase()
   const time = Object.keys(TIMES).find(unit => known.includes(unit) && TIMES[unit]?.includes(word))
   if (time !== undefined) return time
   const amount = amountOf(written).flatMap(name => [name, `${name}/s`])
   const meant = amount.find(name => known.includes(name)) ?? known.find(name => name.toLowerCase() === word)
-  // Any other letter is as near to one unit as to another.
+  // A single other letter is as near to one unit as to any other.
   return meant ?? (written.length > 1 ? closest(written, known) : undefined)
 }
 
@@ -31,9 +34,9 @@ function amountOf(written: string): string[] {
   if (match === undefined || (prefix === '' && word === undefined)) return []
   const large = prefix.toUpperCase()
   const decimal = large === 'K' ? 'k' : large
-  // Without a word for it, an amount is in the binary units of memory.
+  // Without a word for bits or bytes, the binary units of memory are meant.
   const bytes = binary !== '' || word === undefined ? `${large === 'K' ? 'K' : large}iB` : `${decimal}B`
-  // `Gb` and `gbps` are bits, as of a network; `gb` is how somebody writes `GB` in a hurry.
+  // `Gb` and `gbps` mean bits, as for a network; `gb` is a careless spelling of `GB`.
   const isBits =
     /^bit/i.test(word ?? '') || (word === 'b' && (prefix !== decimal.toLowerCase() || per === 'ps'))
   return isBits && binary === '' ? [`${decimal}bit`, bytes] : [prefix === '' ? 'B' : bytes]

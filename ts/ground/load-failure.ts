@@ -6,10 +6,15 @@ import { DirtyRateError, isError } from './errors.js'
 import { packageRoot } from './package-root.js'
 import { version } from './version.js'
 
-/** The variable that names another file, for every addon made with napi-rs. */
+/**
+ * The environment variable that names another binary, for every addon that is made with napi-rs.
+ */
 export const OVERRIDE = 'NAPI_RS_NATIVE_LIBRARY_PATH'
 
-/** How the file was found: by {@link OVERRIDE}, as what a clone built, or in the platform's package. */
+/**
+ * How the file was found: by {@link OVERRIDE}, as the build of a clone, or in the platform's
+ * package.
+ */
 export type FoundBy = 'variable' | 'build' | 'package'
 
 const NOT_PREBUILT =
@@ -27,7 +32,10 @@ const OLD_SYSTEM =
   'The binary needs glibc 2.17 or later and Node 20.19 or later: use newer ones, or build it from a clone: npm run setup.'
 const VARIABLE = `Unset ${OVERRIDE}, or set it to the file of dirtyrate ${version} for this package's processes only.`
 
-/** What the words of a loader mean, the first match first: those of Node, glibc, musl, Bun and Deno. */
+/**
+ * The advice for each message of a loader: of Node, glibc, musl, Bun and Deno. The first match
+ * counts.
+ */
 const ADVICE: readonly (readonly [RegExp, string | (() => string)])[] = [
   [/addons is disabled/, () => (isPermissionModelOn() ? ALLOW_ADDONS : WITHOUT_NO_ADDONS)],
   [
@@ -41,7 +49,7 @@ const ADVICE: readonly (readonly [RegExp, string | (() => string)])[] = [
   [/Permission denied|EACCES/, 'Let this user read the file, and enter every folder on the way to it.'],
 ]
 
-/** Something in the way to the binary threw `error`. */
+/** The search for the binary ended with `error`. */
 export function interrupted(error: unknown): DirtyRateError {
   const words = firstLine(error)
   return loadFailure(words, adviceFor(words) ?? again('package'), error)
@@ -52,7 +60,7 @@ export function noPackage(): DirtyRateError {
   return loadFailure('there is no package with a binary for it', NOT_PREBUILT)
 }
 
-/** The package `name` is not where this package looked for it: from each of `places`, the files that this module is. */
+/** The package `name` was not found from any of `places`, which are the paths of this module. */
 export function notFound(name: string, places: readonly string[], cause: unknown): DirtyRateError {
   const reason = `expected the package ${name}: ${firstLine(cause)}`
   if (isWebpacked() || !places.some(isInPackage))
@@ -62,7 +70,10 @@ export function notFound(name: string, places: readonly string[], cause: unknown
   return loadFailure(reason, libcName() === 'musl' ? NOT_PREBUILT : (denied ?? install), cause)
 }
 
-/** The dynamic linker or the runtime refused `file`, with an error as `cause`; or it has a `fault` in its ELF header, or both. */
+/**
+ * `file` did not load: the dynamic linker or the runtime refused it with the error `cause`, or its
+ * ELF header has a `fault`, or both.
+ */
 export function refused(
   file: string,
   foundBy: FoundBy,
@@ -76,14 +87,17 @@ export function refused(
   return loadFailure([faulty, said].filter(text => text !== '').join(': ') + named(foundBy), hint, cause)
 }
 
-/** What was loaded is not this package's binding: `exported` is what it has instead. */
+/** The loaded file is not this package's binding; it exports `exported`. */
 export function foreign(file: string, foundBy: FoundBy, exported: object): DirtyRateError {
   const names = Object.keys(exported).slice(0, 5)
   const has = names.length === 0 ? 'exports nothing' : `exports ${names.join(', ')}`
   return loadFailure(`${file} is the binding of something else: it ${has}${named(foundBy)}`, again(foundBy))
 }
 
-/** The binding is that of another version of this package; `found` is undefined for one that does not say its version. */
+/**
+ * The binding belongs to another version of this package, which is `found`, or undefined if the
+ * binding does not say it.
+ */
 export function otherVersion(file: string, foundBy: FoundBy, found: string | undefined): DirtyRateError {
   return loadFailure(
     `${file} is of version ${found ?? 'unknown'}, and this package is dirtyrate ${version}${named(foundBy)}`,
@@ -102,7 +116,7 @@ function loadFailure(reason: string, hint: string, cause?: unknown): DirtyRateEr
   })
 }
 
-/** How to get a sound file. */
+/** Advice how to get a good file. */
 function again(foundBy: FoundBy): string {
   if (foundBy === 'variable') return VARIABLE
   if (foundBy === 'build') return 'Build it again: npm run setup.'
@@ -116,20 +130,23 @@ function adviceFor(words: string): string | undefined {
   return typeof advice === 'function' ? advice() : advice
 }
 
-/** The loader's own words, without Node's list of who required what. */
+/** The loader's own words, without Node's list of requiring modules. */
 function firstLine(error: unknown): string {
   const text = isError(error) ? error.message : String(error)
   return text.trim().split('\n', 1)[0] ?? ''
 }
 
-/** Node's permission model: without `--allow-addons` it loads no addon. */
+/** Whether Node's permission model is on, which loads no addon without `--allow-addons`. */
 function isPermissionModelOn(): boolean {
   return (process as { permission?: unknown }).permission !== undefined
 }
 
 declare const __webpack_require__: unknown
 
-/** Webpack, and what is made like it, tells a module where its source was and not where the bundle is. */
+/**
+ * Whether this module was bundled by webpack or a similar bundler, which give a module the path of
+ * its source and not of the bundle.
+ */
 function isWebpacked(): boolean {
   return typeof __webpack_require__ !== 'undefined'
 }
@@ -145,9 +162,10 @@ function isInPackage(file: string): boolean {
 }
 
 /**
- * The C library of this process: 'musl', 'glibc 2.36', or undefined where that cannot be seen. Read from the list of what the process
- * has mapped: `process.report.getReport()` would look up the name of each peer of each open socket, for seconds if the name server is
- * dead, and Deno grants it only with `--allow-sys`.
+ * The C library of this process: 'musl', 'glibc 2.36', or undefined if that cannot be found out. It
+ * is read from the list of mapped files. `process.report.getReport()` says it too, but looks up the
+ * name of each peer of each open socket, which takes seconds if the name server does not answer,
+ * and Deno allows it only with `--allow-sys`.
  */
 function libcName(): string | undefined {
   if (process.platform !== 'linux') return undefined

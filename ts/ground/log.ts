@@ -1,14 +1,17 @@
-/** The events of the native core (`tracing`) and of this side, to one listener of this copy of the package. */
+/**
+ * Sends the events of the native core (`tracing`) and of the TypeScript facade to one listener of
+ * this copy of the package.
+ */
 
 import { parseChoice, parseListener } from './arguments.js'
 import { callNative, native } from './native.js'
 
-/** Least to most talkative. */
+/** The levels, from the one with the fewest events to the one with the most. */
 export const logLevels = ['off', 'error', 'warn', 'info', 'debug', 'trace'] as const
-/** How talkative a log is: one of {@link logLevels}. */
+/** Which events a listener gets: one of {@link logLevels}. */
 export type LogLevel = (typeof logLevels)[number]
 
-/** One event: `target` is the module that it comes from, `fields` its values as text. */
+/** One event. `target` is the module from which it comes, and `fields` has its values as text. */
 export interface LogEvent {
   level: Exclude<LogLevel, 'off'>
   target: string
@@ -16,7 +19,10 @@ export interface LogEvent {
   fields: Record<string, string>
 }
 
-/** The message of an event in whose place others are missing, because nobody took them in time. Its field `events` is their number. */
+/**
+ * The message of an event that replaces other events, which were dropped because no listener took
+ * them in time. Its field `events` is their number.
+ */
 export const DROPPED = 'events dropped'
 
 interface Sink {
@@ -27,17 +33,22 @@ interface Sink {
 }
 
 let sink: Sink | undefined
-/** Events, oldest first, each with the listener that is to hear it. Those before `heard` were heard already. */
+/**
+ * The events, oldest first, each with its listener. The events before index `heard` have been
+ * delivered already.
+ */
 let pending: { to: Sink; event: LogEvent }[] = []
 let heard = 0
-/** A listener is being called. */
+/** Whether a listener is being called. */
 let delivering = false
 
 /**
- * Sends events of `level` and above to `listener`, in their order. It replaces the listener before it, which still hears the events that
- * happened until then. With null nobody listens any more. Another copy of this package, or a worker, has its own listener, and each hears
- * all events of the core. Listening keeps no process alive. What a listener throws is thrown later, where it disturbs no call of this
- * package. Events that a listener's own calls cause come after the events before them. Throws ERR_ARGUMENT.
+ * Sends events of `level` and above to `listener`, in their order. It replaces the listener before
+ * it, which still gets the events that happened until then. With null there is no listener any
+ * more. Another copy of this package, or a worker, has its own listener, and each listener gets all
+ * events of the core. Listening does not keep the process alive. If a listener throws, the error is
+ * thrown later, so that it disturbs no call of this package. Events that are caused by a listener's
+ * own calls come after all earlier events. Throws ERR_ARGUMENT.
  *
  * @example
  * ```ts
@@ -52,7 +63,7 @@ let delivering = false
 export function setLog(level: LogLevel, listener: ((event: LogEvent) => void) | null): void {
   parseChoice(level, 'level', logLevels)
   if (listener !== null) parseListener(listener, 'listener')
-  // The listener until now hears what has happened until now.
+  // The old listener gets the events that have happened until now.
   deliver()
   const before = sink
   if (listener === null || level === 'off') {
@@ -75,7 +86,7 @@ export function emit(
 ): void {
   const to = sink
   if (to === undefined || logLevels.indexOf(level) > logLevels.indexOf(to.level)) return
-  // The events of the core until now come before this one.
+  // The earlier events of the core come before this one.
   deliver()
   takeAll()
   const texts = Object.entries(fields).map(([key, value]) => [key, String(value)])
@@ -83,7 +94,9 @@ export function emit(
   deliver()
 }
 
-/** Takes some of the events that the core has emitted so far; false if all were taken before. */
+/**
+ * Takes some of the events that the core has emitted so far. Returns false if there are none left.
+ */
 function takeSome(): boolean {
   const to = sink
   if (to === undefined) return false
@@ -97,8 +110,9 @@ function takeAll(): void {
 }
 
 /**
- * Delivers every event that has happened so far. Events that a listener's own calls cause wait for the event loop's next turn, because a
- * listener that causes an event at each event would otherwise keep the loop from turning for ever.
+ * Delivers every event that has happened so far. Events that are caused by a listener's own calls
+ * wait for the next turn of the event loop. Otherwise a listener that causes an event at each event
+ * would block the loop for ever.
  */
 function deliver(): void {
   if (delivering) return
@@ -114,7 +128,7 @@ function deliverAll(): void {
   do {
     for (let left = pending.length - heard; left > 0; left--) {
       const next = pending[heard++]
-      // The listener has stopped listening.
+      // There is no event left, because its listener was removed.
       if (next === undefined) break
       hear(next.to, next.event)
     }

@@ -1,14 +1,14 @@
-/** Names what keeps this process from more memory: the hint of ERR_MEMORY. */
+/** Makes the hint of ERR_MEMORY, which names the limit of this process's memory. */
 
 import { readFileSync } from 'node:fs'
 
-/** A line of /proc/self/limits, and how a shell calls the limit. */
+/** The names of limits in /proc/self/limits, and the shell commands that set them. */
 const LIMITS = [
   ['Max address space', 'ulimit -v'],
   ['Max data size', 'ulimit -d'],
 ] as const
 
-/** What to do about memory that was refused, with the limit that is set, if one is. */
+/** What to do if memory was refused. If a limit is set, the hint names it. */
 export function memoryHint(): string {
   const limits = read('/proc/self/limits')
   const set = LIMITS.flatMap(([line, name]) => {
@@ -23,7 +23,7 @@ export function memoryHint(): string {
   return 'Ask for less memory, or free some: neither ulimit -v nor ulimit -d limits this process.'
 }
 
-/** The text of a file of /proc; empty where there is none. */
+/** The text of a file of /proc; empty if there is no such file. */
 function read(file: string): string {
   try {
     return readFileSync(file, 'latin1')

@@ -3,7 +3,7 @@
 import { codeOf, DirtyRateError, type ErrorDetails, isError, isErrorCode } from './errors.js'
 import { memoryHint } from './memory-limits.js'
 
-/** What to do about each limit of the host: `details.limit`. */
+/** The hint for each limit of the host, by the name in `details.limit`. */
 const LIMIT_HINTS: Readonly<Record<string, string>> = {
   'open-files': 'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
   'system-open-files':
@@ -17,7 +17,10 @@ const LIMIT_HINTS: Readonly<Record<string, string>> = {
     'A sandbox forbids the call: allow it in its seccomp profile or security module, or run outside of it.',
 }
 
-/** The hint for a device that a policy keeps from this process (EPERM), and not its file permissions (EACCES). */
+/**
+ * The hint for a device to which a policy denies access (EPERM), and not its file permissions
+ * (EACCES).
+ */
 const DEVICE_FORBIDDEN =
   'A container must be given the device (--device /dev/kvm); else a security module forbids it: root does not help.'
 const EPERM = 1
@@ -25,10 +28,14 @@ const EPERM = 1
 /** napi-rs's own codes for an argument of the wrong type: 'InvalidArg', 'StringExpected', … */
 const NAPI_ARGUMENT = /^(InvalidArg|[A-Z][A-Za-z]*Expected)$/
 
-/** A native failure as a DirtyRateError with the hint of its code; anything else unchanged. */
+/**
+ * Turns a native failure into a DirtyRateError with the hint of its code. Returns any other error
+ * unchanged.
+ */
 export function fromNative(error: unknown): unknown {
   const code = codeOf(error)
-  // An error that has a hint is a DirtyRateError already: this copy's, or that of another.
+  // An error with a hint is a DirtyRateError already, of this copy of the package or of another
+  // one.
   if (code === undefined || 'hint' in (error as Error)) return error
   const { message } = error as Error
   if (isErrorCode(code)) {
@@ -43,14 +50,14 @@ export function fromNative(error: unknown): unknown {
   return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
 }
 
-/** A better hint than the code's own, if the details say what is in the way. */
+/** A better hint than the default of the code, if the details name the cause. */
 function hintFor(code: string, { limit, errno }: ErrorDetails): string | undefined {
   if (code === 'ERR_MEMORY') return memoryHint()
   if (typeof limit === 'string' && Object.hasOwn(LIMIT_HINTS, limit)) return LIMIT_HINTS[limit]
   return code === 'ERR_KVM_PERMISSION' && errno === EPERM ? DEVICE_FORBIDDEN : undefined
 }
 
-/** The details that the binding gives: JSON in the message of the native error's own cause. */
+/** The details from the binding, which are JSON in the message of the native error's cause. */
 function detailsOf({ cause }: Error): ErrorDetails {
   return isError(cause) ? (JSON.parse(cause.message) as ErrorDetails) : {}
 }

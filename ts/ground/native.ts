@@ -1,6 +1,7 @@
 /**
- * The native binding, for all other modules. It loads at the first use, so that importing the package never fails; what fails then is
- * one error that says which binary was looked for and why it did not load (binary.ts).
+ * The native binding, for all other modules. It is loaded at its first use, so that importing the
+ * package never fails. If loading fails, the error says which binary was looked for and why it did
+ * not load (binary.ts).
  */
 
 import type * as Binding from '../../native/binding.cjs'
@@ -32,7 +33,10 @@ export function native(): typeof Binding {
   return loaded
 }
 
-/** Makes one native call; whatever it throws or rejects with becomes a DirtyRateError with its hint. */
+/**
+ * Makes one native call. Whatever the call throws or rejects with becomes a DirtyRateError with a
+ * hint.
+ */
 export function callNative<T>(call: () => Promise<T>): Promise<T>
 export function callNative<T>(call: () => T): T
 export function callNative<T>(call: () => T | Promise<T>): T | Promise<T> {
@@ -41,7 +45,8 @@ export function callNative<T>(call: () => T | Promise<T>): T | Promise<T> {
   }
   try {
     const result = call()
-    // The binding's promises are of the realm that it was loaded in, which need not be this one.
+    // The binding's promises belong to the realm in which it was loaded, which can be another realm
+    // than this one.
     return isPromise(result) ? result.catch(rethrow) : result
   } catch (error) {
     return rethrow(error)

@@ -1,4 +1,4 @@
-/** Where the package is, seen from one of its files. */
+/** Finds the folder of the package from one of its files. */
 
 import { basename, dirname } from 'node:path'
 

@@ -1,14 +1,18 @@
-/** Finds the known word that somebody most likely meant. */
+/** Finds the known word that was most probably meant by an unknown one. */
 
 /** One slip is allowed for each three letters. With more, two words have little in common. */
 const LETTERS_PER_SLIP = 3
 
-/** The one of `known` that is written most like `word`, apart from case and hyphens; undefined if none is. */
+/**
+ * The word of `known` whose spelling is most similar to `word`, apart from case and hyphens;
+ * undefined if none is similar.
+ */
 export function closest(word: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string => text.toLowerCase().replaceAll(/[-_ ]/g, '')
   const wanted = plain(word)
   const most = Math.max(1, Math.floor(wanted.length / LETTERS_PER_SLIP))
-  // A distance is at least the difference of the lengths, so longer and shorter names need no look.
+  // The distance of two words is at least the difference of their lengths, so much longer and much
+  // shorter names need not be compared.
   const near = known.filter(name => Math.abs(plain(name).length - wanted.length) <= most)
   const ranked = near
     .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
@@ -17,19 +21,19 @@ export function closest(word: string, known: readonly string[]): string | undefi
   return ranked[0]?.name ?? abbreviated(wanted, known) ?? known.find(name => SYNONYMS[name]?.includes(wanted))
 }
 
-/** Other words for a switch. */
+/** Other words for the values of a switch. */
 const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   on: ['yes', 'true', '1', 'enable'],
   off: ['no', 'false', '0', 'disable'],
 }
 
-/** Fewer letters begin too many words. */
+/** Shorter abbreviations would fit too many words. */
 const SHORTEST_ABBREVIATION = 3
 
 /**
- * The only one of `known` that begins with `wanted`, or that has a part after a hyphen that does:
- * `ring` is `dirty-ring`. The whole part before a hyphen is a kind of thing and no name: `dirty` is
- * none of them.
+ * The only word of `known` that begins with `wanted`, or in which a part after a hyphen begins with
+ * it: `ring` means `dirty-ring`. The whole part before a hyphen does not count, because several
+ * words share it, as `dirty`.
  */
 function abbreviated(wanted: string, known: readonly string[]): string | undefined {
   if (wanted.length < SHORTEST_ABBREVIATION) return undefined

@@ -1,6 +1,7 @@
 /**
- * Durations, sizes and rates as people write them. A number has the API's own unit (ms, bytes, bytes per second); a string always
- * names its unit, so that a bare number on a command line is refused instead of guessed.
+ * Durations, sizes and rates as people write them. A number is in the API's own unit (ms, bytes,
+ * bytes per second). A string always has to name its unit, so that a bare number on a command line
+ * is refused and not guessed.
  */
 
 import { show } from './arguments.js'
@@ -14,7 +15,10 @@ export type Size = number | string
 /** Bytes per second, or a string with its unit: `'100MiB/s'`, `'400MB/s'`, `'10Gbit/s'`. */
 export type Rate = number | string
 
-/** A unit in the API's own: `factor` times ten to the `exponent`, so that what is written in decimals is read without rounding. */
+/**
+ * The size of a unit in the API's own unit: `factor` times ten to the `exponent`. In this form
+ * decimals can be read without rounding.
+ */
 interface Unit {
   factor: bigint
   exponent: number
@@ -46,7 +50,7 @@ const SIZE: Record<string, Unit> = {
   TB: unit(1, 12),
 }
 
-/** In bytes: an eighth is 125 thousandths. */
+/** Units of bits in bytes. An eighth of a byte is 125 thousandths. */
 const BITS: Record<string, Unit> = {
   bit: unit(125, -3),
   kbit: unit(125),
@@ -64,13 +68,19 @@ interface Kind {
   units: Record<string, Unit>
   examples: string
   number: string
-  /** The units that a number without one may have meant, the likeliest first. */
+  /** The units that may have been meant by a number without a unit, the most probable one first. */
   likely(bare: number): readonly string[]
 }
 
-/** Below this a bare duration is taken for seconds: nobody measures for 20 ms by hand, and 1000 means milliseconds. */
+/**
+ * Below this a bare duration is assumed to be in seconds, and from this on in milliseconds, because
+ * nobody measures for 20 ms by hand.
+ */
 const LIKELY_SECONDS = 50
-/** Up to this a bare size is taken for GiB, up to the next for MiB, and above for bytes. */
+/**
+ * Up to this a bare size is assumed to be in GiB, up to the next limit in MiB, and above that in
+ * bytes.
+ */
 const LIKELY_GIB = 64
 const LIKELY_MIB = 2 ** 20
 
@@ -101,16 +111,19 @@ const KINDS: Record<'duration' | 'size' | 'rate', Kind> = {
 
 /** A quantity in the API's own unit. */
 interface Quantity {
-  /** The nearest number to what was written. */
+  /** The number that is nearest to the written value. */
   value: number
-  /** Whether what was written, not the nearest number to it, is whole. */
+  /** Whether the written value is whole, and not only the number nearest to it. */
   isWhole: boolean
 }
 
-/** Whether the caller will take a quantity: a hint proposes nothing else. */
+/** Whether the caller accepts a quantity. A hint proposes only quantities that are accepted. */
 type Accepts = (quantity: Quantity) => boolean
 
-/** Longer than any quantity that somebody writes, and short enough to be computed with at once. */
+/**
+ * The longest accepted text. It is longer than any sensible quantity, and short enough to be
+ * computed quickly.
+ */
 const LONGEST_TEXT = 100
 
 const WITH_UNIT = /^([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ/]*)$/
@@ -148,7 +161,10 @@ function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quan
   return quantityIn(written)
 }
 
-/** `digits`, with or without a point, in `unit`: computed in decimals, and rounded once. */
+/**
+ * The quantity that `digits`, with or without a point, and `unit` mean. It is computed in decimal,
+ * and rounded once.
+ */
 function quantity(digits: string, { factor, exponent }: Unit): Quantity {
   const [whole = '', fraction = ''] = digits.split('.')
   const product = BigInt(whole + fraction) * factor
@@ -160,7 +176,8 @@ function quantity(digits: string, { factor, exponent }: Unit): Quantity {
 }
 
 /**
- * `value` in milliseconds, not necessarily whole. Throws ERR_ARGUMENT, naming it `name`; the hint proposes only what `accepts` takes.
+ * Returns `value` in milliseconds, which need not be a whole number. Throws ERR_ARGUMENT, which
+ * calls it `name`; the hint proposes only what `accepts` accepts.
  */
 export function parseDuration(
   value: Duration,
@@ -173,7 +190,8 @@ export function parseDuration(
 const isBytes: Accepts = ({ value, isWhole }) => isWhole && value <= Number.MAX_SAFE_INTEGER
 
 /**
- * `value` in whole bytes below 2^53. Throws ERR_ARGUMENT, naming it `name`; the hint proposes only what `accepts` takes.
+ * Returns `value` in whole bytes below 2^53. Throws ERR_ARGUMENT, which calls it `name`; the hint
+ * proposes only what `accepts` accepts.
  */
 export function parseSize(
   value: Size,
@@ -198,7 +216,10 @@ export function parseSize(
 
 const isRate: Accepts = ({ value }) => value > 0 && value <= Number.MAX_SAFE_INTEGER
 
-/** `value` in bytes per second, above 0 and below 2^53. Throws ERR_ARGUMENT, naming it `name`. */
+/**
+ * Returns `value` in bytes per second, above 0 and below 2^53. Throws ERR_ARGUMENT, which calls it
+ * `name`.
+ */
 export function parseRate(value: Rate, name: string): number {
   const rate = parse(value, name, KINDS.rate, isRate)
   if (!isRate(rate)) {
@@ -228,7 +249,7 @@ export function formatRate(bytesPerSecond: number): string {
   return `${formatSize(bytesPerSecond)}/s`
 }
 
-/** `value` without an exponent, which no quantity is written with: 1e-7 as `0.0000001`. */
+/** `value` without an exponent, because quantities have no exponents: 1e-7 as `0.0000001`. */
 function decimal(value: number): string {
   const [mantissa = '', exponent] = String(value).split('e-')
   if (exponent === undefined) return mantissa
@@ -239,7 +260,7 @@ function decimal(value: number): string {
 /** The units of rates. */
 export const rateUnits: readonly string[] = Object.keys(RATE)
 
-/** `unit` if it is one of {@link rateUnits}. Throws ERR_ARGUMENT, naming it `name`. */
+/** Returns `unit` if it is one of {@link rateUnits}. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseRateUnit(unit: string, name: string): string {
   if (rateUnits.includes(unit)) return unit
   const meant = likelyUnit(unit, rateUnits)

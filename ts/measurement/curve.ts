@@ -1,4 +1,4 @@
-/** A curve, made of the rounds that one run measured. */
+/** Makes a curve from the rounds of one run. */
 
 import type { DirtyRateCurve, SampledPoint } from '../results/curve.js'
 import type { Frame } from '../results/measurement.js'
@@ -9,8 +9,9 @@ import { isLate, skippedWarning, windowWarnings } from './warnings.js'
 const NS_PER_MS = 1e6
 
 /**
- * The figures of all windows as a curve. A window that ended only when the next one was due too, because the host stood still or was too
- * slow, has no point, because its point would repeat the next one's. `warnings` name each such window, and each that was too long or short.
+ * The figures of all windows as a curve. If the host stood still or was too slow, a window may have
+ * ended only when the next one was due too. Such a window has no point, because it would be the
+ * same as the next one's. `warnings` name each such window, and each that was too long or short.
  */
 export function curveOf(rounds: readonly Round[], frame: Frame): DirtyRateCurve {
   const last = rounds.at(-1)?.figures
@@ -24,7 +25,7 @@ export function curveOf(rounds: readonly Round[], frame: Frame): DirtyRateCurve 
     complete: rounds.every(({ figures }) => figures.complete),
     warnings: [...warnings, ...last.warnings],
   }
-  // One mode measured all windows: its points have what that mode's points have.
+  // All windows were measured in one mode, so all points have the members of this mode.
   return curve as DirtyRateCurve
 }
 
@@ -43,7 +44,10 @@ function pointOf({ figures, increment }: Round): Partial<SampledPoint> {
   }
 }
 
-/** The windows that ended before the next one was due, which each have a point, and the warnings about all windows. */
+/**
+ * The windows that ended before the next one was due, each of which has a point, and the warnings
+ * about all windows.
+ */
 function windowsHad(rounds: readonly Round[]): { had: Round[]; warnings: Warning[] } {
   const had: Round[] = []
   const warnings: Warning[] = []
@@ -66,7 +70,10 @@ function windowsHad(rounds: readonly Round[]): { had: Round[]; warnings: Warning
   return { had, warnings }
 }
 
-/** `later` in place of both: what was first seen dirty in `earlier`, which has no point, counts as first seen in `later`. */
+/**
+ * `later` as the replacement of both windows: pages that were first seen dirty in `earlier`, which
+ * has no point, count as first seen in `later`.
+ */
 function joined(earlier: Round, later: Round): Round {
   if (earlier.increment === undefined || later.increment === undefined) return later
   const { pages, low, high } = earlier.increment

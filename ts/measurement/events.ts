@@ -1,10 +1,16 @@
-/** The events of a target's measurements. None is named `error`: a failure is its caller's, who has the rejected promise. */
+/**
+ * The events of a target's measurements. No event is named `error`, because the caller of a failed
+ * measurement gets the rejected promise.
+ */
 
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Mode } from '../results/mode.js'
 
-/** What began: a call of measureDirtyRate or measureDirtyCurve, one round of watchDirtyRate, or the job of calcDirtyRate. */
+/**
+ * The beginning of a measurement: of a call of measureDirtyRate or measureDirtyCurve, of one round
+ * of watchDirtyRate, or of the job of calcDirtyRate.
+ */
 export interface MeasurementBegun {
   /** The number of this measurement of its VM. The event that ends the measurement has the same number. */
   id: number
@@ -16,7 +22,7 @@ export interface MeasurementBegun {
   startedAt: string
 }
 
-/** Each `start` is followed by one of the others, with its `id`. */
+/** Each `start` is followed by one of the other events, with the same `id`. */
 export interface MeasurementEvents<M = DirtyRateMeasurement> {
   start: MeasurementBegun
   /** The measurement has its result. */
@@ -29,13 +35,16 @@ export interface MeasurementEvents<M = DirtyRateMeasurement> {
 
 type Listener<T> = (event: T) => void
 
-/** A list of listeners by event. A listener that throws does so on its own, later: it disturbs no measurement. */
+/**
+ * The listeners of each event. If a listener throws, the error is thrown later, so that it disturbs
+ * no measurement.
+ */
 export class Emitter<Events> {
   readonly #listeners = new Map<keyof Events, Set<Listener<never>>>()
 
   /** Adds a listener; the returned function takes it away. */
   on<Name extends keyof Events>(name: Name, listener: Listener<Events[Name]>): () => void {
-    // An object of its own: one function may listen twice, and be taken away once.
+    // Each entry is a new function, because a caller may add one function twice and remove it once.
     const entry: Listener<Events[Name]> = event => listener(event)
     const listeners = this.#listeners.get(name) ?? new Set()
     listeners.add(entry)

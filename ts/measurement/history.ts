@@ -1,4 +1,4 @@
-/** The last results of a VM, and no more of them than were asked for. */
+/** The last results of a target, up to a given number. */
 
 export class History<T> {
   readonly #size: number
@@ -14,7 +14,7 @@ export class History<T> {
     if (this.#entries.length > this.#size) this.#entries.shift()
   }
 
-  /** Oldest first: a list of its own, which does not change later. */
+  /** A copy of the list, oldest first, which does not change later. */
   entries(): T[] {
     return [...this.#entries]
   }

@@ -1,15 +1,18 @@
-/** The measurements under way on one target: what ends one early, and that each cleans up behind itself. */
+/**
+ * The measurements under way on one target. They can be ended early, and each one cleans up after
+ * itself.
+ */
 
 import { parseSignal } from '../ground/arguments.js'
 import type { DirtyRateError } from '../ground/errors.js'
 import type { Source } from './source.js'
 
-/** What the measurements need of their source. */
+/** The part of a source that this module needs. */
 type Measurable = Pick<Source, 'requireMeasurable' | 'explain'>
 
-/** One measurement's early end, by whatever comes first. */
+/** The early end of one measurement, for whatever reason comes first. */
 export class Interruption {
-  /** Aborted with what the measurement was interrupted with. */
+  /** Aborted when the measurement is interrupted, with the same reason. */
   readonly signal: AbortSignal
   readonly #controller = new AbortController()
   readonly #of: Measurable
@@ -29,12 +32,15 @@ export class Interruption {
     this.#onInterrupt()
   }
 
-  /** Throws what the measurement was interrupted with, if it was. */
+  /** Throws the reason if the measurement was interrupted. */
   check(): void {
     if (this.#reason !== undefined) throw this.#reason.error
   }
 
-  /** Why the measurement really ended, when a call failed with `error`: what it was interrupted with comes first. */
+  /**
+   * Why the measurement really ended, if a call failed with `error`. If it was interrupted, the
+   * reason is that of the interruption.
+   */
   explain(error: unknown): unknown {
     return this.#reason === undefined ? this.#of.explain(error) : this.#reason.error
   }
@@ -71,8 +77,9 @@ export class Measurements {
   }
 
   /**
-   * Begins a measurement that is not one promise. `onInterrupt` is called when it is interrupted; `cleanedUp` settles when nothing of it
-   * is left. Throws `signal.reason`, ERR_ARGUMENT for what is no signal, and as the source's `requireMeasurable`.
+   * Begins a measurement that is not a single promise. `onInterrupt` is called when it is
+   * interrupted, and `cleanedUp` settles when it has cleaned up. Throws `signal.reason`,
+   * ERR_ARGUMENT if `signal` is no signal, and what the source's `requireMeasurable` throws.
    */
   enter(
     signal: AbortSignal | undefined,
@@ -92,7 +99,7 @@ export class Measurements {
     return { interruption, leave }
   }
 
-  /** Ends every measurement with `error`; resolves when each has cleaned up. */
+  /** Ends every measurement with `error`. Resolves when all of them have cleaned up. */
   async interruptAll(error: DirtyRateError): Promise<void> {
     const running = [...this.#running]
     for (const [interruption] of running) interruption.interrupt(error)

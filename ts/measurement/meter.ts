@@ -1,4 +1,7 @@
-/** All ways of measuring one target: once, a curve, round after round. Reports to the events and the history. */
+/**
+ * All ways of measuring one target: once, as a curve, or round after round. The meter emits the
+ * events and keeps the history.
+ */
 
 import { parseOptions } from '../ground/arguments.js'
 import { emit } from '../ground/log.js'
@@ -25,7 +28,7 @@ import { windowWarnings } from './warnings.js'
 import { Watch } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'
 
-/** The source of its log events, in the form of the core's module names. */
+/** The `target` of the meter's log events, in the form of the core's module names. */
 const TARGET = 'dirtyrate::measurement'
 const DEFAULT_WINDOW = '1s'
 const CURVE_FORM = "{ windows: ['50ms', '100ms', '1s'] }"
@@ -33,7 +36,7 @@ const CURVE_FORM = "{ windows: ['50ms', '100ms', '1s'] }"
 /** The result of a source whose figures are `F`. */
 export type ResultOf<F extends Figures> = WithInfo<Frame & F>
 
-/** What runs before a measurement has its turn, and behind it: see `Meter.measure`. */
+/** Which method started a measurement. */
 type Caller = MeasurementBegun['by']
 
 export class Meter<F extends Figures = Figures> {
@@ -44,7 +47,7 @@ export class Meter<F extends Figures = Figures> {
   readonly events: Emitter<MeasurementEvents<ResultOf<F>>> = new Emitter()
   #lastId = 0
 
-  /** `uri` gives the URI of the target that the source belongs to. */
+  /** `uri` returns the URI of the target to which the source belongs. */
   constructor(source: Source<F>, uri: () => string, historySize: number) {
     this.#source = source
     this.#uri = uri
@@ -117,7 +120,7 @@ export class Meter<F extends Figures = Figures> {
     return { schemaVersion: 1, target: this.#uri(), startedAt: startedAt.toISOString() }
   }
 
-  /** Runs `measure` between its events. */
+  /** Runs `measure`, and emits an event before and after it. */
   async #reported<T extends ResultOf<F> | DirtyRateCurve>(
     by: Caller,
     { mode }: Method,
@@ -144,7 +147,7 @@ export class Meter<F extends Figures = Figures> {
   }
 }
 
-/** What the log says about a result. */
+/** The fields of a result for the log. */
 function summaryOf(result: (Frame & Figures) | DirtyRateCurve): Record<string, unknown> {
   if ('points' in result) return { points: result.points.length }
   return { pages: result.pages, windowNs: result.window.ns }

@@ -8,7 +8,7 @@ import type { Method, Source } from './source.js'
 /** What a caller may ask for: a mode, or `auto`, which is the first mode that the target has. */
 export type WantedMode = Mode | 'auto'
 
-/** `wanted` if it is a mode, or 'auto'. Throws ERR_ARGUMENT, naming it `name`. */
+/** Returns `wanted` if it is a mode or 'auto'. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseMode(wanted: unknown, name = 'mode'): WantedMode {
   return parseChoice(wanted, name, [...modes, 'auto'])
 }

@@ -1,11 +1,14 @@
-/** What a caller may choose about a measurement, whatever is measured. */
+/** The options of measurements, for every kind of target. */
 
 import type { OptionNames } from '../ground/arguments.js'
 import type { Duration } from '../ground/units.js'
 import type { WantedMode } from './mode.js'
 import type { SampleOptions } from './sampling.js'
 
-/** The options that every way of measuring has. If the compiler knows the mode `W`, it knows what the result has. */
+/**
+ * The options that every way of measuring has. If the mode `W` is known to the compiler, so are the
+ * members of the result.
+ */
 export interface CommonOptions<W extends WantedMode = WantedMode> extends SampleOptions {
   /** Default `auto`: the first of the target's `modes`, which for our own VM is its exact one. */
   mode?: W | undefined
@@ -14,12 +17,15 @@ export interface CommonOptions<W extends WantedMode = WantedMode> extends Sample
 }
 
 export interface MeasureOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
-  /** 1 ms to 1 h, default 1 s. Distinct pages grow more slowly than the window, so another window is another answer. */
+  /**
+   * The length of the window: 1 ms to 1 h, default 1 s. The number of distinct pages grows more
+   * slowly than the window, so another window gives another rate.
+   */
   window?: Duration | undefined
 }
 
 export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
-  /** In any order, 1 ms to 1 h each. The run takes as long as the longest window. */
+  /** The windows, in any order, 1 ms to 1 h each. The run takes as long as the longest window. */
   windows: readonly Duration[]
 }
 

@@ -1,4 +1,4 @@
-/** The options of page sampling, whatever is sampled. */
+/** The options of page sampling, for every kind of target. */
 
 import { type OptionNames, parseChoice, parseCount, parseOptions, show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
@@ -22,11 +22,11 @@ export interface SamplingOptions {
 }
 
 /**
- * The options of this mode. An exact mode refuses them, because it would have to ignore them, but
- * for `confidence`: an exact figure is exact at any confidence.
+ * The options of page sampling. An exact mode refuses them, because it would have to ignore them.
+ * It accepts only `confidence`, because an exact figure is exact at any confidence.
  */
 export interface SampleOptions {
-  /** Pages looked at per GiB: 128 to 16384, default 512. */
+  /** How many pages are looked at per GiB: 128 to 16384, default 512. */
   samplePages?: number | undefined
   /** The confidence of the interval, above 0 and below 1, default 0.95. An exact figure's confidence is always 1. */
   confidence?: number | undefined
@@ -61,8 +61,8 @@ export function parseSampling(options: SampleOptions): Samples {
 }
 
 /**
- * `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, naming it `name` and showing it as
- * `shown`.
+ * Returns `confidence` if it lies between 0 and 1. Throws ERR_ARGUMENT, which calls it `name` and
+ * shows it as `shown`.
  */
 export function parseConfidence(
   confidence: number,

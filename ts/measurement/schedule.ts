@@ -2,7 +2,7 @@
 
 const NS_PER_MS = 1e6
 
-/** Where the current window opened, and when the next one may end: both in ms from the first opening. */
+/** The opening of the current window, and when it may end, both in ms from the first opening. */
 export class Schedule {
   readonly #everyMs: number
   readonly #now: () => number
@@ -17,8 +17,9 @@ export class Schedule {
   }
 
   /**
-   * How long the window that is open has to be, to end at the first multiple that is still ahead. A multiple less than half a period after a
-   * late opening is passed over, because a window of next to nothing teaches nobody anything.
+   * How long the current window has to be, so that it ends at the next multiple of the period. If
+   * the window opened late, and less than half a period is left until this multiple, the window
+   * ends at the multiple after it, because a very short window says nothing.
    */
   nextWindowMs(): number {
     const now = Math.max(this.#opened, this.#now() - this.#start)
@@ -29,7 +30,10 @@ export class Schedule {
     return multiple * this.#everyMs - this.#opened
   }
 
-  /** The next window opened `afterNs` after the one before, by the clock of the native thread. This side's clock only decides what has passed. */
+  /**
+   * Notes that the next window opened `afterNs` after the one before, by the clock of the native
+   * thread. JavaScript's clock only decides which multiples have passed.
+   */
   reopened(afterNs: number): void {
     this.#opened += afterNs / NS_PER_MS
   }

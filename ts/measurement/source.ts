@@ -1,4 +1,7 @@
-/** What a kind of target gives to the meter. The meter knows nothing else of what it measures. */
+/**
+ * The interface that each kind of target gives to the meter. The meter knows nothing else about
+ * what it measures.
+ */
 
 import type { DirtyRateError } from '../ground/errors.js'
 import type { Increment } from '../results/curve.js'
@@ -9,13 +12,13 @@ import type { Samples } from './sampling.js'
 /** A mode that a target can be measured in. */
 export interface ModeAbility {
   readonly mode: Mode
-  /** Whether its figures are exact. */
+  /** Whether the figures of this mode are exact. */
   readonly exact: boolean
-  /** What measuring costs the guest, as a part of a sentence. */
+  /** What a measurement in this mode costs the guest, as a part of a sentence. */
   readonly costToGuest: string
 }
 
-/** How to measure: page sampling comes with the samples to take. */
+/** How to measure. For page sampling this includes the options of sampling. */
 export type Method =
   | { readonly mode: 'page-sampling'; readonly samples: Samples }
   | { readonly mode: 'dirty-bitmap' | 'dirty-ring' }
@@ -35,13 +38,13 @@ export interface Round<F extends Figures = Figures> {
 
 /** A VM that can be measured, of whatever kind. */
 export interface Source<F extends Figures = Figures> {
-  /** The modes that it has. `auto` is the first of them. */
+  /** The modes of the target. `auto` is the first of them. */
   readonly modes: readonly ModeAbility[]
-  /** What a caller is to be told who asks for a mode that it does not have. */
+  /** The error for a caller that asks for a mode which the target does not have. */
   modeUnavailable(mode: Mode): DirtyRateError
   /** Throws what keeps a measurement from beginning now. */
   requireMeasurable(): void
-  /** What a failed call is to its caller. */
+  /** The error that a caller gets when a call of the source has failed with `error`. */
   explain(error: unknown): unknown
   /**
    * Measures the windows that end `deadlinesMs` after one opening, ascending, and gives one round for each. Ends early, by any error, when

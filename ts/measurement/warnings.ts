@@ -6,9 +6,10 @@ import type { Warning } from '../results/warning.js'
 import type { Round } from './source.js'
 
 /**
- * How far a window may be off beyond what its own sync took: a tenth of what was asked for, and 10 ms in any case, which a busy host may
- * take to wake a thread. A host that stood still (SIGSTOP, a frozen control group), one that is overloaded, and a guest so large that
- * protecting its pages takes longer than the window, are off by more.
+ * How far the length of a window may differ from the one that was asked for, beside the time of its
+ * own sync: a tenth, or 10 ms if that is more, because a busy host may need so long to wake a
+ * thread. The difference is larger if the host stood still (SIGSTOP, a frozen control group) or is
+ * overloaded, or if protecting the pages of a large guest takes longer than the window.
  */
 const ALLOWED_SHARE = 0.1
 const ALLOWED_MS = 10
@@ -44,7 +45,10 @@ export function windowWarnings(round: Round): Warning[] {
   ]
 }
 
-/** The warning of a curve whose windows of `skippedMs` ended only when the next one did, `insteadMs` after the opening. */
+/**
+ * The warning of a curve in which the windows of `skippedMs` ended only when the next longer one
+ * did, `insteadMs` after the opening.
+ */
 export function skippedWarning(skippedMs: readonly number[], insteadMs: number): Warning {
   const windows = skippedMs.map(ms => `${ms} ms`).join(', ')
   return {
@@ -53,7 +57,7 @@ export function skippedWarning(skippedMs: readonly number[], insteadMs: number):
   }
 }
 
-/** The warning of a right result after which the log could not be turned off. */
+/** The warning of a result that is right, but after which the log could not be turned off. */
 export function logLeftOn(error: unknown): Warning {
   return {
     code: 'LOG_LEFT_ON',

@@ -4,9 +4,15 @@ import { DirtyRateError } from '../ground/errors.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type { Interruption, Measurements } from './measurements.js'
 
-/** What `watchDirtyRate()` gives: for a loop by `for await`, or to be asked for one round after the other. */
+/**
+ * What `watchDirtyRate()` returns. Use it in a `for await` loop, or call `next()` for one round
+ * after the other.
+ */
 export interface DirtyRateWatch<M = DirtyRateMeasurement> extends AsyncIterable<M> {
-  /** The next measurement, which begins when it is asked for. Done when the watch has ended. */
+  /**
+   * Measures the next round, which begins with this call. The result is `done` when the watch has
+   * ended.
+   */
   next(): Promise<IteratorResult<M, void>>
   /** Ends the watch, also while a round is under way. */
   return(): Promise<IteratorResult<M, void>>
@@ -17,8 +23,9 @@ export interface DirtyRateWatch<M = DirtyRateMeasurement> extends AsyncIterable<
 }
 
 /**
- * The iterator over `rounds`. Nothing begins before the first `next()`; leaving the loop, an abort, a failure, and what interrupts the
- * VM's measurements end it and clean up at once, also between two rounds. A failure is reported once; then the loop is over.
+ * The iterator over `rounds`. Nothing begins before the first `next()`. Leaving the loop, an abort,
+ * a failure, or an interruption of the VM's measurements ends the watch and cleans up at once, also
+ * between two rounds. A failure is reported once, and then the loop is over.
  */
 export class Watch<T> implements DirtyRateWatch<T> {
   readonly #measurements: Measurements
@@ -28,7 +35,7 @@ export class Watch<T> implements DirtyRateWatch<T> {
   #generator: AsyncGenerator<T, void, undefined> | undefined
   #over = false
   #left = false
-  /** The call of `next()` before: one after the other. */
+  /** The last call of `next()`, for which the next one waits. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -94,12 +101,12 @@ export class Watch<T> implements DirtyRateWatch<T> {
     return this.#entered
   }
 
-  /** It may have been left while a round was under way. */
+  /** Whether the watch was left while a round was under way. */
   #isLeft(): boolean {
     return this.#left
   }
 
-  /** Queued behind a round that is under way, which the token has cancelled. */
+  /** Cleans up after the current round, which the token has cancelled. */
   async #cleanUp(): Promise<void> {
     await this.#generator?.return().catch(() => undefined)
     this.#entered?.leave()

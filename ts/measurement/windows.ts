@@ -7,7 +7,7 @@ import { type Duration, parseDuration } from '../ground/units.js'
 const SHORTEST_WINDOW_MS = 1
 const LONGEST_WINDOW_MS = 3_600_000
 
-/** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, naming it `name`. */
+/** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseWindow(window: Duration, name: string): number {
   const isWindow = (ms: number): boolean => ms >= SHORTEST_WINDOW_MS && ms <= LONGEST_WINDOW_MS
   const ms = parseDuration(window, name, isWindow)
@@ -23,7 +23,10 @@ export function parseWindow(window: Duration, name: string): number {
   return ms
 }
 
-/** Windows in milliseconds, ascending, each once. Throws ERR_ARGUMENT, naming them `name` and showing how it is written. */
+/**
+ * Windows in milliseconds, ascending, without duplicates. Throws ERR_ARGUMENT, which calls them
+ * `name` and shows their form.
+ */
 export function parseWindows(
   windows: readonly Duration[],
   name: string,

@@ -1,4 +1,4 @@
-/** What QEMU's QAPI visitor accepts, and its texts for what it does not. */
+/** Checks arguments as QEMU's QAPI visitor does, with its texts for refusals. */
 
 import { QapiError } from './error.js'
 
@@ -29,7 +29,10 @@ export function checkArguments(given: unknown, fields: Record<string, Field>): v
   if (unexpected !== undefined) throw new QapiError(`Parameter '${unexpected}' is unexpected`)
 }
 
-/** What QEMU takes for an integer; a value beyond 2^53 is out of every range here anyway. */
+/**
+ * Whether QEMU accepts a value as an integer. A value beyond 2^53 is out of every range here in any
+ * case.
+ */
 function isInt64(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) >= -(2 ** 63) && (value as number) < 2 ** 63
 }

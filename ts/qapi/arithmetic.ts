@@ -12,14 +12,15 @@ export function dirtyRateMiB(pages: number, pageSize: number, durationMs: number
   return Math.floor(Math.floor((pages * MS_PER_SECOND) / (MIB / pageSize)) / Math.max(durationMs, 1))
 }
 
-/** {@link dirtyRateMiB} of a window in ns. */
+/** {@link dirtyRateMiB} for a window in ns. */
 export function rateOfPages(pages: number, pageSize: number, windowNs: number): number {
   return dirtyRateMiB(pages, pageSize, wholeMs(windowNs))
 }
 
 /**
- * QEMU's rate of a VM with dirty rings: the sum of the vCPUs' truncated rates. Pages that several vCPUs wrote would be in it several
- * times; it is `ofUnion`, the truncated rate of all distinct pages, then.
+ * QEMU's rate of a VM with dirty rings: the sum of the vCPUs' truncated rates. If several vCPUs
+ * wrote the same pages, the sum would count these pages several times. Then the rate is `ofUnion`,
+ * the truncated rate of all distinct pages.
  */
 export function ringRate(vcpus: readonly DirtyRateVcpu[], ofUnion: number): number {
   const sum = vcpus.reduce((total, vcpu) => total + vcpu['dirty-rate'], 0)
@@ -49,9 +50,10 @@ export function infoInUnit(info: DirtyRateInfo, unit: TimeUnit): DirtyRateInfo {
 }
 
 /**
- * The time that QEMU gives for a finished measurement, in ms. In page sampling QEMU counts from before the first look to the end of the
- * wait, so never less than was asked for. The window there is that of the samples themselves, which is shorter where the second look is
- * faster than the first.
+ * The time that QEMU reports for a finished measurement, in ms. In page sampling QEMU counts from
+ * before the first look to the end of the wait, so the time is never shorter than the one that was
+ * asked for. Our window is the window of the samples themselves, which is shorter if the second
+ * look is faster than the first.
  */
 export function infoMs({ mode, window }: Pick<Figures, 'mode' | 'window'>): number {
   const ms = wholeMs(window.ns)

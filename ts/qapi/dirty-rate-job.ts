@@ -24,7 +24,7 @@ const CALC = {
 } as const
 const QUERY = { 'calc-time-unit': unit } as const
 
-/** `calc-time` in milliseconds here, in the caller's unit in the answer. */
+/** `calc-time` is in milliseconds here, and in the caller's unit in the answer. */
 const UNSTARTED: DirtyRateInfo = {
   status: 'unstarted',
   'sample-pages': 0,
@@ -38,14 +38,14 @@ const UNSTARTED: DirtyRateInfo = {
 export interface JobRequest {
   window: number
   mode: Mode
-  /** Per GiB; in mode page-sampling only. */
+  /** Samples per GiB, in mode page-sampling only. */
   samplePages?: number
 }
 
 /** The VM of a job. */
 export interface JobTarget {
   readonly modes: readonly Mode[]
-  /** Throws when the VM is not running: QEMU would measure 0 then. */
+  /** Throws if the VM is not running. QEMU would measure 0 then. */
   requireMeasurable(): void
   measure(request: JobRequest): Promise<{ readonly qapi: DirtyRateInfo }>
 }
@@ -96,7 +96,10 @@ export class DirtyRateJob {
     return hasCode(this.#failure, 'ERR_CLOSED')
   }
 
-  /** The state of the job, its times in the unit asked for. Throws what a failed job failed with, until the next one starts. */
+  /**
+   * The state of the job, with its times in the unit that was asked for. If the job has failed,
+   * this throws its error, until the next job starts.
+   */
   query(given: QueryDirtyRateArguments): DirtyRateInfo {
     checkArguments(given, QUERY)
     trace('query_dirty_rate_info', { new_state: this.#info.status })
@@ -106,11 +109,11 @@ export class DirtyRateJob {
 
   #start(ms: number, mode: DirtyRateMeasureMode, samples: number): void {
     this.#failure = undefined
-    // QEMU goes back to the beginning first.
+    // QEMU first returns to the state 'unstarted'.
     traceState('unstarted')
     this.#enter({
       status: 'measuring',
-      // The default whatever the mode, as in QEMU.
+      // As in QEMU, this is the default in every mode.
       'sample-pages': samples,
       mode,
       'calc-time-unit': 'millisecond',

@@ -1,4 +1,4 @@
-/** A refusal in QEMU's words. */
+/** An error with QEMU's own words. */
 
 import { DirtyRateError } from '../ground/errors.js'
 

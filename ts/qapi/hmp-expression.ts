@@ -3,7 +3,7 @@
  * may be sums, products, bits, parentheses, characters, octal and hexadecimal. Follows QEMU's monitor/hmp.c in behaviour and texts.
  */
 
-/** What QEMU's monitor says of a command line that it cannot read. */
+/** The error of QEMU's monitor about a command line that it cannot read. */
 export class HmpSyntaxError extends Error {}
 
 const SPACE = /[ \t\n\v\f\r]/
@@ -21,7 +21,10 @@ export class HmpReader {
     this.#skipSpace()
   }
 
-  /** Whether the flag `-letter` comes next. `later`: the flags that may still come, which are left alone. */
+  /**
+   * Whether the flag `-letter` comes next. `later` has the flags that may still come, which are not
+   * read.
+   */
   flag(letter: string, later: string): boolean {
     this.#skipSpace()
     if (this.#peek() !== '-') return false
@@ -144,7 +147,7 @@ export class HmpReader {
     return BigInt(char.codePointAt(0) ?? 0)
   }
 
-  /** As strtoull with base 0. */
+  /** Reads a number as strtoull with base 0 does. */
   #number(): bigint {
     const rest = this.#text.slice(this.#at)
     const digits = /^(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)/.exec(rest)?.[0]

@@ -1,6 +1,8 @@
 /**
- * QEMU's human monitor, as far as it is about the dirty rate: `calc_dirty_rate`, `info dirty_rate` and their help, line for line. Lines
- * end in CR LF, as on QEMU's wire. The start time's `(ms)` is QEMU's slip (the value is in seconds), kept because scripts look for it.
+ * The commands of QEMU's human monitor about the dirty rate: `calc_dirty_rate`, `info dirty_rate`
+ * and their help, line for line. Lines end in CR LF, as on QEMU's connection. The `(ms)` after the
+ * start time is a mistake of QEMU (the value is in seconds), which is kept because scripts look for
+ * it.
  */
 
 import { parseObject, show } from '../ground/arguments.js'
@@ -9,7 +11,7 @@ import { infoInUnit } from './arithmetic.js'
 import { HmpReader, HmpSyntaxError } from './hmp-expression.js'
 import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from './types.js'
 
-/** What the monitor drives: any target. */
+/** The part of a target that the monitor needs. */
 export interface HmpTarget {
   /** What `calc_dirty_rate` calls. */
   calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
@@ -28,8 +30,8 @@ const HELP_CALC = [
 const HELP_INFO = ['info dirty_rate  -- show dirty rate information']
 
 /**
- * Runs one command line on `target` and resolves with what QEMU's monitor prints. Never rejects for a command that is refused; with
- * ERR_ARGUMENT for what is none.
+ * Runs one command line on `target` and resolves with what QEMU's monitor prints. A command that is
+ * refused does not reject the promise. Rejects with ERR_ARGUMENT if `commandLine` is no string.
  *
  * @example
  * ```ts
@@ -53,7 +55,7 @@ export async function humanMonitorCommand(target: HmpTarget, commandLine: string
   return lines.map(line => `${line}\r\n`).join('')
 }
 
-/** `info dirty_rate`, line by line, of an answer of query-dirty-rate with its time in seconds. */
+/** The lines of `info dirty_rate`, from an answer of query-dirty-rate with its time in seconds. */
 export function dirtyRateLines(info: DirtyRateInfo): string[] {
   const rate = info['dirty-rate']
   const vcpus = info['vcpu-dirty-rate'] ?? []
@@ -68,7 +70,7 @@ export function dirtyRateLines(info: DirtyRateInfo): string[] {
   ]
 }
 
-/** {@link dirtyRateLines} of an answer in milliseconds. */
+/** {@link dirtyRateLines} for an answer with its time in milliseconds. */
 export function dirtyRateLinesOfMs(info: DirtyRateInfo): string[] {
   return dirtyRateLines(infoInUnit(info, 'second'))
 }
@@ -131,7 +133,7 @@ async function calc(target: HmpTarget, text: string): Promise<string[]> {
   await target.calcDirtyRate({
     'calc-time': seconds,
     mode: bitmap ? 'dirty-bitmap' : ring ? 'dirty-ring' : 'page-sampling',
-    // -1 is how QEMU's monitor spells that none was given.
+    // QEMU's monitor uses -1 if none was given.
     ...(samples === undefined || samples === -1n ? {} : { 'sample-pages': Number(samples) }),
   })
   return [
@@ -140,7 +142,10 @@ async function calc(target: HmpTarget, text: string): Promise<string[]> {
   ]
 }
 
-/** `command`'s lines; a line that cannot be read, or a refusal, in the monitor's form. */
+/**
+ * The lines of `command`, or the monitor's error if the line cannot be read or the command is
+ * refused.
+ */
 async function withSyntax(command: string, lines: () => Promise<string[]>): Promise<string[]> {
   try {
     return await lines()
@@ -148,7 +153,7 @@ async function withSyntax(command: string, lines: () => Promise<string[]>): Prom
     if (error instanceof HmpSyntaxError) {
       const advice = `Try "help ${command}" for more information`
       const [shown = '', ...cut] = error.message.split('\0')
-      // In C a NUL ends the text, and with it this line's end.
+      // In C a NUL ends the text, and so cuts off the end of this line too.
       return cut.length > 0 ? [shown + advice] : [shown, advice]
     }
     return [`Error: ${(error as Error).message}`]

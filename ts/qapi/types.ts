@@ -15,12 +15,15 @@ export interface DirtyRateVcpu {
 
 /** QEMU's `DirtyRateInfo`. */
 export interface DirtyRateInfo {
-  /** MiB/s, only when measured. */
+  /** The rate in MiB/s. Present only when measured. */
   'dirty-rate'?: number
   status: DirtyRateStatus
-  /** Seconds since the Epoch. */
+  /** When the measurement began, in seconds since the Epoch. */
   'start-time': number
-  /** In `calc-time-unit`, rounded down: as asked for while measuring, as it really was when measured. */
+  /**
+   * The length of the window in `calc-time-unit`, rounded down: while measuring the length that was
+   * asked for, and then the real one.
+   */
   'calc-time': number
   'calc-time-unit': TimeUnit
   /** Per GiB. */
@@ -32,11 +35,11 @@ export interface DirtyRateInfo {
 
 /** The arguments of `calc-dirty-rate`. */
 export interface CalcDirtyRateArguments {
-  /** 50 to 60,000 ms, in `calc-time-unit`. */
+  /** The length of the window in `calc-time-unit`: 50 to 60,000 ms. */
   'calc-time': number
-  /** Default second. */
+  /** The unit of `calc-time`. Default `second`. */
   'calc-time-unit'?: TimeUnit | undefined
-  /** Per GiB, 128 to 16,384, mode page-sampling only. Default 512. */
+  /** Samples per GiB: 128 to 16,384, default 512. In mode page-sampling only. */
   'sample-pages'?: number | undefined
   /** Default page-sampling, as in QEMU. */
   mode?: DirtyRateMeasureMode | undefined
@@ -44,6 +47,6 @@ export interface CalcDirtyRateArguments {
 
 /** The arguments of `query-dirty-rate`. */
 export interface QueryDirtyRateArguments {
-  /** Of the answer's `calc-time`. Default second. */
+  /** The unit of the answer's `calc-time`. Default `second`. */
   'calc-time-unit'?: TimeUnit | undefined
 }

@@ -8,7 +8,7 @@ import type { Warning } from './warning.js'
 export interface DirtyRatePoint {
   /** How long the window was. */
   readonly windowNs: number
-  /** How long it was to be. */
+  /** The length that was asked for. */
   readonly requestedMs: number
   /** Distinct pages. */
   readonly pages: number

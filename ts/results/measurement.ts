@@ -14,7 +14,10 @@ export interface Window {
   readonly ns: number
   /** The spread between the windows of the RAM blocks, or between those of the samples. */
   readonly skewNs: number
-  /** The part of the window in which the guest was paused or had ended. Rates are over the rest. Absent where nobody looked. */
+  /**
+   * The part of the window in which the guest was paused or had ended. Rates leave this time out.
+   * Absent if it is not known.
+   */
   readonly pausedNs?: number
 }
 
@@ -25,9 +28,14 @@ export interface Interval {
   readonly confidence: number
 }
 
-/** What the measurement took, in ns. A part that did not happen, or that nobody could see, is absent. */
+/**
+ * What the measurement took, in ns. A part that did not happen, or that is not known, is absent.
+ */
 export interface Cost {
-  /** Turning the log on and protecting every page: the steps 1 and 2. Absent where the log was on already. */
+  /**
+   * Turning the log on and protecting every page: the steps 1 and 2. Absent if the log was on
+   * already.
+   */
   readonly startNs?: number
   /** The fetch at the window's end, with its re-protection: step 4. */
   readonly syncNs?: number
@@ -46,8 +54,8 @@ export interface Cost {
 }
 
 /**
- * One RAM block's share. A block that was added within the window has a shorter window, from then on. The window of a removed block ends
- * at its removal.
+ * One RAM block's share. A block that was added within the window has a shorter window, which
+ * begins at that moment. The window of a removed block ends at its removal.
  */
 export interface BlockMeasurement {
   readonly name: string

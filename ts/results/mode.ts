@@ -6,7 +6,10 @@
  */
 export type Mode = 'page-sampling' | 'dirty-ring' | 'dirty-bitmap'
 
-/** Those of `Result` that a measurement in the mode `Wanted` can have; all of them for `auto`. */
+/**
+ * The members of the union `Result` that a measurement in the mode `Wanted` can have; all members
+ * for `auto`.
+ */
 export type InMode<Result, Wanted> = Wanted extends Mode ? Extract<Result, { readonly mode: Wanted }> : Result
 
 /** Every mode. */

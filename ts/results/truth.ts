@@ -4,7 +4,10 @@
 export interface Truth {
   /** Pages that were surely written in that time. */
   readonly low: number
-  /** Pages by the counters as they were read: for a window after its CLEAR and before its GET. */
+  /**
+   * Pages by the counters as they were read. For a window they are read after its CLEAR and before
+   * its GET.
+   */
   readonly pages: number
   /** Pages that were possibly written in that time. */
   readonly high: number

@@ -1,4 +1,4 @@
-/** What a user of a result should know beside its figures. */
+/** Warnings, which say what a user of a result should know beside its figures. */
 
 /** Every warning, with its meaning in one sentence. */
 const MEANINGS = {

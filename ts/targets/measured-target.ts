@@ -1,4 +1,7 @@
-/** What every kind of target has in common, given its source: ways of measuring, events, history, QEMU's job. */
+/**
+ * The common part of all kinds of targets: the ways of measuring, events, history, and QEMU's job.
+ * A kind of target adds its source.
+ */
 
 import { parseChoice, parseListener } from '../ground/arguments.js'
 import { DirtyRateError } from '../ground/errors.js'
@@ -15,7 +18,10 @@ import type { Figures } from '../results/measurement.js'
 import type { InMode, Mode } from '../results/mode.js'
 import type { Target, TargetDescription } from './target.js'
 
-/** A target over a source whose figures are `F`. A kind of target adds what it is, and how it ends. */
+/**
+ * A target over a source whose figures are `F`. A kind of target adds its URI, its description, and
+ * how it ends.
+ */
 export abstract class MeasuredTarget<F extends Figures = Figures> implements Target<ResultOf<F>> {
   readonly #source: Source<F>
   readonly #meter: Meter<F>
@@ -78,8 +84,9 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   }
 
   /**
-   * Measures one window; several at once each get their own right answer. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
-   * ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED, or the signal's reason; the log is then off and the VM usable.
+   * Measures one window. Several measurements may run at the same time, and each of them is right.
+   * Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE, ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED,
+   * ERR_CLOSED, or the signal's reason. Then the log is off, and the VM can still be used.
    *
    * @example
    * ```ts
@@ -109,9 +116,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   }
 
   /**
-   * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on in between: each page written since the
-   * first round began is in one of the rounds, which end at multiples of `every`; a loop that is slow gets one longer window. Throws
-   * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws as {@link measureDirtyRate} rejects. Leaving it, by whatever way, cleans up.
+   * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on
+   * between two rounds, so each page that is written after the first round began is in one of the
+   * rounds. Rounds end at multiples of `every`. If the loop is slow, it gets one longer window.
+   * Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws what {@link measureDirtyRate}
+   * rejects with. However the loop is left, the watch cleans up.
    *
    * @example
    * ```ts
@@ -127,15 +136,18 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
     return this.#meter.watch(options) as DirtyRateWatch<unknown> as DirtyRateWatch<InMode<ResultOf<F>, W>>
   }
 
-  /** QEMU's calc-dirty-rate: resolves at once. Rejects with QapiError (ERR_QAPI) and its texts, or as {@link measureDirtyRate}. */
+  /**
+   * QEMU's calc-dirty-rate, which starts a measurement and resolves at once. Rejects with QapiError
+   * (ERR_QAPI), which has QEMU's texts, or as {@link measureDirtyRate}.
+   */
   async calcDirtyRate(args: CalcDirtyRateArguments): Promise<void> {
     this.requireOpen()
     this.#job.calc(args)
   }
 
-  /** QEMU's query-dirty-rate. Rejects with what the last job failed with, if it did. */
+  /** QEMU's query-dirty-rate. If the last job has failed, this rejects with its error. */
   async queryDirtyRate(args: QueryDirtyRateArguments = {}): Promise<DirtyRateInfo> {
-    // A job that closing the target has ended says so itself.
+    // If closing the target has ended the job, the error of the job says so.
     if (!this.#job.endedByClose) this.requireOpen(this.#job.measuring)
     return this.#job.query(args)
   }
@@ -146,7 +158,8 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   }
 
   /**
-   * Throws ERR_CLOSED if the target is closed. `measuring`: it was closed while it was measured.
+   * Throws ERR_CLOSED if the target is closed. `measuring` says that it was closed during a
+   * measurement.
    *
    * @internal
    */
@@ -159,7 +172,7 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   }
 
   /**
-   * Ends every measurement with `error`; resolves when each has cleaned up.
+   * Ends every measurement with `error`. Resolves when all of them have cleaned up.
    *
    * @internal
    */

@@ -14,7 +14,7 @@ export interface SchemeTargets {
   kernel: VirtualMachine
 }
 
-/** What a target URI opens, as far as its type says. */
+/** The type of the target that a URI opens, as far as the type of the URI says it. */
 export type TargetOf<Uri extends string> = Uri extends `${infer Name}:${string}`
   ? Name extends keyof SchemeTargets
     ? SchemeTargets[Name]
@@ -24,13 +24,17 @@ export type TargetOf<Uri extends string> = Uri extends `${infer Name}:${string}`
 const open = opener(schemes)
 
 /**
- * Opens what `uri` names: `guest:WORKLOAD,pages=N,rate=R,pacing=host|clock,granted=on|off,sharing=split|shared,placement=packed|spread,seed=N`, a
- * VM with a built-in workload, or `kernel:FILE,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or a bzImage; on arm64 with an ELF or an Image, and RAM
- * from 1 GiB on, as in QEMU's `virt`. Both take `memory=SIZE`, or blocks as `memory=low@0B+2GiB:high@4GiB+2GiB`, `vcpus=N`,
- * `log=bitmap|ring` and `ring-entries=N`, and `manual-protect`, `unknown-mmio` and `clear-chunk` with the values that
- * `VirtualMachine.create` takes. The VM is started, and ends with `close()`. Rejects with ERR_ARGUMENT that lists what exists,
- * ERR_MODE_UNAVAILABLE when the log that the URI names cannot do `options.mode`, ERR_UNSUPPORTED when no VM can on this kernel, and as
- * `VirtualMachine` does. `log=ring` is the bitmap where the kernel has no ring, and each exact measurement has a warning that says so.
+ * Opens what `uri` names:
+ * `guest:WORKLOAD,pages=N,rate=R,pacing=host|clock,granted=on|off,sharing=split|shared,placement=packed|spread,seed=N`,
+ * a VM with a built-in workload, or `kernel:FILE,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or
+ * a bzImage; on arm64 with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both
+ * take `memory=SIZE`, or blocks as `memory=low@0B+2GiB:high@4GiB+2GiB`, `vcpus=N`,
+ * `log=bitmap|ring` and `ring-entries=N`, and `manual-protect`, `unknown-mmio` and `clear-chunk`
+ * with the values that `VirtualMachine.create` takes. The VM is started, and ends with `close()`.
+ * Rejects with ERR_ARGUMENT, which lists what exists; with ERR_MODE_UNAVAILABLE if the log that the
+ * URI names cannot do `options.mode`; with ERR_UNSUPPORTED if no VM on this kernel can; and as
+ * `VirtualMachine` does. On a kernel without rings `log=ring` gives the bitmap, and each exact
+ * measurement has a warning that says so.
  *
  * @example
  * ```ts
@@ -46,6 +50,6 @@ const open = opener(schemes)
  * ```
  */
 export function openTarget<Uri extends string>(uri: Uri, options: OpenOptions = {}): Promise<TargetOf<Uri>> {
-  // The scheme that opens it says so in SchemeTargets.
+  // SchemeTargets has the type of the target for each scheme.
   return open(uri, options) as Promise<TargetOf<Uri>>
 }

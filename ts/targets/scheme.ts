@@ -1,4 +1,7 @@
-/** A scheme is data: help texts, refusals and their suggestions come from it. Opening what a URI names is a lookup in a table of schemes. */
+/**
+ * A scheme is data: help texts, refusals and their suggestions come from it. Opening a URI looks
+ * its scheme up in a table.
+ */
 
 import { type OptionNames, parseOptions, parseSignal } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
@@ -33,19 +36,25 @@ export interface Scheme<T extends Target = Target> extends Named {
   readonly operand: string
   /** One sentence about what it opens. */
   readonly about: string
-  /** The options that the scheme alone has. */
+  /** The options that only this scheme has. */
   readonly options: Readonly<Record<string, TargetOption>>
   /** The options that it shares with other schemes. */
   readonly common: Readonly<Record<string, TargetOption>>
-  /** The options that are of use for what the URI names: an unknown option is likely one of them. Default: all. */
+  /**
+   * The options that make sense for the name in the URI. For an unknown option, one of them is
+   * suggested. Default: all.
+   */
   useful?(uri: TargetUri): readonly string[]
-  /** Opens what `uri` names, whose options are all known. */
+  /** Opens `uri`, whose options have been checked to be known. */
   open(uri: TargetUri, given: Given, options: OpenOptions): Promise<T>
 }
 
 /** How {@link openTarget} opens a target. */
 export interface OpenOptions {
-  /** What it will be measured in: a VM that is made for this target gets the log that this needs, unless the URI says which. */
+  /**
+   * The mode in which the target will be measured. A VM that is made for it gets the log that this
+   * mode needs, unless the URI names a log.
+   */
   mode?: WantedMode | undefined
   /** Ends the opening; the promise rejects with `signal.reason`. */
   signal?: AbortSignal | undefined
@@ -80,7 +89,7 @@ export function opener(schemes: readonly Scheme[]): (uri: string, options?: Open
   }
 }
 
-/** The options of `uri`. Throws ERR_ARGUMENT for one that its scheme does not have. */
+/** The options of `uri`. Throws ERR_ARGUMENT for an option that its scheme does not have. */
 function optionsOf(uri: TargetUri, { options, common, useful }: Scheme): Given {
   const known = { ...options, ...common }
   const unknown = [...uri.options.keys()].find(key => !Object.hasOwn(known, key))

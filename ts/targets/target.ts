@@ -1,4 +1,4 @@
-/** What every VM that can be measured is. */
+/** The interface of every VM that can be measured. */
 
 import type { MeasurementEvents } from '../measurement/events.js'
 import type { WantedMode } from '../measurement/mode.js'
@@ -11,7 +11,10 @@ import type { DirtyRateCurve } from '../results/curve.js'
 import type { InMode, Mode } from '../results/mode.js'
 
 declare global {
-  /** As in newer TypeScript libraries and newer types of Node, so that these declarations need neither. */
+  /**
+   * The same declaration as in newer TypeScript libraries and newer types of Node, so that these
+   * declarations need neither of them.
+   */
   interface SymbolConstructor {
     readonly asyncDispose: unique symbol
   }
@@ -23,13 +26,13 @@ export interface TargetDescription {
   memoryBytes: number
   vcpus: number
   state: string
-  /** The modes that it can be measured in, and what each costs the guest. */
+  /** The modes of the target, and what each costs the guest. */
   modes: ModeAbility[]
 }
 
 /** The ability to stop a VM's guest, and to let it go on. */
 export interface Control {
-  /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
+  /** Pauses the vCPUs. Measurements under way reject with ERR_PAUSED. */
   pause(): Promise<void>
   /** Lets the vCPUs of a paused VM run again. */
   resume(): Promise<void>
@@ -38,22 +41,22 @@ export interface Control {
 }
 
 /**
- * A VM that can be measured; its results are of type `M`. What only some kinds of VM can do is a
- * member that is there or not: ask for `target.control`, and not for a class.
+ * A VM that can be measured; its results are of type `M`. An ability that only some kinds of VM
+ * have is an optional member: check for `target.control`, and not for a class.
  */
 export interface Target<M = DirtyRateMeasurement> {
-  /** Opens the same target again. */
+  /** The target URI, which opens the same target again. */
   readonly uri: string
-  /** The modes that it can be measured in. `auto` is the first of them. */
+  /** The modes of the target. `auto` is the first of them. */
   readonly modes: readonly Mode[]
   /**
    * The last results, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of
    * watchDirtyRate. The results are frozen.
    */
   readonly history: readonly M[]
-  /** Present if the guest can be stopped through this target. */
+  /** Pauses, resumes and ends the guest. Present if the target can do that. */
   readonly control?: Control
-  /** Present if the guest's console can be read: its output, as it comes. */
+  /** The output of the guest's console, piece by piece. Present if it can be read. */
   readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */
   describe(): Promise<TargetDescription>
@@ -62,19 +65,19 @@ export interface Target<M = DirtyRateMeasurement> {
     name: Name,
     listener: (event: MeasurementEvents<M>[Name]) => void,
   ): () => void
-  /** One measurement, over one window. */
+  /** Measures one window. */
   measureDirtyRate<W extends WantedMode = WantedMode>(options?: MeasureOptions<W>): Promise<InMode<M, W>>
-  /** Distinct pages for every window, from one run. */
+  /** Measures the distinct pages for every window, in one run. */
   measureDirtyCurve<W extends WantedMode = WantedMode>(
     options: CurveOptions<W>,
   ): Promise<InMode<DirtyRateCurve, W>>
-  /** One measurement after the other, for as long as the loop asks. */
+  /** Measures one window after the other, for as long as the loop asks. */
   watchDirtyRate<W extends WantedMode = WantedMode>(options?: WatchOptions<W>): DirtyRateWatch<InMode<M, W>>
-  /** QEMU's calc-dirty-rate: starts the one job and resolves at once. */
+  /** QEMU's calc-dirty-rate, which starts the one job and resolves at once. */
   calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
   /** QEMU's query-dirty-rate. */
   queryDirtyRate(args?: QueryDirtyRateArguments): Promise<DirtyRateInfo>
-  /** Idempotent. */
+  /** Closes the target. Calling it again changes nothing. */
   close(): Promise<void>
   /** {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>

@@ -1,17 +1,20 @@
-/** Target URIs: a scheme, what it names, then options in QEMU's syntax: `guest:stride,pages=25600,memory=1GiB`. `,,` is a comma. */
+/**
+ * Target URIs. A URI has a scheme, a name, and options in QEMU's syntax:
+ * `guest:stride,pages=25600,memory=1GiB`. `,,` stands for a comma.
+ */
 
 import { show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 
-/** A target URI taken apart. */
+/** The parts of a target URI. */
 export interface TargetUri {
   scheme: string
-  /** What stands before the first option: a workload, a file. */
+  /** The part before the first option: a workload or a file. */
   name: string
   options: ReadonlyMap<string, string>
 }
 
-/** Takes `uri` apart. Throws ERR_ARGUMENT when it has not this form. */
+/** Splits `uri` into its parts. Throws ERR_ARGUMENT if it does not have this form. */
 export function parseTargetUri(uri: string): TargetUri {
   const form = "Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE,memory=512MiB'."
   if (typeof uri !== 'string') throw argumentError(`target: ${show(uri)} is not a string`, form)
@@ -35,7 +38,7 @@ export function parseTargetUri(uri: string): TargetUri {
   return { scheme: uri.slice(0, colon), name, options }
 }
 
-/** Puts a target URI together; the opposite of {@link parseTargetUri}. */
+/** Makes a target URI from its parts; the opposite of {@link parseTargetUri}. */
 export function formatTargetUri({ scheme, name, options }: TargetUri): string {
   return `${scheme}:${[escapeOption(name), ...[...options].map(([key, value]) => `${escapeOption(key)}=${escapeOption(value)}`)].join(',')}`
 }

@@ -1,13 +1,17 @@
 /**
- * Who has the client DIRTY_RATE of one VM. The first measurement takes it. A measurement that runs beside another, or beside a user who
- * calls the five steps by hand, gets an accumulator of its own from the sync's fan-out, so that each has its own right answer.
+ * Decides who may use the client DIRTY_RATE of one VM. The first measurement takes it. A
+ * measurement that runs beside another one, or beside a user who calls the five steps by hand, gets
+ * an accumulator, which is one more client, so that each of them has its own right answer.
  */
 
 import type { CallOrder } from '../../ground/call-order.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { NativeVirtualMachine } from '../../ground/native.js'
 
-/** A client for one measurement, and the way to give it back: its flag and bits are gone then, and no other client has lost one. */
+/**
+ * A client for one measurement, and a function that gives it back, which drops its flag and its
+ * bits and changes no other client.
+ */
 export interface AcquiredClient {
   client: string
   giveBack(): Promise<void>
@@ -17,19 +21,23 @@ export class DirtyRateClient {
   readonly #vm: NativeVirtualMachine
   readonly #order: CallOrder
   /**
-   * `kept`: the user has stopped, and the client still has the user's bits, which can be reaped.
+   * Who has the client. `kept` means that the user has stopped, but the client still has the user's
+   * bits, which can be reaped.
    */
   #holder: 'nobody' | 'user' | 'kept' | 'measurement' = 'nobody'
-  /** Measurements that run in an accumulator because the client is `kept`. */
+  /** How many measurements run in an accumulator because the client is `kept`. */
   #standIns = 0
 
-  /** `order` is that of all calls which change what a client of the VM has. */
+  /** `order` is the order of all calls that change the clients of the VM. */
   constructor(vm: NativeVirtualMachine, order: CallOrder) {
     this.#vm = vm
     this.#order = order
   }
 
-  /** Throws ERR_MEASURING while a measurement has it: then nobody else may start, stop or empty it. */
+  /**
+   * Throws ERR_MEASURING while a measurement has the client, because then the user may not start,
+   * stop or empty it.
+   */
   requireFree(): void {
     if (this.#holder === 'measurement' || this.standsIn) {
       throw new DirtyRateError('ERR_MEASURING', "a measurement owns the client 'dirty-rate'")
@@ -37,8 +45,8 @@ export class DirtyRateClient {
   }
 
   /**
-   * The user tracks with the client by hand from here on. Returns what undoes that. To be called in
-   * the order of the VM's calls.
+   * Notes that the user tracks with the client by hand from now on. Returns a function that undoes
+   * this. Call it in the order of the VM's calls.
    */
   takeForUser(): () => void {
     this.requireFree()
@@ -50,14 +58,14 @@ export class DirtyRateClient {
   }
 
   /**
-   * The user has stopped, and keeps the client until the bits are taken or cleared. To be called in
-   * the order of the VM's calls.
+   * Notes that the user has stopped, and keeps the client until the bits are taken or cleared. Call
+   * it in the order of the VM's calls.
    */
   keepForUser(): void {
     if (this.#holder === 'user') this.#holder = 'kept'
   }
 
-  /** The bits were taken or cleared. To be called in the order of the VM's calls. */
+  /** Notes that the bits were taken or cleared. Call it in the order of the VM's calls. */
   emptied(): void {
     if (this.#holder === 'kept') this.#holder = 'nobody'
   }
@@ -68,8 +76,9 @@ export class DirtyRateClient {
   }
 
   /**
-   * The client DIRTY_RATE if it is free when every call before this one has taken effect, and otherwise an accumulator. Rejects with the
-   * signal's reason if it is aborted before.
+   * Waits until every call before this one has taken effect. Resolves with the client DIRTY_RATE if
+   * it is free then, and otherwise with an accumulator. Rejects with the signal's reason if it is
+   * aborted before.
    */
   acquire(signal: AbortSignal): Promise<AcquiredClient> {
     return this.#order.run(async () => {
@@ -101,7 +110,10 @@ export class DirtyRateClient {
   }
 }
 
-/** An accumulator: for what tracks for long and would keep others from the client DIRTY_RATE. */
+/**
+ * Opens an accumulator, for measurements that track for a long time and would block the client
+ * DIRTY_RATE.
+ */
 export function accumulator(vm: NativeVirtualMachine): AcquiredClient {
   const client = vm.openAccumulator()
   return { client, giveBack: () => vm.abandon(client) }

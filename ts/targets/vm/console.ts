@@ -3,7 +3,10 @@
 import { hasCode } from '../../ground/errors.js'
 import { type CancelToken, callNative, type NativeVirtualMachine } from '../../ground/native.js'
 
-/** Output as it comes, until the VM ends. Each piece goes to one reader; leaving the loop cancels a read that waits. */
+/**
+ * The output of the serial port, piece by piece, until the VM ends. Each piece goes to one reader.
+ * Leaving the loop cancels a read that waits.
+ */
 export function consoleOf(vm: NativeVirtualMachine, newToken: () => CancelToken): AsyncIterable<string> {
   return {
     [Symbol.asyncIterator](): AsyncIterator<string, undefined> {

@@ -1,4 +1,4 @@
-/** What a caller says about a VM to be made, checked and in the form that the binding takes. */
+/** Checks the options of a new VM, and converts them to the form of the binding. */
 
 import { type OptionNames, parseChoice, parseCount, parseOptions } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
@@ -6,23 +6,27 @@ import type { NativeCreateOptions } from '../../ground/native.js'
 import { parseSize, type Size } from '../../ground/units.js'
 import { type Block, parseMemory, parseVcpus } from './memory.js'
 
-/** What KVM does for CLEAR: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */
+/** How KVM protects pages again: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */
 export type ManualProtect = 'none' | 'enable' | 'initially-set'
 
 /** How {@link VirtualMachine.create} makes a VM. */
 export interface CreateOptions {
-  /** A size, laid out around the hole below 4 GiB, or RAM blocks with holes between them. Multiples of the page size. */
+  /**
+   * The RAM: a size, which is laid out around the hole below 4 GiB, or blocks of your own. Sizes
+   * and addresses are multiples of the page size.
+   */
   memory: Size | readonly Block[]
-  /** Default 1; at most `capabilities().vcpus`. */
+  /** How many vCPUs there are. Default 1; at most `capabilities().vcpus`. */
   vcpus?: number | undefined
   /**
-   * The VM's one exact source: KVM's dirty bitmap (`auto`, the default), or a dirty ring per vCPU, whose entries are a power of two. On a
-   * kernel without rings the VM gets the bitmap, as in QEMU: `vm.dirtyLog` says so, and so does a warning of each exact measurement.
+   * The VM's dirty log: KVM's dirty bitmap (`auto`, the default), or a dirty ring for each vCPU.
+   * The number of a ring's entries is a power of two. On a kernel without rings the VM gets the
+   * bitmap, as in QEMU: `vm.dirtyLog` says so, and so does a warning of each exact measurement.
    */
   dirtyLog?: 'auto' | 'bitmap' | { ringEntries: number } | undefined
-  /** How many of its last measurements `vm.history` has. Default 100. */
+  /** How many of the last measurements `vm.history` keeps. Default 100. */
   historySize?: number | undefined
-  /** Default `auto`: the best that the kernel has. */
+  /** How KVM protects pages again. Default `auto`, which is the best that the kernel has. */
   manualProtect?: 'auto' | ManualProtect | undefined
   /**
    * What happens when the guest accesses an address without a device: `stop` is a crash, `ignore` reads ones and drops writes. `auto`
@@ -34,7 +38,10 @@ export interface CreateOptions {
   clearChunk?: Size | undefined
   /** Default /dev/kvm. */
   kvmPath?: string | undefined
-  /** `run` (default): a thread empties the dirty rings while the guest runs. `hold`, for tests: only a full ring and a sync empty them. */
+  /**
+   * With `run` (default) a thread empties the dirty rings while the guest runs. With `hold`, for
+   * tests, they are emptied only when a ring is full and at a sync.
+   */
   reaper?: 'run' | 'hold' | undefined
   signal?: AbortSignal | undefined
 }
@@ -68,7 +75,7 @@ export function parseHistorySize(size: number = DEFAULT_HISTORY): number {
   return parseCount(size, 'historySize', 0, LONGEST_HISTORY)
 }
 
-/** Throws ERR_ARGUMENT, which names what it is about. */
+/** Checks and converts all options. Throws ERR_ARGUMENT, which names the option. */
 export function parseCreate(options: CreateOptions): NativeCreateOptions {
   const { kvmPath, clearChunk, reaper } = options
   const ringEntries = parseDirtyLog(options.dirtyLog ?? 'auto')
@@ -85,12 +92,12 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
   }
 }
 
-/** What was asked for, with the bitmap in place of rings, for a kernel without them. */
+/** The same options with the bitmap in place of rings, for a kernel without rings. */
 export function withoutRings({ ringEntries, reaper, ...rest }: NativeCreateOptions): NativeCreateOptions {
   return rest
 }
 
-/** The entries of a ring; undefined for a bitmap, which 'auto' means too. Throws ERR_ARGUMENT. */
+/** The number of a ring's entries; undefined for a bitmap, also for 'auto'. Throws ERR_ARGUMENT. */
 function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number | undefined {
   if (typeof dirtyLog !== 'object' || dirtyLog === null) {
     parseChoice(dirtyLog, 'dirtyLog', ['auto', 'bitmap'])
@@ -101,8 +108,8 @@ function parseDirtyLog(dirtyLog: NonNullable<CreateOptions['dirtyLog']>): number
 }
 
 /**
- * Returns `entries` if it is a power of two. The kernel refuses a ring that is too short or too
- * long itself. Throws ERR_ARGUMENT, which says `name`.
+ * Returns `entries` if it is a power of two. The kernel itself refuses a ring that is too short or
+ * too long. Throws ERR_ARGUMENT, which calls the number `name`.
  */
 export function requirePowerOfTwo(entries: number, name: string): number {
   if (!Number.isInteger(Math.log2(entries))) {
@@ -112,8 +119,8 @@ export function requirePowerOfTwo(entries: number, name: string): number {
 }
 
 /**
- * Throws ERR_ARGUMENT, which says `name`, if a VM with dirty rings would have to ignore this
- * choice.
+ * Throws ERR_ARGUMENT, which calls the option `name`, if a VM with dirty rings would have to ignore
+ * this choice.
  */
 export function refuseManualProtect(choice: CreateOptions['manualProtect'], name = 'manualProtect'): void {
   if (!['auto', 'none'].includes(choice ?? 'auto')) {

@@ -1,11 +1,14 @@
-/** The mode 'dirty-bitmap': what a window over KVM's dirty bitmap says. The way there is in five-steps.ts. */
+/**
+ * The mode 'dirty-bitmap': makes the figures of a window from KVM's dirty bitmap. The calls that
+ * measure are in five-steps.ts.
+ */
 
 import { removalWarnings } from '../../measurement/warnings.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { BitmapFigures } from './figures.js'
 import type { ExactRound } from './five-steps.js'
 
-/** A page is in the log exactly if it was written: all figures are exact. */
+/** A page is in the log if and only if it was written, so all figures are exact. */
 export function bitmapFigures({ requestedMs, reap, cost }: ExactRound, pageSize: number): BitmapFigures {
   const { bytesPerSecond, pages, windowNs, pausedNs } = reap
   const blocks = reap.blocks.map(

@@ -1,6 +1,6 @@
 /**
- * The dirty bits of a VM: one bitmap per client and RAM block, and the five steps of a measurement as five calls. What
- * `measureDirtyRate()` does with them is in measurement/five-steps.ts.
+ * The dirty bits of a VM: one bitmap for each client and RAM block, and the five steps of a
+ * measurement as five calls. How `measureDirtyRate()` uses these steps is in five-steps.ts.
  */
 
 import { untilAborted } from '../../ground/abort.js'
@@ -24,13 +24,14 @@ import { parseWindow } from '../../measurement/windows.js'
 import type { DirtyRateClient } from './client.js'
 import type { DeadlineReport, Reap, SyncReport } from './reports.js'
 
-/** A client, which has dirty bits of its own: no other client's clear or reap touches them. */
+/** A client, which has its own dirty bits: no clear or reap of another client changes them. */
 export type Client = 'vga' | 'code' | 'migration' | 'dirty-rate'
 const clients: readonly Client[] = ['vga', 'code', 'migration', 'dirty-rate']
 
 /**
- * How many words of a bitmap the event loop copies in one go: those of 8 GiB of 4 KiB pages. That takes less than a millisecond even if no
- * page of the array exists yet.
+ * How many words of a bitmap the event loop copies without a break. They stand for 8 GiB of memory
+ * with pages of 4 KiB, and copying them takes less than a millisecond even if no page of the array
+ * exists yet.
  */
 const WORDS_AT_ONCE = 2 ** 15
 
@@ -41,8 +42,9 @@ const RANGES: OptionNames<{ from?: number | undefined; limit?: number | undefine
 }
 
 /**
- * The dirty bits of one VM. Made by the VM: `vm.dirtyMemory`. Calls that change something take effect in the order in which they were
- * made, awaited or not; calls that only read do not wait for them. Every method throws or rejects with ERR_CLOSED once the VM is closed.
+ * The dirty bits of one VM, which are `vm.dirtyMemory`. Calls that change something take effect in
+ * the order in which they were made, whether they are awaited or not. Calls that only read do not
+ * wait for them. Every method throws or rejects with ERR_CLOSED once the VM is closed.
  *
  * @example
  * ```ts
@@ -76,9 +78,10 @@ export class DirtyMemory {
   }
 
   /**
-   * Step 1: sets the client's tracking flag; the first flag turns the KVM log on in every block. Setting one twice changes nothing.
-   * 'vga' has {@link setLogMask} instead.
-   * Resolves with the ns that it took. Rejects with ERR_ARGUMENT, and with ERR_MEASURING while a measurement owns the client.
+   * Step 1: sets the client's tracking flag. The first flag that is set turns KVM's log on in every
+   * block. Setting a flag twice changes nothing. For 'vga' use {@link setLogMask}. Resolves with
+   * the time that the call took, in ns. Rejects with ERR_ARGUMENT, and with ERR_MEASURING while a
+   * measurement owns the client.
    */
   async startTracking(client: Client): Promise<number> {
     return this.#change(client, async () => {
@@ -93,8 +96,9 @@ export class DirtyMemory {
   }
 
   /**
-   * Drops the client's flag after a last sync; the last flag turns the log off. The client's bits
-   * can still be reaped, and no measurement empties them. Rejects as {@link startTracking}.
+   * Clears the client's flag after a last sync. When the last flag is cleared, the log is turned
+   * off. The client's bits can still be reaped, and no measurement empties them. Rejects as {@link
+   * startTracking}.
    */
   async stopTracking(client: Client): Promise<void> {
     await this.#change(client, async () => {
@@ -113,7 +117,10 @@ export class DirtyMemory {
     return this.#isTracking(client) || (client === 'dirty-rate' && this.#dirtyRate.standsIn)
   }
 
-  /** The log mask of the client 'vga' in one block, which may keep the log of that block alone on. Rejects with ERR_ARGUMENT. */
+  /**
+   * Sets or clears the log mask of the client 'vga' in one block. The mask alone keeps the log of
+   * this block on. Rejects with ERR_ARGUMENT.
+   */
   async setLogMask(block: string, on: boolean): Promise<void> {
     parseText(block, 'block')
     parseFlag(on, 'on')
@@ -125,7 +132,10 @@ export class DirtyMemory {
     return callNative(() => this.#vm.loggingBlocks())
   }
 
-  /** Step 2: drops the first round of each block whose log has just gone on, which is all ones, and re-protects it; syncs the others. */
+  /**
+   * Step 2: for each block whose log has just been turned on, drops the first round, which is all
+   * ones, and protects the pages. Every other block is synced.
+   */
   async discardInitialLog(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
     const { signal } = parseOptions(options, SIGNAL)
     return untilAborted(signal, this.#newToken(), token =>
@@ -133,7 +143,10 @@ export class DirtyMemory {
     )
   }
 
-  /** Step 3: empties the client's bits, and nobody else's, and opens its window. Rejects as {@link startTracking}. */
+  /**
+   * Step 3: empties the bits of this client, and of no other one, and opens its window. Rejects as
+   * {@link startTracking}.
+   */
   async clear(client: Client): Promise<void> {
     await this.#change(client, async () => {
       await this.#vm.clear(client)
@@ -141,17 +154,22 @@ export class DirtyMemory {
     })
   }
 
-  /** Fetches from KVM now, re-protects, and fans the new bits out to every client that tracks. */
+  /**
+   * Fetches KVM's log now, gives the bits to every client that tracks, and protects the pages
+   * again.
+   */
   async sync(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
     const { signal } = parseOptions(options, SIGNAL)
     return untilAborted(signal, this.#newToken(), token => this.#inOrder(() => this.#vm.sync(token), signal))
   }
 
   /**
-   * Step 4: syncs at each deadline, kept by a native thread, from when the client's window was open in every chunk. Deadlines ascend,
-   * 1 ms to 1 h. It begins when the calls before it have taken effect; those after it do not wait for it. Rejects with ERR_ARGUMENT,
-   * with ERR_STATE for a client that does not track, with ERR_PAUSED for a guest that did not run since the client's last clear, take
-   * or start, or with the signal's reason.
+   * Step 4: syncs at each deadline. Deadlines are counted from the moment at which the client's
+   * window was open in every chunk; a native thread keeps them. They are ascending, from 1 ms to 1
+   * h. This begins when the calls before it have taken effect, and the calls after it do not wait
+   * for it. Rejects with ERR_ARGUMENT, with ERR_STATE for a client that does not track, with
+   * ERR_PAUSED for a guest that did not run since the client's last clear, take or start, or with
+   * the signal's reason.
    */
   async syncAt(
     client: Client,
@@ -173,15 +191,18 @@ export class DirtyMemory {
   }
 
   /**
-   * Step 5: counts the client's bits, and keeps them. Does not wait for a sync that is under way: each chunk counts as of that sync or as
-   * of the last one.
+   * Step 5: counts the client's bits, and keeps them. This does not wait for a sync that is under
+   * way: some chunks may count as before this sync, and others as after it.
    */
   async reap(client: Client): Promise<Reap> {
     this.#known(client)
     return callNative(() => this.#vm.reap(client))
   }
 
-  /** Step 5: counts the client's bits and empties them at the same instant: its next window is open. Rejects as {@link startTracking}. */
+  /**
+   * Step 5: counts the client's bits and empties them at the same instant, which opens the client's
+   * next window. Rejects as {@link startTracking}.
+   */
   async take(client: Client): Promise<Reap> {
     return this.#change(client, async () => {
       const reap = await this.#vm.take(client)
@@ -191,9 +212,10 @@ export class DirtyMemory {
   }
 
   /**
-   * Copies the client's bits of one block into `into`, page 0 in bit 0 of word 0. Resolves with the words written. With `take` the bits
-   * are taken at the same instant, for a migration that sends what it took. If they then cannot be handed over, because `into` was
-   * transferred away meanwhile, the client gets them back. Rejects with ERR_ARGUMENT; with `take`, also with ERR_MEASURING.
+   * Copies the client's bits of one block into `into`; page 0 is bit 0 of word 0. Resolves with the
+   * number of words written. With `take` the bits are taken at the same instant, for a migration
+   * that sends the pages which it took. If `into` was transferred away meanwhile, the client gets
+   * the bits back. Rejects with ERR_ARGUMENT; with `take`, also with ERR_MEASURING.
    *
    * @example
    * ```ts
@@ -242,8 +264,9 @@ export class DirtyMemory {
   }
 
   /**
-   * The client's dirty pages of one block as runs. Each run is two numbers: its first page, counted from the block's start, and its number
-   * of pages. Gives the runs at and after page `from` (default 0), at most `limit` of them (default all). Rejects with ERR_ARGUMENT.
+   * The client's dirty pages of one block as runs. Each run is two numbers: its first page, counted
+   * from the block's start, and its number of pages. Resolves with the runs at and after page
+   * `from` (default 0), at most `limit` of them (default all). Rejects with ERR_ARGUMENT.
    */
   async ranges(
     client: Client,
@@ -278,13 +301,17 @@ export class DirtyMemory {
   }
 
   /**
-   * The client is empty: if its user has stopped, the next measurement may have 'dirty-rate' again.
+   * Notes that the client is empty. If its user has stopped, the next measurement can use
+   * 'dirty-rate' again.
    */
   #emptied(client: Client): void {
     if (client === 'dirty-rate' && !this.#isTracking(client)) this.#dirtyRate.emptied()
   }
 
-  /** Makes a call that changes what the client has, unless a measurement owns it, when the calls before it have taken effect. */
+  /**
+   * Makes a call that changes the client, when the calls before it have taken effect. Rejects if a
+   * measurement owns the client.
+   */
   #change<T>(client: Client, call: () => Promise<T>): Promise<T> {
     this.#known(client)
     return this.#inOrder(async () => {

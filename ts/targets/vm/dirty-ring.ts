@@ -1,6 +1,7 @@
 /**
- * The mode 'dirty-ring': what a window over the vCPUs' dirty rings says. The way there is in five-steps.ts. A ring entry is not a page:
- * the rate is that of the distinct pages of all vCPUs together, and entries and duplicates stand beside it.
+ * The mode 'dirty-ring': makes the figures of a window from the vCPUs' dirty rings. The calls that
+ * measure are in five-steps.ts. A ring entry is not a page: the rate counts the distinct pages of
+ * all vCPUs together, and entries and duplicates are reported beside it.
  */
 
 import type { Warning } from '../../results/warning.js'
@@ -8,7 +9,7 @@ import { bitmapFigures } from './dirty-bitmap.js'
 import type { RingFigures } from './figures.js'
 import type { ExactRound } from './five-steps.js'
 
-/** Exact, unless a ring was overrun: then a lower bound that says so. */
+/** The figures are exact, unless a ring was overrun. Then they are a lower bound, and say so. */
 export function ringFigures(round: ExactRound, pageSize: number): RingFigures {
   const { reap } = round
   const { bytesPerSecond, complete, ring } = reap

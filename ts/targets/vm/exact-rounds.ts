@@ -6,9 +6,11 @@ import { accumulator } from './client.js'
 import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
 
 /**
- * Rounds of an exact mode: the steps 1 to 3 once, then 4 and 5 in one call each time. One client tracks from the first opening until the
- * loop is left, and its bits are taken with each sync: a page written at any time in between is in one of the rounds. Deadlines are
- * multiples of `everyMs` from the first opening. A loop that asks late gets one longer window.
+ * Measures rounds of an exact mode: the steps 1 to 3 once, then the steps 4 and 5 in one call for
+ * each round. One client tracks from the first opening until the loop is left, and its bits are
+ * taken with each sync. So every page that is written in this time is in one of the rounds.
+ * Deadlines are multiples of `everyMs` after the first opening. If the loop asks late, it gets one
+ * longer window.
  */
 export async function* exactRounds(
   vm: NativeVirtualMachine,
@@ -23,7 +25,8 @@ export async function* exactRounds(
       const windowMs = schedule.nextWindowMs()
       const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel)
       schedule.reopened(reopenedNs)
-      // Whole multiples are asked for. A window is shorter than that by the lateness of the window before it.
+      // The requested length is a multiple of `everyMs`. The window can be shorter, because the
+      // window before it may have ended late.
       const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
       const { reap, lateNs, sync } = report
       yield { requestedMs, lateNs, explainedNs: sync.ns, reap, cost: costOf(vm, opening, [report]) }

@@ -1,4 +1,4 @@
-/** What is known of a VM of our own in every mode: its pages, its blocks, and what the measurement took. */
+/** The types of figures of our own VMs. In every mode their pages, blocks and cost are known. */
 
 import type { Round } from '../../measurement/source.js'
 import type { WithInfo } from '../../qapi/info.js'
@@ -14,7 +14,10 @@ import type {
   VcpuMeasurement,
 } from '../../results/measurement.js'
 
-/** What is known of a VM of our own in every mode, beside the figures of any target. */
+/**
+ * The members that the figures of our own VMs always have, in addition to the figures of any
+ * target.
+ */
 export interface KnownOfVirtualMachine {
   readonly pages: number
   readonly pageSize: number
@@ -22,15 +25,15 @@ export interface KnownOfVirtualMachine {
   readonly cost: Cost
 }
 
-/** What KVM's dirty bitmap says of a VM of our own. */
+/** The figures of one of our own VMs by KVM's dirty bitmap. */
 export type BitmapFigures = DirtyBitmapFigures & KnownOfVirtualMachine
-/** What the dirty rings of a VM of our own say. */
+/** The figures of one of our own VMs by its dirty rings. */
 export type RingFigures = Omit<DirtyRingFigures, 'vcpus' | 'ring'> &
   KnownOfVirtualMachine & {
     readonly vcpus: readonly Required<VcpuMeasurement>[]
     readonly ring: RingMeasurement
   }
-/** What samples of the pages of a VM of our own say. */
+/** The figures of one of our own VMs by samples of its pages. */
 export type SampledFigures = PageSamplingFigures &
   KnownOfVirtualMachine & { readonly sampling: Required<SamplingMeasurement> }
 

@@ -1,4 +1,7 @@
-/** The five steps of the patch series, each one call. The exact modes go this way: what differs is the VM's log, not the steps. */
+/**
+ * The five steps of QEMU's dirty-bitmap patch series, each as one call. All exact modes use them;
+ * only the VM's log differs.
+ */
 
 import type {
   CancelToken,
@@ -11,7 +14,7 @@ import type { Cost } from '../../results/measurement.js'
 
 /** The outcome of one window. */
 export interface ExactRound {
-  /** The deadline that was asked for, from the opening of the window. */
+  /** The deadline that was asked for, counted from the opening of the window. */
   requestedMs: number
   /** How much later than the deadline the sync began. */
   lateNs: number
@@ -21,22 +24,25 @@ export interface ExactRound {
   cost: Cost
 }
 
-/** What steps 1 and 2 took. */
+/** The cost of the steps 1 and 2. */
 export interface Opening {
   startNs: number
   initial: NativeSyncReport
 }
 
-/** Steps 1 to 3: afterwards `client` tracks and its window is open. Whoever acquired the client gives it back. */
+/**
+ * Does the steps 1 to 3. Afterwards `client` tracks, and its window is open. The caller has
+ * acquired the client and must give it back.
+ */
 export async function openWindow(
   vm: NativeVirtualMachine,
   client: string,
   cancel: CancelToken,
 ): Promise<Opening> {
-  // 1. Turn the log on, unless somebody already has.
+  // 1. Turn the log on, unless it is on already.
   const startNs = await vm.startTracking(client)
 
-  // 2. A log that has just gone on may be all ones: drop that round and protect the pages by hand.
+  // 2. A log that has just been turned on may be all ones: drop this first round, and protect the pages.
   const initial = await vm.discardInitialLog(cancel)
 
   // 3. Empty this client's bits. Its window is open.
@@ -45,15 +51,20 @@ export async function openWindow(
   return { startNs, initial }
 }
 
-/** The steps 4 and 5 at each deadline, in ms from the opening of the window and ascending; the bits are kept, so the rounds nest. */
+/**
+ * Does the steps 4 and 5 at each deadline. Deadlines are in ms from the opening of the window,
+ * ascending. The bits are kept, so each round contains the one before.
+ */
 async function syncAndReap(
   vm: NativeVirtualMachine,
   client: string,
   deadlinesMs: readonly number[],
   cancel: CancelToken,
 ): Promise<NativeDeadlineReport[]> {
-  // 4. Fetch from KVM at the deadline. A native thread keeps it: an event loop that is busy moves neither end of the window.
-  // 5. Reap. The same thread counts the bits right after its fetch: a sync of another client's since then does not count here.
+  // 4. Fetch from KVM at the deadline. A native thread keeps the deadline, so that a busy event
+  //    loop does not move the end of the window.
+  // 5. Reap. The same thread counts the bits right after its fetch, so that a later sync for
+  //    another client does not count here.
   const reports: NativeDeadlineReport[] = await vm.syncAt(client, [...deadlinesMs], cancel)
   if (reports.length !== deadlinesMs.length)
     throw new RangeError('syncAt answered with no report for a deadline')
@@ -78,7 +89,7 @@ export async function measureExactly(
   }))
 }
 
-/** The cost of these deadlines, and of the opening if the log was opened for them. */
+/** The cost of these deadlines, and of the opening if the window was opened for them. */
 export function costOf(
   vm: NativeVirtualMachine,
   opening: Opening | undefined,

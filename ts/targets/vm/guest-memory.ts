@@ -1,11 +1,17 @@
-/** Guest memory as bytes, copied piece by piece, so that each piece keeps the event loop for much less than a millisecond. */
+/**
+ * Reads and writes guest memory piece by piece, so that no piece blocks the event loop for longer
+ * than a small part of a millisecond.
+ */
 
 import { argumentError } from '../../ground/errors.js'
 import { callNative, type NativeVirtualMachine } from '../../ground/native.js'
 
-/** Bytes that a native thread copies in one call. */
+/** How many bytes a native thread copies in one call. */
 const PIECE = 2 ** 20
-/** Bytes that are copied from or into an array in one go: less than a millisecond even if none of its pages exists yet. */
+/**
+ * How many bytes are copied from or into an array without a break. This takes less than a
+ * millisecond even if none of the array's pages exists yet.
+ */
 const BYTES_AT_ONCE = 2 ** 18
 
 /** Copies guest memory from `address` into all of `into`. Rejects with ERR_ARGUMENT outside of RAM: nothing is copied then. */

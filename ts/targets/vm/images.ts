@@ -1,4 +1,4 @@
-/** What a VM runs as the options of a target URI, and those options as what a VM runs: each the opposite of the other. */
+/** Converts the image that a VM runs to the options of a target URI, and back. */
 
 import { parseChoice, parseCountText } from '../../ground/arguments.js'
 import { formatRate, parseRate } from '../../ground/units.js'
@@ -13,10 +13,10 @@ import {
   type WorkloadOptions,
 } from './workload.js'
 
-/** What a target URI says of an image; that of the machine comes behind it. */
+/** The part of a target URI that is about the image. The part about the machine follows it. */
 export type ImageUri = Pick<TargetUri, 'scheme' | 'name'> & { options: [key: string, value: string][] }
 
-/** `guest` as a target URI has it. */
+/** `guest` in the form of a target URI. */
 export function uriOfWorkload(guest: Workload): ImageUri {
   const { kind, pages, pacing, bytesPerSecond, sharing, placement, seed } = guest
   const options: ImageUri['options'] = []
@@ -30,10 +30,10 @@ export function uriOfWorkload(guest: Workload): ImageUri {
   return { scheme: 'guest', name: kind, options }
 }
 
-/** The workload that a URI's options make. Throws ERR_ARGUMENT. */
+/** The workload that the options of a URI describe. Throws ERR_ARGUMENT. */
 export function workloadOfUri(kind: WorkloadKind, given: Given): Workload {
   const { pages, rate, pacing, granted, sharing, placement, seed, vcpus = '1' } = given
-  // Each vCPU takes a page at least.
+  // Each vCPU needs at least one page.
   const fewest = kind === 'idle' ? 0 : Math.max(1, parseCountText(vcpus, 'vcpus', 1))
   return makeWorkload(kind, {
     pages:
@@ -51,7 +51,7 @@ export function workloadOfUri(kind: WorkloadKind, given: Given): Workload {
   })
 }
 
-/** `image` as a target URI has it. */
+/** `image` in the form of a target URI. */
 export function uriOfKernel({ kernel, initrd, cmdline }: KernelImage): ImageUri {
   const options: ImageUri['options'] = []
   if (initrd !== undefined) options.push(['initrd', initrd])

@@ -1,11 +1,14 @@
-/** A kernel that is booted from a file: what a caller says about it, checked and in the form that the binding takes. */
+/**
+ * Checks the options of a kernel that is booted from a file, and converts them to the form of the
+ * binding.
+ */
 
 import { type OptionNames, parseOptions, parseText, show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 
 /**
- * An ELF with a PVH entry, or a Linux bzImage, by file name; on arm64 an ELF, or a Linux Image. A Linux sees all vCPUs, and ends the VM by
- * powering off or by a reset.
+ * The files of a kernel. The kernel is an ELF with a PVH entry or a Linux bzImage, and on arm64 an
+ * ELF or a Linux Image. A Linux sees all vCPUs. The VM ends when it powers off or resets.
  */
 export interface KernelImage {
   kernel: string
@@ -22,7 +25,10 @@ interface KernelFiles {
 
 const KERNEL: OptionNames<KernelImage> = { kernel: true, initrd: true, cmdline: true }
 
-/** Throws ERR_ARGUMENT, which names what is wrong. The files themselves are looked at when they are loaded. */
+/**
+ * Checks the options, but not the files, which are checked when they are loaded. Throws
+ * ERR_ARGUMENT.
+ */
 export function parseKernel(image: KernelImage): KernelFiles {
   const { kernel, initrd, cmdline } = image ?? {}
   if (typeof kernel !== 'string' || kernel === '') {

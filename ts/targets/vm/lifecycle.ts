@@ -1,10 +1,10 @@
-/** What a VM does over time: its changes of state, and its end. */
+/** The changes of a VM's state, and its end. */
 
 // Another realm, such as that of Jest, may not have these as globals.
 import { clearInterval, setInterval } from 'node:timers'
 import { Emitter } from '../../measurement/events.js'
 
-/** `crashed`: a vCPU ended unexpectedly, `vm.crash` says how. */
+/** The state of a VM. `crashed` means that a vCPU ended unexpectedly; `vm.crash` says how. */
 export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
 /** The states in which a guest has ended. */
@@ -17,15 +17,15 @@ export interface StateChange {
 }
 
 /**
- * How often the state is looked at, in ms, while somebody waits for a change. Only a guest that ends by itself is noticed that way: a
- * change that a call makes is told at once.
+ * How often the state is checked, in ms, while there is a listener. Only the end of a guest by
+ * itself is noticed in this way, because a call that changes the state reports the change at once.
  */
 const LOOK_EVERY_MS = 20
 
 const isEnd = (state: VirtualMachineState): state is EndState =>
   state === 'shutdown' || state === 'crashed' || state === 'closed'
 
-/** Tells listeners what a VM's state is, as it changes. */
+/** Calls listeners when the state of a VM changes. */
 export class Lifecycle {
   readonly #state: () => VirtualMachineState
   readonly #events: Emitter<{ change: StateChange }> = new Emitter()
@@ -56,7 +56,10 @@ export class Lifecycle {
     }
   }
 
-  /** The end of the guest: the same promise each time. Who waits for it keeps the process alive. */
+  /**
+   * The end of the guest; this is the same promise each time. Waiting for it keeps the process
+   * alive.
+   */
   get ended(): Promise<EndState> {
     this.#ended ??= new Promise(resolve => {
       const alive = setInterval(() => this.look(), LOOK_EVERY_MS)
@@ -72,7 +75,7 @@ export class Lifecycle {
     return this.#ended
   }
 
-  /** Looks at the state now, after a call that may have changed it. */
+  /** Checks the state now, after a call that may have changed it. */
   look(): void {
     const [from, to] = [this.#last, this.#state()]
     if (from === to) return

@@ -1,4 +1,4 @@
-/** The machine of a VM as the options of a target URI, and those options as what makes such a machine: each the opposite of the other. */
+/** Converts the machine of a VM to the options of a target URI, and back. */
 
 import { parseChoice } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
@@ -7,7 +7,10 @@ import type { Given } from '../scheme.js'
 import { type CreateOptions, manualProtects, unknownMmios } from './create-options.js'
 import { type Block, parseMemory, type RamBlock, totalSize } from './memory.js'
 
-/** What was asked for beside the memory, the vCPUs and the log, as a target URI has it; what is the default is left out. */
+/**
+ * The options of a machine beside memory, vCPUs and log, in the form of a target URI. Defaults are
+ * left out.
+ */
 export function uriOfCreation({ manualProtect, unknownMmio, clearChunk }: CreateOptions): [string, string][] {
   const isAsked = (choice: string | undefined): choice is string => choice !== undefined && choice !== 'auto'
   return [
@@ -31,7 +34,10 @@ export function creationOfUri(
   }
 }
 
-/** These blocks as the option `memory`: their size, if `layOut` makes the same of it, and otherwise each: `low@0B+1GiB:high@4GiB+1GiB`. */
+/**
+ * The blocks as the option `memory`. This is their total size if `layOut` makes the same blocks
+ * from it, and otherwise a list: `low@0B+1GiB:high@4GiB+1GiB`.
+ */
 export function uriOfMemory(
   blocks: readonly RamBlock[],
   layOut: (bytes: string) => readonly RamBlock[] = parseMemory,
@@ -57,7 +63,7 @@ function isSameMemory(
   try {
     return text(layOut(size)) === text(blocks)
   } catch {
-    // No machine is laid out with so much, or with none.
+    // `layOut` refuses this size, so the blocks cannot come from it.
     return false
   }
 }

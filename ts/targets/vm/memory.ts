@@ -1,11 +1,14 @@
-/** The memory and the vCPUs of a machine as a caller gives them, checked and in the form that the binding takes. */
+/** Checks the memory and the vCPUs of a machine, and converts them to the form of the binding. */
 
 import { type OptionNames, parseCount, parseOptions } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { callNative, native } from '../../ground/native.js'
 import { formatSize, parseSize, type Size } from '../../ground/units.js'
 
-/** One RAM block: a name of its own, its guest physical address, and its size; both multiples of the page size. */
+/**
+ * One RAM block: its unique name, its guest physical address, and its size. Address and size are
+ * multiples of the page size.
+ */
 export interface Block {
   name: string
   guestAddress: Size
@@ -19,7 +22,9 @@ export interface RamBlock {
   bytes: number
 }
 
-/** A block of `vm.blocks` is a block too: nothing is made of its generation. */
+/**
+ * The options of a block. A block of `vm.blocks` is accepted too, and its generation is ignored.
+ */
 const BLOCK: OptionNames<Block & { generation?: number }> = {
   name: true,
   guestAddress: true,
@@ -41,7 +46,10 @@ export function parseBlock(block: Block): RamBlock {
   return { name: block.name, guestAddress: parseSize(block.guestAddress, `${name}: guestAddress`), bytes }
 }
 
-/** `memory: SIZE` laid out around the hole below 4 GiB, on x86-64 as QEMU's `q35` has it, or the blocks as given. Throws ERR_ARGUMENT. */
+/**
+ * The blocks of `memory`: a size is laid out around the hole below 4 GiB, on x86-64 as in QEMU's
+ * `q35`; blocks stay as they are. Throws ERR_ARGUMENT.
+ */
 export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
   if (Array.isArray(memory)) {
     if (memory.length === 0)
@@ -53,7 +61,7 @@ export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
   return callNative(() => native().layoutRam(bytes))
 }
 
-/** Whether a machine can have so much memory: a hint proposes nothing else. */
+/** Whether a machine can have so much memory. A hint proposes only such sizes. */
 function isMemory(bytes: number): boolean {
   try {
     return bytes > 0 && native().layoutRam(bytes).length > 0
@@ -62,12 +70,15 @@ function isMemory(bytes: number): boolean {
   }
 }
 
-/** Where the `virt` machine of QEMU for arm64 has its RAM, and where files for it are linked. */
+/**
+ * The address at which RAM begins in QEMU's machine `virt` for arm64, and for which kernels are
+ * linked.
+ */
 export const QEMU_ARM64_RAM: number = 2 ** 30
 
 /**
- * `memory: SIZE` for a kernel file: on arm64 from where QEMU's `virt` has it, so that what is linked for that boots here too. Throws
- * ERR_ARGUMENT.
+ * The blocks of `memory` for a kernel file. On arm64 they begin where RAM begins in QEMU's `virt`,
+ * so that a kernel which is linked for that machine boots here too. Throws ERR_ARGUMENT.
  */
 export function memoryForKernel(memory: Size, arch: string = process.arch): RamBlock[] {
   if (arch !== 'arm64') return parseMemory(memory)
@@ -80,7 +91,10 @@ export function memoryForKernel(memory: Size, arch: string = process.arch): RamB
   ]
 }
 
-/** A number of vCPUs that this kernel allows. Throws ERR_ARGUMENT, and as `capabilities()` does. */
+/**
+ * Returns `vcpus` if this kernel allows so many vCPUs. Throws ERR_ARGUMENT, and what
+ * `capabilities()` throws.
+ */
 export function parseVcpus(vcpus: number): number {
   return parseCount(vcpus, 'vcpus', 1, callNative(() => native().capabilities()).vcpus)
 }

@@ -1,11 +1,11 @@
-/** The modes of our own VMs: what a VM's log can do, and what a caller is told about the rest. */
+/** The modes of our own VMs, and the errors for modes that a VM does not have. */
 
 import { DirtyRateError } from '../../ground/errors.js'
 import type { ModeAbility } from '../../measurement/source.js'
 import type { Mode } from '../../results/mode.js'
 import type { Warning } from '../../results/warning.js'
 
-/** The one exact source of a VM, chosen at its creation. */
+/** The dirty log of a VM, which is chosen at its creation. */
 export type DirtyLogKind = 'bitmap' | 'ring'
 
 /** The exact mode of a VM with this log. */
@@ -36,13 +36,13 @@ export function abilitiesOf(log: DirtyLogKind): readonly ModeAbility[] {
   }))
 }
 
-/** How to get a VM with the other log. */
+/** How to create a VM with each log. */
 const howToCreate: Readonly<Record<DirtyLogKind, string>> = {
   bitmap: "create it with dirtyLog: 'bitmap' (target option log=bitmap)",
   ring: 'create it with dirtyLog: { ringEntries: 65536 } (target option log=ring,ring-entries=65536)',
 }
 
-/** Why no VM here has a ring. */
+/** Why no VM on this kernel can have rings. */
 const KERNEL_WITHOUT_RING = 'this kernel has no dirty ring (x86-64 has since Linux 5.11, arm64 since 6.2)'
 
 /**
@@ -55,8 +55,8 @@ export const RING_UNAVAILABLE: Warning = {
 }
 
 /**
- * ERR_MODE_UNAVAILABLE: which modes a VM with this log has, and how to create one with the other log,
- * if one can be.
+ * The error ERR_MODE_UNAVAILABLE, which says which modes a VM with this log has, and how to create
+ * a VM with the other log, if that is possible.
  */
 export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: boolean): DirtyRateError {
   const other = log === 'ring' ? 'bitmap' : 'ring'
@@ -69,7 +69,7 @@ export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: bo
   )
 }
 
-/** ERR_UNSUPPORTED: no VM can have dirty rings on this kernel. */
+/** The error ERR_UNSUPPORTED, which says that no VM can have dirty rings on this kernel. */
 export function ringUnsupported(): DirtyRateError {
   return new DirtyRateError('ERR_UNSUPPORTED', `mode dirty-ring: ${KERNEL_WITHOUT_RING}`, {
     hint: "Use 'auto' or dirty-bitmap, which is as exact.",

@@ -17,7 +17,7 @@ export const WORKLOADS: Readonly<Record<WorkloadKind, string>> = {
   idle: 'nothing',
 }
 
-/** The options of `guest:` about what the guest writes. */
+/** The options of `guest:` that say what the guest writes. */
 export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>> = {
   pages: {
     value: 'N',
@@ -48,7 +48,7 @@ export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>
   seed: { value: 'N', default: '1', meaning: 'makes the pages of random and hot-cold repeatable' },
 }
 
-/** The options of `kernel:` about what is booted. */
+/** The options of `kernel:` that say what is booted. */
 export const KERNEL_OPTIONS: Readonly<Record<Exclude<keyof KernelImage, 'kernel'>, TargetOption>> = {
   initrd: { value: 'FILE', meaning: 'the initrd of a Linux kernel' },
   cmdline: { value: 'TEXT', meaning: 'the command line of the kernel' },

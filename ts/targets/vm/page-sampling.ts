@@ -1,6 +1,7 @@
 /**
- * The mode 'page-sampling': hashes of some pages at the window's two ends. An estimate with an interval; it tracks nothing, so it
- * costs the guest next to nothing, and it does not see a write of what was there already.
+ * The mode 'page-sampling', which compares hashes of some pages at both ends of the window. It
+ * gives an estimate with an interval. It tracks nothing, so it costs the guest next to nothing, but
+ * it does not see a write that changes nothing.
  */
 
 import type { CancelToken, NativeSampleReport, NativeVirtualMachine } from '../../ground/native.js'
@@ -10,7 +11,10 @@ import { removalWarnings } from '../../measurement/warnings.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { SampledFigures } from './figures.js'
 
-/** Looks at the samples, and again at each deadline: ms from the beginning of the first look, ascending. */
+/**
+ * Looks at the samples, and again at each deadline. Deadlines are in ms from the beginning of the
+ * first look, ascending.
+ */
 export async function samplePages(
   vm: NativeVirtualMachine,
   { samplesPerGiB, ...samples }: Samples,
@@ -70,7 +74,10 @@ function blockFigures(block: NativeSampleReport['blocks'][number], confidence: n
   }
 }
 
-/** An estimate's bounds in whole pages: a number of pages that lies between them still does. */
+/**
+ * Rounds the bounds of an estimate to whole pages, outwards, so that no whole number between them
+ * is lost.
+ */
 function wholePages(low: number, high: number): { low: number; high: number } {
   return { low: Math.floor(low), high: Math.ceil(high) }
 }

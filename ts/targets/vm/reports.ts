@@ -1,6 +1,7 @@
 /**
- * What the core reports, as interfaces of this package: what a caller infers from a call has a name that the package exports. The
- * binding's own types have the same members, which the test of this file holds.
+ * The reports of the core, as interfaces of this package, so that every type which a call returns
+ * has a name that the package exports. A test checks that the binding's own types have the same
+ * members.
  */
 
 import type { Truth } from '../../results/truth.js'
@@ -28,9 +29,15 @@ export interface Capabilities {
    * most of them its page tables.
    */
   nestedPaging: boolean
-  /** Whether the CPU logs the pages that guests dirty (PML of Intel and AMD). Absent where KVM's modules do not say. */
+  /**
+   * Whether the CPU logs the pages that guests dirty (PML of Intel and AMD). Absent if KVM's
+   * modules do not say it.
+   */
   pageModificationLog?: boolean
-  /** Whether the kernel emulates guests, which then write far more slowly than a CPU. Absent where that is not known. */
+  /**
+   * Whether the kernel emulates guests, which then write far more slowly than a CPU. Absent if that
+   * is not known.
+   */
   emulated?: boolean
   /** The host's page size, in bytes. */
   pageSize: number
@@ -49,7 +56,7 @@ export interface RamBlockInfo {
 export interface Crash {
   vcpu: number
   reason: string
-  /** Hexadecimal; null where the kernel could not say. */
+  /** Hexadecimal; null if the kernel could not say it. */
   instructionPointer?: string | null
 }
 
@@ -60,7 +67,7 @@ export interface SyncReport {
   fetchNs: number
   clearNs: number
   longestLockNs: number
-  /** Pages that the log named. */
+  /** How many pages the log had. */
   pages: number
 }
 
@@ -109,9 +116,11 @@ export interface Reap {
   /** The same pages in bytes. */
   dirtyBytes: number
   bytesPerSecond: number
-  /** From the first CLEAR to the last GET that the client was given. */
+  /** From the first CLEAR to the last GET whose bits went to the client. */
   windowNs: number
-  /** The part of the window in which the guest was paused or had ended. Rates are over the rest. */
+  /**
+   * The part of the window in which the guest was paused or had ended. Rates leave this time out.
+   */
   pausedNs: number
   skewNs: number
   /** How long the reap itself took. */
@@ -127,7 +136,10 @@ export interface Reap {
   truth?: Truth | null
 }
 
-/** One deadline of `syncAt`: how late the native thread was, what its sync did, and the client's bits right after it. */
+/**
+ * The report of one deadline of `syncAt`: how late the native thread was, what its sync did, and
+ * the client's bits right after it.
+ */
 export interface DeadlineReport {
   requestedMs: number
   /** How much later than the deadline the sync began. */
@@ -136,11 +148,11 @@ export interface DeadlineReport {
   reap: Reap
 }
 
-/** What each vCPU had written, and been granted, at one instant. Give it to {@link RunningWorkload.truth}. */
+/** The counters of a workload at one instant, for {@link RunningWorkload.truth}. */
 export interface WorkloadInstant {
   /** Writes made, by vCPU. */
   writes: number[]
-  /** Writes granted, by vCPU; null when the guest takes no budget. */
+  /** Writes granted, by vCPU; null if the guest takes no grants. */
   budgets: (number | null)[]
   /** Grants made by the host. */
   grants: number

@@ -1,11 +1,11 @@
-/** Whether a VM can be measured, and the words for why it cannot. */
+/** Checks whether a VM can be measured, and makes the errors that say why it cannot. */
 
 import { DirtyRateError } from '../../ground/errors.js'
 import type { NativeVirtualMachine } from '../../ground/native.js'
 
-/** Ends a sentence about what ended a measurement. */
+/** The end of a sentence that says what ended a measurement. */
 export const WITHIN = 'within the window'
-/** Ends a sentence about what kept one from beginning. */
+/** The end of a sentence that says why a measurement could not begin. */
 export const AT_BEGIN = 'when the measurement began'
 
 /** Throws unless the VM runs: ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED. `when` ends the sentence. */

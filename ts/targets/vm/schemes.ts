@@ -19,7 +19,10 @@ import { VirtualMachine } from './virtual-machine.js'
 import { optionsOf, type Workload, type WorkloadKind, workloadKinds } from './workload.js'
 
 const DEFAULT_MEMORY = '1GiB'
-/** The ring of a target that does not say, or the longest that the kernel has: entries of 16 bytes, so 1 MiB per vCPU. */
+/**
+ * The default length of a target's rings, unless the kernel allows only shorter ones. Entries have
+ * 16 bytes, so a ring takes 1 MiB.
+ */
 export const DEFAULT_RING_ENTRIES = 65_536
 
 /** A VM with a built-in workload. */
@@ -73,7 +76,7 @@ async function startVm(
 ): Promise<VirtualMachine> {
   const dirtyLog = logOf(given, mode)
   const creation = creationOfUri(given)
-  // Refused here too, because a target's options have names of their own.
+  // This is checked here too, because options of a target have other names than options of the API.
   if (typeof dirtyLog === 'object') refuseManualProtect(creation.manualProtect, 'manual-protect')
   const vm = await VirtualMachine.create({
     dirtyLog,
@@ -92,7 +95,10 @@ async function startVm(
   }
 }
 
-/** The log that the options name, or else that `mode` needs. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE, ERR_UNSUPPORTED. */
+/**
+ * The log that the options name, or otherwise the log that `mode` needs. Throws ERR_ARGUMENT,
+ * ERR_MODE_UNAVAILABLE, ERR_UNSUPPORTED.
+ */
 function logOf(given: Given, mode: WantedMode = 'auto'): NonNullable<CreateOptions['dirtyLog']> {
   const { log, 'ring-entries': entries } = given
   const wanted = parseMode(mode)
@@ -104,7 +110,7 @@ function logOf(given: Given, mode: WantedMode = 'auto'): NonNullable<CreateOptio
   if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) throw modeUnavailable(wanted, kind, true)
   if (kind === 'bitmap') return 'bitmap'
   const longest = capabilities().dirtyRingEntries
-  // The VM would have the bitmap, which cannot do that mode. So none is made.
+  // The VM would get the bitmap, which cannot do this mode, so it is not made.
   if (wanted === 'dirty-ring' && longest === 0) throw ringUnsupported()
   return {
     ringEntries:

@@ -17,10 +17,10 @@ import { abilitiesOf, type DirtyLogKind, modeUnavailable } from './modes.js'
 import { samplePages } from './page-sampling.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './running.js'
 
-/** What a native call fails with when the guest no longer runs. */
+/** The codes of native calls that fail because the guest no longer runs. */
 const NOT_RUNNING = ['ERR_STATE', 'ERR_PAUSED', 'ERR_GUEST_CRASHED'] as const
 
-/** What the source knows of its VM. */
+/** What the source needs to know about its VM. */
 export interface Measured {
   readonly vm: NativeVirtualMachine
   readonly log: DirtyLogKind
@@ -50,7 +50,8 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   }
 
   explain(error: unknown): unknown {
-    // The native thread looks at the vCPUs while it waits: say what happened in the same words, and with the same hints, as at the start.
+    // While the native thread waits, it checks the vCPUs. Its error is replaced by the error that
+    // the same state causes at the beginning, so that words and hints are the same.
     if (NOT_RUNNING.some(code => hasCode(error, code))) {
       try {
         requireRunning(this.#of.vm, WITHIN)
@@ -84,7 +85,8 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     const token = tokenOf(signal)
     if (method.mode === 'page-sampling')
       for (;;) yield* await samplePages(vm, method.samples, pageSize, [everyMs], token)
-    // An exact window opens where the one before it was closed, whenever the next round is asked for.
+    // An exact window opens where the one before it closed, even if the next round is asked for
+    // later.
     let openedAt = new Date()
     for await (const round of exactRounds(vm, everyMs, token)) {
       const of = { ...this.#exact(round), openedAt }
@@ -103,7 +105,10 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     }
   }
 
-  /** A result stays right if the log cannot be turned off after it: it then has a warning. */
+  /**
+   * Runs a measurement with a client. If the log cannot be turned off afterwards, the result stays
+   * right, and gets a warning.
+   */
   async #withClient(
     signal: AbortSignal,
     measure: (client: string) => Promise<VirtualMachineRound[]>,

@@ -45,8 +45,9 @@ import { isWorkload, RunningWorkload, toNative, type Workload } from './workload
 const newToken = (): CancelToken => new (native().CancelToken)()
 
 /**
- * One KVM virtual machine. Made by {@link VirtualMachine.create}; give it back with `close()`. Calls that change it take effect in the order
- * in which they were made, awaited or not. Only `shutdown()` and `close()` wait for no other call: they end what is under way.
+ * One KVM virtual machine. {@link VirtualMachine.create} makes it, and `close()` frees it. Calls
+ * that change it take effect in the order in which they were made, whether they are awaited or not.
+ * Only `shutdown()` and `close()` wait for no other call, because they end what is under way.
  *
  * @example
  * ```ts
@@ -67,19 +68,22 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   readonly #vm: NativeVirtualMachine
   /** The order of the calls that change the VM, its memory, or its clients' bits. */
   readonly #order: CallOrder
-  /** The one exact source: the log that was chosen at creation, or the bitmap on a kernel without rings. */
+  /**
+   * The VM's dirty log: the one that was chosen at creation, or the bitmap on a kernel without
+   * rings.
+   */
   readonly dirtyLog: DirtyLogKind
-  /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
+  /** How many entries each vCPU's dirty ring has; 0 with a bitmap. */
   readonly ringEntries: number
   /** The host's page size in bytes. Every count of pages is in pages of this size. */
   readonly pageSize: number
   /** The five steps, and the bits of each client. */
   readonly dirtyMemory: DirtyMemory
-  /** The serial port's output, as it comes. */
+  /** The output of the serial port, piece by piece. */
   readonly console: AsyncIterable<string>
   readonly #lifecycle: Lifecycle
   #image: ImageUri | undefined
-  /** The options that were chosen at creation, as the URI has them. */
+  /** The options that were chosen at creation, in the form of the URI. */
   readonly #creation: readonly [string, string][]
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
@@ -106,8 +110,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /**
-   * Creates a VM. Its memory is reserved, not touched. Rejects with ERR_ARGUMENT (which names the block), ERR_KVM_*, ERR_MEMORY,
-   * ERR_UNSUPPORTED (`manualProtect`), or the signal's reason.
+   * Creates a VM. Its memory is reserved, but takes no space until it is used. Rejects with
+   * ERR_ARGUMENT (which names the block), ERR_KVM_*, ERR_MEMORY, ERR_UNSUPPORTED (`manualProtect`),
+   * or the signal's reason.
    */
   static async create(options: CreateOptions): Promise<VirtualMachine> {
     const { kvmPath, signal } = parseOptions(options, CREATE, 'options', "{ memory: '1GiB' }")
@@ -121,7 +126,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     const warnings = ringless ? [RING_UNAVAILABLE] : []
     for (const { message } of warnings) emit('warn', 'dirtyrate::kvm', message, {})
     const token = newToken()
-    // A VM that was made although the abort has come is given back.
+    // If the abort comes too late and the VM was made, it is closed.
     return untilAborted(signal, token, async () => {
       const vm = await callNative(() => native().NativeVirtualMachine.create(checked, token))
       if (signal?.aborted) {
@@ -134,8 +139,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /**
-   * The target URI of this VM, which opens the same guest in the same machine again: with the options chosen at creation and the blocks
-   * that the VM has now. It begins with `vm:` before anything is loaded, and then opens nothing.
+   * The target URI of this VM, which opens the same guest in the same machine again. It has the
+   * options that were chosen at creation and the blocks that the VM has now. Before a guest is
+   * loaded it begins with `vm:`, and cannot be opened.
    */
   override get uri(): string {
     const layOut = this.#image?.scheme === 'kernel' ? memoryForKernel : parseMemory
@@ -156,23 +162,25 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /**
-   * Resolves when the guest has ended, with how: `shutdown`, `crashed` (then `vm.crash` says more) or `closed`. Never rejects. The guest
-   * of a VM that was not started yet ends after it has run.
+   * Resolves when the guest has ended, with how it ended: `shutdown`, `crashed` (then `vm.crash`
+   * says more) or `closed`. Never rejects. If the VM is not started yet, this waits until its guest
+   * has run and ended.
    */
   get ended(): Promise<EndState> {
     return this.#lifecycle.ended
   }
 
   /**
-   * Calls `listener` at each change of `vm.state`, also where the guest ends by itself. The returned function removes it. A listener
-   * that throws disturbs nothing. Throws ERR_ARGUMENT for what is no function, ERR_CLOSED.
+   * Calls `listener` at each change of `vm.state`, also when the guest ends by itself. The returned
+   * function removes the listener. A listener that throws disturbs nothing. Throws ERR_ARGUMENT if
+   * `listener` is no function, and ERR_CLOSED.
    */
   onStateChange(listener: (change: StateChange) => void): () => void {
     this.requireOpen()
     return this.#lifecycle.onChange(parseListener(listener, 'listener'))
   }
 
-  /** How the guest crashed, or null. */
+  /** How the guest crashed, or null if it did not. */
   get crash(): Crash | null {
     return this.#vm.crash
   }
@@ -182,7 +190,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     return this.#vm.vcpuCount
   }
 
-  /** What was negotiated with KVM at creation. */
+  /** How KVM protects pages again, as set at creation. */
   get manualProtect(): ManualProtect {
     return callNative(() => this.#vm.manualProtect()) as ManualProtect
   }
@@ -198,8 +206,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /**
-   * Loads a guest, before `start()`. Rejects with ERR_ARGUMENT, ERR_KERNEL_IMAGE, ERR_STATE, ERR_CLOSED, or the signal's reason; the VM stays
-   * usable unless it was closed.
+   * Loads a guest. This comes before `start()`. Rejects with ERR_ARGUMENT, ERR_KERNEL_IMAGE,
+   * ERR_STATE, ERR_CLOSED, or the signal's reason; the VM stays usable unless it was closed.
    */
   async load(
     image: Workload | KernelImage,
@@ -225,15 +233,16 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
         }, signal),
       )
     } catch (error) {
-      // The native load ends because the machine is shut down under it.
+      // The native load has ended because the machine was shut down meanwhile.
       if (this.#closing === undefined || !hasCode(error, 'ERR_STATE')) throw error
       throw new DirtyRateError('ERR_CLOSED', 'the VM was closed while a kernel was loaded')
     }
   }
 
   /**
-   * Resolves when the vCPUs run, with a workload when its vCPUs are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT, or the
-   * signal's reason: then the VM is shut down.
+   * Starts the vCPUs. Resolves when they run, and with a workload when its vCPUs are ready. Rejects
+   * with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT, or the signal's reason, and then the VM is shut
+   * down.
    */
   async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = parseOptions(options, SIGNAL)
@@ -244,7 +253,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     }
   }
 
-  /** Stops the vCPUs where they are. Measurements under way reject with ERR_PAUSED. */
+  /** Pauses the vCPUs. Measurements under way reject with ERR_PAUSED. */
   async pause(): Promise<void> {
     const interrupted = await this.#inOrder(async () => {
       await this.#vm.pause()
@@ -263,7 +272,10 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     this.#lifecycle.look()
   }
 
-  /** Ends the vCPUs; memory and bits stay readable. Measurements under way reject with ERR_STATE. */
+  /**
+   * Ends the vCPUs. Memory and bits can still be read. Measurements under way reject with
+   * ERR_STATE.
+   */
   async shutdown(): Promise<void> {
     await callNative(() => this.#vm.shutdown())
     this.#lifecycle.look()
@@ -271,8 +283,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /**
-   * Adds a RAM block, while the VM runs and is measured too. Rejects with ERR_ARGUMENT that names the
-   * block.
+   * Adds a RAM block, also while the VM runs and is measured. Rejects with ERR_ARGUMENT, which
+   * names the block.
    *
    * @example
    * ```ts
@@ -286,15 +298,19 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     return this.#inOrder(() => this.#vm.addBlock(checked))
   }
 
-  /** Removes a RAM block. Its bits live until every client has reaped them. Rejects with ERR_ARGUMENT. */
+  /**
+   * Removes a RAM block. Its bits are kept until every client has taken them. Rejects with
+   * ERR_ARGUMENT.
+   */
   async removeBlock(name: string): Promise<void> {
     parseText(name, 'name')
     await this.#inOrder(() => this.#vm.removeBlock(name))
   }
 
   /**
-   * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, after the calls before this one have taken
-   * effect. Rejects with ERR_ARGUMENT outside of RAM; then nothing is copied.
+   * Copies guest memory from `address` (guest physical) into all of `into`, piece by piece, after
+   * the calls before this one have taken effect. Rejects with ERR_ARGUMENT outside of RAM, and then
+   * nothing is copied.
    *
    * @example
    * ```ts
@@ -309,8 +325,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /**
-   * Writes guest memory, piece by piece; the pages are dirty for every client that tracks. `bytes` must not change until the promise is
-   * settled. Rejects with ERR_ARGUMENT outside of RAM; then nothing is written.
+   * Writes guest memory, piece by piece. The pages become dirty for every client that tracks. Do
+   * not change `bytes` until the promise has settled. Rejects with ERR_ARGUMENT outside of RAM, and
+   * then nothing is written.
    */
   async writeMemory(address: number, bytes: Uint8Array): Promise<void> {
     parseCount(address, 'address', 0)
@@ -318,7 +335,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     await this.#order.run(() => writeMemory(this.#vm, address, bytes))
   }
 
-  /** The VM itself: it can be paused, resumed and shut down. */
+  /** The VM itself, because it can be paused, resumed and shut down. */
   get control(): Control {
     return this
   }
@@ -333,7 +350,10 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     }
   }
 
-  /** Ends the vCPUs and frees everything; measurements under way reject with ERR_CLOSED. Idempotent. */
+  /**
+   * Ends the vCPUs and frees everything. Measurements under way reject with ERR_CLOSED. Calling it
+   * again changes nothing.
+   */
   override close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -352,7 +372,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     const interrupted = this.interruptMeasurements(
       new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`),
     )
-    // The VM is closed before this is awaited, because a measurement's clean-up may wait for a call that only the VM's end ends.
+    // The VM is closed before the measurements are awaited, because the clean-up of a measurement
+    // may wait for a call that only the end of the VM ends.
     await callNative(() => this.#vm.close())
     this.#lifecycle.look()
     await interrupted

@@ -1,4 +1,7 @@
-/** Guests with a known answer: what they write, how fast, and the handle on the one that runs in a VM. */
+/**
+ * Guests with a known answer: what they write, how fast, and the class of a guest that runs in a
+ * VM.
+ */
 
 import { untilAborted } from '../../ground/abort.js'
 import {
@@ -38,18 +41,25 @@ export function defaultPages(): number {
   return DEFAULT_BYTES / callNative(() => native().hostPageSize())
 }
 
-/** How a guest writes. Page counts are of the host's pages: 4096 bytes, on some arm64 hosts 16 or 64 KiB. */
+/**
+ * How a guest writes. Pages have the host's page size, which is 4096 bytes, and on some arm64 hosts
+ * 16 or 64 KiB.
+ */
 export interface WorkloadOptions {
-  /** The working set, all vCPUs together. */
+  /** How many pages the guest writes, all vCPUs together. */
   pages: number
-  /** How much it writes, all vCPUs together. Without it the guest writes as fast as it can. */
+  /** How fast it writes, all vCPUs together. Without a rate the guest writes as fast as it can. */
   rate?: Rate | undefined
   /**
-   * What keeps the rate. `host` (default): a native thread grants writes while the VM runs. `clock`: the guest itself, by the TSC or the
-   * counter of arm64. It needs no host, and after a time in which it did not run it makes up for up to a second.
+   * What keeps the rate. With `host` (default) a native thread grants writes while the VM runs.
+   * With `clock` the guest keeps the rate itself, by the TSC or the counter of arm64. Such a guest
+   * needs no host, and makes up for up to a second in which it did not run.
    */
   pacing?: 'host' | 'clock' | undefined
-  /** The guest writes only what `vm.workload.grant()` allows. Not together with `rate`. */
+  /**
+   * Whether the guest writes only what `vm.workload.grant()` allows. This cannot be combined with
+   * `rate`.
+   */
   granted?: boolean | undefined
   /** `split` (default): each vCPU has its own share of the pages; `shared`: every vCPU writes all of them. */
   sharing?: 'split' | 'shared' | undefined
@@ -59,7 +69,7 @@ export interface WorkloadOptions {
   seed?: number | undefined
 }
 
-/** A guest program, to be given to `vm.load()`. Made by {@link workload}. */
+/** A guest program for `vm.load()`, which {@link workload} makes. */
 export interface Workload {
   readonly kind: WorkloadKind
   readonly pages: number
@@ -80,7 +90,7 @@ const WORKLOAD: OptionNames<WorkloadOptions> = {
   seed: true,
 }
 
-/** What {@link makeWorkload} gives. */
+/** The members of a workload that {@link makeWorkload} returns. */
 const MADE: OptionNames<Workload> = {
   kind: true,
   pages: true,
@@ -91,10 +101,10 @@ const MADE: OptionNames<Workload> = {
   seed: true,
 }
 
-/** The machine of {@link buildGuest}. */
+/** The machine for which {@link buildGuest} builds a guest. */
 export interface GuestMachine {
   memory: Size | readonly Block[]
-  /** Default 1. */
+  /** How many vCPUs the machine has. Default 1. */
   vcpus?: number | undefined
 }
 
@@ -104,14 +114,14 @@ const SHARINGS = ['split', 'shared'] as const
 const PLACEMENTS = ['packed', 'spread'] as const
 const PACINGS = ['host', 'clock'] as const
 
-/** The options that some guests have no use for. */
+/** The options that some guests do not use. */
 const UNUSED: Partial<Record<WorkloadKind, readonly (keyof WorkloadOptions)[]>> = {
   stride: ['seed'],
   silent: ['seed'],
   idle: ['rate', 'pacing', 'granted', 'sharing', 'placement', 'seed'],
 }
 
-/** The options that this guest has a use for. */
+/** The options that this guest uses. */
 export function optionsOf(kind: WorkloadKind): string[] {
   const unused: readonly string[] = UNUSED[kind] ?? []
   return Object.keys(WORKLOAD).filter(
@@ -119,7 +129,10 @@ export function optionsOf(kind: WorkloadKind): string[] {
   )
 }
 
-/** Checks the options of a workload by name; one that the guest would ignore is refused. Throws ERR_ARGUMENT. */
+/**
+ * Checks the options of a workload. An option that the guest would ignore is refused. Throws
+ * ERR_ARGUMENT.
+ */
 export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Workload {
   const known = parseChoice(kind, 'workload', workloadKinds)
   parseObject(options, 'options', '{ pages: 25600 }')
@@ -142,7 +155,7 @@ export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Work
   })
 }
 
-/** Who says when a guest with these options writes, and how much. Throws ERR_ARGUMENT. */
+/** The pacing and the rate of a guest with these options. Throws ERR_ARGUMENT. */
 function paceOf({
   rate,
   pacing,
@@ -181,13 +194,16 @@ function byClock(bytesPerSecond: number): { pacing: 'clock'; bytesPerSecond: num
  * ```
  */
 export const workload: {
-  /** Writes its pages one after the other, round and round. */
+  /** Writes its pages one after the other, over and over. */
   stride(options: WorkloadOptions): Workload
   /** Writes pages drawn uniformly at random from its working set. */
   random(options: WorkloadOptions): Workload
   /** Writes a small part of its working set most of the time. */
   hotCold(options: WorkloadOptions): Workload
-  /** Writes to each page the value that it already has: dirty for KVM, invisible to page sampling. */
+  /**
+   * Always writes the same value, so that after the first pass KVM sees dirty pages, and page
+   * sampling sees none.
+   */
   silent(options: WorkloadOptions): Workload
   /** Writes nothing. */
   idle(): Workload
@@ -196,12 +212,12 @@ export const workload: {
   random: options => makeWorkload('random', options),
   hotCold: options => makeWorkload('hot-cold', options),
   silent: options => makeWorkload('silent', options),
-  // The types let nothing be given; what a program gives even so is refused.
+  // The type allows no options. If a program gives some all the same, they are refused.
   idle: (options: Partial<WorkloadOptions> = {}) =>
     makeWorkload('idle', { pages: 0, ...parseObject(options, 'options', 'nothing') }),
 }
 
-/** Whether `image` came from {@link workload}, as against a kernel's file names. */
+/** Whether `image` is a workload from {@link workload}, and not the files of a kernel. */
 export function isWorkload(image: unknown): image is Workload {
   return typeof image === 'object' && image !== null && 'kind' in image
 }
@@ -215,7 +231,7 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
   )
   return {
     kind: parseChoice(kind, 'workload', workloadKinds),
-    // An idle guest writes none, but to the binding every vCPU of a program has a working set.
+    // An idle guest writes no pages, but the binding needs at least one page for each vCPU.
     pages: parseCount(kind === 'idle' ? Math.max(pages, vcpus) : pages, 'pages', 1),
     vcpus,
     pacing: parseChoice(pacing, 'pacing', ['free', 'granted', 'clock']),
@@ -227,9 +243,11 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
 }
 
 /**
- * The guest as an ELF, its parameters inside; it boots in `vm.load({ kernel })` and with QEMU's `-kernel` on this architecture (PVH on
- * x86-64). `memory` is that of the machine it will run in; QEMU's `virt` has it from 1 GiB on. Where it runs there is no host that paces
- * it, so a rate is kept by the guest's own clock. Needs no KVM. Throws ERR_ARGUMENT.
+ * Makes the guest as an ELF, with its parameters inside. It boots with `vm.load({ kernel })`, and
+ * with QEMU's `-kernel` on this architecture (by PVH on x86-64). `memory` is the memory of the
+ * machine in which it will run; in QEMU's `virt` it begins at 1 GiB. The guest keeps a rate by its
+ * own clock, because it may run without a host that paces it. This needs no KVM. Throws
+ * ERR_ARGUMENT.
  *
  * @example
  * ```ts
@@ -266,7 +284,7 @@ function parseInstant(instant: WorkloadInstant, name: string): void {
 }
 
 /**
- * The workload of a VM: the host's side of its mailboxes.
+ * The workload that runs in a VM: its counters, and grants of writes.
  *
  * @example
  * ```ts
@@ -288,7 +306,7 @@ function parseInstant(instant: WorkloadInstant, name: string): void {
  * ```
  */
 export class RunningWorkload {
-  /** What was loaded. */
+  /** The workload that was loaded. */
   readonly workload: Workload
   readonly #vm: NativeVirtualMachine
   readonly #newToken: () => CancelToken
@@ -300,13 +318,19 @@ export class RunningWorkload {
     this.#newToken = newToken
   }
 
-  /** Lets each vCPU make `writes` more writes. A host write to the control page, which counts as dirty. Throws ERR_ARGUMENT, ERR_STATE. */
+  /**
+   * Lets each vCPU make `writes` more writes. For this the host writes the control page, which
+   * counts as dirty. Throws ERR_ARGUMENT, ERR_STATE.
+   */
   grant(writes: number): void {
     parseCount(writes, 'writes', 1)
     callNative(() => this.#vm.grant(writes))
   }
 
-  /** Resolves when every granted write is made. Rejects with the signal's reason when aborted, and as a crash or close does. */
+  /**
+   * Resolves when every granted write is made. Rejects with the signal's reason, and if the guest
+   * crashes or the VM is closed.
+   */
   async settled(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     await untilAborted(parseOptions(options, SIGNAL).signal, this.#newToken(), token =>
       callNative(() => this.#vm.settled(token)),
@@ -318,14 +342,20 @@ export class RunningWorkload {
     return callNative(() => this.#vm.instant())
   }
 
-  /** What was written between two instants, exact when the guest was settled at both. */
+  /**
+   * Computes which pages were written between two instants. The result is exact if the guest was
+   * settled at both.
+   */
   async truth(from: WorkloadInstant, to: WorkloadInstant): Promise<Truth> {
     parseInstant(from, 'from')
     parseInstant(to, 'to')
     return callNative(() => this.#vm.truth(from, to))
   }
 
-  /** Whether the pages' contents bear the counters out: null, or what differs. The guest has to stand still: paused, or settled. */
+  /**
+   * Checks that the contents of the pages agree with the counters. Resolves with null, or with the
+   * difference. The guest must be paused or settled.
+   */
   async confirmContents(): Promise<string | null> {
     return callNative(() => this.#vm.confirmContents())
   }
