@@ -44,7 +44,10 @@ export function targetForms(): string {
   return schemes.map(({ name, operand }) => `${name}:${operand},KEY=VALUE,...`).join(' or ')
 }
 
-/** What each kind of target can name, then the options of each kind, then those that several kinds share. */
+/**
+ * What can follow the colon for each kind of target, then the options of each kind, then the
+ * options that several kinds share.
+ */
 export function targetSections(): TargetSection[] {
   const operands = schemes.flatMap(({ operand, operands: words }) =>
     words === undefined ? [] : [section(`What ${operand} can be:`, Object.entries(words))],

@@ -1,20 +1,29 @@
-/** What somebody meant who wrote a target in another way: `stride,memory=4GiB`, `guest=stride`, `/boot/vmlinuz`. */
+/**
+ * Finds the target that was probably meant by a text in another form: `stride,memory=4GiB`,
+ * `guest=stride`, `/boot/vmlinuz`.
+ */
 
 import { DirtyRateError, hasCode } from '../ground/errors.js'
 import { closest } from '../ground/suggest.js'
 import { parseTargetUri } from './uri.js'
 
-/** What a suggestion takes from a kind of target. */
+/** The part of a scheme that suggestions need. */
 export interface Named {
-  /** What stands before the colon. */
+  /** The name of the scheme, which stands before the colon. */
   readonly name: string
-  /** All that the URI can name, with their meanings, where that is a list. */
+  /** Everything that can stand after the colon, each with its meaning, if that is a list. */
   readonly operands?: Readonly<Record<string, string>>
-  /** The URI of this kind that somebody likely meant who wrote `text` without a scheme; undefined if none. */
+  /**
+   * The URI of this kind that was probably meant by `text` without a scheme; undefined if there is
+   * none.
+   */
   adopt?(text: string): string | undefined
 }
 
-/** `error` with the target that was likely meant in its hint, if there is one and the hint proposes nothing yet. */
+/**
+ * `error` with the target that was probably meant in its hint, if there is one and the hint
+ * proposes nothing yet.
+ */
 export function withLikelyTarget(error: unknown, uri: unknown, kinds: readonly Named[]): unknown {
   if (typeof uri !== 'string' || !hasCode(error, 'ERR_ARGUMENT')) return error
   const { message, hint } = error as DirtyRateError
@@ -27,7 +36,10 @@ export function withLikelyTarget(error: unknown, uri: unknown, kinds: readonly N
   })
 }
 
-/** A target of the right form that is like `uri`; undefined if none is, or if `uri` itself has that form. */
+/**
+ * A target of the right form that is similar to `uri`; undefined if there is none, or if `uri`
+ * already has the right form.
+ */
 export function likelyTarget(uri: string, kinds: readonly Named[]): string | undefined {
   const likely = withCommas(withScheme(uri.trim(), kinds), kinds)
   if (likely === uri) return undefined
@@ -57,13 +69,16 @@ function withScheme(uri: string, kinds: readonly Named[]): string {
   return uri
 }
 
-/** The options apart by one comma, and each with `=`, where no name of the kind can have such characters. */
+/**
+ * Separates the options by one comma each, and writes each with `=`. This is done only if no name
+ * of the kind can have such characters.
+ */
 function withCommas(uri: string, kinds: readonly Named[]): string {
   const kind = kinds.find(({ name, operands }) => operands !== undefined && uri.startsWith(`${name}:`))
   if (kind === undefined) return uri
   const options = uri
     .slice(kind.name.length + 1)
-    // A number with commas between its thousands.
+    // Removes commas between the thousands of a number.
     .replace(/(?<==\d{1,3})(,\d{3})+(?=,|$)/g, thousands => thousands.replaceAll(',', ''))
     .replace(/,,|[,:\s]+(?=[a-z-]+=)/g, ',')
     .replace(/(?<=,[a-z-]+):/g, '=')

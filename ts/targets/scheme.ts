@@ -15,14 +15,14 @@ import { parseTargetUri, type TargetUri } from './uri.js'
 export interface TargetOption {
   /** The form of its value: `N`, `SIZE`, `FILE`, or choices as `on|off`. */
   readonly value: string
-  /** The values that it can have, where `value` does not list them. */
+  /** The possible values, if `value` does not list them. */
   readonly choices?: readonly string[]
-  /** What holds without the option; absent where nothing does. */
+  /** What applies without the option; absent if nothing does. */
   readonly default?: string
   readonly meaning: string
 }
 
-/** The values that an option can have; none where they are not a list. */
+/** The values that an option can have; none if there is no list of them. */
 export function choicesOf({ value, choices }: TargetOption): readonly string[] {
   return choices ?? (value.includes('|') ? value.split('|') : [])
 }
