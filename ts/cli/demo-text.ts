@@ -139,12 +139,12 @@ export function explain(
   define('rate', 'the same pages in bytes, divided by the length of the window, which a native thread keeps')
   define(
     'truth',
-    `what the guest counted itself, read without KVM's log. The guest runs on meanwhile, so this is right to within ${vcpus === 1 ? 'a page' : 'a page per vCPU'} at each end`,
+    "what the guest counted itself, read without KVM's log. The guest writes on while its count is read, so this can be off by a few pages; an exact figure lies between what it surely and what it possibly wrote",
   )
   if (modes.has('page-sampling')) {
     define(
       'interval',
-      'page sampling looks at a few pages only: 95 of 100 of its intervals hold the truth. It does not see writes that change nothing',
+      'page sampling looks at a few pages only, so its figure has an error. 95 of 100 of its intervals hold the truth. It does not see writes that change nothing',
     )
   }
   if (modes.has('dirty-ring')) {

@@ -38,10 +38,9 @@ export function manualPages(): Page[] {
 
 function pageOf(program: Command, command: Command): string[] {
   const examples = EXAMPLES[command.name()] ?? []
-  const synopsis = `[options] ${command.registeredArguments.map(argument => `<${argument.name()}>`).join(' ')}`
   return [
     ...heading('NAME', `${escaped(`dirtyrate-${command.name()}`)} \\- ${escaped(command.description())}`),
-    ...heading('SYNOPSIS', `.B dirtyrate ${escaped(command.name())}`, escaped(synopsis.trim())),
+    ...heading('SYNOPSIS', `.B dirtyrate ${escaped(command.name())}`, escaped(command.usage())),
     ...heading('OPTIONS', ...options([...command.options, ...program.options])),
     ...(examples.length === 0 ? [] : targetParts()),
     ...(examples.length === 0 ? [] : heading('EXAMPLES', '.nf', ...examples.map(escaped), '.fi')),

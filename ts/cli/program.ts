@@ -163,6 +163,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     )
     .option('--seed <n>', 'makes random pages repeatable')
     .requiredOption('-o, --output <file>', 'the file to write')
+    .usage('--output <file> [options]')
     .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
 
   const completion = program
