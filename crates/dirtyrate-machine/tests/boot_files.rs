@@ -1,9 +1,10 @@
-//! A file that is booted costs what its own bytes cost, whatever its headers say of it; and guest memory is this process's alone.
+//! The cost of booting a file depends on the bytes that it really has, and not on what its headers say. And guest
+//! memory belongs to this process alone.
 
 mod support;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dirtyrate::{CancelToken, Error};
 use dirtyrate_machine::workload::{Kind, Pacing};
@@ -17,38 +18,9 @@ const PT_NOTE: u32 = 4;
 const MACHINE: u8 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
 /// Where the kernels here are, from the start of RAM.
 const ENTRY: u64 = 2 * MIB;
-/// Pages that a load may take beside those of the file's bytes: at most one at either end of each of its pieces, and the boot parameters.
+/// How many pages a load may take beside the pages of the file's bytes: at most one at each end of each piece, and the
+/// boot parameters.
 const PAGES_BESIDE: u64 = 64;
-
-/// A folder for the files of a test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("dirtyrate-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("a file");
-        path
-    }
-
-    /// A file of so many bytes, of which only the first are stored.
-    fn sparse(&self, name: &str, bytes: &[u8], length: u64) -> PathBuf {
-        let path = self.file(name, bytes);
-        File::options().write(true).open(&path).and_then(|file| file.set_len(length)).expect("a sparse file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A program header.
 #[derive(Clone, Copy)]
@@ -185,7 +157,7 @@ fn memory_that_a_file_only_names_is_not_touched() {
     }
     let folder = Folder::new("boot-bss");
     let machine = large();
-    // What was there before is zero afterwards all the same, where it is whole pages and where it is not.
+    // Earlier contents are zero afterwards all the same, in whole pages and in parts of pages.
     machine.vm().write_memory(ENTRY + 2, &vec![0xff; 3 * page_size() as usize]).expect("RAM");
     let end = ENTRY + 3 * GIB;
     machine.vm().write_memory(end - 3, &[0xff; 6]).expect("RAM");
@@ -293,7 +265,7 @@ fn a_load_that_is_cancelled_before_it_copies_leaves_memory_as_it_was() {
     load(&machine, &kernel, None).expect("and it can be loaded again");
 }
 
-/// What is done to notes: on arm64 nobody looks at them.
+/// Changes of notes. On arm64 notes are not read.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_pvh_note_is_found_whatever_its_segment_says_of_alignment() {
@@ -367,7 +339,7 @@ fn a_built_in_guest_that_writes_where_nothing_is_crashes_unless_it_was_asked_oth
     }
 }
 
-/// What a PVH kernel is told of memory.
+/// The memory map that a PVH kernel gets.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn what_a_pvh_kernel_was_given_is_not_ram_in_its_memory_map() {

@@ -1,5 +1,5 @@
-//! A Linux image: what it is told when it is entered, and why one is refused. The kernel here is a few instructions behind the header
-//! of one; a whole Linux boots in the rigs (`__test__/rig/linux.rig.ts`).
+//! The boot of a Linux bzImage: which boot parameters it gets, and for which reasons a file is refused. The kernel here
+//! is a few instructions behind the header of one; a whole Linux boots in the rigs (`__test__/rig/linux.rig.ts`).
 //!
 //! x86-64 only: no other architecture has a bzImage.
 
@@ -7,12 +7,12 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dirtyrate::{CancelToken, Error};
 use dirtyrate_machine::vcpu::RunState;
 use dirtyrate_machine::{KernelOptions, Machine};
-use support::{MIB, block, kvm, machine, page_size};
+use support::{Folder, MIB, block, kvm, machine, page_size};
 
 /// Where the kernel is entered, and where its instructions leave the address of `boot_params`.
 const ENTRY: u32 = MIB as u32;
@@ -84,29 +84,6 @@ fn image_of(kernel: &[u8], fields: &[(usize, &[u8])]) -> Vec<u8> {
     image
 }
 
-/// A folder for the files of a test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("dirtyrate-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a directory");
-        Self(path)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).expect("a file");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn load(machine: &Machine, kernel: &Path, initrd: Option<&Path>, cmdline: &str) -> Result<(), Error> {
     let (kernel, initrd) = (kernel.to_owned(), initrd.map(Path::to_owned));
     machine.load_kernel(&KernelOptions { kernel, initrd, cmdline: cmdline.to_owned() }, &CancelToken::new())
@@ -141,7 +118,7 @@ fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
     let kind = |at: usize| u32::from_le_bytes(parameters[at..at + 4].try_into().expect("4 bytes"));
     let map: Vec<_> =
         (0..8).map(|entry| 0x2d0 + entry * 20).map(|at| (number(at), number(at + 8), kind(at + 16))).collect();
-    // What it was told, and where the ACPI tables are, is not RAM that it may take.
+    // The memory of the boot parameters and of the ACPI tables is not RAM that the kernel may use.
     assert_eq!(
         map,
         [
@@ -235,7 +212,7 @@ fn one_that_cannot_be_booted_is_refused_with_the_reason() {
     let huge = folder.file("initrd", b"");
     std::fs::File::create(&huge).and_then(|file| file.set_len(31 * MIB)).expect("a file");
     refused("an initrd", &kernel, Some(&huge), "", "do not fit");
-    // It would fit, but not where the kernel finds it.
+    // It would fit, but not below the address up to which the kernel accepts an initrd.
     std::fs::File::create(&huge).and_then(|file| file.set_len(2 * MIB)).expect("a file");
     let near = folder.file("near", &image(&[(0x22c, &(2 * ENTRY).to_le_bytes())]));
     refused("a far initrd", &near, Some(&huge), "", "do not fit");

@@ -5,7 +5,7 @@
 #[path = "../../../dirtyrate/tests/support/mod.rs"]
 mod core_support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use core_support::{kvm, page_size, refusal};
@@ -24,7 +24,8 @@ pub const GIB: u64 = 1 << 30;
 pub const WRITING: [Kind; 4] = [Kind::Stride, Kind::Random, Kind::HotCold, Kind::Silent];
 pub const PROTECTS: [ManualProtect; 3] = [ManualProtect::None, ManualProtect::Enable, ManualProtect::InitiallySet];
 
-/// Whether a test of dirty rings can run here: where the kernel has none, that is said, and asking for one is refused.
+/// Whether a test of dirty rings can run here. On a kernel without rings this says so, and checks that asking for a
+/// ring is refused.
 pub fn rings() -> bool {
     if !kvm() {
         return false;
@@ -110,21 +111,23 @@ pub fn sync(machine: &Machine) {
     machine.vm().lock_dirty_memory().sync(&CancelToken::new()).expect("step 4");
 }
 
-/// The client's pages as guest frame numbers: the bits, not the counts; but those that the guest only reads.
+/// The client's pages as guest frame numbers, from the bits and not from the counts, without pages that the guest only
+/// reads.
 pub fn pages_of(machine: &Machine, client: Client) -> PageSet {
     let pages = pages_in(&machine.vm().lock_dirty_bits(), client);
     but_read_only(machine, &pages)
 }
 
-/// Without what the guest only reads, where the log has it all the same: which pages of that, and in which window, nobody
-/// counts. The control page stays: tests grant in each window, and so it is dirty in each.
+/// Removes the pages that the guest only reads, if this machine's log may have such pages, because it is not known
+/// which of them are in which window. The control page stays, because tests grant writes in each window, so it is dirty
+/// in each.
 pub fn but_read_only(machine: &Machine, pages: &PageSet) -> PageSet {
     let Ok(guest) = machine.guest() else { return pages.clone() };
     let control = [guest.program().control_page() / page_size()].into_iter().collect();
     pages.difference(&guest.read_only().difference(&control))
 }
 
-/// Whether guest code runs at the CPU's own level. Elsewhere the kernel emulates it.
+/// Whether the CPU itself runs the guest's code. Elsewhere the kernel emulates it.
 pub fn nested_paging() -> bool {
     Capabilities::probe(Path::new("/dev/kvm")).is_ok_and(|capabilities| capabilities.nested_paging)
 }
@@ -145,13 +148,15 @@ pub fn frames_of(block: &BlockInfo, bitmap: &PageBitmap) -> impl Iterator<Item =
     bitmap.ranges().flat_map(move |range| first + range.first..first + range.end())
 }
 
-/// Step 5: takes the client's pages, and leaves out those that the guest only reads. Checks that the reap has counted all the bits.
+/// Step 5: takes the client's pages, and returns them without pages that the guest only reads. Checks that the reap has
+/// counted all the bits.
 pub fn take(machine: &Machine, client: Client) -> PageSet {
     let pages = take_from(&mut machine.vm().lock_dirty_memory(), client);
     but_read_only(machine, &pages)
 }
 
-/// The same under one lock with what the caller does: beside other threads' syncs, what is read must be what is taken.
+/// The same for a caller that has the lock already, so that with syncs of other threads the pages that are read are the
+/// pages that are taken.
 pub fn take_from(dirty_memory: &mut DirtyMemory, client: Client) -> PageSet {
     let pages = pages_in(&dirty_memory.bits(), client);
     let reap: Reap = dirty_memory.take(client).expect("step 5");
@@ -172,6 +177,36 @@ pub fn assert_same(measured: &PageSet, truth: &PageSet, context: &str) {
         extra.len(),
         extra.iter().next()
     );
+}
+
+/// A folder for the files of a test, which is removed at the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("dirtyrate-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    /// A file of `length` bytes, of which only the first ones, `bytes`, are stored.
+    pub fn sparse(&self, name: &str, bytes: &[u8], length: u64) -> PathBuf {
+        let path = self.file(name, bytes);
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(length)).expect("a sparse file");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Tells other threads to end when it goes out of scope, also by a failed assertion: a test that fails must not hang.
