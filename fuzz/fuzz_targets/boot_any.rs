@@ -1,4 +1,4 @@
-//! Any file at all, on both architectures, and what it is called that is no kernel.
+//! Any file at all, on both architectures, and the name of its format if it is no kernel.
 
 #![no_main]
 

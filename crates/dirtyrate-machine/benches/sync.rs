@@ -1,12 +1,13 @@
-//! The sync of a real VM: what is the kernel's and what is ours, and how long a guest stands while a measurement starts.
+//! Benchmarks of a sync on a real VM: how much of the time the kernel takes and how much this crate takes, and for how
+//! long a guest stands still while a measurement starts.
 //!
 //! ```text
 //! cargo bench -p dirtyrate-machine --bench sync                     the tables: minutes, and 11 GiB of memory for the largest rows
 //! cargo bench -p dirtyrate-machine --bench sync -- --quick [--json] what the targets need
 //! ```
 //!
-//! A guest writes random pages of all its memory, which is sparse, as many as the row says; then one sync. Creation and start-up
-//! are stated apart. A row is the median of its rounds.
+//! In each row a guest writes a number of random pages of its memory, which is sparse, and then there is one sync. The
+//! time for creating and starting the machine is stated separately. A row is the median of its rounds.
 
 #[path = "../../dirtyrate/benches/common/mod.rs"]
 mod common;
@@ -103,7 +104,7 @@ fn syncs(gib: u64, densities: &[f64], rounds: usize, json: bool) -> Vec<Target> 
     let began = Instant::now();
     let machine = machine(gib, VmOptions::default());
     let created = began.elapsed();
-    // All pages but what the guest's program takes.
+    // All pages except those of the guest's program.
     let pages = gib * GIB / PAGE - 8192;
     let guest = run(&machine, Kind::Random, pages, Pacing::Granted);
     let began = Instant::now();
@@ -185,7 +186,8 @@ fn forget_pages(machine: &Machine) {
     }
 }
 
-/// What three clients of a 64 GiB guest hold, over one bit for each page and client and one fetch buffer.
+/// The memory that three clients of a 64 GiB guest take, divided by one bit for each page and client and one fetch
+/// buffer.
 fn memory() -> Target {
     let gib = 64;
     let before = HELD.load(Ordering::Relaxed);
@@ -228,7 +230,7 @@ fn stall(gib: u64, rounds: usize, json: bool) -> Target {
                 took = began.elapsed();
             })));
             machine.abandon(Client::DirtyRate).expect("its end");
-            // As long, with as busy a thread beside it.
+            // The same time, with an equally busy thread beside the guest.
             undisturbed.push(ms(longest_pause(&guest, || {
                 let began = Instant::now();
                 while began.elapsed() < took {

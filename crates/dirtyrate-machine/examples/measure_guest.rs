@@ -1,4 +1,5 @@
-//! The whole machine: a virtual machine with a built-in guest, measured for half a second, and the guest's own count beside the figure.
+//! Measures a virtual machine with a built-in guest for half a second, and prints the guest's own count beside the
+//! figure.
 //!
 //! ```text
 //! $ cargo run -p dirtyrate-machine --example measure_guest

@@ -1,7 +1,9 @@
-//! What the kernel's own devices write is in no vCPU's ring but in the bitmap beside them (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP).
+//! Writes by the kernel's own devices are not in the ring of a vCPU, but in the bitmap beside the rings
+//! (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP).
 //!
-//! arm64 only: elsewhere no device of the kernel's writes to the guest's memory unless a vCPU has it do so. Here an ITS is told to save
-//! its tables (Documentation/virt/kvm/devices/arm-vgic-its.rst), on a bare VM with this crate's ring log, as another VMM has it.
+//! This is for arm64 only. Elsewhere a device of the kernel writes to the guest's memory only if a vCPU causes it. Here
+//! an ITS is told to save its tables (Documentation/virt/kvm/devices/arm-vgic-its.rst), on a bare VM with this crate's
+//! ring log, as in another VMM.
 
 #![cfg(target_arch = "aarch64")]
 

@@ -1,7 +1,7 @@
-//! Everything at once on a real KVM: syncs, takings, reads, host writes, block changes, pauses and measurements, each from a thread of
-//! its own beside a guest that writes. Who takes a page's bit reads that page, and whenever all stand still, the copies that come of
-//! it are what the guest has: a write that was not told would leave one behind. At the end each client has been told of exactly
-//! what was written.
+//! Everything at once on a real KVM: syncs, takes, reads, host writes, block changes, pauses and measurements, each on
+//! its own thread beside a guest that writes. A client that takes the bit of a page also reads this page into a copy.
+//! Whenever all threads stand still, the copies equal the guest's memory; a write that a client did not get would leave
+//! its copy behind. At the end each client has got exactly the pages that were written.
 //!
 //! `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test concurrent_use` does it for longer.
 
@@ -23,20 +23,20 @@ use dirtyrate_machine::{Guest, Machine};
 use support::*;
 
 const VCPUS: u32 = 3;
-/// So few pages that each is written again and again, also between a fetch and its CLEAR.
+/// There are so few pages that each is written again and again, also between a fetch and its CLEAR.
 const PAGES: u64 = 150;
 
-/// What the guest works on.
+/// The RAM to which the guest writes.
 fn ram() -> Vec<BlockSpec> {
     vec![block("low", 0, 8192 + 3), block("high", 5 * GIB, 515)]
 }
 
-/// Not the guest's: the host writes there.
+/// A block to which only the host writes.
 fn shared() -> BlockSpec {
     block("shared", GIB, 130)
 }
 
-/// Comes and goes, and the host writes there while it is there.
+/// A block that is added and removed, and to which the host writes while it exists.
 fn plug() -> BlockSpec {
     block("plug", 3 * GIB, 64 * 3 + 1)
 }
@@ -53,7 +53,7 @@ fn hash_of(machine: &Machine, frame: u64) -> u64 {
     hasher.finish()
 }
 
-/// What a client was told, and what it read then. Blocks that come and go are not in it.
+/// The pages that a client got, and what it read from them. Blocks that are added and removed are left out.
 struct Copy {
     client: Client,
     blocks: Vec<BlockSpec>,
@@ -78,14 +78,14 @@ impl Copy {
         }
     }
 
-    /// After the last sync: each page is as it was read.
+    /// Checks, after the last sync, that each page still has the contents that the client read.
     fn check_pages(&mut self, machine: &Machine, context: &str) {
         self.take(machine);
         let stale: Vec<_> = self.pages.iter().filter(|(frame, hash)| hash_of(machine, **frame) != **hash).collect();
         assert!(stale.is_empty(), "{context}, {}: written and not told: {stale:x?}", self.client);
     }
 
-    /// And what was told is `truth`.
+    /// Checks that the client got exactly the pages of `truth`.
     fn check_told(&self, machine: &Machine, truth: &PageSet, context: &str) {
         let told = but_read_only(machine, &self.pages.keys().copied().collect());
         let here = |frame: &u64| self.blocks.iter().any(|spec| frames(spec).contains(frame));
@@ -94,7 +94,7 @@ impl Copy {
     }
 }
 
-/// A client that never takes: its pages in the blocks that stay, and how many it has of each block that is gone.
+/// The pages of a client that never takes, in the given blocks.
 fn told(bits: &DirtyBits, client: Client, blocks: &[BlockSpec]) -> PageSet {
     let of = |spec: &BlockSpec| {
         let bitmap = bits.bitmap(client, &spec.name).expect("a client");
@@ -244,7 +244,7 @@ fn all_at_once(machine: &Machine, guest: &Guest, context: &str) {
             });
         }
         for _ in 0..rounds {
-            // A few writes, then none: what is not told of them is not told by later ones either.
+            // The guest makes a few writes, and then none, so that no later write can make up for one that was missed.
             guest.grant(40).expect("a granted guest");
             std::thread::sleep(Duration::from_micros(300));
             let _still = turn.write().expect("nobody failed");

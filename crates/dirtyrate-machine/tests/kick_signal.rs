@@ -1,4 +1,5 @@
-//! The signal that kicks vCPUs is one that the host does not use: not even one that it waits for, which has no handler.
+//! The signal that kicks vCPUs is one that the host does not use, also if the host only waits for the signal and has no
+//! handler.
 
 mod support;
 
@@ -17,7 +18,7 @@ fn has_handler(signal: i32) -> bool {
     }
 }
 
-/// One test, because the choice is the process's and is made once.
+/// This is a single test, because a process chooses its signal only once.
 #[test]
 fn a_signal_that_the_host_waits_for_stays_the_hosts() {
     if !kvm() {

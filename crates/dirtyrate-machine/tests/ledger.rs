@@ -1,7 +1,7 @@
-//! A window belongs to one client: what other clients do, a log that goes off and on, and pauses do not move it.
+//! A window belongs to one client. Other clients, a log that is turned off and on, and pauses do not move it.
 //!
-//! Where the clock is moved by hand, every length is known exactly. On a real VM the test reads a clock of its own around
-//! the calls.
+//! Tests that move the clock by hand know every length exactly. On a real VM a test reads its own clock around the
+//! calls.
 
 mod support;
 
@@ -151,7 +151,7 @@ fn a_first_round_that_migration_drops_opens_the_window_of_the_others() {
     vm.start(Client::DirtyRate);
     vm.start(Client::Migration);
     vm.run(300, 0..500);
-    // MIGRATION has every page, and takes them: nobody is told which pages were written until now.
+    // MIGRATION has every page, and takes them, so no client learns which pages were written until now.
     vm.memory.take(Client::Migration).expect("taken");
     vm.run(100, 500..600);
     vm.sync();

@@ -1,4 +1,4 @@
-//! vCPU threads: started, held, resumed and ended from anywhere, and what is reported when they end by themselves.
+//! The life of vCPU threads: any thread can start, hold, resume and end them, and their own end is reported.
 
 mod support;
 
@@ -62,7 +62,7 @@ fn a_paused_guest_stands_still_whoever_pauses_it() {
     }
 }
 
-/// Devices that take their time.
+/// Devices whose calls take long.
 #[derive(Default)]
 struct SlowDevices {
     at_work: AtomicBool,
@@ -163,7 +163,7 @@ fn a_pause_that_is_overruled_does_not_wait_for_ever() {
     }
 }
 
-/// A device that asks for what only others can do.
+/// A device that makes calls which are not allowed on a vCPU's thread.
 struct Misguided {
     machine: std::sync::Weak<Machine>,
     refused: AtomicBool,
@@ -490,7 +490,8 @@ fn a_kernel_with_several_notes_boots_and_its_bss_is_zero() {
     let mut bss = vec![1; 3 * page_size() as usize - halt().len()];
     machine.vm().read_memory(2 * MIB + halt().len() as u64, &mut bss).expect("RAM");
     assert!(bss.iter().all(|&byte| byte == 0), "p_filesz to p_memsz is zero");
-    // Loading is the host's writing: every page of it is marked, with those of the boot parameters below 1 MiB.
+    // Loading counts as writes by the host: every page of the kernel is marked, and also the pages of the boot
+    // parameters below 1 MiB.
     let marked = pages_of(&machine, Client::DirtyRate);
     assert!((0..3).all(|page| marked.contains(2 * MIB / page_size() + page)), "{marked:?}");
     assert!(marked.iter().any(|frame| frame < MIB / page_size()), "{marked:?}");
@@ -523,7 +524,7 @@ fn a_load_that_fails_leaves_nothing_behind() {
     let mut memory = vec![1; bytes as usize];
     machine.vm().read_memory(0, &mut memory).expect("RAM");
     assert!(memory.iter().all(|&byte| byte == 0), "nothing was written");
-    // And the truth of the guest that is loaded next is its own.
+    // And the guest that is loaded next has its own truth.
     let guest = run(&machine, &workload(Kind::Stride, 500, 1, Pacing::Granted));
     begin(&machine, Client::DirtyRate);
     let from = guest.counters();
@@ -580,7 +581,7 @@ fn kernels_that_cannot_be_booted_are_refused_with_the_reason() {
     for (device, found) in [("/dev/zero", "a device"), ("/proc/self/status", "of /proc or /sys")] {
         assert!(refusal(load(&machine, device.into())).contains(found), "{device}");
     }
-    // Nobody will ever write to this pipe: the refusal must not wait for it.
+    // Nothing ever writes to this pipe, so the refusal must not wait for data.
     let fifo = directory.join("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there").success());
     assert!(refusal(load(&machine, fifo)).contains("is a pipe, not a regular file"));

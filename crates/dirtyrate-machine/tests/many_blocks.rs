@@ -1,5 +1,5 @@
-//! A VM with many blocks: adding one more costs about as much as adding the first. What it costs is counted in bytes that are asked of the
-//! allocator, not in time.
+//! A VM with many blocks: adding one more costs about as much as adding the first. The cost is counted in bytes that
+//! the allocator is asked for, and not in time.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The measured pages are the pages that the guest wrote: page for page, on the real KVM.
+//! The measured pages are exactly the pages that the guest wrote, on the real KVM.
 
 mod support;
 
@@ -87,8 +87,8 @@ fn an_idle_guest_dirties_nothing() {
     }
 }
 
-/// The unstopped test: the guest is never held, and counters read around each ioctl give what must and what may be in the
-/// log.
+/// Measures a guest that is never held. The counters that are read around each ioctl say which pages must be in the
+/// log, and which may be.
 fn free_running(kind: Kind, vcpus: u32) {
     for protect in PROTECTS {
         let context = format!("{kind} on {vcpus} vCPUs, {protect:?}");
@@ -115,8 +115,8 @@ fn free_running(kind: Kind, vcpus: u32) {
             assert!(truth.lower.is_subset(&truth.written) && truth.written.is_subset(&truth.upper), "{context}");
             slack.push((truth.upper.len() - truth.lower.len()) as f64 / truth.upper.len() as f64);
         }
-        // What must be and what may be in the log are close, or the test would say little. The median: in a round in which
-        // this thread was taken off its processor between a counter and an ioctl, the guest wrote on meanwhile.
+        // The two sets must be close, or the test would say little. The median is checked, because in some rounds this
+        // thread loses its processor between a counter and an ioctl, and the guest goes on writing meanwhile.
         slack.sort_by(f64::total_cmp);
         let median = slack[slack.len() / 2];
         assert!(median < 0.05, "{context}: in half of the rounds over {median} of the pages are uncertain");

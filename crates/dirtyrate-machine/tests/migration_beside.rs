@@ -1,4 +1,4 @@
-//! A client that migrates loses nothing to measurements beside it, and is told of nothing that was not written.
+//! A migration loses no page to measurements beside it, and gets no page that was not written.
 
 mod support;
 

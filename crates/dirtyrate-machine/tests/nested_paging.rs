@@ -1,6 +1,6 @@
-//! What only guest code at the CPU's own level shows, on a bare VM of KVM's: the ring that is full at its soft limit, and the
-//! writes that a ring loses under manual protect. Where the kernel emulates the guest it pushes every write, protected or not,
-//! and passes the limit; there these tests say so and end.
+//! Behaviour of KVM that shows only if the CPU itself runs the guest's code: a ring stops the guest at its soft limit,
+//! and a ring with manual protect loses writes. A kernel that emulates the guest pushes every write, protected or not,
+//! and passes the limit; there these tests say so and end. They use a bare VM.
 //!
 //! x86-64 only: its guest is that CPU's code.
 
@@ -100,7 +100,7 @@ impl Bare {
         unsafe { self.vm.set_user_memory_region(region) }.expect("the slot");
     }
 
-    /// Has the guest write so many pages; the entries in the ring if that is full before.
+    /// Lets the guest write `pages` pages. Returns the number of entries in the ring if the ring is full before.
     fn write(&mut self, pages: u64) -> Option<u32> {
         let flat = |kind: u8| kvm_segment {
             limit: u32::MAX,

@@ -1,5 +1,5 @@
-//! A sync in a process that gets no more memory: a bitmap's asks for none, and one of rings that is refused some loses nothing.
-//! The allocator of this test refuses what it is told to, on the thread that told it.
+//! A sync in a process that gets no more memory. The sync of a bitmap needs none, and a sync of rings that gets none
+//! loses nothing. The allocator of this test refuses a chosen request of the calling thread.
 
 mod support;
 
@@ -57,7 +57,8 @@ unsafe impl GlobalAlloc for Refusing {
 #[global_allocator]
 static ALLOCATOR: Refusing = Refusing;
 
-/// What `work` returns, and how often it asked for memory, the request number `refused` in vain.
+/// Runs `work` while the request number `refused` for memory fails. Returns the result, and how many requests there
+/// were.
 fn refusing<T>(refused: u64, work: impl FnOnce() -> T) -> (T, u64) {
     REQUESTS.set(0);
     REFUSED.set(refused);

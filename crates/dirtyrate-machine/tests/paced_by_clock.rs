@@ -1,4 +1,5 @@
-//! Guests that keep their rate by their own clock: as fast as asked, never faster, and with the truth of a guest that runs freely.
+//! Guests that keep their rate by their own clock run as fast as asked and never faster, and their truth is as exact as
+//! for a guest that runs freely.
 
 mod support;
 
@@ -16,7 +17,8 @@ const RATE: u64 = 32 * MIB;
 /// What a rate may be off, of the whole.
 const TOLERANCE: f64 = 0.02;
 
-/// How often a guest is looked at, and how long apart: over longer than a vCPU waits for a CPU of a busy host.
+/// How often the guest's counters are read, and how far apart. Together this is longer than a vCPU waits for a CPU on a
+/// busy host.
 const LOOKS: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
@@ -62,7 +64,7 @@ fn the_rate_is_the_one_asked_for() {
     }
 }
 
-/// The truth of a guest that nobody holds: what must be in the log is there, and nothing that cannot be.
+/// For a guest that is never held, the log contains every page that must be in it, and no page that cannot be.
 #[test]
 fn the_log_stays_within_the_truth() {
     if !kvm() {

@@ -1,5 +1,5 @@
-//! What rings can do to those who trust them, each found on this kernel: entries among the wrong window's, a guest that stands
-//! for ever, losses that nobody is told of, pages of a block that is gone.
+//! Hazards of dirty rings, each of which was seen on this kernel: entries in the wrong window, a guest that stands for
+//! ever, losses that are not reported, pages of a removed block.
 
 mod support;
 

@@ -1,6 +1,6 @@
-//! What dirty rings cost a VM that nobody measures: no thread of ours wakes, and no timer is armed.
+//! While nobody measures a VM with dirty rings, no thread of this crate wakes, and no timer is armed.
 //!
-//! One test alone in its process: it looks at all of the process's threads and timers.
+//! This test has its process to itself, because it looks at all threads and timers of the process.
 
 mod support;
 

@@ -1,8 +1,9 @@
-//! Signals beside dirty rings. As of Linux 6.16 one that waits ends KVM_RESET_DIRTY_RINGS early (`kvm_dirty_ring_reset`), and the last pages
-//! that were counted by then are not protected again: what is written to them is in no ring any more. A kernel that emulates the guest
-//! shows nothing of that: its writes are reported whether protected or not.
+//! Signals while dirty rings are reset. From Linux 6.16 on a pending signal ends KVM_RESET_DIRTY_RINGS early
+//! (`kvm_dirty_ring_reset`). Then the last counted pages are not protected again, and no ring gets later writes to
+//! them. This does not show on a kernel that emulates the guest, because such a kernel reports every write, protected
+//! or not.
 //!
-//! One test alone in its process: the signals go to all of its threads.
+//! This test has its process to itself, because the signals go to all of its threads.
 
 mod support;
 

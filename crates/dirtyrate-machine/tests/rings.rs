@@ -1,4 +1,5 @@
-//! Dirty rings against the truth, on the real KVM, which emulates: every write is an entry, and a ring can overrun.
+//! Compares dirty rings with the truth on the real KVM. On an emulating KVM every write is an entry, and a ring can
+//! overrun.
 
 mod support;
 
@@ -58,7 +59,8 @@ fn budgeted(kind: Kind, vcpus: u32, sharing: Sharing) {
             expected = expected.difference(&[guest.program().control_page() / page_size()].into_iter().collect());
             let written = measured.difference(guest.read_only());
             if nested_paging() && sharing == Sharing::Shared {
-                // Who writes a protected page first has the entry; for the others it is writable by then.
+                // The vCPU that first writes a protected page has the entry, because the page is writable for the other
+                // vCPUs then.
                 assert!(written.is_subset(&expected), "{context}, vCPU {vcpu}");
             } else {
                 assert_same(&written, &expected, &format!("{context}, vCPU {vcpu}"));
@@ -134,7 +136,7 @@ fn an_overrun_is_said_and_the_next_measurement_is_right() {
         let truth = guest.truth(&from, &guest.counters()).written;
         let measured = pages_of(&machine, Client::DirtyRate);
         let reap = machine.take(Client::DirtyRate).expect("step 5");
-        // A lower bound, and said to be one whenever it is less.
+        // The result is a lower bound, and says so whenever a page is missing.
         assert!(measured.is_subset(&truth), "round {round}");
         assert!(!reap.is_complete() || measured == truth, "round {round}: {} of {}", measured.len(), truth.len());
         overruns += u32::from(!reap.is_complete());

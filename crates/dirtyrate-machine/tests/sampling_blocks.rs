@@ -1,5 +1,5 @@
-//! Page sampling of real guests to whom something happens within the window: RAM comes and goes, the guest is paused, or crashes. And what
-//! is traced of it all.
+//! Page sampling of real guests while something happens within the window: RAM is added and removed, or the guest is
+//! paused, or crashes. The tests also check the trace events.
 
 #[path = "../../dirtyrate/tests/sampling_support/mod.rs"]
 mod sampling_support;

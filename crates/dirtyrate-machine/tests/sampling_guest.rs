@@ -1,4 +1,4 @@
-//! Page sampling of real guests: how often its interval holds the truth, and what it cannot see.
+//! Page sampling of real guests: how often its interval contains the truth, and which writes it cannot see.
 
 #[path = "../../dirtyrate/tests/sampling_support/mod.rs"]
 mod sampling_support;
@@ -35,10 +35,10 @@ fn sample(machine: &Machine, design: Design, deadlines: &[u64]) -> Vec<SampleRep
     machine.sample_at(&options(design), &deadlines, &CancelToken::new()).expect("it samples")
 }
 
-/// Each method's intervals hold the truth in the nominal share of measurements, or in the share of all samples that they hold it of, which
-/// can be summed, where that is less: Wilson's is about nominal, now above it and now below. The exact binomial test of that: so
-/// few or fewer of the measurements would be covered with a probability of 1 in 1000 over all of the tests here. The plans have
-/// seeds, and the guest writes the same pages in each pass, so that what passes once passes again.
+/// The intervals of each method contain the truth in the nominal share of measurements. Wilson's share is sometimes a
+/// little lower; then the expected share is the exact sum over all samples. An exact binomial test checks this: over
+/// all tests here, the probability of a false alarm is 1 in 1000. The plans have seeds, and the guest writes the same
+/// pages in each pass, so a test that passes once passes again.
 #[test]
 fn the_interval_holds_the_truth_as_often_as_it_says() {
     const FALSE_ALARMS: f64 = 1e-3;

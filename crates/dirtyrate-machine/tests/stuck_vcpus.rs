@@ -1,5 +1,5 @@
-//! A vCPU that does not stop, because a device of its machine does not return: whoever waits for it gets an error that names it, and
-//! goes on; and once the device has returned, all is as before.
+//! A vCPU does not stop, because a device of its machine does not return. A caller that waits for this vCPU gets an
+//! error that names it. When the device has returned, everything works again.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The reported windows are the real ones, held between instants that the test reads around the calls.
+//! The reported windows are the real ones: they are compared with instants that the test reads around the calls.
 
 mod support;
 

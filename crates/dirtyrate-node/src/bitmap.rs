@@ -1,5 +1,5 @@
-//! `NativeVirtualMachine`: a client's bits of a block as the views that JavaScript asks for. They are copied and counted on a thread of
-//! their own; what is left for the JavaScript thread is bounded.
+//! `NativeVirtualMachine`: a client's bits of a block, in the forms that JavaScript asks for. A thread of its own
+//! copies and counts the bits, so that the work of the JavaScript thread is bounded.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::dirty_memory::parse;
 use crate::errors::Result;
 use crate::virtual_machine::NativeVirtualMachine;
 
-/// Guest memory in one region of a heat map.
+/// How much guest memory one region of a heat map covers.
 const HEAT_REGION_BYTES: u64 = 2 << 20;
 
 /// A copy of a client's bits of a block, to be read piece by piece.
@@ -35,8 +35,8 @@ impl NativeBitmap {
         self.copy.words.len() as u32
     }
 
-    /// Copies words from `first` into `into`, as many as there are and as it has room for: how many. Bit `n % 64` of word `n / 64` is
-    /// page `n`.
+    /// Copies words from `first` on into `into`, as many as exist and fit. Returns their number. Bit `n % 64` of word
+    /// `n / 64` is page `n`.
     #[napi]
     pub fn read(&self, first: u32, mut into: BigUint64Array) -> u32 {
         let rest = self.copy.words.get(first as usize..).unwrap_or_default();
@@ -51,7 +51,8 @@ impl NativeBitmap {
 
 #[napi]
 impl NativeVirtualMachine {
-    /// Copies the client's bits of a block, of which the caller has `room` words; with `take` they are taken at the same instant.
+    /// Copies the client's bits of a block. `room` is the number of words that the caller's array has. With `take` the
+    /// bits are taken at the same instant.
     #[napi(ts_return_type = "Promise<NativeBitmap>")]
     pub fn copy_bitmap(
         &self,
@@ -87,7 +88,8 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// The client's runs of dirty pages in a block at and after page `from`, `limit` at the most: for each its first page and how many.
+    /// The client's runs of dirty pages in a block at and after page `from`, at most `limit` of them. Each run is its
+    /// first page and its number of pages.
     #[napi(ts_return_type = "Promise<Uint32Array>")]
     pub fn ranges(&self, env: Env, client: String, block: String, from: f64, limit: f64) -> Result<Object<'static>> {
         let (client, from, limit) = (parse(&client)?, whole("from", from)?, whole("limit", limit)?);

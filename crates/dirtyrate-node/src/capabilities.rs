@@ -1,4 +1,4 @@
-//! What needs no virtual machine: the probe, the layout of RAM, and building a guest.
+//! The functions that need no virtual machine: the probe, the layout of RAM, and building a guest.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub struct NativeCapabilities {
     pub manual_dirty_log_protect: String,
     pub dirty_ring: bool,
     pub dirty_ring_acq_rel: bool,
-    /// 0: no ring.
+    /// 0 if the kernel has no dirty rings.
     pub dirty_ring_entries: u32,
     pub dirty_ring_with_bitmap: bool,
     pub memory_slots: u32,
@@ -37,9 +37,9 @@ pub struct NativeCapabilities {
     /// Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
     /// most of them its page tables.
     pub nested_paging: bool,
-    /// Whether the CPU logs the pages that guests dirty; absent where KVM does not say.
+    /// Whether the CPU logs the pages that guests dirty; absent if KVM does not say it.
     pub page_modification_log: Option<bool>,
-    /// Whether the kernel emulates guests; absent where that is not known.
+    /// Whether the kernel emulates guests; absent if that is not known.
     pub emulated: Option<bool>,
     /// Bytes.
     pub page_size: f64,
@@ -76,7 +76,7 @@ pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
 #[napi]
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The host's page size in bytes, which every count of pages is in; asks no KVM.
+/// The host's page size in bytes. All counts of pages are in pages of this size. This needs no KVM.
 #[napi(js_name = "hostPageSize")]
 pub fn page_size() -> f64 {
     host_page_size() as f64

@@ -1,4 +1,4 @@
-//! Numbers and durations across the border.
+//! Converts numbers and durations between JavaScript and Rust.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use dirtyrate::Error;
 
 use crate::errors::{Result, thrown};
 
-/// Above this a JavaScript number is not exact.
+/// The largest whole number up to which JavaScript numbers are exact.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// A whole number from JavaScript, from 0 to 2^53 - 1.
@@ -19,7 +19,7 @@ pub fn whole(name: &str, value: f64) -> Result<u64> {
 
 /// A whole number of milliseconds or a fraction of one, from JavaScript.
 pub fn milliseconds(name: &str, value: f64) -> Result<Duration> {
-    // A year: far beyond any window, and far below what a duration or an instant can hold.
+    // A year, which is far longer than any window, and far below the limits of a duration and of an instant.
     const LONGEST: f64 = 366.0 * 24.0 * 3600.0 * 1000.0;
     if (0.0..=LONGEST).contains(&value) {
         return Ok(Duration::from_secs_f64(value / 1000.0));
@@ -32,7 +32,7 @@ pub fn nanoseconds(duration: Duration) -> f64 {
     duration.as_nanos() as f64
 }
 
-/// Deadlines from JavaScript, which ascend.
+/// Deadlines from JavaScript, which must be ascending.
 pub fn deadlines(milliseconds_each: &[f64]) -> Result<Vec<Duration>> {
     let deadlines: Vec<_> =
         milliseconds_each.iter().map(|&deadline| milliseconds("deadline", deadline)).collect::<Result<_>>()?;

@@ -15,7 +15,7 @@ use crate::guest::{NativeTruth, native_counts};
 use crate::promise;
 use crate::virtual_machine::NativeVirtualMachine;
 
-/// What a sync cost, and brought. Times in ns.
+/// What a sync cost, and how many pages it found. Times are in ns.
 #[napi(object)]
 pub struct NativeSyncReport {
     pub ns: f64,
@@ -37,18 +37,19 @@ pub struct NativeBlockReap {
     pub pages: f64,
     pub window_ns: f64,
     pub bytes_per_second: f64,
-    /// The block is gone; its last bits are here.
+    /// Whether the block was removed. Its last bits are counted here.
     pub removed: bool,
 }
 
-/// What the rings tell of a window. Of all vCPUs, entries are pages and duplicates; dropped and lost ones are beside them.
+/// What the rings say about a window. `entries` is the sum of the pages and duplicates of all vCPUs. Dropped and lost
+/// entries are counted beside these.
 #[napi(object)]
 pub struct NativeRingReap {
     pub entries: f64,
     pub duplicates: f64,
     /// Pages that more than one vCPU wrote.
     pub shared_pages: f64,
-    /// Entries of memory that is not logged, or not there any more.
+    /// Entries of memory that is not logged, or that was removed.
     pub dropped: f64,
     /// Entries that are known to be lost.
     pub lost: f64,
@@ -64,21 +65,21 @@ pub struct NativeVcpuReap {
     pub bytes_per_second: f64,
 }
 
-/// What a client's bits say.
+/// The figures of a client's bits.
 #[napi(object)]
 pub struct NativeReap {
     pub pages: f64,
     pub dirty_bytes: f64,
     pub bytes_per_second: f64,
-    /// From the first CLEAR to the last GET that the client was given.
+    /// From the first CLEAR to the last GET whose bits went to the client.
     pub window_ns: f64,
-    /// How long of the window the guest stood, because it was paused or had ended. Rates are over the rest.
+    /// For how much of the window the guest was paused or had ended. Rates leave this time out.
     pub paused_ns: f64,
     pub skew_ns: f64,
-    /// What the reap itself took.
+    /// How long the reap itself took.
     pub reap_ns: f64,
     pub blocks: Vec<NativeBlockReap>,
-    /// False: entries were lost within the window, and the pages are a lower bound.
+    /// False if entries were lost within the window, so that the pages are a lower bound.
     pub complete: bool,
     /// With dirty rings.
     #[napi(ts_type = "NativeRingReap | null")]
@@ -111,7 +112,7 @@ pub struct NativeTakeReport {
 
 #[napi]
 impl NativeVirtualMachine {
-    /// Step 1: sets the client's flag. Resolves to the ns that it took.
+    /// Step 1: sets the client's flag. Resolves to the time that this took, in ns.
     #[napi(ts_return_type = "Promise<number>")]
     pub fn start_tracking(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
@@ -122,7 +123,7 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// Takes the client's flag away, after a last sync.
+    /// Does a last sync, and clears the client's flag.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn stop_tracking(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
@@ -135,7 +136,7 @@ impl NativeVirtualMachine {
         Ok(self.machine()?.vm().lock_dirty_bits().is_tracking(parse(&client)?))
     }
 
-    /// Sets or takes away the log mask of the VGA client in one block.
+    /// Sets or clears the log mask of the VGA client in one block.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn set_log_mask(&self, env: Env, block: String, on: bool) -> Result<Object<'static>> {
         self.run(env, move |machine| machine.vm().lock_dirty_memory().set_log_mask(&block, on))
@@ -148,7 +149,7 @@ impl NativeVirtualMachine {
         Ok(machine.vm().lock_dirty_bits().logging_blocks().map(|block| block.name.clone()).collect())
     }
 
-    /// Step 2: ends the first round of each block whose logging has just gone on, and syncs the others.
+    /// Step 2: ends the first round of each block whose log has just been turned on, and syncs the other blocks.
     #[napi(ts_return_type = "Promise<NativeSyncReport>")]
     pub fn discard_initial_log(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
         let cancel = token(cancel);
@@ -169,8 +170,8 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| machine.vm().lock_dirty_memory().sync(&cancel).map(native_sync))
     }
 
-    /// Step 4, at deadlines in ms from the opening of the client's window, ascending; this thread keeps them. The client is
-    /// reaped, not taken, right after each sync.
+    /// Step 4 at deadlines, which are in ms from the opening of the client's window, ascending. A native thread keeps
+    /// them. Right after each sync the client's bits are counted, but not taken.
     #[napi(ts_return_type = "Promise<NativeDeadlineReport[]>")]
     pub fn sync_at(
         &self,
@@ -188,8 +189,8 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// The steps 4 and 5 at one deadline, in ms from the opening of the client's window: the bits are taken right after the
-    /// sync, before anybody else's.
+    /// The steps 4 and 5 at one deadline, which is in ms from the opening of the client's window. The bits are taken
+    /// right after the sync, before another client can sync.
     #[napi(ts_return_type = "Promise<NativeTakeReport>")]
     pub fn take_at(
         &self,
@@ -214,20 +215,21 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| reap(machine, client, false))
     }
 
-    /// Step 5: counts the client's bits and takes them; its next window opens where the current round began.
+    /// Step 5: counts the client's bits and takes them. Its next window opens where the current round began.
     #[napi(ts_return_type = "Promise<NativeReap>")]
     pub fn take(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
         self.run(env, move |machine| reap(machine, client, true))
     }
 
-    /// One more client for a measurement beside others.
+    /// Opens one more client, for a measurement beside others.
     #[napi]
     pub fn open_accumulator(&self) -> Result<String> {
         Ok(self.machine()?.vm().lock_dirty_bits().open_accumulator().to_string())
     }
 
-    /// Ends a client at once, without a last sync: its flag and its bits are gone. Nothing happens after `close`.
+    /// Ends a client at once, without a last sync: its flag is cleared, and its bits are dropped. After `close` this
+    /// does nothing.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn abandon(&self, env: Env, client: String) -> Result<Object<'static>> {
         let client = parse(&client)?;
@@ -268,7 +270,7 @@ fn native_deadline(machine: &Machine, report: DeadlineReport) -> NativeDeadlineR
 }
 
 fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
-    // Nobody cancels it.
+    // This is never cancelled.
     let truth = machine.count_truth(reap.witness.as_ref(), &token(None)).ok().flatten();
     let page_size = reap.page_size;
     let block = |block: &dirtyrate::dirty_memory::BlockReap| NativeBlockReap {

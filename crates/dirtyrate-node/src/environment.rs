@@ -1,5 +1,5 @@
-//! The machine behind a JavaScript object, and what ends it when nobody can any more: a worker that ends takes its virtual machines with
-//! it. The collector alone does not do that everywhere, because Deno runs no finalizer when a worker ends.
+//! The machine behind a JavaScript object. When a worker ends, this also ends the worker's virtual machines. The
+//! garbage collector does not do that everywhere, because Deno runs no finalizer when a worker ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,7 +8,7 @@ use dirtyrate_machine::Machine;
 use dirtyrate_machine::MachineError;
 use napi::Env;
 
-/// Holds a machine from its making until it is closed.
+/// Holds a machine from its creation until it is closed.
 #[derive(Default)]
 pub struct Holder(Mutex<Held>);
 
@@ -21,7 +21,7 @@ enum Held {
 }
 
 impl Holder {
-    /// The machine, unless there is none yet or no more.
+    /// The machine; `None` before it is made and after it is closed.
     pub fn machine(&self) -> Option<Arc<Machine>> {
         match &*lock(&self.0) {
             Held::Machine(machine) => Some(Arc::clone(machine)),
@@ -29,11 +29,11 @@ impl Holder {
         }
     }
 
-    /// Takes a machine that was just made.
+    /// Puts a machine in that was just made.
     ///
     /// # Errors
     ///
-    /// [`MachineError::Closed`] where the environment that asked for it has ended meanwhile.
+    /// [`MachineError::Closed`] if the environment that asked for the machine has ended meanwhile.
     pub fn put(&self, machine: Machine) -> dirtyrate::Result<()> {
         let mut held = lock(&self.0);
         if matches!(*held, Held::Ended) {
@@ -43,7 +43,7 @@ impl Holder {
         Ok(())
     }
 
-    /// Gives the machine away, for good.
+    /// Takes the machine out for good.
     pub fn end(&self) -> Option<Arc<Machine>> {
         match std::mem::replace(&mut *lock(&self.0), Held::Ended) {
             Held::Machine(machine) => Some(machine),
@@ -55,11 +55,11 @@ impl Holder {
 /// The holders of each environment: Node's main thread and each worker is one.
 static HOLDERS: Mutex<Option<HashMap<usize, Vec<Weak<Holder>>>>> = Mutex::new(None);
 
-/// A holder that is ended with `env`.
+/// Makes a holder whose machine is ended when `env` ends.
 ///
 /// # Errors
 ///
-/// N-API's, where the environment is ending.
+/// The error of N-API if the environment is ending.
 pub fn holder(env: &Env) -> napi::Result<Arc<Holder>> {
     let holder = Arc::new(Holder::default());
     let key = env.raw() as usize;
@@ -78,7 +78,8 @@ pub fn holder(env: &Env) -> napi::Result<Arc<Holder>> {
 fn end_all(environment: usize) {
     let holders = lock(&HOLDERS).as_mut().and_then(|environments| environments.remove(&environment));
     for machine in holders.into_iter().flatten().filter_map(|holder| holder.upgrade()?.end()) {
-        // The threads of its calls, which may still have it, see that and end. Nobody is left to be told of a vCPU that does not.
+        // The threads of calls that still use the machine see this and end. If a vCPU does not stop, there is no caller
+        // left that could get the error.
         let _ = machine.shutdown();
     }
 }

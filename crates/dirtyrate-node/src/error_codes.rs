@@ -1,6 +1,7 @@
-//! What an error of the core or of a machine says to JavaScript: its code, and the same facts as its message, each under a name.
+//! What JavaScript gets from an error of the core or of a machine: its code, and the facts of its message, each under a
+//! name.
 //!
-//! Nothing here knows N-API, so that `tests/error_codes.rs` can hold it against what is expected.
+//! This module does not use N-API, so that `tests/error_codes.rs` can test it.
 
 use std::io;
 
@@ -82,8 +83,8 @@ impl From<u64> for Detail {
     }
 }
 
-/// The facts that a program can act on: `call` and `errno` of a refused call, `limit`, `vcpu`, `block`, `path`, `bytes`. An error
-/// whose message is all that there is to know has none.
+/// The facts that a program can use: `call` and `errno` of a refused call, `limit`, `vcpu`, `block`, `path`, `bytes`.
+/// Some errors have only a message, and no such facts.
 pub fn details(error: &Error) -> Details {
     if let Some(error) = MachineError::of(error) {
         return match error {
@@ -134,7 +135,7 @@ fn refused(call: &'static str, context: &str, source: &io::Error) -> Details {
     details
 }
 
-/// The kernel's number for its refusal, where the refusal is the kernel's.
+/// The errno, if the kernel refused the call.
 fn errno(source: &io::Error) -> Option<(&'static str, Detail)> {
     source.raw_os_error().map(|number| ("errno", i64::from(number).into()))
 }

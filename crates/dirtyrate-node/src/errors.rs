@@ -1,16 +1,17 @@
-//! The core's errors as JavaScript errors: `code` is the stable code, `message` the whole text. Where the core has details for programs,
-//! they are JSON in the message of the error's `cause`, which is the one place that N-API gives them. Hints are the facade's.
+//! Turns the core's errors into JavaScript errors. `code` is the stable code, and `message` the whole text. Details for
+//! programs are JSON in the message of the error's `cause`, because N-API offers no other place for them. The
+//! TypeScript facade adds the hints.
 
 use napi::{Env, Error, JsError};
 
 use crate::error_codes::{Detail, code, details};
 
-/// An error that is thrown where it is returned: `Error<String>` is what sets `code` to its status.
+/// An error that a synchronous call throws. `Error<String>` sets `code` to its status.
 pub type Thrown = Error<String>;
 /// A synchronous call's result.
 pub type Result<T> = std::result::Result<T, Thrown>;
 
-/// The error of the core, to be thrown.
+/// Makes an error to be thrown from an error of the core.
 pub fn thrown(error: dirtyrate::Error) -> Thrown {
     let details: serde_json::Map<_, _> =
         details(&error).into_iter().map(|(name, fact)| (name.to_owned(), json(fact))).collect();
@@ -28,13 +29,13 @@ fn json(detail: Detail) -> serde_json::Value {
     }
 }
 
-/// What must not happen.
+/// The error for something that must not happen.
 pub fn internal(message: &str) -> Thrown {
     Error::new("ERR_INTERNAL".to_owned(), message.to_owned())
 }
 
-/// An error to reject a promise with; called on the JavaScript thread.
+/// Makes an error to reject a promise with. Call this on the JavaScript thread.
 pub fn rejected(env: Env, error: Thrown) -> Error {
-    // A promise is rejected with the value that the error keeps, `code` included.
+    // The promise is rejected with the value in this error, which has `code` too.
     Error::from(JsError::from(error).into_unknown(env))
 }

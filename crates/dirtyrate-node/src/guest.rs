@@ -26,7 +26,7 @@ pub struct NativeWorkloadOptions {
     /// Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks.
     #[napi(ts_type = "'packed' | 'spread'")]
     pub placement: Option<String>,
-    /// Default 'free', or 'granted' with a rate. 'clock': the guest keeps the rate by its own clock.
+    /// Default 'free', or 'granted' if there is a rate. 'clock': the guest keeps the rate by its own clock.
     #[napi(ts_type = "'free' | 'granted' | 'clock'")]
     pub pacing: Option<String>,
     /// 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in whole bytes.
@@ -38,11 +38,11 @@ pub struct NativeWorkloadOptions {
 /// What the guest wrote in a window, in distinct pages.
 #[napi(object)]
 pub struct NativeTruth {
-    /// Surely written inside.
+    /// Pages that were surely written in the window.
     pub low: f64,
-    /// Counted between the end of the window's CLEAR and its GET.
+    /// Pages that were counted between the end of the window's CLEAR and its GET.
     pub pages: f64,
-    /// Possibly written inside.
+    /// Pages that were possibly written in the window.
     pub high: f64,
 }
 
@@ -51,7 +51,7 @@ pub struct NativeTruth {
 pub struct NativeInstant {
     /// Writes made, by vCPU.
     pub writes: Vec<f64>,
-    /// Writes granted, by vCPU; null when the guest takes no budget.
+    /// Writes granted, by vCPU; null if the guest takes no grants.
     #[napi(ts_type = "(number | null)[]")]
     pub budgets: Vec<Option<f64>>,
     /// Grants made by the host.
@@ -67,7 +67,7 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| machine.load_workload(&workload, rate))
     }
 
-    /// Lets each vCPU make `writes` more. The host writes the control page for that.
+    /// Lets each vCPU make `writes` more writes. For this the host writes the control page.
     #[napi]
     pub fn grant(&self, writes: f64) -> Result<()> {
         let writes = whole("writes", writes)?;
@@ -93,7 +93,7 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// The pages written between two instants: the same set thrice when the guest stood still at both.
+    /// The pages written between two instants. If the guest stood still at both, all three numbers are the same.
     #[napi(ts_return_type = "Promise<NativeTruth>")]
     pub fn truth(&self, env: Env, from: NativeInstant, to: NativeInstant) -> Result<Object<'static>> {
         let (from, to) = (counters(&from)?, counters(&to)?);
@@ -103,7 +103,8 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// Whether the pages' contents say what the counters say; null, or what differs. The guest must stand still.
+    /// Checks that the contents of the pages agree with the counters. Resolves to null, or to the difference. The guest
+    /// must stand still.
     #[napi(ts_return_type = "Promise<string | null>")]
     pub fn confirm_contents(&self, env: Env) -> Result<Object<'static>> {
         self.run(env, |machine| {
@@ -134,7 +135,7 @@ pub fn native_counts(counts: TruthCounts) -> NativeTruth {
     NativeTruth { low: counts.lower as f64, pages: counts.written as f64, high: counts.upper as f64 }
 }
 
-/// The core's workload, and the rate at which the host paces it.
+/// The core's workload for these options, and the rate at which the host grants writes.
 pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64>)> {
     let refuse = |text: String| thrown(Error::Argument(text));
     let kind: Kind =

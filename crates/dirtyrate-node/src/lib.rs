@@ -1,9 +1,9 @@
-//! The N-API binding of [`dirtyrate`]: it converts, and it puts what takes time on a native thread. Policy is TypeScript's;
-//! everything else is the core's. One file per JavaScript class.
+//! The N-API binding of [`dirtyrate`]. It converts values, and runs calls that take time on native threads. Policy is
+//! in TypeScript, and everything else in the core. Each JavaScript class has its file.
 //!
 //! `native/binding.d.cts` is generated from here.
 
-// napi-derive exports nothing in a test build, so there all of it would be dead code.
+// In a test build napi-derive exports nothing, so everything would count as dead code.
 #![cfg_attr(test, allow(dead_code))]
 
 mod bitmap;

@@ -1,10 +1,11 @@
-//! The core's `tracing` events, for JavaScript: they queue here, in order, and JavaScript takes them.
+//! Passes the core's `tracing` events to JavaScript. They are queued here, in their order, and JavaScript takes them.
 //!
-//! Each listener has a queue of its own: another copy of the package, or a worker of Node's, takes no event from the first one.
+//! Each listener has its own queue, so that another copy of the package, or a worker of Node, takes no events from it.
 //!
-//! A queue of bytes, not of calls: a burst (page sampling tells of every page that it looks at) is one wake-up, and what is queued can be
-//! taken at any time, so that the events of a call come before what JavaScript has to say of its result. When the queue is full, a
-//! thread that may wait does; a vCPU, or whoever holds a lock, never does: its events are counted, and one event says how many they were.
+//! Events are queued as data, and not as calls of JavaScript. So a burst of events is one wake-up (page sampling emits
+//! an event for every page that it looks at). And queued events can be taken at any time, so that the events of a call
+//! are delivered before its result. When the queue is full, a thread that may wait waits. A vCPU, or a thread that
+//! holds a lock, never waits: its events are dropped and counted, and one event says how many were dropped.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -27,10 +28,10 @@ use tracing_subscriber::registry::Registry;
 
 use crate::errors::{Result, internal, thrown};
 
-/// What waits for JavaScript at most: some 50,000 events about pages.
+/// How many bytes of events may wait for JavaScript: about 50,000 events about pages.
 const MOST_BYTES: usize = 16 << 20;
-/// How long a thread that may wait does so while nobody takes anything. A listener that has stopped listening must not hold a
-/// measurement up for good.
+/// How long a thread waits at most while JavaScript takes no events, so that a listener that does not listen any more
+/// cannot block a measurement for ever.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many events JavaScript gets at a time.
 const BATCH: usize = 1024;
@@ -40,25 +41,25 @@ const BATCH: usize = 1024;
 pub struct NativeLogEvent {
     #[napi(ts_type = "'error' | 'warn' | 'info' | 'debug' | 'trace'")]
     pub level: String,
-    /// The module it comes from.
+    /// The module from which the event comes.
     pub target: String,
     pub message: String,
     pub fields: HashMap<String, String>,
 }
 
-/// There is one wake-up under way at most: whoever is woken takes all there is.
+/// At most one wake-up is under way, because JavaScript takes all events when it is woken.
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 1>;
 
-/// One listener, and what waits for it.
+/// One listener, and its queued events.
 struct Sink {
     id: u32,
     level: LevelFilter,
     wake: Wake,
     queue: VecDeque<Entry>,
     bytes: usize,
-    /// Events since the last one that is in the queue.
+    /// How many events were dropped since the last queued one.
     dropped: u64,
-    /// Nobody has taken anything for as long as [`PATIENCE`].
+    /// Whether the listener has taken no event for [`PATIENCE`].
     stalled: bool,
 }
 
@@ -75,8 +76,8 @@ thread_local! {
     static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`, whose events wait for room in the queue instead of being dropped. Only for a thread that nobody waits for with a lock
-/// in hand, and that holds none itself.
+/// Runs `work`. Its events wait for room in the queue, instead of being dropped. The calling thread must not hold a
+/// lock, and no thread that holds a lock may wait for it.
 pub fn patiently<T>(work: impl FnOnce() -> T) -> T {
     let before = MAY_WAIT.replace(true);
     let done = work();
@@ -84,8 +85,9 @@ pub fn patiently<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Has `wake` called when events of this level and above have come, which `takeLog` then gives to the listener with the number that this
-/// returns. Each listener hears every event. Never keeps the process alive; a listener whose environment has ended is gone.
+/// Adds a listener, and returns its number. `wake` is called when there are events of this level and above, and
+/// `takeLog` returns them. Each listener gets every event. A listener does not keep the process alive, and is removed
+/// when its environment ends.
 #[napi(ts_args_type = "level: 'error' | 'warn' | 'info' | 'debug' | 'trace', wake: () => void")]
 pub fn add_log(level: String, wake: Function<'_, (), ()>) -> Result<u32> {
     static SUBSCRIBE: Once = Once::new();
@@ -102,7 +104,8 @@ pub fn add_log(level: String, wake: Function<'_, (), ()>) -> Result<u32> {
         .build()
         .map_err(|error| internal(&error.reason))?;
     SUBSCRIBE.call_once(|| {
-        // The only subscriber in this library; it fails if another part of the process has set one for the same statics.
+        // This is the only subscriber in this library. Setting it fails if another part of the process has set one
+        // already.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(Forward));
     });
     let id = LAST_ID.fetch_add(1, Ordering::Relaxed);
@@ -111,17 +114,17 @@ pub fn add_log(level: String, wake: Function<'_, (), ()>) -> Result<u32> {
     Ok(id)
 }
 
-/// Ends the listener with this number; the others go on.
+/// Removes the listener with this number. The other listeners go on.
 #[napi]
 pub fn remove_log(id: u32) {
     let removed: Vec<_> = lock().extract_if(.., |sink| sink.id == id).collect();
-    // Not under the lock: the end of a thread-safe function is N-API's.
+    // This is dropped without the lock, because the end of a thread-safe function runs code of N-API.
     drop(removed);
     TAKEN.notify_all();
     tracing::callsite::rebuild_interest_cache();
 }
 
-/// The next events of the listener with this number, oldest first; none when it has taken all, or has ended.
+/// The next events of the listener with this number, oldest first; none if it has taken all of them, or was removed.
 #[napi]
 pub fn take_log(id: u32) -> Vec<NativeLogEvent> {
     let mut sinks = lock();
@@ -146,7 +149,8 @@ impl Sink {
         self.queue.is_empty() || self.bytes + bytes <= MOST_BYTES
     }
 
-    /// Queues an event, or counts it as dropped where this thread may not wait for room; false if it has to be offered again.
+    /// Queues an event. If there is no room, counts it as dropped if this thread may not wait, and otherwise returns
+    /// false, so that the caller offers it again.
     fn offer(&mut self, entry: &Entry) -> bool {
         if self.has_room(entry.bytes()) {
             self.push(entry.clone());
@@ -158,7 +162,7 @@ impl Sink {
         true
     }
 
-    /// Says that events are missing here, if any are.
+    /// The event that says that events were dropped here; `None` if none were.
     fn notice(&mut self) -> Option<Entry> {
         let notice = (self.dropped > 0).then_some(Entry::Dropped(self.dropped))?;
         self.dropped = 0;
@@ -173,14 +177,14 @@ impl Sink {
         self.bytes += entry.bytes();
         self.queue.push_back(entry);
         if was_empty {
-            // It fails where a wake-up is under way, which takes this event too.
+            // This fails if a wake-up is under way already, which will take this event too.
             self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }
     }
 }
 
 impl Entry {
-    /// What it takes in the queue.
+    /// How many bytes the event takes in the queue.
     fn bytes(&self) -> usize {
         let fields = match self {
             Self::Event(_, fields) => {
@@ -213,11 +217,11 @@ impl From<Entry> for NativeLogEvent {
     }
 }
 
-/// Hands events over.
+/// The subscriber, which passes events to the listeners.
 struct Forward;
 
 impl<S: Subscriber> Layer<S> for Forward {
-    // What nobody wants costs a look at a static: whoever emits does not even make it.
+    // If no listener wants an event, emitting it costs only a look at a static variable, and the event is not made.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         if *metadata.level() <= level() { Interest::always() } else { Interest::never() }
     }
@@ -232,11 +236,12 @@ impl<S: Subscriber> Layer<S> for Forward {
         event.record(&mut fields);
         let entry = Entry::Event(metadata, Arc::new(fields));
         let mut sinks = lock();
-        // The listeners that have room get it first: none of them waits because another does not listen.
+        // The listeners that have room get the event first, so that none of them waits for a listener that does not
+        // listen.
         let mut waiting = Vec::new();
         let mut gone = Vec::new();
         for at in (0..sinks.len()).rev() {
-            // A worker of Node's that listened may have ended.
+            // The listener may belong to a worker of Node that has ended.
             if sinks[at].wake.aborted() {
                 gone.push(sinks.remove(at));
             } else if *metadata.level() <= sinks[at].level && !sinks[at].offer(&entry) {
@@ -251,7 +256,8 @@ impl<S: Subscriber> Layer<S> for Forward {
     }
 }
 
-/// Gives an event to a listener whose queue is full, once there is room; a listener that takes nothing for [`PATIENCE`] misses it.
+/// Waits for room in a listener's full queue, and gives it the event. If the listener takes nothing for [`PATIENCE`],
+/// the event is dropped.
 fn wait_for_room(mut sinks: MutexGuard<'static, Vec<Sink>>, id: u32, entry: &Entry) -> MutexGuard<'static, Vec<Sink>> {
     loop {
         let Some(sink) = sinks.iter_mut().find(|sink| sink.id == id) else { return sinks };

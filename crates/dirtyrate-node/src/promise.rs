@@ -1,4 +1,4 @@
-//! Work that takes time, as a promise.
+//! Runs work that takes time, and returns a promise.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +9,8 @@ use napi::{Env, JsDeferred};
 
 use crate::errors::{self, Result};
 
-/// Runs `work` on a thread of its own and settles a promise with what it returns. Not on libuv's pool: its four threads
-/// serve the file system and DNS too, and a measurement may wait for an hour.
+/// Runs `work` on a thread of its own and settles a promise with what it returns. libuv's pool is not used, because its
+/// four threads also serve the file system and DNS, and a measurement may take an hour.
 ///
 /// The pending promise keeps the process alive; nothing else here does.
 pub fn run<T>(env: Env, work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'static) -> Result<Object<'static>>
@@ -20,7 +20,8 @@ where
     run_or(WithoutThread::Reject, env, work, |_, _| ())
 }
 
-/// As [`run`], for what gives something back: where there may be no more threads, it is done at once, and JavaScript waits for it.
+/// Does what [`run`] does, for work that frees something. If there can be no more threads, the work is done at once,
+/// and JavaScript waits for it.
 pub fn run_surely<T>(env: Env, work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'static) -> Result<Object<'static>>
 where
     T: ToNapiValue + Send + 'static,
@@ -28,7 +29,8 @@ where
     run_or(WithoutThread::RunHere, env, work, |_, _| ())
 }
 
-/// As [`run`]; `then` sees what `work` returns, on the JavaScript thread, before JavaScript does.
+/// Does what [`run`] does. `then` is called with the result of `work`, on the JavaScript thread, before the promise
+/// settles.
 pub fn run_then<T>(
     env: Env,
     work: impl FnOnce() -> dirtyrate::Result<T> + Send + 'static,
@@ -40,7 +42,7 @@ where
     run_or(WithoutThread::Reject, env, work, then)
 }
 
-/// What becomes of a call where there may be no more threads.
+/// What happens to a call if there can be no more threads.
 #[derive(Clone, Copy)]
 enum WithoutThread {
     Reject,
@@ -59,8 +61,8 @@ where
 {
     let (deferred, promise) = env.create_deferred().map_err(|error| errors::internal(&error.reason))?;
     let promise = Object::from_raw(env.raw(), napi::JsValue::raw(&promise));
-    // Shared with the thread, so that a promise whose thread cannot be started is rejected: a deferred that is only dropped
-    // keeps the process alive for ever.
+    // This is shared with the thread, so that the promise can be rejected if the thread cannot be started. A deferred
+    // that is only dropped would keep the process alive for ever.
     let settle = Arc::new(Settle(Mutex::new(Some((deferred, then)))));
     let settler = Arc::clone(&settle);
     let call = move |work: W| {
@@ -78,7 +80,7 @@ where
             call(work);
         }
     });
-    // Only if there is no thread: it takes the job otherwise.
+    // This happens only if the thread was not started. Otherwise the thread has taken the job.
     if let Err(error) = spawned
         && let Some((call, work)) = take(&job)
     {
@@ -93,7 +95,7 @@ where
 type Unsettled<T, F> = Option<(JsDeferred<T, Resolver<T>>, F)>;
 type Resolver<T> = Box<dyn FnOnce(Env) -> napi::Result<T> + Send>;
 
-/// A promise that is not settled yet, and what sees its value first.
+/// A promise that is not settled yet, and the function that gets its value first.
 struct Settle<T: ToNapiValue, F>(Mutex<Unsettled<T, F>>);
 
 impl<T, F> Settle<T, F>

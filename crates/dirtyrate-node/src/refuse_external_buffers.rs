@@ -1,5 +1,6 @@
-//! Stands in for Electron, whose V8 keeps all buffers in a cage of its own: an addon's memory as an `ArrayBuffer` is refused there. Linked
-//! with `--wrap`, which `build.rs` asks for, the calls that would make one are answered as Electron answers them. For tests only.
+//! Plays Electron, for tests only. Electron's V8 keeps all buffers in its own cage, so it refuses an addon's memory as
+//! an `ArrayBuffer`. `build.rs` links with `--wrap`, so that the calls that would make such a buffer come here, and are
+//! answered as Electron answers them.
 
 use std::ffi::c_void;
 

@@ -27,7 +27,7 @@ pub struct NativeSampleOptions {
     /// Default 'stratified'.
     #[napi(ts_type = "'stratified' | 'simple-random'")]
     pub design: Option<String>,
-    /// Default: a number that nobody knows.
+    /// Default: a random number.
     pub seed: Option<f64>,
 }
 
@@ -45,11 +45,11 @@ pub struct NativeSampledBlock {
     pub pages: f64,
     pub pages_low: f64,
     pub pages_high: f64,
-    /// The block is gone: it counts by what was written before.
+    /// Whether the block was removed. It contributes what was written before its removal.
     pub removed: bool,
 }
 
-/// The comparison at one deadline. Each figure has the ends of its interval beside it.
+/// The comparison at one deadline. Beside each figure are the bounds of its interval.
 #[napi(object)]
 pub struct NativeSampleReport {
     pub requested_ms: f64,
@@ -57,13 +57,13 @@ pub struct NativeSampleReport {
     pub samples: f64,
     /// Samples that changed since the first look.
     pub hits: f64,
-    /// Samples that were zero then.
+    /// Samples that were all zeros at the first look.
     pub zero_pages: f64,
     pub samples_per_gib: f64,
     /// The mean of the samples' own windows.
     pub window_ns: f64,
     pub skew_ns: f64,
-    /// What both passes took.
+    /// How long both passes took.
     pub hash_ns: f64,
     pub pages: f64,
     pub pages_low: f64,
@@ -71,7 +71,7 @@ pub struct NativeSampleReport {
     pub bytes_per_second: f64,
     pub bytes_per_second_low: f64,
     pub bytes_per_second_high: f64,
-    /// Since the deadline before.
+    /// The estimate of pages that changed since the deadline before.
     pub increment_pages: f64,
     pub increment_low: f64,
     pub increment_high: f64,
@@ -83,8 +83,8 @@ pub struct NativeSampleReport {
 
 #[napi]
 impl NativeVirtualMachine {
-    /// Page sampling of the guest's memory: looks at the samples, and again at deadlines in ms from the beginning of the first
-    /// look, ascending. Independent of dirty logging. Rejects as `syncAt`.
+    /// Page sampling of the guest's memory: looks at the samples, and again at each deadline. Deadlines are in ms from
+    /// the beginning of the first look, ascending. This needs no dirty log. Rejects as `syncAt`.
     #[napi(ts_return_type = "Promise<NativeSampleReport[]>")]
     pub fn sample_at(
         &self,
@@ -97,7 +97,7 @@ impl NativeVirtualMachine {
         let deadlines = deadlines(&deadlines_ms)?;
         let cancel = token(cancel);
         self.run(env, move |machine| {
-            // It holds no lock of the machine's: what it tells of its pages may wait for JavaScript.
+            // This thread holds no lock of the machine, so its events about pages may wait for JavaScript.
             let reports = patiently(|| machine.sample_at(&options, &deadlines, &cancel))?;
             Ok(reports.iter().map(|report| native(report, &options)).collect::<Vec<_>>())
         })

@@ -24,16 +24,16 @@ use crate::environment::{self, Holder};
 use crate::errors::{Result, internal, thrown};
 use crate::promise;
 
-/// What the collector is told that a virtual machine weighs, at most. A guest may have touched all of its memory, so a machine that nobody
-/// holds any more must not wait until JavaScript's own heap has grown; but V8 collects everything at once, and not step by step, for an
-/// object that weighs as much as a heap may.
+/// The largest amount of memory that the garbage collector is told for a virtual machine. A guest may have touched all
+/// of its memory, so a machine without references should be collected before JavaScript's own heap has grown. But for
+/// an object that is as large as a whole heap may be, V8 collects everything at once, and not step by step.
 const MOST_WEIGHT: u64 = 256 << 20;
 
-/// How often `close` looks whether the calls under way have let go: for ten seconds.
+/// How often `close` checks whether the calls under way have ended. It does so for ten seconds.
 const LOOK: Duration = Duration::from_millis(1);
 const MOST_LOOKS: u32 = 10_000;
 
-/// A RAM block as it is asked for.
+/// A RAM block as a caller asks for it.
 #[napi(object)]
 pub struct NativeBlockSpec {
     pub name: String,
@@ -61,7 +61,8 @@ pub struct NativeCreateOptions {
     pub manual_protect: Option<String>,
     /// Dirty rings with this many entries for each vCPU, a power of two, in place of the bitmap.
     pub ring_entries: Option<f64>,
-    /// When rings are harvested: 'run', the default, is all the time; 'hold', for tests, only when one is full and at a sync.
+    /// When rings are harvested. With 'run', the default, they are harvested continuously; with 'hold', for tests, only
+    /// when a ring is full and at a sync.
     #[napi(ts_type = "'run' | 'hold'")]
     pub reaper: Option<String>,
     /// Default 'auto': 'ignore' for a kernel, 'stop' for a built-in guest.
@@ -86,7 +87,7 @@ pub struct NativeKernelOptions {
 pub struct NativeCrash {
     pub vcpu: f64,
     pub reason: String,
-    /// Hexadecimal; null where the kernel could not say.
+    /// Hexadecimal; null if the kernel could not say it.
     #[napi(ts_type = "string | null")]
     pub instruction_pointer: Option<String>,
 }
@@ -97,7 +98,7 @@ pub struct NativeCrash {
 pub struct NativeVirtualMachine {
     holder: Arc<Holder>,
     vcpus: u32,
-    /// What the collector was told.
+    /// How much memory the garbage collector was told.
     weight: AtomicI64,
 }
 
@@ -107,11 +108,11 @@ impl NativeVirtualMachine {
         self.holder.machine().ok_or_else(|| thrown(MachineError::Closed.into()))
     }
 
-    /// Tells the collector that the machine weighs nothing any more.
+    /// Tells the garbage collector that the machine takes no memory any more.
     fn weigh_nothing(&self, env: &Env) {
         let weight = self.weight.swap(0, Ordering::Relaxed);
         if weight > 0 {
-            // It fails where the environment is ending, which needs no collector.
+            // This fails if the environment is ending, and then there is nothing to collect.
             let _ = env.adjust_external_memory(-weight);
         }
     }
@@ -129,7 +130,7 @@ impl NativeVirtualMachine {
         promise::run(env, move || work(&*machine.ok_or(MachineError::Closed)?))
     }
 
-    /// As [`run`](Self::run), for what gives something back: also where there may be no more threads.
+    /// Does what [`run`](Self::run) does, for work that frees something, also if there can be no more threads.
     pub fn run_surely<T>(
         &self,
         env: Env,
@@ -181,21 +182,21 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| machine.load_kernel(&options, &cancel))
     }
 
-    /// Starts the vCPUs, and waits until a workload's are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED, ERR_LIMIT; and with
-    /// ERR_CANCELLED, and then the virtual machine is shut down.
+    /// Starts the vCPUs, and with a workload waits until they are ready. Rejects with ERR_STATE, ERR_GUEST_CRASHED,
+    /// ERR_LIMIT, or ERR_CANCELLED; after a failure the virtual machine is shut down.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn start(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
         let cancel = token(cancel);
         self.run(env, move |machine| machine.start(&cancel))
     }
 
-    /// Stops the vCPUs; all that they wrote is in the log then.
+    /// Pauses the vCPUs. Then everything that they wrote is in the log.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn pause(&self, env: Env) -> Result<Object<'static>> {
         self.run(env, Machine::pause)
     }
 
-    /// Lets them run again.
+    /// Lets the vCPUs run again.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn resume(&self, env: Env) -> Result<Object<'static>> {
         self.run(env, Machine::resume)
@@ -207,8 +208,9 @@ impl NativeVirtualMachine {
         self.run_surely(env, Machine::shutdown)
     }
 
-    /// Ends everything and frees it, and returns when it is freed. Calls that are under way reject. Idempotent. Needs no thread.
-    /// Rejects with ERR_VCPU_STUCK, and with ERR_STATE if a call that is under way does not end.
+    /// Ends everything and frees it, and resolves when it is freed. Calls that are under way reject. Calling it again
+    /// changes nothing. It works even if no thread can be started. Rejects with ERR_VCPU_STUCK, and with ERR_STATE if a
+    /// call that is under way does not end.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn close(&self, env: Env) -> Result<Object<'static>> {
         self.weigh_nothing(&env);
@@ -216,7 +218,7 @@ impl NativeVirtualMachine {
         promise::run_surely(env, move || {
             let Some(mut machine) = machine else { return Ok(()) };
             let ended = machine.shutdown();
-            // Calls under way see the shutdown within milliseconds and let go.
+            // Calls under way see the shutdown within milliseconds, and release the machine.
             for _ in 0..MOST_LOOKS {
                 match Arc::try_unwrap(machine) {
                     Ok(last) => {
@@ -234,7 +236,7 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// What it is doing.
+    /// The state of the virtual machine.
     #[napi(getter, ts_return_type = "'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'")]
     pub fn state(&self) -> &'static str {
         match self.holder.machine().map(|machine| machine.state()) {
@@ -247,7 +249,7 @@ impl NativeVirtualMachine {
         }
     }
 
-    /// Why it crashed.
+    /// Why the virtual machine crashed.
     #[napi(getter)]
     pub fn crash(&self) -> Option<NativeCrash> {
         let crash = self.holder.machine()?.crash()?;
@@ -258,19 +260,19 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// How many vCPUs it has.
+    /// How many vCPUs the virtual machine has.
     #[napi(getter)]
     pub fn vcpu_count(&self) -> u32 {
         self.vcpus
     }
 
-    /// The manual protect that was negotiated.
+    /// The state of manual protect that was set.
     #[napi(ts_return_type = "'none' | 'enable' | 'initially-set'")]
     pub fn manual_protect(&self) -> Result<String> {
         Ok(manual_protect_name(self.machine()?.vm().manual_protect()))
     }
 
-    /// The one exact source of dirty bits that it has.
+    /// The dirty log that the virtual machine has.
     #[napi(getter, ts_return_type = "'bitmap' | 'ring'")]
     pub fn dirty_log(&self) -> Result<&'static str> {
         Ok(if self.machine()?.vm().ring_entries() > 0 { "ring" } else { "bitmap" })
@@ -300,13 +302,14 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// Removes a RAM block. Its bits live on until every client has taken them.
+    /// Removes a RAM block. Its bits are kept until every client has taken them.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn remove_block(&self, env: Env, name: String) -> Result<Object<'static>> {
         self.run(env, move |machine| machine.vm().remove_block(&name))
     }
 
-    /// Copies `bytes` of guest memory. There has to be RAM from `address` on for `all` bytes, of which these are the first.
+    /// Copies `bytes` bytes of guest memory from `address` on. They are the first of `all` bytes, and all of these must
+    /// be RAM.
     #[napi(ts_return_type = "Promise<Uint8Array>")]
     pub fn read_memory(&self, env: Env, address: f64, bytes: f64, all: f64) -> Result<Object<'static>> {
         let (address, bytes, all) = (whole("address", address)?, whole("bytes", bytes)?, whole("all", all)?);
@@ -321,8 +324,8 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// Writes guest memory, and marks the pages for every client that tracks. There has to be RAM from `address` on for `all` bytes, of
-    /// which these are the first. `bytes` is copied before this returns.
+    /// Writes guest memory from `address` on, and marks the pages for every client that tracks. `bytes` are the first
+    /// of `all` bytes, and all of these must go to RAM. `bytes` is copied before this returns.
     #[napi(ts_return_type = "Promise<void>")]
     pub fn write_memory(&self, env: Env, address: f64, bytes: Uint8Array, all: f64) -> Result<Object<'static>> {
         let (address, all, bytes) = (whole("address", address)?, whole("all", all)?, bytes.to_vec());
@@ -332,11 +335,11 @@ impl NativeVirtualMachine {
         })
     }
 
-    /// The next output of the serial port; null when the virtual machine has ended and all was read.
+    /// The next output of the serial port; null when the virtual machine has ended and everything was read.
     #[napi(ts_return_type = "Promise<string | null>")]
     pub fn read_console(&self, env: Env, cancel: Option<&CancelToken>) -> Result<Object<'static>> {
         let cancel = token(cancel);
-        // Only the console is kept: a reader that waits must not keep the machine.
+        // Only the console is kept, because a waiting reader must not keep the machine alive.
         let console = self.holder.machine().map(|machine| Arc::clone(machine.console()));
         promise::run(env, move || console.ok_or(MachineError::Closed)?.read(&cancel))
     }
@@ -351,21 +354,21 @@ impl ObjectFinalize for NativeVirtualMachine {
 
 impl Drop for NativeVirtualMachine {
     fn drop(&mut self) {
-        // Collected, or its JavaScript environment is gone. Calls under way must not keep the guest running; and the end of a
-        // large guest takes a while, which the JavaScript thread must not wait for.
+        // The object was collected, or its JavaScript environment is gone. Calls under way must not keep the guest
+        // running. The end of a large guest takes a while, and the JavaScript thread must not wait for it.
         let Some(machine) = self.holder.end() else { return };
         let ends = EndsOnDrop(machine);
-        // Without a thread to spare it ends when the closure is dropped, here.
+        // If no thread can be started, the machine ends here, when the closure is dropped.
         let _ = threads::spawn("dirtyrate-end", move || drop(ends));
     }
 }
 
-/// Ends the vCPUs, also while calls under way have the machine.
+/// Ends the vCPUs when it is dropped, even if calls under way still use the machine.
 struct EndsOnDrop(Arc<Machine>);
 
 impl Drop for EndsOnDrop {
     fn drop(&mut self) {
-        // There is nobody left to be told of a failure; the core has logged it.
+        // No caller is left that could get a failure; the core has logged it.
         let _ = self.0.shutdown();
     }
 }

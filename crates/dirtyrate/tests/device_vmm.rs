@@ -1,4 +1,5 @@
-//! The logs on a VM whose memory others write too: the VMM of the example, whose vCPUs and device write the same pages in each round.
+//! The logs on a VM whose memory a device also writes. This uses the VMM of the example, in which the vCPUs and the
+//! device write the same pages in each round.
 
 mod support;
 

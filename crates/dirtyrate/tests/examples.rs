@@ -1,4 +1,5 @@
-//! The examples that need no kernel print what their first comment says. Those that are a VMM have tests of their own.
+//! The examples that need no kernel print what their first comment says. The examples that are a VMM have their own
+//! tests.
 
 #[path = "../examples/dirty_memory.rs"]
 mod dirty_memory;

@@ -1,5 +1,5 @@
-//! What a VMM may have done to its VM before the logs of this crate were made, or does later. The logs are right all the same, or say that
-//! they are not.
+//! Things that a VMM may have done to its VM before this crate's logs were made, or may do later. The logs are right
+//! all the same, or return an error.
 
 mod support;
 
@@ -44,7 +44,7 @@ fn enable(slots: &Slots, vmm: &Vmm, entries: u32) -> RingSetup {
     RingSetup::enable(slots, &vmm.capabilities, entries).expect("rings")
 }
 
-/// Has the VMM turn manual protect on, as it can at any time; whether this kernel has it.
+/// Turns manual protect on, as a VMM can at any time. Returns whether this kernel has it.
 fn turn_manual_protect_on(vmm: &Vmm) -> bool {
     let best = match vmm.capabilities.manual_protect {
         ManualProtect::None => return false,

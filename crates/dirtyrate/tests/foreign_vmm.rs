@@ -1,4 +1,5 @@
-//! The logs on a VM that is not this crate's: the VMM of the example, whose guest writes the same pages in each round.
+//! The logs on the VM of another VMM. This uses the VMM of the example, whose guest writes the same pages in each
+//! round.
 
 mod support;
 

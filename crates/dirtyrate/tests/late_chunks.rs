@@ -1,4 +1,5 @@
-//! A window over a guest so large that opening it takes longer than the window: each chunk is watched as long as was asked for.
+//! A guest is so large that opening its window takes longer than the window. Each chunk is still measured for the time
+//! that was asked for.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

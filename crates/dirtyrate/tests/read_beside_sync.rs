@@ -1,4 +1,5 @@
-//! Somebody reads the bits while a sync hands out what the rings said: at each moment the figures of the vCPUs fit together.
+//! While a sync gives the clients what the rings said, another thread reads the bits. At each moment the figures of the
+//! vCPUs are consistent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Do the intervals of page sampling hold the truth as often as they say? Simulated memories with a known number of changed pages,
-//! through the whole of `sampling`: plan, first look, comparisons, figures. No KVM.
+//! Do the intervals of page sampling contain the truth as often as they say? Simulated memories with a known number of
+//! changed pages go through the whole of `sampling`: plan, first look, comparisons, figures. This needs no KVM.
 //!
 //! The truth about an interval of k hits among n is a sum over k. A simple random sample of one block is binomial, so the share
 //! of simulations in which the interval holds the true fraction is tested against that sum, from both sides. A stratified one must not

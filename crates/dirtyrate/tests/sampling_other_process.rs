@@ -1,5 +1,6 @@
-//! Sampling of another process's memory: no KVM, no dirty log, and a reader that this crate does not have. The other process is a
-//! child that writes the pages that it is told to; its memory was the parent's before, and the parent's copy stays as it was.
+//! Sampling of another process's memory, without KVM and a dirty log, by a reader of the test's own. The other process
+//! is a child that writes the pages it is told to. Its memory is a copy of the parent's, and the parent's memory stays
+//! as it was.
 
 use std::cell::Cell;
 use std::fs::File;

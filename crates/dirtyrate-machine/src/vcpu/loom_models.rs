@@ -1,8 +1,9 @@
-//! Hold, pause, kick and end under every order of events, as far as loom's bounds go.
+//! Models of hold, pause, kick and end, under every order of events within loom's bounds.
 //!
-//! The code is the real one but for KVM_RUN, which returns at once if `immediate_exit` is set, and else when a signal reaches it:
-//! a signal that comes before KVM_RUN is entered is gone. Whoever does not get what was waited for is a deadlock, which loom
-//! reports; a vCPU that runs while it is held is a race for its memory, which loom reports as well.
+//! The code is the real one, except for KVM_RUN, which returns at once if `immediate_exit` is set, and otherwise when a
+//! signal reaches it; a signal that comes before KVM_RUN is entered is lost. If a thread waits for ever, that is a
+//! deadlock, which loom reports. If a vCPU runs while it is held, that is a race for its memory, which loom reports
+//! too.
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
@@ -78,7 +79,7 @@ impl Kick for Arc<Vcpu> {
     }
 }
 
-/// Running vCPUs, and who asks something of them.
+/// Running vCPUs, and the threads that make requests to them.
 #[derive(Clone)]
 struct Rig {
     shared: Arc<Shared>,
@@ -114,7 +115,7 @@ impl Rig {
         Holder(Arc::clone(&self.shared))
     }
 
-    /// A vCPU's thread: `run` until it is kicked, as long as it may.
+    /// The loop of a vCPU's thread: calls `run` as long as the vCPU may run.
     fn enter(&self, vcpu: usize, mut run: impl FnMut()) {
         while let Some(_inside) = self.shared.enter(vcpu) {
             run();
@@ -190,7 +191,7 @@ fn the_end_is_everybodys() {
         let rig = Rig::new(1);
         let vcpus = rig.start();
         let holding = rig.spawn(Rig::hold);
-        // Refused if the end comes first: it does not wait for a guest that is gone.
+        // If the end comes first, the pause is refused, and does not wait for a guest that is gone.
         let pausing = rig.spawn(|rig| drop(rig.shared.pause()));
         rig.end(vcpus);
         join(holding);

@@ -2,19 +2,20 @@
 
 /// The rate of a guest that is paced by its own clock.
 ///
-/// Each vCPU compares the writes that it has made with those that are due, which are the rate times the ticks since its start,
-/// and waits until one is due. A vCPU that did not run for a while makes up for it as fast as it can, so that the rate holds
-/// over time. It makes up for a second at most ([`LONGEST_MADE_UP`](Self::LONGEST_MADE_UP)): a VM that was paused for an hour
-/// does not write an hour's pages at once.
+/// Each vCPU compares the writes that it has made with the writes that are due, whose number is the rate multiplied by
+/// the ticks since its start. It waits until a write is due. If a vCPU did not run for a while, it makes up for that as
+/// fast as it can, so that the rate holds over time. It makes up for at most a second
+/// ([`LONGEST_MADE_UP`](Self::LONGEST_MADE_UP)), so that a VM that was paused for an hour does not write an hour's
+/// pages at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Clock {
     /// Bytes written in a second by all vCPUs together; each has the same part. A write counts as the page that it goes to.
     pub bytes_per_second: u64,
-    /// x86-64: ticks of the TSC in a second. A guest that was not told finds out while it boots: from KVM's clock, elsewhere by
-    /// the PC's timer. arm64's counter has a register that says it, so this is not used there.
+    /// x86-64: ticks of the TSC in a second. With `None` the guest finds the frequency while it boots, by KVM's clock
+    /// or else by the PC's timer. On arm64 a register says the frequency of the counter, so this is not used there.
     pub ticks_per_second: Option<u64>,
-    /// Whether a vCPU that waits says so at [`IDLE_PORT`](super::IDLE_PORT), again and again, for a VMM that rests there. Without
-    /// it a vCPU spins.
+    /// Whether a vCPU that waits writes to [`IDLE_PORT`](super::IDLE_PORT) again and again, so that the VMM can let it
+    /// rest. Otherwise the vCPU spins.
     pub rests: bool,
 }
 
@@ -22,15 +23,17 @@ pub struct Clock {
 const FRACTION: u32 = 32;
 
 impl Clock {
-    /// The longest time, in seconds, whose writes a vCPU makes up for.
+    /// The longest time, in seconds, for which a vCPU makes up.
     pub const LONGEST_MADE_UP: u64 = 1;
 
-    /// The pace of a guest on a machine that nothing is known of: it finds its clock's frequency, and spins.
+    /// The pace of a guest on an unknown machine: the guest finds the frequency of its clock itself, and spins while it
+    /// waits.
     pub fn new(bytes_per_second: u64) -> Self {
         Clock { bytes_per_second, ticks_per_second: None, rests: false }
     }
 
-    /// Writes that one of `vcpus` makes in a second, in units of 2^-32. At least 1, at most what 64 bits hold.
+    /// How many writes one of `vcpus` makes in a second, in units of 2^-32. This is at least 1, and at most the largest
+    /// number of 64 bits.
     pub(super) fn rate_of_a_vcpu(&self, page_size: u64, vcpus: u32) -> u64 {
         let rate = (u128::from(self.bytes_per_second) << FRACTION) / u128::from(page_size) / u128::from(vcpus);
         u64::try_from(rate).unwrap_or(u64::MAX).max(1)

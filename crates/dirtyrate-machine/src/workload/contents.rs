@@ -1,12 +1,12 @@
-//! The second witness: what the pages hold must agree with the counters.
+//! The second witness: the contents of the pages must agree with the counters.
 
 use super::truth::Stopped;
 use super::{Counters, GuestWords, Program, Sharing};
 
-/// How often a look at many pages looks at whether to go on.
+/// After how many pages the check asks `go_on` whether to go on.
 const PAGES_BETWEEN_LOOKS: u64 = 1 << 14;
 
-/// A page that does not hold what the counters say was written to it.
+/// A page whose contents do not agree with the counters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the page at {guest_address:#x} holds {found:#x}; after the writes counted so far it should hold {}",
@@ -17,7 +17,7 @@ pub struct Mismatch {
     pub guest_address: u64,
     /// Its first 8 bytes.
     pub found: u64,
-    /// What they could have been.
+    /// The values that would have been right.
     pub expected: Vec<u64>,
 }
 
@@ -27,10 +27,9 @@ fn alternatives(expected: &[u64]) -> String {
 }
 
 impl Program {
-    /// Checks that every page of the working set holds what the writes so far say: the value of the
-    /// last write to it (of the last one of any vCPU, where they share pages; the value of the
-    /// one write that each vCPU may have made without having counted it, unless it was
-    /// settled), or 0 if there was none.
+    /// Checks that every page of the working set has the right value: 0 if it was never written, and otherwise the
+    /// value of the last write to it. If vCPUs share pages, this is the last write of any vCPU. If a vCPU was not
+    /// settled, the value of the one write that it may have made without counting it is right too.
     ///
     /// The guest must not write between `at` and the end of this: pause it, or let it use up its
     /// budget. Memory that was not 0 when the guest started (a firmware's tables at the end of
@@ -38,7 +37,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Stopped`] once `go_on` says no, which is asked every few milliseconds.
+    /// [`Stopped`] when `go_on` returns false. It is called every few milliseconds.
     ///
     /// # Panics
     ///
@@ -105,12 +104,12 @@ impl Program {
     }
 }
 
-/// What one vCPU has left in its pages.
+/// What one vCPU has written to its pages.
 struct Writer {
     vcpu: u32,
     /// For each page the index of its last counted write.
     last: Vec<Option<u64>>,
-    /// Page and value of the write that may have been made without being counted.
+    /// Page and value of the write that may have been made, but was not counted.
     under_way: Option<(u64, u64)>,
 }
 

@@ -9,13 +9,13 @@ const HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;
 const NOTE_AT: usize = HEADER_BYTES + 2 * PROGRAM_HEADER_BYTES;
 
-/// What boots the file.
+/// The boot protocol for which the file is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "each architecture has its own")]
 pub(super) enum Executable {
     /// PVH, on x86-64.
     Pvh,
-    /// Whatever enters an arm64 ELF at its entry point.
+    /// Any loader that enters an arm64 ELF at its entry point.
     Arm64,
 }
 

@@ -23,10 +23,11 @@ use super::page_tables::{PageTables, gibs};
 use super::sequence::Sequence;
 use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, arch, clock, elf};
 
-/// Where the image is loaded, from the start of RAM: above the first MiB, which a PC's firmware and devices share, and where
-/// others put the device tree.
+/// Where the image is loaded, counted from the start of RAM: above the first MiB, which a PC's firmware and devices
+/// use, and in which loaders put the device tree.
 pub(super) const IMAGE_OFFSET: u64 = 0x10_0000;
-/// vCPUs that an xAPIC's 8-bit id can name, less what the architecture keeps for itself; on arm64 no more, so that a guest is one for both.
+/// How many vCPUs a guest can have. An xAPIC's 8-bit id names so many, without the ids that the architecture reserves.
+/// On arm64 the limit is the same, so that a workload fits both.
 pub(super) const MAX_VCPUS: u32 = 240;
 
 /// Size of the code; `guest.s` does not assemble if it needs more.
@@ -44,23 +45,23 @@ pub(super) const HEADER_LINK_COUNT: u64 = HEADER + 32;
 pub(super) const HEADER_FIRST_ENTRIES: u64 = HEADER + 40;
 pub(super) const HEADER_DIRECTORIES: u64 = HEADER + 48;
 pub(super) const HEADER_DIRECTORY_COUNT: u64 = HEADER + 56;
-/// Where a vCPU that has nothing to do writes to, or 0.
+/// The address to which a vCPU writes that has nothing to do, or 0.
 pub(super) const HEADER_IDLE: u64 = HEADER + 64;
 /// The host's page size, and its logarithm.
 pub(super) const HEADER_PAGE_SIZE: u64 = HEADER + 72;
 pub(super) const HEADER_PAGE_SHIFT: u64 = HEADER + 80;
-/// x86-64: ticks of the TSC in a second, or 0, for which the guest then stores what it finds.
+/// x86-64: ticks of the TSC in a second. If this is 0, the guest finds the number and stores it here.
 pub(super) const HEADER_TICKS: u64 = HEADER + 88;
 
 // A vCPU's parameters: 8-byte words at these offsets, then two words for each segment in two
 // tables.
 pub(super) const MAILBOX: u64 = 0;
 pub(super) const BUDGET: u64 = 8;
-/// What counts up to the value of each write; the value itself, where it is always the same.
+/// What is added to a write's index to get its value, or the value itself if it is always the same.
 pub(super) const VALUE: u64 = 16;
 pub(super) const SEED: u64 = 24;
 pub(super) const SEGMENTS: u64 = 32;
-/// Pages that a random write chooses from; with hot-cold, the hot ones.
+/// From how many pages a random write chooses; with hot-cold, the number of hot pages.
 pub(super) const PAGES: u64 = 40;
 pub(super) const COLD_FIRST: u64 = 48;
 pub(super) const COLD_PAGES: u64 = 56;
@@ -68,14 +69,15 @@ pub(super) const COLD_PAGES: u64 = 56;
 pub(super) const CLOCK_RATE: u64 = 64;
 /// How many writes it may be behind, at least 1.
 pub(super) const CLOCK_MOST: u64 = 72;
-/// 1 where the VMM rests when a vCPU says that it has nothing to do; otherwise it spins.
+/// 1 if the VMM rests when a vCPU says that it has nothing to do; otherwise the vCPU spins.
 pub(super) const CLOCK_REST: u64 = 80;
 /// Writes in a tick, in units of 2^-64, and the ticks at its start: 0 in the file, stored by the vCPU before it is ready.
 pub(super) const CLOCK_SCALE: u64 = 88;
 pub(super) const CLOCK_ORIGIN: u64 = 96;
-/// Walking: address of the segment. Drawing: number of its first page.
+/// For a guest that walks: the address of the segment. For a guest that draws: the number of its first page.
 pub(super) const SEGMENT_A: u64 = 112;
-/// Walking: address after it. Drawing: what turns (page number * page size) into an address.
+/// For a guest that walks: the address after the segment. For a guest that draws: what has to be added to (page number
+/// * page size) to get an address.
 pub(super) const SEGMENT_B: u64 = SEGMENT_A + 8 * MAX_SEGMENTS as u64;
 /// Segments that a page of parameters has room for.
 pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
@@ -84,7 +86,7 @@ pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
 // to begin.
 pub(super) const MAILBOX_WRITES: u64 = 0;
 pub(super) const MAILBOX_READY: u64 = 8;
-/// Where KVM stores its clock while an x86-64 guest boots that is paced by its own.
+/// Where KVM stores its clock while an x86-64 guest boots that is paced by its own clock.
 #[cfg(target_arch = "x86_64")]
 pub(super) const MAILBOX_CLOCK: u64 = 64;
 

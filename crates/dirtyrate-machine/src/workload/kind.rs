@@ -12,7 +12,7 @@ use super::clock::Clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
 pub enum Kind {
-    /// Its pages one after the other, and again from the first.
+    /// The pages one after the other, and then again from the first one.
     Stride = 0,
     /// Uniformly random pages.
     Random = 1,
@@ -48,11 +48,11 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A name that is no [`Kind`].
+/// The error for a name that is no [`Kind`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no workload is called '{name}'; there are {}", Kind::ALL.map(Kind::name).join(", "))]
 pub struct UnknownKind {
-    /// What was asked for.
+    /// The unknown name.
     pub name: String,
 }
 
@@ -86,16 +86,16 @@ pub enum Placement {
     Spread,
 }
 
-/// Who decides how fast the guest writes.
+/// What decides how fast the guest writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Pacing {
-    /// The guest, as fast as it can.
+    /// The guest writes as fast as it can.
     #[default]
     Free,
-    /// The host: each vCPU stops at its budget, the total number of writes granted to it so far,
-    /// which begins at 0.
+    /// The host decides: each vCPU stops at its budget, which is the total number of writes granted to it so far, and
+    /// begins at 0.
     Granted,
-    /// The guest, at a rate that it keeps by its own clock.
+    /// The guest keeps a rate by its own clock.
     Clock(Clock),
 }
 

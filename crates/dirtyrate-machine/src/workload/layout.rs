@@ -1,10 +1,10 @@
-//! Where the working set lies: from RAM ranges to the segments that each vCPU writes. Knows nothing
-//! about the image but where it ends.
+//! Where the working set lies: this computes, from RAM ranges, the segments that each vCPU writes. It knows only the
+//! end of the image.
 
 use super::kind::{Placement, Sharing};
 use super::{RamRange, WorkloadError};
 
-/// Bytes in a page of page tables, and the least that a host's page may have.
+/// The size of a page of page tables, and the smallest size that a host's page can have.
 pub(super) const PAGE_SIZE: u64 = 4096;
 
 /// What one page directory maps.
@@ -14,7 +14,7 @@ pub(super) const GIB: u64 = 1 << 30;
 /// ends here.
 pub(super) const MAX_ADDRESS: u64 = 1 << 47;
 
-/// Consecutive pages of KVM's dirty log, which are the host's.
+/// Consecutive pages of the host's page size, as in KVM's dirty log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub guest_address: u64,
@@ -28,7 +28,7 @@ impl Segment {
     }
 }
 
-/// The ranges in ascending order, each one whole pages, apart from the others and within reach.
+/// Sorts the ranges, and checks that each consists of whole pages, overlaps no other range, and can be mapped.
 pub(super) fn checked(ram: &[RamRange], page_size: u64) -> Result<Vec<RamRange>, WorkloadError> {
     let mut ranges = ram.to_vec();
     ranges.sort_by_key(|range| range.guest_address);
@@ -53,7 +53,7 @@ pub(super) fn is_ram(ranges: &[RamRange], start: u64, end: u64) -> bool {
     ranges.iter().any(|range| range.guest_address <= start && end <= range.guest_address + range.bytes)
 }
 
-/// What the ranges offer from `floor` up, one segment for each range that has any.
+/// The free pages of the ranges from `floor` on, as one segment for each range that has any.
 pub(super) fn free(ranges: &[RamRange], floor: u64, page_size: u64) -> Vec<Segment> {
     ranges
         .iter()

@@ -1,12 +1,11 @@
 //! Guests with a known answer: small programs that write to memory in a way that the host can
 //! compute, page for page.
 //!
-//! A [`Workload`] says what a guest does; [`Workload::build`] makes an [`Image`] of it for given
-//! RAM: an ELF file that boots on any KVM virtual machine (by PVH on x86-64), and a [`Program`] that knows
-//! which page each write goes to. Each vCPU counts its writes in a mailbox page of its own, so two
-//! readings of the [`Counters`] give the set of pages written between them: [`Program::written`]
-//! for a guest that stands still at both, [`Program::bounds`] for one that runs on. The pages'
-//! contents tell the same story a second time: [`Program::confirm_contents`].
+//! A [`Workload`] says what a guest does; [`Workload::build`] makes an [`Image`] of it for given RAM: an ELF file that
+//! boots on any KVM virtual machine (by PVH on x86-64), and a [`Program`] that knows which page each write goes to.
+//! Each vCPU counts its writes in a mailbox page of its own, so two readings of the [`Counters`] give the set of pages
+//! written between them: [`Program::written`] for a guest that stands still at both readings, and [`Program::bounds`]
+//! for a guest that runs on. The contents of the pages say the same a second time: [`Program::confirm_contents`].
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,10 +26,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! This module knows nothing of KVM, nor of how dirty pages are found: it is what both are compared
-//! with. Where to read on: `layout` (which pages), `image` (where everything lies),
-//! `x86_64/guest.s` and `aarch64/guest.s` (the guest), `sequence` (its writes, again, in Rust), `truth` (what may be
-//! concluded from the counters).
+//! This module knows neither KVM nor the ways to find dirty pages, because both are compared with it. Where to read on:
+//! `layout` (which pages), `image` (where everything lies), `x86_64/guest.s` and `aarch64/guest.s` (the guest),
+//! `sequence` (the same writes in Rust), `truth` (what follows from the counters).
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -72,13 +70,13 @@ pub use truth::{Bounds, Counts, Stopped};
 /// that polls. Linux uses the port for delays (`io_delay=0xed`), because nothing answers there. x86-64 only.
 pub const IDLE_PORT: u16 = 0xed;
 
-/// The same for arm64, which has no ports: a guest physical address between 3 and 4 GiB. A guest whose RAM is there does
-/// without. Where a VMM gives it an external abort, it goes on behind the write.
+/// The same for arm64, which has no ports: a guest physical address between 3 and 4 GiB. A guest whose RAM lies there
+/// does not use it. If a VMM answers the write with an external abort, the guest goes on after it.
 pub const IDLE_ADDRESS: u64 = 0xfe00_00ed;
 
 /// A number of this copy of the crate, for the labels of `guest.s`: link-time optimization assembles every copy in a program at once.
 const COPY: u64 = {
-    // FNV-1a, over what no two copies have in common.
+    // FNV-1a over the path and the version, which differ between any two copies.
     let place = concat!(env!("CARGO_MANIFEST_DIR"), env!("CARGO_PKG_VERSION")).as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut at = 0;
@@ -105,28 +103,29 @@ pub struct Workload {
     pub kind: Kind,
     /// Size of the working set, all vCPUs together, in pages of the host's size.
     pub pages: u64,
-    /// vCPUs that take part: those with an APIC id below this; on arm64 with such a number in Aff1 and Aff0, 16 to an Aff1.
-    /// A VM may have more, which halt, or fewer.
+    /// How many vCPUs write: those with an APIC id below this, and on arm64 with such a number in Aff1 and Aff0 (16 to
+    /// an Aff1). If the VM has more vCPUs, they halt. It may also have fewer.
     pub vcpus: u32,
-    /// How they divide the working set.
+    /// How the vCPUs divide the working set.
     pub sharing: Sharing,
-    /// Where it lies.
+    /// Where the working set lies.
     pub placement: Placement,
-    /// Who decides how fast it is written.
+    /// What decides how fast the guest writes.
     pub pacing: Pacing,
-    /// Start of the random kinds; the same seed gives the same writes.
+    /// The seed of the random kinds. The same seed gives the same writes.
     pub seed: u64,
 }
 
 impl Workload {
-    /// Builds the guest for a VM with this RAM, given in any order. The VM may have more RAM than
-    /// is given here, not less.
+    /// Builds the guest for a VM with this RAM, given in any order. The VM may have more RAM than is given here, but
+    /// not less.
     ///
     /// The image takes the RAM from 1 MiB on, and on x86-64 the page at 0x8000; the working set is above it. On arm64, where
     /// RAM is elsewhere on each machine, these count from the lowest address that is given.
     ///
-    /// `page_size` is that of the host which runs it: a dirty log has one bit for each of the host's pages, and the guest
-    /// writes to each at most once in a pass. 4096 on x86-64; 4096, 16384 or 65536 on arm64.
+    /// `page_size` is the page size of the host that will run the guest, because a dirty log has one bit for each of
+    /// the host's pages, and the guest writes to each of them at most once in a pass. It is 4096 on x86-64, and 4096,
+    /// 16384 or 65536 on arm64.
     pub fn build(&self, ram: &[RamRange], page_size: u64) -> Result<Image, WorkloadError> {
         self.check()?;
         if !arch::PAGE_SIZES.contains(&page_size) {
@@ -135,7 +134,7 @@ impl Workload {
         Image::new(self, ram, page_size, arch::code())
     }
 
-    /// What can be said without looking at the RAM.
+    /// Checks everything that does not depend on the RAM.
     fn check(&self) -> Result<(), WorkloadError> {
         let Workload { pages, vcpus, .. } = *self;
         if pages == 0 {

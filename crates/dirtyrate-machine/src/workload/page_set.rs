@@ -12,7 +12,7 @@ impl PageSet {
         self.frames.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -65,8 +65,7 @@ impl FromIterator<u64> for PageSet {
 impl From<Vec<u64>> for PageSet {
     /// Takes frame numbers in any order, repeated or not.
     fn from(mut frames: Vec<u64>) -> Self {
-        // The stable sort, because it recognises runs: what comes here is a few sorted lists after
-        // each other.
+        // The stable sort is used, because it recognises runs: the input is a few sorted lists, one after the other.
         frames.sort();
         frames.dedup();
         PageSet { frames }

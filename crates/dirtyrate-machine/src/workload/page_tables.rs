@@ -1,10 +1,9 @@
-//! The guest's page tables: an identity map in 2 MiB pages, of those GiBs only that the guest
-//! touches.
+//! The guest's page tables: an identity map in 2 MiB pages, only of the GiBs that the guest touches.
 //!
-//! Four levels of 512 entries each, on x86-64 and with arm64's granule of 4 KiB alike; what differs is
-//! the bits of an entry. Accessed and dirty bits are set from the start, so that the CPU (or KVM, where
-//! it emulates one) never has a reason to write to a table: after boot the tables' own pages stay
-//! clean. 1 GiB pages would need fewer tables, but some hosts cannot do them.
+//! They have four levels of 512 entries each, on x86-64 as well as with arm64's granule of 4 KiB; only the bits of an
+//! entry differ. Accessed and dirty bits are set from the start, so that the CPU (or KVM, if it emulates one) never has
+//! a reason to write to a table. So the tables' own pages stay clean after boot. Pages of 1 GiB would need fewer
+//! tables, but some hosts do not support them.
 
 use std::collections::BTreeSet;
 

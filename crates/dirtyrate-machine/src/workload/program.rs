@@ -1,5 +1,4 @@
-//! What a built guest does, as the host knows it: addresses, counters, and the page and value of
-//! every write.
+//! What the host knows about a built guest: its addresses, its counters, and the page and value of every write.
 
 use std::ops::Range;
 
@@ -14,11 +13,11 @@ const VCPU_SHIFT: u32 = 56;
 /// in the page.
 const COUNT_MASK: u64 = (1 << VCPU_SHIFT) - 1;
 
-/// What every silent write stores. The same for all vCPUs: with shared pages, different values
-/// would not be silent.
+/// The value that every silent write stores. It is the same for all vCPUs, because different values would not be silent
+/// on shared pages.
 const SILENT_VALUE: u64 = 0x0073_696c_656e_7421;
 
-/// Guest memory, as seen by whoever runs the guest.
+/// Guest memory, as the host sees it.
 ///
 /// Addresses are guest-physical and multiples of 8. A load acquires and a store releases, and
 /// neither is ever torn: on an `AtomicU64` that overlays guest memory, `Ordering::Acquire` and
@@ -30,7 +29,7 @@ pub trait GuestWords {
     fn store(&self, guest_address: u64, value: u64);
 }
 
-/// How far the guest is, at one instant.
+/// The guest's counters at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// For each vCPU, the number of writes that it had counted: raised after each write.
@@ -43,11 +42,10 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Whether this vCPU had no write under way: all that it was granted was done and counted.
+    /// Whether this vCPU had no write under way, because it had made and counted all writes that were granted to it.
     ///
-    /// KVM may emulate a store and log it just afterwards. To be sure that the last count is in the
-    /// log as well, let the vCPU leave the guest once after this was seen: it does so by itself at
-    /// [`IDLE_PORT`](super::IDLE_PORT).
+    /// KVM may emulate a store and log it just afterwards. To be sure that the last count is in the log too, the vCPU
+    /// must leave the guest once after this. It does so by itself at [`IDLE_PORT`](super::IDLE_PORT).
     ///
     /// # Panics
     ///
@@ -107,7 +105,7 @@ impl Program {
         self.sharing
     }
 
-    /// Who decides how fast it writes.
+    /// What decides how fast the guest writes.
     pub fn pacing(&self) -> Pacing {
         self.pacing
     }
@@ -117,7 +115,7 @@ impl Program {
         self.sequences.len() as u32
     }
 
-    /// Bytes in a page: in one of the host's, of which the dirty log has a bit each.
+    /// The host's page size in bytes. The dirty log has one bit for each such page.
     pub fn page_size(&self) -> u64 {
         self.page_size
     }
@@ -138,8 +136,8 @@ impl Program {
         self.control
     }
 
-    /// The pages that it executes, reads and walks through, and does not write: its code and parameters, the control page, the
-    /// page tables, whose accessed and dirty bits are set from the start.
+    /// The pages that the guest executes, reads and walks through, but does not write: its code and parameters, the
+    /// control page, and the page tables, whose accessed and dirty bits are set from the start.
     pub fn read_only(&self) -> PageSet {
         let mailboxes = self.mailboxes..self.mailboxes + u64::from(self.vcpus()) * self.page_size;
         let pages = self.image.clone().step_by(self.page_size as usize).filter(|page| !mailboxes.contains(page));
@@ -164,18 +162,17 @@ impl Program {
         (0..self.vcpus()).all(|vcpu| memory.load(self.mailbox_page(vcpu) + MAILBOX_READY) != 0)
     }
 
-    /// How far the guest is now. `grants` is the number of host writes to the control page so far,
-    /// read while no grant is half done (under the lock that a grant holds, say).
+    /// The guest's counters now. `grants` is the number of writes by the host to the control page so far. It must be
+    /// read while no grant is half done, for example under the lock that a grant takes.
     pub fn counters(&self, memory: &dyn GuestWords, grants: u64) -> Counters {
-        // All counts before any budget: a count that has reached a budget read later had reached
-        // the budget of its own time too, because budgets only grow. The other way round, a
-        // grant in between would make a vCPU look settled that is not.
+        // All counts are read before any budget. Budgets only grow, so a count that has reached a budget which is read
+        // later had also reached the budget of its own time. In the other order, a grant in between would make a vCPU
+        // look settled that is not.
         let writes =
             (0..self.vcpus()).map(|vcpu| memory.load(self.mailbox_page(vcpu) + MAILBOX_WRITES) & COUNT_MASK).collect();
         let budgets = (0..self.vcpus())
             .map(|vcpu| match (self.kind, self.pacing) {
-                // An idle guest reads no budget and has nothing under way, whatever is granted to
-                // it.
+                // An idle guest reads no budget and has no write under way, whatever is granted to it.
                 (Kind::Idle, _) => 0,
                 (_, Pacing::Free | Pacing::Clock(_)) => UNLIMITED,
                 (_, Pacing::Granted) => memory.load(self.budget_address(vcpu)),

@@ -1,14 +1,14 @@
-//! Writes made again: which pages they went to, added stretch by stretch, so that sets of which one is in the other cost as much as the
-//! largest of them.
+//! Replays writes to find their pages. Stretches of writes are added one after the other, so that several sets, each a
+//! subset of the next one, cost only as much as the largest of them.
 
 use std::ops::Range;
 
 use super::sequence::Sequence;
 use super::{PageSet, Program, Sharing};
 
-/// So many writes are made between two looks at whether to go on: about a millisecond.
+/// After how many writes `go_on` is asked whether to go on: after about a millisecond.
 const BATCH: u64 = 1 << 18;
-/// The same where there are so many pages that counting them takes as long.
+/// The same number if there are so many pages that counting them takes as long.
 const MOST_BATCH: u64 = 1 << 22;
 
 /// Which of a share's pages were written, by their number.
@@ -47,7 +47,7 @@ impl Seen {
 }
 
 impl Sequence {
-    /// Adds the pages that these writes go to. `false` if `go_on` said so before all were added.
+    /// Adds the pages of these writes. Returns `false` if `go_on` ended it before all were added.
     pub fn add(&self, writes: Range<u64>, seen: &mut Seen, go_on: &mut dyn FnMut() -> bool) -> bool {
         if writes.is_empty() || self.writes_nothing() {
             return true;
@@ -56,8 +56,8 @@ impl Sequence {
             pages.into_iter().for_each(|range| seen.add_range(range));
             return true;
         }
-        // Once all pages were seen, later writes change nothing. That is looked at after a batch and not after each write, which would wait
-        // for the one before it.
+        // Once all pages were seen, later writes change nothing. This is checked after a batch and not after each
+        // write, because such a check would make each write wait for the one before it.
         let batch = (self.pages() / 16).clamp(BATCH, MOST_BATCH);
         let mut next = writes.start;
         while next < writes.end && !seen.all() {
@@ -76,7 +76,7 @@ impl Sequence {
 #[derive(Debug)]
 pub(super) struct Replay<'a> {
     program: &'a Program,
-    /// One for each vCPU, or one for all of them where they share their pages.
+    /// One for each vCPU, or one for all of them if they share their pages.
     shares: Vec<Seen>,
     mailboxes: Vec<bool>,
     control: bool,
@@ -91,8 +91,8 @@ impl<'a> Replay<'a> {
         Self { program, shares, mailboxes: vec![false; program.vcpus() as usize], control: false }
     }
 
-    /// Adds what `of` says of each vCPU, some writes and perhaps the mailbox; perhaps the control page. What was added stays. `false` if
-    /// `go_on` said so.
+    /// Adds what `of` returns for each vCPU, which are some writes and perhaps the mailbox, and perhaps the control
+    /// page. Earlier additions stay. Returns `false` if `go_on` ended it.
     pub fn add(
         &mut self,
         of: impl Fn(usize) -> (Range<u64>, bool),
@@ -111,18 +111,18 @@ impl<'a> Replay<'a> {
         true
     }
 
-    /// How many pages that are.
+    /// How many pages were added.
     pub fn count(&self) -> u64 {
         let mailboxes = self.mailboxes.iter().filter(|&&written| written).count() as u64;
         self.shares.iter().map(Seen::count).sum::<u64>() + mailboxes + u64::from(self.control)
     }
 
-    /// Whether the control page is among them.
+    /// Whether the control page was added.
     pub fn control(&self) -> bool {
         self.control
     }
 
-    /// Which pages that are.
+    /// The pages that were added.
     pub fn pages(&self) -> PageSet {
         let page_size = self.program.page_size();
         let mut frames = Vec::with_capacity(self.count() as usize);

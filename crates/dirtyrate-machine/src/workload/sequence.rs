@@ -1,8 +1,7 @@
 //! The writes of one vCPU, in order: a pure function from a write's index to its page, which
 //! `guest.s` computes too.
 //!
-//! Nothing is carried from one write to the next but the index, so that any stretch can be replayed
-//! from anywhere.
+//! A write depends only on its index, so that any stretch of writes can be replayed.
 
 use std::ops::Range;
 
@@ -19,7 +18,7 @@ pub(super) const MULTIPLIER_2: u64 = 0x94d0_49bb_1331_11eb;
 /// comes from the high half.
 pub(super) const HOT_BELOW: u32 = (9 * (1u64 << 32) / 10) as u32;
 
-/// How often a long search looks at whether to go on: some milliseconds.
+/// After how many writes a long search asks `go_on` whether to go on: after some milliseconds.
 const WRITES_BETWEEN_LOOKS: u64 = 1 << 18;
 
 fn mix(state: u64) -> u64 {
@@ -33,7 +32,7 @@ fn scale(random: u64, limit: u64) -> u64 {
     ((u128::from(random) * u128::from(limit)) >> 64) as u64
 }
 
-/// What a drawing guest chooses from, as numbers of pages.
+/// From which pages a guest with random pages chooses, as numbers of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     /// All pages, or with hot-cold the hot ones, which come first.
@@ -82,7 +81,7 @@ impl Sequence {
             .collect();
         Sequence {
             kind,
-            // Each vCPU starts somewhere else on the generator's one cycle of 2^64.
+            // Each vCPU starts at another place of the generator's single cycle of 2^64 numbers.
             seed: mix(mix(seed).wrapping_add(u64::from(vcpu))),
             pages,
             choice: Choice::new(kind, pages),
@@ -135,24 +134,24 @@ impl Sequence {
         mix(self.seed.wrapping_add(steps.wrapping_mul(GAMMA)))
     }
 
-    /// Whether it writes nothing at all.
+    /// Whether the vCPU writes nothing at all.
     pub fn writes_nothing(&self) -> bool {
         self.kind == Kind::Idle
     }
 
-    /// The numbers of the pages that these writes go to, where those are stretches: of a guest that walks.
+    /// The numbers of the pages to which these writes go, as ranges, for a guest that walks; `None` for other guests.
     pub fn pages_of_a_stretch(&self, writes: &Range<u64>) -> Option<[Range<u64>; 2]> {
         if matches!(self.kind, Kind::Random | Kind::HotCold) {
             return None;
         }
         let (start, length) = (writes.start % self.pages, writes.end - writes.start);
-        // A pass that goes past the end goes on at the beginning, up to where it began.
+        // If the writes go past the last page, they go on at the first page, up to the page where they began.
         let end = start + length.min(self.pages);
         Some([0..end.saturating_sub(self.pages), start..end.min(self.pages)])
     }
 
-    /// Says the page of each of these writes, of a guest that draws its pages. In a loop of its own for each kind, because the kind is
-    /// the same for all of them, and without a jump that a CPU could not foresee.
+    /// Calls `each` with the page of each of these writes, for a guest that draws its pages. Each kind has its own
+    /// loop, because the kind is the same for all writes, and no loop has a jump that a CPU cannot predict.
     pub fn draw(&self, writes: Range<u64>, mut each: impl FnMut(u64)) {
         let Choice { pages, cold_first, cold_pages } = self.choice;
         match self.kind {
@@ -166,15 +165,15 @@ impl Sequence {
         }
     }
 
-    /// For each page, by number, the index of the last of the first `writes` writes that went to
-    /// it; `None` if `go_on` said so before that was known.
+    /// For each page, by number, the index of the last of the first `writes` writes that went to it; `None` if `go_on`
+    /// ended the search.
     pub fn last_writes(&self, writes: u64, go_on: &mut dyn FnMut() -> bool) -> Option<Vec<Option<u64>>> {
         let mut last = vec![None; self.pages as usize];
         if self.kind == Kind::Idle {
             return Some(last);
         }
-        // Backwards, the first write met is the last one made; once all are met, the older ones do
-        // not matter.
+        // The search goes backwards, so the first write that it finds for a page is the last one that was made. Once
+        // all pages have a write, older writes do not matter.
         let mut unmet = self.pages;
         for index in (0..writes).rev() {
             if index.is_multiple_of(WRITES_BETWEEN_LOOKS) && !go_on() {

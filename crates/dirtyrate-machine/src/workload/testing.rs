@@ -8,7 +8,7 @@ use super::image::{CODE_BYTES, MAILBOX_READY, MAILBOX_WRITES};
 use super::layout::PAGE_SIZE;
 use super::*;
 
-/// A generator of its own, so that no test leans on the one under test.
+/// A random generator for tests only, so that no test depends on the generator under test.
 pub struct Random(pub u64);
 
 impl Random {
@@ -33,7 +33,7 @@ pub fn ram() -> Vec<RamRange> {
     ram_in(PAGE_SIZE)
 }
 
-/// The same with as many pages of this size.
+/// The same blocks, with the same number of pages of this size.
 pub fn ram_in(page_size: u64) -> Vec<RamRange> {
     let range = |guest_address, pages| RamRange { guest_address, bytes: pages * page_size };
     let middle = 0x400_0000 / PAGE_SIZE * page_size;
@@ -58,7 +58,7 @@ pub fn build_for(workload: &Workload, ram: &[RamRange], page_size: u64) -> Resul
     Image::new(workload, ram, page_size, &[0xf4; CODE_BYTES])
 }
 
-/// Every combination of what a workload can be, over [`ram`]'s odd blocks, for 1, 2, 3 and 5 vCPUs.
+/// Every combination of a workload's options, over the odd blocks of [`ram`], for 1, 2, 3 and 5 vCPUs.
 pub fn workloads(pages: u64) -> Vec<Workload> {
     let mut all = Vec::new();
     for kind in Kind::ALL {
@@ -75,7 +75,7 @@ pub fn workloads(pages: u64) -> Vec<Workload> {
     all
 }
 
-/// Where a vCPU stands in one write.
+/// The next step of a vCPU within one write.
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     /// Compare the count with the budget.
@@ -109,8 +109,7 @@ struct State {
     random: Random,
 }
 
-/// A guest that goes on by a random number of steps whenever its memory is read, under a log like
-/// KVM's.
+/// A guest that runs a random number of steps whenever its memory is read, with a log like KVM's.
 pub struct FakeGuest(RefCell<State>);
 
 impl FakeGuest {
@@ -261,7 +260,7 @@ impl GuestWords for FakeGuest {
     }
 }
 
-/// Memory that nobody else writes to.
+/// Memory to which nothing else writes.
 pub struct Still(RefCell<HashMap<u64, u64>>);
 
 impl GuestWords for Still {

@@ -8,12 +8,12 @@
 //! 2. `D(i)`: store to the page,
 //! 3. `C(i)`: store the count `i + 1` to its mailbox.
 //!
-//! x86 keeps stores in order, and on arm64 the guest stores the count with release (`guest.s`), so
-//! whoever reads the count `c` knows that `D(i)` and `C(i)` have happened for all `i < c`, and that
-//! `C(c)` and everything after it have not. Only `D(c)` is unknown: it may have happened, or may
-//! happen at any time. If the count has reached the budget, the vCPU is *settled*: it is held at
-//! step 1 of write `c`, and `D(c)` has not begun either. A vCPU that waits for its clock may go on at any time, so it is
-//! never settled: its bounds are those of one that runs freely.
+//! x86 keeps stores in order, and on arm64 the guest stores the count with release (`guest.s`). So a reader that has
+//! read the count `c` knows that `D(i)` and `C(i)` have happened for all `i < c`, and that `C(c)` and everything after
+//! it have not. Only `D(c)` is unknown: it may have happened, or may happen at any time. If the count has reached the
+//! budget, the vCPU is *settled*: it waits at step 1 of write `c`, and `D(c)` has not begun either. A vCPU that waits
+//! for its clock may go on at any time, so it is never settled, and its bounds are the same as for a guest that runs
+//! freely.
 //!
 //! KVM logs a store just before it happens (a write fault is logged, then the store is tried again,
 //! and logged afresh if the log was cleared in between) or, where it emulates the guest, just
@@ -39,11 +39,11 @@
 //! (`C(open.1)` had not happened at `open.1`, settled or not; the `C` last seen may still be on its
 //! way into the log.)
 //!
-//! One thing the counters cannot show: with emulation, that the last `C` of a settled vCPU has been
-//! logged too. It has when the vCPU left the guest afterwards, as it does again and again at
-//! [`IDLE_PORT`](super::IDLE_PORT), or was paused. *Settled* means that as well, below and in the
-//! results: without it, a mailbox may be logged some nanoseconds (or, if the vCPU's thread is
-//! preempted just then, a time slice) late, on the other side of an edge.
+//! One thing the counters cannot show: with emulation, that the last `C` of a settled vCPU has been logged too. It has
+//! been logged once the vCPU has left the guest afterwards, as it does again and again at
+//! [`IDLE_PORT`](super::IDLE_PORT), or was paused. Below and in the results, *settled* includes this. Otherwise a
+//! mailbox may be logged some nanoseconds late (or a time slice late, if the vCPU's thread is preempted just then), on
+//! the other side of an edge.
 //!
 //! The control page is the host's: it counts its grants itself, under a lock, so a grant is either
 //! counted and done or not begun: surely inside if `close.0.grants > open.1.grants`, possibly if
@@ -57,7 +57,7 @@ use std::ops::Range;
 use super::replay::Replay;
 use super::{Counters, PageSet, Program};
 
-/// What a log of one window must and may hold.
+/// What a log of one window must contain, and what it may contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// The pages that were surely written inside the window.
@@ -69,17 +69,17 @@ pub struct Bounds {
 /// How many pages a guest wrote in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Surely.
+    /// The pages that were surely written.
     pub lower: u64,
-    /// By the counters as they were read.
+    /// The pages that were written by the counters as they were read.
     pub written: u64,
-    /// Possibly.
+    /// The pages that were possibly written.
     pub upper: u64,
-    /// Whether the control page is among the possible ones.
+    /// Whether the control page is among the possibly written pages.
     pub control: bool,
 }
 
-/// The caller of a long computation did not want it any more.
+/// The error of a long computation that its caller has cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("stopped by the caller")]
 pub struct Stopped;
@@ -104,9 +104,9 @@ impl Program {
         replay.pages()
     }
 
-    /// What the log of a window must and may hold, while the guest runs on: counters read before
-    /// and after the window was opened, and before and after it was closed. The argument is at
-    /// the top of `truth.rs`.
+    /// What the log of a window must contain, and what it may contain, while the guest runs on. The counters were read
+    /// before and after the window was opened, and before and after it was closed. The argument is at the top of
+    /// `truth.rs`.
     ///
     /// # Panics
     ///
@@ -114,17 +114,18 @@ impl Program {
     pub fn bounds(&self, open: (&Counters, &Counters), close: (&Counters, &Counters)) -> Bounds {
         match self.nested(open, close, &mut || true, |replay| replay.pages()) {
             Ok([lower, _, upper]) => Bounds { lower, upper },
-            // Nobody stops it.
+            // It is never cancelled here.
             Err(Stopped) => Bounds { lower: PageSet::default(), upper: PageSet::default() },
         }
     }
 
-    /// [`bounds`](Self::bounds), and between them what was [`written`](Self::written) from `open.1` to `close.0`, for no more than the
-    /// largest of them takes: a millisecond or so for 250,000 drawn writes, next to nothing for others. `go_on` is asked that often.
+    /// The sets of [`bounds`](Self::bounds), and between them the set that was [`written`](Self::written) from `open.1`
+    /// to `close.0`. All three together take only as long as the largest of them: about a millisecond for 250,000 drawn
+    /// writes, and next to nothing for other guests. `go_on` is called about every millisecond.
     ///
     /// # Errors
     ///
-    /// [`Stopped`] once `go_on` says no.
+    /// [`Stopped`] when `go_on` returns false.
     ///
     /// # Panics
     ///
@@ -139,7 +140,7 @@ impl Program {
         Ok((Bounds { lower, upper }, written))
     }
 
-    /// How many pages [`sets`](Self::sets) has, without making a list of them.
+    /// How many pages the sets of [`sets`](Self::sets) have, without making lists of them.
     ///
     /// # Errors
     ///
@@ -158,8 +159,9 @@ impl Program {
         Ok(Counts { lower: lower.0, written: written.0, upper: upper.0, control: upper.1 })
     }
 
-    /// What `of` makes of the pages that were surely written, of those that were written by the counters, and of those that were possibly
-    /// written. Each has what the one before it has.
+    /// Calls `of` with the pages that were surely written, then with the pages that were written by the counters, and
+    /// then with the pages that were possibly written, and returns the results. Each of these sets contains the one
+    /// before it.
     fn nested<T>(
         &self,
         open: Edge<'_>,
@@ -174,7 +176,7 @@ impl Program {
             let mailbox = counted.start.saturating_add(under_way(close.0, vcpu)) < counted.end;
             (sure, mailbox)
         };
-        // Of the larger sets only what the smaller one has not: some writes at either end.
+        // For a larger set only the additional writes are added, which are some writes at each end.
         let counted = |vcpu: usize| {
             let (all, mailbox) = counted(open.1, close.0)(vcpu);
             (all.start..sure(vcpu).0.start.min(all.end), mailbox)
@@ -201,7 +203,7 @@ impl Program {
     }
 }
 
-/// Of each vCPU the writes that are counted at `to` and not at `from`, and whether there is one.
+/// For each vCPU, the writes that are counted at `to` and not at `from`, and whether there are any.
 fn counted<'a>(from: &'a Counters, to: &'a Counters) -> impl Fn(usize) -> (Range<u64>, bool) + 'a {
     |vcpu| {
         let writes = from.writes[vcpu]..to.writes[vcpu];
@@ -209,7 +211,7 @@ fn counted<'a>(from: &'a Counters, to: &'a Counters) -> impl Fn(usize) -> (Range
     }
 }
 
-/// How many writes this vCPU may have made that were not counted: 1, or 0 if it was settled.
+/// How many writes this vCPU may have made without counting them: 1, or 0 if it was settled.
 fn under_way(at: &Counters, vcpu: usize) -> u64 {
     u64::from(!at.is_settled(vcpu as u32))
 }

@@ -1,8 +1,10 @@
-//! Dirty memory under every order of what several threads do to it, as far as loom's bounds go (docs/testing.md has the command).
+//! Models of dirty memory with several threads, under every order of their steps within loom's bounds (docs/testing.md
+//! has the command).
 //!
-//! The code is the real one; the kernel is a [`FakeLog`]. A guest's write is a store and then the log's note of it, two steps, as
-//! where KVM emulates it; hardware that refuses the store until it is noted leaves less room. The oracle is a copy: a client that
-//! takes a page's bit reads that page afterwards, as a migration does, so a write that it was not told of leaves its copy behind.
+//! The code is the real one; the kernel is a [`FakeLog`]. A write by the guest has two steps, the store and then its
+//! entry in the log, as if KVM emulates the guest. Hardware logs the page before the store, which allows fewer orders.
+//! The oracle is a copy: a client that takes the bit of a page reads the page afterwards, as a migration does. So a
+//! write that the client does not get makes its copy differ from the guest's memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,16 +26,18 @@ fn info(id: u64, name: &str, first_page: u64, pages: u64) -> BlockInfo {
     BlockInfo { id: BlockId(id), name: name.to_owned(), guest_address: first_page * PAGE, pages }
 }
 
-/// How often each page was written, by block and page. Behind a lock of loom's, for which alone it tries the orders.
+/// How often each page was written, by block and page. It is behind a lock of loom, because loom tries orders only of
+/// its own locks.
 type Contents = BTreeMap<(u64, u64), u64>;
 
-/// A guest of which everything that can be written is known, its log, and its dirty memory.
+/// A guest whose memory is known completely, its log, and its dirty memory.
 struct Rig {
     log: FakeLog,
     contents: Mutex<Contents>,
     memory: Mutex<DirtyMemory>,
     bits: SharedBits,
-    /// Taken for each write, and by whoever holds the vCPUs; whether the plug is there.
+    /// A lock that is taken for each write of the guest, and by a thread that holds the vCPUs. Its value says whether
+    /// the plug exists.
     running: Mutex<bool>,
 }
 
@@ -83,7 +87,7 @@ impl Rig {
         }
         memory.discard_initial_log(&CancelToken::new()).expect("step 2");
         memory.clear(client).expect("step 3");
-        // What it had before it measured.
+        // The contents before the measurement.
         Copy { client, pages: lock(&self.contents).clone() }
     }
 
@@ -118,7 +122,7 @@ impl Copy {
         Self { client, pages: BTreeMap::new() }
     }
 
-    /// Takes what there is of the first block, then reads those pages.
+    /// Takes the client's bits of the first block, then reads these pages.
     fn take(&mut self, rig: &Rig) {
         self.take_block(rig, &ram());
     }
@@ -139,7 +143,7 @@ impl Copy {
         }
     }
 
-    /// After a last sync and take: the client has what the guest has.
+    /// Checks, after a last sync and take, that the client's copy equals the guest's memory.
     fn is_whole(&self, rig: &Rig, block: &BlockInfo) {
         let contents = lock(&rig.contents);
         for page in 0..block.pages {
@@ -334,8 +338,9 @@ fn a_measurement_that_begins_and_ends_takes_nothing_from_another_client() {
     });
 }
 
-/// Why taking is dirty memory's: whoever took bits with their own lock alone could do so between the fetch that brought a bit and
-/// the re-protection of its page, and a write in between would be nobody's. Without manual protect there is no such time.
+/// Shows why only dirty memory may take bits. A thread that took bits with only their own lock could do so after the
+/// fetch that brought a bit and before its page is protected again, and then no client would get a write in between.
+/// Without manual protect there is no such time.
 fn take_by_the_bits_lock_alone(protect: FakeProtect) {
     loom::model(move || {
         let rig = Arc::new(Rig::new(protect));

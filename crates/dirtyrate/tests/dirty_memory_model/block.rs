@@ -1,4 +1,4 @@
-//! One RAM block as the model has it, and which calls to its log fail.
+//! The model of one RAM block, and which calls to its log fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,12 +17,13 @@ pub struct Block {
     pub logged: Pages,
     pub protected: Pages,
     pub chunks: Vec<Chunk>,
-    /// Who tracked the block at some time.
+    /// The clients that have ever tracked the block.
     pub tracked_by: BTreeSet<Client>,
     /// When the block came.
     pub added: Tick,
     pub bits: BTreeMap<Client, Pages>,
-    /// The promise, kept apart from how it is kept: what was written while the client tracked, less what it has taken.
+    /// What the client must have according to the promise: the pages that were written while it tracked, without the
+    /// pages that it has taken.
     pub owed: BTreeMap<Client, Pages>,
 }
 

@@ -1,4 +1,4 @@
-//! Everything that can be seen of dirty memory, beside what the model says.
+//! Compares everything that can be seen of dirty memory with the model.
 
 use dirtyrate::BlockInfo;
 use dirtyrate::dirty_memory::{Client, DirtyBits, Reap, WitnessedWindow};
@@ -11,7 +11,7 @@ use super::rig::{PAGE_SIZE, Rig, refusal};
 use super::windows::Tick;
 
 impl Rig {
-    /// Everything that can be seen, after every operation.
+    /// Compares everything that can be seen. This is called after every operation.
     pub fn compare(&self) -> Result<(), TestCaseError> {
         let memory = self.memory();
         let (bits, model) = (&*memory.bits(), &self.model);

@@ -9,13 +9,13 @@ use dirtyrate::{BlockId, CancelToken, Error, GuestClock, Result};
 use super::block::Calls;
 use super::rig::TICK;
 
-/// What goes wrong in the operation that is being done, and the sizes of the blocks that were there before it.
+/// What goes wrong in the current operation, and the sizes of the blocks that existed before it.
 #[derive(Default)]
 pub struct Faults {
     pub calls: Calls,
     pub token: CancelToken,
     pub pages: BTreeMap<BlockId, u64>,
-    /// What others read while the log is at work: it must not be locked then.
+    /// The bits, which must not be locked while the log is called.
     pub bits: Option<SharedBits>,
 }
 

@@ -1,5 +1,5 @@
-//! Dirty memory held against a naive model: random sequences of everything that can happen to it, over several clients and
-//! blocks, in all three states of manual protect. After every operation everything that can be seen is compared.
+//! Compares dirty memory with a naive model, over random sequences of all operations, with several clients and blocks,
+//! in all three states of manual protect. After every operation everything that can be seen is compared.
 //!
 //! `cargo test` does 100,000 operations, always the same. `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test
 //! dirty_memory_model -- --nocapture` does a million more. A failure prints a seed, for `DIRTYRATE_TEST_SEED`, and the

@@ -1,5 +1,5 @@
-//! The rules of dirty memory as plainly as can be: one set of pages for each client and block, one for what the kernel has
-//! logged, one for what it protects. Nothing here knows how `DirtyMemory` does it.
+//! The rules of dirty memory in the simplest form: one set of pages for each client and block, one set for what the
+//! kernel has logged, and one for what it protects. Nothing here depends on how `DirtyMemory` works.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,7 +78,7 @@ impl Model {
         (0..self.blocks.len()).any(|at| self.tracks(client, at)) || self.tracking.contains(&client)
     }
 
-    /// Whether the client is told of the writes to a block.
+    /// Whether the client tracks a block.
     pub fn tracks(&self, client: Client, at: usize) -> bool {
         if client == Client::Vga { self.blocks[at].vga } else { self.tracking.contains(&client) }
     }
@@ -134,7 +134,7 @@ impl Model {
         }
         for chunk in &mut self.blocks[at].chunks {
             chunk.fetch(began, &told);
-            // What is clean is protected as it is.
+            // A chunk without dirty pages is still protected.
             if self.protect == FakeProtect::Automatic || chunk.pages.common(&fetched).is_empty() {
                 chunk.opened = self.history.now;
             }
@@ -192,8 +192,8 @@ impl Model {
         Ok(fetched.len())
     }
 
-    /// Protects the chunks whose first round is open. Its ones go to nobody, and with them what the guest wrote in that
-    /// round; a client that began full holds these bits, or has taken them and ended the round before it did.
+    /// Protects the chunks that are in their first round. No client gets the ones of that round, nor what the guest
+    /// wrote in it. A client that began full has these bits already, or has ended the round before it took them.
     fn end_first_round(&mut self, at: usize) -> Outcome<()> {
         for chunk in 0..self.blocks[at].chunks.len() {
             let Chunk { pages, first_round, .. } = self.blocks[at].chunks[chunk].clone();
@@ -475,8 +475,8 @@ impl Model {
         self.blocks.iter().position(|block| block.info.name == name).ok_or(Refusal::Argument)
     }
 
-    /// What must hold of the model itself: each page of a log is either protected or logged, a first round is one of all
-    /// ones, and nobody is owed a page who no longer tracks, or whom a sync has just told.
+    /// Finds a broken rule of the model itself. The rules are: each page of a log is either protected or logged; a
+    /// first round is all ones; and after a sync, or when it no longer tracks, a client lacks no page.
     pub fn broken_promise(&self, clients: &[Client], sync_succeeded: bool) -> Option<(BlockId, Client)> {
         let unpaid = |block: &Block, told: &dyn Fn(Client) -> bool| {
             let client = clients.iter().find(|&&client| told(client) && !block.is_paid(client));

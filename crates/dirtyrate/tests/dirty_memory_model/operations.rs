@@ -115,7 +115,7 @@ pub enum Written {
     All,
 }
 
-/// Who is there. With few clients logging often goes off and on again; with many it stays on.
+/// The clients of a scenario. With few clients logging is often turned off and on again; with many it stays on.
 const CASTS: [&[Who]; 6] = [
     &[Who::DirtyRate],
     &[Who::Migration],

@@ -1,7 +1,7 @@
-//! Windows as plainly as can be: for each client and chunk, the spans of time whose writes the client was told.
+//! The simplest form of windows: for each client and chunk, the spans of time whose writes the client got.
 //!
-//! A fetch tells all that was written since the fetch before it, or since the chunk's pages were protected where there was
-//! none. A client that was told of that fetch too goes on with its span; any other begins a new one.
+//! A fetch brings everything that was written since the fetch before it, or since the chunk's pages were protected if
+//! there was no fetch before. If a client got that earlier fetch too, its span goes on; otherwise it begins a new span.
 
 use std::collections::BTreeMap;
 

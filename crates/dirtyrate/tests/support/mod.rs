@@ -1,4 +1,4 @@
-//! What the tests on a real KVM share: whether there is one at all.
+//! Checks whether tests that need a real KVM can run.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 

@@ -1,10 +1,10 @@
 //! The guest's code. It is data here: assembled into a read-only section, copied into images, never
 //! run by the host.
 //!
-//! What the guest asks of a VMM: the state of the arm64 boot protocol for the first vCPU, in EL1 (it does not look at the
-//! device tree), memory that is 0 where nothing was loaded, and for several vCPUs PSCI 0.2 by HVC and MPIDRs as KVM gives
-//! them: 16 vCPUs to each Aff1. It needs no interrupt, firmware or device; one that is paced by its
-//! clock reads the virtual counter, whose frequency `CNTFRQ_EL0` must say.
+//! What the guest needs from a VMM: for the first vCPU the state of the arm64 boot protocol, in EL1 (the guest does not
+//! look at the device tree); memory that is 0 where nothing was loaded; and for several vCPUs PSCI 0.2 by HVC, and
+//! MPIDRs as KVM assigns them, 16 vCPUs to each Aff1. It needs no interrupt, firmware or device. A guest that is paced
+//! by its clock reads the virtual counter, whose frequency must be in `CNTFRQ_EL0`.
 
 use std::arch::naked_asm;
 
@@ -12,13 +12,13 @@ use super::elf::Executable;
 use super::image::{self, CODE_BYTES};
 use super::{COPY, IDLE_ADDRESS, Kind, RamRange, layout, sequence};
 
-/// Nothing is needed beside the place that the image is loaded to.
+/// The image needs no page beside the place where it is loaded.
 pub(super) const TRAMPOLINE: Option<u64> = None;
 
 /// The page sizes of hosts.
 pub(super) const PAGE_SIZES: &[u64] = &[4096, 16384, 65536];
 
-/// What loads it.
+/// The kind of ELF that the image is.
 pub(super) const ELF: Executable = Executable::Arm64;
 
 // Page tables: Arm Architecture Reference Manual, D8.3, "VMSAv8-64 descriptors".
@@ -33,9 +33,9 @@ pub(super) const LEAF: u64 = VALID | INNER_SHAREABLE | ACCESSED;
 /// Bits of an entry that points to a table.
 pub(super) const LINK: u64 = VALID | TABLE;
 
-/// `MAIR_EL1`: number 0 is Normal, write-back, cached inside and outside. The host looks at the guest's memory through its own
-/// caches: a guest that went around them (as with the MMU off) would not be seen by it, but where the CPU forces write-back
-/// upon it (FEAT_S2FWB).
+/// `MAIR_EL1`: number 0 is Normal, write-back, cached inside and outside. The host reads the guest's memory through its
+/// own caches. It would not see writes of a guest that bypasses the caches (as with the MMU off), unless the CPU forces
+/// write-back (FEAT_S2FWB).
 const MEMORY_ATTRIBUTES: u64 = 0xff;
 /// `TCR_EL1`: 48 bits of address in the lower half, none in the upper, granules of 4 KiB, walks through the caches, inner
 /// shareable. The size of physical addresses is put in by the guest.
@@ -51,18 +51,18 @@ const SCTLR_ON: u64 = 1 << 0 | 1 << 2 | 1 << 12;
 /// `CPU_ON` of PSCI 0.2 in its 64-bit form (Arm DEN0022, 5.4).
 const PSCI_CPU_ON: u64 = 0xc400_0003;
 
-/// Where RAM begins: each machine has it elsewhere.
+/// Where RAM begins, which differs from machine to machine.
 pub(super) fn ram_start(ranges: &[RamRange]) -> u64 {
     ranges.first().map_or(0, |range| range.guest_address)
 }
 
-/// Where a vCPU writes to that has nothing to do; `None` if RAM is there.
+/// The address to which a vCPU writes that has nothing to do; `None` if RAM is there.
 pub(super) fn idle_address(ranges: &[RamRange]) -> Option<u64> {
     (!layout::is_ram(ranges, IDLE_ADDRESS, IDLE_ADDRESS + 1)).then_some(IDLE_ADDRESS)
 }
 
-/// Where `guest.s` was assembled to. A function, because its name is mangled: the code itself has no name that another copy of this crate in
-/// the same program could have as well.
+/// The address of the assembled `guest.s`. This is a function, because function names are mangled, so that the code has
+/// no name that another copy of this crate in the same program could have too.
 #[unsafe(naked)]
 extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
     naked_asm!(

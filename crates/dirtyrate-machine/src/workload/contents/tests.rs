@@ -2,7 +2,7 @@ use super::super::testing::{FakeGuest, Logging, build, ram, workloads};
 use super::super::{Kind, Pacing};
 use super::*;
 
-/// Nobody stops it.
+/// Checks without cancelling.
 fn confirm(program: &Program, memory: &dyn GuestWords, at: &Counters) -> Result<(), Mismatch> {
     program.confirm_contents(memory, at, &mut || true).expect("nobody stops it")
 }

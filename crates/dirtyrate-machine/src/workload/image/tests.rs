@@ -166,8 +166,7 @@ fn a_sparse_giant_costs_tables_only_where_it_is_touched() {
     }
 }
 
-/// Tables, image and working set settle even where more tables push the working set into the next
-/// GiB.
+/// The places of tables, image and working set are found even if more tables push the working set into the next GiB.
 #[test]
 fn the_number_that_is_said_to_fit_fits() {
     let mut random = Random(5);

@@ -132,7 +132,7 @@ fn bad_ranges_are_refused_by_name() {
     assert_eq!(checked(&reversed, PAGE_SIZE), Ok(ram()));
 }
 
-/// What holds of pages of 4 KiB holds of larger ones: the same pages, that many times as large.
+/// The layout with larger pages is the layout with pages of 4 KiB, scaled.
 #[test]
 fn larger_pages_lie_like_small_ones() {
     let mut random = Random(9);

@@ -56,8 +56,7 @@ fn logged(workloads: Vec<Workload>) -> impl Iterator<Item = (Workload, Logging)>
         .flat_map(|workload| [Logging::ByFault, Logging::AfterStore].map(|logging| (workload, logging)))
 }
 
-/// The guest goes on between any two reads, so every window cuts its vCPUs in the middle of
-/// something.
+/// The guest goes on between any two reads, so every window begins and ends in the middle of the vCPUs' work.
 #[test]
 fn the_log_of_a_running_guest_is_within_the_bounds() {
     let (mut exact, mut windows) = (0, 0);
@@ -99,11 +98,11 @@ fn the_log_of_a_running_guest_is_within_the_bounds() {
     assert!(exact > 0 && exact < windows, "{exact} of {windows} exact");
 }
 
-/// A budgeted guest that is let to settle at both ends: the bounds are one set, and it is the log.
+/// For a granted guest that has settled at both ends, both bounds are the same set, and it equals the log.
 #[test]
 fn a_settled_guest_is_known_exactly() {
     for (seed, (workload, logging)) in (1..).zip(logged(workloads(60))) {
-        // Only a budget says that a guest waits.
+        // Only a guest with a budget can be known to wait.
         if workload.pacing != Pacing::Granted && workload.kind != Kind::Idle {
             continue;
         }
@@ -164,7 +163,7 @@ fn a_free_guest_is_known_to_one_page_and_the_mailbox() {
     }
 }
 
-/// What a caller makes up as counters costs no more than it lets it: a vCPU of 2^53 writes would take years.
+/// A caller can cancel the computation for made-up counters, which would take years for a vCPU with 2^53 writes.
 #[test]
 fn a_computation_that_takes_long_is_ended_by_its_caller() {
     for kind in [Kind::Random, Kind::HotCold] {

@@ -1,11 +1,11 @@
 //! The guest's code. It is data here: assembled into a read-only section, copied into images, never
 //! run by the host.
 //!
-//! What the guest asks of a VMM: the state of Xen's PVH ABI for the first vCPU (it does not look at
-//! the start info), memory that is 0 where nothing was loaded, APIC ids that count up from 0, and
-//! for several vCPUs an APIC in xAPIC mode at its usual address, the other vCPUs waiting for INIT
-//! and SIPI. It needs no interrupt, firmware or device. A guest that is paced by its clock, and was not told the frequency of the
-//! TSC, finds it by KVM's clock, or elsewhere by the PC's timer (8254); where there is neither, it never gets ready.
+//! What the guest needs from a VMM: for the first vCPU the state of Xen's PVH ABI (the guest does not look at the start
+//! info); memory that is 0 where nothing was loaded; APIC ids that count up from 0; and for several vCPUs an APIC in
+//! xAPIC mode at its usual address, with the other vCPUs waiting for INIT and SIPI. It needs no interrupt, firmware or
+//! device. If a guest that is paced by its clock was not told the frequency of the TSC, it finds it by KVM's clock, or
+//! else by the PC's timer (8254). If there is neither, it never becomes ready.
 
 use std::arch::naked_asm;
 
@@ -15,13 +15,13 @@ use super::{COPY, IDLE_PORT, Kind, RamRange, sequence};
 
 /// Where the other vCPUs begin: a SIPI can name pages of the first MiB only.
 const TRAMPOLINE_PAGE: u64 = 0x8000;
-/// The same, as what an image needs beside the place that it is loaded to.
+/// The page that the image needs beside the place where it is loaded.
 pub(super) const TRAMPOLINE: Option<u64> = Some(TRAMPOLINE_PAGE);
 
 /// The page sizes of hosts.
 pub(super) const PAGE_SIZES: &[u64] = &[4096];
 
-/// What loads it.
+/// The kind of ELF that the image is.
 pub(super) const ELF: Executable = Executable::Pvh;
 
 // Page tables: Intel SDM 3A, 4.5.
@@ -40,7 +40,7 @@ pub(super) fn ram_start(_: &[RamRange]) -> u64 {
     0
 }
 
-/// Where a vCPU writes to that has nothing to do: nowhere, there is a port for that.
+/// Always `None`, because on x86-64 a vCPU that has nothing to do writes to a port.
 pub(super) fn idle_address(_: &[RamRange]) -> Option<u64> {
     None
 }
@@ -67,14 +67,15 @@ const KVM_SIGNATURE_2: u32 = u32::from_le_bytes(*b"VMKV");
 const KVM_CLOCK: u32 = 1 << 3;
 /// MSR_KVM_SYSTEM_TIME_NEW.
 const KVM_CLOCK_MSR: u32 = 0x4b56_4d01;
-/// In a second; the clock's factor is in units of 2^-32 of them.
+/// Nanoseconds in a second. The clock's factor is in units of 2^-32 ns.
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What a PC's timer counts in a second.
 const TIMER_HERTZ: u32 = 1_193_182;
-/// Counts of a run: a fiftieth of a second, of the eighteenth in which the counter goes round.
+/// Counts of one run, which takes a fiftieth of a second. The counter wraps around in an eighteenth of a second.
 const TIMER_RUN: u32 = TIMER_HERTZ / 50;
-/// Runs after which a guest gives up. One is enough, unless the vCPU does not get to run for the other part of the eighteenth.
+/// After how many runs a guest gives up. One run is enough, unless the vCPU was not running for the rest of the
+/// eighteenth.
 const TIMER_RUNS: u32 = 1000;
 /// How often the timer is read at each end of a run.
 const TIMER_READINGS: u32 = 16;
@@ -83,8 +84,8 @@ const TIMER_READINGS: u32 = 16;
 const IDLE_PORT_BYTE: u8 = IDLE_PORT as u8;
 const _: () = assert!(IDLE_PORT_BYTE as u16 == IDLE_PORT);
 
-/// Where `guest.s` was assembled to. A function, because its name is mangled: the code itself has no name that another copy of this crate in
-/// the same program could have as well.
+/// The address of the assembled `guest.s`. This is a function, because function names are mangled, so that the code has
+/// no name that another copy of this crate in the same program could have too.
 #[unsafe(naked)]
 extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
     naked_asm!(

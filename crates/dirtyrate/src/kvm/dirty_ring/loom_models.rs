@@ -1,8 +1,9 @@
-//! Harvests by the reaper, by a vCPU at its watermark and by a sync, beside a guest that fills its ring, under every order of
-//! events, as far as loom's bounds go.
+//! Models of harvests by the reaper, by a vCPU at its watermark and by a sync, beside a guest that fills its ring,
+//! under every order of events within loom's bounds.
 //!
-//! The code is the real one but for the kernel: its rings and their protection (virt/kvm/dirty_ring.c) are modelled, with the flags
-//! of the entries as the atomics that they are, and the entries as memory that loom watches. KVM_RUN is that of `loom_vcpu`.
+//! The code is the real one, except for the kernel. Its rings and their protection (virt/kvm/dirty_ring.c) are
+//! modelled: the flags of the entries are atomics, and the entries are memory that loom watches. KVM_RUN is in
+//! `loom_vcpu`.
 
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -58,7 +59,7 @@ impl Kernel {
         })
     }
 
-    /// The guest writes a page; whether it could, with a ring that is not full.
+    /// The guest writes a page. Returns whether it could, because the ring was not full.
     fn write(&self, page: usize) -> bool {
         let mut mmu = lock(&self.mmu);
         if mmu.dirty.wrapping_sub(mmu.reset) + mmu.noted.len() as u32 >= FULL {
@@ -222,7 +223,7 @@ impl Rung {
         thread::spawn(move || reaper::run(&vm.rings, &vm.vcpu, &vm.exits.wake, Reaping::Hold, SIZE))
     }
 
-    /// A sync beside what else there is, on a thread of its own: the model's first thread only starts and waits.
+    /// Starts a sync on a thread of its own, because the model's first thread only starts threads and waits for them.
     fn start_sync(&self) -> thread::JoinHandle<[u64; PAGES]> {
         let vm = self.clone();
         thread::spawn(move || {
@@ -239,7 +240,7 @@ impl Rung {
         }
     }
 
-    /// A sync by a client that reads the pages that it is told of.
+    /// A sync by a client that reads the pages which it gets.
     fn sync(&self, copy: &mut [u64; PAGES]) {
         draw_edge(&self.rings, &self.vcpu).expect("an edge");
         let mut words = [0];
@@ -254,7 +255,7 @@ impl Rung {
         }
     }
 
-    /// After the last write: the client has what the guest has.
+    /// Checks, after the last write, that the client's copy equals the guest's memory.
     fn ends_whole(&self, mut copy: [u64; PAGES]) {
         self.sync(&mut copy);
         assert_eq!(copy, lock(&self.kernel.mmu).contents, "a write is lost");

@@ -1,5 +1,5 @@
-//! The rings of a VM beside a model of the kernel's side (virt/kvm/dirty_ring.c) whose vCPUs go on writing between any two accesses of
-//! ours, leave late, and go round their rings more than once.
+//! Tests of a VM's rings with a model of the kernel's side (virt/kvm/dirty_ring.c). In the model, vCPUs go on writing
+//! between any two accesses of the reader, leave KVM_RUN late, and go around their rings more than once.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::locks::{Mutex, lock};
 
 const BLOCK: BlockId = BlockId(1);
-/// What the vCPUs do until a hold has taken effect.
+/// How many steps the vCPUs make until a hold has taken effect.
 const UNTIL_HELD: usize = 16;
 /// Entries whose pages a RESET protects together.
 const BATCH: usize = 3;
@@ -26,7 +26,7 @@ struct KernelRing {
     reset: u32,
     /// The vCPU is in KVM_RUN.
     inside: bool,
-    /// It left because its ring is full, and nobody was told yet.
+    /// The vCPU has left because its ring is full, and has not reported this yet.
     says_full: bool,
 }
 
@@ -79,8 +79,8 @@ struct Kernel {
     interrupt_after: Option<u32>,
     /// A RESET was interrupted in the window that is open.
     ended_early: bool,
-    /// Pages that it had counted and not protected yet, and those of entries that were written over, of which no RESET is told: a write to
-    /// one is seen by nobody.
+    /// Pages that a RESET counted but did not protect yet, and pages of entries that were written over, which no RESET
+    /// gets. A write to such a page is in no ring.
     unprotected: VecDeque<u64>,
     held: bool,
     /// Each write is to a page of its own, but for those that are not protected. Those of the window that is open, by vCPU.
@@ -265,7 +265,7 @@ impl Harness {
         Self { kernel, rings, vcpus, lost: 0 }
     }
 
-    /// The vCPUs stand for as long as this takes.
+    /// Runs `act` while the vCPUs stand.
     fn held<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
         let mut kernel = lock(&self.kernel);
         // They go on until they stand.
@@ -300,7 +300,8 @@ impl Harness {
         }
     }
 
-    /// Ends a window, and compares it with what was written in it; whether it says that it has everything, or a RESET ended early.
+    /// Ends a window, and compares it with the pages that were written in it. Returns whether the window says that it
+    /// is complete, or a RESET ended early.
     fn window(&mut self) -> std::result::Result<bool, TestCaseError> {
         self.held(|it| {
             it.rings.harvest_stopped().expect("harvested");
@@ -348,7 +349,7 @@ struct World {
     /// Where the kernel's counters begin.
     start: u32,
     script: Vec<Step>,
-    /// What we do: end a window, or reap.
+    /// The steps of the reader: `true` ends a window, and `false` reaps.
     windows: Vec<bool>,
 }
 

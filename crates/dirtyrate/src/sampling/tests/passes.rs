@@ -1,4 +1,4 @@
-//! Sampling over a memory of which everything is known.
+//! Sampling over a memory whose contents are known completely.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -168,7 +168,7 @@ fn every_sample_is_looked_at_once_in_order_and_none_again_that_has_changed() {
     assert_eq!(looks(&state).iter().map(|(block, look)| (*block, look.page)).collect::<Vec<_>>(), left);
 }
 
-/// A reader that takes its time: windows are those of the samples, not of the passes.
+/// With a slow reader, windows are the windows of the samples and not of the passes.
 #[test]
 fn windows_are_the_samples_own() {
     let (reader, state) = fake(&[1024, 1]);
