@@ -1,5 +1,5 @@
-// The CPU that a measurement of a second by dirty bitmap takes, beside QEMU's of the same guest file: vCPUs excluded, everything else
-// included.
+// Compares the CPU time of a measurement of one second by dirty bitmap with QEMU's for the same
+// guest file. The time of the vCPUs is left out, and everything else is included.
 //
 //   node benches/beside-qemu.mjs [--quick] [--json]
 
@@ -27,7 +27,7 @@ function cpuSeconds(pid, vcpus) {
   return all - ofVcpus.reduce((sum, ns) => sum + ns / 1e9, 0)
 }
 
-/** A thread's name; none of one that has ended. */
+/** The name of a thread; undefined if the thread has ended. */
 function nameOf(task) {
   try {
     return readFileSync(`/proc/self/task/${task}/comm`, 'utf8').trim()
@@ -36,7 +36,10 @@ function nameOf(task) {
   }
 }
 
-/** CPU ms of a measurement: the mean, as the clock is too coarse for one. */
+/**
+ * The CPU time of a measurement in ms. It is a mean, because the clock is too coarse for a single
+ * measurement.
+ */
 async function cost(pid, vcpus, measure) {
   await measure()
   const before = cpuSeconds(pid, vcpus)

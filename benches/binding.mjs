@@ -1,9 +1,11 @@
-// What a call costs on its way from JavaScript to the core and back, on what, and whether anything stays behind:
+// Measures what a call from JavaScript to the core and back costs, in which part, and whether the
+// call leaves memory behind:
 //
 //   node --expose-gc benches/binding.mjs [--json]
 //
-// Every call reports what the core took. The same call made on the binding's own object, without the facade, takes the core's and the
-// binding's time; the rest is the facade's. Medians of 10,000 calls, each way in turns.
+// Every call reports how long the core took. The same call on the binding's own object, without the
+// facade, takes the time of the core and of the binding; the rest is the time of the facade. The
+// figures are medians of 10,000 calls, and both ways take turns.
 
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

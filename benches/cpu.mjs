@@ -1,4 +1,5 @@
-// The processor that a benchmark ran on, in one line, as `crates/dirtyrate/benches/common` says it: a figure means nothing without it.
+// The processor that a benchmark ran on, in one line, as `crates/dirtyrate/benches/common` says it:
+// a figure means nothing without the processor.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-// What a VM with dirty rings costs while nobody measures it: how often the threads that it has made wake up in a second.
+// Measures what a VM with dirty rings costs while nobody measures it: how often the VM's threads
+// wake up in a second.
 //
 //   node benches/idle.mjs [--json]
 //

@@ -1,11 +1,14 @@
-// How long each entry of the API keeps the event loop from turning, on a VM of 1 TiB and on one of 64 GiB with 8 rings, both sparse:
+// Measures for how long each call of the API blocks the event loop, on a VM with 1 TiB and on a VM
+// with 64 GiB and 8 rings. The memory of both is sparse:
 //
 //   node benches/synchronous.mjs [--json] [--calls 1000]
 //
-// A method that returns a promise has two rows' worth of one: the time until it has returned, and the longest turn of the event loop until
-// the promise is settled, which is what its result costs the JavaScript thread. Each with, and without, syncs and clears under way on
-// other threads: a lock that one of them holds must not be waited for. Whatever the kernel took the CPU away in is left out, so that a busy
-// machine says the same; a wait for a lock is not.
+// For a method that returns a promise this measures the time until it has returned, and the longest
+// turn of the event loop until the promise is settled, which is the time that its result costs the
+// JavaScript thread. Both are measured with and without syncs and clears under way on other
+// threads, because no call may wait for a lock that one of these has. Times in which the kernel
+// took the CPU away are left out, so that a busy machine gives the same figures; waits for a lock
+// are not left out.
 
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'

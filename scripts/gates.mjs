@@ -1,4 +1,5 @@
-// The one list of gates: .ci/run, npm run test:full and the workflows run what stands here, and a test compares the workflows with it.
+// The one list of gates. .ci/run, npm run test:full and the workflows run the gates of this list,
+// and a test compares the workflows with it.
 //
 // A gate is { name, about, in, command, env?, bare?, documents? }:
 //   name        one word; with a colon, one of a group: `rig:svm` is one of the rigs

@@ -1,4 +1,5 @@
-// Whether a script was called, rather than imported by another one. `import.meta.main` says so from Node 24 on only.
+// Whether a script was called, and not imported by another one. `import.meta.main` exists only from
+// Node 24 on.
 
 import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

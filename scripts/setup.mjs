@@ -1,4 +1,5 @@
-// From a fresh clone to something that runs: packages, the native binding, the JavaScript. Does again only what has changed.
+// Sets a clone up: installs the packages, and builds the native binding and the JavaScript. Only
+// steps whose inputs have changed are done again.
 
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -69,7 +70,7 @@ function buildJavaScript() {
   })
 }
 
-/** Everything up to date, or the process ended with what is missing. */
+/** Brings everything up to date, or ends the process with a list of what is missing. */
 export function setUp() {
   const missing = missingToBuild(pathToFileURL(`${root}/`))
   if (missing.length > 0) giveUp(missing.join('\ndirtyrate: '))

@@ -1,4 +1,4 @@
-// npm start: the set-up, then the demo. What stands after -- goes to the demo.
+// npm start: runs the set-up, then the demo. Arguments after -- go to the demo.
 
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
@@ -6,7 +6,8 @@ import { giveUp, missingKvm } from './build/prerequisites.mjs'
 import { root } from './root.mjs'
 import { setUp } from './setup.mjs'
 
-// Before the build: nobody should wait a minute to be told that there is no KVM.
+// This is checked before the build, so that nobody waits a minute for the message that there is no
+// KVM.
 const kvm = missingKvm()
 if (kvm !== undefined) giveUp(kvm)
 
@@ -15,7 +16,8 @@ setUp()
 const demo = spawn(process.execPath, [join(root, 'dist/cli.js'), 'demo', ...process.argv.slice(2)], {
   stdio: 'inherit',
 })
-// Whoever ends this process wants the demo to end. Of Ctrl-C the demo has its own signal, and takes a second one for the same.
+// A signal that ends this process should end the demo too. Ctrl-C reaches the demo as well, which
+// takes a second signal for the same one.
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP']
 for (const signal of SIGNALS) process.on(signal, () => demo.kill(signal))
 demo.on('error', error => giveUp(`the demo cannot be run: ${error.message}`, 1))

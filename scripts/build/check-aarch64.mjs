@@ -1,4 +1,5 @@
-// Type-checks the workspace and its tests for aarch64; the rigs run them. C in what they depend on is compiled by zig, as it is there.
+// Type-checks the workspace and its tests for aarch64, on which the rigs run them. zig compiles the
+// C code of dependencies, as for the rigs.
 
 import { crossCheck } from './cross-build.mjs'
 import { orGiveUp } from './prerequisites.mjs'

@@ -1,4 +1,5 @@
-// What readelf says of a binary that is to be published: machine, libc, and the oldest glibc that it runs on.
+// Checks by readelf a binary that will be published: its machine, its libc, and the oldest glibc
+// that it runs on.
 
 import { spawnSync } from 'node:child_process'
 
@@ -31,7 +32,10 @@ export function describeBinary(file) {
   }
 }
 
-/** What is wrong with a binary for its platform, one sentence each; without a `floor` any glibc will do. */
+/**
+ * The faults of a binary for its platform, one sentence each. Without a `floor` any glibc is
+ * accepted.
+ */
 export function faultsOf(file, platform, floor) {
   const { machine, libc, glibc } = describeBinary(file)
   const faults = []

@@ -1,4 +1,5 @@
-// The binaries that are published, on any Linux with Rust: linked by zig against glibc 2.17, for both architectures.
+// Builds the binaries that are published, on any Linux with Rust, for both architectures. zig links
+// them against glibc 2.17.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -19,7 +20,7 @@ function run(command, args, env = process.env) {
 /** The environment in which cargo finds cargo-zigbuild, and that finds zig. */
 function zigEnvironment() {
   const programs = pythonTools(TOOLS, 'target/zig')
-  // What is published has no symbols; a panic names its place without them.
+  // Published binaries have no symbols. A panic names its place without them.
   return {
     ...process.env,
     CARGO_PROFILE_RELEASE_STRIP: 'symbols',
@@ -29,7 +30,8 @@ function zigEnvironment() {
 
 /** How a command gets what builds for `target`: the folder that it builds in, and the command that finds its toolchain. */
 function crossing(target) {
-  // Another compiler may build for arm64: in a folder of its own neither makes the other build everything anew.
+  // A build for arm64 may use another compiler. It has its own folder, so that the two do not make
+  // each other build everything again.
   const arm = target.startsWith('aarch64')
   const toolchain = arm ? 'source scripts/build/aarch64-toolchain.sh; ' : ''
   return {
@@ -42,7 +44,7 @@ function crossing(target) {
 export function crossTests(target, options) {
   const { folder, command } = crossing(target)
   const build = ['cargo-zigbuild', 'test', '--target', target, '--target-dir', folder, ...options]
-  // Optimised, assertions and all: what runs them is an emulated CPU.
+  // Optimised, but with assertions, because an emulated CPU runs them.
   const profile = { OPT_LEVEL: '2', DEBUG: 'false', STRIP: 'symbols' }
   const settings = Object.entries(profile).map(([name, value]) => [`CARGO_PROFILE_DEV_${name}`, value])
   const env = { ...zigEnvironment(), ...Object.fromEntries(settings) }

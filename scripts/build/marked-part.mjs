@@ -1,6 +1,6 @@
-// A part of a page of docs/ that is made from the code, between two comments.
+// Replaces a part of a page of docs/ that is made from the code. The part is between two comments.
 
-/** The page with `made` in its part `name`. Throws where the page has no such part. */
+/** Returns the page with `made` in its part `name`. Throws if the page has no such part. */
 export function withPart(page, name, made) {
   const begin = `<!-- ${name} begin -->\n`
   const end = `<!-- ${name} end -->\n`

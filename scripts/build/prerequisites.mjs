@@ -1,5 +1,6 @@
-// What a fresh machine must have before anything is built, each with the way to get it. Plain Node: runs before npm has installed
-// anything, and on a Node that is too old.
+// Checks that a fresh machine has everything that a build needs, and says how to get what is
+// missing. This is plain Node, because it runs before npm has installed anything, and also on a
+// Node that is too old.
 
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
@@ -67,7 +68,10 @@ export function giveUp(text, status = EXIT_ENVIRONMENT) {
   process.exit(status)
 }
 
-/** What `act` returns. Where it throws, the process ends with the error's message in the command's form. */
+/**
+ * Returns what `act` returns. If `act` throws, the process ends with the error's message in the
+ * command's form.
+ */
 export function orGiveUp(act) {
   try {
     return act()

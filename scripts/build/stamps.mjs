@@ -1,5 +1,6 @@
-// Which step of the set-up is out of date. A step's stamp is the hash of what goes into it, kept after it has succeeded: a checkout
-// that touches files without changing them builds nothing again.
+// Finds out which step of the set-up is out of date. The stamp of a step is the hash of its inputs,
+// which is kept after the step has succeeded. So a checkout that touches files without changing
+// them builds nothing again.
 
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// docs/targets.md: the tables of schemes, of what they can name and of their options, made from the table of schemes in ts/targets.
+// Makes the tables of docs/targets.md from the table of schemes in ts/targets: the schemes, their
+// workloads, and their options.
 //
 //   node scripts/build/target-tables.mjs            writes them into the page
 

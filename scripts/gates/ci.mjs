@@ -1,4 +1,4 @@
-// What .ci/run runs: every gate of CI, or a part of it.
+// Runs the gates of .ci/run: every gate of CI, or a part of them.
 //
 //   bash .ci/run                all that CI checks on one machine, with the short sets of the rigs
 //   bash .ci/run lint           the linters
@@ -46,7 +46,7 @@ function chosen() {
 }
 
 const setUp = [
-  // A linter takes nothing from the system that a build does not take.
+  // A linter needs nothing from the system that a build does not need.
   ...(part === 'lint'
     ? []
     : [

@@ -6,7 +6,8 @@
 //   npm run test:full -- rig:svm fuzz        one gate and one group of gates
 //   npm run test:full -- --again rig:svm     also if it has passed before
 //
-// The last line is 'N passed, N failed', of the gates that were asked for: of tests, where a gate counts tests.
+// The last line is 'N passed, N failed' for the gates that were asked for. If a gate counts tests,
+// its tests are counted.
 
 import { commandLine } from '../command-line.mjs'
 import { gatesOf } from '../gates.mjs'

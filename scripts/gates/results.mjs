@@ -1,5 +1,6 @@
-// Results of long runs, kept so that a run which was broken off goes on where it stood. A result is a small file of its own, written at
-// once and whole: processes side by side, or one that is killed, leave no half of it.
+// Keeps the results of long runs, so that a run that was interrupted goes on where it stood. Each
+// result is a small file, which is written at once and whole, so that parallel processes, or a
+// process that is killed, leave no half of it.
 
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'

@@ -49,7 +49,8 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
   const began = performance.now()
   if (log !== undefined) mkdirSync(dirname(log), { recursive: true })
   const kept = log === undefined ? undefined : createWriteStream(log)
-  // A process group of its own: a Ctrl-C reaches this process alone, which then ends the whole group in order.
+  // The gate gets its own process group, so that a Ctrl-C reaches only this process, which then
+  // ends the whole group in order.
   const child = spawn(program, args, {
     cwd: root,
     env: { ...process.env, ...env },
@@ -86,7 +87,7 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
       process.stderr.write(`${program} could not be run: ${error.message}\n`)
       resolve(1)
     })
-    // What it has left running would hold its output open for ever.
+    // Processes that the gate has left running would keep its output open for ever.
     child.on('exit', () => kill('SIGKILL'))
     child.on('close', code => resolve(code ?? 1))
   })

@@ -1,4 +1,5 @@
-// What a result is kept under: the hash of the clone's files, documentation apart, so that a change of words alone keeps what has passed.
+// The key of a result: the hash of the clone's files without the documentation, so that a change of
+// the documentation keeps the results.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,4 +1,5 @@
-// Checks the crates that the workspace takes in, by the rules of deny.toml: licences, sources, versions that are there twice.
+// Checks the crates on which the workspace depends, by the rules of deny.toml: licences, sources,
+// and versions that are there twice.
 //
 //   node scripts/lint/crates.mjs                what needs no network
 //   node scripts/lint/crates.mjs advisories     known weaknesses, from the database of RustSec, which is fetched

@@ -1,5 +1,6 @@
-// Holds the imports of ts/ against scripts/lint/imports.rules.cjs, by dependency-cruiser. What breaks a rule since before the rule came is
-// listed in imports.known.json; everything else fails.
+// Checks the imports of ts/ by the rules in scripts/lint/imports.rules.cjs, with
+// dependency-cruiser. Violations that are older than their rule are listed in imports.known.json;
+// any other violation fails.
 //
 //   node scripts/lint/imports.mjs             the check
 //   node scripts/lint/imports.mjs --all       shows what is listed as well

@@ -1,5 +1,6 @@
-// Compares the API of the crates with that of the last release: cargo-semver-checks fails where the version in Cargo.toml promises more
-// than was kept. The last release is the newest tag `v*` before this commit.
+// Compares the API of the crates with the API of the last release: cargo-semver-checks fails if the
+// version in Cargo.toml promises more compatibility than the API has. The last release is the
+// newest tag `v*` before this commit.
 //
 //   node scripts/lint/semver.mjs [REVISION]     compares with that revision instead
 

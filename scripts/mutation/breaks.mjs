@@ -44,7 +44,10 @@ export function testOf(root, { test }) {
   return { runner: 'cargo', crate, name, inside: true, loom: /(^|::)loom_models\b/.test(name) }
 }
 
-/** What is wrong with the list itself, a sentence for each fault: a break that no longer fits the code proves nothing. */
+/**
+ * The faults of the list itself, one sentence each. A break that no longer fits the code proves
+ * nothing.
+ */
 export function faultsOf(root, breaks) {
   const seen = new Set()
   return breaks.flatMap(one => {

@@ -1,13 +1,14 @@
-// Breaks the core and the facade in known ways, one at a time, in a copy of the clone, and demands that a test notices each. A test suite
-// that stays green over a broken core would be worth nothing. The breaks are the data in scripts/mutation/breaks/, which
-// scripts/mutation/breaks.mjs describes. Exit status 0: every break was noticed, and each test passes where nothing is broken.
+// Breaks the core and the facade in known ways, one at a time, in a copy of the clone, and demands
+// that a test notices each. A test suite that passes although the core is broken would be worth
+// nothing. The breaks are the data in scripts/mutation/breaks/, which scripts/mutation/breaks.mjs
+// describes. Exit status 0: every break was noticed, and each test passes where nothing is broken.
 //
 //   node scripts/mutation/gate.mjs [--area AREA]… [NAME…]     the breaks whose names contain one of these; all by default
 //     --check    only demand that each break fits the code
 //     --list     only list the breaks, and which of them have been noticed
 //     --again    also those that were noticed before, with the same code
 //
-// What was noticed is kept, so that a run which was broken off goes on where it stood.
+// The breaks that were noticed are kept, so that a run that was interrupted goes on where it stood.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,7 +49,10 @@ if (values.check || faults.length > 0) {
 }
 
 const results = openResults(`mutation-${treeKey(root)}`)
-/** What is to be done: each break, then each test with nothing broken, which is the other half of the proof. */
+/**
+ * The tasks: each break, and then each test with nothing broken, which is the other half of the
+ * proof.
+ */
 const tasks = [
   ...chosen.map(one => ({ key: `${one.area}: ${one.name}`, area: one.area, test: one.test, broken: one })),
   ...[...new Set(chosen.map(({ test }) => test))].map(test => ({

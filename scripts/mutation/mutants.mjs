@@ -1,11 +1,13 @@
-// Runs cargo-mutants on folders of the core: it replaces a function's body or an operator, and a test has to fail. Where none does, the
-// mutant survives; a survivor must be listed in scripts/mutation/accepted-mutants.txt with the reason, and what is listed must survive.
+// Runs cargo-mutants on folders of the core. It replaces a function's body or an operator, and a
+// test has to fail. If no test fails, the mutant survives. A survivor must be listed in
+// scripts/mutation/accepted-mutants.txt with the reason, and a listed mutant must survive.
 //
 //   node scripts/mutation/mutants.mjs [--re REGEX] [FOLDER…]     folders of crates/dirtyrate/src; --re only those mutants
 //   node scripts/mutation/mutants.mjs --list                     what has been gone through so far, with the code as it is
 //
-// Quick tests run first, and what they miss is tried with those on real VMs. What was noticed is kept by the hash of the core, so that a
-// run which was broken off goes on where it stood. Installs cargo-mutants below target/.
+// Quick tests run first, and then the tests on real VMs run on the mutants that the quick tests
+// have missed. Results are kept by the hash of the core, so that a run that was interrupted goes on
+// where it stood. This installs cargo-mutants below target/.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,9 +1,11 @@
-// Runs StrykerJS on the facade's pure files: it changes operators, conditions, bounds and bodies, and a test has to fail. Where none does,
-// the mutant survives; a survivor must be listed in scripts/mutation/accepted-stryker.txt with the reason, and what is listed must survive.
+// Runs StrykerJS on the facade's pure files. It changes operators, conditions, bounds and bodies,
+// and a test has to fail. If no test fails, the mutant survives. A survivor must be listed in
+// scripts/mutation/accepted-stryker.txt with the reason, and a listed mutant must survive.
 //
 //   node scripts/mutation/stryker.mjs [FILE…]     these files only, of those in PURE
 //
-// Texts are not mutated: an error's wording is no rule. Installs StrykerJS below target/.
+// Texts are not changed, because the wording of an error is not a rule. This installs StrykerJS
+// below target/.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -15,7 +17,7 @@ import { conclude } from '../test/run.mjs'
 import { npmTools } from '../tools/install.mjs'
 import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
-/** The files, each with the tests that hold it: those need no KVM and take milliseconds. */
+/** The files, each with its tests, which need no KVM and take milliseconds. */
 const PURE = {
   'ts/ground/units.ts': ['__test__/ground/units.test.ts'],
   'ts/ground/arguments.ts': ['__test__/ground/arguments.test.ts', '__test__/ground/units.test.ts'],

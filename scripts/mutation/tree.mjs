@@ -49,7 +49,7 @@ export function copyTree(root, folder) {
   /** The text of the break whose code the native binding in the copy was built of; undefined while the binding is the clone's own. */
   let built
 
-  /** Brings the native binding of the copy up to the Rust code that stands in it. */
+  /** Builds the native binding of the copy from the Rust code in the copy, if it is out of date. */
   function bringNative(broken) {
     const wanted = broken?.file.startsWith('crates/') ? JSON.stringify(broken) : undefined
     if (wanted === built) return undefined
@@ -73,7 +73,7 @@ export function copyTree(root, folder) {
   for (const name of readdirSync(join(root, 'native')))
     copyFileSync(join(root, 'native', name), join(tree, 'native', name))
 
-  /** Builds what a test of cargo's needs; its executable, or what the compiler said. */
+  /** Builds a test of cargo. Returns its executable, or the compiler's errors. */
   function buildCargo({ crate, name, inside, loom }) {
     const args = ['test', '--locked', '--release', '-p', crate, ...(inside ? ['--lib'] : ['--test', name])]
     const { status, stdout, stderr } = spawnSync('cargo', [...args, '--no-run', '--message-format=json'], {
@@ -122,7 +122,7 @@ export function copyTree(root, folder) {
           if (how.pattern !== undefined) args.push('-t', escaped(how.pattern))
           return await runToEnd(process.execPath, args, { cwd: tree, env }, VITEST_TIMEOUT_MS)
         }
-        // Not by way of cargo: what is killed at the time limit must be the test itself.
+        // The test is run directly and not by cargo, so that the time limit kills the test itself.
         const args = how.inside ? [how.name] : []
         const options = { cwd: join(tree, 'crates', how.crate), env: how.loom ? loomEnv : env }
         return await runToEnd(executable, args, options, how.loom ? LOOM_TIMEOUT_MS : TIMEOUT_MS)

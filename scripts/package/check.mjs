@@ -1,5 +1,6 @@
-// Packs what npm would publish, with this machine's binary, and looks at the tarballs: the files in each against the golden lists, and
-// by publint and attw the exports of the main package and its types for both module systems.
+// Packs what npm would publish, with this machine's binary, and checks the tarballs. The files in
+// each are compared with the golden lists. publint and attw check the exports of the main package,
+// and its types for both module systems.
 //
 //   node scripts/package/check.mjs [--update]     --update: what is packed now becomes the golden list
 

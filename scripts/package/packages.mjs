@@ -1,5 +1,6 @@
-// What is published: the main package, JavaScript only, and one package per platform with the binary. Each is laid out in a folder of
-// its own below target/ and packed from there; nothing in the clone is rewritten. Builds nothing.
+// Lays out the packages that are published: the main package with only JavaScript, and one package
+// for each platform with its binary. Each is laid out in its own folder below target/ and packed
+// from there, so that nothing in the clone is rewritten. This builds nothing.
 
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -8,7 +9,10 @@ import { root } from '../root.mjs'
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
-/** What a target of package.json's `napi.targets` is to npm, and what readelf calls its machine. */
+/**
+ * For each target in package.json's `napi.targets`: npm's names for it, and readelf's name of its
+ * machine.
+ */
 const PLATFORMS = {
   'x86_64-unknown-linux-gnu': { os: 'linux', cpu: 'x64', libc: 'glibc', machine: 'X86-64' },
   'aarch64-unknown-linux-gnu': { os: 'linux', cpu: 'arm64', libc: 'glibc', machine: 'AArch64' },
@@ -32,7 +36,7 @@ export const host = platforms.find(({ os, cpu }) => os === process.platform && c
 /** Where the tarballs go. */
 export const packagesFolder = join(root, 'target/packages')
 
-/** Where those go whose only binary is this machine's, as npm run setup built it. */
+/** Where the tarballs go whose only binary is this machine's, as npm run setup built it. */
 export const hostPackagesFolder = join(root, 'target/packages-host')
 
 /** Trusted publishing compares `repository` with where the workflow runs: there its environment says it. */

@@ -1,4 +1,5 @@
-// The list of the files of each package, as it was last looked at: what comes in or goes out by accident is noticed.
+// The golden list of the files of each package, so that a file that is added or left out by
+// accident is noticed.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +8,7 @@ import { root } from '../root.mjs'
 const folder = join(root, '__test__/install/golden')
 const listOf = name => join(folder, `${name}.txt`)
 
-/** What of a package differs from its list, a line each. */
+/** The differences between a package and its list, one line each. */
 export function differencesFromGolden({ name, files }) {
   const list = listOf(name)
   const golden = new Set(existsSync(list) ? readFileSync(list, 'utf8').trim().split('\n') : [])
@@ -18,7 +19,7 @@ export function differencesFromGolden({ name, files }) {
   ]
 }
 
-/** Makes what a package has its list. */
+/** Makes the files of a package its list. */
 export function writeGolden({ name, files }) {
   mkdirSync(folder, { recursive: true })
   writeFileSync(listOf(name), `${files.join('\n')}\n`)

@@ -1,5 +1,6 @@
-// Publishes what npm run package made: the platform packages first, so that whoever gets the main package gets its binary. What the
-// registry has already is left as it is: a release that broke off can be run again.
+// Publishes what npm run package made. The platform packages come first, so that a user who gets
+// the main package also gets its binary. Packages that the registry has already are skipped, so
+// that a release that broke off can be run again.
 //
 //   node scripts/package/publish.mjs [--host] [OPTION OF npm publish…]     --host: this machine's platform only, as pack.mjs --host packs
 
@@ -11,7 +12,7 @@ import { host, hostPackagesFolder, packagesFolder, platforms } from './packages.
 
 const { name: main, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const given = process.argv.slice(2).filter(option => option !== '--host')
-// What comes before a version is not what everybody gets.
+// A prerelease must not become the version that everybody gets.
 const options = version.includes('-') ? [...given, '--tag', 'next'] : given
 const hostOnly = process.argv.includes('--host')
 const wanted = hostOnly ? [host] : platforms

@@ -1,5 +1,5 @@
-// What a real QEMU 10 answers to the commands of __test__/qapi/golden/commands.json, without its times and rates. The tests hold this
-// package's answers against it.
+// Records what a real QEMU 10 answers to the commands of __test__/qapi/golden/commands.json,
+// without times and rates. The tests compare this package's answers with these.
 //
 //   node scripts/qemu/golden.mjs           writes __test__/qapi/golden/qemu-10.json
 //   node scripts/qemu/golden.mjs --print   prints the same, and writes nothing
@@ -67,8 +67,9 @@ const PATIENCE_MS = 60_000
 const ATTEMPTS = 3
 
 /**
- * The answers of one section. With rings QEMU may stand for ever: where the host is busy a ring overruns, its vCPU leaves at once again
- * and again, and the measurement waits for it. A QEMU that stands is ended, and another one asked.
+ * The answers of one section. With rings QEMU may hang: on a busy host a ring overruns, its vCPU
+ * leaves at once again and again, and the measurement waits for it. A QEMU that hangs is ended, and
+ * another one is asked.
  */
 async function section({ name, log, steps }) {
   for (let attempt = 1; ; attempt++) {

@@ -1,4 +1,4 @@
-// A QEMU and its monitor, for whatever is held against one.
+// A QEMU and its monitor, for tests and benchmarks that compare with QEMU.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

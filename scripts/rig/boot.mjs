@@ -1,4 +1,4 @@
-// One boot of a rig: the initrd with the tests, QEMU, and what comes out of the serial port.
+// Boots a rig once: makes the initrd with the tests, runs QEMU, and reads the serial port.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { Cpio } from './cpio.mjs'
 import { filesIn, Suite } from './debian.mjs'
 import { kernelOf } from './kernel.mjs'
 
-/** What the tests were built against is no newer than this suite's C library. */
+/** The C library of this suite is not older than the one for which the tests were built. */
 const USER_SPACE = {
   suite: 'trixie',
   libraries: ['libc6', 'libgcc-s1', 'libstdc++6', 'libtinfo6'],
@@ -20,7 +20,7 @@ const USER_SPACE = {
 /** How long a rig may take to come up, and to end: on a machine that is busy with something else. */
 const BOOT_SECONDS = 180
 
-/** How much later than its own end a job is given up: then the rig itself stands. */
+/** How much later than its own time limit a job is given up, because the rig itself hangs then. */
 const GRACE_SECONDS = 30
 
 /** Lines of the rig's own, apart from those of the tests. */
@@ -77,10 +77,11 @@ function userSpace(cpio, { architecture }) {
 }
 
 /**
- * Boots a rig and runs `jobs` in it, one after the other: each `name`, `seconds` that it may take, `folder` and `command`. `fill` puts
- * into the initrd what they need, which /rig is for, of this kernel and this busybox too. `onLine` gets each line of what they print,
- * with its job. Resolves with how each `ended`, its status, or undefined where the rig ended before it; and with how the rig's own
- * kernel `failed`, if it did: it panicked, or stands.
+ * Boots a rig and runs `jobs` in it, one after the other. Each job has a `name`, the `seconds` that
+ * it may take, a `folder` and a `command`. `fill` puts what the jobs need into the initrd, below
+ * /rig; it gets this kernel and this busybox too. `onLine` gets each line that a job prints, with
+ * the job. Resolves with `ended`, the status of each job, or undefined if the rig ended before it;
+ * and with `failed`, if the rig's own kernel panicked or hung.
  */
 export async function boot(rig, { jobs, fill, onLine }) {
   const kernel = kernelOf(rig)

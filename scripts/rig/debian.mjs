@@ -1,5 +1,6 @@
-// Packages of Debian's, of any suite and architecture, unpacked into a folder of the cache. apt works in that folder with a state of
-// its own: it needs no root, and neither installs anything nor changes the machine's sources.
+// Unpacks Debian's packages, of any suite and architecture, into a folder of the cache. apt works
+// in that folder with its own state, so it needs no root, installs nothing, and does not change the
+// machine's sources.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// A rig's kernel with its modules: a package of Debian's, or, where Debian has no such kernel, built from Debian's source of Linux.
+// Gets the kernel of a rig with its modules: from a package of Debian, or built from Debian's
+// source of Linux if Debian has no such kernel.
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,4 +1,4 @@
-// Kernel modules with those that they depend on, in the order of loading.
+// Finds kernel modules and the modules on which they depend, in the order of loading.
 
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'

@@ -16,8 +16,9 @@ const NODE_VERSION = 20
 const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check']
 
 /**
- * Tests of the machine that the project is built on, not of a kernel: they want npm, a compiler, the repository, namespaces or a QEMU.
- * What is installed in the rig has its own, rig/installed.rig.
+ * Tests that need the machine on which the project is built: npm, a compiler, the repository,
+ * namespaces or a QEMU. They do not run in a rig. The test rig/installed.rig tests the installed
+ * package there.
  */
 const OF_THE_MACHINE =
   /^(faults|install|scripts)\/|^(cli\/(csv|environment|json|manual|shells)|docs|paced-by-clock|qapi\/golden-peer|qemu)\.test$/
@@ -153,7 +154,7 @@ export function nodeTests(rig, { only, env }) {
     .filter(path => /\.(test|rig)\.js$/.test(path))
     .map(path => path.replace(/\.js$/, ''))
     .filter(name => only(name) && !OF_THE_MACHINE.test(name))
-    // What is for rigs only comes last: a whole Linux may take an emulated rig down with it.
+    // Tests for rigs only come last, because a whole Linux may crash an emulated rig.
     .sort((a, b) => Number(a.endsWith('.rig')) - Number(b.endsWith('.rig')) || (a < b ? -1 : 1))
   const jobs = files.map(file => ({
     name: file,

@@ -1,5 +1,5 @@
-// The rigs, one entry each: a kernel that is not the machine's own, in a machine of QEMU's that is emulated as a whole, and that has
-// what KVM needs.
+// The rigs, one entry each. A rig is a kernel other than this machine's, in a machine that QEMU
+// emulates and that has what KVM needs.
 
 /** What every kernel is told: to end at a panic, and to leave the console to the tests. */
 const QUIET = 'panic=-1 quiet loglevel=1'

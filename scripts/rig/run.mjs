@@ -14,8 +14,9 @@ import { rustTests } from './rust-tests.mjs'
 const RESULT = /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored/
 
 /**
- * How often a rig is booted whose own kernel panics or stands, which the tests are no part of: what had not ended by then is run again.
- * Emulated SVM does that now and then: see the rigs' `threads` and `cpus`.
+ * How often a rig is booted if its own kernel panics or hangs, which is not a fault of the tests.
+ * The jobs that had not ended are run again. Emulated SVM causes this now and then: see the rigs'
+ * `threads` and `cpus`.
  */
 const BOOTS = 4
 

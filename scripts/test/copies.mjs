@@ -1,6 +1,7 @@
 /**
- * Builds a program that has two versions of the core in it, as a dependency tree may, and runs it: no symbol of one may be the other's. With
- * and without link-time optimization, which assembles all of a program at once.
+ * Builds and runs a program that has two versions of the core in it, as a dependency tree may have.
+ * No symbol of one version may be used by the other. This is done with and without link-time
+ * optimization, which assembles all of a program at once.
  */
 
 import { execFileSync } from 'node:child_process'

@@ -1,5 +1,6 @@
-// npm run test:electron: the tests of the facade with a binding that is refused external buffers, as in Electron. (Its binary is not in
-// the registries, so it is Node that refuses here.)
+// npm run test:electron: runs the tests of the facade with a binding that is refused external
+// buffers, as in Electron. (Electron's binary is not in the registries, so these tests run in
+// Node.)
 //
 //   node scripts/test/electron.mjs [TEST FILE…]     all by default
 
@@ -21,7 +22,8 @@ const build = [
 const built = spawnSync('npx', ['--no-install', ...build], { cwd: root, stdio: ['ignore', 2, 2] })
 if (built.status !== 0) giveUp('the binding was not built.', 1)
 
-// Had the linker left a call to Node's own, nothing would be refused and every test pass.
+// If the linker had left a call to Node's own function, nothing would be refused, and every test
+// would pass.
 const symbols = spawnSync('readelf', ['-W', '--dyn-syms', library], { encoding: 'utf8' })
 if (symbols.status !== 0 || /UND napi_create_external_(array)?buffer\b/.test(symbols.stdout)) {
   giveUp(`${library} still asks Node for external buffers.`, 1)

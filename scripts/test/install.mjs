@@ -1,4 +1,5 @@
-// npm run test:install: packs, publishes to a registry on loopback, and runs __test__/install on what came out, as a user has it.
+// npm run test:install: packs, publishes to a registry on loopback, installs from there as a user
+// does, and runs __test__/install.
 //
 //   node scripts/test/install.mjs [--host] [--packed] [FILE…]     --host: only this machine's binary, as npm run setup built it
 //                                                                 --packed: what is packed already

@@ -1,4 +1,5 @@
-// Runs the core's concurrent code in loom's models, through every order of events within a bound of preemptions.
+// Runs the core's concurrent code in loom's models, which go through every order of events up to a
+// number of preemptions.
 //
 //   node scripts/test/loom.mjs [PREEMPTIONS]     2 by default: seconds; 3 takes minutes
 

@@ -1,4 +1,5 @@
-// An npm registry on loopback with nothing but our packages in it, for the install tests. It lives below target/.
+// Starts an npm registry on loopback for the install tests. It has only our packages, and its files
+// are below target/.
 
 import { spawn } from 'node:child_process'
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'

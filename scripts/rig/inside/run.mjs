@@ -1,4 +1,5 @@
-// node run.mjs FILE: runs one test file in the rig, and says it as libtest does, which runs the core's tests there.
+// node run.mjs FILE: runs one test file in the rig, and prints results in the form of libtest,
+// which runs the core's tests there.
 
 import { pathToFileURL } from 'node:url'
 import { startTests } from '@vitest/runner'

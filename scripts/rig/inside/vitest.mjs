@@ -1,5 +1,5 @@
-// What the tests import as 'vitest', in the rig: vitest's own runner and assertions, without the rest of it, which takes a machine that
-// is emulated minutes to load.
+// In the rig, the tests import this as 'vitest'. It is vitest's own runner and assertions, without
+// the rest of vitest, which takes minutes to load on an emulated machine.
 
 import { chai, customMatchers, JestAsymmetricMatchers, JestChaiExpect, JestExtend } from '@vitest/expect'
 import { fn, spyOn } from '@vitest/spy'
