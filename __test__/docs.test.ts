@@ -61,6 +61,19 @@ it('the index of the decisions has each of them', () => {
   expect(listed.sort()).toEqual(files.sort())
 })
 
+it('the map in CONTRIBUTING.md has each folder of the sources', () => {
+  const sources = ['ts', 'crates/dirtyrate/src', 'crates/dirtyrate-machine/src']
+  const folders = sources.flatMap(source =>
+    readdirSync(join(root, source), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isDirectory() && entry.name !== 'tests')
+      .map(entry => entry.name),
+  )
+  // A folder that has only the tests of one file is named by this file.
+  const named = read('CONTRIBUTING.md')
+  const missing = folders.filter(name => !new RegExp(`[\`/]${name}[/\`]`).test(named))
+  expect([...new Set(missing)]).toEqual([])
+})
+
 it('the README is at most 150 lines long', () => {
   expect(read('README.md').split('\n').length).toBeLessThanOrEqual(150)
 })
