@@ -65,10 +65,10 @@ describeInstalled('python3', 'read by Python', () => {
 
 describeKvm('--csv', () => {
   it.each([
-    [['curve', guest, '--csv', '--json'], '--csv: --json prints something else'],
-    [['watch', guest, '--csv', '--json'], '--csv: --json prints something else'],
-    [['watch', guest, '--csv', '--hmp'], '--csv: --hmp prints something else'],
-    [['watch', guest, '--csv', '--unit', 'MB/s'], '--unit: --csv has units of its own'],
+    [['curve', guest, '--csv', '--json'], '--csv: it cannot be combined with --json'],
+    [['watch', guest, '--csv', '--json'], '--csv: it cannot be combined with --json'],
+    [['watch', guest, '--csv', '--hmp'], '--csv: it cannot be combined with --hmp'],
+    [['watch', guest, '--csv', '--unit', 'MB/s'], '--unit: the output of --csv has its own units'],
   ])('refuses %j', async (args, message) => {
     const { status, stdout, stderr } = await dirtyrate(args)
     expect(status).toBe(2)

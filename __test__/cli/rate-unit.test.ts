@@ -50,6 +50,6 @@ describeKvm('--unit', () => {
     expect(stdout.replaceAll(/dirtyrate .*/g, '')).not.toContain('MiB/s')
     const json = await dirtyrate([...args, '--unit', 'Gbit/s', '--json'])
     expect(json.status).toBe(2)
-    expect(JSON.parse(json.stdout).error.message).toBe('--unit: --json has units of its own')
+    expect(JSON.parse(json.stdout).error.message).toBe('--unit: the output of --json has its own units')
   })
 })

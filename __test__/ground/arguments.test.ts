@@ -82,7 +82,7 @@ describe('an array', () => {
     refused(() => parseArray(wrong(new Uint8Array(1)), 'Uint32Array', 'into'), 'into: not a Uint32Array')
     refused(
       () => parseArray(new Uint8Array(new SharedArrayBuffer(8)), 'Uint8Array', 'into'),
-      'into: over shared memory',
+      'into: it uses shared memory',
     )
   })
 

@@ -102,7 +102,7 @@ export function introduce(
   const pace =
     guest.bytesPerSecond === undefined ? 'as fast as it can' : `at ${rates.rate(guest.bytesPerSecond)}`
   session.explain(
-    'How fast does a virtual machine dirty its memory? A page is dirty once the guest has written to it, and a live migration must send it again: where pages get dirty faster than the network takes them, it never ends.',
+    'How fast does a virtual machine dirty its memory? A page is dirty once the guest has written to it, and a live migration must send it again. If pages get dirty faster than the network takes them, the migration never ends.',
   )
   session.explain()
   session.field(
@@ -144,7 +144,7 @@ export function explain(
   if (modes.has('page-sampling')) {
     define(
       'interval',
-      'page sampling looks at a few pages only, so its figure has an error. 95 of 100 of its intervals hold the truth. It does not see writes that change nothing',
+      'page sampling looks at a few pages only, so its figure has an error. 95 of 100 of its intervals contain the truth. It does not see writes that change nothing',
     )
   }
   if (modes.has('dirty-ring')) {

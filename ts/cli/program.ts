@@ -33,14 +33,14 @@ function choosing(flags: string, description: string, choices: readonly string[]
 }
 
 const pagesOption = (): Option =>
-  new Option('--pages <n>', "pages that it writes, all vCPUs together (default: 100 MiB of the host's)")
+  new Option('--pages <n>', 'how many pages it writes, all vCPUs together (default: 100 MiB of pages)')
 const rateOption = (): Option =>
   new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
 const workloadOption = (): Option =>
   new Option('--workload <name>', 'what the guest writes').choices([...workloadKinds]).default('stride')
 const unitOption = (): Option =>
   choosing('--unit <unit>', `the unit of the rates shown (default: ${DEFAULT_UNIT})`, rateUnits)
-const hmpOption = (): Option => new Option('--hmp', "print what QEMU's info dirty_rate would").default(false)
+const hmpOption = (): Option => new Option('--hmp', "print what QEMU's info dirty_rate prints").default(false)
 const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
 
@@ -58,7 +58,10 @@ function measuring(command: Command): Command {
     .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
     .addOption(unitOption())
     .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)')
-    .option('--confidence <p>', 'page-sampling: of the interval, between 0 and 1 (default: 0.95)')
+    .option(
+      '--confidence <p>',
+      'page-sampling: the confidence of the interval, between 0 and 1 (default: 0.95)',
+    )
     .addOption(
       choosing(
         '--interval <method>',
@@ -78,14 +81,14 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
   program
     .description('How fast does a KVM virtual machine dirty its memory?')
     .version(manifest.version)
-    .option('--json', 'one JSON document on standard output, and nothing else there', false)
-    .option('-q, --quiet', 'the figures only: no explanation, no progress', false)
+    .option('--json', 'print one JSON document on standard output, and nothing else there', false)
+    .option('-q, --quiet', 'print only the figures: no explanation, no progress', false)
     .addOption(
-      new Option('--log-level <level>', "the core's log, on standard error")
+      new Option('--log-level <level>', "print the core's log on standard error")
         .choices([...logLevels])
         .default('off'),
     )
-    .option('--trace', "QEMU's trace events of dirty rates, on standard error", false)
+    .option('--trace', "print QEMU's trace events of dirty rates on standard error", false)
     .addHelpText(
       'after',
       `\nExit status: ${EXIT_MEANINGS.map(([status, meaning]) => `${status} ${meaning}`).join(', ')}.`,
@@ -93,7 +96,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
 
   program
     .command('capabilities')
-    .description("what this machine's KVM can do")
+    .description("show what this machine's KVM can do")
     .action(() => act(runCapabilities))
 
   program
@@ -102,7 +105,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       'measure a guest whose dirty pages are known, in every mode, with the truth beside each figure',
     )
     .option('--memory <size>', "the guest's memory", '1GiB')
-    .option('--vcpus <n>', 'its vCPUs', '1')
+    .option('--vcpus <n>', 'how many vCPUs it has', '1')
     .addOption(workloadOption())
     .addOption(pagesOption())
     .addOption(rateOption())
@@ -116,7 +119,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .addOption(hmpOption())
     .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
 
-  measuring(program.command('curve').description('distinct pages for several windows, from one run'))
+  measuring(program.command('curve').description('measure distinct pages for several windows, in one run'))
     .option('--windows <list>', 'the windows, separated by commas', '50ms,100ms,200ms,500ms,1s')
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>
@@ -127,7 +130,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     program
       .command('watch')
       .description(
-        'measure a target again and again, on a terminal in one line that is rewritten; --json: a document per line',
+        'measure a target again and again. A terminal shows one line that is rewritten; --json prints a document in each line',
       ),
   )
     .option('--every <duration>', 'how long each window is', '1s')
@@ -144,13 +147,13 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .addOption(workloadOption())
     .addOption(pagesOption())
     .option('--memory <size>', 'the memory of the machine that it will run in', '1GiB')
-    .option('--vcpus <n>', 'its vCPUs', '1')
+    .option('--vcpus <n>', 'how many vCPUs it has', '1')
     .option(
       '--rate <rate>',
-      'what it writes by its own clock: 100MiB/s, 10Gbit/s (default: as fast as it can)',
+      'the rate that it keeps by its own clock: 100MiB/s, 10Gbit/s (default: as fast as it can)',
     )
     .addOption(
-      choosing('--sharing <how>', 'shared: each vCPU writes all pages, not a share of them', [
+      choosing('--sharing <how>', 'shared: each vCPU writes all pages, instead of its own part of them', [
         'split',
         'shared',
       ]),
@@ -168,7 +171,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
 
   const completion = program
     .command('completion')
-    .description('print what makes a shell complete the command line')
+    .description('print the script that makes a shell complete the command line')
     .argument('<shell>', shells.join(', '))
     .action((shell: string) => act(session => runCompletion(session, shell)))
   for (const argument of completion.registeredArguments) argument.argChoices = [...shells]

@@ -45,7 +45,7 @@ export class Rates {
 export function ratesOf(unit: string | undefined, other: string | undefined): Rates {
   const rates = new Rates(unit)
   if (unit !== undefined && other !== undefined) {
-    throw argumentError(`--unit: ${other} has units of its own`, 'Give one of the two.')
+    throw argumentError(`--unit: the output of ${other} has its own units`, 'Give one of the two.')
   }
   return rates
 }

@@ -89,7 +89,7 @@ function parseConfidenceText(text: string): number {
  */
 export function refuseHmpAndJson(session: Session, hmp: boolean): void {
   if (hmp && session.options.json) {
-    throw argumentError("--hmp: prints QEMU's text, and --json a document", 'Give one of the two.')
+    throw argumentError('--hmp: it cannot be combined with --json', 'Give one of the two.')
   }
 }
 
@@ -100,7 +100,7 @@ export function refuseHmpAndJson(session: Session, hmp: boolean): void {
 export function refuseCsvAnd(session: Session, { csv, hmp = false }: { csv: boolean; hmp?: boolean }): void {
   const other = session.options.json ? '--json' : hmp ? '--hmp' : undefined
   if (csv && other !== undefined)
-    throw argumentError(`--csv: ${other} prints something else`, 'Give one of the two.')
+    throw argumentError(`--csv: it cannot be combined with ${other}`, 'Give one of the two.')
 }
 
 /** Prints what QEMU's monitor would print. */

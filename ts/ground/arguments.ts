@@ -190,7 +190,7 @@ export function parseArray<Type extends keyof Arrays>(
   }
   if (Object.prototype.toString.call(array.buffer) === '[object SharedArrayBuffer]') {
     throw argumentError(
-      `${name}: over shared memory`,
+      `${name}: it uses shared memory`,
       'Give an array over an ArrayBuffer, not a SharedArrayBuffer.',
     )
   }

@@ -23,7 +23,7 @@ const HINTS = {
   ERR_MODE_UNAVAILABLE: "Use a mode that describe() lists for this VM, or 'auto'.",
   ERR_PAUSED: 'Call resume(), then measure: a paused guest writes nothing.',
   ERR_GUEST_CRASHED: 'The VM cannot go on: close it. Its memory and what was logged can still be read.',
-  ERR_CLOSED: 'Create a new VirtualMachine: a closed one has given everything back.',
+  ERR_CLOSED: 'Create a new VirtualMachine, because a closed one cannot be used again.',
   ERR_CANCELLED: 'Call again: a cancelled call leaves nothing behind.',
   ERR_KERNEL_IMAGE:
     'Give files that can be read and that fit the memory: a kernel is an ELF with a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY) or a Linux bzImage, on arm64 an ELF or a Linux Image.',

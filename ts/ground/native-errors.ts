@@ -22,7 +22,7 @@ const LIMIT_HINTS: Readonly<Record<string, string>> = {
  * (EACCES).
  */
 const DEVICE_FORBIDDEN =
-  'A container must be given the device (--device /dev/kvm); else a security module forbids it: root does not help.'
+  'Give a container the device (--device /dev/kvm). Elsewhere a security module forbids the access, and root does not help.'
 const EPERM = 1
 
 /** napi-rs's own codes for an argument of the wrong type: 'InvalidArg', 'StringExpected', … */

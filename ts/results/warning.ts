@@ -7,7 +7,7 @@ const MEANINGS = {
   LOG_LEFT_ON: 'The result is right, but the dirty log could not be turned off after it.',
   RING_OVERRUN: 'Entries of a dirty ring were lost, so that the figures are lower bounds.',
   RING_UNAVAILABLE:
-    'The VM was to have dirty rings, and the kernel has none: the bitmap measured in their place.',
+    'The VM was created with dirty rings, but the kernel has none, so the dirty bitmap measured instead.',
   BLOCK_REMOVED:
     'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
 } as const

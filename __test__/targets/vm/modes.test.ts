@@ -55,7 +55,7 @@ describe('the choice', () => {
       expect.objectContaining({
         code: 'ERR_MODE_UNAVAILABLE',
         message:
-          'mode dirty-ring is not available: this VM has a dirty bitmap, and so dirty-bitmap and page-sampling',
+          'mode dirty-ring is not available: this VM has a dirty bitmap, with the modes dirty-bitmap and page-sampling',
         hint: expect.stringContaining('ring-entries=65536'),
       }),
     )

@@ -124,6 +124,6 @@ export function requirePowerOfTwo(entries: number, name: string): number {
  */
 export function refuseManualProtect(choice: CreateOptions['manualProtect'], name = 'manualProtect'): void {
   if (!['auto', 'none'].includes(choice ?? 'auto')) {
-    throw argumentError(`${name}: a VM with dirty rings has none`, 'Leave it out.')
+    throw argumentError(`${name}: a VM with dirty rings has no manual protect`, 'Leave it out.')
   }
 }

@@ -334,7 +334,7 @@ function notTracking(client: Client): DirtyRateError {
 
 function transferredAway(): DirtyRateError {
   return argumentError(
-    'into: it was transferred away, or shrank, while it was to be filled',
-    'Keep the buffer until the promise is settled.',
+    'into: it was transferred away, or shrank, before it was filled',
+    'Keep the buffer until the promise has settled.',
   )
 }

@@ -46,7 +46,7 @@ function requireWhole(array: Uint8Array, length: number, name: string): void {
   if (array.length !== length) {
     throw argumentError(
       `${name}: it was transferred away, or changed its length, while it was copied`,
-      'Keep the buffer until the promise is settled.',
+      'Keep the buffer until the promise has settled.',
     )
   }
 }

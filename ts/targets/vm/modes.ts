@@ -51,7 +51,7 @@ const KERNEL_WITHOUT_RING = 'this kernel has no dirty ring (x86-64 has since Lin
  */
 export const RING_UNAVAILABLE: Warning = {
   code: 'RING_UNAVAILABLE',
-  message: `${KERNEL_WITHOUT_RING}: measured by the dirty bitmap, as exactly, but not vCPU by vCPU`,
+  message: `${KERNEL_WITHOUT_RING}: the dirty bitmap measured instead, which is as exact, but has no figures for each vCPU`,
 }
 
 /**
@@ -64,7 +64,7 @@ export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: bo
     other === 'ring' && !kernelHasRing ? `there is none: ${KERNEL_WITHOUT_RING}` : howToCreate[other]
   return new DirtyRateError(
     'ERR_MODE_UNAVAILABLE',
-    `mode ${mode} is not available: this VM has a dirty ${log}, and so ${modesOf(log).join(' and ')}`,
+    `mode ${mode} is not available: this VM has a dirty ${log}, with the modes ${modesOf(log).join(' and ')}`,
     { hint: `For ${mode}, ${how}; 'auto' is the exact mode of any VM.` },
   )
 }

@@ -21,7 +21,7 @@ export function requireRunning(vm: NativeVirtualMachine, when: string): void {
       throw new DirtyRateError('ERR_PAUSED', `the VM was paused ${when}`)
     case 'shutdown':
       throw new DirtyRateError('ERR_STATE', `the VM was shut down ${when}`, {
-        hint: 'Create a new VirtualMachine: one that was shut down does not start again.',
+        hint: 'Create a new VirtualMachine, because one that was shut down cannot start again.',
       })
     case 'crashed':
       throw crashError(vm, when)

@@ -140,10 +140,10 @@ export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Work
   const pages = parseCount(options.pages, 'pages', known === 'idle' ? 0 : 1)
   const unused = UNUSED[known]?.find(name => options[name] !== undefined)
   if (unused !== undefined || (known === 'idle' && pages > 0)) {
-    throw argumentError(`${unused ?? 'pages'}: of no use to the workload '${known}'`, 'Leave it out.')
+    throw argumentError(`${unused ?? 'pages'}: the workload '${known}' does not use it`, 'Leave it out.')
   }
   if (options.rate !== undefined && options.granted) {
-    throw argumentError('granted: a workload with a rate writes by that', 'Leave out rate or granted.')
+    throw argumentError('granted: it cannot be combined with rate', 'Leave out rate or granted.')
   }
   return Object.freeze({
     kind: known,
@@ -174,7 +174,7 @@ function paceOf({
 /** A rate that the guest itself keeps, in whole bytes. Throws ERR_ARGUMENT. */
 function byClock(bytesPerSecond: number): { pacing: 'clock'; bytesPerSecond: number } {
   if (bytesPerSecond >= 1) return { pacing: 'clock', bytesPerSecond }
-  throw argumentError('rate: a guest keeps no rate below 1B/s by its clock', 'Give a higher rate.')
+  throw argumentError('rate: a guest cannot keep a rate below 1B/s by its own clock', 'Give a higher rate.')
 }
 
 /**
@@ -277,7 +277,7 @@ function parseInstant(instant: WorkloadInstant, name: string): void {
   const { writes, budgets, grants } = parseObject(instant, name, 'what instant() gave')
   if (!Array.isArray(writes) || !Array.isArray(budgets) || typeof grants !== 'number') {
     throw argumentError(
-      `${name}: not what instant() gave`,
+      `${name}: it did not come from instant()`,
       'Give an object that vm.workload.instant() returned.',
     )
   }
