@@ -1,6 +1,6 @@
 /** What can follow on a command line. */
 
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { candidates } from '../../ts/cli/complete.js'
@@ -56,7 +56,9 @@ describe('the candidates', () => {
     expect(words('calc', '--json', 'guest:')).toEqual(workloadKinds.map(kind => `guest:${kind}`))
     const machine = Object.keys(MACHINE_OPTIONS)
     expect(words('calc', 'guest:stride,')).toEqual(
-      [...Object.keys(GUEST_OPTIONS), ...machine].map(name => `guest:stride,${name}=`),
+      [...Object.keys(GUEST_OPTIONS), ...machine]
+        .filter(name => name !== 'seed')
+        .map(name => `guest:stride,${name}=`),
     )
     expect(words('calc', 'kernel:a,')).toEqual(
       [...Object.keys(KERNEL_OPTIONS), ...machine].map(name => `kernel:a,${name}=`),
@@ -81,6 +83,37 @@ describe('the candidates', () => {
     expect(words('calc', `kernel:x,initrd=${path}/bz`)).toEqual([`kernel:x,initrd=${file}`])
     expect(words('guest', '-o', `${path}/bz`)).toEqual([file])
     expect(words('guest', '-o', '/nonexistent/')).toEqual([])
+  })
+
+  it('leave out a file whose name a line cannot have', () => {
+    const file = folder()('plain', '')
+    const path = dirname(file)
+    // A newline, a tab, an escape sequence, one of 8 bits, and a byte that is no UTF-8.
+    for (const name of ['p\nq', 'p\tq', 'p\x1b[31m', 'p\x9b31m']) writeFileSync(join(path, name), '')
+    writeFileSync(Buffer.concat([Buffer.from(`${path}/p`), Buffer.of(0xff)]), '')
+    expect(words('guest', '-o', `${path}/p`)).toEqual([file])
+    expect(words('calc', `kernel:${path}/p`)).toEqual([`kernel:${file}`])
+  })
+
+  it('have the commas of a file doubled in a target, and only there', () => {
+    const file = folder()('a,b', '')
+    const path = dirname(file)
+    const doubled = file.replace(',', ',,')
+    expect(words('guest', '-o', `${path}/a`)).toEqual([file])
+    expect(words('calc', `kernel:${path}/a`)).toEqual([`kernel:${doubled}`])
+    expect(words('calc', `kernel:${path}/a,,`)).toEqual([`kernel:${doubled}`])
+    expect(words('calc', `kernel:x,initrd=${path}/a,,b`)).toEqual([`kernel:x,initrd=${doubled}`])
+    expect(words('calc', `kernel:${doubled},init`)).toEqual([`kernel:${doubled},initrd=`])
+    expect(words('calc', 'kernel:a,,,init')).toEqual(['kernel:a,,,initrd='])
+  })
+
+  it('are options that the workload has a use for, and none that objects bring along', () => {
+    expect(words('calc', 'guest:idle,')).toEqual(
+      Object.keys(MACHINE_OPTIONS).map(name => `guest:idle,${name}=`),
+    )
+    expect(words('calc', 'guest:stride,se')).toEqual([])
+    expect(words('calc', 'guest:random,se')).toEqual(['guest:random,seed='])
+    expect(words('calc', 'guest:stride,constructor=')).toEqual([])
   })
 })
 

@@ -1,7 +1,7 @@
 /** Completion in real shells: what is typed with Tab, on a terminal, runs the command that was meant. */
 
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
 import { type Shell, shells } from '../../ts/cli/shells.js'
@@ -112,6 +112,66 @@ for (const shell of shells) {
         ['curve', 'kernel:bzImage', '--design', 'stratified'],
         ['calc', 'guest:idle,log=ring', '--log-level', 'debug'],
       ])
+    })
+
+    it('quotes the name of a file, so that it is one word and nothing in it is run', async () => {
+      const home = homeOf(shell)
+      const names = [
+        'k$(touch PWNED).elf',
+        'my file',
+        "it's",
+        'sa;y',
+        'st*r',
+        'q"uote',
+        'ex!cl',
+        'back\\s',
+        'c,d',
+      ]
+      for (const name of names) writeFileSync(join(home.path, name), '')
+      const ran = await typed(shell, home, [
+        'dirtyrate calc kernel:k\t',
+        ...['my', 'it', 'sa', 'st', 'q', 'ex', 'back'].map(start => `dirtyrate guest --output ${start}\t`),
+        'dirtyrate calc kernel:c\t--quiet',
+        'dirtyrate calc kernel:x,initrd=my\t',
+      ])
+      expect(ran).toEqual([
+        ['calc', 'kernel:k$(touch PWNED).elf'],
+        ...names.slice(1, -1).map(name => ['guest', '--output', name]),
+        // A comma of a name is doubled in a target.
+        ['calc', 'kernel:c,,d', '--quiet'],
+        ['calc', 'kernel:x,initrd=my file'],
+      ])
+      expect(existsSync(join(home.path, 'PWNED'))).toBe(false)
+    })
+
+    it('completes a word in which a quote is open, and one that is quoted so far', async () => {
+      const home = homeOf(shell)
+      for (const name of ['k$(touch PWNED).elf', "it's", 'q"uote', 'ex!cl']) {
+        writeFileSync(join(home.path, name), '')
+      }
+      mkdirSync(join(home.path, 'two words/and more'), { recursive: true })
+      writeFileSync(join(home.path, "two words/and more/x'y"), '')
+      const ran = await typed(shell, home, [
+        "dirtyrate calc kernel:'k\t",
+        "dirtyrate calc 'kernel:it\t",
+        "dirtyrate guest -o 'it\t",
+        'dirtyrate guest -o "k\t',
+        'dirtyrate guest -o "q\t',
+        'dirtyrate guest -o "ex\t',
+        'dirtyrate calc kernel:two\\ w\ta\tx\t',
+        "dirtyrate guest -o 'two words'/a\tx\t",
+      ])
+      expect(ran).toEqual([
+        ['calc', 'kernel:k$(touch PWNED).elf'],
+        ['calc', "kernel:it's"],
+        ['guest', '-o', "it's"],
+        ['guest', '-o', 'k$(touch PWNED).elf'],
+        ['guest', '-o', 'q"uote'],
+        ['guest', '-o', 'ex!cl'],
+        ['calc', "kernel:two words/and more/x'y"],
+        ['guest', '-o', "two words/and more/x'y"],
+      ])
+      expect(existsSync(join(home.path, 'PWNED'))).toBe(false)
     })
   })
 }

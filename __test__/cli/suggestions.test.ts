@@ -37,6 +37,21 @@ describe('a hint', () => {
   })
 })
 
+it.each([
+  [['calc'], "missing required argument 'target'"],
+  [['clac'], "unknown command 'clac' (Did you mean calc?)"],
+  [['calc', 'guest:idle', '--windo', '1s'], "unknown option '--windo' (Did you mean --window?)"],
+  [['calc', 'guest:idle', '-j'], "unknown option '-j'"],
+  [['calc', 'guest:idle', '--window'], "option '--window <duration>' argument missing"],
+  [['help', 'calc', 'watch'], 'too many arguments'],
+])('a hint for %j proposes no empty word', async (args, message) => {
+  const { status, stdout } = await dirtyrate([...args, '--json'])
+  expect(status).toBe(2)
+  const { error } = JSON.parse(stdout)
+  expect(error.message).toContain(message)
+  expect(error.hint).toBe('See dirtyrate --help, and --help of each command.')
+})
+
 describe('the likely target', () => {
   it.each([
     ['stride', 'guest:stride'],

@@ -132,6 +132,15 @@ describe('names', () => {
     )
   })
 
+  it.each([
+    ['', ['']],
+    ['', ['a', 'on']],
+    ['-', ['a']],
+    ['a', ['']],
+  ])('closest(%j, %j) is none, because nothing is like an empty word', (word, known) => {
+    expect(closest(word, known)).toBeUndefined()
+  })
+
   it('are found in no time, whatever was written', () => {
     expect(closest('x'.repeat(1_000_000), choices)).toBeUndefined()
   })

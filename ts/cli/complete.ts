@@ -6,7 +6,8 @@
 import { type Dirent, readdirSync } from 'node:fs'
 import type { Command, Option } from 'commander'
 import { schemes } from '../targets/open.js'
-import { choicesOf, type TargetOption } from '../targets/scheme.js'
+import { choicesOf, type Scheme, type TargetOption } from '../targets/scheme.js'
+import { escapeOption, parseTargetUri } from '../targets/uri.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 
@@ -110,18 +111,20 @@ const prefixed = (prefix: string, found: readonly Candidate[]): Candidate[] =>
 function targets(last: string): Candidate[] {
   const scheme = schemes.find(({ name }) => last.startsWith(`${name}:`))
   if (scheme === undefined) return schemes.map(({ name, about }) => ({ word: `${name}:`, meaning: about }))
-  const comma = last.lastIndexOf(',')
-  if (comma < 0) {
+  // The last part begins after the last comma that is not doubled. A doubled comma is a comma in a
+  // value.
+  const [, before = '', part = ''] = /^((?:(?:[^,]|,,)*,(?!,))*)(.*)$/s.exec(last) ?? []
+  if (before === '') {
     const prefix = last.slice(0, last.indexOf(':') + 1)
     const named = Object.entries(scheme.operands ?? {}).map(([word, meaning]) => ({ word, meaning }))
-    return prefixed(prefix, scheme.operand === FILE ? files(last.slice(prefix.length)) : named)
+    return prefixed(prefix, scheme.operand === FILE ? filesOfTarget(last.slice(prefix.length)) : named)
   }
-  const before = last.slice(0, comma + 1)
   const options: Readonly<Record<string, TargetOption>> = { ...scheme.options, ...scheme.common }
-  const [key = '', value] = last.slice(comma + 1).split(/=(.*)/s, 2)
+  const [key = '', value] = part.split(/=(.*)/s, 2)
   if (value === undefined) {
     const given = [...before.matchAll(/,([a-z-]+)=/g)].map(([, name]) => name)
-    const left = Object.entries(options).filter(([name]) => !given.includes(name))
+    const useful = usefulOptions(scheme, before)
+    const left = useful.filter(([name]) => !given.includes(name))
     return prefixed(
       before,
       left.map(([name, { meaning }]) => ({ word: `${name}=`, meaning })),
@@ -129,13 +132,38 @@ function targets(last: string): Candidate[] {
   }
   const option = Object.hasOwn(options, key) ? options[key] : undefined
   if (option === undefined) return []
-  return prefixed(`${before}${key}=`, option.value === FILE ? files(value) : words(choicesOf(option), ''))
+  return prefixed(
+    `${before}${key}=`,
+    option.value === FILE ? filesOfTarget(value) : words(choicesOf(option), ''),
+  )
+}
+
+/** The options that are of use for what is named in `before`, which ends with a comma. */
+function usefulOptions(scheme: Scheme, before: string): [string, TargetOption][] {
+  const { options, common } = scheme
+  let own: readonly string[] = Object.keys(options)
+  try {
+    own = scheme.useful?.(parseTargetUri(before.slice(0, -1))) ?? own
+  } catch {
+    // The target is not right so far, so that nobody knows which options are of use.
+  }
+  return Object.entries({ ...options, ...common }).filter(
+    ([name]) => own.includes(name) || Object.hasOwn(common, name),
+  )
+}
+
+/** The files whose paths begin with `path`; the commas of `path` and of the files are doubled. */
+function filesOfTarget(path: string): Candidate[] {
+  return files(path.replaceAll(',,', ',')).map(({ word, meaning }) => ({ word: escapeOption(word), meaning }))
 }
 
 /**
- * The files whose paths begin with `path`; folders end with a slash. A file with a comma in its
- * name is left out, because a target would need the comma twice.
+ * A file name that cannot be a line of the answer to a shell: it has a control character, or it is
+ * not UTF-8, so that Node reads it with this sign in place of some bytes.
  */
+const UNNAMEABLE = /[\p{Cc}\ufffd]/u
+
+/** The files whose paths begin with `path`; folders end with a slash. */
 function files(path: string): Candidate[] {
   const folder = path.slice(0, path.lastIndexOf('/') + 1)
   let entries: Dirent[]
@@ -147,7 +175,7 @@ function files(path: string): Candidate[] {
   return entries
     .filter(
       ({ name }) =>
-        !name.includes(',') && (!name.startsWith('.') || path.slice(folder.length).startsWith('.')),
+        !UNNAMEABLE.test(name) && (!name.startsWith('.') || path.slice(folder.length).startsWith('.')),
     )
     .map(entry => ({ word: `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`, meaning: '' }))
 }

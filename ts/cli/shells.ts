@@ -10,17 +10,58 @@ import type { Session } from './session.js'
 
 const BASH = `# Completion of dirtyrate for bash: eval "$(dirtyrate completion bash)"
 _dirtyrate() {
-  local line=\${COMP_LINE:0:COMP_POINT} candidate
-  local -a typed
-  read -ra typed <<<"$line"
-  case $line in *[[:space:]]) typed+=('') ;; esac
-  # Bash puts a candidate in the place of what follows the last of these characters.
-  local last=\${typed[-1]} breaks=\${COMP_WORDBREAKS//[!:=]/} kept=
-  if [ -n "$breaks" ]; then kept=\${last%"\${last##*[$breaks]}"}; fi
+  local line=\${COMP_LINE:0:COMP_POINT} breaks=\${COMP_WORDBREAKS//[[:space:]\\'\\"]/}
+  # The words of the line as the command would get them, and the quote in which the last word is open.
+  local -a typed=()
+  local word= started= open= c i
+  # Bash puts a candidate in the place of what follows an open quote, or the last of \`breaks\`: \`kept\` is what stays.
+  local kept= before=
+  for ((i = 0; i < \${#line}; i++)); do
+    c=\${line:i:1}
+    case $open$c in
+      \\' | \\") open=$c before=$word started=1 ;;
+      \\'\\' | \\"\\") open= ;;
+      \\"\\\\)
+        c=\${line:(++i):1}
+        case $c in [\\"\\$\\\`\\\\]) word+=$c ;; *) word+=\\\\$c ;; esac
+        ;;
+      \\'* | \\"*) word+=$c ;;
+      \\\\) word+=\${line:(++i):1} started=1 ;;
+      [[:space:]])
+        if [[ $started ]]; then typed+=("$word"); fi
+        word= kept= started=
+        ;;
+      *)
+        word+=$c started=1
+        case $breaks in *"$c"*) kept=$word ;; esac
+        ;;
+    esac
+  done
+  if [[ $open ]]; then kept=$before; fi
+  local candidate quoted
   COMPREPLY=()
   while IFS=$'\\t' read -r candidate _; do
-    COMPREPLY+=("\${candidate#"$kept"}")
-  done < <("$1" complete -- "\${typed[@]:1}" 2>/dev/null)
+    [[ $candidate == "$kept"* ]] || continue
+    candidate=\${candidate:\${#kept}}
+    quoted=
+    if [[ $open ]]; then
+      for ((i = 0; i < \${#candidate}; i++)); do
+        c=\${candidate:i:1}
+        case $open$c in
+          \\'\\') quoted+="'\\\\''" ;;
+          \\"[\\"\\$\\\`\\\\]) quoted+=\\\\$c ;;
+          # Between double quotes no backslash keeps the history from expanding it.
+          \\"!) quoted+='"\\!"' ;;
+          *) quoted+=$c ;;
+        esac
+      done
+    elif [[ $candidate == *[!A-Za-z0-9_.,:=/+@%-]* ]]; then
+      printf -v quoted %q "$candidate"
+    else
+      quoted=$candidate
+    fi
+    COMPREPLY+=("$quoted")
+  done < <("$1" complete -- "\${typed[@]:1}" "$word" 2>/dev/null)
   case \${COMPREPLY[0]-} in *[=:,/]) compopt -o nospace ;; esac
 }
 complete -F _dirtyrate dirtyrate
@@ -52,7 +93,9 @@ if [[ $zsh_eval_context[-1] == loadautofunc ]]; then _dirtyrate "$@"; else compd
 const FISH = `# Completion of dirtyrate for fish: dirtyrate completion fish >~/.config/fish/completions/dirtyrate.fish
 function __dirtyrate_complete
   set -l typed (commandline -opc)
-  $typed[1] complete -- $typed[2..-1] (commandline -ct) 2>/dev/null
+  # The word as the command would get it, without its quotes.
+  set -l word (string unescape -- (commandline -ct); or commandline -ct)
+  $typed[1] complete -- $typed[2..-1] $word 2>/dev/null
 end
 complete -c dirtyrate -f -a '(__dirtyrate_complete)'
 `

@@ -99,8 +99,9 @@ function usageError(message: string, meant = ''): Error {
 function likelyMeant({ code, message }: CommanderError): string {
   if (code === 'commander.excessArguments' && process.argv.slice(2).some(word => /^[a-z-]+=/.test(word)))
     return 'A target is one word, with commas between its options: guest:stride,memory=4GiB. '
-  const [, given = '', choices = ''] =
+  const [match, given = '', choices = ''] =
     /argument '(.*)' is invalid\. Allowed choices are (.*)\.$/s.exec(message) ?? []
+  if (match === undefined) return ''
   const meant = closest(given, choices.split(', '))
   return meant === undefined ? '' : `Did you mean '${meant}'? `
 }

@@ -5,7 +5,8 @@ const LETTERS_PER_SLIP = 3
 
 /**
  * The word of `known` whose spelling is most similar to `word`, apart from case and hyphens;
- * undefined if none is similar.
+ * undefined if none is similar. Two words are similar only if they have a letter in common, so that
+ * an empty word is similar to none.
  */
 export function closest(word: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string => text.toLowerCase().replaceAll(/[-_ ]/g, '')
@@ -16,7 +17,7 @@ export function closest(word: string, known: readonly string[]): string | undefi
   const near = known.filter(name => Math.abs(plain(name).length - wanted.length) <= most)
   const ranked = near
     .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
-    .filter(({ slips }) => slips <= most)
+    .filter(({ name, slips }) => slips <= most && slips < Math.min(wanted.length, plain(name).length))
     .sort((a, b) => a.slips - b.slips)
   return ranked[0]?.name ?? abbreviated(wanted, known) ?? known.find(name => SYNONYMS[name]?.includes(wanted))
 }

@@ -326,8 +326,8 @@ export default [
   {
     name: 'bash has what stands before a colon twice',
     file: 'ts/cli/shells.ts',
-    find: '#"$kept"}")',
-    replace: '}")',
+    find: 'candidate=\\${candidate:\\${#kept}}',
+    replace: 'candidate=\\${candidate:0}',
     test: '__test__/cli/shells.test.ts -t bash',
   },
   {
@@ -350,5 +350,40 @@ export default [
     find: 'session.explain(EMULATED)',
     replace: 'session.explain()',
     test: '__test__/cli/command.test.ts -t are a list',
+  },
+  {
+    name: "bash gets a file's name as it is",
+    file: 'ts/cli/shells.ts',
+    find: 'printf -v quoted %q "$candidate"',
+    replace: 'quoted=$candidate',
+    test: '__test__/cli/shells.test.ts -t quotes the name of a file',
+  },
+  {
+    name: 'bash does not see that a quote is open',
+    file: 'ts/cli/shells.ts',
+    find: '  if [[ $open ]]; then kept=$before; fi\n',
+    replace: '',
+    test: '__test__/cli/shells.test.ts -t in which a quote is open',
+  },
+  {
+    name: 'a name with a newline is two candidates',
+    file: 'ts/cli/complete.ts',
+    find: '!UNNAMEABLE.test(name) && ',
+    replace: '',
+    test: '__test__/cli/complete.test.ts -t whose name a line cannot have',
+  },
+  {
+    name: 'a comma of a file begins an option of its target',
+    file: 'ts/cli/complete.ts',
+    find: 'word: escapeOption(word)',
+    replace: 'word',
+    test: '__test__/cli/complete.test.ts -t doubled in a target',
+  },
+  {
+    name: 'options are completed that the workload refuses',
+    file: 'ts/cli/complete.ts',
+    find: 'own = scheme.useful?.(parseTargetUri(before.slice(0, -1))) ?? own',
+    replace: 'own = [...own]',
+    test: '__test__/cli/complete.test.ts -t the workload has a use for',
   },
 ]

@@ -36,4 +36,11 @@ export default [
     replace: 'turn.then(atTurn).then(resolve)',
     test: '__test__/ground/call-order.test.ts -t rejects with what a call throws at once',
   },
+  {
+    name: 'an empty word is like an empty name',
+    file: 'ts/ground/suggest.ts',
+    find: ' && slips < Math.min(wanted.length, plain(name).length)',
+    replace: '',
+    test: '__test__/ground/hints.test.ts -t nothing is like an empty word',
+  },
 ]
