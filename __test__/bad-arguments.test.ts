@@ -115,6 +115,21 @@ describe('without a VM', () => {
       () => buildGuest(workload.stride({ pages: 1 }), { memory: MEMORY, vcpu: 2 } as Wrong),
       "machine: 'vcpu' is not known",
     ],
+    ...(
+      [
+        [{ ...workload.random({ pages: 1 }), seed: 2 ** 40 }, 'seed: 1099511627776 is out of range'],
+        [{ ...workload.random({ pages: 1 }), seed: -1.5 }, 'seed: -1.5'],
+        [{ ...workload.stride({ pages: 1 }), seed: 1 }, "seed: of no use to the workload 'stride'"],
+        [{ ...workload.stride({ pages: 1 }), bytesPerSecond: 5 }, 'bytesPerSecond: of no use'],
+        [{ ...workload.stride({ pages: 1, granted: true }), bytesPerSecond: Number.NaN }, 'rate: NaN'],
+        [{ ...workload.stride({ pages: 1 }), pacing: 'clock' as const }, 'pacing: there is no rate'],
+        [{ ...workload.idle(), pages: 3 }, "pages: of no use to the workload 'idle'"],
+      ] as const
+    ).map(([guest, text]): [string, () => unknown, string] => [
+      `a guest made by hand: ${text}`,
+      () => buildGuest(guest, { memory: MEMORY }),
+      text,
+    ]),
     [
       'buildGuest of a workload with rate',
       () => buildGuest(wrong({ ...workload.stride({ pages: 1 }), rate: 5 }), { memory: MEMORY }),

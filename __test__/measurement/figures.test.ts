@@ -7,7 +7,7 @@ import { dirtyRateInfo } from '../../ts/qapi/info.js'
 import { bitmapFigures } from '../../ts/targets/vm/dirty-bitmap.js'
 import { ringFigures } from '../../ts/targets/vm/dirty-ring.js'
 import type { VirtualMachineFigures } from '../../ts/targets/vm/figures.js'
-import type { ExactRound } from '../../ts/targets/vm/five-steps.js'
+import { type ExactRound, measureExactly } from '../../ts/targets/vm/five-steps.js'
 import { samplePages } from '../../ts/targets/vm/page-sampling.js'
 
 const cost = { startNs: 1, syncNs: 2, clearNs: 3, harvestNs: 4, reapNs: 5, ioctlNs: 6, longestLockNs: 7 }
@@ -275,4 +275,44 @@ describe('the options of sampling', () => {
     // An exact figure is exact at any confidence.
     expect(() => refuseSampling('dirty-ring', { confidence: 0.9 })).not.toThrow()
   })
+})
+
+it('the costs of nested windows add up, and each report is read as often in a long curve', async () => {
+  /** How often the reports of a curve of so many windows are read, and its costs. */
+  const measured = async (windows: number) => {
+    let reads = 0
+    const initial = { ns: 10, clearNs: 3, fetchNs: 4, ioctlNs: 5, longestLockNs: 6 }
+    const report = (at: number) => ({
+      requestedMs: at + 1,
+      lateNs: 0,
+      get sync() {
+        reads++
+        return { ns: 100, clearNs: 30, fetchNs: 40, ioctlNs: 50, longestLockNs: at }
+      },
+      reap: { reapNs: 7 },
+    })
+    const vm = {
+      dirtyLog: 'ring',
+      startTracking: async () => 1,
+      discardInitialLog: async () => initial,
+      clear: async () => {},
+      syncAt: async () => Array.from({ length: windows }, (_, at) => report(at)),
+    } as unknown as NativeVirtualMachine
+    const deadlines = Array.from({ length: windows }, (_, at) => at + 1)
+    const rounds = await measureExactly(vm, 'dirty-rate', deadlines, undefined as never)
+    return { reads, costs: rounds.map(({ cost }) => cost) }
+  }
+  const { costs, reads } = await measured(10)
+  expect(costs).toEqual(
+    Array.from({ length: 10 }, (_, at) => ({
+      startNs: 11,
+      syncNs: 100 * (at + 1),
+      clearNs: 3 + 30 * (at + 1),
+      harvestNs: 40 * (at + 1),
+      reapNs: 7 * (at + 1),
+      ioctlNs: 5 + 50 * (at + 1),
+      longestLockNs: Math.max(6, at),
+    })),
+  )
+  expect((await measured(1000)).reads).toBe(reads * 100)
 })

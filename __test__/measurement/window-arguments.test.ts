@@ -50,3 +50,13 @@ describe('windows', () => {
     )
   })
 })
+
+it('windows are at most 1000, and none of them is missing', () => {
+  const many = Array.from({ length: 1001 }, (_, at) => at + 1)
+  expect(parseWindows(many.slice(1), 'windows')).toEqual(many.slice(1))
+  expect(() => parseWindows(many, 'windows')).toThrow(refusal('windows: 1001 windows are too many'))
+  // biome-ignore lint/suspicious/noSparseArray: it is what is refused
+  expect(() => parseWindows([10, , 30] as number[], 'windows')).toThrow(
+    refusal('windows[1]: undefined is not a duration'),
+  )
+})

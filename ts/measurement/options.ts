@@ -25,7 +25,10 @@ export interface MeasureOptions<W extends WantedMode = WantedMode> extends Commo
 }
 
 export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
-  /** The windows, in any order, 1 ms to 1 h each. The run takes as long as the longest window. */
+  /**
+   * At most 1000 windows, in any order, 1 ms to 1 h each. The run takes as long as the longest
+   * window.
+   */
   windows: readonly Duration[]
 }
 

@@ -6,6 +6,8 @@ import { type Duration, parseDuration } from '../ground/units.js'
 
 const SHORTEST_WINDOW_MS = 1
 const LONGEST_WINDOW_MS = 3_600_000
+/** More windows than a curve can show, and so few that the event loop is not kept busy with their results. */
+const MOST_WINDOWS = 1000
 
 /** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseWindow(window: Duration, name: string): number {
@@ -24,7 +26,7 @@ export function parseWindow(window: Duration, name: string): number {
 }
 
 /**
- * Windows in milliseconds, ascending, without duplicates. Throws ERR_ARGUMENT, which calls them
+ * At most {@link MOST_WINDOWS} windows in milliseconds, ascending, without duplicates. Throws ERR_ARGUMENT, which calls them
  * `name` and shows their form.
  */
 export function parseWindows(
@@ -35,6 +37,13 @@ export function parseWindows(
   if (!Array.isArray(windows) || windows.length === 0) {
     throw argumentError(`${name}: no window`, `Give them as ${form}.`)
   }
-  const ms = windows.map(window => parseWindow(window, name))
+  if (windows.length > MOST_WINDOWS) {
+    throw argumentError(
+      `${name}: ${windows.length} windows are too many`,
+      `Give at most ${MOST_WINDOWS}: a curve needs only a few.`,
+    )
+  }
+  // Unlike map(), this does not pass over the holes of an array.
+  const ms = Array.from(windows, (window, at) => parseWindow(window, at in windows ? name : `${name}[${at}]`))
   return [...new Set(ms)].sort((a, b) => a - b)
 }

@@ -132,9 +132,11 @@ describe('a machine', () => {
     } as const)
     fc.assert(
       fc.property(choices, chosen => {
-        expect(creationOfUri(Object.fromEntries(uriOfCreation({ memory: '1GiB', ...chosen })))).toEqual(
-          chosen,
-        )
+        const { clearChunk } = chosen
+        const chunk = clearChunk === undefined ? {} : { clearChunkBytes: clearChunk }
+        const { manualProtect: protect = 'auto', unknownMmio: mmio = 'auto' } = chosen
+        const asked = { manualProtect: protect, unknownMmio: mmio, ...chunk } as const
+        expect(creationOfUri(Object.fromEntries(uriOfCreation(asked)))).toEqual(chosen)
       }),
     )
   })

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { type StateChange, type VirtualMachineState, workload } from '../../../ts/index.js'
 import { Lifecycle } from '../../../ts/targets/vm/lifecycle.js'
 import { memoryForKernel } from '../../../ts/targets/vm/memory.js'
-import { crashAtOnce, elf, folder } from '../../fixtures/elf.js'
+import { crashAtOnce, crashOnFlag, elf, FLAG_ADDRESS, folder } from '../../fixtures/elf.js'
 import { describeKvm } from '../../fixtures/kvm.js'
 import { created, running } from '../../fixtures/machine.js'
 
@@ -42,6 +42,32 @@ describeKvm('the life of a VM', () => {
     await vm.close()
   })
 
+  it('ends by the guest itself, also if nobody has noticed before it is closed', async () => {
+    const memory = memoryForKernel('64MiB')
+    const ram = memory[0]?.guestAddress ?? 0
+    const vm = await running({ kernel: folder()('kernel', elf(crashOnFlag, { ram })) }, { memory })
+    await vm.writeMemory(ram + FLAG_ADDRESS, Uint8Array.of(1))
+    while (vm.state === 'running') await new Promise(resolve => setImmediate(resolve))
+    await vm.close()
+    expect(await vm.ended).toBe('crashed')
+    expect(vm.crash).not.toBeNull()
+  })
+
+  it('can be ended by a listener that hears of its change', async () => {
+    const vm = await running(workload.idle())
+    const changes: VirtualMachineState[] = []
+    const closings: Promise<void>[] = []
+    vm.onStateChange(({ to }) => {
+      changes.push(to)
+      closings.push(vm.close())
+    })
+    await vm.pause()
+    await vm.close()
+    expect(changes).toEqual(['paused', 'closed'])
+    expect(closings[0]).toBe(vm.close())
+    expect(closings[1]).toBe(closings[0])
+  })
+
   it.each(['shutdown', 'close'] as const)('ends by %s, and every time the same way', async how => {
     const vm = await running(workload.idle())
     const { ended } = vm
@@ -51,6 +77,18 @@ describeKvm('the life of a VM', () => {
     await vm.close()
     expect(await vm.ended).toBe(state)
   })
+})
+
+it.each(['shutdown', 'crashed'] as const)('after %s, closing is no other end', async how => {
+  let state: VirtualMachineState = 'running'
+  const [asked, late] = [new Lifecycle(() => state), new Lifecycle(() => state)]
+  const { ended } = asked
+  for (const next of [how, 'closed'] as const) {
+    state = next
+    asked.look()
+    late.look()
+  }
+  expect([await ended, await asked.ended, await late.ended]).toEqual([how, how, how])
 })
 
 it('a listener that is removed, or that throws, disturbs no other one', async () => {

@@ -326,8 +326,8 @@ export default [
   {
     name: 'bash has what stands before a colon twice',
     file: 'ts/cli/shells.ts',
-    find: 'candidate=\\${candidate:\\${#kept}}',
-    replace: 'candidate=\\${candidate:0}',
+    find: '{#kept}}',
+    replace: '{#word}}',
     test: '__test__/cli/shells.test.ts -t bash',
   },
   {

@@ -43,4 +43,26 @@ export default [
     replace: '',
     test: '__test__/ground/hints.test.ts -t nothing is like an empty word',
   },
+  {
+    name: 'a curve has any number of windows',
+    file: 'ts/measurement/windows.ts',
+    find: 'windows.length > MOST_WINDOWS',
+    replace: 'windows.length < 0',
+    test: '__test__/measurement/window-arguments.test.ts -t at most 1000',
+  },
+  {
+    name: 'a hole is no window',
+    file: 'ts/measurement/windows.ts',
+    find: 'Array.from(windows, (window, at) =>',
+    replace: 'windows.map((window, at) =>',
+    test: '__test__/measurement/window-arguments.test.ts -t none of them is missing',
+  },
+  {
+    name: 'each window of a curve adds up all windows before it',
+    file: 'ts/targets/vm/five-steps.ts',
+    find: 'cost = withDeadline(cost, report)',
+    replace:
+      'cost = reports.slice(0, reports.indexOf(report) + 1).reduce(withDeadline, costOfOpening(vm, opening))',
+    test: '__test__/measurement/figures.test.ts -t each report is read as often',
+  },
 ]

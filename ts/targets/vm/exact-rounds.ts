@@ -3,7 +3,7 @@
 import type { CancelToken, NativeVirtualMachine } from '../../ground/native.js'
 import { Schedule } from '../../measurement/schedule.js'
 import { accumulator } from './client.js'
-import { costOf, type ExactRound, type Opening, openWindow } from './five-steps.js'
+import { costOfOpening, type ExactRound, type Opening, openWindow, withDeadline } from './five-steps.js'
 
 /**
  * Measures rounds of an exact mode: the steps 1 to 3 once, then the steps 4 and 5 in one call for
@@ -29,7 +29,13 @@ export async function* exactRounds(
       // window before it may have ended late.
       const requestedMs = Math.max(1, Math.round(windowMs / everyMs)) * everyMs
       const { reap, lateNs, sync } = report
-      yield { requestedMs, lateNs, explainedNs: sync.ns, reap, cost: costOf(vm, opening, [report]) }
+      yield {
+        requestedMs,
+        lateNs,
+        explainedNs: sync.ns,
+        reap,
+        cost: withDeadline(costOfOpening(vm, opening), report),
+      }
       opening = undefined
     }
   } finally {

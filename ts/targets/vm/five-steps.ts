@@ -80,31 +80,39 @@ export async function measureExactly(
 ): Promise<ExactRound[]> {
   const opening = await openWindow(vm, client, cancel)
   const reports = await syncAndReap(vm, client, deadlinesMs, cancel)
-  return reports.map(({ requestedMs, lateNs, sync, reap }, at) => ({
-    requestedMs,
-    lateNs,
-    explainedNs: sync.ns,
-    reap,
-    cost: costOf(vm, opening, reports.slice(0, at + 1)),
-  }))
+  // A window costs what the windows before it cost, and its own deadline.
+  let cost = costOfOpening(vm, opening)
+  return reports.map(report => {
+    const { requestedMs, lateNs, sync, reap } = report
+    cost = withDeadline(cost, report)
+    return { requestedMs, lateNs, explainedNs: sync.ns, reap, cost }
+  })
 }
 
-/** The cost of these deadlines, and of the opening if the window was opened for them. */
-export function costOf(
-  vm: NativeVirtualMachine,
-  opening: Opening | undefined,
-  reports: readonly NativeDeadlineReport[],
-): Cost {
-  const sum = (of: (report: NativeDeadlineReport) => number): number =>
-    reports.reduce((total, report) => total + of(report), 0)
+/** What a window has cost before its first deadline: nothing where the log was on already. */
+export function costOfOpening(vm: NativeVirtualMachine, opening: Opening | undefined): Cost {
   const initial = opening?.initial
   return {
     ...(opening === undefined ? {} : { startNs: opening.startNs + opening.initial.ns }),
-    syncNs: sum(({ sync }) => sync.ns),
-    clearNs: (initial?.clearNs ?? 0) + sum(({ sync }) => sync.clearNs),
-    ...(vm.dirtyLog === 'ring' ? { harvestNs: sum(({ sync }) => sync.fetchNs) } : {}),
-    reapNs: sum(({ reap }) => reap.reapNs),
-    ioctlNs: (initial?.ioctlNs ?? 0) + sum(({ sync }) => sync.ioctlNs),
-    longestLockNs: Math.max(initial?.longestLockNs ?? 0, ...reports.map(({ sync }) => sync.longestLockNs)),
+    syncNs: 0,
+    clearNs: initial?.clearNs ?? 0,
+    ...(vm.dirtyLog === 'ring' ? { harvestNs: 0 } : {}),
+    reapNs: 0,
+    ioctlNs: initial?.ioctlNs ?? 0,
+    longestLockNs: initial?.longestLockNs ?? 0,
+  }
+}
+
+/** `cost` and that of one deadline more. */
+export function withDeadline(cost: Cost, { sync, reap }: NativeDeadlineReport): Cost {
+  const { syncNs = 0, clearNs = 0, harvestNs, reapNs = 0, ioctlNs = 0, longestLockNs = 0 } = cost
+  return {
+    ...cost,
+    syncNs: syncNs + sync.ns,
+    clearNs: clearNs + sync.clearNs,
+    ...(harvestNs === undefined ? {} : { harvestNs: harvestNs + sync.fetchNs }),
+    reapNs: reapNs + reap.reapNs,
+    ioctlNs: ioctlNs + sync.ioctlNs,
+    longestLockNs: Math.max(longestLockNs, sync.longestLockNs),
   }
 }

@@ -34,10 +34,13 @@ export class Lifecycle {
   #last: VirtualMachineState
   #timer: NodeJS.Timeout | undefined
   #ended: Promise<EndState> | undefined
+  /** How the guest ended. A VM that is closed after that has ended in that way all the same. */
+  #end: EndState | undefined
 
   constructor(state: () => VirtualMachineState) {
     this.#state = state
     this.#last = state()
+    if (isEnd(this.#last)) this.#end = this.#last
   }
 
   /** Calls `listener` at each change from now on. The returned function removes it. It does not keep the process alive. */
@@ -62,15 +65,15 @@ export class Lifecycle {
    */
   get ended(): Promise<EndState> {
     this.#ended ??= new Promise(resolve => {
+      this.look()
+      if (this.#end !== undefined) return resolve(this.#end)
       const alive = setInterval(() => this.look(), LOOK_EVERY_MS)
-      const leave = this.onChange(({ to }) => end(to))
-      const end = (state: VirtualMachineState): void => {
-        if (!isEnd(state)) return
+      const leave = this.onChange(() => {
+        if (this.#end === undefined) return
         clearInterval(alive)
         leave()
-        resolve(state)
-      }
-      end(this.#state())
+        resolve(this.#end)
+      })
     })
     return this.#ended
   }
@@ -80,6 +83,7 @@ export class Lifecycle {
     const [from, to] = [this.#last, this.#state()]
     if (from === to) return
     this.#last = to
+    if (isEnd(to)) this.#end ??= to
     // After `closed` nothing changes, and `shutdown` or `crashed` change only to that.
     if (to === 'closed') this.#stop()
     this.#events.emit('change', { from, to })

@@ -2,6 +2,7 @@
 
 import { parseChoice } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
+import type { NativeCreateOptions } from '../../ground/native.js'
 import { formatSize, parseSize } from '../../ground/units.js'
 import type { Given } from '../scheme.js'
 import { type CreateOptions, manualProtects, unknownMmios } from './create-options.js'
@@ -11,14 +12,18 @@ import { type Block, parseMemory, type RamBlock, totalSize } from './memory.js'
  * The options of a machine beside memory, vCPUs and log, in the form of a target URI. Defaults are
  * left out.
  */
-export function uriOfCreation({ manualProtect, unknownMmio, clearChunk }: CreateOptions): [string, string][] {
+export function uriOfCreation({
+  manualProtect,
+  unknownMmio,
+  clearChunkBytes,
+}: Pick<NativeCreateOptions, 'manualProtect' | 'unknownMmio' | 'clearChunkBytes'>): [string, string][] {
   const isAsked = (choice: string | undefined): choice is string => choice !== undefined && choice !== 'auto'
   return [
     ...(isAsked(manualProtect) ? [['manual-protect', manualProtect] as [string, string]] : []),
     ...(isAsked(unknownMmio) ? [['unknown-mmio', unknownMmio] as [string, string]] : []),
-    ...(clearChunk === undefined
+    ...(clearChunkBytes === undefined
       ? []
-      : [['clear-chunk', formatSize(parseSize(clearChunk, 'clearChunk'))] as [string, string]]),
+      : [['clear-chunk', formatSize(clearChunkBytes)] as [string, string]]),
   ]
 }
 

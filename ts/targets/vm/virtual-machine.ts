@@ -40,7 +40,7 @@ import { abilitiesOf, type DirtyLogKind, RING_UNAVAILABLE } from './modes.js'
 import type { Crash, RamBlockInfo } from './reports.js'
 import { WITHIN } from './running.js'
 import { VirtualMachineSource } from './source.js'
-import { isWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
+import { isWorkload, parseWorkload, RunningWorkload, toNative, type Workload } from './workload.js'
 
 const newToken = (): CancelToken => new (native().CancelToken)()
 
@@ -87,6 +87,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   readonly #creation: readonly [string, string][]
   #workload: RunningWorkload | undefined
   #closing: Promise<void> | undefined
+  /** How the guest had crashed when the VM was closed: the native VM has forgotten it then. */
+  #lastCrash: Crash | null = null
 
   private constructor(
     vm: NativeVirtualMachine,
@@ -120,6 +122,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     const { pageSize, dirtyRingEntries } = callNative(() => native().capabilities(kvmPath))
     const historySize = parseHistorySize(options.historySize)
     const asked = parseCreate(options)
+    // The caller may change its options as soon as this call has returned its promise: from here on they are not read.
+    const creation = uriOfCreation(asked)
     const kernelHasRing = dirtyRingEntries > 0
     const ringless = asked.ringEntries !== undefined && !kernelHasRing
     const checked = ringless ? withoutRings(asked) : asked
@@ -133,7 +137,6 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
         await vm.close()
         signal.throwIfAborted()
       }
-      const creation = uriOfCreation(options)
       return new VirtualMachine(vm, historySize, { pageSize, kernelHasRing, warnings }, creation)
     })
   }
@@ -182,7 +185,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
 
   /** How the guest crashed, or null if it did not. */
   get crash(): Crash | null {
-    return this.#vm.crash
+    return this.#vm.crash ?? this.#lastCrash
   }
 
   /** How many vCPUs the VM has. */
@@ -216,11 +219,12 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     const { signal } = parseOptions(options, SIGNAL)
     if (isWorkload(image)) {
       parseSignal(signal)?.throwIfAborted()
-      const guest = toNative(image, this.vcpus)
+      const guest = parseWorkload(image)
+      const program = toNative(guest, this.vcpus)
       return this.#inOrder(async () => {
-        await this.#vm.loadWorkload(guest)
-        this.#workload = new RunningWorkload(image, this.#vm, newToken)
-        this.#image = uriOfWorkload(image)
+        await this.#vm.loadWorkload(program)
+        this.#workload = new RunningWorkload(guest, this.#vm, newToken)
+        this.#image = uriOfWorkload(guest)
       }, signal)
     }
     const files = parseKernel(image)
@@ -355,7 +359,14 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
    * again changes nothing.
    */
   override close(): Promise<void> {
-    this.#closing ??= this.#close()
+    if (this.#closing === undefined) {
+      let begin = (_: Promise<void>): void => {}
+      // It is there before the VM begins to close, because a listener that hears of the end may call close() too.
+      this.#closing = new Promise(resolve => {
+        begin = resolve
+      })
+      begin(this.#close())
+    }
     return this.#closing
   }
 
@@ -369,6 +380,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   async #close(): Promise<void> {
+    // A guest that has ended by itself did so before the VM is closed, also if nobody has noticed yet.
+    this.#lastCrash = this.#vm.crash
+    this.#lifecycle.look()
     const interrupted = this.interruptMeasurements(
       new DirtyRateError('ERR_CLOSED', `the VM was closed ${WITHIN}`),
     )

@@ -222,24 +222,40 @@ export function isWorkload(image: unknown): image is Workload {
   return typeof image === 'object' && image !== null && 'kind' in image
 }
 
-/** A workload as the binding takes it, for a VM of `vcpus`. */
-export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions {
+/**
+ * Returns a copy of `guest`, which a caller can also make by hand and change later. Throws
+ * ERR_ARGUMENT if no function of {@link workload} makes such a guest, because no target URI would
+ * open it again.
+ */
+export function parseWorkload(guest: Workload): Workload {
   const { kind, pages, pacing, sharing, placement, bytesPerSecond, seed } = parseOptions(
     guest,
     MADE,
     'workload',
   )
-  return {
-    kind: parseChoice(kind, 'workload', workloadKinds),
-    // An idle guest writes no pages, but the binding needs at least one page for each vCPU.
-    pages: parseCount(kind === 'idle' ? Math.max(pages, vcpus) : pages, 'pages', 1),
-    vcpus,
-    pacing: parseChoice(pacing, 'pacing', ['free', 'granted', 'clock']),
-    sharing: parseChoice(sharing, 'sharing', SHARINGS),
-    placement: parseChoice(placement, 'placement', PLACEMENTS),
-    ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
-    ...(seed === undefined ? {} : { seed }),
+  parseCount(pages, 'pages', 0)
+  const keeper = parseChoice(pacing, 'pacing', ['free', 'granted', 'clock'])
+  if (keeper === 'free' && bytesPerSecond !== undefined) {
+    throw argumentError("bytesPerSecond: of no use to a workload whose pacing is 'free'", 'Leave it out.')
   }
+  // What is the default is left out, because an idle guest takes no such option at all.
+  const unlessDefault = <T>(choice: T, usual: T): T | undefined => (choice === usual ? undefined : choice)
+  return makeWorkload(parseChoice(kind, 'workload', workloadKinds), {
+    pages,
+    rate: bytesPerSecond,
+    pacing: keeper === 'clock' ? 'clock' : undefined,
+    granted: keeper === 'granted' && bytesPerSecond === undefined ? true : undefined,
+    sharing: unlessDefault(parseChoice(sharing, 'sharing', SHARINGS), 'split'),
+    placement: unlessDefault(parseChoice(placement, 'placement', PLACEMENTS), 'packed'),
+    seed,
+  })
+}
+
+/** A workload that {@link parseWorkload} has checked as the binding takes it, for a VM of `vcpus`. */
+export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions {
+  const { kind, pages } = guest
+  // An idle guest writes no pages, but the binding needs at least one page for each vCPU.
+  return { ...guest, pages: kind === 'idle' ? Math.max(pages, vcpus) : pages, vcpus }
 }
 
 /**
@@ -267,8 +283,9 @@ export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Arra
     1,
   )
   const ram: RamBlock[] = parseMemory(machine.memory)
-  const { bytesPerSecond } = guest
-  const alone = bytesPerSecond === undefined ? guest : { ...guest, ...byClock(bytesPerSecond) }
+  const made = parseWorkload(guest)
+  const { bytesPerSecond } = made
+  const alone = bytesPerSecond === undefined ? made : { ...made, ...byClock(bytesPerSecond) }
   return callNative(() => native().buildGuest(toNative(alone, vcpus), ram)) as OwnUint8Array
 }
 
