@@ -46,6 +46,11 @@ describe('without a VM', () => {
     ],
     ['openTarget(5)', () => openTarget(wrong(5)), 'target: 5'],
     ['openTarget(uri, null)', () => openTarget('guest:idle', wrong(null)), 'options: null'],
+    [
+      'create with a signal that has no listeners',
+      () => VirtualMachine.create({ memory: MEMORY, signal: wrong({ aborted: false, throwIfAborted() {} }) }),
+      'signal: ',
+    ],
     ['openTarget with a signal 5', () => openTarget('guest:idle', { signal: wrong(5) }), 'signal: 5'],
     [
       'idle with pages',

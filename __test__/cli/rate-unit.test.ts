@@ -14,6 +14,8 @@ it.each([
   ['Mbit/s', '838.9 Mbit/s'],
   ['Gbit/s', '0.839 Gbit/s'],
   ['bit/s', '838860800 bit/s'],
+  ['TiB/s', '0.000095 TiB/s'],
+  ['Tbit/s', '0.000839 Tbit/s'],
 ])('100 MiB/s in %s are %s', (unit, text) => expect(new Rates(unit).rate(100 * 2 ** 20)).toBe(text))
 
 it.each(rateUnits)('a rate in %s is the rate that the same text is read as', unit => {

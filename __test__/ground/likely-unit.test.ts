@@ -15,6 +15,10 @@ it.each([
   ['KB', 'kB'],
   ['bytes', 'B'],
   ['x', undefined],
+  ['PB', undefined],
+  ['EiB', undefined],
+  ['ZB', undefined],
+  ['MBs', 'MB'],
 ])('the size unit %s is likely %s', (written, meant) => expect(likelyUnit(written, SIZES)).toBe(meant))
 
 it.each([
@@ -40,6 +44,8 @@ it.each([
   ['MiB', 'MiB/s'],
   ['M', 'MiB/s'],
   ['mib/s', 'MiB/s'],
+  ['PB/s', undefined],
+  ['Mbits/s', 'Mbit/s'],
 ])('the unit of rates %s is likely %s', (written, meant) =>
   expect(likelyUnit(written, rateUnits)).toBe(meant),
 )

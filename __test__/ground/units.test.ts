@@ -19,6 +19,9 @@ describe('durations', () => {
     ['1.5min', 90_000],
     ['1h', 3_600_000],
     ['500us', 0.5],
+    // The micro sign, and the Greek letter that looks the same.
+    ['500\u00b5s', 0.5],
+    ['500\u03bcs', 0.5],
     ['500µs', 0.5],
     ['250ns', 0.00025],
     ['1.25s', 1250],
@@ -275,6 +278,10 @@ describe('counts', () => {
     expect(parseCount(1, 'pages', 1)).toBe(1)
     expect(parseCount(Number.MAX_SAFE_INTEGER, 'pages', 1)).toBe(Number.MAX_SAFE_INTEGER)
     expect(failure(() => parseCount(0, 'pages', 1)).hint).toBe('Give a whole number of at least 1.')
+    // Who has exceeded the largest number is told of it.
+    const largest = 'Give a whole number from 1 to 9007199254740991.'
+    expect(failure(() => parseCount(2 ** 53, 'pages', 1)).hint).toBe(largest)
+    expect(failure(() => parseCountText('9'.repeat(30), 'pages', 1)).hint).toBe(largest)
   })
   it.each(['', '-1', '1.5', '1e3', ' 1', '0x10', '99999999999999999999'])("refuses '%s'", text =>
     expect(failure(() => parseCountText(text, '--vcpus', 1)).code).toBe('ERR_ARGUMENT'),

@@ -25,6 +25,13 @@ function listen(): string[] {
 }
 
 describe("QEMU's trace events", () => {
+  it('without fields are refused, and other events are none', () => {
+    expect(() => formatTrace({ message: 'dirtyrate_calculate' } as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', message: 'event: fields: undefined is not an object' }),
+    )
+    expect(formatTrace({ message: 'toString' } as never)).toBeUndefined()
+  })
+
   it('are lines as in its log', () => {
     expect(formatTrace(event('dirtyrate_set_state', { new_state: 'measured' }))).toBe(
       'dirtyrate_set_state new state measured',

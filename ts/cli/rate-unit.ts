@@ -6,8 +6,15 @@ import type { Interval } from '../results/measurement.js'
 
 export const DEFAULT_UNIT = 'MiB/s'
 
-/** Figures in a unit of this size, in bytes per second, or a larger one have three decimals. */
-const LARGE_UNIT = 1e8
+/**
+ * Decimals of figures in a unit of at least this size, in bytes per second, the largest first. A
+ * rate of a few MB/s has to be seen in each unit.
+ */
+const DECIMALS: readonly (readonly [size: number, decimals: number])[] = [
+  [1e11, 6],
+  [1e8, 3],
+  [1.01, 1],
+]
 
 /** Writes rates in one unit. All of them have the same decimals, so that figures of a column are below each other. */
 export class Rates {
@@ -18,7 +25,7 @@ export class Rates {
   constructor(unit: string = DEFAULT_UNIT) {
     this.unit = parseRateUnit(unit, '--unit')
     const bytesPerSecond = 1 / inRateUnit(1, unit)
-    this.#decimals = bytesPerSecond >= LARGE_UNIT ? 3 : bytesPerSecond > 1 ? 1 : 0
+    this.#decimals = DECIMALS.find(([size]) => bytesPerSecond >= size)?.[1] ?? 0
   }
 
   /** `104857600` as `100.0 MiB/s`. */

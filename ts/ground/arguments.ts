@@ -76,7 +76,9 @@ export function parseCount(
   shown: string = show(value),
 ): number {
   if (!Number.isSafeInteger(value) || value < low || value > high) {
-    const range = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`
+    // The largest number is of interest only to somebody who has exceeded it.
+    const isOpen = high === Number.MAX_SAFE_INTEGER && !(value > high)
+    const range = isOpen ? `of at least ${low}` : `from ${low} to ${high}`
     throw argumentError(`${name}: ${shown} is out of range`, `Give a whole number ${range}.`)
   }
   return value
@@ -152,7 +154,8 @@ export function parseListener<T>(listener: T, name: string): T {
  */
 export function parseSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined
-  if (typeof signal.throwIfAborted !== 'function') {
+  const { throwIfAborted, addEventListener, removeEventListener } = Object(signal) as Partial<AbortSignal>
+  if (![throwIfAborted, addEventListener, removeEventListener].every(part => typeof part === 'function')) {
     throw argumentError(`signal: ${show(signal)} is not an AbortSignal`, 'Give new AbortController().signal.')
   }
   return signal

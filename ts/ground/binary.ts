@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import type * as Binding from '../../native/binding.cjs'
 import { elfFault } from './elf.js'
 import { DirtyRateError } from './errors.js'
+import { hostProcess } from './host-process.js'
 import {
   type FoundBy,
   foreign,
@@ -44,7 +45,7 @@ function findAndLoad(): typeof Binding {
   const override = environment(OVERRIDE)
   if (override) return loadFile(resolve(override), 'variable')
   const places = ownFiles()
-  const platform = `${process.platform}-${process.arch}`
+  const platform = `${hostProcess.platform}-${hostProcess.arch}`
   const built = places
     .flatMap(place => ['gnu', 'musl'].map(libc => builtFile(place, `${platform}-${libc}`)))
     .find(file => existsSync(file))
@@ -77,7 +78,7 @@ function ownFile(): string | undefined {
   } catch {
     // A bundler that makes an ES module of CommonJS leaves neither of them, and then this throws.
   }
-  return process.argv[1]
+  return hostProcess.argv[1]
 }
 
 /** The file that `npm run setup` builds in a clone. */
@@ -116,7 +117,7 @@ function loadFile(file: string, foundBy: FoundBy): typeof Binding {
 
 function faultOf(file: string): ReturnType<typeof elfFault> {
   try {
-    return elfFault(file, process.arch)
+    return elfFault(file, hostProcess.arch)
   } catch {
     // If the file cannot be read, the dynamic linker cannot read it either, and its error says so.
     return undefined
@@ -126,7 +127,7 @@ function faultOf(file: string): ReturnType<typeof elfFault> {
 /** An environment variable; undefined also where the process may not see it, as in Deno without `--allow-env`. */
 function environment(name: string): string | undefined {
   try {
-    return process.env[name]
+    return hostProcess.env[name]
   } catch {
     return undefined
   }

@@ -1,5 +1,6 @@
 /** Finds in the header of an ELF file why the dynamic linker refuses the file. */
 
+import { Buffer } from 'node:buffer'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 
 /**

@@ -24,8 +24,10 @@ export function likelyUnit(written: string, known: readonly string[]): string | 
   if (time !== undefined) return time
   const amount = amountOf(written).flatMap(name => [name, `${name}/s`])
   const meant = amount.find(name => known.includes(name)) ?? known.find(name => name.toLowerCase() === word)
-  // A single other letter is as near to one unit as to any other.
-  return meant ?? (written.length > 1 ? closest(written, known) : undefined)
+  // Only units with the same first letter are compared: `PB` is as near to `GB` as to `kB`, and to
+  // propose either would change the amount. A single other letter is near to no unit.
+  const similar = known.filter(name => name[0]?.toLowerCase() === word[0])
+  return meant ?? (written.length > 1 ? closest(written, similar) : undefined)
 }
 
 /** The names of the amount that `written` may mean, the likeliest first. */

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DirtyRateError, isError } from './errors.js'
+import { hostProcess } from './host-process.js'
 import { packageRoot } from './package-root.js'
 import { version } from './version.js'
 
@@ -109,7 +110,7 @@ export function otherVersion(file: string, foundBy: FoundBy, found: string | und
 
 function loadFailure(reason: string, hint: string, cause?: unknown): DirtyRateError {
   const libc = libcName()
-  const platform = `${process.platform}-${process.arch}${libc === undefined ? '' : ` (${libc})`}`
+  const platform = `${hostProcess.platform}-${hostProcess.arch}${libc === undefined ? '' : ` (${libc})`}`
   return new DirtyRateError('ERR_NATIVE_LOAD', `no native binding for ${platform}: ${reason}`, {
     hint,
     cause,
@@ -138,7 +139,7 @@ function firstLine(error: unknown): string {
 
 /** Whether Node's permission model is on, which loads no addon without `--allow-addons`. */
 function isPermissionModelOn(): boolean {
-  return (process as { permission?: unknown }).permission !== undefined
+  return (hostProcess as { permission?: unknown }).permission !== undefined
 }
 
 declare const __webpack_require__: unknown
@@ -168,7 +169,7 @@ function isInPackage(file: string): boolean {
  * and Deno allows it only with `--allow-sys`.
  */
 function libcName(): string | undefined {
-  if (process.platform !== 'linux') return undefined
+  if (hostProcess.platform !== 'linux') return undefined
   try {
     const maps = readFileSync('/proc/self/maps', 'utf8')
     if (/\/ld-musl-/.test(maps)) return 'musl'

@@ -3,7 +3,9 @@
  * this copy of the package.
  */
 
+import { setImmediate } from 'node:timers'
 import { parseChoice, parseListener } from './arguments.js'
+import { hostProcess } from './host-process.js'
 import { callNative, native } from './native.js'
 
 /** The levels, from the one with the fewest events to the one with the most. */
@@ -147,7 +149,7 @@ function hear({ listener }: Sink, event: LogEvent): void {
   try {
     listener(event)
   } catch (error) {
-    queueMicrotask(() => {
+    hostProcess.nextTick(() => {
       throw error
     })
   }

@@ -19,7 +19,17 @@ export function closest(word: string, known: readonly string[]): string | undefi
     .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
     .filter(({ name, slips }) => slips <= most && slips < Math.min(wanted.length, plain(name).length))
     .sort((a, b) => a.slips - b.slips)
-  return ranked[0]?.name ?? abbreviated(wanted, known) ?? known.find(name => SYNONYMS[name]?.includes(wanted))
+  return (
+    ranked[0]?.name ??
+    abbreviated(wanted, known) ??
+    known.find(name => isPart(name, word)) ??
+    known.find(name => SYNONYMS[name]?.includes(wanted))
+  )
+}
+
+/** Whether `name` is one of the parts of `word` between hyphens: `ring` of `dirty-ring`. */
+function isPart(name: string, word: string): boolean {
+  return name !== '' && word.toLowerCase().split(/[-_ ]/).includes(name)
 }
 
 /** Other words for the values of a switch. */

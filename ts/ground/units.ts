@@ -126,7 +126,8 @@ type Accepts = (quantity: Quantity) => boolean
  */
 const LONGEST_TEXT = 100
 
-const WITH_UNIT = /^([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ/]*)$/
+/** `µ` is the micro sign, U+00B5; keyboards for Greek give U+03BC, which looks the same. */
+const WITH_UNIT = /^([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-z\u00b5\u03bc/]*)$/
 
 function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quantity {
   const shown = show(value)
@@ -140,7 +141,8 @@ function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quan
   const match = value.length > LONGEST_TEXT ? null : WITH_UNIT.exec(value.trim())
   if (!match)
     throw argumentError(`${name}: ${shown} is not ${kind.noun}`, `Write it with its unit: ${kind.examples}.`)
-  const [, digits = '', written = ''] = match
+  const [, digits = '', unitText = ''] = match
+  const written = unitText.replace('\u03bc', '\u00b5')
   const quantityIn = (known: string): Quantity => quantity(digits, kind.units[known] ?? unit(1))
   if (written === '') {
     const meant = kind.likely(Number(digits)).find(likely => accepts(quantityIn(likely)))

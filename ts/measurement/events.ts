@@ -3,6 +3,7 @@
  * measurement gets the rejected promise.
  */
 
+import { hostProcess } from '../ground/host-process.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Mode } from '../results/mode.js'
@@ -57,7 +58,7 @@ export class Emitter<Events> {
       try {
         listener(event)
       } catch (error) {
-        queueMicrotask(() => {
+        hostProcess.nextTick(() => {
           throw error
         })
       }

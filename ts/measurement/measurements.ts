@@ -3,6 +3,7 @@
  * itself.
  */
 
+import { Abort, type Signal } from '../ground/abort.js'
 import { parseSignal } from '../ground/arguments.js'
 import type { DirtyRateError } from '../ground/errors.js'
 import type { Source } from './source.js'
@@ -13,14 +14,14 @@ type Measurable = Pick<Source, 'requireMeasurable' | 'explain'>
 /** The early end of one measurement, for whatever reason comes first. */
 export class Interruption {
   /** Aborted when the measurement is interrupted, with the same reason. */
-  readonly signal: AbortSignal
-  readonly #controller = new AbortController()
+  readonly signal: Signal
+  readonly #abort = new Abort()
   readonly #of: Measurable
   readonly #onInterrupt: () => void
   #reason: { error: unknown } | undefined
 
   constructor(of: Measurable, onInterrupt: () => void) {
-    this.signal = this.#controller.signal
+    this.signal = this.#abort
     this.#of = of
     this.#onInterrupt = onInterrupt
   }
@@ -28,7 +29,7 @@ export class Interruption {
   interrupt(error: unknown): void {
     if (this.#reason !== undefined) return
     this.#reason = { error }
-    this.#controller.abort(error)
+    this.#abort.abort(error)
     this.#onInterrupt()
   }
 
@@ -66,9 +67,7 @@ export class Measurements {
     const measured = measure(interruption)
     this.#running.set(interruption, measured)
     try {
-      const result = await measured
-      interruption.check()
-      return result
+      return await measured
     } catch (error) {
       throw interruption.explain(error)
     } finally {

@@ -110,10 +110,12 @@ export class Meter<F extends Figures = Figures> {
   #result(round: Round<F>, askedAt: Date): ResultOf<F> {
     const warnings = [...windowWarnings(round), ...round.figures.warnings]
     const measured: Frame & F = { ...this.#frame(round.openedAt ?? askedAt), ...round.figures, warnings }
-    const result = freeze({ ...measured, qapi: dirtyRateInfo(measured) })
+    return freeze({ ...measured, qapi: dirtyRateInfo(measured) })
+  }
+
+  #keep(result: ResultOf<F>): void {
     traceCalculation(result as DirtyRateMeasurement)
     this.#history.add(result)
-    return result
   }
 
   #frame(startedAt: Date): Frame {
@@ -135,13 +137,15 @@ export class Meter<F extends Figures = Figures> {
     try {
       const result = await measure(startedAt)
       interruption.check()
+      // From here on the measurement has its result, also if a listener interrupts it.
+      if (!('points' in result)) this.#keep(result as ResultOf<F>)
       emit('debug', TARGET, 'measurement done', { id: begun.id, by, ...summaryOf(result) })
-      this.events.emit(result.complete ? 'done' : 'incomplete', { ...begun, result })
+      this.events.emit(result.complete ? 'done' : 'incomplete', Object.freeze({ ...begun, result }))
       return result
     } catch (thrown) {
       const error = interruption.explain(thrown)
       emit('debug', TARGET, 'measurement ended early', { id: begun.id, by, error })
-      this.events.emit('failed', { ...begun, error })
+      this.events.emit('failed', Object.freeze({ ...begun, error }))
       throw thrown
     }
   }

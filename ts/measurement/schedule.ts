@@ -1,5 +1,7 @@
 /** The pace of a watch whose windows follow each other without a gap. */
 
+import { performance } from 'node:perf_hooks'
+
 const NS_PER_MS = 1e6
 
 /** The opening of the current window, and when it may end, both in ms from the first opening. */

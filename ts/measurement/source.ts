@@ -3,6 +3,7 @@
  * what it measures.
  */
 
+import type { Signal } from '../ground/abort.js'
 import type { DirtyRateError } from '../ground/errors.js'
 import type { Increment } from '../results/curve.js'
 import type { Figures } from '../results/measurement.js'
@@ -50,7 +51,7 @@ export interface Source<F extends Figures = Figures> {
    * Measures the windows that end `deadlinesMs` after one opening, ascending, and gives one round for each. Ends early, by any error, when
    * `signal` is aborted.
    */
-  measure(method: Method, deadlinesMs: readonly number[], signal: AbortSignal): Promise<Round<F>[]>
+  measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round<F>[]>
   /** Measures window after window, without end. Each window ends at a multiple of `everyMs`, or as soon after it as it was asked for. */
-  rounds(method: Method, everyMs: number, signal: AbortSignal): AsyncGenerator<Round<F>, void, undefined>
+  rounds(method: Method, everyMs: number, signal: Signal): AsyncGenerator<Round<F>, void, undefined>
 }

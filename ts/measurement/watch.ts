@@ -77,8 +77,9 @@ export class Watch<T> implements DirtyRateWatch<T> {
       const { interruption } = this.#enter()
       interruption.check()
       const round = await this.#generator?.next()
+      // A round that has its result is delivered, also if a listener has interrupted the watch.
+      if (round?.done === false) return round
       interruption.check()
-      if (round !== undefined) return round
       throw new RangeError('a watch has rounds without end')
     } catch (error) {
       const said = this.#entered === undefined ? error : this.#entered.interruption.explain(error)

@@ -8,12 +8,15 @@ export class HmpSyntaxError extends Error {}
 
 const SPACE = /[ \t\n\v\f\r]/
 const LARGEST = 2n ** 64n - 1n
+/** How many parentheses and signs can be open at once, so that no line fills the stack. QEMU has no such limit. */
+const MOST_NESTED = 256
 
 /** A command line, read from left to right. */
 export class HmpReader {
   readonly #command: string
   readonly #text: string
   #at = 0
+  #nested = 0
 
   constructor(command: string, text: string) {
     this.#command = command
@@ -116,12 +119,12 @@ export class HmpReader {
       case '-':
       case '~': {
         this.#next()
-        const value = this.#unary()
+        const value = this.#inside(() => this.#unary())
         return BigInt.asIntN(64, char === '-' ? -value : char === '~' ? ~value : value)
       }
       case '(': {
         this.#next()
-        const value = this.#sum()
+        const value = this.#inside(() => this.#sum())
         if (this.#peek() !== ')') throw new HmpSyntaxError("')' expected")
         this.#next()
         return value
@@ -135,6 +138,15 @@ export class HmpReader {
       default:
         return this.#number()
     }
+  }
+
+  /** What `read` reads within a parenthesis or behind a sign. */
+  #inside(read: () => bigint): bigint {
+    if (this.#nested === MOST_NESTED) throw new HmpSyntaxError('expression nested too deeply')
+    this.#nested++
+    const value = read()
+    this.#nested--
+    return value
   }
 
   #character(): bigint {

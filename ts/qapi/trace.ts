@@ -59,6 +59,7 @@ export function trace(name: TraceName, fields: Record<string, string | number>):
 export function formatTrace(event: LogEvent): string | undefined {
   const { message, fields } = parseObject(event, 'event', 'what a listener of setLog() gets')
   if (!Object.hasOwn(traceTexts, message)) return undefined
+  parseObject(fields, 'event: fields', 'what a listener of setLog() gets')
   const text = traceTexts[message as TraceName].replaceAll(
     /\{(\w+)\}/g,
     (_, name: string) => fields[name] ?? '',

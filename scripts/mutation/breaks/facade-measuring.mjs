@@ -32,8 +32,8 @@ export default [
   {
     name: 'an incomplete result is reported as done',
     file: 'ts/measurement/meter.ts',
-    find: "this.events.emit(result.complete ? 'done' : 'incomplete', { ...begun, result })",
-    replace: "this.events.emit('done', { ...begun, result })",
+    find: "this.events.emit(result.complete ? 'done' : 'incomplete',",
+    replace: "this.events.emit('done',",
     test: '__test__/targets/vm/dirty-ring.test.ts',
   },
   {
@@ -91,5 +91,26 @@ export default [
     find: 'schemes.find(({ name }) => name === parsed.scheme)',
     replace: 'schemes.slice(0, 2).find(({ name }) => name === parsed.scheme)',
     test: '__test__/targets/scheme.test.ts -t is opened by its name',
+  },
+  {
+    name: 'a result that was reported is taken back',
+    file: 'ts/measurement/measurements.ts',
+    find: '      return await measured\n',
+    replace: '      const result = await measured\n      interruption.check()\n      return result\n',
+    test: '__test__/measurement/interrupted-by-a-listener.test.ts',
+  },
+  {
+    name: 'a round that was reported is not delivered',
+    file: 'ts/measurement/watch.ts',
+    find: '      if (round?.done === false) return round\n      interruption.check()\n',
+    replace: '      interruption.check()\n      if (round?.done === false) return round\n',
+    test: '__test__/measurement/interrupted-by-a-listener.test.ts -t the VM of a watch',
+  },
+  {
+    name: 'a listener changes what others hear',
+    file: 'ts/measurement/meter.ts',
+    find: 'Object.freeze({ ...begun, result })',
+    replace: '{ ...begun, result }',
+    test: '__test__/measurement/interrupted-by-a-listener.test.ts -t cannot change the event',
   },
 ]

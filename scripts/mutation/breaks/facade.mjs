@@ -88,8 +88,8 @@ export default [
   {
     name: 'no name is proposed',
     file: 'ts/ground/suggest.ts',
-    find: 'return ranked[0]?.name',
-    replace: 'return ranked[1]?.name',
+    find: '    ranked[0]?.name ??',
+    replace: '    ranked[1]?.name ??',
     test: '__test__/ground/hints.test.ts',
   },
   {
@@ -189,5 +189,33 @@ export default [
     find: "keeper === 'free' && bytesPerSecond !== undefined",
     replace: "keeper === 'free' && bytesPerSecond === null",
     test: '__test__/bad-arguments.test.ts -t made by hand',
+  },
+  {
+    name: 'a watch has the clock of the realm',
+    file: 'ts/measurement/schedule.ts',
+    find: "import { performance } from 'node:perf_hooks'\n",
+    replace: '',
+    test: '__test__/realms.test.ts -t every measurement works with log=bitmap',
+  },
+  {
+    name: 'memory is copied with the timers of the realm',
+    file: 'ts/targets/vm/guest-memory.ts',
+    find: "import { setImmediate } from 'node:timers'\n",
+    replace: '',
+    test: '__test__/realms.test.ts -t of many pieces are copied',
+  },
+  {
+    name: 'a listener that throws throws by the realm',
+    file: 'ts/measurement/events.ts',
+    find: '        hostProcess.nextTick(() => {',
+    replace: '        queueMicrotask(() => {',
+    test: '__test__/realms.test.ts -t listeners that throw',
+  },
+  {
+    name: 'a signal without listeners is a signal',
+    file: 'ts/ground/arguments.ts',
+    find: '[throwIfAborted, addEventListener, removeEventListener].every',
+    replace: '[throwIfAborted].every',
+    test: '__test__/bad-arguments.test.ts -t no listeners',
   },
 ]

@@ -4,6 +4,7 @@
  * an accumulator, which is one more client, so that each of them has its own right answer.
  */
 
+import type { Signal } from '../../ground/abort.js'
 import type { CallOrder } from '../../ground/call-order.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { NativeVirtualMachine } from '../../ground/native.js'
@@ -80,7 +81,7 @@ export class DirtyRateClient {
    * it is free then, and otherwise with an accumulator. Rejects with the signal's reason if it is
    * aborted before.
    */
-  acquire(signal: AbortSignal): Promise<AcquiredClient> {
+  acquire(signal: Signal): Promise<AcquiredClient> {
     return this.#order.run(async () => {
       if (this.#holder === 'kept') return this.#standIn()
       if (this.#holder !== 'nobody') return accumulator(this.#vm)

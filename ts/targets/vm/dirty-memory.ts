@@ -3,6 +3,7 @@
  * measurement as five calls. How `measureDirtyRate()` uses these steps is in five-steps.ts.
  */
 
+import { setImmediate } from 'node:timers'
 import { untilAborted } from '../../ground/abort.js'
 import {
   type OptionNames,

@@ -3,6 +3,7 @@
  * than a small part of a millisecond.
  */
 
+import { setImmediate } from 'node:timers'
 import { argumentError } from '../../ground/errors.js'
 import { callNative, type NativeVirtualMachine } from '../../ground/native.js'
 

@@ -86,7 +86,7 @@ export class Lifecycle {
     if (isEnd(to)) this.#end ??= to
     // After `closed` nothing changes, and `shutdown` or `crashed` change only to that.
     if (to === 'closed') this.#stop()
-    this.#events.emit('change', { from, to })
+    this.#events.emit('change', Object.freeze({ from, to }))
   }
 
   #watch(): void {

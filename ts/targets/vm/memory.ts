@@ -2,6 +2,7 @@
 
 import { type OptionNames, parseCount, parseOptions } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
+import { hostProcess } from '../../ground/host-process.js'
 import { callNative, native } from '../../ground/native.js'
 import { formatSize, parseSize, type Size } from '../../ground/units.js'
 
@@ -80,7 +81,7 @@ export const QEMU_ARM64_RAM: number = 2 ** 30
  * The blocks of `memory` for a kernel file. On arm64 they begin where RAM begins in QEMU's `virt`,
  * so that a kernel which is linked for that machine boots here too. Throws ERR_ARGUMENT.
  */
-export function memoryForKernel(memory: Size, arch: string = process.arch): RamBlock[] {
+export function memoryForKernel(memory: Size, arch: string = hostProcess.arch): RamBlock[] {
   if (arch !== 'arm64') return parseMemory(memory)
   const bytes = parseSize(memory, 'memory', isMemory)
   const [first, ...others] = parseMemory(bytes === 0 ? 0 : bytes + QEMU_ARM64_RAM)

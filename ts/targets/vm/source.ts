@@ -1,5 +1,6 @@
 /** A VM of our own as a source of the meter. */
 
+import type { Signal } from '../../ground/abort.js'
 import { type DirtyRateError, hasCode } from '../../ground/errors.js'
 import { type CancelToken, type NativeVirtualMachine, native } from '../../ground/native.js'
 import { fromNative } from '../../ground/native-errors.js'
@@ -65,7 +66,7 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   async measure(
     method: Method,
     deadlinesMs: readonly number[],
-    signal: AbortSignal,
+    signal: Signal,
   ): Promise<VirtualMachineRound[]> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
@@ -79,7 +80,7 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   async *rounds(
     method: Method,
     everyMs: number,
-    signal: AbortSignal,
+    signal: Signal,
   ): AsyncGenerator<VirtualMachineRound, void, undefined> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
@@ -110,7 +111,7 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
    * right, and gets a warning.
    */
   async #withClient(
-    signal: AbortSignal,
+    signal: Signal,
     measure: (client: string) => Promise<VirtualMachineRound[]>,
   ): Promise<VirtualMachineRound[]> {
     const { client, giveBack } = await this.#of.dirtyRate.acquire(signal)
@@ -136,7 +137,7 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
 }
 
 /** A token that is cancelled when `signal` is aborted. */
-function tokenOf(signal: AbortSignal): CancelToken {
+function tokenOf(signal: Signal): CancelToken {
   const token: CancelToken = new (native().CancelToken)()
   if (signal.aborted) token.cancel()
   else signal.addEventListener('abort', () => token.cancel(), { once: true })
