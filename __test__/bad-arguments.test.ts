@@ -1,4 +1,7 @@
-/** What no call can use, at every entry of the API: an ERR_ARGUMENT that names it and says what to give, and the VM as it was. */
+/**
+ * Every call of the API refuses wrong arguments: the error is ERR_ARGUMENT, names the argument and
+ * says what to give, and the VM stays as it was.
+ */
 
 import { describe, expect, it } from 'vitest'
 import {
@@ -15,7 +18,7 @@ import { describeKvm } from './fixtures/kvm.js'
 import { created, MEMORY, PAGE, running } from './fixtures/machine.js'
 import { expectTruth } from './fixtures/truth.js'
 
-/** Anything at all: these calls are not what the types allow. */
+/** Any type, because these calls are not allowed by the types. */
 // biome-ignore lint/suspicious/noExplicitAny: so that what the types refuse can be written
 type Wrong = any
 const wrong = (value: unknown): Wrong => value
@@ -218,7 +221,7 @@ describeKvm('with a VM', () => {
     ]
     for (const [call, text] of calls) await refused(call, text)
     expect(dirtyMemory.loggingBlocks()).toEqual([])
-    // What fetch() takes for no signal is none here.
+    // As in fetch(), null means no signal.
     expectTruth(await vm.measureDirtyRate({ window: 20, signal: wrong(null) }))
   })
 

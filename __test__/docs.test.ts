@@ -1,4 +1,7 @@
-/** The pages against the code: each list in docs/ has what the code has, and each link leads somewhere. */
+/**
+ * Compares the pages with the code: the lists in docs/ are complete, and every link leads
+ * somewhere.
+ */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,7 @@
-/** VMs that nobody closes: those that nobody can reach any more, and those of a worker that has ended. */
+/**
+ * VMs that were not closed are ended if no code can reach them any more, or if their worker has
+ * ended.
+ */
 
 import { once } from 'node:events'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

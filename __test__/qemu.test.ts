@@ -1,4 +1,7 @@
-/** The same guest file under QEMU, measured by QEMU's own dirty-bitmap mode: both must say the same. */
+/**
+ * Runs the same guest file under QEMU, and measures it by QEMU's own dirty-bitmap mode. Both
+ * measurements must agree.
+ */
 
 import { expect, it, onTestFinished } from 'vitest'
 import {

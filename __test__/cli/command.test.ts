@@ -124,7 +124,9 @@ const sampling = ['--mode', 'page-sampling']
 /** More digits than a number can have. */
 const MANY_NINES = '9'.repeat(400)
 
-/** Every way of giving something that cannot be: the status, and in JSON the code and what the message says. */
+/**
+ * Wrong command lines, each with the status, and with the code and a part of the message in JSON.
+ */
 const mistakes: [string[], number, string, string][] = [
   [['nonsense'], 2, 'ERR_ARGUMENT', "unknown command 'nonsense'"],
   [['help', 'nonsense'], 2, 'ERR_ARGUMENT', "help: there is no command 'nonsense'"],

@@ -1,4 +1,4 @@
-/** What can follow on a command line. */
+/** The candidates that complete a command line. */
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'

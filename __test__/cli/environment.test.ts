@@ -1,4 +1,7 @@
-/** A machine that cannot: the command and npm start say so with status 3, in a line or two. */
+/**
+ * On a machine without the prerequisites, the command and npm start say so in a line or two, with
+ * status 3.
+ */
 
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync } from 'node:fs'

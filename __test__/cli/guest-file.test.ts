@@ -1,4 +1,4 @@
-/** `guest -o`: the file is there whole, or is what it was before. */
+/** `guest -o` writes the file completely, or leaves what was there before. */
 
 import {
   chmodSync,

@@ -1,4 +1,4 @@
-/** What the command prints with --json, held against the schema that the package has. */
+/** Compares what the command prints with --json with the schema in the package. */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** What the command says of limits of this process, and which of its errors have which status. */
+/** What the command says about limits of this process, and the exit statuses of its errors. */
 
 import { expect, it } from 'vitest'
 import { exitStatus } from '../../ts/cli/exit.js'

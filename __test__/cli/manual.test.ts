@@ -1,4 +1,4 @@
-/** The manual pages that the package has, as the programs that show them read them. */
+/** The manual pages of the package, as the programs that show them read them. */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'

@@ -15,7 +15,7 @@ interface Point {
   truth: { low: number; high: number }
 }
 
-/** What runs on a terminal of its own, and what that showed. */
+/** Runs a command line on a terminal of its own, and returns what the terminal showed. */
 const terminal = (args: string, columns = 0): ReturnType<typeof run> =>
   run('script', ['-qec', `stty cols ${columns}; node dist/cli.js ${args}`, '/dev/null'], {
     env: { TERM: 'xterm', NO_COLOR: '1' },

@@ -1,4 +1,7 @@
-/** Completion in real shells: what is typed with Tab, on a terminal, runs the command that was meant. */
+/**
+ * Completion in real shells: a line that is typed with Tab on a terminal runs the command that was
+ * meant.
+ */
 
 import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'

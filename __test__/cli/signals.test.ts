@@ -115,7 +115,7 @@ describeKvm('a signal', () => {
   })
 
   it('of Ctrl-C under npx is one, too', async () => {
-    // As npm does it: in the same job of the terminal, a parent that passes on to its child what it gets.
+    // As npm does, a parent in the same job of the terminal passes its signals on to its child.
     const parent = `
       const child = require('child_process').spawn(process.execPath, process.argv.slice(1), { stdio: 'inherit' })
       process.on('SIGINT', () => child.kill('SIGINT'))
@@ -151,7 +151,7 @@ describeKvm('a signal', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('%s ends a command whose reader has stopped', async (signal, status) => {
-    // A pipe that is full, and that nobody empties: not one byte of the result finds room.
+    // The pipe is full and nobody empties it, so there is no room for any byte of the result.
     const fifo = `${folder()('x', '')}.fifo`
     const ended = await run('bash', [
       '-c',

@@ -1,4 +1,4 @@
-/** What somebody meant who wrote a command line in another way: each hint begins with what works. */
+/** Hints for command lines in another spelling: each hint begins with the text that works. */
 
 import { describe, expect, it } from 'vitest'
 import { openTarget } from '../../ts/index.js'

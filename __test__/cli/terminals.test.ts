@@ -1,4 +1,4 @@
-/** What people see: the command on terminals of any width and kind. */
+/** What the command shows on terminals of any width and kind. */
 
 import { expect, it } from 'vitest'
 import { describeKvm } from '../fixtures/kvm.js'

@@ -1,6 +1,6 @@
 /**
- * What the commands say of results that are wrong or incomplete. No KVM gives such results at will, so that the target is one of ours
- * here, and nothing else.
+ * What the commands say about results that are wrong or incomplete. A real KVM cannot be made to
+ * give such results, so only the target is replaced here.
  */
 
 import { expect, it, vi } from 'vitest'

@@ -1,4 +1,4 @@
-/** What is made to fail: each call that the binding makes of the kernel, with each errno that it can have. */
+/** The faults: each call of the kernel that the binding makes, with each errno that it can have. */
 
 import { constants } from 'node:os'
 

@@ -1,6 +1,7 @@
 /**
- * Each call of the kernel fails with each errno that it can have, once and for ever: nothing hangs, no figure is wrong, each error says
- * what to do, and close() returns.
+ * Makes each call of the kernel fail with each errno that it can have, once and from then on.
+ * Nothing may hang, no figure may be wrong, each error must say what to do, and close() must
+ * return.
  */
 
 import { constants } from 'node:os'

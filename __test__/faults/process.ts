@@ -1,4 +1,4 @@
-/** A process with the shim preloaded, and cases that it is told to run. */
+/** Runs cases in a process that has the shim preloaded. */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { root } from '../fixtures/command.js'
 import type { Fault } from './cases.js'
 
-/** What a life of a VM came to. */
+/** The outcome of one VM's life. */
 export interface Outcome {
   errors: {
     step: string

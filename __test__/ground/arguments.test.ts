@@ -1,4 +1,7 @@
-/** Arguments that are no quantities: each function takes what it should, and refuses all else with what was wrong. */
+/**
+ * Arguments that are no quantities: each function accepts what it should, and refuses everything
+ * else with an error that says what was wrong.
+ */
 
 import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'

@@ -1,4 +1,7 @@
-/** Calls that nobody awaits take effect in the order in which they were made: by the queue alone, and on real VMs against a model. */
+/**
+ * Calls that are not awaited take effect in the order in which they were made. This tests the queue
+ * alone, and compares real VMs with a model.
+ */
 
 import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'

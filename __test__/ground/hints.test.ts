@@ -1,4 +1,4 @@
-/** What a hint proposes is accepted when it is done: a wrong proposal costs a second failure. */
+/** What a hint proposes must be accepted, because a wrong proposal causes a second failure. */
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'

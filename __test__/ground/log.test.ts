@@ -1,4 +1,7 @@
-/** The one listener to the core's events and this side's: their order, bursts, and what a listener that does not listen misses. */
+/**
+ * The listener to the events of the core and of the facade: their order, bursts, and what a
+ * listener misses that takes no events.
+ */
 
 import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,7 @@
-/** The binary of the platform's package as an installation may have it, found and loaded, or refused with the reason and a way out. */
+/**
+ * The states in which an installation may have the platform's binary. It is loaded, or refused with
+ * the reason and with what to do.
+ */
 
 import { spawnSync } from 'node:child_process'
 import {

@@ -1,6 +1,7 @@
 /**
- * The declarations of the installed package in a user's own: what the user exports has types that the user's declarations can name, in
- * the oldest TypeScript that the README states and in the newest, and the programs of the README hold under the strictest options.
+ * A user's package exports values whose types come from the installed package, and its declarations
+ * can name these types, in the oldest TypeScript that the README states and in the newest. The
+ * programs of the README compile under the strictest options.
  */
 
 import { cpSync, mkdirSync, readFileSync } from 'node:fs'

@@ -1,6 +1,7 @@
 /**
- * Every block of the README and of docs/ with commands or a program, as it stands there, on a user's machine that has a registry on
- * loopback. What a page shows as output is printed. Each form of the command that the README lists is a form of the command.
+ * Runs every block of the README and of docs/ that has commands or a program, unchanged, on a
+ * user's machine that has a registry on loopback. The output must be what the page shows. Each form
+ * of the command that the README lists must exist.
  */
 
 import { readFileSync, rmSync } from 'node:fs'

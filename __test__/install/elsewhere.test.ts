@@ -1,4 +1,7 @@
-/** Where there is no binary for the platform: installed, imported and type-checked all the same; told at the first use, and once. */
+/**
+ * On a platform without a binary, the package can still be installed, imported and type-checked,
+ * and the first use says once that there is no binary.
+ */
 
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

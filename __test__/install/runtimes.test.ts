@@ -1,4 +1,7 @@
-/** Other runtimes, and bundlers: the package works there, or says what to do in the words of that program. */
+/**
+ * In other runtimes and with bundlers the package works, or says what to do in the terms of that
+ * program.
+ */
 
 import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,7 @@
-/** Everything that measures, at once on one VM: each has its own right answer, and none takes a page from another or adds one. */
+/**
+ * All ways of measuring at the same time on one VM: each has its own right answer, and none takes a
+ * page from another one or adds a page to it.
+ */
 
 import { expect, it } from 'vitest'
 import { type InMode, type VirtualMachine, type VirtualMachineMeasurement, workload } from '../../ts/index.js'

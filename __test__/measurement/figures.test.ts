@@ -1,4 +1,4 @@
-/** What a mode makes of what the core says, without a VM. */
+/** The figures that each mode makes from the core's reports, without a VM. */
 
 import { describe, expect, it } from 'vitest'
 import type { NativeReap, NativeSampleReport, NativeVirtualMachine } from '../../ts/ground/native.js'

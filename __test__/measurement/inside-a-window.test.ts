@@ -1,4 +1,7 @@
-/** What becomes of the VM while it is measured, in each mode and by each way of measuring: an error that says what happened, never a 0. */
+/**
+ * The VM is paused, ended, or changed while it is measured, in each mode and by each way of
+ * measuring. The result is an error that says what happened, and never a 0.
+ */
 
 import { expect, it } from 'vitest'
 import {

@@ -1,4 +1,7 @@
-/** A log that cannot be turned off after a window: the result is right all the same, and says so. */
+/**
+ * If a log cannot be turned off after a window, the result is right all the same, and has a
+ * warning.
+ */
 
 import { expect, it, onTestFinished } from 'vitest'
 import { native } from '../../ts/ground/native.js'
@@ -7,7 +10,7 @@ import { running } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
 import { besidesLength, expectTruth } from '../fixtures/truth.js'
 
-/** Has the next call that ends a client fail, as the kernel's refusal to turn the log off makes it. */
+/** Makes the next call that ends a client fail, as if the kernel refused to turn the log off. */
 function refuseOnce(): void {
   const { prototype } = native().NativeVirtualMachine
   const { abandon } = prototype

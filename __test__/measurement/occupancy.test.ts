@@ -1,4 +1,4 @@
-/** The curve of a guest that writes at random, against the theory of it: the occupancy problem. */
+/** Compares the curve of a guest that writes at random with its theory, the occupancy problem. */
 
 import { describe, expect, it } from 'vitest'
 import { type VirtualMachine, type WorkloadInstant, workload } from '../../ts/index.js'

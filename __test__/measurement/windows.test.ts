@@ -1,4 +1,7 @@
-/** A window that is not the one asked for says so: by the rule alone, and with a host that really stood still. */
+/**
+ * A window that is not the one asked for has a warning. This tests the rule alone, and a host that
+ * really stands still.
+ */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

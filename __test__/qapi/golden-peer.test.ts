@@ -1,4 +1,4 @@
-/** The golden answers are those of the QEMU that there is. */
+/** The golden answers are the answers of the installed QEMU. */
 
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'

@@ -1,4 +1,7 @@
-/** One list of commands, to a QEMU 10 and to us: every answer but times and rates is the same. */
+/**
+ * The same list of commands was given to a QEMU 10: all of its answers must be the same as ours,
+ * except for times and rates.
+ */
 
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'

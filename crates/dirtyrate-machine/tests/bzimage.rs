@@ -90,7 +90,7 @@ fn load(machine: &Machine, kernel: &Path, initrd: Option<&Path>, cmdline: &str) 
 }
 
 #[test]
-fn it_is_told_of_ram_command_line_and_initrd_and_its_reset_is_the_end() {
+fn a_bzimage_gets_ram_command_line_and_initrd_and_its_reset_ends_the_machine() {
     if !kvm() {
         return;
     }
@@ -179,7 +179,7 @@ fn it_is_switched_off_as_its_acpi_tables_say() {
 }
 
 #[test]
-fn one_that_cannot_be_booted_is_refused_with_the_reason() {
+fn a_bzimage_that_cannot_be_booted_is_refused_with_the_reason() {
     if !kvm() {
         return;
     }

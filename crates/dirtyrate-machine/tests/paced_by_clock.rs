@@ -120,7 +120,7 @@ fn after_a_pause_a_second_is_made_up_for() {
 }
 
 #[test]
-fn such_a_guest_takes_no_budget() {
+fn a_guest_paced_by_its_own_clock_takes_no_grants() {
     if !kvm() {
         return;
     }

@@ -32,7 +32,7 @@ fn a_crash_has_its_vcpu_and_the_place() {
 }
 
 #[test]
-fn an_error_that_is_all_message_has_none() {
+fn an_error_without_facts_has_no_details() {
     assert_eq!(details(&MachineError::Closed.into()), Vec::new());
 }
 
@@ -68,7 +68,7 @@ fn a_refused_call_names_its_limit() {
 
 /// What a Rust caller can tell apart, JavaScript gets as one of the two codes that it had before.
 #[test]
-fn what_only_rust_tells_apart_is_an_argument_or_a_state() {
+fn errors_that_only_rust_distinguishes_are_err_argument_or_err_state() {
     let client = || "accumulator:1".to_owned();
     let unknown = Error::UnknownBlock { block: "rom".to_owned(), known: vec!["low".to_owned(), "high".to_owned()] };
     assert_eq!(unknown.to_string(), "no RAM block 'rom': there is low, high");

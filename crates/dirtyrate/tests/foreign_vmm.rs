@@ -38,14 +38,14 @@ fn expect_exact(rounds: Vec<Measured>) {
 }
 
 #[test]
-fn its_bitmap_has_what_its_guest_wrote() {
+fn the_bitmap_of_a_foreign_vm_has_what_its_guest_wrote() {
     if kvm() {
         expect_exact(measure::by_bitmap(ROUNDS).expect("measured"));
     }
 }
 
 #[test]
-fn its_ring_has_what_its_guest_wrote() {
+fn the_ring_of_a_foreign_vm_has_what_its_guest_wrote() {
     if !kvm() {
         return;
     }
@@ -143,7 +143,7 @@ fn a_slot_is_taken_in_once_and_with_its_log_off() {
     let error = unsafe { slots.adopt(name, region) }.expect_err("its log is on");
     assert_eq!(
         error.to_string(),
-        "slot 3 of block 'low' has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here"
+        "slot 3 of block 'low' has its dirty log on: turn that off first, because the code that turned it on would miss what is fetched here"
     );
     region.flags = 0;
     // SAFETY: as above.

@@ -186,7 +186,7 @@ fn a_pause_that_is_overruled_ends() {
 }
 
 #[test]
-fn the_end_is_everybodys() {
+fn the_end_of_a_vm_reaches_every_thread_that_waits() {
     loom::model(|| {
         let rig = Rig::new(1);
         let vcpus = rig.start();

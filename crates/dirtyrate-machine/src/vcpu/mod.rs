@@ -21,7 +21,7 @@
 //! | `Machine::start` | a workload to be ready | its token, the end of the VM, or 60 seconds |
 //! | `Machine::settled`, deadlines, the pacer | a time, or the guest | their token, a pause or the end of the VM |
 //! | `Console::read` | output | its token, the end of the VM, a start that fails |
-//! | a lock of dirty memory | the sync that has it | that sync's token between two calls of the kernel, of which each is bounded by a chunk |
+//! | a lock of dirty memory | the sync that has it | that sync's token, which is checked between two calls of the kernel; a call is bounded by a chunk |
 //! | a call that a signal ended (EINTR) | the next try | a thousand tries |
 //!
 //! `shared` has the state that all threads share, and the requests. `kick` takes a vCPU out of KVM_RUN. `thread` is

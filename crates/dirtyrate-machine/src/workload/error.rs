@@ -34,7 +34,7 @@ pub enum WorkloadError {
         pages: u64,
     },
     /// The guest's own code and tables would not lie in RAM.
-    #[error("the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}{}", and_the_trampoline())]
+    #[error("the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}{}", trampoline_condition())]
     ImageOutsideRam {
         /// First address needed.
         start: u64,
@@ -85,6 +85,6 @@ pub enum WorkloadError {
     },
 }
 
-fn and_the_trampoline() -> String {
+fn trampoline_condition() -> String {
     TRAMPOLINE.map_or_else(String::new, |page| format!(", and a page of RAM at {page:#x}"))
 }

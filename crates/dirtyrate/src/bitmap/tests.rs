@@ -176,7 +176,7 @@ test_backend!(avx512, Backend::Avx512);
 #[cfg(target_arch = "aarch64")]
 test_backend!(neon, Backend::Neon);
 
-/// Fresh anonymous memory of some pages, of which the kernel says which it has had to provide.
+/// Fresh anonymous memory. The kernel says which of its pages it has had to provide.
 struct Untouched {
     address: *mut libc::c_void,
     pages: usize,

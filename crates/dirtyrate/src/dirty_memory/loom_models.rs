@@ -240,7 +240,7 @@ fn a_migration_that_starts_and_takes_beside_writes_misses_none() {
     for_each_protect(|protect| {
         let rig = Arc::new(Rig::new(protect));
         let guest = spawn(&rig, |rig| [0, 0].into_iter().for_each(|page| rig.write(page)));
-        // Whoever of the two comes first turns the log on, and ends its first round for the other.
+        // The one that comes first turns the log on, and ends its first round for the other one.
         let measuring = spawn(&rig, |rig| {
             rig.memory().start_tracking(Client::DirtyRate).expect("step 1");
             rig.memory().discard_initial_log(&CancelToken::new()).expect("step 2");
@@ -373,7 +373,7 @@ fn to_take_bits_between_fetch_and_reprotection_would_lose_a_write() {
 }
 
 #[test]
-fn a_fetch_that_reprotects_leaves_no_such_time() {
+fn without_manual_protect_taking_by_the_lock_alone_loses_no_write() {
     take_by_the_bits_lock_alone(FakeProtect::Automatic);
 }
 

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_meanwhile_comes_after_it() {
+    fn signals_that_are_held_back_arrive_after_the_call() {
         register_signal_handler(libc::SIGURG, arrived).expect("the signal is free");
         let raise = || {
             // SAFETY: the signal has a handler that only counts.

@@ -189,7 +189,7 @@ impl Slots {
         }
         if region.flags & KVM_MEM_LOG_DIRTY_PAGES != 0 {
             return refuse(
-                "has its dirty log on: turn that off first, whoever turned it on would miss what is fetched here",
+                "has its dirty log on: turn that off first, because the code that turned it on would miss what is fetched here",
             );
         }
         if region.memory_size == 0 {

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_everything() {
+    fn no_hits_and_all_hits_give_fractions_of_0_and_1() {
         let intervals = Intervals::default();
         let none = combine([].into_iter(), &intervals);
         assert_eq!((none.fraction, none.interval.low, none.interval.high), (0.0, 0.0, 1.0));

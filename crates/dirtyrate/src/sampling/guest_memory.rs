@@ -27,11 +27,11 @@ const LINES: usize = 16;
 /// memory that a vCPU may be writing. A copy can be half old and half new, which does no harm, because such a page has
 /// changed in any case. While one page is copied, the next pages are prefetched.
 ///
-/// **Untouched pages.** Reading a page of anonymous memory that nobody has touched maps one: the kernel's zero page, or
-/// a huge one, and page tables. So the kernel is asked first (`/proc/self/pagemap`). This is done only for private
-/// anonymous memory. For shared memory and files, the page tables of one process do not say which pages exist, so such
-/// blocks are read without asking. Asking costs about as much as looking, so a first look takes about twice as long as
-/// later looks, which do not ask again about pages that were touched. If the host takes such a page back in between (a
+/// **Untouched pages.** Reading an untouched page of anonymous memory maps memory: the kernel's zero page, or a huge
+/// one, and page tables. So the kernel is asked first (`/proc/self/pagemap`). This is done only for private anonymous
+/// memory. For shared memory and files, the page tables of one process do not say which pages exist, so such blocks are
+/// read without asking. Asking costs about as much as looking, so a first look takes about twice as long as later
+/// looks, which do not ask again about pages that were touched. If the host takes such a page back in between (a
 /// balloon), the look maps the zero page there. A page in swap counts as touched, and is read back from swap.
 #[derive(Debug)]
 pub struct GuestMemoryReader<B = ()> {

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_says_nothing() {
+    fn numbers_that_are_nan_give_the_interval_from_0_to_1() {
         for method in [IntervalMethod::Wilson, IntervalMethod::ClopperPearson] {
             let intervals = Intervals::new(method, 0.95).expect("good");
             for (hits, samples) in [(1.0, f64::NAN), (f64::NAN, 3.0), (1.0, f64::INFINITY), (1.0, -1.0), (0.0, 0.0)] {

@@ -87,7 +87,7 @@ pub struct Cursor {
     place: Place,
     /// The kernel said that the ring is full, and nothing was found in it since.
     full: bool,
-    /// How often in a row that was so while nobody wrote.
+    /// How often in a row the kernel said so while no vCPU wrote and nothing was found.
     starved: u32,
 }
 

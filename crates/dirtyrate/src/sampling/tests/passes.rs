@@ -313,7 +313,7 @@ fn a_reader_that_shows_what_it_was_not_asked_for_is_caught() {
 
 /// A block goes away once.
 #[test]
-fn a_block_that_is_said_to_go_again_went_the_first_time() {
+fn a_second_removal_of_a_block_changes_nothing() {
     let (reader, _) = fake(&[64]);
     let plan = plan(&reader, 16384);
     let cancel = CancelToken::new();
