@@ -127,11 +127,11 @@ describe('without a VM', () => {
       [
         [{ ...workload.random({ pages: 1 }), seed: 2 ** 40 }, 'seed: 1099511627776 is out of range'],
         [{ ...workload.random({ pages: 1 }), seed: -1.5 }, 'seed: -1.5'],
-        [{ ...workload.stride({ pages: 1 }), seed: 1 }, "seed: of no use to the workload 'stride'"],
-        [{ ...workload.stride({ pages: 1 }), bytesPerSecond: 5 }, 'bytesPerSecond: of no use'],
+        [{ ...workload.stride({ pages: 1 }), seed: 1 }, "seed: the workload 'stride' does not use it"],
+        [{ ...workload.stride({ pages: 1 }), bytesPerSecond: 5 }, 'bytesPerSecond: a workload'],
         [{ ...workload.stride({ pages: 1, granted: true }), bytesPerSecond: Number.NaN }, 'rate: NaN'],
         [{ ...workload.stride({ pages: 1 }), pacing: 'clock' as const }, 'pacing: there is no rate'],
-        [{ ...workload.idle(), pages: 3 }, "pages: of no use to the workload 'idle'"],
+        [{ ...workload.idle(), pages: 3 }, "pages: the workload 'idle' does not use it"],
       ] as const
     ).map(([guest, text]): [string, () => unknown, string] => [
       `a guest made by hand: ${text}`,

@@ -236,9 +236,9 @@ export function parseWorkload(guest: Workload): Workload {
   parseCount(pages, 'pages', 0)
   const keeper = parseChoice(pacing, 'pacing', ['free', 'granted', 'clock'])
   if (keeper === 'free' && bytesPerSecond !== undefined) {
-    throw argumentError("bytesPerSecond: of no use to a workload whose pacing is 'free'", 'Leave it out.')
+    throw argumentError("bytesPerSecond: a workload whose pacing is 'free' does not use it", 'Leave it out.')
   }
-  // What is the default is left out, because an idle guest takes no such option at all.
+  // Defaults are left out, because an idle guest accepts none of these options.
   const unlessDefault = <T>(choice: T, usual: T): T | undefined => (choice === usual ? undefined : choice)
   return makeWorkload(parseChoice(kind, 'workload', workloadKinds), {
     pages,
