@@ -229,9 +229,12 @@ impl Cursor {
         if self.is_adrift() { 0 } else { self.next.wrapping_sub(self.reset) }
     }
 
-    /// Notes that RESET returned the expected count.
+    /// Notes that RESET returned the expected count. A ring that is adrift keeps its indices, because none of its entries was in that
+    /// count: the kernel's place in that ring is still to be found between them.
     pub fn was_reset(&mut self) {
-        self.reset = self.next;
+        if !self.is_adrift() {
+            self.reset = self.next;
+        }
     }
 
     /// Notes that RESET returned another count than expected. In this ring or in another one it stopped before the last

@@ -363,6 +363,27 @@ fn worlds() -> impl Strategy<Value = World> {
     })
 }
 
+/// As when the reaper finds a ring out of step, and a vCPU that looks after its own ring harvests before the reaper has stopped them all.
+#[test]
+fn a_harvest_that_finds_nothing_leaves_the_place_of_a_ring_that_is_adrift_to_be_found() {
+    // The reader hands back all eight entries. RESET has taken two of them when the vCPU comes round, and writes over two others.
+    let (read, reset) = (8 * 3, 2);
+    let script = vec![Step::Nothing(read + reset - 1), Step::Write { vcpu: 0, pages: 4 }];
+    let mut it = Harness::new(World { vcpus: 1, size: 8, start: 0, script, windows: Vec::new() }, false);
+    (0..8).for_each(|_| lock(&it.kernel).write(0));
+    assert!(!it.rings.harvest().expect("harvested").in_step, "RESET stops at the first entry that was written over");
+    assert_eq!(lock(&it.kernel).rings[0].reset, reset);
+    assert!(it.rings.harvest().expect("harvested").in_step, "there is nothing to RESET");
+    assert!(!it.window().expect("a window"), "what was written over is lost");
+    // One entry shows where the kernel stands. From there on the ring goes round and round.
+    lock(&it.kernel).write(0);
+    it.window().expect("a window");
+    for _ in 0..12 {
+        (0..3).for_each(|_| lock(&it.kernel).write(0));
+        assert!(it.window().expect("a window"), "nothing was lost");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_is_lost_nor_said_to_be_without_an_overrun(world in worlds()) {
