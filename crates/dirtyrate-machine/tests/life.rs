@@ -250,6 +250,58 @@ fn a_shutdown_from_anywhere_ends_a_wait_and_is_final() {
 }
 
 #[test]
+fn the_end_is_told_once_to_each_however_it_came() {
+    if !kvm() {
+        return;
+    }
+    let asked = machine(ram(), 2);
+    run(&asked, &workload(Kind::Idle, 500, 2, Pacing::Free));
+    // It says that it is idle, as it has no budget, and no device of this machine takes that.
+    let crashed = machine(ram(), 1);
+    crashed.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
+    for (machine, state) in [(asked, RunState::Shutdown), (crashed, RunState::Crashed)] {
+        let (told, tells) = std::sync::mpsc::channel();
+        let vcpus = machine.vm().vcpus().expect("vCPUs");
+        for listener in 0..3 {
+            let told = told.clone();
+            vcpus.when_ended(move || told.send(listener).expect("somebody listens"));
+        }
+        assert_eq!(tells.try_recv().ok(), None, "it has not ended");
+        if state == RunState::Crashed {
+            vcpus.start(&(Arc::new(NoDevices) as Arc<dyn ExitHandler>)).expect("it starts");
+        } else {
+            machine.shutdown().expect("it ends");
+        }
+        assert_eq!([(); 3].map(|()| tells.recv().expect("told")), [0, 1, 2]);
+        assert_eq!(machine.state(), state);
+        machine.shutdown().expect("it has ended");
+        vcpus.when_ended(move || told.send(3).expect("somebody listens"));
+        assert_eq!(tells.iter().collect::<Vec<_>>(), [3], "who asks late is told at once, and nobody twice");
+    }
+}
+
+/// No device answers: the first access that a guest makes to one ends it.
+struct NoDevices;
+
+impl ExitHandler for NoDevices {
+    fn io_in(&self, _: u16, _: &mut [u8]) -> Step {
+        Step::Stop("no port".to_owned())
+    }
+
+    fn io_out(&self, _: u16, _: &[u8]) -> Step {
+        Step::Stop("no port".to_owned())
+    }
+
+    fn mmio_read(&self, _: u64, _: &mut [u8]) -> Step {
+        Step::Stop("no device".to_owned())
+    }
+
+    fn mmio_write(&self, _: u64, _: &[u8]) -> Step {
+        Step::Stop("no device".to_owned())
+    }
+}
+
+#[test]
 fn states_that_cannot_be_measured_say_which_they_are() {
     if !kvm() {
         return;

@@ -2,6 +2,13 @@
 
 export default [
   {
+    name: 'do not tell anybody of the end of a VM',
+    file: 'crates/dirtyrate-machine/src/vcpu/shared.rs',
+    find: '        calls.into_iter().for_each(|call| call());\n',
+    replace: '        drop(calls);\n',
+    test: 'life',
+  },
+  {
     name: 'never signal a vCPU',
     file: 'crates/dirtyrate-machine/src/vcpu/kick.rs',
     find: 'let errno = unsafe { libc::pthread_kill(thread, signal) };',

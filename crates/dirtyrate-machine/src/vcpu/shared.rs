@@ -33,7 +33,6 @@ pub(super) enum At {
     Inside,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     pub run: RunState,
     /// How many calls of [`Vcpus::hold`] are under way. They stop the vCPUs without changing the state of the VM.
@@ -41,6 +40,8 @@ pub(super) struct State {
     /// Where each vCPU's thread is.
     pub threads: Vec<At>,
     pub crash: Option<Crash>,
+    /// What is called when the VM ends.
+    when_ended: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl State {
@@ -96,7 +97,7 @@ impl Shared {
     /// The state of a new VM, with a kick for each vCPU.
     pub fn new(kicks: Vec<Box<dyn Kick>>, clock: GuestClock) -> Self {
         let threads = vec![At::NoThread; kicks.len()];
-        let state = State { run: RunState::Created, holds: 0, threads, crash: None };
+        let state = State { run: RunState::Created, holds: 0, threads, crash: None, when_ended: Vec::new() };
         Self { clock, state: Mutex::new(state), changed: Condvar::new(), kicks, ring_exits: OnceLock::new() }
     }
 
@@ -276,8 +277,21 @@ impl Shared {
             self.clock.pause_requested();
             self.note_standing(&state);
         }
+        let calls = std::mem::take(&mut state.when_ended);
         drop(state);
         self.kick();
+        calls.into_iter().for_each(|call| call());
+    }
+
+    /// See [`Vcpus::when_ended`](super::Vcpus::when_ended).
+    pub fn when_ended(&self, call: Box<dyn FnOnce() + Send>) {
+        let mut state = lock(&self.state);
+        if state.ended() {
+            drop(state);
+            call();
+        } else {
+            state.when_ended.push(call);
+        }
     }
 }
 
