@@ -117,16 +117,16 @@ export declare class NativeVirtualMachine {
    * call that is under way does not end.
    */
   close(): Promise<void>
-  /** The state of the virtual machine. */
-  get state(): 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
-  /** Why the virtual machine crashed. */
+  /** What it is doing. */
+  get state(): NativeState
+  /** Why it crashed. */
   get crash(): NativeCrash | null
   /** How many vCPUs the virtual machine has. */
   get vcpuCount(): number
-  /** The state of manual protect that was set. */
-  manualProtect(): 'none' | 'enable' | 'initially-set'
-  /** The dirty log that the virtual machine has. */
-  get dirtyLog(): 'bitmap' | 'ring'
+  /** The manual protect that was negotiated. */
+  manualProtect(): NativeManualProtect
+  /** The one exact source of dirty bits that it has. */
+  get dirtyLog(): NativeDirtyLog
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
   get ringEntries(): number
   /** The RAM blocks, by guest address. */
@@ -154,7 +154,7 @@ export declare class NativeVirtualMachine {
  * `takeLog` returns them. Each listener gets every event. A listener does not keep the process alive, and is removed
  * when its environment ends.
  */
-export declare function addLog(level: 'error' | 'warn' | 'info' | 'debug' | 'trace', wake: () => void): number
+export declare function addLog(level: NativeLogLevel, wake: () => void): number
 
 /** Builds a guest for a machine with this RAM, as an ELF that boots by PVH. Throws ERR_ARGUMENT. */
 export declare function buildGuest(options: NativeWorkloadOptions, ram: Array<NativeRamRange>): Buffer
@@ -202,7 +202,7 @@ export interface NativeCapabilities {
   apiVersion: number
   /** 'x86_64' or 'aarch64'. */
   arch: string
-  manualDirtyLogProtect: 'none' | 'enable' | 'initially-set'
+  manualDirtyLogProtect: NativeManualProtect
   dirtyRing: boolean
   dirtyRingAcqRel: boolean
   /** 0 if the kernel has no dirty rings. */
@@ -240,15 +240,15 @@ export interface NativeCrash {
 export interface NativeCreateOptions {
   blocks: Array<NativeBlockSpec>
   vcpus: number
-  /** Default 'auto': the best that the kernel has. */
-  manualProtect?: 'auto' | 'none' | 'enable' | 'initially-set'
+  /** Default: the best that the kernel has. */
+  manualProtect?: NativeManualProtect
   /** Dirty rings with this many entries for each vCPU, a power of two, in place of the bitmap. */
   ringEntries?: number
   /**
-   * When rings are harvested. With 'run', the default, they are harvested continuously; with 'hold', for tests, only
-   * when a ring is full and at a sync.
+   * When rings are harvested: 'run', the default, is all the time. For tests: 'watermark', only by vCPUs whose ring has filled to a
+   * part; 'hold', only when a ring is full and at a sync.
    */
-  reaper?: 'run' | 'hold'
+  reaper?: 'run' | 'watermark' | 'hold'
   /** Default 'auto': 'ignore' for a kernel, 'stop' for a built-in guest. */
   unknownMmio?: 'auto' | 'stop' | 'ignore'
   /** Default 1 GiB. */
@@ -265,6 +265,9 @@ export interface NativeDeadlineReport {
   sync: NativeSyncReport
   reap: NativeReap
 }
+
+/** The one exact source of dirty bits that a virtual machine has. */
+export type NativeDirtyLog = 'bitmap' | 'ring'
 
 /** The guest's counters at one instant. */
 export interface NativeInstant {
@@ -285,12 +288,18 @@ export interface NativeKernelOptions {
 
 /** One event. */
 export interface NativeLogEvent {
-  level: 'error' | 'warn' | 'info' | 'debug' | 'trace'
-  /** The module from which the event comes. */
+  level: NativeLogLevel
+  /** The module it comes from. */
   target: string
   message: string
   fields: Record<string, string>
 }
+
+/** How much an event matters. */
+export type NativeLogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace'
+
+/** How the kernel protects pages again after its log was read. */
+export type NativeManualProtect = 'none' | 'enable' | 'initially-set'
 
 /** A range of RAM. */
 export interface NativeRamRange {
@@ -397,7 +406,10 @@ export interface NativeSampleReport {
   truth?: NativeTruth | null
 }
 
-/** What a sync cost, and how many pages it found. Times are in ns. */
+/** What a virtual machine is doing. */
+export type NativeState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
+
+/** What a sync cost, and brought. Times in ns. */
 export interface NativeSyncReport {
   ns: number
   ioctlNs: number

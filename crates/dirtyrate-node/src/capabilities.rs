@@ -12,7 +12,7 @@ use napi_derive::napi;
 use crate::convert::whole;
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeWorkloadOptions, workload};
-use crate::virtual_machine::{NativeBlockSpec, manual_protect_name};
+use crate::virtual_machine::{NativeBlockSpec, NativeManualProtect};
 
 /// What this kernel's KVM can do.
 #[napi(object)]
@@ -20,8 +20,7 @@ pub struct NativeCapabilities {
     pub api_version: i32,
     /// 'x86_64' or 'aarch64'.
     pub arch: String,
-    #[napi(ts_type = "'none' | 'enable' | 'initially-set'")]
-    pub manual_dirty_log_protect: String,
+    pub manual_dirty_log_protect: NativeManualProtect,
     pub dirty_ring: bool,
     pub dirty_ring_acq_rel: bool,
     /// 0 if the kernel has no dirty rings.
@@ -53,7 +52,7 @@ pub fn capabilities(path: Option<String>) -> Result<NativeCapabilities> {
     Ok(NativeCapabilities {
         api_version: found.api_version,
         arch: std::env::consts::ARCH.to_owned(),
-        manual_dirty_log_protect: manual_protect_name(found.manual_protect),
+        manual_dirty_log_protect: found.manual_protect.try_into()?,
         dirty_ring: found.dirty_ring,
         dirty_ring_acq_rel: found.dirty_ring_acq_rel,
         dirty_ring_entries: found.dirty_ring_entries,

@@ -1,5 +1,6 @@
-//! Converts numbers and durations between JavaScript and Rust.
+//! Converts words, numbers and durations between JavaScript and Rust.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use dirtyrate::Error;
@@ -8,6 +9,12 @@ use crate::errors::{Result, thrown};
 
 /// The largest whole number up to which JavaScript numbers are exact.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
+
+/// A word from JavaScript, if one was given. Words come as strings, because the error of a `string_enum` has a code of N-API's and
+/// does not say which words there are.
+pub fn word<T: FromStr<Err = Error>>(word: Option<&str>) -> Result<Option<T>> {
+    word.map(str::parse).transpose().map_err(thrown)
+}
 
 /// A whole number from JavaScript, from 0 to 2^53 - 1.
 pub fn whole(name: &str, value: f64) -> Result<u64> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
+use dirtyrate::dirty_memory::{BlockReap, Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
 use dirtyrate_machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -11,7 +11,7 @@ use napi_derive::napi;
 use crate::cancel_token::{CancelToken, token};
 use crate::convert::{deadlines, milliseconds, nanoseconds};
 use crate::errors::{Result, thrown};
-use crate::guest::{NativeTruth, native_counts};
+use crate::guest::{NativeTruth, native_truth};
 use crate::promise;
 use crate::virtual_machine::NativeVirtualMachine;
 
@@ -252,7 +252,7 @@ pub fn parse(client: &str) -> Result<Client> {
 fn native_sync(report: SyncReport) -> NativeSyncReport {
     NativeSyncReport {
         ns: nanoseconds(report.elapsed),
-        ioctl_ns: nanoseconds(report.fetch + report.reprotect),
+        ioctl_ns: nanoseconds(report.calls()),
         fetch_ns: nanoseconds(report.fetch),
         clear_ns: nanoseconds(report.reprotect),
         longest_lock_ns: nanoseconds(report.longest_call),
@@ -273,28 +273,26 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
     // This is never cancelled.
     let truth = machine.count_truth(reap.witness.as_ref(), &token(None)).ok().flatten();
     let page_size = reap.page_size;
-    let block = |block: &dirtyrate::dirty_memory::BlockReap| NativeBlockReap {
+    let block = |block: &BlockReap| NativeBlockReap {
         name: block.block.name.clone(),
         generation: block.block.id.0 as f64,
         guest_address: block.block.guest_address as f64,
-        bytes: (block.block.pages * page_size) as f64,
+        bytes: block.block.bytes(page_size) as f64,
         pages: block.pages as f64,
         window_ns: nanoseconds(block.window),
         bytes_per_second: block.bytes_per_second,
         removed: block.removed,
     };
-    let seconds = reap.ran().as_secs_f64();
     let vcpu = |(id, vcpu): (usize, &VcpuReap)| NativeVcpuReap {
         id: id as f64,
         pages: vcpu.pages as f64,
         entries: vcpu.entries as f64,
         duplicates: vcpu.duplicates as f64,
-        bytes_per_second: if seconds > 0.0 { (vcpu.pages * page_size) as f64 / seconds } else { 0.0 },
+        bytes_per_second: vcpu.bytes_per_second,
     };
-    let sum = |of: fn(&VcpuReap) -> u64, ring: &RingReap| ring.vcpus.iter().map(of).sum::<u64>() as f64;
     let ring = |ring: &RingReap| NativeRingReap {
-        entries: sum(|vcpu| vcpu.entries, ring),
-        duplicates: sum(|vcpu| vcpu.duplicates, ring),
+        entries: ring.entries() as f64,
+        duplicates: ring.duplicates() as f64,
         shared_pages: ring.shared_pages as f64,
         dropped: ring.dropped as f64,
         lost: ring.lost as f64,
@@ -304,13 +302,13 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         ring: reap.ring.as_ref().map(ring),
         vcpus: reap.ring.as_ref().map(|ring| ring.vcpus.iter().enumerate().map(vcpu).collect()),
         pages: reap.pages as f64,
-        dirty_bytes: (reap.pages * page_size) as f64,
+        dirty_bytes: reap.dirty_bytes() as f64,
         bytes_per_second: reap.bytes_per_second,
         window_ns: nanoseconds(reap.window),
         paused_ns: nanoseconds(reap.stood),
         skew_ns: nanoseconds(reap.skew),
         reap_ns: nanoseconds(took),
         blocks: reap.blocks.iter().map(block).collect(),
-        truth: truth.map(native_counts),
+        truth: truth.map(native_truth),
     }
 }

@@ -1,14 +1,14 @@
 //! `NativeVirtualMachine`: the built-in guests, and the truth about them.
 
 use dirtyrate::Error;
-use dirtyrate_machine::workload::{Clock, Counters, Kind, Pacing, Placement, Sharing, Workload};
-use dirtyrate_machine::{Truth, TruthCounts};
+use dirtyrate_machine::TruthCounts;
+use dirtyrate_machine::workload::{Counters, Pace, Workload};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
-use crate::convert::whole;
+use crate::convert::{whole, word};
 use crate::errors::{Result, thrown};
 use crate::virtual_machine::NativeVirtualMachine;
 
@@ -85,7 +85,7 @@ impl NativeVirtualMachine {
     #[napi]
     pub fn instant(&self) -> Result<NativeInstant> {
         let counters = self.machine()?.counters().map_err(thrown)?;
-        let budget = |&budget: &u64| (budget != u64::MAX).then_some(budget as f64);
+        let budget = |&budget: &u64| (budget != Counters::UNLIMITED).then_some(budget as f64);
         Ok(NativeInstant {
             writes: counters.writes.iter().map(|&writes| writes as f64).collect(),
             budgets: counters.budgets.iter().map(budget).collect(),
@@ -99,7 +99,7 @@ impl NativeVirtualMachine {
         let (from, to) = (counters(&from)?, counters(&to)?);
         self.run(env, move |machine| {
             let guest = machine.guest()?;
-            guest.count_truth(&from, &to, &token(None)).map(native_counts)
+            guest.count_truth(&from, &to, &token(None)).map(native_truth)
         })
     }
 
@@ -119,59 +119,31 @@ fn counters(instant: &NativeInstant) -> Result<Counters> {
         budgets: instant
             .budgets
             .iter()
-            .map(|budget| budget.map_or(Ok(u64::MAX), |budget| whole("budgets", budget)))
+            .map(|budget| budget.map_or(Ok(Counters::UNLIMITED), |budget| whole("budgets", budget)))
             .collect::<Result<_>>()?,
         grants: whole("grants", instant.grants)?,
     })
 }
 
 /// The truth in numbers.
-pub fn native_truth(truth: &Truth) -> NativeTruth {
-    NativeTruth { low: truth.lower.len() as f64, pages: truth.written.len() as f64, high: truth.upper.len() as f64 }
-}
-
-/// The truth as it was counted.
-pub fn native_counts(counts: TruthCounts) -> NativeTruth {
+pub fn native_truth(counts: TruthCounts) -> NativeTruth {
     NativeTruth { low: counts.lower as f64, pages: counts.written as f64, high: counts.upper as f64 }
 }
 
 /// The core's workload for these options, and the rate at which the host grants writes.
 pub fn workload(options: &NativeWorkloadOptions) -> Result<(Workload, Option<f64>)> {
     let refuse = |text: String| thrown(Error::Argument(text));
-    let kind: Kind =
-        options.kind.parse().map_err(|error: dirtyrate_machine::workload::UnknownKind| refuse(error.to_string()))?;
-    let sharing = match options.sharing.as_deref() {
-        None | Some("split") => Sharing::Split,
-        Some("shared") => Sharing::Shared,
-        Some(other) => return Err(refuse(format!("no sharing '{other}': use split or shared"))),
-    };
-    let placement = match options.placement.as_deref() {
-        None | Some("packed") => Placement::Packed,
-        Some("spread") => Placement::Spread,
-        Some(other) => return Err(refuse(format!("no placement '{other}': use packed or spread"))),
-    };
-    let rate = options.bytes_per_second;
-    if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-        return Err(refuse(format!("a rate of {rate} bytes per second: give a positive one")));
-    }
-    let pacing = match (options.pacing.as_deref(), rate) {
-        (None | Some("free"), None) => Pacing::Free,
-        (Some("granted"), None) | (None | Some("granted"), Some(_)) => Pacing::Granted,
-        (Some("clock"), Some(rate)) => Pacing::Clock(Clock::new(rate.round() as u64)),
-        (Some("clock"), None) => return Err(refuse("a guest that is paced by its clock needs a rate".to_owned())),
-        (Some("free"), Some(_)) => return Err(refuse("a guest that runs freely has no rate".to_owned())),
-        (Some(other), _) => return Err(refuse(format!("no pacing '{other}': use free, granted or clock"))),
-    };
-    let rate = rate.filter(|_| pacing == Pacing::Granted);
+    let pace =
+        Pace::new(word(options.pacing.as_deref())?, options.bytes_per_second).map_err(|error| thrown(error.into()))?;
     let vcpus = whole("vcpus", options.vcpus)?;
     let workload = Workload {
-        kind,
+        kind: options.kind.parse().map_err(thrown)?,
         pages: whole("pages", options.pages)?,
         vcpus: u32::try_from(vcpus).map_err(|_| refuse(format!("{vcpus} vCPUs are too many")))?,
-        sharing,
-        placement,
-        pacing,
+        sharing: word(options.sharing.as_deref())?.unwrap_or_default(),
+        placement: word(options.placement.as_deref())?.unwrap_or_default(),
+        pacing: pace.pacing,
         seed: whole("seed", options.seed.unwrap_or(1.0))?,
     };
-    Ok((workload, rate))
+    Ok((workload, pace.granted_bytes_per_second))
 }

@@ -22,7 +22,7 @@ use napi_derive::napi;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
@@ -36,11 +36,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How many events JavaScript gets at a time.
 const BATCH: usize = 1024;
 
+/// How much an event matters.
+#[napi(string_enum = "lowercase")]
+pub enum NativeLogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<Level> for NativeLogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::ERROR => Self::Error,
+            Level::WARN => Self::Warn,
+            Level::INFO => Self::Info,
+            Level::DEBUG => Self::Debug,
+            Level::TRACE => Self::Trace,
+        }
+    }
+}
+
 /// One event.
 #[napi(object)]
 pub struct NativeLogEvent {
-    #[napi(ts_type = "'error' | 'warn' | 'info' | 'debug' | 'trace'")]
-    pub level: String,
+    pub level: NativeLogLevel,
     /// The module from which the event comes.
     pub target: String,
     pub message: String,
@@ -88,7 +109,7 @@ pub fn patiently<T>(work: impl FnOnce() -> T) -> T {
 /// Adds a listener, and returns its number. `wake` is called when there are events of this level and above, and
 /// `takeLog` returns them. Each listener gets every event. A listener does not keep the process alive, and is removed
 /// when its environment ends.
-#[napi(ts_args_type = "level: 'error' | 'warn' | 'info' | 'debug' | 'trace', wake: () => void")]
+#[napi(ts_args_type = "level: NativeLogLevel, wake: () => void")]
 pub fn add_log(level: String, wake: Function<'_, (), ()>) -> Result<u32> {
     static SUBSCRIBE: Once = Once::new();
     static LAST_ID: AtomicU32 = AtomicU32::new(0);
@@ -202,13 +223,13 @@ impl From<Entry> for NativeLogEvent {
     fn from(entry: Entry) -> Self {
         match entry {
             Entry::Event(metadata, fields) => Self {
-                level: metadata.level().as_str().to_ascii_lowercase(),
+                level: (*metadata.level()).into(),
                 target: metadata.target().to_owned(),
                 message: fields.message.clone(),
                 fields: fields.others.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             },
             Entry::Dropped(events) => Self {
-                level: "warn".to_owned(),
+                level: NativeLogLevel::Warn,
                 target: module_path!().to_owned(),
                 message: "events dropped".to_owned(),
                 fields: HashMap::from([("events".to_owned(), events.to_string())]),

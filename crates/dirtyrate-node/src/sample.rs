@@ -1,14 +1,14 @@
 //! `NativeVirtualMachine`: page sampling.
 
 use dirtyrate::Error;
-use dirtyrate::sampling::{BlockSampled, Design, IntervalMethod, Intervals};
+use dirtyrate::sampling::{BlockSampled, Intervals};
 use dirtyrate_machine::{SampleOptions, SampleReport};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
-use crate::convert::{deadlines, nanoseconds, whole};
+use crate::convert::{deadlines, nanoseconds, whole, word};
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
 use crate::log::patiently;
@@ -106,21 +106,12 @@ impl NativeVirtualMachine {
 
 fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
     let refuse = |text: String| thrown(Error::Argument(text));
-    let method = match options.interval.as_deref() {
-        None | Some("wilson") => IntervalMethod::Wilson,
-        Some("clopper-pearson") => IntervalMethod::ClopperPearson,
-        Some(other) => return Err(refuse(format!("no interval '{other}': use wilson or clopper-pearson"))),
-    };
-    let design = match options.design.as_deref() {
-        None | Some("stratified") => Design::Stratified,
-        Some("simple-random") => Design::SimpleRandom,
-        Some(other) => return Err(refuse(format!("no design '{other}': use stratified or simple-random"))),
-    };
+    let method = word(options.interval.as_deref())?.unwrap_or_default();
     let samples = options.samples_per_gib.unwrap_or(f64::from(dirtyrate::sampling::DEFAULT_SAMPLES_PER_GIB));
     let samples = whole("samplesPerGib", samples)?;
     Ok(SampleOptions {
         samples_per_gib: u32::try_from(samples).map_err(|_| refuse(format!("{samples} samples are too many")))?,
-        design,
+        design: word(options.design.as_deref())?.unwrap_or_default(),
         seed: options.seed.map(|seed| whole("seed", seed)).transpose()?,
         intervals: Intervals::new(method, options.confidence.unwrap_or(0.95)).map_err(thrown)?,
     })
@@ -128,22 +119,21 @@ fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
 
 fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport {
     let sampled = &report.sampled;
-    let (dirty, increment) = (sampled.dirty(&options.intervals), sampled.increment(&options.intervals));
+    let (dirty, new) = (sampled.dirty_pages(&options.intervals), sampled.new_pages(&options.intervals));
     let rate = sampled.rate(&options.intervals);
-    let pages = sampled.pages as f64;
     let block = |block: &BlockSampled| {
-        let (dirty, pages) = (block.dirty(&options.intervals), block.pages as f64);
+        let dirty = block.dirty_pages(&options.intervals);
         NativeSampledBlock {
             name: block.name.clone(),
             guest_address: block.guest_address as f64,
-            bytes: (block.pages * block.page_size) as f64,
+            bytes: block.bytes() as f64,
             samples: block.samples as f64,
             hits: block.hits as f64,
             zero_pages: block.zero_pages as f64,
             window_ns: nanoseconds(block.window),
-            pages: dirty.fraction * pages,
-            pages_low: dirty.interval.low * pages,
-            pages_high: dirty.interval.high * pages,
+            pages: dirty.pages,
+            pages_low: dirty.interval.low,
+            pages_high: dirty.interval.high,
             removed: block.removed,
         }
     };
@@ -157,16 +147,16 @@ fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport 
         window_ns: nanoseconds(sampled.window),
         skew_ns: nanoseconds(sampled.skew),
         hash_ns: nanoseconds(report.hashing),
-        pages: dirty.fraction * pages,
-        pages_low: dirty.interval.low * pages,
-        pages_high: dirty.interval.high * pages,
+        pages: dirty.pages,
+        pages_low: dirty.interval.low,
+        pages_high: dirty.interval.high,
         bytes_per_second: rate.bytes_per_second,
         bytes_per_second_low: rate.interval.low,
         bytes_per_second_high: rate.interval.high,
-        increment_pages: increment.fraction * pages,
-        increment_low: increment.interval.low * pages,
-        increment_high: increment.interval.high * pages,
+        increment_pages: new.pages,
+        increment_low: new.interval.low,
+        increment_high: new.interval.high,
         blocks: sampled.blocks.iter().map(block).collect(),
-        truth: report.truth.as_ref().map(native_truth),
+        truth: report.truth.as_ref().map(|truth| native_truth(truth.counts())),
     }
 }

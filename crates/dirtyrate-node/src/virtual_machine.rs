@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use dirtyrate::BlockInfo;
 use dirtyrate::kvm::ManualProtect;
-use dirtyrate::kvm::dirty_ring::Reaping;
 use dirtyrate::{Error, dirty_memory, threads};
 use dirtyrate_machine::MachineError;
 use dirtyrate_machine::vcpu::RunState;
 use dirtyrate_machine::vm::{BlockSpec, LogKind, VmOptions};
-use dirtyrate_machine::{KernelOptions, Machine, MachineOptions, UnknownMmio};
+use dirtyrate_machine::{KernelOptions, Machine, MachineOptions};
 use napi::Env;
 use napi::bindgen_prelude::{Object, ObjectFinalize, Uint8Array};
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
-use crate::convert::whole;
+use crate::convert::{whole, word};
 use crate::environment::{self, Holder};
-use crate::errors::{Result, internal, thrown};
+use crate::errors::{Result, Thrown, internal, thrown};
 use crate::promise;
 
 /// The largest amount of memory that the garbage collector is told for a virtual machine. A guest may have touched all
@@ -56,14 +55,15 @@ pub struct NativeBlock {
 pub struct NativeCreateOptions {
     pub blocks: Vec<NativeBlockSpec>,
     pub vcpus: f64,
-    /// Default 'auto': the best that the kernel has.
-    #[napi(ts_type = "'auto' | 'none' | 'enable' | 'initially-set'")]
+    /// Default: the best that the kernel has.
+    #[napi(ts_type = "NativeManualProtect")]
     pub manual_protect: Option<String>,
     /// Dirty rings with this many entries for each vCPU, a power of two, in place of the bitmap.
     pub ring_entries: Option<f64>,
-    /// When rings are harvested. With 'run', the default, they are harvested continuously; with 'hold', for tests, only
-    /// when a ring is full and at a sync.
-    #[napi(ts_type = "'run' | 'hold'")]
+    /// When rings are harvested. With 'run', the default, they are harvested continuously. For tests, 'watermark' has
+    /// them harvested only by the vCPUs whose rings have filled to a part, and 'hold' only when a ring is full and at a
+    /// sync.
+    #[napi(ts_type = "'run' | 'watermark' | 'hold'")]
     pub reaper: Option<String>,
     /// Default 'auto': 'ignore' for a kernel, 'stop' for a built-in guest.
     #[napi(ts_type = "'auto' | 'stop' | 'ignore'")]
@@ -72,6 +72,57 @@ pub struct NativeCreateOptions {
     pub clear_chunk_bytes: Option<f64>,
     /// Default '/dev/kvm'.
     pub kvm_path: Option<String>,
+}
+
+/// How the kernel protects pages again after its log was read.
+#[napi(string_enum = "kebab-case")]
+pub enum NativeManualProtect {
+    None,
+    Enable,
+    InitiallySet,
+}
+
+impl TryFrom<ManualProtect> for NativeManualProtect {
+    type Error = Thrown;
+
+    fn try_from(protect: ManualProtect) -> Result<Self> {
+        match protect {
+            ManualProtect::None => Ok(Self::None),
+            ManualProtect::Enable => Ok(Self::Enable),
+            ManualProtect::InitiallySet => Ok(Self::InitiallySet),
+            new => Err(internal(&format!("the binding has no name for the manual protect {new:?}"))),
+        }
+    }
+}
+
+/// The one exact source of dirty bits that a virtual machine has.
+#[napi(string_enum = "lowercase")]
+pub enum NativeDirtyLog {
+    Bitmap,
+    Ring,
+}
+
+/// What a virtual machine is doing.
+#[napi(string_enum = "lowercase")]
+pub enum NativeState {
+    Created,
+    Running,
+    Paused,
+    Shutdown,
+    Crashed,
+    Closed,
+}
+
+impl From<RunState> for NativeState {
+    fn from(state: RunState) -> Self {
+        match state {
+            RunState::Created => Self::Created,
+            RunState::Running => Self::Running,
+            RunState::Paused => Self::Paused,
+            RunState::Shutdown => Self::Shutdown,
+            RunState::Crashed => Self::Crashed,
+        }
+    }
 }
 
 /// What to boot.
@@ -237,16 +288,9 @@ impl NativeVirtualMachine {
     }
 
     /// The state of the virtual machine.
-    #[napi(getter, ts_return_type = "'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'")]
-    pub fn state(&self) -> &'static str {
-        match self.holder.machine().map(|machine| machine.state()) {
-            None => "closed",
-            Some(RunState::Created) => "created",
-            Some(RunState::Running) => "running",
-            Some(RunState::Paused) => "paused",
-            Some(RunState::Shutdown) => "shutdown",
-            Some(RunState::Crashed) => "crashed",
-        }
+    #[napi(getter)]
+    pub fn state(&self) -> NativeState {
+        self.holder.machine().map_or(NativeState::Closed, |machine| machine.state().into())
     }
 
     /// Why the virtual machine crashed.
@@ -267,15 +311,15 @@ impl NativeVirtualMachine {
     }
 
     /// The state of manual protect that was set.
-    #[napi(ts_return_type = "'none' | 'enable' | 'initially-set'")]
-    pub fn manual_protect(&self) -> Result<String> {
-        Ok(manual_protect_name(self.machine()?.vm().manual_protect()))
+    #[napi]
+    pub fn manual_protect(&self) -> Result<NativeManualProtect> {
+        self.machine()?.vm().manual_protect().try_into()
     }
 
     /// The dirty log that the virtual machine has.
-    #[napi(getter, ts_return_type = "'bitmap' | 'ring'")]
-    pub fn dirty_log(&self) -> Result<&'static str> {
-        Ok(if self.machine()?.vm().ring_entries() > 0 { "ring" } else { "bitmap" })
+    #[napi(getter)]
+    pub fn dirty_log(&self) -> Result<NativeDirtyLog> {
+        Ok(if self.machine()?.vm().ring_entries() > 0 { NativeDirtyLog::Ring } else { NativeDirtyLog::Bitmap })
     }
 
     /// Entries in each vCPU's dirty ring; 0 with a bitmap.
@@ -376,20 +420,7 @@ impl Drop for EndsOnDrop {
 fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
     let defaults = VmOptions::default();
     let refuse = |text: String| thrown(Error::Argument(text));
-    let manual_protect = match options.manual_protect.as_deref() {
-        None | Some("auto") => None,
-        Some("none") => Some(ManualProtect::None),
-        Some("enable") => Some(ManualProtect::Enable),
-        Some("initially-set") => Some(ManualProtect::InitiallySet),
-        Some(other) => {
-            return Err(refuse(format!("no manual protect '{other}': use auto, none, enable or initially-set")));
-        }
-    };
-    let reaping = match options.reaper.as_deref() {
-        None | Some("run") => Reaping::Run,
-        Some("hold") => Reaping::Hold,
-        Some(other) => return Err(refuse(format!("no reaper '{other}': use run or hold"))),
-    };
+    let (manual_protect, reaping) = (word(options.manual_protect.as_deref())?, word(options.reaper.as_deref())?);
     let log = match options.ring_entries {
         None if options.reaper.is_some() => {
             return Err(refuse("a reaper is for dirty rings: give ringEntries too".to_owned()));
@@ -398,20 +429,14 @@ fn machine_options(options: &NativeCreateOptions) -> Result<MachineOptions> {
         Some(entries) => {
             let entries = whole("ringEntries", entries)?;
             let entries = u32::try_from(entries).map_err(|_| refuse(format!("{entries} ring entries are too many")))?;
-            LogKind::Ring { entries, reaping }
+            LogKind::Ring { entries, reaping: reaping.unwrap_or_default() }
         }
-    };
-    let unknown_mmio = match options.unknown_mmio.as_deref() {
-        None | Some("auto") => UnknownMmio::Auto,
-        Some("stop") => UnknownMmio::Stop,
-        Some("ignore") => UnknownMmio::Ignore,
-        Some(other) => return Err(refuse(format!("no policy '{other}' for unknown MMIO: use auto, stop or ignore"))),
     };
     let vcpus = whole("vcpus", options.vcpus)?;
     Ok(MachineOptions {
         blocks: options.blocks.iter().map(block_spec).collect::<Result<_>>()?,
         vcpus: u32::try_from(vcpus).map_err(|_| refuse(format!("{vcpus} vCPUs are more than any kernel takes")))?,
-        unknown_mmio,
+        unknown_mmio: word(options.unknown_mmio.as_deref())?.unwrap_or_default(),
         vm: VmOptions {
             kvm_path: options.kvm_path.as_ref().map_or(defaults.kvm_path, PathBuf::from),
             log,
@@ -436,11 +461,6 @@ fn native_block(block: &BlockInfo, page_size: u64) -> NativeBlock {
         name: block.name.clone(),
         generation: block.id.0 as f64,
         guest_address: block.guest_address as f64,
-        bytes: (block.pages * page_size) as f64,
+        bytes: block.bytes(page_size) as f64,
     }
-}
-
-/// The name in the API.
-pub fn manual_protect_name(protect: ManualProtect) -> String {
-    protect.name().to_owned()
 }

@@ -21,6 +21,11 @@ pub struct BlockInfo {
 }
 
 impl BlockInfo {
+    /// How large the block is, with pages of `page_size` bytes.
+    pub fn bytes(&self, page_size: u64) -> u64 {
+        self.pages * page_size
+    }
+
     /// The number of words in a bitmap of this block.
     pub fn words(&self) -> usize {
         words_for(self.pages)

@@ -12,7 +12,7 @@
 //! later. [`bitmap`] has the page bitmaps; [`sampling`] needs no log: it estimates from the hashes of a few pages.
 //!
 //! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand on `block`, `clock`,
-//! `wait`, `locks`, `threads`, `prefetch`, `page_size` and `error`.
+//! `wait`, `locks`, `names`, `threads`, `prefetch`, `page_size` and `error`.
 
 pub mod bitmap;
 mod block;
@@ -22,6 +22,8 @@ mod error;
 pub mod kvm;
 #[doc(hidden)]
 pub mod locks;
+#[doc(hidden)]
+pub mod names;
 mod page_size;
 mod prefetch;
 pub mod sampling;

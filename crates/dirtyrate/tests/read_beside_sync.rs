@@ -126,3 +126,19 @@ fn a_log_that_counts_fewer_entries_than_pages_is_given_one_for_each_page() {
         assert_eq!((vcpu.pages, vcpu.entries, vcpu.duplicates), (REGIONS, REGIONS, 0));
     }
 }
+
+#[test]
+fn the_sums_and_rates_are_those_of_the_vcpus() {
+    let mut memory = memory(REGIONS + AGAIN);
+    let before = memory.reap(Client::DirtyRate).expect("step 5");
+    let ring = before.ring.as_ref().expect("rings");
+    assert_eq!((before.dirty_bytes(), ring.entries(), ring.duplicates()), (0, 0, 0));
+    assert!(ring.vcpus.iter().all(|vcpu| vcpu.bytes_per_second == 0.0), "{ring:?}");
+    memory.sync(&CancelToken::new()).expect("step 4");
+    let after = memory.reap(Client::DirtyRate).expect("step 5");
+    let ring = after.ring.as_ref().expect("rings");
+    let vcpus = VCPUS as u64;
+    assert_eq!((ring.entries(), ring.duplicates()), (vcpus * (REGIONS + AGAIN), vcpus * AGAIN));
+    let expected = (REGIONS * PAGE) as f64 / after.ran().as_secs_f64();
+    assert!(expected.is_finite() && ring.vcpus.iter().all(|vcpu| vcpu.bytes_per_second == expected), "{ring:?}");
+}

@@ -80,10 +80,11 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
   const { kvmPath, clearChunk, reaper } = options
   const ringEntries = parseDirtyLog(options.dirtyLog ?? 'auto')
   if (ringEntries !== undefined) refuseManualProtect(options.manualProtect)
+  const manualProtect = parseChoice(options.manualProtect ?? 'auto', 'manualProtect', manualProtects)
   return {
     blocks: parseMemory(options.memory),
     vcpus: parseVcpus(options.vcpus ?? 1),
-    manualProtect: parseChoice(options.manualProtect ?? 'auto', 'manualProtect', manualProtects),
+    ...(manualProtect === 'auto' ? {} : { manualProtect }),
     unknownMmio: parseChoice(options.unknownMmio ?? 'auto', 'unknownMmio', unknownMmios),
     ...(clearChunk === undefined ? {} : { clearChunkBytes: parseSize(clearChunk, 'clearChunk') }),
     ...(kvmPath === undefined ? {} : { kvmPath }),

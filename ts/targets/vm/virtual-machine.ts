@@ -161,7 +161,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
 
   /** What the VM is doing now. */
   get state(): VirtualMachineState {
-    return this.#vm.state as VirtualMachineState
+    return this.#vm.state
   }
 
   /**
@@ -195,7 +195,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
 
   /** How KVM protects pages again, as set at creation. */
   get manualProtect(): ManualProtect {
-    return callNative(() => this.#vm.manualProtect()) as ManualProtect
+    return callNative(() => this.#vm.manualProtect())
   }
 
   /** The RAM blocks, by guest address. */

@@ -1,5 +1,6 @@
 //! The bus, which passes each access of a vCPU to the device at that address.
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::layout::SERIAL_ADDRESS;
 use crate::layout::{KEYBOARD_PORT, KEYBOARD_RESET, SERIAL_PORT, SERIAL_PORTS};
 use crate::vcpu::{ExitHandler, Step};
 use crate::workload::{IDLE_ADDRESS, IDLE_PORT};
-use dirtyrate::Result;
+use dirtyrate::{Error, Result, names};
 
 /// How long a vCPU rests when it says that it has nothing to do.
 const IDLE_REST: Duration = Duration::from_millis(1);
@@ -34,6 +35,28 @@ pub enum UnknownMmio {
     Stop,
     /// Reads give all ones and writes have no effect, as on a bus without a device.
     Ignore,
+}
+
+impl UnknownMmio {
+    /// All that there are, the default first.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Stop, Self::Ignore];
+
+    /// The name in the API and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Stop => "stop",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
+impl FromStr for UnknownMmio {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("policy for unknown MMIO", name, &Self::ALL, Self::name)
+    }
 }
 
 /// The machine's devices.

@@ -25,6 +25,14 @@ pub struct Truth {
     pub upper: PageSet,
 }
 
+impl Truth {
+    /// How many pages each set has.
+    pub fn counts(&self) -> TruthCounts {
+        let pages = |set: &PageSet| set.len() as u64;
+        TruthCounts { lower: pages(&self.lower), written: pages(&self.written), upper: pages(&self.upper) }
+    }
+}
+
 /// How many pages each of the sets of [`Truth`] has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TruthCounts {

@@ -21,7 +21,7 @@ use crate::layout;
 use crate::vcpu::Crash;
 use crate::vcpu::RunState;
 use crate::vm::{BlockSpec, Vm, VmOptions};
-use crate::workload::{Counters, Pacing, RamRange, Workload};
+use crate::workload::{Counters, Pacing, RamRange, Workload, WorkloadError};
 use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at, take_at};
 use dirtyrate::{BlockInfo, CancelToken, Error, Result};
 
@@ -147,8 +147,8 @@ impl Machine {
         }
         let page_size = self.vm.capabilities().page_size;
         let ram: Vec<_> = self.vm.blocks().iter().map(|block| ram_range(block, page_size)).collect();
-        if let Some(rate) = bytes_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-            return Err(Error::Argument(format!("a rate of {rate} bytes per second: give a positive one")));
+        if let Some(bytes_per_second) = bytes_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            return Err(WorkloadError::Rate { bytes_per_second }.into());
         }
         let mut workload = *workload;
         if let Pacing::Clock(clock) = &mut workload.pacing {

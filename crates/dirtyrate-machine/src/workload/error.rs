@@ -5,7 +5,7 @@ use super::image::{MAX_SEGMENTS, MAX_VCPUS};
 use super::layout::MAX_ADDRESS;
 
 /// Why a guest cannot be built: one variant for each thing that a caller can change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkloadError {
     /// A working set of no pages.
@@ -33,6 +33,18 @@ pub enum WorkloadError {
         /// Pages asked for.
         pages: u64,
     },
+    /// A rate that nobody can keep.
+    #[error("a rate of {bytes_per_second} bytes per second: give a positive one")]
+    Rate {
+        /// The rate asked for.
+        bytes_per_second: f64,
+    },
+    /// A guest that is paced by its own clock has to know how fast.
+    #[error("a guest that is paced by its clock needs a rate")]
+    ClockWithoutRate,
+    /// A guest that writes as fast as it can has no rate.
+    #[error("a guest that runs freely has no rate")]
+    FreeWithRate,
     /// The guest's own code and tables would not lie in RAM.
     #[error("the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}{}", trampoline_condition())]
     ImageOutsideRam {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::clock::Clock;
+use super::error::WorkloadError;
+use dirtyrate::{Error, Result, names};
 
 /// Which pages a guest writes, and in what order.
 ///
@@ -48,19 +50,11 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The error for a name that is no [`Kind`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no workload is called '{name}'; there are {}", Kind::ALL.map(Kind::name).join(", "))]
-pub struct UnknownKind {
-    /// The unknown name.
-    pub name: String,
-}
-
 impl FromStr for Kind {
-    type Err = UnknownKind;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, UnknownKind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownKind { name: name.to_owned() })
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("workload", name, &Kind::ALL, Kind::name)
     }
 }
 
@@ -74,6 +68,27 @@ pub enum Sharing {
     Shared,
 }
 
+impl Sharing {
+    /// All that there are, the default first.
+    pub const ALL: [Sharing; 2] = [Sharing::Split, Sharing::Shared];
+
+    /// The name that [`FromStr`] takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Sharing::Split => "split",
+            Sharing::Shared => "shared",
+        }
+    }
+}
+
+impl FromStr for Sharing {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("sharing", name, &Sharing::ALL, Sharing::name)
+    }
+}
+
 /// Where in guest memory the working set lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Placement {
@@ -84,6 +99,27 @@ pub enum Placement {
     /// end of each range, so that the last and possibly partial word of each block's bitmap is
     /// in use.
     Spread,
+}
+
+impl Placement {
+    /// All that there are, the default first.
+    pub const ALL: [Placement; 2] = [Placement::Packed, Placement::Spread];
+
+    /// The name that [`FromStr`] takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Placement::Packed => "packed",
+            Placement::Spread => "spread",
+        }
+    }
+}
+
+impl FromStr for Placement {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("placement", name, &Placement::ALL, Placement::name)
+    }
 }
 
 /// What decides how fast the guest writes.
@@ -99,6 +135,69 @@ pub enum Pacing {
     Clock(Clock),
 }
 
+/// A [`Pacing`] by its name alone, before its rate is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PacingName {
+    /// [`Pacing::Free`].
+    Free,
+    /// [`Pacing::Granted`].
+    Granted,
+    /// [`Pacing::Clock`].
+    Clock,
+}
+
+impl PacingName {
+    /// All that there are.
+    pub const ALL: [PacingName; 3] = [PacingName::Free, PacingName::Granted, PacingName::Clock];
+
+    /// The name that [`FromStr`] takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PacingName::Free => "free",
+            PacingName::Granted => "granted",
+            PacingName::Clock => "clock",
+        }
+    }
+}
+
+impl FromStr for PacingName {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("pacing", name, &PacingName::ALL, PacingName::name)
+    }
+}
+
+/// Who decides how fast the guest writes, and how fast that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Who decides.
+    pub pacing: Pacing,
+    /// The rate at which the host grants the budget of a guest with [`Pacing::Granted`], where it grants all the time.
+    pub granted_bytes_per_second: Option<f64>,
+}
+
+impl Pace {
+    /// What a name and a rate in bytes per second mean together, if any of them is given. A rate without a name is granted by the host.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkloadError::Rate`] for a rate that is not above 0; [`WorkloadError::ClockWithoutRate`]; [`WorkloadError::FreeWithRate`].
+    pub fn new(name: Option<PacingName>, bytes_per_second: Option<f64>) -> std::result::Result<Self, WorkloadError> {
+        if let Some(bytes_per_second) = bytes_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            return Err(WorkloadError::Rate { bytes_per_second });
+        }
+        let (pacing, granted_bytes_per_second) = match (name, bytes_per_second) {
+            (None | Some(PacingName::Free), None) => (Pacing::Free, None),
+            (None | Some(PacingName::Granted), rate) => (Pacing::Granted, rate),
+            (Some(PacingName::Clock), Some(rate)) => (Pacing::Clock(Clock::new(rate.round() as u64)), None),
+            (Some(PacingName::Clock), None) => return Err(WorkloadError::ClockWithoutRate),
+            (Some(PacingName::Free), Some(_)) => return Err(WorkloadError::FreeWithRate),
+        };
+        Ok(Pace { pacing, granted_bytes_per_second })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,16 +205,40 @@ mod tests {
     #[test]
     fn names_are_read_back() {
         for kind in Kind::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(kind.to_string().parse::<Kind>().expect("a kind"), kind);
+        }
+        for sharing in Sharing::ALL {
+            assert_eq!(sharing.name().parse::<Sharing>().expect("a sharing"), sharing);
+        }
+        for placement in Placement::ALL {
+            assert_eq!(placement.name().parse::<Placement>().expect("a placement"), placement);
+        }
+        for pacing in PacingName::ALL {
+            assert_eq!(pacing.name().parse::<PacingName>().expect("a pacing"), pacing);
         }
     }
 
     #[test]
     fn the_error_lists_what_there_is() {
-        let error = "Stride".parse::<Kind>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "no workload is called 'Stride'; there are stride, random, hot-cold, silent, idle"
-        );
+        let error = "Stride".parse::<Kind>().expect_err("no kind");
+        assert_eq!(error.to_string(), "no workload 'Stride': use stride, random, hot-cold, silent or idle");
+    }
+
+    #[test]
+    fn a_rate_is_whose_the_name_says() {
+        let pace = |name, rate| Pace::new(name, rate).map(|pace| (pace.pacing, pace.granted_bytes_per_second));
+        let clock = Pacing::Clock(Clock::new(5001));
+        assert_eq!(pace(None, None), Ok((Pacing::Free, None)));
+        assert_eq!(pace(None, Some(5000.6)), Ok((Pacing::Granted, Some(5000.6))));
+        assert_eq!(pace(Some(PacingName::Free), None), Ok((Pacing::Free, None)));
+        assert_eq!(pace(Some(PacingName::Granted), None), Ok((Pacing::Granted, None)));
+        assert_eq!(pace(Some(PacingName::Granted), Some(5000.6)), Ok((Pacing::Granted, Some(5000.6))));
+        assert_eq!(pace(Some(PacingName::Clock), Some(5000.6)), Ok((clock, None)));
+        assert_eq!(pace(Some(PacingName::Clock), None), Err(WorkloadError::ClockWithoutRate));
+        assert_eq!(pace(Some(PacingName::Free), Some(1.0)), Err(WorkloadError::FreeWithRate));
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error = pace(Some(PacingName::Granted), Some(rate)).expect_err("no rate");
+            assert!(error.to_string().starts_with(&format!("a rate of {rate} bytes per second")), "{error}");
+        }
     }
 }

@@ -60,7 +60,7 @@ pub use clock::Clock;
 pub use contents::Mismatch;
 pub use error::WorkloadError;
 pub use image::Image;
-pub use kind::{Kind, Pacing, Placement, Sharing, UnknownKind};
+pub use kind::{Kind, Pace, Pacing, PacingName, Placement, Sharing};
 pub use page_set::PageSet;
 pub use program::{Counters, GuestWords, Program};
 pub use truth::{Bounds, Counts, Stopped};

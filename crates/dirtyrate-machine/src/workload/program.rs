@@ -35,13 +35,16 @@ pub struct Counters {
     /// For each vCPU, the number of writes that it had counted: raised after each write.
     pub writes: Vec<u64>,
     /// For each vCPU, its budget just after that: the number of writes granted since the start,
-    /// `u64::MAX` when it runs freely.
+    /// [`UNLIMITED`](Self::UNLIMITED) when it runs freely.
     pub budgets: Vec<u64>,
     /// The number of times that the host had written to the control page.
     pub grants: u64,
 }
 
 impl Counters {
+    /// The budget of a vCPU that runs freely.
+    pub const UNLIMITED: u64 = UNLIMITED;
+
     /// Whether this vCPU had no write under way, because it had made and counted all writes that were granted to it.
     ///
     /// KVM may emulate a store and log it just afterwards. To be sure that the last count is in the log too, the vCPU

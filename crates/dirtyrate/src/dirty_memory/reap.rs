@@ -29,7 +29,7 @@ pub struct BlockReap {
 }
 
 /// One vCPU's share of a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub struct VcpuReap {
     /// Distinct pages that this vCPU wrote.
@@ -38,11 +38,13 @@ pub struct VcpuReap {
     pub entries: u64,
     /// Entries that named a page again. The kernel writes an entry for every write that it emulates.
     pub duplicates: u64,
+    /// The bytes of its pages over the time of the whole window in which the guest ran.
+    pub bytes_per_second: f64,
 }
 
 /// What the rings say about a window, beside the pages. The entries add up: for each vCPU, `entries` is the sum of its
 /// pages and its duplicates. Dropped and lost entries are counted beside these.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RingReap {
     /// By vCPU id.
@@ -56,6 +58,18 @@ pub struct RingReap {
     /// Whether more entries may be lost, because a ring was full to the last entry. The pages are a lower bound then,
     /// too.
     pub maybe_lost: bool,
+}
+
+impl RingReap {
+    /// The entries of all vCPUs.
+    pub fn entries(&self) -> u64 {
+        self.vcpus.iter().map(|vcpu| vcpu.entries).sum()
+    }
+
+    /// The duplicates of all vCPUs.
+    pub fn duplicates(&self) -> u64 {
+        self.vcpus.iter().map(|vcpu| vcpu.duplicates).sum()
+    }
 }
 
 /// The figures of a client's bits.
@@ -128,6 +142,11 @@ fn earlier(a: Moment, b: Moment) -> Moment {
 }
 
 impl Reap {
+    /// The bytes of the distinct pages.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.pages * self.page_size
+    }
+
     /// The time by which rates are divided: the part of the window in which the guest ran. If the guest did not run at
     /// all, only the host can have written, and rates are divided by the whole window.
     pub fn ran(&self) -> Duration {
@@ -193,7 +212,7 @@ impl DirtyBits {
             stood: whole.stood,
             skew: span.longest - span.shortest.unwrap_or(span.longest),
             blocks,
-            ring: self.reap_rings(client),
+            ring: self.reap_rings(client, whole),
             #[cfg(feature = "testing")]
             witness: self.witnessed_window(client),
         })
@@ -208,10 +227,7 @@ impl DirtyBits {
             reap.pages += dirty;
             let Some(closed) = window.last_closed() else { continue };
             let length = span.add(window, closed.at);
-            let seconds = length.of_rate().as_secs_f64();
-            if seconds > 0.0 {
-                reap.bytes_per_second += (dirty * self.page_size) as f64 / seconds;
-            }
+            reap.bytes_per_second += self.rate(dirty, length);
             weighted += length.elapsed.as_secs_f64() * block.pages_of(number) as f64;
         }
         reap.window = Duration::from_secs_f64(weighted / block.info.pages as f64);
@@ -220,7 +236,7 @@ impl DirtyBits {
 
     /// What the rings say about the client's window. `None` if there are no rings, and for clients that do not measure:
     /// a client that begins full has got every page again that may have been lost.
-    fn reap_rings(&self, client: Client) -> Option<RingReap> {
+    fn reap_rings(&self, client: Client, window: Length) -> Option<RingReap> {
         if self.vcpus == 0 || !client.measures() {
             return None;
         }
@@ -235,10 +251,17 @@ impl DirtyBits {
         }
         for vcpu in &mut reap.vcpus {
             vcpu.duplicates = vcpu.entries - vcpu.pages;
+            vcpu.bytes_per_second = self.rate(vcpu.pages, window);
         }
         if let Some(loss) = self.losses.get(&client) {
             (reap.dropped, reap.lost, reap.maybe_lost) = (loss.dropped, loss.lost, loss.maybe_lost);
         }
         Some(reap)
+    }
+
+    /// The bytes of `pages` in a second of a window; 0 while that was not fetched.
+    fn rate(&self, pages: u64, window: Length) -> f64 {
+        let seconds = window.of_rate().as_secs_f64();
+        if seconds > 0.0 { (pages * self.page_size) as f64 / seconds } else { 0.0 }
     }
 }

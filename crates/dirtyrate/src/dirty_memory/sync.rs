@@ -35,6 +35,11 @@ pub(super) struct Fetched {
 }
 
 impl SyncReport {
+    /// In all calls of the log together.
+    pub fn calls(&self) -> Duration {
+        self.fetch + self.reprotect
+    }
+
     fn add_fetch(&mut self, took: Duration) {
         self.fetch += took;
         self.longest_call = self.longest_call.max(took);

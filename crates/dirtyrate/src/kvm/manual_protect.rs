@@ -1,5 +1,10 @@
 //! The three ways in which the kernel protects pages again.
 
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::names;
+
 /// `KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE`: GET does not clear; CLEAR does.
 const DIRTY_LOG_MANUAL_PROTECT_ENABLE: u64 = 1 << 0;
 /// `KVM_DIRTY_LOG_INITIALLY_SET`: a log begins with all ones, and no page is protected.
@@ -19,6 +24,9 @@ pub enum ManualProtect {
 }
 
 impl ManualProtect {
+    /// All that there are, the least first.
+    pub const ALL: [Self; 3] = [Self::None, Self::Enable, Self::InitiallySet];
+
     /// The best state that the capability's value allows. INITIALLY_SET without ENABLE is `None`.
     pub(super) fn from_capability(value: i32) -> Self {
         let flags = u64::try_from(value).unwrap_or(0);
@@ -47,5 +55,13 @@ impl ManualProtect {
             Self::Enable => "enable",
             Self::InitiallySet => "initially-set",
         }
+    }
+}
+
+impl FromStr for ManualProtect {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("manual protect", name, &Self::ALL, Self::name)
     }
 }

@@ -34,6 +34,25 @@ pub struct Estimate {
     pub interval: Interval,
 }
 
+/// A number of pages.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct EstimatedPages {
+    /// The estimate, which need not be whole.
+    pub pages: f64,
+    /// Where the true number lies, in pages.
+    pub interval: Interval,
+}
+
+impl Estimate {
+    /// How many of so many pages the fraction is.
+    pub(super) fn of_pages(self, all: u64) -> EstimatedPages {
+        let Self { fraction, interval } = self;
+        let all = all as f64;
+        EstimatedPages { pages: fraction * all, interval: interval.times(all) }
+    }
+}
+
 /// One block's share of a figure.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
@@ -108,6 +127,16 @@ mod tests {
         assert!((both.fraction - (51.0 * 512.0 + 1.0) / 262_145.0).abs() < 1e-12, "{both:?}");
         let width = |estimate: Estimate| estimate.interval.high - estimate.interval.low;
         assert!((width(both) / width(large) - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_fraction_of_so_many_pages_is_a_number_of_pages() {
+        let estimate = combine([part(1.0, 128, 512)].into_iter(), &Intervals::default());
+        let EstimatedPages { pages, interval } = estimate.of_pages(1000);
+        assert_eq!(pages, 250.0);
+        assert_eq!((interval.low, interval.high), (estimate.interval.low * 1000.0, estimate.interval.high * 1000.0));
+        assert_eq!(interval.confidence, estimate.interval.confidence);
+        assert!(interval.low < pages && pages < interval.high, "{interval:?}");
     }
 
     #[test]

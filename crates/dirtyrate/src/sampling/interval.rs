@@ -1,7 +1,10 @@
 //! Confidence intervals of a fraction that was found in a sample.
 
+use std::str::FromStr;
+
 use super::beta::{beta_quantile, normal_upper_quantile};
 use crate::error::{Error, Result};
+use crate::names;
 
 /// The bounds of a figure, with a stated confidence.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +16,13 @@ pub struct Interval {
     pub high: f64,
     /// The share of measurements whose interval contains the true figure, in (0, 1).
     pub confidence: f64,
+}
+
+impl Interval {
+    /// The interval of a figure that is `factor` times as large.
+    pub(super) fn times(self, factor: f64) -> Self {
+        Self { low: self.low * factor, high: self.high * factor, ..self }
+    }
 }
 
 /// How an interval is computed.
@@ -27,6 +37,27 @@ pub enum IntervalMethod {
     Wilson,
     /// Clopper and Pearson's interval (1934), which never covers less than the nominal share, and is wider.
     ClopperPearson,
+}
+
+impl IntervalMethod {
+    /// All that there are, the default first.
+    pub const ALL: [Self; 2] = [Self::Wilson, Self::ClopperPearson];
+
+    /// The name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Wilson => "wilson",
+            Self::ClopperPearson => "clopper-pearson",
+        }
+    }
+}
+
+impl FromStr for IntervalMethod {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("interval", name, &Self::ALL, Self::name)
+    }
 }
 
 /// Computes intervals by one method and with one confidence.

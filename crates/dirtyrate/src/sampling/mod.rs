@@ -35,7 +35,7 @@ mod tests;
 mod trace;
 
 pub use deadline::{SampleReport, sample_at};
-pub use estimate::Estimate;
+pub use estimate::{Estimate, EstimatedPages};
 pub use guest_memory::GuestMemoryReader;
 pub use interval::{Interval, IntervalMethod, Intervals, upper_bound_without_hits};
 pub use passes::{Sampling, UntracedLook};

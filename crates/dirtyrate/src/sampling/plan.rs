@@ -1,11 +1,14 @@
 //! The plan: which pages are looked at.
 
+use std::str::FromStr;
+
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::reader::PageBlock;
 use super::room::reserved;
 use crate::error::{Error, Result};
+use crate::names;
 
 /// The default number of samples for each GiB of memory: one per 2 MiB, as in QEMU.
 pub const DEFAULT_SAMPLES_PER_GIB: u32 = 512;
@@ -25,6 +28,27 @@ pub enum Design {
     /// n pages of a block, each drawn from all pages, with replacement. This is QEMU's design, except that QEMU never
     /// chooses the last page.
     SimpleRandom,
+}
+
+impl Design {
+    /// All that there are, the default first.
+    pub const ALL: [Self; 2] = [Self::Stratified, Self::SimpleRandom];
+
+    /// The name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stratified => "stratified",
+            Self::SimpleRandom => "simple-random",
+        }
+    }
+}
+
+impl FromStr for Design {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("design", name, &Self::ALL, Self::name)
+    }
 }
 
 /// How to make a plan.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::estimate::{Estimate, Part, combine};
+use super::estimate::{Estimate, EstimatedPages, Part, combine};
 use super::interval::{Interval, Intervals};
 
 /// A dirty rate with its interval.
@@ -111,6 +111,16 @@ impl Sampled {
         self.by_pages(|block| block.new_hits, intervals)
     }
 
+    /// How many pages changed since the begin: [`dirty`](Self::dirty) of all pages.
+    pub fn dirty_pages(&self, intervals: &Intervals) -> EstimatedPages {
+        self.dirty(intervals).of_pages(self.pages)
+    }
+
+    /// How many pages were first found changed in this comparison: [`increment`](Self::increment) of all pages.
+    pub fn new_pages(&self, intervals: &Intervals) -> EstimatedPages {
+        self.increment(intervals).of_pages(self.pages)
+    }
+
     /// The fraction of pages that were all zeros at the beginning.
     pub fn zero(&self, intervals: &Intervals) -> Estimate {
         self.by_pages(|block| block.zero_pages, intervals)
@@ -143,6 +153,16 @@ impl BlockSampled {
         combine([self.part(1.0, self.hits)].into_iter(), intervals)
     }
 
+    /// How many of the block's pages changed since the begin.
+    pub fn dirty_pages(&self, intervals: &Intervals) -> EstimatedPages {
+        self.dirty(intervals).of_pages(self.pages)
+    }
+
+    /// How large the block is.
+    pub fn bytes(&self) -> u64 {
+        self.pages * self.page_size
+    }
+
     /// The block's dirty bytes per second.
     pub fn rate(&self, intervals: &Intervals) -> Rate {
         rate(self.dirty(intervals), self.most_bytes_per_second())
@@ -150,7 +170,7 @@ impl BlockSampled {
 
     /// Where every page changes once.
     fn most_bytes_per_second(&self) -> f64 {
-        (self.pages * self.page_size) as f64 / self.window.max(Duration::from_nanos(1)).as_secs_f64()
+        self.bytes() as f64 / self.window.max(Duration::from_nanos(1)).as_secs_f64()
     }
 
     fn part(&self, weight: f64, hits: u64) -> Part {
@@ -159,6 +179,5 @@ impl BlockSampled {
 }
 
 fn rate(of: Estimate, most: f64) -> Rate {
-    let interval = Interval { low: of.interval.low * most, high: of.interval.high * most, ..of.interval };
-    Rate { bytes_per_second: of.fraction * most, interval }
+    Rate { bytes_per_second: of.fraction * most, interval: of.interval.times(most) }
 }

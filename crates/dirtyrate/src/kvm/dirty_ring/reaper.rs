@@ -1,5 +1,7 @@
 //! The thread that empties the rings while the guest runs.
 
+#[cfg(feature = "testing")]
+use std::str::FromStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,8 +10,12 @@ use super::cursor::Entries;
 use super::ring_vm::RingVm;
 use super::rings::{Harvested, Rings};
 use super::vcpus::{HoldVcpus, hold};
+#[cfg(feature = "testing")]
+use crate::error::Error;
 use crate::error::Result;
 use crate::locks::{Condvar, Mutex, lock, wait, wait_timeout};
+#[cfg(feature = "testing")]
+use crate::names;
 use crate::threads;
 
 /// The longest time that the reaper sleeps. A guest that begins to write cannot fill a ring of a useful size in this
@@ -31,6 +37,30 @@ pub enum Reaping {
     Watermark,
     /// Only when a ring is full, and at a sync, to test what happens with full rings.
     Hold,
+}
+
+#[cfg(feature = "testing")]
+impl Reaping {
+    /// All that there are, the default first.
+    pub const ALL: [Self; 3] = [Self::Run, Self::Watermark, Self::Hold];
+
+    /// The name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Watermark => "watermark",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl FromStr for Reaping {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        names::find("reaper", name, &Self::ALL, Self::name)
+    }
 }
 
 /// How long the end of a VM waits for the reaper. It ends at once unless the vCPUs cannot be stopped.
