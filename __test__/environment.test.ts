@@ -34,10 +34,38 @@ const leaking = `
     await vm.load(workload.stride({ pages: 1000 }))
     await vm.start()
     await vm.pause()
+    // Who has listened, and does no more, keeps no VM.
+    vm.onStateChange(() => {})()
     most = Math.max(most, readdirSync('/proc/self/fd').filter(isVm).length)
   }
   console.log(most)
   process.exit(0)`
+
+/** A VM that nobody has but who waits for what becomes of it. Prints how many vCPUs run after collections. */
+const awaited = (wait: string): string => `
+  import { readdirSync, readFileSync } from 'node:fs'
+  import { VirtualMachine, workload } from 'dirtyrate'
+  const isVcpu = thread => readFileSync('/proc/self/task/' + thread + '/comm', 'utf8').startsWith('vcpu')
+  const begin = async () => {
+    const vm = await VirtualMachine.create({ memory: '64MiB' })
+    await vm.load(workload.stride({ pages: 1000 }))
+    await vm.start()
+    ${wait}
+  }
+  await begin()
+  for (let count = 0; count < 20; count++) {
+    gc()
+    await new Promise(resolve => setTimeout(resolve, 20))
+  }
+  console.log(readdirSync('/proc/self/task').filter(isVcpu).length)
+  process.exit(0)`
+
+const listening = `
+  import { VirtualMachine, workload } from 'dirtyrate'
+  const vm = await VirtualMachine.create({ memory: '64MiB' })
+  await vm.load(workload.stride({ pages: 1000 }))
+  await vm.start()
+  vm.onStateChange(() => {})`
 
 /** The threads of this process that run a vCPU. */
 function vcpuThreads(): number {
@@ -56,6 +84,22 @@ describeKvm('VMs that nobody closes', () => {
     const { status, stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', leaking])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(Number(stdout)).toBeLessThanOrEqual(OPEN_AT_ONCE)
+  })
+
+  it.each([
+    ['are collected when nobody waits for them', '', '0\n'],
+    ['are not collected while somebody waits for their end', 'vm.ended.then(() => {})', '1\n'],
+    ['are not collected while somebody listens', 'vm.onStateChange(() => {})', '1\n'],
+  ])('%s', async (_, wait, vcpus) => {
+    const options = ['--expose-gc', '--input-type=module', '--eval', awaited(wait)]
+    const { status, stdout, stderr } = await run(process.execPath, options)
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: vcpus, stderr: '' })
+  })
+
+  it('keep no process alive by a listener', { timeout: 60_000 }, async () => {
+    const options = ['--input-type=module', '--eval', listening]
+    const { status, stdout, stderr } = await run(process.execPath, options)
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
   })
 
   it('end with the worker that made them', async () => {

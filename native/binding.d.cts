@@ -119,6 +119,11 @@ export declare class NativeVirtualMachine {
   close(): Promise<void>
   /** What it is doing. */
   get state(): NativeState
+  /**
+   * Has `call` called once the guest has ended, however it did: soon if it has. Never keeps the process alive. The machine keeps what the
+   * call refers to.
+   */
+  whenEnded(call: () => void): void
   /** Why it crashed. */
   get crash(): NativeCrash | null
   /** How many vCPUs the virtual machine has. */
@@ -220,7 +225,7 @@ export interface NativeCapabilities {
    * most of them its page tables.
    */
   nestedPaging: boolean
-  /** Whether the CPU logs the pages that guests dirty; absent if KVM does not say it. */
+  /** Whether the CPU logs the pages that guests dirty; absent where KVM does not say, as of HDBSS on arm64. */
   pageModificationLog?: boolean
   /** Whether the kernel emulates guests; absent if that is not known. */
   emulated?: boolean

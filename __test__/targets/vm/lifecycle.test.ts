@@ -6,6 +6,9 @@ import { crashAtOnce, crashOnFlag, elf, FLAG_ADDRESS, folder } from '../../fixtu
 import { describeKvm } from '../../fixtures/kvm.js'
 import { created, running } from '../../fixtures/machine.js'
 
+/** The life of a guest that does not end by itself. */
+const lifecycle = (state: () => VirtualMachineState): Lifecycle => new Lifecycle(state, () => {})
+
 describeKvm('the life of a VM', () => {
   it('is told change by change', async () => {
     const vm = await created()
@@ -81,7 +84,7 @@ describeKvm('the life of a VM', () => {
 
 it.each(['shutdown', 'crashed'] as const)('after %s, closing is no other end', async how => {
   let state: VirtualMachineState = 'running'
-  const [asked, late] = [new Lifecycle(() => state), new Lifecycle(() => state)]
+  const [asked, late] = [lifecycle(() => state), lifecycle(() => state)]
   const { ended } = asked
   for (const next of [how, 'closed'] as const) {
     state = next
@@ -93,7 +96,7 @@ it.each(['shutdown', 'crashed'] as const)('after %s, closing is no other end', a
 
 it('a listener that is removed, or that throws, disturbs no other one', async () => {
   let state: VirtualMachineState = 'created'
-  const life = new Lifecycle(() => state)
+  const life = lifecycle(() => state)
   const seen: string[] = []
   const remove = life.onChange(() => seen.push('removed'))
   life.onChange(({ to }) => seen.push(to))

@@ -14,7 +14,8 @@ use dirtyrate_machine::vcpu::RunState;
 use dirtyrate_machine::vm::{BlockSpec, LogKind, VmOptions};
 use dirtyrate_machine::{KernelOptions, Machine, MachineOptions};
 use napi::Env;
-use napi::bindgen_prelude::{Object, ObjectFinalize, Uint8Array};
+use napi::bindgen_prelude::{Function, Object, ObjectFinalize, Uint8Array};
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
@@ -291,6 +292,24 @@ impl NativeVirtualMachine {
     #[napi(getter)]
     pub fn state(&self) -> NativeState {
         self.holder.machine().map_or(NativeState::Closed, |machine| machine.state().into())
+    }
+
+    /// Has `call` called once the guest has ended, however it did: soon if it has. Never keeps the process alive. The machine keeps what the
+    /// call refers to.
+    #[napi(ts_args_type = "call: () => void")]
+    pub fn when_ended(&self, call: Function<'_, (), ()>) -> Result<()> {
+        let call = call
+            .build_threadsafe_function::<()>()
+            .weak::<true>()
+            .callee_handled::<false>()
+            .max_queue_size::<1>()
+            .build()
+            .map_err(|error| internal(&error.reason))?;
+        // It fails where the environment has ended, so that nobody waits.
+        self.machine()?.vm().vcpus().map_err(thrown)?.when_ended(move || {
+            call.call((), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        Ok(())
     }
 
     /// Why the virtual machine crashed.

@@ -175,6 +175,20 @@ export default [
     test: '__test__/environment.test.ts -t are collected',
   },
   {
+    name: 'the end of a guest that ends by itself is not heard of',
+    file: 'ts/targets/vm/lifecycle.ts',
+    find: '    this.#whenEnded(() => self.deref()?.look())\n',
+    replace: '    this.#whenEnded(() => void self)\n',
+    test: '__test__/targets/vm/lifecycle.test.ts -t noticed without a call',
+  },
+  {
+    name: 'a VM whose state somebody listens to is collected',
+    file: 'ts/targets/vm/lifecycle.ts',
+    find: "    if (this.#last !== 'closed') awaited.add(this)\n",
+    replace: '',
+    test: '__test__/environment.test.ts -t while somebody listens',
+  },
+  {
     name: 'leaving a watch within a round fails it with nothing',
     file: 'ts/measurement/watch.ts',
     find: "new DirtyRateError('ERR_CANCELLED', `the loop over the watch was left within the window`),",

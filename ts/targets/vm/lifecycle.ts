@@ -16,11 +16,14 @@ export interface StateChange {
   readonly to: VirtualMachineState
 }
 
+/** Node's longest time for a timer, in ms. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /**
- * How often the state is checked, in ms, while there is a listener. Only the end of a guest by
- * itself is noticed in this way, because a call that changes the state reports the change at once.
+ * The VMs that have a listener. This set keeps the garbage collector from taking them if nothing
+ * else refers to them, because a collected VM ends its guest.
  */
-const LOOK_EVERY_MS = 20
+const awaited = new Set<Lifecycle>()
 
 const isEnd = (state: VirtualMachineState): state is EndState =>
   state === 'shutdown' || state === 'crashed' || state === 'closed'
@@ -32,30 +35,37 @@ export class Lifecycle {
   /** How many listeners there are. */
   #listeners = 0
   #last: VirtualMachineState
-  #timer: NodeJS.Timeout | undefined
+  readonly #whenEnded: (call: () => void) => void
+  #hearsOfTheEnd = false
   #ended: Promise<EndState> | undefined
   /** How the guest ended. A VM that is closed after that has ended in that way all the same. */
   #end: EndState | undefined
 
-  constructor(state: () => VirtualMachineState) {
+  /**
+   * `whenEnded` has a function called once the guest has ended, by itself too. A change that a call makes is told by {@link look} after
+   * the call.
+   */
+  constructor(state: () => VirtualMachineState, whenEnded: (call: () => void) => void) {
     this.#state = state
     this.#last = state()
     if (isEnd(this.#last)) this.#end = this.#last
+    this.#whenEnded = whenEnded
   }
 
   /** Calls `listener` at each change from now on. The returned function removes it. It does not keep the process alive. */
   onChange(listener: (change: StateChange) => void): () => void {
+    this.#hearOfTheEnd()
     this.look()
     const remove = this.#events.on('change', listener)
     this.#listeners += 1
-    this.#watch()
+    if (this.#last !== 'closed') awaited.add(this)
     let isRemoved = false
     return () => {
       if (isRemoved) return
       isRemoved = true
       remove()
       this.#listeners -= 1
-      if (this.#listeners === 0) this.#stop()
+      if (this.#listeners === 0) awaited.delete(this)
     }
   }
 
@@ -65,15 +75,16 @@ export class Lifecycle {
    */
   get ended(): Promise<EndState> {
     this.#ended ??= new Promise(resolve => {
-      this.look()
-      if (this.#end !== undefined) return resolve(this.#end)
-      const alive = setInterval(() => this.look(), LOOK_EVERY_MS)
-      const leave = this.onChange(() => {
+      const alive = setInterval(() => {}, LONGEST_MS)
+      const settle = (): void => {
         if (this.#end === undefined) return
         clearInterval(alive)
         leave()
         resolve(this.#end)
-      })
+      }
+      const leave = this.onChange(settle)
+      // The guest may have ended before there was a listener.
+      settle()
     })
     return this.#ended
   }
@@ -85,18 +96,15 @@ export class Lifecycle {
     this.#last = to
     if (isEnd(to)) this.#end ??= to
     // After `closed` nothing changes, and `shutdown` or `crashed` change only to that.
-    if (to === 'closed') this.#stop()
+    if (to === 'closed') awaited.delete(this)
     this.#events.emit('change', Object.freeze({ from, to }))
   }
 
-  #watch(): void {
-    if (this.#timer !== undefined || this.#last === 'closed') return
-    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS)
-    this.#timer.unref()
-  }
-
-  #stop(): void {
-    clearInterval(this.#timer)
-    this.#timer = undefined
+  /** From the first listener on. The native machine keeps what it calls, which must therefore not keep the VM. */
+  #hearOfTheEnd(): void {
+    if (this.#hearsOfTheEnd || this.#state() === 'closed') return
+    this.#hearsOfTheEnd = true
+    const self = new WeakRef(this)
+    this.#whenEnded(() => self.deref()?.look())
   }
 }

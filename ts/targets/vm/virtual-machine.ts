@@ -106,7 +106,10 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     this.ringEntries = vm.ringEntries
     this.pageSize = kernel.pageSize
     this.#creation = creation
-    this.#lifecycle = new Lifecycle(() => this.state)
+    this.#lifecycle = new Lifecycle(
+      () => this.state,
+      call => callNative(() => vm.whenEnded(call)),
+    )
     this.dirtyMemory = new DirtyMemory(vm, newToken, dirtyRate, order)
     this.console = consoleOf(vm, newToken)
   }
