@@ -120,7 +120,11 @@ const builds = [
     command: node('build/api-reference'),
     documents: true,
   },
-  { name: 'aarch64', about: 'everything compiles for arm64', command: node('build/check-aarch64') },
+  {
+    name: 'aarch64',
+    about: 'everything compiles for arm64, and its guests are assembled',
+    command: node('build/check-aarch64'),
+  },
   { name: 'copies', about: 'two versions of the core link in one program', command: node('test/copies') },
 ].map(gate => ({ ...gate, in: ['build', 'full'] }))
 

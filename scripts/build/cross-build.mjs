@@ -67,6 +67,16 @@ export function crossCheck(target) {
   run(...command([...check, '--locked', '--workspace', '--tests']), zigEnvironment())
 }
 
+/**
+ * Compiles the library of the crate `name` for `target`, without linking. That assembles what assembly it has, which a check of the types
+ * does not. Throws where the assembler refuses it.
+ */
+export function crossAssemble(target, name) {
+  const { folder, command } = crossing(target)
+  const build = ['cargo-zigbuild', 'build', '--target', target, '--target-dir', folder]
+  run(...command([...build, '--locked', '--package', name, '--lib']), zigEnvironment())
+}
+
 /** Builds a platform's binary and returns its path. Throws what it could not be built for. */
 export function crossBuild(platform) {
   const { folder, command } = crossing(platform.target)

@@ -17,9 +17,13 @@ const EMULATED =
 const known = (name: string, has: boolean | undefined): [string, string][] =>
   has === undefined ? [] : [[name, yes(has)]]
 
+/** No kernel that has been released tells of arm64's log. */
+const NOT_SAID = 'not known: KVM does not tell of HDBSS'
+
 const yes = (has: boolean): string => (has ? 'yes' : 'no')
 
-function rows(found: Capabilities): [string, string][] {
+/** What is shown of a kernel's KVM: names and values. */
+export function rows(found: Capabilities): [string, string][] {
   return [
     ['KVM API version', String(found.apiVersion)],
     ['architecture', `${found.arch}, pages of ${count(found.pageSize)} bytes`],
@@ -38,7 +42,9 @@ function rows(found: Capabilities): [string, string][] {
     ['binary statistics', yes(found.binaryStatsFd)],
     ['pre-faulting of memory', yes(found.preFaultMemory)],
     ['nested paging', yes(found.nestedPaging)],
-    ...known('page-modification log', found.pageModificationLog),
+    ...(found.arch === 'aarch64' && found.pageModificationLog === undefined
+      ? [['page-modification log', NOT_SAID] as [string, string]]
+      : known('page-modification log', found.pageModificationLog)),
     ...known('guests are emulated', found.emulated),
   ]
 }

@@ -36,7 +36,7 @@ pub struct NativeCapabilities {
     /// Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
     /// most of them its page tables.
     pub nested_paging: bool,
-    /// Whether the CPU logs the pages that guests dirty; absent if KVM does not say it.
+    /// Whether the CPU logs the pages that guests dirty; absent if KVM does not say it, as for HDBSS on arm64.
     pub page_modification_log: Option<bool>,
     /// Whether the kernel emulates guests; absent if that is not known.
     pub emulated: Option<bool>,

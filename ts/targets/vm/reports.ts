@@ -30,8 +30,8 @@ export interface Capabilities {
    */
   nestedPaging: boolean
   /**
-   * Whether the CPU logs the pages that guests dirty (PML of Intel and AMD). Absent if KVM's
-   * modules do not say it.
+   * Whether the CPU logs the pages that guests dirty: PML on Intel and AMD, HDBSS on arm64. Absent
+   * if KVM does not say it, as always on arm64: no released kernel says whether it uses HDBSS.
    */
   pageModificationLog?: boolean
   /**

@@ -33,7 +33,9 @@ pub fn emulated() -> Option<bool> {
     loaded("kvm_pvm").then_some(true)
 }
 
-/// arm64's KVM has no parameter for a log that the CPU writes.
+/// Not known on arm64. The CPU's log there is HDBSS (FEAT_HDBSS of Armv9.5), and no released kernel uses it or tells of it: the patches
+/// that propose a capability (`KVM_CAP_ARM_HW_DIRTY_STATE_TRACK`) have no number for it that is reserved. What the CPU has
+/// (`ID_AA64MMFR1_EL1.HAFDBS`) does not say what KVM does with it.
 #[cfg(target_arch = "aarch64")]
 pub fn page_modification_log() -> Option<bool> {
     None
