@@ -117,20 +117,20 @@ export declare class NativeVirtualMachine {
    * call that is under way does not end.
    */
   close(): Promise<void>
-  /** What it is doing. */
+  /** The state of the virtual machine. */
   get state(): NativeState
   /**
-   * Has `call` called once the guest has ended, however it did: soon if it has. Never keeps the process alive. The machine keeps what the
-   * call refers to.
+   * Calls `call` once the guest has ended, for any reason; soon if it has ended already. This does not keep the
+   * process alive. The machine keeps what `call` refers to.
    */
   whenEnded(call: () => void): void
-  /** Why it crashed. */
+  /** Why the virtual machine crashed. */
   get crash(): NativeCrash | null
   /** How many vCPUs the virtual machine has. */
   get vcpuCount(): number
-  /** The manual protect that was negotiated. */
+  /** The state of manual protect that was set. */
   manualProtect(): NativeManualProtect
-  /** The one exact source of dirty bits that it has. */
+  /** The dirty log that the virtual machine has. */
   get dirtyLog(): NativeDirtyLog
   /** Entries in each vCPU's dirty ring; 0 with a bitmap. */
   get ringEntries(): number
@@ -225,7 +225,7 @@ export interface NativeCapabilities {
    * most of them its page tables.
    */
   nestedPaging: boolean
-  /** Whether the CPU logs the pages that guests dirty; absent where KVM does not say, as of HDBSS on arm64. */
+  /** Whether the CPU logs the pages that guests dirty; absent if KVM does not say it, as for HDBSS on arm64. */
   pageModificationLog?: boolean
   /** Whether the kernel emulates guests; absent if that is not known. */
   emulated?: boolean
@@ -250,8 +250,9 @@ export interface NativeCreateOptions {
   /** Dirty rings with this many entries for each vCPU, a power of two, in place of the bitmap. */
   ringEntries?: number
   /**
-   * When rings are harvested: 'run', the default, is all the time. For tests: 'watermark', only by vCPUs whose ring has filled to a
-   * part; 'hold', only when a ring is full and at a sync.
+   * When rings are harvested. With 'run', the default, they are harvested continuously. For tests, 'watermark' has
+   * them harvested only by the vCPUs whose rings have filled to a part, and 'hold' only when a ring is full and at a
+   * sync.
    */
   reaper?: 'run' | 'watermark' | 'hold'
   /** Default 'auto': 'ignore' for a kernel, 'stop' for a built-in guest. */
@@ -294,7 +295,7 @@ export interface NativeKernelOptions {
 /** One event. */
 export interface NativeLogEvent {
   level: NativeLogLevel
-  /** The module it comes from. */
+  /** The module from which the event comes. */
   target: string
   message: string
   fields: Record<string, string>
@@ -414,7 +415,7 @@ export interface NativeSampleReport {
 /** What a virtual machine is doing. */
 export type NativeState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
-/** What a sync cost, and brought. Times in ns. */
+/** What a sync cost, and how many pages it found. Times are in ns. */
 export interface NativeSyncReport {
   ns: number
   ioctlNs: number

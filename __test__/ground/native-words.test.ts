@@ -1,4 +1,7 @@
-/** The words that the binding takes. The facade checks them first; whoever calls the binding itself is answered as well as by the facade. */
+/**
+ * The words that the binding takes. The facade checks them first, but a caller of the binding itself
+ * gets an error that is as good.
+ */
 
 import { describe, expect, it } from 'vitest'
 import { native } from '../../ts/ground/native.js'

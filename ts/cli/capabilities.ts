@@ -17,8 +17,8 @@ const EMULATED =
 const known = (name: string, has: boolean | undefined): [string, string][] =>
   has === undefined ? [] : [[name, yes(has)]]
 
-/** No kernel that has been released tells of arm64's log. */
-const NOT_SAID = 'not known: KVM does not tell of HDBSS'
+/** No released kernel says whether it uses the log of arm64's CPUs. */
+const NOT_SAID = 'not known: KVM does not say whether it uses HDBSS'
 
 const yes = (has: boolean): string => (has ? 'yes' : 'no')
 

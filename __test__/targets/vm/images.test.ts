@@ -132,10 +132,10 @@ describe('a machine', () => {
     } as const)
     fc.assert(
       fc.property(choices, chosen => {
-        const { clearChunk } = chosen
+        const { clearChunk, manualProtect, unknownMmio: mmio = 'auto' } = chosen
         const chunk = clearChunk === undefined ? {} : { clearChunkBytes: clearChunk }
-        const { manualProtect: protect = 'auto', unknownMmio: mmio = 'auto' } = chosen
-        const asked = { manualProtect: protect, unknownMmio: mmio, ...chunk } as const
+        const protect = manualProtect === undefined ? {} : { manualProtect }
+        const asked = { ...protect, unknownMmio: mmio, ...chunk } as const
         expect(creationOfUri(Object.fromEntries(uriOfCreation(asked)))).toEqual(chosen)
       }),
     )

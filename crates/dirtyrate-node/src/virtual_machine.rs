@@ -294,8 +294,8 @@ impl NativeVirtualMachine {
         self.holder.machine().map_or(NativeState::Closed, |machine| machine.state().into())
     }
 
-    /// Has `call` called once the guest has ended, however it did: soon if it has. Never keeps the process alive. The machine keeps what the
-    /// call refers to.
+    /// Calls `call` once the guest has ended, for any reason; soon if it has ended already. This does not keep the
+    /// process alive. The machine keeps what `call` refers to.
     #[napi(ts_args_type = "call: () => void")]
     pub fn when_ended(&self, call: Function<'_, (), ()>) -> Result<()> {
         let call = call
@@ -305,8 +305,8 @@ impl NativeVirtualMachine {
             .max_queue_size::<1>()
             .build()
             .map_err(|error| internal(&error.reason))?;
-        // It fails where the environment has ended, so that nobody waits.
         self.machine()?.vm().vcpus().map_err(thrown)?.when_ended(move || {
+            // This fails if the environment has ended. Then nobody waits for the call.
             call.call((), ThreadsafeFunctionCallMode::NonBlocking);
         });
         Ok(())

@@ -42,8 +42,8 @@ export class Lifecycle {
   #end: EndState | undefined
 
   /**
-   * `whenEnded` has a function called once the guest has ended, by itself too. A change that a call makes is told by {@link look} after
-   * the call.
+   * `whenEnded` takes a function and calls it once the guest has ended, even by itself. Changes that
+   * a call makes are noticed by {@link look}, after the call.
    */
   constructor(state: () => VirtualMachineState, whenEnded: (call: () => void) => void) {
     this.#state = state
@@ -100,7 +100,10 @@ export class Lifecycle {
     this.#events.emit('change', Object.freeze({ from, to }))
   }
 
-  /** From the first listener on. The native machine keeps what it calls, which must therefore not keep the VM. */
+  /**
+   * Learns of the end of the guest, from the first listener on. The native machine keeps the
+   * function that it will call, so this function must not keep the VM.
+   */
   #hearOfTheEnd(): void {
     if (this.#hearsOfTheEnd || this.#state() === 'closed') return
     this.#hearsOfTheEnd = true

@@ -58,8 +58,9 @@ pub struct Capabilities {
     pub pre_fault_memory: bool,
     /// Whether guests run on the CPU's own two levels of page tables (AMD's NPT, Intel's EPT; arm64 always).
     pub nested_paging: bool,
-    /// Whether the CPU writes a log of the pages that guests dirty (page-modification logging), from which KVM makes
-    /// its own log. KVM's module for this CPU says so in its parameter `pml`; `None` if no module has this parameter.
+    /// Whether the CPU writes a log of the pages that guests dirty, from which KVM makes its own log: PML on Intel and
+    /// AMD, HDBSS on arm64. KVM's module for this CPU says so in its parameter `pml`; `None` if no module has this
+    /// parameter. On arm64 it is always `None`, because no released kernel says whether it uses HDBSS.
     pub page_modification_log: Option<bool>,
     /// Whether the kernel runs the guests' code in an emulator. `None` if KVM's modules are none of the known ones.
     pub emulated: Option<bool>,
