@@ -51,6 +51,34 @@ describe('a guest as a file', () => {
     expect(lstatSync(link).isSymbolicLink()).toBe(true)
   })
 
+  it('is made behind a link whose file is not there yet', async () => {
+    const folderOfLinks = dirname(folder()('x', ''))
+    const at = (name: string): string => join(folderOfLinks, name)
+    mkdirSync(at('there'))
+    symlinkSync('there/guest.elf', at('first'))
+    symlinkSync('first', at('second'))
+    expect((await dirtyrate(['guest', '--pages', '10', '-o', at('second')])).status).toBe(0)
+    expect(readFileSync(at('there/guest.elf')).subarray(1, 4).toString()).toBe('ELF')
+    for (const link of ['first', 'second']) expect(lstatSync(at(link)).isSymbolicLink()).toBe(true)
+    symlinkSync('circle', at('circle'))
+    const { status, stderr } = await dirtyrate(['guest', '--pages', '10', '-o', at('circle')])
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining('(ELOOP)') })
+    expect(lstatSync(at('circle')).isSymbolicLink()).toBe(true)
+  })
+
+  it.each(['$D guest --pages 10 -o /dev/stdout >"$1"', '$D guest --pages 10 -o "$1" >"$1"'])(
+    'is not written where the result is printed: %s',
+    async line => {
+      const file = folder()('out', '')
+      const { status, stderr } = await shell(line, file)
+      expect({ status, stderr }).toEqual({
+        status: 2,
+        stderr: expect.stringContaining('is the standard output, where this command prints its result'),
+      })
+      expect(readFileSync(file, 'utf8')).toBe('')
+    },
+  )
+
   it('goes into a pipe or a device as it is', async () => {
     const fifo = `${folder()('x', '')}.fifo`
     const { status, stdout } = await shell(

@@ -1,7 +1,9 @@
 /** What a command waits for before its first window. */
 
 import { expect, it } from 'vitest'
+import { withOwnHint } from '../../ts/cli/guest-end.js'
 import { parseWait, waitBefore } from '../../ts/cli/wait.js'
+import { DirtyRateError } from '../../ts/ground/errors.js'
 import type { Target } from '../../ts/targets/target.js'
 import { memoryForKernel } from '../../ts/targets/vm/memory.js'
 import { dirtyrate } from '../fixtures/command.js'
@@ -64,6 +66,34 @@ it('a guest that ends first is an error that shows its last line', async () => {
     message: "--until-console: the guest ended before its console printed 'login:'",
     hint: "The last line of the console is 'Kernel panic'.",
   })
+})
+
+it.each(['shutdown', 'crashed'] as const)('a guest whose end is %s ends a delay', async end => {
+  const crash = { vcpu: 3, reason: 'a triple fault', instructionPointer: '0x10' }
+  const target = { ended: Promise.resolve(end), state: end, crash } as unknown as Target
+  const { status, out } = await waiting(target, { delay: '24h' })
+  expect(status).toBe(1)
+  expect(JSON.parse(out).error).toMatchObject(
+    end === 'crashed'
+      ? {
+          code: 'ERR_GUEST_CRASHED',
+          message: '--delay: the guest crashed before the first window: vCPU 3: a triple fault at 0x10',
+        }
+      : { code: 'ERR_STATE', message: '--delay: the guest ended before the first window' },
+  )
+})
+
+it('the hints of an ended guest are those of the command', async () => {
+  for (const [state, code] of [
+    ['shutdown', 'ERR_STATE'],
+    ['crashed', 'ERR_GUEST_CRASHED'],
+  ] as const) {
+    const error = new DirtyRateError(code, 'the guest has ended', { hint: 'Create a new VirtualMachine.' })
+    const told = withOwnHint(error, { state } as unknown as Target) as DirtyRateError
+    expect(told).toMatchObject({ code, message: 'the guest has ended', cause: error })
+    expect(told.hint).toMatch(/^The guest (switched itself off|cannot go on): /)
+    expect(withOwnHint(error, { state: 'running' } as unknown as Target)).toBe(error)
+  }
 })
 
 it('a console that never prints it is left when the time is up', async () => {
@@ -133,18 +163,20 @@ describeKvm('a real guest', () => {
     })
   })
 
-  it('that ends before it has printed the text is an error', async () => {
+  it.each([
+    [['--until-console', 'x'], "--until-console: the guest crashed before its console printed 'x': vCPU 0: "],
+    // Nobody waits for a day in vain: the delay ends with the guest.
+    [['--delay', '24h'], '--delay: the guest crashed before the first window: vCPU 0: '],
+    [['--window', '1h'], /^the guest crashed (within the window|when the measurement began): vCPU 0: /],
+  ])('that crashes is an error with its reason: %j', async (options, message) => {
     const file = folder()('crash.elf', elf(crashAtOnce, { ram }))
-    const { status, stdout } = await dirtyrate([
-      'calc',
-      `kernel:${file},memory=64MiB`,
-      '--until-console',
-      'x',
-      '--json',
-    ])
-    expect({ status, stdout }).toMatchObject({
-      status: 1,
-      stdout: expect.stringContaining('the guest ended before'),
+    const { status, stdout } = await dirtyrate(['calc', `kernel:${file},memory=64MiB`, ...options, '--json'])
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout).error).toEqual({
+      code: 'ERR_GUEST_CRASHED',
+      message:
+        typeof message === 'string' ? expect.stringContaining(message) : expect.stringMatching(message),
+      hint: 'The guest cannot go on: give another image, command line or machine, and run this again.',
     })
   })
 })

@@ -349,8 +349,24 @@ Object.defineProperty(${object}, '${name}', {
   })
 })
 
+it('a process without a free descriptor is told its limit', async () => {
+  const program = `import { openSync } from 'node:fs'
+import { capabilities } from 'dirtyrate'
+try { for (;;) openSync('/dev/null') } catch {}
+try { capabilities() } catch ({ code, message, hint }) { console.log(JSON.stringify({ code, message, hint })) }`
+  const line = 'ulimit -n 100; exec "$0" --input-type=module --eval "$1"'
+  const { stdout, stderr } = await run('bash', ['-c', line, process.execPath, program])
+  expect(stderr).toBe('')
+  expect(JSON.parse(stdout)).toEqual({
+    code: 'ERR_NATIVE_LOAD',
+    message: expect.stringMatching(/too many open files/i),
+    hint: expect.stringContaining('ulimit -n'),
+  })
+})
+
 describe('the words of a loader', () => {
   it.each([
+    ['/a.node: cannot open shared object file: Too many open files', 'ulimit -n'],
     ['version `GLIBC_2.99 not found', 'glibc 2.17'],
     ['failed to map segment from shared object: Operation not permitted', 'noexec'],
     ['Error loading shared library ld-linux-x86-64.so.2: No such file or directory', 'with glibc, only'],

@@ -1,5 +1,6 @@
 /** `dirtyrate guest`: a built-in guest as a file, which boots here and in QEMU. */
 
+import { fstatSync, statSync } from 'node:fs'
 import { parseCountText } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { formatRate, formatSize, parseRate, parseSize } from '../ground/units.js'
@@ -48,6 +49,12 @@ export async function runGuest(
   if (options.output === '' || options.output === '-') {
     throw argumentError(`-o: '${options.output}' is no file's name`, 'Give a file, such as guest.elf or ./-.')
   }
+  if (isStandardOutput(options.output)) {
+    throw argumentError(
+      `-o: '${options.output}' is the standard output, where this command prints its result`,
+      'Give another file, such as guest.elf.',
+    )
+  }
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
   const guest = guestOf(options)
   const memory = parseSize(options.memory, '--memory')
@@ -85,6 +92,17 @@ export async function runGuest(
     },
   })
   return EXIT_OK
+}
+
+/** Whether `file` and the standard output are the same file or pipe, so that both would be mixed or lost. */
+function isStandardOutput(file: string): boolean {
+  try {
+    const [given, output] = [statSync(file), fstatSync(1)]
+    return (given.isFile() || given.isFIFO()) && given.dev === output.dev && given.ino === output.ino
+  } catch {
+    // There is no such file, or no standard output.
+    return false
+  }
 }
 
 /** What to do about a file that cannot be written. */

@@ -20,6 +20,7 @@ import { FEWEST_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
 import type { Mode } from '../results/mode.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
+import { withOwnHint } from './guest-end.js'
 import type { Session } from './session.js'
 
 /** The options about the mode, as they are on the command line. */
@@ -119,6 +120,8 @@ export async function withTarget<T>(
   const target = await openTarget(uri, { signal: session.signal, mode })
   try {
     return await use(target)
+  } catch (error) {
+    throw withOwnHint(error, target)
   } finally {
     await target.close()
   }

@@ -8,6 +8,8 @@ import { show } from '../ground/arguments.js'
 import { argumentError, DirtyRateError } from '../ground/errors.js'
 import { parseDuration } from '../ground/units.js'
 import type { Target } from '../targets/target.js'
+import type { EndState } from '../targets/vm/lifecycle.js'
+import { endedError, endOf } from './guest-end.js'
 import { during } from './progress.js'
 import type { Session } from './session.js'
 
@@ -57,12 +59,27 @@ export async function waitBefore(session: Session, target: Target, wait: Wait): 
   const { delayMs } = wait
   if (wait.console !== undefined) await waitForConsole(session, target, wait.console)
   if (delayMs === 0) return
-  await during(session, 'waiting before the first window', delayMs, () => pause(delayMs, session.signal))
+  const end = await during(session, 'waiting before the first window', delayMs, () =>
+    pause(delayMs, target, session.signal),
+  )
+  if (end !== undefined) throw endedError(target, end, { name: '--delay', when: 'before the first window' })
 }
 
-/** Sleeps; rejects with the signal's own reason. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted())
+/**
+ * Sleeps, unless the guest ends before, and returns how it ended. Rejects with the signal's own
+ * reason.
+ */
+async function pause(ms: number, target: Target, signal: AbortSignal): Promise<EndState | undefined> {
+  const woken = new AbortController()
+  const ended = endOf(target)
+  const timeUp = sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() =>
+    signal.throwIfAborted(),
+  )
+  try {
+    return (await Promise.race(ended === undefined ? [timeUp] : [ended, timeUp])) ?? undefined
+  } finally {
+    woken.abort()
+  }
 }
 
 async function waitForConsole(
@@ -99,10 +116,18 @@ async function waitForConsole(
   }
   signal.throwIfAborted()
   if (seen.found) return
-  const why = stop.signal.aborted
-    ? 'the time is up before the console printed'
-    : 'the guest ended before its console printed'
-  throw new DirtyRateError('ERR_STATE', `--until-console: ${why} ${show(text)}`, { hint: seen.hint })
+  const name = '--until-console'
+  if (stop.signal.aborted) {
+    throw new DirtyRateError(
+      'ERR_STATE',
+      `${name}: the time is up before the console printed ${show(text)}`,
+      {
+        hint: seen.lastLine ?? 'The console printed nothing. A Linux needs console=ttyS0 in its cmdline.',
+      },
+    )
+  }
+  const when = `before its console printed ${show(text)}`
+  throw endedError(target, await endOf(target), { name, when, hint: seen.lastLine })
 }
 
 /** How many characters of the console are kept, to show its last line in an error. */
@@ -125,11 +150,9 @@ class Seen {
     this.#tail = all.slice(-Math.max(KEPT, this.#text.length))
   }
 
-  /** A hint that says what the console printed instead. */
-  get hint(): string {
+  /** A hint that says what the console printed instead; undefined if it printed nothing. */
+  get lastLine(): string | undefined {
     const last = this.#tail.split(/[\r\n]+/).findLast(line => line.trim() !== '')
-    return last === undefined
-      ? 'The console printed nothing. A Linux needs console=ttyS0 in its cmdline.'
-      : `The last line of the console is ${show(last)}.`
+    return last === undefined ? undefined : `The last line of the console is ${show(last)}.`
   }
 }

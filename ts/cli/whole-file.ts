@@ -5,13 +5,13 @@
 
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { type FileHandle, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 
 /** Rejects with the system's error, and leaves no part of `contents` behind. */
 export async function writeWholeFile(file: string, contents: Uint8Array): Promise<void> {
   // If the file is a link, it stays a link, and the file to which it leads is replaced.
-  const path = await realpath(file).catch(() => file)
+  const path = await behindLinks(file)
   const before = await stat(path).catch(() => undefined)
   // Pipes and devices are written to directly. For a directory the system gives the right error.
   if (before !== undefined && !before.isFile()) return writeInto(path, contents)
@@ -41,6 +41,19 @@ export async function writeWholeFile(file: string, contents: Uint8Array): Promis
   } catch (error) {
     await rm(beside, { force: true })
     throw error
+  }
+}
+
+/** The path of the file to which `file` leads by links, also if that file does not exist yet. */
+async function behindLinks(file: string): Promise<string> {
+  try {
+    return await realpath(file)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    // Links that lead in a circle lead to no file, and none of them must be replaced.
+    if (code === 'ELOOP') throw error
+    const link = code === 'ENOENT' ? await readlink(file).catch(() => undefined) : undefined
+    return link === undefined ? file : behindLinks(resolve(await realpath(dirname(file)), link))
   }
 }
 

@@ -43,6 +43,10 @@ const ADVICE: readonly (readonly [RegExp, string | (() => string)])[] = [
     /--allow-[a-z-]+/,
     'Run Deno with --allow-ffi, --allow-read and --allow-env: the binding is a native library.',
   ],
+  [
+    /too many open files/i,
+    'Raise the limit of open files of this process (ulimit -n), or close files of other programs (sysctl fs.file-max).',
+  ],
   [/Cannot allocate memory|static TLS/, 'Free memory, or raise the limit of this process (ulimit -v).'],
   [/map segment|Operation not permitted|segment prot/, NOEXEC],
   [/ld-musl|shared library|Error relocating|libc\.so\.6/, NOT_PREBUILT],

@@ -218,4 +218,11 @@ export default [
     replace: '[throwIfAborted].every',
     test: '__test__/bad-arguments.test.ts -t no listeners',
   },
+  {
+    name: 'nobody is told the limit of open files',
+    file: 'ts/ground/load-failure.ts',
+    find: '/too many open files/i',
+    replace: '/too many files/',
+    test: '__test__/ground/native.test.ts -t without a free descriptor',
+  },
 ]

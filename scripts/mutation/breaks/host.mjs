@@ -57,4 +57,11 @@ export default [
     replace: 'WithoutThread::RunHere => drop((call, work)),',
     test: '__test__/faults/faults.test.ts -t riddle',
   },
+  {
+    name: 'a circle of links is an unknown failure of open',
+    file: 'crates/dirtyrate/src/kvm/capabilities.rs',
+    find: 'libc::ELOOP =>',
+    replace: 'libc::EXDEV =>',
+    test: 'kvm::capabilities',
+  },
 ]

@@ -2,6 +2,7 @@
 
 import { DirtyRateError } from '../../ground/errors.js'
 import type { NativeVirtualMachine } from '../../ground/native.js'
+import type { Crash } from './reports.js'
 
 /** The end of a sentence that says what ended a measurement. */
 export const WITHIN = 'within the window'
@@ -31,9 +32,12 @@ export function requireRunning(vm: NativeVirtualMachine, when: string): void {
 }
 
 function crashError(vm: NativeVirtualMachine, when: string): DirtyRateError {
-  const { crash } = vm
-  const what = crash
-    ? `vCPU ${crash.vcpu}: ${crash.reason}${crash.instructionPointer ? ` at ${crash.instructionPointer}` : ''}`
-    : 'no vCPU is left'
-  return new DirtyRateError('ERR_GUEST_CRASHED', `the guest crashed ${when}: ${what}`)
+  return new DirtyRateError('ERR_GUEST_CRASHED', `the guest crashed ${when}: ${crashText(vm.crash)}`)
+}
+
+/** How a guest crashed, as a part of a sentence. */
+export function crashText(crash: Crash | null): string {
+  if (crash === null) return 'no vCPU is left'
+  const { vcpu, reason, instructionPointer } = crash
+  return `vCPU ${vcpu}: ${reason}${instructionPointer ? ` at ${instructionPointer}` : ''}`
 }

@@ -143,6 +143,8 @@ pub fn open_kvm(path: &Path) -> Result<Kvm> {
         // The device file can exist although no module provides the device.
         libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::ENOTDIR => Error::KvmAbsent { path: owned() },
         libc::EACCES | libc::EPERM => Error::KvmPermission { path: owned(), source: errno.into() },
+        libc::ELOOP => Error::NotKvm { path: owned(), problem: "its links lead in a circle".to_owned() },
+        libc::ENAMETOOLONG => Error::NotKvm { path: owned(), problem: "its path is too long".to_owned() },
         _ => Error::ioctl("open", path.display().to_string(), errno),
     })?;
     // SAFETY: the descriptor was just opened, and nobody else owns it.
@@ -204,5 +206,13 @@ mod tests {
             assert!(matches!(error, Error::NotKvm { .. }) && error.to_string().contains(is), "{path}: {error}");
         }
         assert!(matches!(probe("/dev\0/kvm"), Error::Argument(_)));
+        let long = format!("/{}", "x".repeat(5000));
+        let link = std::env::temp_dir().join(format!("dirtyrate-loop-{}", std::process::id()));
+        std::os::unix::fs::symlink(&link, &link).expect("a link to itself");
+        for (path, is) in [(link.to_str().expect("UTF-8"), "in a circle"), (&long, "too long")] {
+            let error = probe(path);
+            assert!(matches!(error, Error::NotKvm { .. }) && error.to_string().contains(is), "{path}: {error}");
+        }
+        std::fs::remove_file(&link).expect("the link is there");
     }
 }
