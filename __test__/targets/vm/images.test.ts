@@ -118,6 +118,13 @@ describe('a machine', () => {
     expect(uriOfMemory(memoryForKernel(size, 'arm64'), bytes => memoryForKernel(bytes, 'arm64'))).toBe(size)
   })
 
+  it('of no block is 0 bytes, and no machine has so little', () => {
+    expect(uriOfMemory([])).toBe('0B')
+    expect(() => parseMemory(memoryOfUri('0B'))).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT', message: 'memory: 0 bytes' }),
+    )
+  })
+
   it.each(['ram@', '@0+1MiB', 'ram@0B', 'ram@0B+1MiB:', 'ram@0B+1MiB+1MiB'])('of %s is refused', option => {
     expect(() => memoryOfUri(option)).toThrow(
       expect.objectContaining({ code: 'ERR_ARGUMENT', hint: expect.stringContaining('low@0B+2GiB') }),

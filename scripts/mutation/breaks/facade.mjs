@@ -137,8 +137,8 @@ export default [
   {
     name: 'a target says the size of its memory only',
     file: 'ts/targets/vm/machine.ts',
-    find: '  return isSameMemory(blocks, layOut, size)',
-    replace: "  return isSameMemory(blocks, layOut, size) || size !== ''",
+    find: '  return blocks.length === 0 || isSameMemory(blocks, layOut, size)',
+    replace: "  return blocks.length === 0 || isSameMemory(blocks, layOut, size) || size !== ''",
     test: '__test__/targets/vm/images.test.ts -t of any blocks',
   },
   {

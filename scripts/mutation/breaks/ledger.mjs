@@ -98,4 +98,18 @@ export default [
     replace: '',
     test: 'dirty_memory_model',
   },
+  {
+    name: 'count deadlines from now without a block of the opening',
+    file: ledger,
+    find: 'Some(last.unwrap_or(asked.at))',
+    replace: 'Some(last.unwrap_or_else(|| self.ledger.clock().now()))',
+    test: 'window_without_blocks',
+  },
+  {
+    name: 'put a deadline off for blocks that came later',
+    file: ledger,
+    find: '        let here = self.blocks.iter().filter(|block| block.added <= asked.event);\n        let windows = here',
+    replace: '        let windows = self.blocks.iter()',
+    test: 'window_without_blocks',
+  },
 ]

@@ -41,14 +41,15 @@ export function creationOfUri(
 
 /**
  * The blocks as the option `memory`. This is their total size if `layOut` makes the same blocks
- * from it, and otherwise a list: `low@0B+1GiB:high@4GiB+1GiB`.
+ * from it, and otherwise a list: `low@0B+1GiB:high@4GiB+1GiB`. Without a block it is `0B`, which
+ * cannot be opened.
  */
 export function uriOfMemory(
   blocks: readonly RamBlock[],
   layOut: (bytes: string) => readonly RamBlock[] = parseMemory,
 ): string {
   const size = totalSize(blocks)
-  return isSameMemory(blocks, layOut, size)
+  return blocks.length === 0 || isSameMemory(blocks, layOut, size)
     ? size
     : blocks
         .map(

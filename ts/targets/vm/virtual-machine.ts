@@ -146,8 +146,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
 
   /**
    * The target URI of this VM, which opens the same guest in the same machine again. It has the
-   * options that were chosen at creation and the blocks that the VM has now. Before a guest is
-   * loaded it begins with `vm:`, and cannot be opened.
+   * options that were chosen at creation and the blocks that the VM has now. It cannot be opened
+   * before a guest is loaded, when it begins with `vm:`, nor without a block, when it says
+   * `memory=0B`.
    */
   override get uri(): string {
     const layOut = this.#image?.scheme === 'kernel' ? memoryForKernel : parseMemory

@@ -30,6 +30,9 @@ pub struct DeadlineReport {
 /// `alive`, which says whether the guest still runs; an error of `alive` ends the wait. `lock` locks the dirty memory,
 /// with whatever lock the VMM keeps it behind, and is called again after each wait.
 ///
+/// Blocks may come and go meanwhile. If every block of the window's opening is removed, deadlines are counted from the
+/// client's last clear, take or start.
+///
 /// The guest must run from the client's last clear, take or start until the fetch that closes the window. A later pause
 /// does not change the result.
 ///
@@ -77,10 +80,8 @@ pub fn take_at<G: DerefMut<Target = DirtyMemory>>(
 /// The moment at which the client's window was open in every chunk.
 fn opening(bits: &DirtyBits, client: Client) -> Result<Moment> {
     bits.check_client(client)?;
-    if !bits.is_tracking(client) {
-        return Err(Error::NotTracking { client: client.to_string() });
-    }
-    Ok(bits.window_opened(client).unwrap_or_else(|| bits.ledger.clock().now()))
+    let opened = if bits.is_tracking(client) { bits.window_opened(client) } else { None };
+    opened.ok_or_else(|| Error::NotTracking { client: client.to_string() })
 }
 
 /// Waits for the deadline. Returns the lock, and the moment at which the client's window was open in every chunk.

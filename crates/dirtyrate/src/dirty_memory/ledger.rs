@@ -267,15 +267,19 @@ impl DirtyBits {
         }
     }
 
-    /// The moment at which the client's window was open in every chunk; `None` without blocks or bits. Deadlines are
-    /// counted from this moment, because protecting a large guest can take longer than a short window, and the chunk
-    /// that was protected last must also be measured for the time that was asked for. A block that was added later does
-    /// not count.
+    /// The moment at which the client's window was open in every chunk; `None` if the client never asked for a window.
+    /// Deadlines are counted from this moment, because protecting a large guest can take longer than a short window, and
+    /// the chunk that was protected last must also be measured for the time that was asked for.
+    ///
+    /// A block that was added later does not count, because otherwise blocks that come again and again would put a
+    /// deadline off for ever. If no other block is left, the deadline is counted from the moment at which the client
+    /// asked for its window.
     pub(super) fn window_opened(&self, client: Client) -> Option<Moment> {
-        let asked = self.ledger.asked.get(&client).map_or(u64::MAX, |asked| asked.event);
-        let here = self.blocks.iter().filter(|block| block.added <= asked);
+        let asked = self.ledger.asked.get(&client)?;
+        let here = self.blocks.iter().filter(|block| block.added <= asked.event);
         let windows = here.filter_map(|block| block.bits.get(&client)).flat_map(|bits| &bits.windows);
-        windows.map(|window| window.opened.at).reduce(|last, at| if last.is_before(at) { at } else { last })
+        let last = windows.map(|window| window.opened.at).reduce(|last, at| if last.is_before(at) { at } else { last });
+        Some(last.unwrap_or(asked.at))
     }
 
     /// Whether the guest was asked to pause between the client's last clear, take or start, and the fetch that closed its
