@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{Client, DirtyMemory, FakeLog, FakeProtect, Reap, Taken, Witness, put_back, sync_at};
+use dirtyrate::dirty_memory::{
+    Client, DirtyMemory, FakeCall, FakeLog, FakeProtect, Reap, Taken, Witness, put_back, sync_at,
+};
 use dirtyrate::{BlockId, BlockInfo, CancelToken, Error, GuestClock};
 use dirtyrate_machine::workload::{Kind, Pacing};
 use support::*;
@@ -66,6 +68,12 @@ impl ByHand {
 
     fn sync(&mut self) {
         self.memory.sync(&CancelToken::new()).expect("step 4");
+    }
+
+    /// A sync whose first re-protection fails.
+    fn fail_to_reprotect(&mut self) {
+        self.log.fail(FakeCall::Reprotect, 0);
+        self.memory.sync(&CancelToken::new()).expect_err("pages stay unprotected");
     }
 
     fn stop(&mut self, client: Client) {
@@ -242,6 +250,80 @@ fn bits_that_are_put_back_join_a_window_that_has_gone_on_since() {
         put_back(&vm.memory.shared_bits(), &taken, &words).expect("put back");
         assert_eq!(figures(&vm.reap(Client::DirtyRate)), (400, 400, 1000.0), "{protect:?}");
     }
+}
+
+#[test]
+fn time_that_a_taken_window_shares_with_the_next_one_counts_once() {
+    for protect in [FakeProtect::Manual, FakeProtect::ManualInitiallySet] {
+        for put_back_first in [true, false] {
+            let mut vm = ByHand::measured(protect);
+            vm.run(500, 0..100);
+            // The bits reach the client, and the pages stay unprotected: the next window opens where this one did.
+            vm.fail_to_reprotect();
+            let (taken, words) = vm.take_bitmap();
+            let bits = vm.memory.shared_bits();
+            if put_back_first {
+                put_back(&bits, &taken, &words).expect("put back");
+                assert_eq!(figures(&vm.reap(Client::DirtyRate)), (100, 500, 200.0), "{protect:?}");
+            }
+            vm.run(400, 100..180);
+            vm.sync();
+            if !put_back_first {
+                put_back(&bits, &taken, &words).expect("put back");
+            }
+            let reap = vm.reap(Client::DirtyRate);
+            assert_eq!(figures(&reap), (180, 900, 200.0), "{protect:?}");
+            assert_eq!(reap.blocks[0].window, 900 * MS, "{protect:?}");
+        }
+    }
+}
+
+#[test]
+fn windows_that_are_put_back_in_any_order_are_as_long_as_one_that_was_never_taken() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for failures in 0..8 {
+            for synced_since in [true, false] {
+                let mut vm = ByHand::measured(FakeProtect::Manual);
+                let mut taken = Vec::new();
+                for window in 0..3 {
+                    vm.run(100, window * 50..window * 50 + 50);
+                    if failures >> window & 1 == 1 {
+                        vm.fail_to_reprotect()
+                    } else {
+                        vm.sync()
+                    }
+                    taken.push(vm.take_bitmap());
+                }
+                if synced_since {
+                    vm.run(100, 150..200);
+                    vm.sync();
+                }
+                for number in order {
+                    put_back(&vm.memory.shared_bits(), &taken[number].0, &taken[number].1).expect("put back");
+                }
+                let expected = if synced_since { (200, 400, 500.0) } else { (150, 300, 500.0) };
+                let found = figures(&vm.reap(Client::DirtyRate));
+                assert_eq!(found, expected, "{order:?}, failures {failures:03b}, {synced_since}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_starts_again_over_pages_that_stayed_unprotected_counts_their_time_once() {
+    let mut vm = ByHand::measured(FakeProtect::Manual);
+    vm.run(200, 0..100);
+    // The client stops, and the log cannot be turned off.
+    vm.log.fail(FakeCall::SetLogging, 0);
+    vm.memory.stop_tracking(Client::DirtyRate).expect_err("the log stays on");
+    vm.start(Client::Migration);
+    vm.run(300, 100..150);
+    vm.fail_to_reprotect();
+    vm.start(Client::DirtyRate);
+    vm.run(500, 150..200);
+    vm.sync();
+    // Until the last sync, no page was protected again, so the log has all writes.
+    assert_eq!(figures(&vm.reap(Client::DirtyRate)), (200, 1000, 200.0));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! While a sync gives the clients what the rings said, another thread reads the bits. At each moment the figures of the
 //! vCPUs are consistent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+mod ring_log;
 
-use dirtyrate::dirty_memory::{
-    Client, DirtyLog, DirtyMemory, FakeLog, FakeProtect, Prepared, RingLoss, RingReap, VcpuLog, VcpuPages,
-};
-use dirtyrate::{BlockId, BlockInfo, CancelToken, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dirtyrate::dirty_memory::{Client, DirtyMemory, FakeLog, FakeProtect, RingReap, VcpuPages};
+use dirtyrate::{BlockId, BlockInfo, CancelToken};
+use ring_log::RingLog;
 
 const PAGE: u64 = 4096;
 /// One page in each region of 512, in so many regions that a sync gives the lock back many times.
@@ -15,59 +15,6 @@ const REGIONS: u64 = 5000;
 const VCPUS: usize = 3;
 /// Entries of each vCPU that name a page again.
 const AGAIN: u64 = 7;
-
-/// All vCPUs write the same pages.
-struct Rings {
-    log: FakeLog,
-    written: VcpuPages,
-}
-
-impl DirtyLog for Rings {
-    fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
-        self.log.set_logging(block, on)
-    }
-
-    fn initially_set(&self) -> bool {
-        self.log.initially_set()
-    }
-
-    fn fetch_reprotects(&self) -> bool {
-        self.log.fetch_reprotects()
-    }
-
-    fn vcpu_log(&mut self) -> Option<&mut dyn VcpuLog> {
-        Some(self)
-    }
-
-    fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()> {
-        self.log.fetch(block, into)
-    }
-
-    fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()> {
-        self.log.reprotect(block, first_page, pages, bits)
-    }
-}
-
-impl VcpuLog for Rings {
-    fn prepare(&mut self) -> Result<Prepared> {
-        let now = Instant::now();
-        Ok(Prepared::new(now, now, Duration::ZERO))
-    }
-
-    fn vcpus(&self) -> usize {
-        VCPUS
-    }
-
-    fn visit(&self, _: BlockId, visit: &mut dyn FnMut(usize, &VcpuPages) -> Result<()>) -> Result<()> {
-        (0..VCPUS).try_for_each(|vcpu| visit(vcpu, &self.written))
-    }
-
-    fn forget_pages(&mut self, _: BlockId) {}
-
-    fn take_loss(&mut self) -> RingLoss {
-        RingLoss::default()
-    }
-}
 
 /// The memory of a guest whose vCPUs wrote, with `entries` of each one, as a client finds it at step 4.
 fn memory(entries: u64) -> DirtyMemory {
@@ -79,7 +26,7 @@ fn memory(entries: u64) -> DirtyMemory {
     let log = FakeLog::new(FakeProtect::ManualInitiallySet);
     let ram = BlockInfo { id: BlockId(1), name: "ram".to_owned(), guest_address: 0, pages: REGIONS * 512 };
     log.add_block(ram.id, ram.pages);
-    let mut memory = DirtyMemory::new(Box::new(Rings { log, written }), PAGE, 1 << 30);
+    let mut memory = DirtyMemory::new(Box::new(RingLog { log, written: vec![written; VCPUS] }), PAGE, 1 << 30);
     memory.add_block(ram).expect("a block");
     memory.start_tracking(Client::DirtyRate).expect("step 1");
     memory.discard_initial_log(&CancelToken::new()).expect("step 2");

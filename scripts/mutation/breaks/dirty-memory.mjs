@@ -112,8 +112,8 @@ export default [
   {
     name: 'mark what lies behind the last page of a bitmap of the host',
     file: 'crates/dirtyrate/src/dirty_memory/copy.rs',
-    find: '&[*last & tail_mask(pages)]',
-    replace: '&[*last & (tail_mask(pages) | u64::MAX)]',
+    find: 'let last = [*last & tail_mask(pages)];',
+    replace: 'let last = [*last & (tail_mask(pages) | u64::MAX)];',
     test: 'dirty_memory_model',
   },
   {

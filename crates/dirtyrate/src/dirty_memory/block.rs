@@ -29,6 +29,19 @@ pub(super) struct Chunk {
     pub fetched: Option<Edge>,
 }
 
+impl Chunk {
+    /// Lets the window of a client go on where the current round began. If the client got every fetch until now, the
+    /// window simply stays open, because the next fetch brings what was written since.
+    fn let_go_on(&self, window: &mut Window) {
+        // One event fetches a chunk at most once.
+        let was_given_all =
+            self.fetched.is_some_and(|fetched| window.closed().is_some_and(|at| at.event() == fetched.event()));
+        if !was_given_all {
+            window.go_on(self.opened);
+        }
+    }
+}
+
 /// One client's bits of one block.
 #[derive(Debug)]
 pub(super) struct ClientBits {
@@ -127,21 +140,19 @@ impl Block {
         Ok(new)
     }
 
-    /// Notes that the client, which has bits of this block, tracks it from now on. Its windows go on where the current
-    /// round of each chunk began. If the client got every fetch until now, its windows simply stay open, because the
-    /// next fetch brings what was written since.
+    /// Notes that the client, which has bits of this block, tracks it from now on. Its windows go on.
     pub fn begin_tracking(&mut self, client: Client) {
         if let Some(bits) = self.bits.get_mut(&client) {
-            for (window, chunk) in bits.windows.iter_mut().zip(&self.chunks) {
-                // One event fetches a chunk at most once.
-                let was_given_all = chunk
-                    .fetched
-                    .is_some_and(|fetched| window.closed().is_some_and(|at| at.event() == fetched.event()));
-                if !was_given_all {
-                    window.go_on(chunk.opened);
-                }
-            }
+            bits.windows.iter_mut().zip(&self.chunks).for_each(|(window, chunk)| chunk.let_go_on(window));
         }
+    }
+
+    /// Puts back the `taken` window of a chunk whose bits are put back.
+    pub fn put_window_back(&mut self, client: Client, chunk: usize, taken: &Window) {
+        let Some(bits) = self.bits.get_mut(&client) else { return };
+        bits.windows[chunk].put_back(taken);
+        // If the taken window has the last fetch of both, it has to go on now.
+        self.chunks[chunk].let_go_on(&mut bits.windows[chunk]);
     }
 
     /// How many pages a chunk has: the last one may have fewer.

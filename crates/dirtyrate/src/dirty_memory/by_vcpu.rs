@@ -1,5 +1,7 @@
 //! What each vCPU wrote of one block in one client's window, if the log knows.
 
+use std::ops::Range;
+
 use super::log::VcpuPages;
 use crate::bitmap::{REGION_WORDS, Region, SparsePages};
 use crate::error::{Error, Result};
@@ -77,22 +79,46 @@ impl ByVcpu {
 
     /// Adds to the number of entries in the ring of a vCPU that named its pages.
     pub fn add_entries(&mut self, vcpu: usize, entries: u64) {
-        self.vcpus[vcpu].entries += entries;
+        let of_vcpu = &mut self.vcpus[vcpu].entries;
+        *of_vcpu = of_vcpu.saturating_add(entries);
     }
 
-    /// Adds everything that `other` has of the same vCPUs.
+    /// Makes room for everything that `other` has of the same vCPUs.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`]; nothing is added then.
-    pub fn try_add(&mut self, other: &Self) -> Result<()> {
+    /// [`Error::OutOfMemory`].
+    pub fn reserve_all(&mut self, other: &Self) -> Result<()> {
         self.make_sets(other.vcpus.len())?;
-        self.vcpus.iter_mut().zip(&other.vcpus).try_for_each(|(ours, theirs)| ours.reserve(theirs))?;
+        self.vcpus.iter_mut().zip(&other.vcpus).try_for_each(|(ours, theirs)| ours.reserve(theirs))
+    }
+
+    /// Adds the pages that `other` has in `words` of the block's bitmap, and for each vCPU as many entries as it has
+    /// pages there. The memory of these sets grows if there is no [room](Self::reserve_all).
+    pub fn add_part(&mut self, other: &Self, words: Range<usize>) {
+        let sets = self.vcpus.len().max(other.vcpus.len());
+        self.vcpus.resize_with(sets, VcpuPages::default);
         for (vcpu, written) in other.vcpus.iter().enumerate() {
-            written.pages.regions().for_each(|(number, pages)| self.add_region(vcpu, number, pages));
-            self.add_entries(vcpu, written.entries);
+            for number in words.start / REGION_WORDS..words.end.div_ceil(REGION_WORDS) {
+                let mut region = written.pages.region(number as u64);
+                for (word, bits) in (number * REGION_WORDS..).zip(&mut region) {
+                    *bits = if words.contains(&word) { *bits } else { 0 };
+                }
+                let pages = region.iter().map(|word| u64::from(word.count_ones())).sum();
+                if pages > 0 {
+                    self.add_region(vcpu, number as u64, &region);
+                    self.add_entries(vcpu, pages);
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Adds the entries of `other` that named a page again, which [`add_part`](Self::add_part) leaves out.
+    pub fn add_entries_again(&mut self, other: &Self) {
+        for (ours, theirs) in self.vcpus.iter_mut().zip(&other.vcpus) {
+            let again = theirs.entries.saturating_sub(theirs.pages.len());
+            ours.entries = ours.entries.saturating_add(again);
+        }
     }
 
     /// Forgets everything, and keeps the memory.
@@ -119,7 +145,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shared_pages_are_those_in_two_sets_or_more(writes in vec((0..4_usize, vec(0..3000_u64, 0..40)), 0..30)) {
+        fn shared_pages_are_those_in_two_sets_or_more(
+            writes in vec((0..4_usize, vec(0..3000_u64, 0..40)), 0..30),
+            part in 1..20_usize,
+        ) {
             let mut by_vcpu = ByVcpu::new((0..4).map(|_| VcpuPages::default()).collect());
             let mut naive = vec![BTreeSet::new(); 4];
             for (vcpu, pages) in writes {
@@ -137,7 +166,13 @@ mod tests {
             }
             let taken = by_vcpu.take();
             prop_assert_eq!(by_vcpu.shared(), 0);
-            by_vcpu.try_add(&taken).expect("memory");
+            by_vcpu.reserve_all(&taken).expect("memory");
+            let bytes = by_vcpu.vcpus.iter().map(|written| written.pages.bytes()).sum::<usize>();
+            for first in (0..3000 / 64 + 1).step_by(part) {
+                by_vcpu.add_part(&taken, first..first + part);
+            }
+            let grown = by_vcpu.vcpus.iter().map(|written| written.pages.bytes()).sum::<usize>();
+            prop_assert_eq!(grown, bytes, "there was room");
             prop_assert_eq!(by_vcpu.shared(), taken.shared());
             for (vcpu, set) in naive.iter().enumerate() {
                 let pages = by_vcpu.pages_of(vcpu).expect("four vCPUs");

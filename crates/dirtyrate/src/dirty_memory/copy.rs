@@ -105,7 +105,8 @@ impl DirtyMemory {
 
 /// Gives bits back that were taken and could not be used. The client has them again, as if they had never been taken,
 /// beside the bits that it got since. Nothing happens if the client or the block is gone. The lock is released after
-/// each chunk, as in [`copy_bitmap`].
+/// each chunk, as in [`copy_bitmap`]. The bits of a chunk, their window, and which vCPUs wrote them come back together,
+/// so that a reap meanwhile counts each chunk either as before or as afterwards.
 ///
 /// # Errors
 ///
@@ -115,7 +116,7 @@ pub fn put_back(bits: &SharedBits, taken: &Taken, words: &[u64]) -> Result<()> {
     let (pages, chunk_words) = {
         let mut bits = bits.lock();
         let chunk_words = words_for(bits.chunk_pages);
-        let Some(block) = bits.blocks.iter_mut().find(|found| found.info.id == taken.block) else { return Ok(()) };
+        let Some(block) = bits.block_mut(taken.block) else { return Ok(()) };
         let expected = block.info.words();
         if words.len() != expected {
             let text = format!("the bitmap of '{}' has {expected} words, not {}", block.info.name, words.len());
@@ -123,16 +124,18 @@ pub fn put_back(bits: &SharedBits, taken: &Taken, words: &[u64]) -> Result<()> {
         }
         let pages = block.info.pages;
         let Some(of_client) = block.bits.get_mut(&taken.client) else { return Ok(()) };
-        of_client.vcpus.try_add(&taken.vcpus)?;
-        of_client.windows.iter_mut().zip(&taken.windows).for_each(|(window, taken)| window.put_back(taken));
+        of_client.vcpus.reserve_all(&taken.vcpus)?;
         (pages, chunk_words)
     };
-    for_each_part(words, pages, chunk_words, |chunk, first, words| {
-        let mut bits = bits.lock();
-        if let Some(block) = bits.blocks.iter_mut().find(|found| found.info.id == taken.block) {
-            block.merge(chunk, first, words, |of, _| of == taken.client);
+    for_each_chunk(words, pages, chunk_words, |chunk, parts| {
+        if let Some(block) = bits.lock().block_mut(taken.block) {
+            block.put_chunk_back(taken, chunk, parts);
         }
     });
+    let mut bits = bits.lock();
+    if let Some(of_client) = bits.block_mut(taken.block).and_then(|block| block.bits.get_mut(&taken.client)) {
+        of_client.vcpus.add_entries_again(&taken.vcpus);
+    }
     Ok(())
 }
 
@@ -160,26 +163,38 @@ impl SharedBits {
             (found.info.pages, words_for(bits.chunk_pages))
         };
         let mut marked = 0;
-        for_each_part(words, pages, chunk_words, |chunk, first, words| {
+        for_each_chunk(words, pages, chunk_words, |chunk, parts| {
             let mut bits = self.lock();
             let DirtyBits { tracking, blocks, .. } = &mut *bits;
             if let Some(found) = blocks.iter_mut().find(|found| found.info.id == block) {
-                marked += found.merge(chunk, first, words, |client, vga| client.tracks(tracking, vga));
+                for (first, words) in parts {
+                    marked += found.merge(chunk, *first, words, |client, vga| client.tracks(tracking, vga));
+                }
             }
         });
         Ok(marked)
     }
 }
 
-/// Calls `show` for each chunk of a block's bitmap, with the number of the chunk, the index of the first word in it,
-/// and the words. Bits past the last page are left out.
-fn for_each_part(words: &[u64], pages: u64, chunk_words: usize, mut show: impl FnMut(usize, usize, &[u64])) {
+/// Words of a chunk, and the index of the first one in the chunk.
+type Part<'a> = (usize, &'a [u64]);
+
+/// Calls `show` for each chunk of a block's bitmap, with the number of the chunk, and the words in one or two parts.
+/// Bits past the last page are left out.
+fn for_each_chunk(words: &[u64], pages: u64, chunk_words: usize, mut show: impl FnMut(usize, &[Part<'_>])) {
     let Some((last, whole)) = words.split_last() else { return };
-    whole.chunks(chunk_words).enumerate().for_each(|(chunk, words)| show(chunk, 0, words));
-    show(whole.len() / chunk_words, whole.len() % chunk_words, &[*last & tail_mask(pages)]);
+    let (whole, of_last_chunk) = whole.split_at(whole.len() - whole.len() % chunk_words);
+    whole.chunks(chunk_words).enumerate().for_each(|(chunk, words)| show(chunk, &[(0, words)]));
+    let last = [*last & tail_mask(pages)];
+    show(whole.len() / chunk_words, &[(0, of_last_chunk), (of_last_chunk.len(), &last)]);
 }
 
 impl DirtyBits {
+    /// The block of this generation, unless it was removed.
+    fn block_mut(&mut self, id: BlockId) -> Option<&mut Block> {
+        self.blocks.iter_mut().find(|block| block.info.id == id)
+    }
+
     /// Takes what a client has of a removed block. If no other client has bits of the block, the block is forgotten.
     fn take_of_removed(&mut self, client: Client, id: BlockId) -> Option<(PageBitmap, ByVcpu)> {
         let gone = self.removed.iter_mut().find(|gone| gone.info.id == id)?;
@@ -190,6 +205,20 @@ impl DirtyBits {
 }
 
 impl Block {
+    /// Puts back what was taken of a chunk, whose bits are the words in `parts`.
+    fn put_chunk_back(&mut self, taken: &Taken, chunk: usize, parts: &[Part<'_>]) {
+        let first = chunk * words_for(self.chunk_pages);
+        let words = parts.iter().map(|(_, words)| words.len()).sum::<usize>();
+        let Some(of_client) = self.bits.get_mut(&taken.client) else { return };
+        of_client.vcpus.add_part(&taken.vcpus, first..first + words);
+        if let Some(window) = taken.windows.get(chunk) {
+            self.put_window_back(taken.client, chunk, window);
+        }
+        for (first, words) in parts {
+            self.merge(chunk, *first, words, |client, _| client == taken.client);
+        }
+    }
+
     /// Copies a client's bits of a chunk.
     fn copy_chunk(&self, client: Client, chunk: usize, into: &mut [u64]) {
         match self.bits.get(&client).filter(|bits: &&ClientBits| bits.dirty()[chunk] > 0) {

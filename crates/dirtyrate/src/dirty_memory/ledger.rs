@@ -52,6 +52,14 @@ impl Length {
         Self { elapsed: self.elapsed + other.elapsed, stood: self.stood + other.stood }
     }
 
+    fn less(self, other: Self) -> Self {
+        Self { elapsed: self.elapsed.saturating_sub(other.elapsed), stood: self.stood.saturating_sub(other.stood) }
+    }
+
+    fn at_most(self, limit: Self) -> Self {
+        Self { elapsed: self.elapsed.min(limit.elapsed), stood: self.stood.min(limit.stood) }
+    }
+
     /// The time by which a rate is divided: the time in which the guest ran. If the guest did not run at all, only the
     /// host can have written, and the rate is divided by the whole time.
     pub fn of_rate(self) -> Duration {
@@ -76,23 +84,38 @@ pub(super) struct Window {
     parts_before: Length,
     /// How many parts have been fetched, including the last one.
     parts: u32,
+    /// The event of the first fetch; `None` before it.
+    first_fetch: Option<u64>,
 }
 
 impl Window {
     pub fn open(at: Edge) -> Self {
-        Self { first: at, opened: at, closed: None, closed_before: None, parts_before: Length::default(), parts: 0 }
+        Self {
+            first: at,
+            opened: at,
+            closed: None,
+            closed_before: None,
+            parts_before: Length::default(),
+            parts: 0,
+            first_fetch: None,
+        }
     }
 
     /// Notes that the client got what the fetch that began at `at` has found.
     pub fn close(&mut self, at: Edge) {
         self.parts += u32::from(self.closed.is_none());
         self.closed = Some(at);
+        self.first_fetch.get_or_insert(at.event);
     }
 
     /// Notes that the client does not get what was written before `at` and is not fetched yet, because it did not
     /// track, or because a client dropped the first round. The window goes on at `at`.
+    ///
+    /// If the window was closed after `at`, it simply stays open: no page was protected since `at`, so the log still has
+    /// what was written since then, and the next fetch brings it.
     pub fn go_on(&mut self, at: Edge) {
         match self.closed {
+            Some(closed) if at.at.is_before(closed.at) => {}
             Some(_) => {
                 *self =
                     Self { opened: at, closed: None, closed_before: self.closed, parts_before: self.length(), ..*self };
@@ -102,19 +125,32 @@ impl Window {
         }
     }
 
-    /// Puts the window of bits that were `taken` back, and joins it with the window of the bits that the client got
-    /// since. The joined window has the parts of both.
+    /// Puts the window of bits that were `taken` back, and joins it with this window, which has bits that the client got
+    /// since, or bits that were put back before. The joined window has the parts of both.
     pub fn put_back(&mut self, taken: &Self) {
-        *self = if self.is_new() {
-            *taken
-        } else {
-            Self {
-                first: taken.first,
-                parts_before: taken.length().plus(self.parts_before),
-                parts: taken.parts + self.parts,
-                ..*self
-            }
-        };
+        let last_fetch = |window: &Self| window.last_closed().map(Edge::event);
+        *self =
+            if last_fetch(self) >= last_fetch(taken) { Self::joined(taken, self) } else { Self::joined(self, taken) };
+    }
+
+    /// After a sync that could not protect the pages again, the newer window opened before the older one closed. The time
+    /// that is in both counts once, and two parts become one.
+    fn joined(older: &Self, newer: &Self) -> Self {
+        let (Some(until), Some(fetched)) = (older.last_closed(), newer.first_fetch) else { return *newer };
+        let overlaps = until.event < fetched && newer.first.at.is_before(until.at);
+        let twice = if overlaps { Length::between(newer.first, until) } else { Length::default() };
+        let first = if newer.first.at.is_before(older.first.at) { newer.first } else { older.first };
+        // If windows are put back in another order than that in which they were taken, `twice` does not have all time
+        // that is in both. But all parts lie between the first opening and the last part.
+        let last_part = if newer.closed.is_some() { Some(newer.opened) } else { newer.closed_before };
+        let most = last_part.map_or(Length::default(), |opened| Length::between(first, opened));
+        Self {
+            first,
+            first_fetch: older.first_fetch.min(newer.first_fetch),
+            parts_before: older.length().plus(newer.parts_before).less(twice).at_most(most),
+            parts: older.parts + newer.parts - u32::from(overlaps),
+            ..*newer
+        }
     }
 
     pub fn first_opened(&self) -> Edge {

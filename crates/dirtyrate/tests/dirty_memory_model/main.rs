@@ -72,6 +72,8 @@ fn assert_varied(protect: FakeProtect, tally: &Tally) {
         ("add block", Some(Refusal::Layout)),
         ("remove block", log),
         ("remove block", Some(Refusal::Delete)),
+        ("take a bitmap", None),
+        ("put back", None),
         ("take at a deadline", None),
         ("take at a deadline", log),
         ("take at a deadline", Some(Refusal::Cancelled)),

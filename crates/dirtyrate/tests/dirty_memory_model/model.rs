@@ -8,7 +8,7 @@ use dirtyrate::{BlockId, BlockInfo};
 
 use super::block::{Block, Calls};
 use super::pages::Pages;
-use super::windows::{Asked, Chunk, History, Tick};
+use super::windows::{Asked, Chunk, History, Span, Tick};
 
 /// Why an operation did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,21 @@ pub enum Refusal {
 }
 
 pub type Outcome<T> = Result<T, Refusal>;
+
+/// What was taken of one block, with the spans of each chunk.
+#[derive(Debug)]
+pub struct Taken {
+    client: Client,
+    block: BlockId,
+    pages: Pages,
+    spans: Vec<Vec<Span>>,
+}
+
+impl Taken {
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+}
 
 /// CODE's bits come from the host alone.
 fn follows_log(client: Client) -> bool {
@@ -371,19 +386,47 @@ impl Model {
 
     pub fn clear(&mut self, client: Client) -> Outcome<()> {
         self.exists(client)?;
-        if begins_full(client) {
-            for at in 0..self.blocks.len() {
-                if self.tracks(client, at) {
-                    self.end_first_round(at)?;
-                }
-            }
-        }
+        self.end_first_rounds(client)?;
         for block in self.blocks.iter_mut().chain(&mut self.removed) {
             block.take(client);
         }
         self.removed.retain(Block::has_bits);
         self.ask(client, true);
         Ok(())
+    }
+
+    /// Ends the first rounds in which a client that begins full tracks.
+    fn end_first_rounds(&mut self, client: Client) -> Outcome<()> {
+        for at in (0..self.blocks.len()).filter(|_| begins_full(client)) {
+            if self.tracks(client, at) {
+                self.end_first_round(at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the bits of one block. The client asks for no window by it.
+    pub fn take_bitmap(&mut self, client: Client, at: usize) -> Outcome<Taken> {
+        self.exists(client)?;
+        self.end_first_rounds(client)?;
+        let block = &mut self.blocks[at];
+        let spans = block.chunks.iter().map(|chunk| chunk.spans(client).to_vec()).collect();
+        let taken = Taken { client, block: block.info.id, pages: block.bits(client), spans };
+        block.take(client);
+        Ok(taken)
+    }
+
+    /// Gives back what was taken, unless the block or the client is gone.
+    pub fn put_back(&mut self, taken: &Taken) {
+        let Taken { client, pages, .. } = taken;
+        let here = |block: &&mut Block| block.info.id == taken.block && block.tracked_by.contains(client);
+        if let Some(block) = self.blocks.iter_mut().find(here) {
+            block.give(*client, pages);
+            block.owe(*client, pages);
+            for (chunk, spans) in block.chunks.iter_mut().zip(&taken.spans) {
+                chunk.put_back(*client, spans);
+            }
+        }
     }
 
     /// The steps 4 and 5 at a deadline that has come.

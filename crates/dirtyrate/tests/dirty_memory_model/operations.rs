@@ -90,6 +90,13 @@ pub enum Operation {
         who: Who,
         take: bool,
     },
+    /// Takes the bits of a block, and keeps them in place of those that were taken before.
+    TakeBitmap {
+        who: Who,
+        block: usize,
+    },
+    /// Gives back what was taken last.
+    PutBack,
     AddBlock {
         name: usize,
         place: usize,
@@ -132,6 +139,7 @@ pub fn scenario(protect: FakeProtect) -> impl Strategy<Value = Scenario> {
             40 => step(cast).prop_map(|step| vec![step]),
             1 => flags_while_the_log_fails(cast),
             1 => first_round_that_ends_in_parts(cast),
+            1 => bits_put_back_after_a_sync_that_failed(cast),
         ]
     };
     let steps = Union::new(CASTS.map(|cast| vec(some(cast), 1..150)));
@@ -176,6 +184,20 @@ fn first_round_that_ends_in_parts(cast: &'static [Who]) -> impl Strategy<Value =
     })
 }
 
+/// A sync that fails half-way, then bits that are taken and put back, before or after a sync that succeeds.
+fn bits_put_back_after_a_sync_that_failed(cast: &'static [Who]) -> impl Strategy<Value = Vec<Step>> {
+    let sound = |operation| Step { operation, faults: Vec::new() };
+    let writes = || vec((0..PLACES, written()).prop_map(|(block, pages)| Operation::GuestWrite { block, pages }), 1..4);
+    let taken = (select(cast), 0..PLACES, 0..3_usize, any::<bool>());
+    (taken, writes(), writes()).prop_map(move |((who, block, fault, late), before, since)| {
+        let sync = || Operation::Sync { cancel: None };
+        let failed = Step { operation: sync(), faults: vec![(FakeCall::Reprotect, fault)] };
+        let steps = before.into_iter().map(sound).chain([failed, sound(Operation::TakeBitmap { who, block })]);
+        let since = since.into_iter().chain(late.then(sync)).chain([Operation::PutBack, sync()]).map(sound);
+        steps.chain(since).collect()
+    })
+}
+
 fn flag(cast: &'static [Who]) -> impl Strategy<Value = Operation> {
     let who = || select(cast);
     let mask = (0..PLACES, any::<bool>()).prop_map(|(block, on)| Operation::SetLogMask { block, on });
@@ -204,6 +226,8 @@ fn operation(cast: &'static [Who]) -> impl Strategy<Value = Operation> {
         2 => Just(Operation::Pause),
         3 => Just(Operation::Resume),
         4 => (who(), cancel()).prop_map(|(who, cancel)| Operation::TakeAt { who, cancel }),
+        3 => (who(), block()).prop_map(|(who, block)| Operation::TakeBitmap { who, block }),
+        3 => Just(Operation::PutBack),
         4 => add_block(),
         3 => (block(), proptest::bool::weighted(0.2))
             .prop_map(|(block, delete_fails)| Operation::RemoveBlock { block, delete_fails }),

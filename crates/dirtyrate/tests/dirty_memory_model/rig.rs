@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dirtyrate::dirty_memory::{Client, DirtyMemory, FakeLog, Witness, take_at};
+use dirtyrate::dirty_memory::{self, Client, DirtyMemory, FakeLog, Witness, put_back, take_at};
 use dirtyrate::{BlockId, BlockInfo, CancelToken, Error, GuestClock};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -13,7 +13,7 @@ use proptest::test_runner::TestCaseError;
 use super::block::Calls;
 use super::compare::reap_of;
 use super::faulty_log::{Faults, FaultyLog, SharedFaults};
-use super::model::{Model, Outcome, Refusal};
+use super::model::{self, Model, Outcome, Refusal};
 use super::operations::{CHUNKS, Operation, PLACE_PAGES, SIZES, Scenario, Step, Who, Written};
 use super::pages::Pages;
 use super::windows::Tick;
@@ -81,6 +81,8 @@ pub struct Rig {
     /// The accumulators of the two places, open or not.
     pub accumulators: [Client; 2],
     blocks_made: u64,
+    /// What was taken last, with its bitmap, and the same of the model.
+    taken: Option<(dirty_memory::Taken, Vec<u64>, model::Taken)>,
     pub steps: usize,
 }
 
@@ -103,6 +105,7 @@ impl Rig {
             model: Model::new(scenario.protect, chunk_pages, PAGE_SIZE),
             accumulators: [Client::Accumulator(1000), Client::Accumulator(1001)],
             blocks_made: 0,
+            taken: None,
             steps: 0,
         }
     }
@@ -285,6 +288,29 @@ impl Rig {
                     (true, true) => "reap and take, which ends a first round",
                 };
                 (name, reap.map(|reap| reap.pages), expected.map(|()| total))
+            }
+            Operation::TakeBitmap { who, block } => {
+                let Some(at) = self.block(block) else { return Ok(None) };
+                let (client, info) = (self.client(who), self.model.blocks[at].info.clone());
+                let mut words = vec![u64::MAX; info.words()];
+                let found = memory().take_bitmap(client, &info.name, &mut words);
+                let expected = self.model.take_bitmap(client, at);
+                let pages = words.iter().map(|word| u64::from(word.count_ones())).sum();
+                let outcomes = match (found, expected) {
+                    (Ok(found), Ok(expected)) => {
+                        prop_assert_eq!(&words[..], expected.pages().words(), "the bitmap that was taken");
+                        self.taken = Some((found, words, expected));
+                        (Ok(pages), Ok(pages))
+                    }
+                    (found, expected) => (found.map(|_| pages), expected.map(|_| pages)),
+                };
+                ("take a bitmap", outcomes.0, outcomes.1)
+            }
+            Operation::PutBack => {
+                let Some((found, words, expected)) = self.taken.take() else { return Ok(None) };
+                let bits = memory().shared_bits();
+                self.model.put_back(&expected);
+                ("put back", put_back(&bits, &found, &words).map(nothing), Ok(0))
             }
             Operation::AddBlock { name, place, size } => {
                 let guest_address = (1 + place as u64 * PLACE_PAGES) * PAGE_SIZE;

@@ -44,6 +44,21 @@ impl Chunk {
         self.fetched = Some(now);
     }
 
+    /// The spans of bits that were taken come before the client's. Time that is in both is there once.
+    pub fn put_back(&mut self, client: Client, taken: &[Span]) {
+        let since = self.told.remove(&client).unwrap_or_default();
+        let mut spans = taken.to_vec();
+        for span in since {
+            match spans.last_mut() {
+                Some(last) if last.1 > span.0 => last.1 = last.1.max(span.1),
+                _ => spans.push(span),
+            }
+        }
+        if !spans.is_empty() {
+            self.told.insert(client, spans);
+        }
+    }
+
     pub fn spans(&self, client: Client) -> &[Span] {
         self.told.get(&client).map_or(&[], Vec::as_slice)
     }
