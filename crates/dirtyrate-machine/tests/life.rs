@@ -90,11 +90,8 @@ impl ExitHandler for SlowDevices {
     }
 }
 
-#[test]
-fn a_pause_waits_for_a_vcpu_that_is_in_a_device() {
-    if !kvm() {
-        return;
-    }
+/// Runs `round` 50 times on a running machine, each time while its vCPU is in a slow device.
+fn with_a_vcpu_in_a_device(round: impl Fn(&Machine, &SlowDevices)) {
     let machine = machine(ram(), 1);
     // A guest without a budget says that it is idle all the time.
     machine.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
@@ -105,10 +102,20 @@ fn a_pause_waits_for_a_vcpu_that_is_in_a_device() {
         while !devices.at_work.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
+        round(&machine, &devices);
+    }
+}
+
+#[test]
+fn a_pause_waits_for_a_vcpu_that_is_in_a_device() {
+    if !kvm() {
+        return;
+    }
+    with_a_vcpu_in_a_device(|machine, devices| {
         machine.pause().expect("paused");
         assert!(!devices.at_work.load(Ordering::SeqCst), "a paused vCPU is in no device");
         machine.resume().expect("resumed");
-    }
+    });
 }
 
 #[test]
@@ -116,15 +123,7 @@ fn a_second_pause_waits_like_the_first() {
     if !kvm() {
         return;
     }
-    let machine = machine(ram(), 1);
-    machine.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
-    let devices = Arc::new(SlowDevices::default());
-    let vcpus = machine.vm().vcpus().expect("vCPUs");
-    vcpus.start(&(Arc::clone(&devices) as Arc<dyn ExitHandler>)).expect("it starts");
-    for _ in 0..50 {
-        while !devices.at_work.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
+    with_a_vcpu_in_a_device(|machine, devices| {
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -134,7 +133,7 @@ fn a_second_pause_waits_like_the_first() {
             }
         });
         machine.resume().expect("resumed");
-    }
+    });
 }
 
 #[test]
@@ -142,25 +141,17 @@ fn a_pause_that_is_overruled_does_not_wait_for_ever() {
     if !kvm() {
         return;
     }
-    let machine = machine(ram(), 1);
-    machine.load_workload(&workload(Kind::Stride, 500, 1, Pacing::Granted), None).expect("it loads");
-    let devices = Arc::new(SlowDevices::default());
-    let vcpus = machine.vm().vcpus().expect("vCPUs");
-    vcpus.start(&(Arc::clone(&devices) as Arc<dyn ExitHandler>)).expect("it starts");
-    for _ in 0..50 {
-        while !devices.at_work.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
+    with_a_vcpu_in_a_device(|machine, _| {
         std::thread::scope(|scope| {
             let pause = scope.spawn(|| machine.pause().expect("paused, or overruled"));
-            // Resumed while the vCPU is still on its way out: it goes on at once, and there may be no moment at which it has
-            // stopped.
+            // The machine is resumed while the vCPU is still on its way out. The vCPU goes on at once, so there may be
+            // no moment at which it has stopped.
             while machine.state() != RunState::Paused && !pause.is_finished() {
                 std::thread::yield_now();
             }
             machine.resume().expect("resumed");
         });
-    }
+    });
 }
 
 /// A device that makes calls which are not allowed on a vCPU's thread.
