@@ -38,7 +38,7 @@ pub enum UnknownMmio {
 }
 
 impl UnknownMmio {
-    /// All that there are, the default first.
+    /// All values, the default first.
     pub const ALL: [Self; 3] = [Self::Auto, Self::Stop, Self::Ignore];
 
     /// The name in the API and on the command line.

@@ -182,9 +182,9 @@ impl Vcpus {
         lock(&self.shared.state).crash.clone()
     }
 
-    /// Has `call` called once the VM has ended, by a request, by a crash or by its guest: at once if it has. The state is the last one by
-    /// then, and vCPUs may still be on their way out. The call comes on the thread that ends the VM, which may be a vCPU's own: it must not
-    /// wait for anything.
+    /// Calls `call` when the VM has ended, by a request, by a crash or by its guest; at once if it has ended already.
+    /// The state does not change any more then, but vCPUs may still be on their way out. The call comes on the thread
+    /// that ends the VM, which may be the thread of a vCPU, so `call` must not wait for anything.
     pub fn when_ended(&self, call: impl FnOnce() + Send + 'static) {
         self.shared.when_ended(Box::new(call));
     }

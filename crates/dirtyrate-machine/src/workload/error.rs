@@ -33,13 +33,13 @@ pub enum WorkloadError {
         /// Pages asked for.
         pages: u64,
     },
-    /// A rate that nobody can keep.
+    /// A rate that is not above 0.
     #[error("a rate of {bytes_per_second} bytes per second: give a positive one")]
     Rate {
-        /// The rate asked for.
+        /// The rate that was asked for.
         bytes_per_second: f64,
     },
-    /// A guest that is paced by its own clock has to know how fast.
+    /// A guest that is paced by its own clock needs a rate.
     #[error("a guest that is paced by its clock needs a rate")]
     ClockWithoutRate,
     /// A guest that writes as fast as it can has no rate.

@@ -69,7 +69,7 @@ pub enum Sharing {
 }
 
 impl Sharing {
-    /// All that there are, the default first.
+    /// All values, the default first.
     pub const ALL: [Sharing; 2] = [Sharing::Split, Sharing::Shared];
 
     /// The name that [`FromStr`] takes.
@@ -102,7 +102,7 @@ pub enum Placement {
 }
 
 impl Placement {
-    /// All that there are, the default first.
+    /// All values, the default first.
     pub const ALL: [Placement; 2] = [Placement::Packed, Placement::Spread];
 
     /// The name that [`FromStr`] takes.
@@ -135,7 +135,7 @@ pub enum Pacing {
     Clock(Clock),
 }
 
-/// A [`Pacing`] by its name alone, before its rate is known.
+/// The name of a [`Pacing`], for a caller that gives the rate separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PacingName {
     /// [`Pacing::Free`].
@@ -147,7 +147,7 @@ pub enum PacingName {
 }
 
 impl PacingName {
-    /// All that there are.
+    /// All values.
     pub const ALL: [PacingName; 3] = [PacingName::Free, PacingName::Granted, PacingName::Clock];
 
     /// The name that [`FromStr`] takes.
@@ -168,17 +168,18 @@ impl FromStr for PacingName {
     }
 }
 
-/// Who decides how fast the guest writes, and how fast that is.
+/// What decides how fast the guest writes, and the rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
-    /// Who decides.
+    /// What decides how fast the guest writes.
     pub pacing: Pacing,
-    /// The rate at which the host grants the budget of a guest with [`Pacing::Granted`], where it grants all the time.
+    /// The rate at which the host grants writes to a guest with [`Pacing::Granted`]; `None` if the caller grants them.
     pub granted_bytes_per_second: Option<f64>,
 }
 
 impl Pace {
-    /// What a name and a rate in bytes per second mean together, if any of them is given. A rate without a name is granted by the host.
+    /// Makes a pace from a name and a rate in bytes per second, each of which may be missing. A rate without a name is
+    /// granted by the host.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub enum IntervalMethod {
 }
 
 impl IntervalMethod {
-    /// All that there are, the default first.
+    /// All values, the default first.
     pub const ALL: [Self; 2] = [Self::Wilson, Self::ClopperPearson];
 
     /// The name in the API.

@@ -31,7 +31,7 @@ pub enum Design {
 }
 
 impl Design {
-    /// All that there are, the default first.
+    /// All values, the default first.
     pub const ALL: [Self; 2] = [Self::Stratified, Self::SimpleRandom];
 
     /// The name in the API.

@@ -229,8 +229,8 @@ impl Cursor {
         if self.is_adrift() { 0 } else { self.next.wrapping_sub(self.reset) }
     }
 
-    /// Notes that RESET returned the expected count. A ring that is adrift keeps its indices, because none of its entries was in that
-    /// count: the kernel's place in that ring is still to be found between them.
+    /// Notes that RESET returned the expected count. A ring that is adrift keeps its indices, because none of its
+    /// entries was counted. The kernel's place in that ring lies between these indices and still has to be found.
     pub fn was_reset(&mut self) {
         if !self.is_adrift() {
             self.reset = self.next;

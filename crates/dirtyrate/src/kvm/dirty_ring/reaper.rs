@@ -41,7 +41,7 @@ pub enum Reaping {
 
 #[cfg(feature = "testing")]
 impl Reaping {
-    /// All that there are, the default first.
+    /// All values, the default first.
     pub const ALL: [Self; 3] = [Self::Run, Self::Watermark, Self::Hold];
 
     /// The name in the API.
