@@ -89,7 +89,7 @@ describe('openTarget refuses, and lists what exists', () => {
     ['guest:stride,rate=100', "rate: '100' has no unit", 'Did you mean 100MiB/s?'],
     ['guest:stride,pacing=clock', 'pacing: there is no rate to keep', 'Give rate too'],
     ['guest:stride,rate=1MB/s,pacing=tsc', "pacing: 'tsc' is not known", 'host, clock'],
-    ['guest:stride,rate=1bit/s,pacing=clock', 'no rate below 1B/s', 'higher'],
+    ['guest:stride,rate=1bit/s,pacing=clock', 'a rate below 1B/s', 'higher'],
     ['guest:stride,sharing=all', "sharing: 'all' is not known", 'split, shared'],
   ])('%s', async (uri, message, hint) => {
     await expect(openTarget(uri)).rejects.toMatchObject({

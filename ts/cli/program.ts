@@ -120,7 +120,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
 
   measuring(program.command('curve').description('measure distinct pages for several windows, in one run'))
-    .option('--windows <list>', 'the windows, separated by commas', '50ms,100ms,200ms,500ms,1s')
+    .option('--windows <list>', 'the windows, separated by commas, at most 1000', '50ms,100ms,200ms,500ms,1s')
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>
       act(session => runCurve(session, target, options)),
