@@ -151,6 +151,21 @@ for (const mode of modesHere) {
   })
 }
 
+for (const mode of exactModesHere) {
+  describeMode(mode, `a VM whose only block is removed while ${mode} measures`, () => {
+    it('ends the window at its deadline, and has no pages afterwards', async () => {
+      const vm = await running(workload.idle(), logFor(mode))
+      const measured = vm.measureDirtyRate({ window: 100, mode })
+      await windowOpened(vm)
+      for (const { name } of vm.blocks) await vm.removeBlock(name)
+      await measured
+      expect(vm.uri).toContain(',memory=0B,')
+      const { points } = await vm.measureDirtyCurve({ windows: [5, 10], mode })
+      expect(points).toMatchObject([{ pages: 0 }, { pages: 0 }])
+    })
+  })
+}
+
 /** Blocks that the guest does not write: the host does, and counts the pages. */
 const dimm = (name: string, at: number): { name: string; guestAddress: number; bytes: number } => ({
   name,

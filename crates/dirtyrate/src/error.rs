@@ -206,6 +206,16 @@ impl Error {
         Self::refused(call, context(), source)
     }
 
+    /// Whether a block has no log any more: its slot was deleted, or its log is off in the kernel, which then answers
+    /// ENOENT to KVM_GET_DIRTY_LOG.
+    pub(crate) fn is_of_no_log(&self) -> bool {
+        match self {
+            Self::NoSlot { .. } => true,
+            Self::Ioctl { source, .. } => source.raw_os_error() == Some(libc::ENOENT),
+            _ => false,
+        }
+    }
+
     /// The error for a refused ioctl of one of the rust-vmm crates.
     pub fn ioctl(call: &'static str, context: impl Into<String>, errno: kvm_ioctls::Error) -> Self {
         Self::refused(call, context, io::Error::from_raw_os_error(errno.errno()))

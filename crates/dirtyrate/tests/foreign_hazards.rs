@@ -168,6 +168,44 @@ fn a_slot_that_the_kernel_has_otherwise_is_not_taken_in() {
 }
 
 #[test]
+fn a_slot_that_the_kernel_does_not_have_is_neither_taken_in_nor_made() {
+    if !kvm() {
+        return;
+    }
+    let vmm = vmm();
+    let slots = slots_of(&vmm).expect("a descriptor");
+    let [(name, region), _] = vmm.regions();
+    for _ in 0..2 {
+        // SAFETY: the memory is mapped while the VMM is there.
+        let text = refusal(unsafe { slots.adopt(name, region) });
+        assert!(text.contains("slot 3 of block 'low' is not in the kernel"), "{text}");
+    }
+    // If a slot were left behind, the VMM could not set its own at the same address.
+    vmm.set_slots().expect("slots");
+    // SAFETY: the memory is mapped while the VMM is there, and it leaves its slots as they are.
+    unsafe { slots.adopt(name, region) }.expect("it is there now");
+    let other = kvm_bindings::kvm_userspace_memory_region { slot: region.slot + 1000, ..region };
+    // SAFETY: as above.
+    let text = refusal(unsafe { slots.adopt("again", other) });
+    assert!(text.contains("is not in the kernel"), "the memory is another slot's: {text}");
+}
+
+#[test]
+fn a_block_is_refused_in_pages_of_another_size_than_the_kernels() {
+    if !kvm() {
+        return;
+    }
+    let vmm = vmm();
+    vmm.set_slots().expect("slots");
+    let slots = slots_of(&vmm).expect("a descriptor");
+    let [block, _] = adopt(&vmm, &slots).expect("taken in").try_into().expect("two blocks");
+    let log = BitmapLog::new(&slots, &vmm.capabilities).expect("a log");
+    let mut memory = DirtyMemory::new(Box::new(log), 16 * page_size(), 1 << 30);
+    let text = refusal(memory.add_block(block));
+    assert!(text.contains(&format!("its log has pages of {} bytes", page_size())), "{text}");
+}
+
+#[test]
 fn a_block_has_one_slot_and_each_slot_a_number_of_its_own() {
     if !kvm() {
         return;

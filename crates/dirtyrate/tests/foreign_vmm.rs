@@ -154,6 +154,10 @@ fn a_slot_is_taken_in_once_and_with_its_log_off() {
     slots.set_logging(block.id, true).expect("its log goes on");
     slots.remove(block.id).expect("removed");
     // SAFETY: as above.
+    let error = unsafe { slots.adopt(name, region) }.expect_err("gone");
+    assert!(error.to_string().starts_with("slot 3 of block 'low' is not in the kernel"), "{error}");
+    vmm.set_slots().expect("the slot comes back");
+    // SAFETY: as above.
     let again = unsafe { slots.adopt(name, region) }.expect("taken in again");
     assert_ne!(again.id, block.id, "it is another block");
 }

@@ -11,8 +11,8 @@ export default [
   {
     name: 'judge a sample by what a reader shows in its place',
     file: 'crates/dirtyrate/src/sampling/passes.rs',
-    find: 'if place != visited || place >= count {',
-    replace: 'if place >= count {',
+    find: 'strange.note(place != visited || place >= count, &contents, page_size);',
+    replace: 'strange.note(place >= count, &contents, page_size);',
     test: 'sampling::tests',
   },
   {
@@ -71,5 +71,19 @@ export default [
     find: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, hash);',
     replace: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, samples.hashes[sample]);',
     test: 'sampling_blocks',
+  },
+  {
+    name: 'take bytes of any length for a page',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'Contents::Bytes(bytes) if bytes.len() as u64 != page_size =>',
+    replace: 'Contents::Bytes(bytes) if bytes.len() as u64 != page_size && false =>',
+    test: 'sampling::tests',
+  },
+  {
+    name: 'take any page size of a reader',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: 'if !page_size.is_power_of_two() {',
+    replace: 'if false {',
+    test: 'sampling::tests',
   },
 ]

@@ -41,6 +41,7 @@ pub struct DirtyBits {
 
 impl DirtyBits {
     pub(super) fn new(page_size: u64, clear_chunk_bytes: u64, vcpus: usize, clock: GuestClock) -> Self {
+        assert!(page_size.is_power_of_two(), "pages of {page_size} bytes: the size of a page is a power of two");
         Self {
             page_size,
             chunk_pages: (clear_chunk_bytes / page_size).max(1).next_multiple_of(PAGES_PER_WORD),
@@ -115,7 +116,14 @@ impl DirtyBits {
 
     /// Counts the dirty pages in each region of `pages_per_region` pages of a block, for as many regions as `into` has
     /// room for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] if a region has no page, or 2³² pages or more; [`Error::NotOpen`]; [`Error::UnknownBlock`].
     pub fn heat(&self, client: Client, block: &str, pages_per_region: u64, into: &mut [u32]) -> Result<()> {
+        if !(1..1 << 32).contains(&pages_per_region) {
+            return Err(Error::Argument(format!("regions of {pages_per_region} pages: give 1 to 2^32 - 1")));
+        }
         match self.bitmap(client, block)? {
             Some(bitmap) => Kernels::get().heat(bitmap.words(), pages_per_region, into),
             None => into.fill(0),

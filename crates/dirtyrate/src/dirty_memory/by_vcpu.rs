@@ -47,13 +47,22 @@ impl ByVcpu {
     ///
     /// [`Error::OutOfMemory`].
     pub fn reserve(&mut self, vcpu: usize, other: &SparsePages, missing: usize) -> Result<()> {
-        self.make_sets(vcpu + 1)?;
+        self.make_set(vcpu)?;
         self.vcpus[vcpu].pages.reserve_missing(other, missing)
+    }
+
+    /// Makes the set of a vCPU, unless there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    pub fn make_set(&mut self, vcpu: usize) -> Result<()> {
+        self.make_sets(vcpu.saturating_add(1))
     }
 
     fn make_sets(&mut self, vcpus: usize) -> Result<()> {
         let more = vcpus.saturating_sub(self.vcpus.len());
-        let bytes = more * size_of::<VcpuPages>();
+        let bytes = more.saturating_mul(size_of::<VcpuPages>());
         self.vcpus.try_reserve(more).map_err(|_| Error::OutOfMemory { what: "the pages of a vCPU", bytes })?;
         self.vcpus.extend((0..more).map(|_| VcpuPages::default()));
         Ok(())

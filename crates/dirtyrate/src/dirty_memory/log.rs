@@ -48,7 +48,7 @@ impl VcpuPages {
     /// Adds another's.
     pub fn add(&mut self, other: &Self) {
         self.pages.merge(&other.pages);
-        self.entries += other.entries;
+        self.entries = self.entries.saturating_add(other.entries);
     }
 
     /// Forgets everything, and keeps the room.
@@ -75,9 +75,9 @@ pub struct RingLoss {
 impl RingLoss {
     /// Adds another's.
     pub fn add(&mut self, other: &Self) {
-        self.dropped += other.dropped;
-        self.lost += other.lost;
-        self.lost_before += other.lost_before;
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        self.lost = self.lost.saturating_add(other.lost);
+        self.lost_before = self.lost_before.saturating_add(other.lost_before);
         self.maybe_lost |= other.maybe_lost;
     }
 
@@ -95,6 +95,11 @@ impl RingLoss {
 pub trait DirtyLog: Send {
     /// How many pages of a block the log has; `None` if it does not know.
     fn pages(&self, _: BlockId) -> Option<u64> {
+        None
+    }
+
+    /// Bytes in a page of the log; `None` if it does not know.
+    fn page_size(&self) -> Option<u64> {
         None
     }
 

@@ -83,14 +83,23 @@ pub struct DirtyMemory {
 }
 
 impl DirtyMemory {
-    /// Makes dirty memory over `log`, without blocks. `clear_chunk_bytes` limits how much memory one call protects
-    /// again; it is rounded up to 64 pages, the unit of KVM_CLEAR_DIRTY_LOG.
+    /// Makes dirty memory over `log`, without blocks, whose pages have `page_size` bytes, as those of the log.
+    /// `clear_chunk_bytes` limits how much memory one call protects again; it is rounded up to 64 pages, the unit of
+    /// KVM_CLEAR_DIRTY_LOG.
+    ///
+    /// # Panics
+    ///
+    /// If `page_size` is not a power of two.
     pub fn new(log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64) -> Self {
         Self::with_clock(log, page_size, clear_chunk_bytes, GuestClock::new())
     }
 
     /// The same with a clock that knows of pauses. If the code that pauses and resumes the guest tells this clock,
     /// windows leave out the time in which the guest stood.
+    ///
+    /// # Panics
+    ///
+    /// If `page_size` is not a power of two.
     pub fn with_clock(mut log: Box<dyn DirtyLog>, page_size: u64, clear_chunk_bytes: u64, clock: GuestClock) -> Self {
         let vcpus = log.vcpu_log().map_or(0, |rings| rings.vcpus());
         let bits = DirtyBits::new(page_size, clear_chunk_bytes, vcpus, clock);
@@ -119,8 +128,8 @@ impl DirtyMemory {
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if a block of that name exists, or if the log has another number of pages for it;
-    /// [`Error::OutOfMemory`]; the log's error. The block is not added then.
+    /// [`Error::Layout`] if a block of that name exists, or if the log has pages of another size, or another number of
+    /// pages for the block; [`Error::OutOfMemory`]; the log's error. The block is not added then.
     pub fn add_block(&mut self, info: BlockInfo) -> Result<()> {
         let bits = self.bits.lock();
         let problem = if bits.names.contains_key(&info.name) {
@@ -135,7 +144,13 @@ impl DirtyMemory {
         if let Some(problem) = problem {
             return Err(Error::Layout { block: info.name, problem: problem.to_owned() });
         }
+        let page_size = bits.page_size;
         drop(bits);
+        if let Some(of_log) = self.log.page_size().filter(|of_log| *of_log != page_size) {
+            let problem =
+                format!("its log has pages of {of_log} bytes, and this dirty memory was made with {page_size}");
+            return Err(Error::Layout { block: info.name, problem });
+        }
         let at = self.run_event(|memory| memory.begin_block(info))?;
         for client in Client::BEGIN_FULL {
             if self.bits().tracks(client, at) {
@@ -201,6 +216,9 @@ impl DirtyMemory {
     /// # Errors
     ///
     /// The error of the last fetch, or of `delete`. The block still exists then, and nothing is lost.
+    ///
+    /// If the block's log is gone already, because the memory slot was deleted too early, then the writes since the last
+    /// fetch are lost. A warning says so (`tracing`), and the block is removed all the same.
     pub fn remove_block(&mut self, name: &str, delete: impl FnOnce() -> Result<()>) -> Result<()> {
         let (index, id, logging) = {
             let bits = self.bits();
@@ -208,7 +226,12 @@ impl DirtyMemory {
             (index, bits.blocks[index].info.id, bits.blocks[index].logging)
         };
         if logging {
-            self.run_partial_sync(|memory| memory.fetch_block(index).map(drop))?;
+            match self.run_partial_sync(|memory| memory.fetch_block(index).map(drop)) {
+                Err(error) if error.is_of_no_log() => {
+                    tracing::warn!(%error, block = name, "the log of a removed block was gone before the last fetch");
+                }
+                fetched => fetched?,
+            }
         }
         delete()?;
         self.log.forget(id);

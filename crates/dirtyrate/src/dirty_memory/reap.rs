@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::block::Block;
+use super::block::{Block, try_collect};
 use super::ledger::{Length, Window};
 #[cfg(feature = "testing")]
 use super::witness::WitnessedWindow;
@@ -63,12 +63,12 @@ pub struct RingReap {
 impl RingReap {
     /// The entries of all vCPUs.
     pub fn entries(&self) -> u64 {
-        self.vcpus.iter().map(|vcpu| vcpu.entries).sum()
+        self.vcpus.iter().fold(0, |sum, vcpu| sum.saturating_add(vcpu.entries))
     }
 
     /// The duplicates of all vCPUs.
     pub fn duplicates(&self) -> u64 {
-        self.vcpus.iter().map(|vcpu| vcpu.duplicates).sum()
+        self.vcpus.iter().fold(0, |sum, vcpu| sum.saturating_add(vcpu.duplicates))
     }
 }
 
@@ -195,7 +195,8 @@ impl DirtyBits {
     ///
     /// # Errors
     ///
-    /// [`Error::NotOpen`](crate::Error::NotOpen).
+    /// [`Error::NotOpen`](crate::Error::NotOpen), and [`Error::OutOfMemory`](crate::Error::OutOfMemory) with a log that
+    /// says that it has very many vCPUs.
     pub fn reap(&self, client: Client) -> Result<Reap> {
         self.check_client(client)?;
         let mut span = Span::default();
@@ -212,7 +213,7 @@ impl DirtyBits {
             stood: whole.stood,
             skew: span.longest - span.shortest.unwrap_or(span.longest),
             blocks,
-            ring: self.reap_rings(client, whole),
+            ring: self.reap_rings(client, whole)?,
             #[cfg(feature = "testing")]
             witness: self.witnessed_window(client),
         })
@@ -236,27 +237,28 @@ impl DirtyBits {
 
     /// What the rings say about the client's window. `None` if there are no rings, and for clients that do not measure:
     /// a client that begins full has got every page again that may have been lost.
-    fn reap_rings(&self, client: Client, window: Length) -> Option<RingReap> {
+    fn reap_rings(&self, client: Client, window: Length) -> Result<Option<RingReap>> {
         if self.vcpus == 0 || !client.measures() {
-            return None;
+            return Ok(None);
         }
-        let mut reap = RingReap { vcpus: vec![VcpuReap::default(); self.vcpus], ..RingReap::default() };
+        let vcpus = try_collect((0..self.vcpus).map(|_| VcpuReap::default()))?;
+        let mut reap = RingReap { vcpus, ..RingReap::default() };
         for block in self.blocks.iter().chain(&self.removed) {
             let Some(bits) = block.bits.get(&client) else { continue };
             for (reap, written) in reap.vcpus.iter_mut().zip(bits.vcpus.iter()) {
                 reap.pages += written.pages.len();
-                reap.entries += written.entries;
+                reap.entries = reap.entries.saturating_add(written.entries);
             }
             reap.shared_pages += bits.vcpus.shared();
         }
         for vcpu in &mut reap.vcpus {
-            vcpu.duplicates = vcpu.entries - vcpu.pages;
+            vcpu.duplicates = vcpu.entries.saturating_sub(vcpu.pages);
             vcpu.bytes_per_second = self.rate(vcpu.pages, window);
         }
         if let Some(loss) = self.losses.get(&client) {
             (reap.dropped, reap.lost, reap.maybe_lost) = (loss.dropped, loss.lost, loss.maybe_lost);
         }
-        Some(reap)
+        Ok(Some(reap))
     }
 
     /// The bytes of `pages` in a second of a window; 0 while that was not fetched.

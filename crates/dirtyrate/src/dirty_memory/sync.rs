@@ -41,18 +41,18 @@ impl SyncReport {
     }
 
     fn add_fetch(&mut self, took: Duration) {
-        self.fetch += took;
+        self.fetch = self.fetch.saturating_add(took);
         self.longest_call = self.longest_call.max(took);
     }
 
     fn add_reprotect(&mut self, took: Duration) {
-        self.reprotect += took;
+        self.reprotect = self.reprotect.saturating_add(took);
         self.longest_call = self.longest_call.max(took);
     }
 
     fn add(&mut self, other: &Self) {
-        self.fetch += other.fetch;
-        self.reprotect += other.reprotect;
+        self.fetch = self.fetch.saturating_add(other.fetch);
+        self.reprotect = self.reprotect.saturating_add(other.reprotect);
         self.longest_call = self.longest_call.max(other.longest_call);
         self.pages += other.pages;
     }
@@ -183,10 +183,7 @@ impl DirtyMemory {
             }
         }
         if let Some(rings) = self.log.vcpu_log() {
-            rings.visit(id, &mut |vcpu, written| {
-                add_written(&self.bits, index, vcpu, written);
-                Ok(())
-            })?;
+            rings.visit(id, &mut |vcpu, written| add_written(&self.bits, index, vcpu, written))?;
             rings.forget_pages(id);
         }
         Ok(Fetched { block: id, chunk_pages, pages, report })
@@ -314,8 +311,9 @@ fn reserve_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuP
 
 /// Adds what a vCPU wrote of a block, for every client that wants to know. With each batch of pages as many entries are
 /// added, so that a thread that reads between two batches never finds fewer entries than pages. The entries that named
-/// a page again are added last.
-fn add_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) {
+/// a page again are added last. A log that names a vCPU now, and did not name it when room was made, gets a set too.
+fn add_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages) -> Result<()> {
+    bits.lock().measuring(block).try_for_each(|of_client| of_client.vcpus.make_set(vcpu))?;
     let mut added = 0;
     for_each_batch(&written.pages, |regions| {
         let pages = regions.iter().flat_map(|(_, region)| region).map(|word| u64::from(word.count_ones())).sum();
@@ -327,6 +325,7 @@ fn add_written(bits: &SharedBits, block: usize, vcpu: usize, written: &VcpuPages
     });
     let again = written.entries.saturating_sub(added);
     bits.lock().measuring(block).for_each(|of_client| of_client.vcpus.add_entries(vcpu, again));
+    Ok(())
 }
 
 /// Calls `show` with the regions of a set, in batches. `show` releases its lock between two batches, so that readers of

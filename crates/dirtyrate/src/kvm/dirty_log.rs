@@ -68,6 +68,10 @@ impl DirtyLog for BitmapLog {
         self.slots.lock().pages(block)
     }
 
+    fn page_size(&self) -> Option<u64> {
+        Some(self.slots.lock().page_size())
+    }
+
     fn set_logging(&mut self, block: BlockId, on: bool) -> Result<()> {
         self.slots.lock().set_logging(block, on)
     }

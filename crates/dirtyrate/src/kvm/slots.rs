@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use kvm_bindings::{KVM_MEM_LOG_DIRTY_PAGES, kvm_userspace_memory_region};
 use vm_memory::bitmap::Bitmap;
-use vm_memory::{GuestMemoryRegion, GuestRegionMmap};
+use vm_memory::{GuestMemoryRegion, GuestRegionMmap, MmapRegion};
 
 use super::ioctls::set_user_memory_region;
 use crate::block::{BlockId, BlockInfo};
@@ -172,9 +172,14 @@ impl Slots {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] if the number of the slot is already in this table, if its log is on, or if the kernel's
-    /// slot differs from `region` in its size, its memory, or in being read-only; [`Error::Ioctl`] if the kernel
-    /// refuses for another reason.
+    /// [`Error::Argument`] if the number of the slot is already in this table, if its log is on, if no slot has the
+    /// memory at this guest address, or if the kernel's slot differs from `region` in its size, its memory, or in being
+    /// read-only; [`Error::Ioctl`] if the kernel refuses for another reason.
+    ///
+    /// KVM cannot be asked which slots it has. So the kernel is asked for one more slot over the first page, with the
+    /// highest number that this table does not know: it refuses that slot unless the page is free. If the page is free,
+    /// the guest has a page of zeros there until the slot is deleted at once. If the VMM uses that number itself, the
+    /// kernel refuses it in any case, and a missing slot is not noticed, but made.
     ///
     /// # Safety
     ///
@@ -195,13 +200,17 @@ impl Slots {
         if region.memory_size == 0 {
             return refuse("has a size of 0 bytes: the kernel would delete it");
         }
-        // These fields of an existing slot cannot be changed, so the kernel answers EINVAL if one differs
+        let not_there =
+            "is not in the kernel as it is given here: give the number, size, memory and flags with which it was set";
+        if table.is_free(&region)? {
+            return refuse(not_there);
+        }
+        // These fields of an existing slot cannot be changed, so the kernel answers EINVAL if one differs. If there is
+        // no slot of this number, the kernel makes it, unless another slot has its guest addresses: EEXIST
         // (`kvm_set_memory_region`).
         match table.set(&region, || format!("block '{name}' taken in")) {
-            Err(Error::Ioctl { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
-                return refuse(
-                    "is not in the kernel as it is given here: give the number, size, memory and flags with which it was set",
-                );
+            Err(Error::Ioctl { source, .. }) if matches!(source.raw_os_error(), Some(libc::EINVAL | libc::EEXIST)) => {
+                return refuse(not_there);
             }
             set => set?,
         }
@@ -268,6 +277,11 @@ impl SlotTable {
         let one = Arc::new(());
         self.log = Some(Enabled { log, used: Arc::downgrade(&one) });
         Ok(OneLog(one))
+    }
+
+    /// Bytes in a page of every slot and of its log: the host's page size.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
     }
 
     /// How many pages a block has.
@@ -381,6 +395,39 @@ impl SlotTable {
 
     fn slot(&self, block: BlockId) -> Result<&Slot> {
         self.by_block.get(&block).ok_or_else(|| Error::NoSlot { block: block.0 })
+    }
+
+    /// Whether no slot has the first page of `region`, so that the slot of `region` cannot be there. `false` also if this
+    /// cannot be found out.
+    fn is_free(&self, region: &kvm_userspace_memory_region) -> Result<bool> {
+        // The upper half of a number is the address space.
+        let (space, limit) = (region.slot & !0xffff, u32::try_from(self.limit).unwrap_or(u32::MAX).min(1 << 16));
+        let numbers = (0..limit).rev().map(|number| space | number);
+        let mut unknown = numbers.filter(|number| *number != region.slot && !self.numbers.taken.contains(number));
+        let Some(slot) = unknown.next() else { return Ok(false) };
+        // No slot of the VMM has this memory, so the kernel changes none of them, whatever its number is.
+        let bytes = self.page_size;
+        let Ok(page) = MmapRegion::<()>::new(bytes as usize) else { return Ok(false) };
+        let probe = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.guest_phys_addr,
+            memory_size: bytes,
+            userspace_addr: page.as_ptr() as u64,
+        };
+        // SAFETY: the page is mapped until the slot is deleted, and stays mapped if that fails.
+        if unsafe { set_user_memory_region(self.vm(), &probe, String::new) }.is_err() {
+            return Ok(false);
+        }
+        let gone = kvm_userspace_memory_region { memory_size: 0, ..probe };
+        // SAFETY: this deletes the slot.
+        let deleted = unsafe {
+            set_user_memory_region(self.vm(), &gone, || format!("removal of slot {slot}, which was made to look"))
+        };
+        if deleted.is_err() {
+            std::mem::forget(page);
+        }
+        deleted.map(|()| true)
     }
 
     fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {

@@ -79,8 +79,9 @@ impl<R: PageReader> Sampling<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a plan that was made for other blocks; [`Error::OutOfMemory`]; [`Error::Cancelled`]; those of the
-    /// reader.
+    /// [`Error::Argument`] for a plan that was made for other blocks, and for a reader whose page size is not a power of
+    /// two; [`Error::OutOfMemory`]; [`Error::Cancelled`]; [`Error::State`] for a reader that shows other pages than it
+    /// was asked for, or another number of bytes than a page has; those of the reader.
     pub fn begin(reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
         let sampling = Self::begin_untraced(reader, plan, cancel)?;
         sampling.trace_first_looks();
@@ -95,7 +96,7 @@ impl<R: PageReader> Sampling<R> {
     /// Those of [`begin`](Self::begin).
     pub fn begin_untraced(mut reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
         check_plan(&plan, &reader)?;
-        let hash_of_zeros = hash(&vec![0; reader.page_size() as usize]);
+        let hash_of_zeros = hash_of_zeros(reader.page_size())?;
         let began = Instant::now();
         let mut blocks = Vec::with_capacity(plan.blocks().len());
         for (block, pages) in plan.blocks().iter().enumerate() {
@@ -137,8 +138,8 @@ impl<R: PageReader> Sampling<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Cancelled`]; those of the reader. What was found until then is kept, and the next comparison reports
-    /// it.
+    /// [`Error::Cancelled`]; [`Error::State`] as in [`begin`](Self::begin); those of the reader. What was found until
+    /// then is kept, and the next comparison reports it.
     pub fn compare(&mut self, cancel: &CancelToken) -> Result<Sampled> {
         let (sampled, looks) = self.compare_untraced(cancel)?;
         self.trace_looks(looks);
@@ -276,16 +277,18 @@ impl BlockSamples {
         };
         let Self { looks, hashes, opened, .. } = &mut samples;
         let (mut zero_pages, mut untouched_pages) = (0, 0);
+        let page_size = reader.page_size();
         let mut touched = [false; BATCH];
-        let mut strange = false;
+        let mut strange = Strange::No;
         for batch in looks.chunks_mut(BATCH) {
             cancel.check()?;
             let began = Instant::now();
             let (seen, asked) = (hashes.len(), batch.len());
             reader.read(block, batch, &mut |place, contents| {
-                // A reader that shows a page twice, in another order, or that it was not asked for, is caught below.
-                if place != hashes.len() - seen || place >= asked {
-                    strange = true;
+                // A reader that shows a page twice, in another order, or that it was not asked for, is caught below, and
+                // so is one that shows another number of bytes.
+                strange.note(place != hashes.len() - seen || place >= asked, &contents, page_size);
+                if strange != Strange::No {
                     return;
                 }
                 let found = hash_of(&contents, hash_of_zeros);
@@ -343,10 +346,11 @@ impl BlockSamples {
         if count == 0 {
             return Ok(Stamp::since(began));
         }
-        let (mut visited, mut strange) = (0, false);
+        let page_size = reader.page_size();
+        let (mut visited, mut strange) = (0, Strange::No);
         reader.read(block, &looks[..count], &mut |place, contents| {
-            if place != visited || place >= count {
-                strange = true;
+            strange.note(place != visited || place >= count, &contents, page_size);
+            if strange != Strange::No {
                 return;
             }
             let sample = places[place];
@@ -380,15 +384,47 @@ fn looks_at(pages: &[u64]) -> Result<Vec<Look>> {
     Ok(looks)
 }
 
-fn check_visited(visited: usize, asked: usize, strange: bool) -> Result<()> {
-    if strange {
-        let text = format!("a reader of pages showed one that it was not asked for, or out of order, of {asked}");
-        return Err(Error::State(text));
+/// What a reader did that it must not do, the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strange {
+    No,
+    /// It showed a page that it was not asked for, or out of order.
+    Place,
+    /// It showed so many bytes as a page.
+    Length(usize),
+}
+
+impl Strange {
+    fn note(&mut self, wrong_place: bool, contents: &Contents<'_>, page_size: u64) {
+        if *self == Self::No {
+            *self = match contents {
+                _ if wrong_place => Self::Place,
+                Contents::Bytes(bytes) if bytes.len() as u64 != page_size => Self::Length(bytes.len()),
+                _ => Self::No,
+            };
+        }
     }
-    if visited == asked {
-        return Ok(());
+}
+
+fn check_visited(visited: usize, asked: usize, strange: Strange) -> Result<()> {
+    match strange {
+        Strange::Place => Err(Error::State(format!(
+            "a reader of pages showed one that it was not asked for, or out of order, of {asked}"
+        ))),
+        Strange::Length(bytes) => {
+            Err(Error::State(format!("a reader of pages showed {bytes} bytes as a page, which is not its page size")))
+        }
+        Strange::No if visited == asked => Ok(()),
+        Strange::No => Err(Error::State(format!("a reader of pages showed {visited} pages of {asked}"))),
     }
-    Err(Error::State(format!("a reader of pages showed {visited} pages of {asked}")))
+}
+
+/// The hash of a page of zeros.
+fn hash_of_zeros(page_size: u64) -> Result<u64> {
+    if !page_size.is_power_of_two() {
+        return Err(Error::Argument(format!("pages of {page_size} bytes: the size of a page is a power of two")));
+    }
+    Ok(hash(&filled(usize::try_from(page_size).unwrap_or(usize::MAX), 0)?))
 }
 
 fn check_plan(plan: &Plan, reader: &impl PageReader) -> Result<()> {

@@ -45,7 +45,7 @@ pub enum Contents<'a> {
 /// A call is for a batch of pages, and not for one page. So a reader can prefetch the next page while the caller hashes
 /// this one, ask the kernel once about several pages, or read pages of another process with one `process_vm_readv`.
 pub trait PageReader: Send {
-    /// Bytes in a page.
+    /// Bytes in a page, a power of two.
     fn page_size(&self) -> u64;
 
     /// The blocks. Blocks may be added at the end, and are never removed: the pages of a block that is gone read as

@@ -308,6 +308,10 @@ impl DirtyLog for RingLog {
         self.slots.lock().pages(block)
     }
 
+    fn page_size(&self) -> Option<u64> {
+        Some(self.slots.lock().page_size())
+    }
+
     fn forget(&mut self, block: BlockId) {
         lock(&self.rings).forget(block);
     }

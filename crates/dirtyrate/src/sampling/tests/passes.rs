@@ -268,6 +268,65 @@ fn a_reader_that_shows_too_little_is_caught() {
     assert!(matches!(Sampling::begin(boxed, plan, &CancelToken::new()), Err(Error::State(_))));
 }
 
+#[test]
+fn a_reader_that_shows_another_number_of_bytes_than_a_page_has_is_caught() {
+    /// Shows so many bytes as a page, in each pass.
+    #[derive(Debug)]
+    struct Cut(Vec<PageBlock>, Vec<usize>);
+    impl PageReader for Cut {
+        fn page_size(&self) -> u64 {
+            PAGE
+        }
+        fn blocks(&self) -> &[PageBlock] {
+            &self.0
+        }
+        fn read(&mut self, _: usize, looks: &[Look], visit: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
+            let page = vec![7; self.1.remove(0)];
+            (0..looks.len()).for_each(|place| visit(place, Contents::Bytes(&page)));
+            Ok(())
+        }
+    }
+    let (page, cancel) = (PAGE as usize, CancelToken::new());
+    let blocks = vec![PageBlock { name: "ram".to_owned(), guest_address: 0, pages: 4 }];
+    let plan = Plan::new(&blocks, PAGE, PlanOptions::default()).expect("a good plan");
+    let begin = |lengths: &[usize]| Sampling::begin(Cut(blocks.clone(), lengths.to_vec()), plan.clone(), &cancel);
+    let check = |error: Error, bytes: usize| {
+        let text = format!("a reader of pages showed {bytes} bytes as a page, which is not its page size");
+        assert!(matches!(&error, Error::State(found) if *found == text), "{error}");
+    };
+    for bytes in [0, 1, page - 1, page + 1, 2 * page] {
+        check(begin(&[bytes]).expect_err("the first look"), bytes);
+        let mut sampling = begin(&[page, bytes, page]).expect("a page");
+        check(sampling.compare(&cancel).expect_err("a comparison"), bytes);
+        assert_eq!(sampling.compare(&cancel).expect("a page").hits, 0, "nothing was taken for a change");
+    }
+}
+
+#[test]
+fn a_page_size_that_is_no_power_of_two_is_an_error() {
+    struct Sized(u64);
+    impl PageReader for Sized {
+        fn page_size(&self) -> u64 {
+            self.0
+        }
+        fn blocks(&self) -> &[PageBlock] {
+            &[]
+        }
+        fn read(&mut self, _: usize, _: &[Look], _: &mut dyn FnMut(usize, Contents<'_>)) -> Result<()> {
+            Ok(())
+        }
+    }
+    let begin = |page_size| {
+        let plan = Plan::new(&[], PAGE, PlanOptions::default()).expect("a good plan");
+        Sampling::begin(Sized(page_size), plan, &CancelToken::new()).map(drop)
+    };
+    for wrong in [0, 3000, u64::MAX] {
+        assert!(matches!(begin(wrong), Err(Error::Argument(_))), "{wrong}");
+    }
+    assert!(matches!(begin(1 << 63), Err(Error::OutOfMemory { .. })));
+    begin(1).expect("the smallest page");
+}
+
 /// A reader that shows each page twice, or the pages backwards, or places past those it was asked for: an error in either pass, no
 /// panic, and no sample that is judged by another one's contents.
 #[test]
