@@ -83,21 +83,21 @@ export default [
   },
   {
     name: 'remove a block without a last fetch',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: 'match self.run_partial_sync(|memory| memory.fetch_block(index).map(drop)) {',
     replace: 'match Ok::<(), Error>({ let _ = index; }) {',
     test: 'blocks_come_and_go',
   },
   {
     name: 'leave a new block in its first round',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: 'self.reconcile_block(at).and_then(|()| self.reprotect_initial_chunks(at, &CancelToken::new()).map(drop));',
     replace: 'self.reconcile_block(at);',
     test: 'blocks_come_and_go',
   },
   {
     name: 'forget the bits of removed blocks',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: 'bits.removed.push(block);',
     replace: 'drop(block);',
     test: 'blocks_come_and_go',
@@ -195,7 +195,7 @@ export default [
   },
   {
     name: 'let a block have pages of another size than its log',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: '.filter(|of_log| *of_log != page_size)',
     replace: '.filter(|of_log| *of_log < page_size && false)',
     test: 'faulty_logs',
@@ -223,7 +223,7 @@ export default [
   },
   {
     name: 'keep a block whose log is gone',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: 'Err(error) if error.is_of_no_log() => {',
     replace: 'Err(error) if error.is_of_no_log() && false => {',
     test: 'faulty_logs',

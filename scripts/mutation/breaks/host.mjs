@@ -38,7 +38,7 @@ export default [
   },
   {
     name: 'let a start that fails keep the console open',
-    file: 'crates/dirtyrate-machine/src/vcpu/mod.rs',
+    file: 'crates/dirtyrate-machine/src/vcpu/vcpus.rs',
     find: 'if last.fold(false, |any, last| any | last) {',
     replace: 'if last.fold(false, |any, last| any | last) && false {',
     test: '__test__/faults/faults.test.ts -t console',

@@ -1,6 +1,8 @@
 // Breaks of the ledger of windows: opened, closed and paused per client and chunk.
 
 const ledger = 'crates/dirtyrate/src/dirty_memory/ledger.rs'
+const window = 'crates/dirtyrate/src/dirty_memory/window.rs'
+const events = 'crates/dirtyrate/src/dirty_memory/events.rs'
 const block = 'crates/dirtyrate/src/dirty_memory/block.rs'
 const deadline = 'crates/dirtyrate/src/dirty_memory/deadline.rs'
 const tracking = 'crates/dirtyrate/src/dirty_memory/tracking.rs'
@@ -37,7 +39,7 @@ export default [
   },
   {
     name: 'take a rate over a pause too',
-    file: ledger,
+    file: window,
     find: 'let ran = self.elapsed - self.stood;',
     replace: 'let ran = self.elapsed;',
     test: 'ledger',
@@ -51,21 +53,21 @@ export default [
   },
   {
     name: 'give a truth to a window of several parts',
-    file: ledger,
+    file: events,
     find: '            if !window.is_of_one_part() {',
     replace: '            if false {',
     test: 'dirty_memory_model',
   },
   {
     name: 'count what the host wrote after a stop to the truth',
-    file: ledger,
+    file: events,
     find: 'reaped: asked.stopped.clone().unwrap_or(now),',
     replace: 'reaped: now,',
     test: 'dirty_memory_model',
   },
   {
     name: 'open the window of a new block before its log is on',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: '        tracking.iter().for_each(|client| blocks[at].begin_tracking(*client));',
     replace: '        let _ = (tracking, blocks);',
     test: 'dirty_memory_model',

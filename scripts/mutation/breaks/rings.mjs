@@ -89,7 +89,7 @@ export default [
   },
   {
     name: 'leave the log of a block on that could not be added',
-    file: 'crates/dirtyrate/src/dirty_memory/mod.rs',
+    file: 'crates/dirtyrate/src/dirty_memory/memory.rs',
     find: 'block.logging.then(||',
     replace: 'false.then(||',
     test: 'foreign_hazards',

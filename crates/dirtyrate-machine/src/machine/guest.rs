@@ -2,11 +2,9 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
-use super::pacer;
 use crate::error::MachineError;
 use crate::vm::Vm;
 use crate::workload::{Bounds, Counters, Counts, GuestWords, Image, Mismatch, Pacing, PageSet, Program, Stopped};
@@ -82,12 +80,10 @@ pub struct Guest {
     vm: Weak<Vm>,
     /// How often the control page was written. It changes only while dirty memory is locked.
     grants: Mutex<u64>,
-    pacer: Mutex<Option<JoinHandle<()>>>,
-    ended: CancelToken,
 }
 
 impl Guest {
-    pub(super) fn new(vm: &Arc<Vm>, image: Image, bytes_per_second: Option<f64>) -> Result<Arc<Self>> {
+    pub(super) fn new(vm: &Arc<Vm>, image: Image) -> Result<Arc<Self>> {
         let program = image.program().clone();
         let memory = vm.memory();
         let home = memory.iter().find(|region| {
@@ -99,19 +95,7 @@ impl Guest {
         let words = mapping.and_then(|region| GuestMemoryMmap::from_regions(vec![region]).ok());
         let words = Words(words.ok_or_else(|| Error::State("the guest's RAM cannot be read".to_owned()))?);
         let read_only = if vm.capabilities().logs_reads() { program.read_only() } else { PageSet::default() };
-        let guest = Arc::new(Self {
-            program,
-            read_only,
-            words,
-            vm: Arc::downgrade(vm),
-            grants: Mutex::new(0),
-            pacer: Mutex::new(None),
-            ended: CancelToken::new(),
-        });
-        if let Some(rate) = bytes_per_second {
-            *lock(&guest.pacer) = Some(pacer::start(&guest, guest.ended.clone(), rate)?);
-        }
-        Ok(guest)
+        Ok(Arc::new(Self { program, read_only, words, vm: Arc::downgrade(vm), grants: Mutex::new(0) }))
     }
 
     /// What the guest does.
@@ -275,14 +259,6 @@ impl Guest {
     /// The VM in which the guest is loaded; `None` once it is dropped.
     pub(super) fn vm(&self) -> Option<Arc<Vm>> {
         self.vm.upgrade()
-    }
-
-    pub(super) fn stop_pacing(&self) {
-        self.ended.cancel();
-        if let Some(pacer) = lock(&self.pacer).take() {
-            // The only possible failure is a panic of the thread, and then it has ended as well.
-            let _ = pacer.join();
-        }
     }
 
     /// Decodes a witness's reading, which has the writes, the budgets and the number of grants. The number of grants is

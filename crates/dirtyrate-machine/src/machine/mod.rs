@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use guest::{Guest, Truth, TruthCounts};
+use pacer::Pacer;
 pub use sample::{SampleOptions, SampleReport};
 
 use crate::arch;
@@ -50,10 +51,16 @@ pub struct MachineOptions {
 /// A machine. All methods can be called from any thread.
 pub struct Machine {
     // This is dropped first, so that no pacer grants writes while the VM is being dropped.
-    guest: Mutex<Option<Arc<Guest>>>,
+    guest: Mutex<Option<Loaded>>,
     vm: Arc<Vm>,
     bus: Arc<Bus>,
     loaded: Mutex<bool>,
+}
+
+/// A built-in guest, and the thread that paces it if the host does so.
+struct Loaded {
+    guest: Arc<Guest>,
+    _pacer: Option<Pacer>,
 }
 
 impl Machine {
@@ -159,9 +166,10 @@ impl Machine {
         let image = workload.build(&ram, page_size)?;
         let go_on = || self.vm.vcpus()?.check_not_started();
         boot::load_bytes(&self.vm, image.elf(), Path::new("built-in guest"), &go_on)?;
-        let guest = Guest::new(&self.vm, image, bytes_per_second)?;
+        let guest = Guest::new(&self.vm, image)?;
+        let pacer = bytes_per_second.map(|rate| Pacer::start(&guest, rate)).transpose()?;
         self.vm.lock_dirty_memory().set_witness(Some(Arc::clone(&guest) as Arc<dyn Witness>));
-        *self.lock_guest() = Some(guest);
+        *self.lock_guest() = Some(Loaded { guest, _pacer: pacer });
         *loaded = true;
         Ok(())
     }
@@ -290,7 +298,8 @@ impl Machine {
     /// [`Error::State`] if none is loaded.
     pub fn guest(&self) -> Result<Arc<Guest>> {
         self.lock_guest()
-            .clone()
+            .as_ref()
+            .map(|loaded| Arc::clone(&loaded.guest))
             .ok_or_else(|| Error::State("no workload is loaded: only a built-in guest knows its truth".to_owned()))
     }
 
@@ -352,16 +361,16 @@ impl Machine {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_guest(&self) -> MutexGuard<'_, Option<Arc<Guest>>> {
+    fn lock_guest(&self) -> MutexGuard<'_, Option<Loaded>> {
         self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if let Some(guest) = self.lock_guest().take() {
-            guest.stop_pacing();
-        }
+        // Not under the lock, because the pacer is waited for.
+        let loaded = self.lock_guest().take();
+        drop(loaded);
         self.vm.lock_dirty_memory().set_witness(None);
         // Dropping the VM waits for its vCPUs again, and logs an error if one does not stop.
         let _ = self.shutdown();

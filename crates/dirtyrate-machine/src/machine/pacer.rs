@@ -45,15 +45,35 @@ impl Budget {
     }
 }
 
-/// Starts the thread that grants `guest` `bytes_per_second`, until `ended` is cancelled or the guest is gone.
-///
-/// # Errors
-///
-/// [`Error::Limit`](dirtyrate::Error::Limit) if the host allows no more threads.
-pub(crate) fn start(guest: &Arc<Guest>, ended: CancelToken, bytes_per_second: f64) -> Result<JoinHandle<()>> {
-    let budget = Budget::new(bytes_per_second / guest.program().page_size() as f64);
-    let guest = Arc::downgrade(guest);
-    threads::spawn("pacer", move || run(&guest, &ended, budget))
+/// The thread that grants writes to a guest, until this is dropped or the guest is gone.
+pub(super) struct Pacer {
+    ended: CancelToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pacer {
+    /// Grants `guest` `bytes_per_second` from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`](dirtyrate::Error::Limit) if the host allows no more threads.
+    pub fn start(guest: &Arc<Guest>, bytes_per_second: f64) -> Result<Self> {
+        let budget = Budget::new(bytes_per_second / guest.program().page_size() as f64);
+        let (guest, ended) = (Arc::downgrade(guest), CancelToken::new());
+        let until = ended.clone();
+        let thread = Some(threads::spawn("pacer", move || run(&guest, &until, budget))?);
+        Ok(Self { ended, thread })
+    }
+}
+
+impl Drop for Pacer {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        if let Some(thread) = self.thread.take() {
+            // The only possible failure is a panic of the thread, and then it has ended as well.
+            let _ = thread.join();
+        }
+    }
 }
 
 fn run(guest: &Weak<Guest>, ended: &CancelToken, mut budget: Budget) {

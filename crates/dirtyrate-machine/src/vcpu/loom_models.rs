@@ -9,9 +9,13 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread::{self, JoinHandle};
 
-use super::*;
+use std::sync::Arc;
+
+use super::kick::Kick;
+use super::shared::{At, Holder, Shared};
+use super::state::RunState;
 use dirtyrate::GuestClock;
-use dirtyrate::locks::{Condvar, wait};
+use dirtyrate::locks::{Condvar, Mutex, lock, wait};
 
 #[derive(Default)]
 struct Run {

@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::kick::Kick;
-use super::{Crash, RunState};
+use super::state::{Crash, RunState};
 use dirtyrate::GuestClock;
-use dirtyrate::kvm::dirty_ring::RingExits;
+use dirtyrate::kvm::dirty_ring::{HoldVcpus, RingExits};
 use dirtyrate::locks::{Condvar, Mutex, MutexGuard, lock, wait, wait_timeout};
 use dirtyrate::{Error, Result};
 
@@ -325,5 +325,11 @@ impl Holder {
         self.0.kick();
         drop(self.0.wait_parked(lock(&self.0.state))?);
         Ok(work())
+    }
+}
+
+impl HoldVcpus for Holder {
+    fn hold_vcpus(&self, work: &mut dyn FnMut()) -> Result<()> {
+        self.hold(work)
     }
 }

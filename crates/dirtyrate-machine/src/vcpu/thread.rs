@@ -8,10 +8,11 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
+use super::exits::{ExitHandler, Step};
 use super::kick_signals::{self, KickSignals};
 use super::shared::{Shared, VCPU_OF};
+use super::state::{Crash, Refused};
 use super::timer::RunTimer;
-use super::{Crash, ExitHandler, Refused, Step};
 use crate::arch;
 use dirtyrate::Error;
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::block::Block;
+use super::client::Client;
 use super::ledger::Ledger;
-use super::{Client, RingLoss};
+use super::log::RingLoss;
 use crate::bitmap::{Kernels, PAGES_PER_WORD, PageBitmap, PageRange, SparsePages};
 use crate::block::{BlockId, BlockInfo};
 use crate::clock::GuestClock;

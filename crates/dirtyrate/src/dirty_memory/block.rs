@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::by_vcpu::ByVcpu;
 use super::client::Client;
-use super::ledger::{Edge, Window};
 use super::log::VcpuPages;
+use super::window::{Edge, Window};
 use crate::bitmap::{Kernels, PageBitmap, PageRange, Target, words_for};
 use crate::block::BlockInfo;
 use crate::error::{Error, Result};

@@ -1,9 +1,12 @@
 //! Copies of whole bitmaps, which a caller can look at without holding a lock.
 
+use super::bits::DirtyBits;
 use super::block::{Block, ClientBits, try_collect};
 use super::by_vcpu::ByVcpu;
-use super::ledger::Window;
-use super::{Client, DirtyBits, DirtyMemory, SharedBits};
+use super::client::Client;
+use super::memory::DirtyMemory;
+use super::shared_bits::SharedBits;
+use super::window::Window;
 use crate::bitmap::{PageBitmap, tail_mask, try_zeroed, words_for};
 use crate::block::{BlockId, BlockInfo};
 use crate::error::{Error, Result};

@@ -4,7 +4,11 @@
 use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
-use super::{Client, DirtyBits, DirtyMemory, Reap, SyncReport};
+use super::bits::DirtyBits;
+use super::client::Client;
+use super::memory::DirtyMemory;
+use super::reap::Reap;
+use super::sync::SyncReport;
 use crate::clock::Moment;
 use crate::error::{Error, Result};
 use crate::wait::{CancelToken, wait_until};

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::bits::DirtyBits;
 use super::block::{Block, try_collect};
-use super::ledger::{Length, Window};
+use super::client::Client;
+use super::memory::DirtyMemory;
+use super::window::{Length, Window};
 #[cfg(feature = "testing")]
 use super::witness::WitnessedWindow;
-use super::{Client, DirtyBits, DirtyMemory};
 use crate::block::BlockInfo;
 use crate::clock::Moment;
 use crate::error::Result;

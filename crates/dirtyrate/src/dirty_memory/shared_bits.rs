@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::DirtyBits;
+use super::bits::DirtyBits;
 use crate::locks::{Mutex, MutexGuard, lock};
 
 /// A handle to the bits of a [`DirtyMemory`](super::DirtyMemory). Clones are handles to the same bits.

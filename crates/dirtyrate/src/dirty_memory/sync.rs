@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::bits::DirtyBits;
 use super::block::{Block, ClientBits};
-use super::{Client, DirtyBits, DirtyMemory, SharedBits, VcpuPages};
+use super::client::Client;
+use super::log::VcpuPages;
+use super::memory::DirtyMemory;
+use super::shared_bits::SharedBits;
 use crate::bitmap::{Kernels, PAGES_PER_WORD, REGION_WORDS, Region, SparsePages, tail_mask, words_for};
 use crate::block::BlockId;
 use crate::error::Result;
@@ -160,7 +164,7 @@ impl DirtyMemory {
 
         let (chunk_pages, closed, opened) = {
             let mut bits = self.bits.lock();
-            bits.note_fetch();
+            bits.ledger.note_fetch();
             (bits.chunk_pages, bits.ledger.edge(closed), bits.ledger.edge(opened))
         };
         let reprotected = self.log.fetch_reprotects();
@@ -259,7 +263,7 @@ impl DirtyMemory {
     pub(super) fn run_event<T>(&mut self, steps: impl FnOnce(&mut Self) -> T) -> T {
         self.bits().begin_event();
         let outcome = steps(self);
-        self.bits().end_event();
+        self.bits().ledger.end_event();
         outcome
     }
 

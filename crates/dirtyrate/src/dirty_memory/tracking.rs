@@ -1,8 +1,10 @@
 //! The tracking flags. When the first flag is set, logging is turned on in every block, and when the last flag is
 //! cleared, it is turned off. Setting a flag twice changes nothing (QEMU's `global_dirty_tracking`).
 
-use super::ledger::Window;
-use super::{Client, DirtyBits, DirtyMemory};
+use super::bits::DirtyBits;
+use super::client::Client;
+use super::memory::DirtyMemory;
+use super::window::Window;
 use crate::error::{Error, Result};
 use crate::wait::CancelToken;
 
