@@ -1,7 +1,8 @@
 //! The second witness: the contents of the pages must agree with the counters.
 
+use super::kind::Sharing;
+use super::program::{Counters, GuestWords, Program};
 use super::truth::Stopped;
-use super::{Counters, GuestWords, Program, Sharing};
 
 /// After how many pages the check asks `go_on` whether to go on.
 const PAGES_BETWEEN_LOOKS: u64 = 1 << 14;

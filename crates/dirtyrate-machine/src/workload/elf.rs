@@ -3,7 +3,7 @@
 //! ELF64 as in the System V ABI; the note is `XEN_ELFNOTE_PHYS32_ENTRY` of Xen's
 //! `public/elfnote.h`.
 
-use super::layout::PAGE_SIZE;
+use super::contract::PAGE_SIZE;
 
 const HEADER_BYTES: usize = 64;
 const PROGRAM_HEADER_BYTES: usize = 56;

@@ -1,8 +1,6 @@
 //! Why a guest cannot be built.
 
-use super::arch::TRAMPOLINE;
-use super::image::{MAX_SEGMENTS, MAX_VCPUS};
-use super::layout::MAX_ADDRESS;
+use super::contract::{MAX_ADDRESS, MAX_SEGMENTS, MAX_VCPUS};
 
 /// Why a guest cannot be built: one variant for each thing that a caller can change.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -46,12 +44,14 @@ pub enum WorkloadError {
     #[error("a guest that runs freely has no rate")]
     FreeWithRate,
     /// The guest's own code and tables would not lie in RAM.
-    #[error("the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}{}", trampoline_condition())]
+    #[error("the guest's own code and tables need one piece of RAM at {start:#x}..{end:#x}{}", trampoline_condition(*trampoline))]
     ImageOutsideRam {
         /// First address needed.
         start: u64,
         /// Address after the last one needed.
         end: u64,
+        /// A page that is needed too, for the start of the other vCPUs.
+        trampoline: Option<u64>,
     },
     /// The share of a vCPU is in more pieces than its parameters hold.
     #[error(
@@ -97,6 +97,6 @@ pub enum WorkloadError {
     },
 }
 
-fn trampoline_condition() -> String {
-    TRAMPOLINE.map_or_else(String::new, |page| format!(", and a page of RAM at {page:#x}"))
+fn trampoline_condition(trampoline: Option<u64>) -> String {
+    trampoline.map_or_else(String::new, |page| format!(", and a page of RAM at {page:#x}"))
 }

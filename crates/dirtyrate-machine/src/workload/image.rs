@@ -1,5 +1,5 @@
-//! The image: where its parts lie, and what is baked into them. The layouts here are a contract
-//! with the `guest.s` of each architecture, which gets every number from this file.
+//! The image: where its parts lie, and what is baked into them. The numbers are in
+//! `contract`, because the `guest.s` of each architecture knows them too.
 //!
 //! ```text
 //! 0x8000      x86-64: start of the other vCPUs (copied there by the first one; a page that nobody looks at again)
@@ -18,80 +18,21 @@
 
 use std::collections::BTreeSet;
 
-use super::layout::{self, GIB, PAGE_SIZE, Segment};
+use super::contract::{
+    BUDGET, CLOCK_MOST, CLOCK_RATE, CLOCK_REST, CODE_BYTES, COLD_FIRST, COLD_PAGES, GIB, HEADER_DIRECTORIES,
+    HEADER_DIRECTORY_COUNT, HEADER_FIRST_ENTRIES, HEADER_IDLE, HEADER_KIND, HEADER_LINK_COUNT, HEADER_LINKS,
+    HEADER_PAGE_SHIFT, HEADER_PAGE_SIZE, HEADER_ROOT, HEADER_TICKS, HEADER_VCPUS, IMAGE_OFFSET, MAILBOX, MAX_SEGMENTS,
+    PAGE_SIZE, PAGES, PARAMETERS, SEED, SEGMENT_A, SEGMENT_B, SEGMENTS, UNLIMITED, VALUE,
+};
+use super::error::WorkloadError;
+use super::kind::{Kind, Pacing};
+use super::layout::{self, Segment};
 use super::page_tables::{PageTables, gibs};
+use super::program::Program;
+use super::ram::RamRange;
 use super::sequence::Sequence;
-use super::{Kind, Pacing, Program, RamRange, Workload, WorkloadError, arch, clock, elf};
-
-/// Where the image is loaded, counted from the start of RAM: above the first MiB, which a PC's firmware and devices
-/// use, and in which loaders put the device tree.
-pub(super) const IMAGE_OFFSET: u64 = 0x10_0000;
-/// How many vCPUs a guest can have. An xAPIC's 8-bit id names so many, without the ids that the architecture reserves.
-/// On arm64 the limit is the same, so that a workload fits both.
-pub(super) const MAX_VCPUS: u32 = 240;
-
-/// Size of the code; `guest.s` does not assemble if it needs more.
-pub(super) const CODE_BYTES: usize = PAGE_SIZE as usize;
-// Offsets from the image's base.
-pub(super) const HEADER: u64 = CODE_BYTES as u64;
-pub(super) const PARAMETERS: u64 = HEADER + PAGE_SIZE;
-
-// The header: 8-byte words.
-pub(super) const HEADER_VCPUS: u64 = HEADER;
-pub(super) const HEADER_KIND: u64 = HEADER + 8;
-pub(super) const HEADER_ROOT: u64 = HEADER + 16;
-pub(super) const HEADER_LINKS: u64 = HEADER + 24;
-pub(super) const HEADER_LINK_COUNT: u64 = HEADER + 32;
-pub(super) const HEADER_FIRST_ENTRIES: u64 = HEADER + 40;
-pub(super) const HEADER_DIRECTORIES: u64 = HEADER + 48;
-pub(super) const HEADER_DIRECTORY_COUNT: u64 = HEADER + 56;
-/// The address to which a vCPU writes that has nothing to do, or 0.
-pub(super) const HEADER_IDLE: u64 = HEADER + 64;
-/// The host's page size, and its logarithm.
-pub(super) const HEADER_PAGE_SIZE: u64 = HEADER + 72;
-pub(super) const HEADER_PAGE_SHIFT: u64 = HEADER + 80;
-/// x86-64: ticks of the TSC in a second. If this is 0, the guest finds the number and stores it here.
-pub(super) const HEADER_TICKS: u64 = HEADER + 88;
-
-// A vCPU's parameters: 8-byte words at these offsets, then two words for each segment in two
-// tables.
-pub(super) const MAILBOX: u64 = 0;
-pub(super) const BUDGET: u64 = 8;
-/// What is added to a write's index to get its value, or the value itself if it is always the same.
-pub(super) const VALUE: u64 = 16;
-pub(super) const SEED: u64 = 24;
-pub(super) const SEGMENTS: u64 = 32;
-/// From how many pages a random write chooses; with hot-cold, the number of hot pages.
-pub(super) const PAGES: u64 = 40;
-pub(super) const COLD_FIRST: u64 = 48;
-pub(super) const COLD_PAGES: u64 = 56;
-/// Paced by its clock: writes in a second, in units of 2^-32; otherwise 0.
-pub(super) const CLOCK_RATE: u64 = 64;
-/// How many writes it may be behind, at least 1.
-pub(super) const CLOCK_MOST: u64 = 72;
-/// 1 if the VMM rests when a vCPU says that it has nothing to do; otherwise the vCPU spins.
-pub(super) const CLOCK_REST: u64 = 80;
-/// Writes in a tick, in units of 2^-64, and the ticks at its start: 0 in the file, stored by the vCPU before it is ready.
-pub(super) const CLOCK_SCALE: u64 = 88;
-pub(super) const CLOCK_ORIGIN: u64 = 96;
-/// For a guest that walks: the address of the segment. For a guest that draws: the number of its first page.
-pub(super) const SEGMENT_A: u64 = 112;
-/// For a guest that walks: the address after the segment. For a guest that draws: what has to be added to (page number
-/// * page size) to get an address.
-pub(super) const SEGMENT_B: u64 = SEGMENT_A + 8 * MAX_SEGMENTS as u64;
-/// Segments that a page of parameters has room for.
-pub(super) const MAX_SEGMENTS: usize = (PAGE_SIZE - SEGMENT_A) as usize / 16;
-
-// A mailbox: the number of writes made, in the low 56 bits of a word, and 1 once the vCPU is about
-// to begin.
-pub(super) const MAILBOX_WRITES: u64 = 0;
-pub(super) const MAILBOX_READY: u64 = 8;
-/// Where KVM stores its clock while an x86-64 guest boots that is paced by its own clock.
-#[cfg(target_arch = "x86_64")]
-pub(super) const MAILBOX_CLOCK: u64 = 64;
-
-/// A budget that is never used up.
-pub(super) const UNLIMITED: u64 = u64::MAX;
+use super::spec::Workload;
+use super::{arch, clock, elf};
 
 /// Addresses of the parts whose place depends on the workload.
 #[derive(Clone, Debug)]
@@ -141,7 +82,7 @@ fn settle(
         let map = MemoryMap::new(base, page_size, workload.vcpus, needed.clone());
         let trampoline = arch::TRAMPOLINE.is_none_or(|page| layout::is_ram(ranges, page, page + PAGE_SIZE));
         if !layout::is_ram(ranges, base, map.end) || !trampoline {
-            return Err(WorkloadError::ImageOutsideRam { start: base, end: map.end });
+            return Err(WorkloadError::ImageOutsideRam { start: base, end: map.end, trampoline: arch::TRAMPOLINE });
         }
         let free = layout::free(ranges, map.floor(), page_size);
         let Some(working_set) = layout::place(&free, workload.pages, workload.placement) else {
@@ -168,6 +109,25 @@ fn surely_fit(base: u64, page_size: u64, vcpus: u32, ranges: &[RamRange]) -> u64
         gibs(&layout::free(ranges, 0, page_size)).into_iter().chain(idle).collect(),
     );
     layout::total(&layout::free(ranges, map.floor(), page_size))
+}
+
+impl Workload {
+    /// Builds the guest for a VM with this RAM, given in any order. The VM may have more RAM than is given here, but
+    /// not less.
+    ///
+    /// The image takes the RAM from 1 MiB on, and on x86-64 the page at 0x8000; the working set is above it. On arm64, where
+    /// RAM is elsewhere on each machine, these count from the lowest address that is given.
+    ///
+    /// `page_size` is the page size of the host that will run the guest, because a dirty log has one bit for each of
+    /// the host's pages, and the guest writes to each of them at most once in a pass. It is 4096 on x86-64, and 4096,
+    /// 16384 or 65536 on arm64.
+    pub fn build(&self, ram: &[RamRange], page_size: u64) -> Result<Image, WorkloadError> {
+        self.check()?;
+        if !arch::PAGE_SIZES.contains(&page_size) {
+            return Err(WorkloadError::PageSize { page_size });
+        }
+        Image::new(self, ram, page_size, arch::code())
+    }
 }
 
 /// A guest, ready to be loaded: the file and what it will do.

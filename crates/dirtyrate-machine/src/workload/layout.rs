@@ -1,18 +1,10 @@
 //! Where the working set lies: this computes, from RAM ranges, the segments that each vCPU writes. It knows only the
 //! end of the image.
 
+use super::contract::MAX_ADDRESS;
+use super::error::WorkloadError;
 use super::kind::{Placement, Sharing};
-use super::{RamRange, WorkloadError};
-
-/// The size of a page of page tables, and the smallest size that a host's page can have.
-pub(super) const PAGE_SIZE: u64 = 4096;
-
-/// What one page directory maps.
-pub(super) const GIB: u64 = 1 << 30;
-
-/// The first address that four-level page tables cannot map one to one: the lower canonical half
-/// ends here.
-pub(super) const MAX_ADDRESS: u64 = 1 << 47;
+use super::ram::RamRange;
 
 /// Consecutive pages of the host's page size, as in KVM's dirty log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

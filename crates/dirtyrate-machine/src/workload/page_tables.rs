@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 
 use super::arch::{LEAF, LINK};
-use super::layout::{GIB, PAGE_SIZE, Segment};
+use super::contract::{GIB, PAGE_SIZE};
+use super::layout::Segment;
 
 /// What one page-directory-pointer table covers, in GiB.
 const GIBS_PER_POINTER_TABLE: u64 = 512;

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use super::image::{MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
+use super::contract::{MAILBOX_READY, MAILBOX_WRITES, UNLIMITED};
+use super::kind::{Kind, Pacing, Sharing};
+use super::page_set::PageSet;
 use super::sequence::Sequence;
-use super::{Kind, Pacing, PageSet, Sharing, Workload};
+use super::spec::Workload;
 
 /// The vCPU's number is in the top byte of a value, above what an index can reach in a lifetime.
 const VCPU_SHIFT: u32 = 56;

@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
+use super::kind::Sharing;
+use super::page_set::PageSet;
+use super::program::Program;
 use super::sequence::Sequence;
-use super::{PageSet, Program, Sharing};
 
 /// After how many writes `go_on` is asked whether to go on: after about a millisecond.
 const BATCH: u64 = 1 << 18;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Kind;
+use super::kind::Kind;
 use super::layout::{Segment, total};
 
 // SplitMix64: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014;

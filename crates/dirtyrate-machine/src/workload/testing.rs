@@ -4,8 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use super::image::{CODE_BYTES, MAILBOX_READY, MAILBOX_WRITES};
-use super::layout::PAGE_SIZE;
+use super::contract::{CODE_BYTES, MAILBOX_READY, MAILBOX_WRITES, PAGE_SIZE};
 use super::*;
 
 /// A random generator for tests only, so that no test depends on the generator under test.

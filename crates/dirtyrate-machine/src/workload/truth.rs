@@ -54,8 +54,9 @@
 
 use std::ops::Range;
 
+use super::page_set::PageSet;
+use super::program::{Counters, Program};
 use super::replay::Replay;
-use super::{Counters, PageSet, Program};
 
 /// What a log of one window must contain, and what it may contain.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,11 @@
 
 use std::arch::naked_asm;
 
+use super::contract::{self, CODE_BYTES, COPY, IDLE_ADDRESS};
 use super::elf::Executable;
-use super::image::{self, CODE_BYTES};
-use super::{COPY, IDLE_ADDRESS, Kind, RamRange, layout, sequence};
+use super::kind::Kind;
+use super::ram::RamRange;
+use super::{layout, sequence};
 
 /// The image needs no page beside the place where it is loaded.
 pub(super) const TRAMPOLINE: Option<u64> = None;
@@ -76,35 +78,35 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
         translation = const TRANSLATION,
         sctlr_on = const SCTLR_ON,
         psci_cpu_on = const PSCI_CPU_ON,
-        header_vcpus = const image::HEADER_VCPUS,
-        header_kind = const image::HEADER_KIND,
-        header_root = const image::HEADER_ROOT,
-        header_links = const image::HEADER_LINKS,
-        header_link_count = const image::HEADER_LINK_COUNT,
-        header_first_entries = const image::HEADER_FIRST_ENTRIES,
-        header_directories = const image::HEADER_DIRECTORIES,
-        header_directory_count = const image::HEADER_DIRECTORY_COUNT,
-        header_idle = const image::HEADER_IDLE,
-        header_page_size = const image::HEADER_PAGE_SIZE,
-        header_page_shift = const image::HEADER_PAGE_SHIFT,
-        parameters = const image::PARAMETERS,
-        mailbox = const image::MAILBOX,
-        budget = const image::BUDGET,
-        value = const image::VALUE,
-        seed = const image::SEED,
-        segments = const image::SEGMENTS,
-        pages = const image::PAGES,
-        cold_first = const image::COLD_FIRST,
-        cold_pages = const image::COLD_PAGES,
-        segment_a = const image::SEGMENT_A,
-        segment_b = const image::SEGMENT_B,
-        parameters_shift = const layout::PAGE_SIZE.ilog2(),
-        clock_rate = const image::CLOCK_RATE,
-        clock_most = const image::CLOCK_MOST,
-        clock_rest = const image::CLOCK_REST,
-        clock_scale = const image::CLOCK_SCALE,
-        clock_origin = const image::CLOCK_ORIGIN,
-        mailbox_ready = const image::MAILBOX_READY,
+        header_vcpus = const contract::HEADER_VCPUS,
+        header_kind = const contract::HEADER_KIND,
+        header_root = const contract::HEADER_ROOT,
+        header_links = const contract::HEADER_LINKS,
+        header_link_count = const contract::HEADER_LINK_COUNT,
+        header_first_entries = const contract::HEADER_FIRST_ENTRIES,
+        header_directories = const contract::HEADER_DIRECTORIES,
+        header_directory_count = const contract::HEADER_DIRECTORY_COUNT,
+        header_idle = const contract::HEADER_IDLE,
+        header_page_size = const contract::HEADER_PAGE_SIZE,
+        header_page_shift = const contract::HEADER_PAGE_SHIFT,
+        parameters = const contract::PARAMETERS,
+        mailbox = const contract::MAILBOX,
+        budget = const contract::BUDGET,
+        value = const contract::VALUE,
+        seed = const contract::SEED,
+        segments = const contract::SEGMENTS,
+        pages = const contract::PAGES,
+        cold_first = const contract::COLD_FIRST,
+        cold_pages = const contract::COLD_PAGES,
+        segment_a = const contract::SEGMENT_A,
+        segment_b = const contract::SEGMENT_B,
+        parameters_shift = const contract::PAGE_SIZE.ilog2(),
+        clock_rate = const contract::CLOCK_RATE,
+        clock_most = const contract::CLOCK_MOST,
+        clock_rest = const contract::CLOCK_REST,
+        clock_scale = const contract::CLOCK_SCALE,
+        clock_origin = const contract::CLOCK_ORIGIN,
+        mailbox_ready = const contract::MAILBOX_READY,
         stride = const Kind::Stride as u64,
         random = const Kind::Random as u64,
         hot_cold = const Kind::HotCold as u64,
@@ -117,7 +119,7 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
 }
 
 // The guest stores its count to the mailbox's address as it is: a store-release takes no offset.
-const _: () = assert!(image::MAILBOX_WRITES == 0);
+const _: () = assert!(contract::MAILBOX_WRITES == 0);
 
 /// The code, made to be loaded anywhere on a page and entered at its first byte.
 pub(super) fn code() -> &'static [u8; CODE_BYTES] {

@@ -1,5 +1,5 @@
 #[cfg(target_arch = "aarch64")]
-use super::super::IDLE_ADDRESS;
+use super::super::contract::IDLE_ADDRESS;
 use super::super::testing::{PAGE_SIZES, Random, build, build_for, ram, ram_in, range, workloads};
 use super::super::{Clock, Placement, Sharing};
 use super::*;

@@ -1,3 +1,4 @@
+use super::super::contract::PAGE_SIZE;
 use super::super::testing::{PAGE_SIZES, Random, ram, range};
 use super::*;
 

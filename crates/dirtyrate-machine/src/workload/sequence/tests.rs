@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::super::layout::PAGE_SIZE;
+use super::super::contract::PAGE_SIZE;
 use super::super::replay::Seen;
 use super::super::testing::Random;
 use super::*;

@@ -9,9 +9,11 @@
 
 use std::arch::naked_asm;
 
+use super::contract::{self, CODE_BYTES, COPY, IDLE_PORT, IMAGE_OFFSET as IMAGE_BASE};
 use super::elf::Executable;
-use super::image::{self, CODE_BYTES, IMAGE_OFFSET as IMAGE_BASE};
-use super::{COPY, IDLE_PORT, Kind, RamRange, sequence};
+use super::kind::Kind;
+use super::ram::RamRange;
+use super::sequence;
 
 /// Where the other vCPUs begin: a SIPI can name pages of the first MiB only.
 const TRAMPOLINE_PAGE: u64 = 0x8000;
@@ -104,34 +106,34 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
         cr4 = const CR4_PHYSICAL_ADDRESS_EXTENSION,
         efer = const EFER,
         efer_long = const EFER_LONG_MODE_ENABLE,
-        header_vcpus = const IMAGE_BASE + image::HEADER_VCPUS,
-        header_kind = const IMAGE_BASE + image::HEADER_KIND,
-        header_root = const IMAGE_BASE + image::HEADER_ROOT,
-        header_links = const IMAGE_BASE + image::HEADER_LINKS,
-        header_link_count = const IMAGE_BASE + image::HEADER_LINK_COUNT,
-        header_first_entries = const IMAGE_BASE + image::HEADER_FIRST_ENTRIES,
-        header_directories = const IMAGE_BASE + image::HEADER_DIRECTORIES,
-        header_directory_count = const IMAGE_BASE + image::HEADER_DIRECTORY_COUNT,
-        header_ticks = const IMAGE_BASE + image::HEADER_TICKS,
-        parameters = const IMAGE_BASE + image::PARAMETERS,
-        mailbox = const image::MAILBOX,
-        budget = const image::BUDGET,
-        value = const image::VALUE,
-        seed = const image::SEED,
-        segments = const image::SEGMENTS,
-        pages = const image::PAGES,
-        cold_first = const image::COLD_FIRST,
-        cold_pages = const image::COLD_PAGES,
-        segment_a = const image::SEGMENT_A,
-        segment_b = const image::SEGMENT_B,
-        clock_rate = const image::CLOCK_RATE,
-        clock_most = const image::CLOCK_MOST,
-        clock_rest = const image::CLOCK_REST,
-        clock_scale = const image::CLOCK_SCALE,
-        clock_origin = const image::CLOCK_ORIGIN,
-        mailbox_writes = const image::MAILBOX_WRITES,
-        mailbox_ready = const image::MAILBOX_READY,
-        mailbox_clock = const image::MAILBOX_CLOCK,
+        header_vcpus = const IMAGE_BASE + contract::HEADER_VCPUS,
+        header_kind = const IMAGE_BASE + contract::HEADER_KIND,
+        header_root = const IMAGE_BASE + contract::HEADER_ROOT,
+        header_links = const IMAGE_BASE + contract::HEADER_LINKS,
+        header_link_count = const IMAGE_BASE + contract::HEADER_LINK_COUNT,
+        header_first_entries = const IMAGE_BASE + contract::HEADER_FIRST_ENTRIES,
+        header_directories = const IMAGE_BASE + contract::HEADER_DIRECTORIES,
+        header_directory_count = const IMAGE_BASE + contract::HEADER_DIRECTORY_COUNT,
+        header_ticks = const IMAGE_BASE + contract::HEADER_TICKS,
+        parameters = const IMAGE_BASE + contract::PARAMETERS,
+        mailbox = const contract::MAILBOX,
+        budget = const contract::BUDGET,
+        value = const contract::VALUE,
+        seed = const contract::SEED,
+        segments = const contract::SEGMENTS,
+        pages = const contract::PAGES,
+        cold_first = const contract::COLD_FIRST,
+        cold_pages = const contract::COLD_PAGES,
+        segment_a = const contract::SEGMENT_A,
+        segment_b = const contract::SEGMENT_B,
+        clock_rate = const contract::CLOCK_RATE,
+        clock_most = const contract::CLOCK_MOST,
+        clock_rest = const contract::CLOCK_REST,
+        clock_scale = const contract::CLOCK_SCALE,
+        clock_origin = const contract::CLOCK_ORIGIN,
+        mailbox_writes = const contract::MAILBOX_WRITES,
+        mailbox_ready = const contract::MAILBOX_READY,
+        mailbox_clock = const contract::MAILBOX_CLOCK,
         kvm_signature_1 = const KVM_SIGNATURE_1,
         kvm_signature_2 = const KVM_SIGNATURE_2,
         kvm_clock = const KVM_CLOCK,
