@@ -14,8 +14,8 @@ use std::sync::Arc;
 use super::kick::Kick;
 use super::shared::{At, Holder, Shared};
 use super::state::RunState;
-use dirtyrate::GuestClock;
 use dirtyrate::locks::{Condvar, Mutex, lock, wait};
+use dirtyrate::{GuestClock, Result};
 
 #[derive(Default)]
 struct Run {

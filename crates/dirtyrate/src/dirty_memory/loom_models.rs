@@ -14,8 +14,10 @@ use loom::thread::{self, JoinHandle};
 
 use super::*;
 use crate::bitmap::{Ranges, words_for};
-use crate::block::BlockId;
+use crate::block::{BlockId, BlockInfo};
+use crate::error::Result;
 use crate::locks::{Condvar, Mutex, MutexGuard, lock, wait};
+use crate::wait::CancelToken;
 
 const PROTECTS: [FakeProtect; 3] = [FakeProtect::Automatic, FakeProtect::Manual, FakeProtect::ManualInitiallySet];
 const PAGE: u64 = 4096;
