@@ -149,7 +149,7 @@ for (const shell of shells) {
 
     it('completes a word in which a quote is open, and one that is quoted so far', async () => {
       const home = homeOf(shell)
-      for (const name of ['k$(touch PWNED).elf', "it's", 'q"uote', 'ex!cl']) {
+      for (const name of ['k$(touch PWNED).elf', "it's", 'q"uote', 'ex!cl', 'odd name.elf']) {
         writeFileSync(join(home.path, name), '')
       }
       mkdirSync(join(home.path, 'two words/and more'), { recursive: true })
@@ -163,6 +163,7 @@ for (const shell of shells) {
         'dirtyrate guest -o "ex\t',
         'dirtyrate calc kernel:two\\ w\ta\tx\t',
         "dirtyrate guest -o 'two words'/a\tx\t",
+        "dirtyrate guest -o odd' n\t",
       ])
       expect(ran).toEqual([
         ['calc', 'kernel:k$(touch PWNED).elf'],
@@ -173,6 +174,7 @@ for (const shell of shells) {
         ['guest', '-o', 'ex!cl'],
         ['calc', "kernel:two words/and more/x'y"],
         ['guest', '-o', "two words/and more/x'y"],
+        ['guest', '-o', 'odd name.elf'],
       ])
       expect(existsSync(join(home.path, 'PWNED'))).toBe(false)
     })
