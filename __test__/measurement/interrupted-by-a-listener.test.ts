@@ -33,18 +33,21 @@ describeKvm('a listener that hears of a result', () => {
     expect(points.at(-1)?.requestedMs).toBe(100)
   })
 
-  it('may pause the VM of a watch, whose loop has that round', async () => {
+  it.each([
+    ['pause', 'ERR_PAUSED'],
+    ['close', 'ERR_CLOSED'],
+  ] as const)('may %s the VM of a watch, whose loop has that round', async (how, code) => {
     const vm = await running(workload.stride({ pages: 100 }))
     const events = eventsOf(vm)
-    let paused: Promise<void> | undefined
+    let ended: Promise<void> | undefined
     vm.on('done', () => {
-      paused ??= vm.pause()
+      ended ??= vm[how]()
     })
     const watch = vm.watchDirtyRate({ every: '10ms' })
     const { value } = await watch.next()
     expect(vm.history).toEqual([value])
-    await paused
-    await expect(watch.next()).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    await ended
+    await expect(watch.next()).rejects.toMatchObject({ code })
     expect(events).toEqual(['start', 'done'])
   })
 
