@@ -56,6 +56,22 @@ describeKvm('the life of a VM', () => {
     expect(vm.crash).not.toBeNull()
   })
 
+  it('can be closed by a listener that hears of the crash from close()', async () => {
+    const memory = memoryForKernel('64MiB')
+    const ram = memory[0]?.guestAddress ?? 0
+    const vm = await running({ kernel: folder()('kernel', elf(crashOnFlag, { ram })) }, { memory })
+    const closings: Promise<void>[] = []
+    vm.onStateChange(() => closings.push(vm.close()))
+    await vm.writeMemory(ram + FLAG_ADDRESS, Uint8Array.of(1))
+    // The event loop does not turn, so that nothing tells of the crash before close() does.
+    while (vm.state === 'running');
+    const closing = vm.close()
+    await closing
+    expect(closings).toHaveLength(2)
+    for (const one of closings) expect(one).toBe(closing)
+    expect(await vm.ended).toBe('crashed')
+  })
+
   it('can be ended by a listener that hears of its change', async () => {
     const vm = await running(workload.idle())
     const changes: VirtualMachineState[] = []

@@ -179,9 +179,9 @@ export default [
   {
     name: 'a close() that is under way is begun again',
     file: 'ts/targets/vm/virtual-machine.ts',
-    find: '    if (this.#closing === undefined) {',
-    replace: "    if (this.#closing === undefined || this.state !== 'closed') {",
-    test: '__test__/targets/vm/lifecycle.test.ts -t by a listener that hears',
+    find: 'begin(this.#close())',
+    replace: 'this.#closing = this.#close()',
+    test: '__test__/targets/vm/lifecycle.test.ts -t hears of the crash from close',
   },
   {
     name: 'a workload made by hand has what no URI says',
