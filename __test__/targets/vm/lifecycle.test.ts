@@ -62,11 +62,14 @@ describeKvm('the life of a VM', () => {
     const vm = await running({ kernel: folder()('kernel', elf(crashOnFlag, { ram })) }, { memory })
     const closings: Promise<void>[] = []
     vm.onStateChange(() => closings.push(vm.close()))
-    await vm.writeMemory(ram + FLAG_ADDRESS, Uint8Array.of(1))
-    // The event loop does not turn, so that nothing tells of the crash before close() does.
-    while (vm.state === 'running');
+    const writing = vm.writeMemory(ram + FLAG_ADDRESS, Uint8Array.of(1))
+    // These turns only begin the write. The event loop does not turn, so that nothing tells of the
+    // crash before close() does.
+    for (let turn = 0; turn < 100; turn++) await undefined
+    const deadline = Date.now() + 10_000
+    while (vm.state === 'running' && Date.now() < deadline);
     const closing = vm.close()
-    await closing
+    await Promise.all([closing, writing])
     expect(closings).toHaveLength(2)
     for (const one of closings) expect(one).toBe(closing)
     expect(await vm.ended).toBe('crashed')
