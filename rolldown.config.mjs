@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'rolldown'
 
-/** Writes the licence of every package that went into the bundle to THIRD-PARTY.txt; a package without one fails the build. */
+/**
+ * Writes the licence of every package that went into the bundle to THIRD-PARTY.txt; a package
+ * without one fails the build.
+ */
 function thirdPartyLicences() {
   return {
     name: 'third-party-licences',
@@ -18,7 +21,9 @@ function thirdPartyLicences() {
         }
       }
       const texts = [...folders].sort().map(folder => {
-        const { name, version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+        const { name, version, license } = JSON.parse(
+          readFileSync(join(folder, 'package.json'), 'utf8'),
+        )
         const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'license']
           .map(f => join(folder, f))
           .find(existsSync)
@@ -46,6 +51,11 @@ export default defineConfig([
     input: join(root, 'ts/cli/main.ts'),
     platform: 'node',
     plugins: [thirdPartyLicences()],
-    output: { dir: join(root, 'dist'), entryFileNames: 'cli.js', format: 'esm', codeSplitting: false },
+    output: {
+      dir: join(root, 'dist'),
+      entryFileNames: 'cli.js',
+      format: 'esm',
+      codeSplitting: false,
+    },
   },
 ])

@@ -10,7 +10,8 @@ const config: ViteUserConfig = defineConfig({
     setupFiles: ['__test__/fixtures/environment.ts'],
     // What is packed and installed has a run of its own: npm run test:install.
     exclude: ['__test__/install/**', 'node_modules/**'],
-    // For the tests and what they run only: vite has a binding of napi-rs too, and would take this one for its own.
+    // For the tests and what they run only: vite has a binding of napi-rs too, and would take this
+    // one for its own.
     env: binding === undefined ? {} : { NAPI_RS_NATIVE_LIBRARY_PATH: binding },
     // A crash in native code kills one worker, not the run.
     pool: 'forks',

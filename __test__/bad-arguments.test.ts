@@ -51,10 +51,18 @@ describe('without a VM', () => {
     ['openTarget(uri, null)', () => openTarget('guest:idle', wrong(null)), 'options: null'],
     [
       'create with a signal that has no listeners',
-      () => VirtualMachine.create({ memory: MEMORY, signal: wrong({ aborted: false, throwIfAborted() {} }) }),
+      () =>
+        VirtualMachine.create({
+          memory: MEMORY,
+          signal: wrong({ aborted: false, throwIfAborted() {} }),
+        }),
       'signal: ',
     ],
-    ['openTarget with a signal 5', () => openTarget('guest:idle', { signal: wrong(5) }), 'signal: 5'],
+    [
+      'openTarget with a signal 5',
+      () => openTarget('guest:idle', { signal: wrong(5) }),
+      'signal: 5',
+    ],
     [
       'idle with pages',
       () => (workload.idle as Wrong)({ pages: 5 }),
@@ -88,7 +96,11 @@ describe('without a VM', () => {
     [
       'a ring with manual protect',
       () =>
-        VirtualMachine.create({ memory: MEMORY, dirtyLog: { ringEntries: 4096 }, manualProtect: 'enable' }),
+        VirtualMachine.create({
+          memory: MEMORY,
+          dirtyLog: { ringEntries: 4096 },
+          manualProtect: 'enable',
+        }),
       'manualProtect: ',
     ],
     ['buildGuest({})', () => buildGuest(wrong({}), { memory: MEMORY }), 'guest: not a workload'],
@@ -105,7 +117,8 @@ describe('without a VM', () => {
     ],
     [
       'a block with size',
-      () => VirtualMachine.create({ memory: wrong([{ name: 'ram', guestAddress: 0, size: '1MiB' }]) }),
+      () =>
+        VirtualMachine.create({ memory: wrong([{ name: 'ram', guestAddress: 0, size: '1MiB' }]) }),
       "block 'ram': 'size' is not known",
     ],
     [
@@ -125,12 +138,24 @@ describe('without a VM', () => {
     ],
     ...(
       [
-        [{ ...workload.random({ pages: 1 }), seed: 2 ** 40 }, 'seed: 1099511627776 is out of range'],
+        [
+          { ...workload.random({ pages: 1 }), seed: 2 ** 40 },
+          'seed: 1099511627776 is out of range',
+        ],
         [{ ...workload.random({ pages: 1 }), seed: -1.5 }, 'seed: -1.5'],
-        [{ ...workload.stride({ pages: 1 }), seed: 1 }, "seed: the workload 'stride' does not use it"],
+        [
+          { ...workload.stride({ pages: 1 }), seed: 1 },
+          "seed: the workload 'stride' does not use it",
+        ],
         [{ ...workload.stride({ pages: 1 }), bytesPerSecond: 5 }, 'bytesPerSecond: a workload'],
-        [{ ...workload.stride({ pages: 1, granted: true }), bytesPerSecond: Number.NaN }, 'rate: NaN'],
-        [{ ...workload.stride({ pages: 1 }), pacing: 'clock' as const }, 'pacing: there is no rate'],
+        [
+          { ...workload.stride({ pages: 1, granted: true }), bytesPerSecond: Number.NaN },
+          'rate: NaN',
+        ],
+        [
+          { ...workload.stride({ pages: 1 }), pacing: 'clock' as const },
+          'pacing: there is no rate',
+        ],
         [{ ...workload.idle(), pages: 3 }, "pages: the workload 'idle' does not use it"],
       ] as const
     ).map(([guest, text]): [string, () => unknown, string] => [
@@ -155,7 +180,10 @@ describeKvm('with a VM', () => {
       [() => vm.measureDirtyRate(wrong(null)), 'options: null'],
       [() => vm.measureDirtyRate({ signal: wrong({}) }), 'signal: '],
       [() => vm.start(wrong({ sginal: undefined })), "options: 'sginal' is not known"],
-      [() => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong(null) }), 'sampling: null'],
+      [
+        () => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong(null) }),
+        'sampling: null',
+      ],
       [() => vm.measureDirtyCurve(wrong(undefined)), 'options: undefined'],
       [() => vm.measureDirtyRate(wrong({ windw: '10ms' })), "options: 'windw' is not known"],
       [() => vm.measureDirtyCurve(wrong({ window: '10ms' })), "options: 'window' is not known"],
@@ -164,18 +192,28 @@ describeKvm('with a VM', () => {
         () => vm.measureDirtyRate({ mode: 'page-sampling', sampling: wrong({ sead: 1 }) }),
         "sampling: 'sead' is not known",
       ],
-      [() => vm.load(wrong({ kernel: '/dev/null', initramfs: 'x' })), "load: 'initramfs' is not known"],
+      [
+        () => vm.load(wrong({ kernel: '/dev/null', initramfs: 'x' })),
+        "load: 'initramfs' is not known",
+      ],
       [
         () => vm.addBlock(wrong({ name: 'x', guestAdress: 0, bytes: 1 })),
         "block 'x': 'guestAdress' is not known",
       ],
       [() => vm.workload?.settled(wrong({ signl: 1 })), "options: 'signl' is not known"],
       [() => dirtyMemory.sync(wrong({ abort: 1 })), "options: 'abort' is not known"],
-      [() => dirtyMemory.discardInitialLog(wrong({ timeout: 1 })), "options: 'timeout' is not known"],
-      [() => dirtyMemory.syncAt('migration', [1], wrong({ x: 1 })), "options: 'x' is not known"],
-      [() => dirtyMemory.ranges('migration', 'ram', wrong({ form: 1 })), "options: 'form' is not known"],
       [
-        () => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), wrong({ tak: true })),
+        () => dirtyMemory.discardInitialLog(wrong({ timeout: 1 })),
+        "options: 'timeout' is not known",
+      ],
+      [() => dirtyMemory.syncAt('migration', [1], wrong({ x: 1 })), "options: 'x' is not known"],
+      [
+        () => dirtyMemory.ranges('migration', 'ram', wrong({ form: 1 })),
+        "options: 'form' is not known",
+      ],
+      [
+        () =>
+          dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), wrong({ tak: true })),
         "options: 'tak' is not known",
       ],
       [() => vm.watchDirtyRate(wrong(null)), 'options: null'],
@@ -184,7 +222,10 @@ describeKvm('with a VM', () => {
       [() => vm.removeBlock(wrong(undefined)), 'name: undefined'],
       [() => vm.readMemory(0, wrong(new Uint16Array(1))), 'into: not a Uint8Array'],
       [() => vm.writeMemory(0, wrong([1])), 'bytes: not a Uint8Array'],
-      [() => vm.writeMemory(0, new Uint8Array(new SharedArrayBuffer(1))), 'bytes: it uses shared memory'],
+      [
+        () => vm.writeMemory(0, new Uint8Array(new SharedArrayBuffer(1))),
+        'bytes: it uses shared memory',
+      ],
       [() => vm.load({ kernel: '/dev/null', initrd: '' }), 'initrd: it is empty'],
       [() => vm.load({ kernel: '/dev/null', cmdline: wrong(5) }), 'cmdline: 5'],
       [() => vm.workload?.settled(wrong(null)), 'options: null'],
@@ -206,10 +247,14 @@ describeKvm('with a VM', () => {
       [() => dirtyMemory.ranges('migration', 'ram', wrong(null)), 'options: null'],
       [() => dirtyMemory.ranges('migration', 'ram', { from: wrong('x') }), "from: 'x'"],
       [
-        () => dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), { take: wrong('x') }),
+        () =>
+          dirtyMemory.readBitmap('migration', 'ram', new BigUint64Array(256), { take: wrong('x') }),
         "take: 'x'",
       ],
-      [() => dirtyMemory.heat('migration', 'ram', wrong(new Uint8Array(64))), 'into: not a Uint32Array'],
+      [
+        () => dirtyMemory.heat('migration', 'ram', wrong(new Uint8Array(64))),
+        'into: not a Uint32Array',
+      ],
       [
         () => dirtyMemory.readBitmap('migration', 'ram', wrong(new BigInt64Array(256))),
         'into: not a BigUint64',
@@ -243,8 +288,13 @@ describeKvm('with a VM', () => {
   it('has its errors after close() too', async () => {
     const vm = await created()
     await vm.close()
-    expect(() => vm.uri).toThrow(expect.objectContaining({ name: 'DirtyRateError', code: 'ERR_CLOSED' }))
-    await expect(vm.describe()).rejects.toMatchObject({ name: 'DirtyRateError', code: 'ERR_CLOSED' })
+    expect(() => vm.uri).toThrow(
+      expect.objectContaining({ name: 'DirtyRateError', code: 'ERR_CLOSED' }),
+    )
+    await expect(vm.describe()).rejects.toMatchObject({
+      name: 'DirtyRateError',
+      code: 'ERR_CLOSED',
+    })
   })
 })
 

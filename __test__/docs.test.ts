@@ -12,8 +12,11 @@ import type { Scheme } from '../ts/targets/scheme.js'
 import { root } from './fixtures/command.js'
 import { documented, exported, pages } from './install/docs.js'
 
-const { pageWithTables }: { pageWithTables(schemes: readonly Scheme[]): { text: string; made: string } } =
-  await import(join(root, 'scripts/build/target-tables.mjs'))
+const {
+  pageWithTables,
+}: { pageWithTables(schemes: readonly Scheme[]): { text: string; made: string } } = await import(
+  join(root, 'scripts/build/target-tables.mjs')
+)
 
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 
@@ -31,7 +34,9 @@ describe('docs/troubleshooting.md', () => {
   })
 
   it('has every warning code', () => {
-    expect(firstColumn('docs/troubleshooting.md', 'Warnings').sort()).toEqual([...warningCodes].sort())
+    expect(firstColumn('docs/troubleshooting.md', 'Warnings').sort()).toEqual(
+      [...warningCodes].sort(),
+    )
   })
 })
 
@@ -53,7 +58,9 @@ describe('docs/targets.md', () => {
 
 it('each function and class of the package has an example in its comment', () => {
   const lists = ['errorCodes', 'logLevels', 'modes', 'traceNames', 'warningCodes', 'workloadKinds']
-  const withExample = documented.filter(({ example }) => example !== undefined).map(({ name }) => name)
+  const withExample = documented
+    .filter(({ example }) => example !== undefined)
+    .map(({ name }) => name)
   expect(exported).toContain('openTarget')
   expect(exported.filter(name => !lists.includes(name) && !withExample.includes(name))).toEqual([])
 })
@@ -104,7 +111,8 @@ describe.each([...pages, 'CONTRIBUTING.md'])('%s', page => {
 
 describe.each([...pages, 'CONTRIBUTING.md'])('%s', page => {
   it('names no file of the project that is not there', () => {
-    const paths = read(page).match(/(?<=`)(?:ts|crates|scripts|__test__|examples|docs)\/[\w./-]+(?=`)/g) ?? []
+    const paths =
+      read(page).match(/(?<=`)(?:ts|crates|scripts|__test__|examples|docs)\/[\w./-]+(?=`)/g) ?? []
     expect(paths.filter(path => !existsSync(join(root, path)))).toEqual([])
   })
 })

@@ -13,8 +13,9 @@ import { describeKvm, full } from './fixtures/kvm.js'
 import { sleep } from './fixtures/machine.js'
 
 /**
- * More than V8 lets the memory outside of its heap grow between two collections (64 MiB) is what each of these VMs weighs: beside the last
- * ones there are those of the collection that is under way.
+ * More than V8 lets the memory outside of its heap grow between two collections (64 MiB) is what
+ * each of these VMs weighs: beside the last ones there are those of the collection that is under
+ * way.
  */
 const OPEN_AT_ONCE = 10
 
@@ -41,7 +42,10 @@ const leaking = `
   console.log(most)
   process.exit(0)`
 
-/** A VM that nobody has but who waits for what becomes of it. Prints how many vCPUs run after collections. */
+/**
+ * A VM that nobody has but who waits for what becomes of it. Prints how many vCPUs run after
+ * collections.
+ */
 const awaited = (wait: string): string => `
   import { readdirSync, readFileSync } from 'node:fs'
   import { VirtualMachine, workload } from 'dirtyrate'
@@ -81,7 +85,11 @@ function vcpuThreads(): number {
 
 describeKvm('VMs that nobody closes', () => {
   it('are collected by what they weigh, and not by their few bytes of JavaScript', async () => {
-    const { status, stdout, stderr } = await run(process.execPath, ['--input-type=module', '--eval', leaking])
+    const { status, stdout, stderr } = await run(process.execPath, [
+      '--input-type=module',
+      '--eval',
+      leaking,
+    ])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(Number(stdout)).toBeLessThanOrEqual(OPEN_AT_ONCE)
   })

@@ -1,4 +1,6 @@
-/** Each example in the clone, where `dirtyrate` is the package itself, prints what its comment says. */
+/**
+ * Each example in the clone, where `dirtyrate` is the package itself, prints what its comment says.
+ */
 
 import { join } from 'node:path'
 import { expect, it } from 'vitest'

@@ -1,11 +1,17 @@
-/** Every call reads what it was given before it returns its promise: a caller may change its objects after that. */
+/**
+ * Every call reads what it was given before it returns its promise: a caller may change its objects
+ * after that.
+ */
 
 import { expect, it } from 'vitest'
 import { openTarget, VirtualMachine, workload } from '../ts/index.js'
 import { describeKvm } from './fixtures/kvm.js'
 import { created, MEMORY, running } from './fixtures/machine.js'
 
-/** `given` with each object and array in it replaced by one that writes down when it is read after `close()`. */
+/**
+ * `given` with each object and array in it replaced by one that writes down when it is read after
+ * `close()`.
+ */
 function watched<T extends object>(given: T): { given: T; close(): void; late: string[] } {
   const late: string[] = []
   let closed = false
@@ -29,7 +35,10 @@ function watched<T extends object>(given: T): { given: T; close(): void; late: s
 }
 
 /** What `call` reads of `given` after it has returned its promise. */
-async function readLate<T extends object>(given: T, call: (given: T) => Promise<unknown>): Promise<string[]> {
+async function readLate<T extends object>(
+  given: T,
+  call: (given: T) => Promise<unknown>,
+): Promise<string[]> {
   const seen = watched(given)
   const promise = call(seen.given)
   seen.close()
@@ -90,9 +99,12 @@ describeKvm('what a caller gives', () => {
       openTarget: await readLate({ mode: 'dirty-bitmap' as const }, given =>
         close(openTarget('guest:idle', given)),
       ),
-      load: await readLate({ ...workload.random({ pages: 9, seed: 3 }) }, given => empty.load(given)),
-      measure: await readLate({ window: '10ms', mode: 'page-sampling' as const, samplePages: 256 }, given =>
-        vm.measureDirtyRate(given),
+      load: await readLate({ ...workload.random({ pages: 9, seed: 3 }) }, given =>
+        empty.load(given),
+      ),
+      measure: await readLate(
+        { window: '10ms', mode: 'page-sampling' as const, samplePages: 256 },
+        given => vm.measureDirtyRate(given),
       ),
       curve: await readLate({ windows: ['5ms', '10ms'], mode: 'dirty-bitmap' as const }, given =>
         vm.measureDirtyCurve(given),
@@ -103,7 +115,9 @@ describeKvm('what a caller gives', () => {
       calc: await readLate({ 'calc-time': 50, 'calc-time-unit': 'millisecond' as const }, given =>
         vm.calcDirtyRate(given),
       ),
-      query: await readLate({ 'calc-time-unit': 'millisecond' as const }, given => vm.queryDirtyRate(given)),
+      query: await readLate({ 'calc-time-unit': 'millisecond' as const }, given =>
+        vm.queryDirtyRate(given),
+      ),
       addBlock: await readLate({ name: 'more', guestAddress: '8GiB', bytes: MEMORY }, given =>
         vm.addBlock(given),
       ),
@@ -114,7 +128,9 @@ describeKvm('what a caller gives', () => {
       readBitmap: await readLate({ take: false }, given =>
         dirtyMemory.readBitmap('migration', 'more', new BigUint64Array(2 ** 14 / 64), given),
       ),
-      ranges: await readLate({ from: 0, limit: 5 }, given => dirtyMemory.ranges('migration', 'ram', given)),
+      ranges: await readLate({ from: 0, limit: 5 }, given =>
+        dirtyMemory.ranges('migration', 'ram', given),
+      ),
     }
     expect(late).toEqual(Object.fromEntries(Object.keys(late).map(name => [name, []])))
   })

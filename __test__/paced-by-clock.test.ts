@@ -1,4 +1,6 @@
-/** Guests in files that keep their rate by their own clock, under QEMU, where no host paces them. */
+/**
+ * Guests in files that keep their rate by their own clock, under QEMU, where no host paces them.
+ */
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
@@ -23,15 +25,24 @@ const RATE = 24 * 2 ** 20
 const TOLERANCE = 0.02
 /** How long the guest is observed. */
 const WINDOW_MS = 4000
-/** How often the counts are read at each end, and how long apart: longer than a vCPU waits for a CPU of a busy host. */
+/**
+ * How often the counts are read at each end, and how long apart: longer than a vCPU waits for a CPU
+ * of a busy host.
+ */
 const LOOKS = 40
 const LOOK_MS = 20
 /** How long QEMU runs, and how long it is then stopped. */
 const SLICE_MS = 25
 
-/** The file's content begins behind its headers; behind the code and the boot's words come a page of parameters for each vCPU. */
+/**
+ * The file's content begins behind its headers; behind the code and the boot's words come a page of
+ * parameters for each vCPU.
+ */
 const PARAMETERS = PAGE + 2 * PAGE
-/** The count is in the low bits of a mailbox's first word, the vCPU's number above it; the second word says that the vCPU is ready. */
+/**
+ * The count is in the low bits of a mailbox's first word, the vCPU's number above it; the second
+ * word says that the vCPU is ready.
+ */
 const COUNT = 2n ** 56n - 1n
 
 /** Stops QEMU for half of the time until it is told to end; then QEMU runs. */
@@ -86,11 +97,13 @@ describeWith('qemu-system-x86_64', 'a guest that is paced by its own clock', () 
       onTestFinished(() => qemu.kill())
       // Half of the time is taken from the boot too, in which the guest finds its frequency.
       const endTheft = steal(qemu)
-      for (const mailbox of mailboxes) while ((await qemu.word(mailbox + 8n)) !== 1n) await sleep(20)
+      for (const mailbox of mailboxes)
+        while ((await qemu.word(mailbox + 8n)) !== 1n) await sleep(20)
       await endTheft()
 
       const epoch = performance.now()
-      // A vCPU is late whenever it waits for a CPU, and never early: the best of some looks is its own pace.
+      // A vCPU is late whenever it waits for a CPU, and never early: the best of some looks is its
+      // own pace.
       const ahead = async (): Promise<number> => {
         let best = Number.NEGATIVE_INFINITY
         for (let look = 0; look < LOOKS; look++) {

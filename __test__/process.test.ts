@@ -41,7 +41,10 @@ describeKvm('a process', () => {
       'ends with the log on',
       "globalThis.vm = await begin(); await vm.dirtyMemory.startTracking('migration')",
     ],
-    ['ends after a measurement', 'globalThis.vm = await begin(); await vm.measureDirtyRate({ window: 20 })'],
+    [
+      'ends after a measurement',
+      'globalThis.vm = await begin(); await vm.measureDirtyRate({ window: 20 })',
+    ],
     [
       'ends by process.exit within a measurement',
       'const vm = await begin(); vm.measureDirtyRate({ window: 5000 }); setTimeout(() => process.exit(0), 50)',
@@ -136,7 +139,9 @@ async function cycle(round: number): Promise<void> {
     const measured = await vm.measureDirtyRate({ window: 2 })
     expect(measured.pages).toBeGreaterThanOrEqual(measured.truth?.low ?? Number.NaN)
     const controller = new AbortController()
-    const measurement = vm.measureDirtyRate({ window: 8, signal: controller.signal }).catch(() => undefined)
+    const measurement = vm
+      .measureDirtyRate({ window: 8, signal: controller.signal })
+      .catch(() => undefined)
     setTimeout(() => controller.abort(), Math.random() * 10)
     await measurement
   } finally {
@@ -154,7 +159,9 @@ interface Held {
 function held(): Held {
   const maps = readFileSync('/proc/self/maps', 'utf8').trim().split('\n')
   const isGuest = (line: string): boolean => {
-    const [from = 0, to = 0] = (line.split(' ', 1)[0] ?? '').split('-').map(part => Number.parseInt(part, 16))
+    const [from = 0, to = 0] = (line.split(' ', 1)[0] ?? '')
+      .split('-')
+      .map(part => Number.parseInt(part, 16))
     return line.includes('kvm') || to - from === MEMORY
   }
   return {
@@ -171,7 +178,8 @@ describeKvm('cycles of create, run, measure, abort and close', () => {
     for (let round = 0; round < 10; round++) await cycle(round)
     const before = held()
     for (let round = 0; round < cycles; round++) await cycle(round)
-    // A native thread settles its promise and then ends: what is held may take a moment to go. What leaks stays.
+    // A native thread settles its promise and then ends: what is held may take a moment to go. What
+    // leaks stays.
     const after = await vi.waitFor(
       () => {
         const now = held()
@@ -193,9 +201,15 @@ describeKvm('measurements of every kind', () => {
     `leave nothing behind on a VM for %s: ${rounds}`,
     { timeout: 600_000 },
     async mode => {
-      const vm = await VirtualMachine.create({ memory: MEMORY, vcpus: 2, historySize: 10, ...logFor(mode) })
+      const vm = await VirtualMachine.create({
+        memory: MEMORY,
+        vcpus: 2,
+        historySize: 10,
+        ...logFor(mode),
+      })
       try {
-        // Paced: what is left behind does not depend on how much is written, and others want the machine too.
+        // Paced: what is left behind does not depend on how much is written, and others want the
+        // machine too.
         await vm.load(workload.stride({ pages: 200, rate: '10MiB/s' }))
         await vm.start()
         const round = async (number: number): Promise<void> => {
@@ -203,7 +217,10 @@ describeKvm('measurements of every kind', () => {
           await vm.measureDirtyRate({ window: 2, mode: 'page-sampling' })
           await vm.measureDirtyCurve({ windows: [1, 2] })
           for await (const _ of vm.watchDirtyRate({ every: 2 })) break
-          const left = vm.watchDirtyRate({ every: 2, signal: AbortSignal.timeout(1 + (number % 5)) })
+          const left = vm.watchDirtyRate({
+            every: 2,
+            signal: AbortSignal.timeout(1 + (number % 5)),
+          })
           await left.next().catch(() => undefined)
           await left.return?.()
         }

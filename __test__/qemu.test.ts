@@ -32,7 +32,10 @@ function pagesBehind(info: DirtyRateInfo): { low: number; high: number } {
   return { low: perMs(rate), high: perMs(rate + 1) }
 }
 
-/** Measures until two in a row say the same, and not nothing: a machine has booted by then, firmware and all. */
+/**
+ * Measures until two in a row say the same, and not nothing: a machine has booted by then, firmware
+ * and all.
+ */
 async function atWork<T>(measure: () => Promise<T>, figure: (measured: T) => number): Promise<T> {
   for (let last = 0; ; ) {
     const measured = await measure()
@@ -47,7 +50,12 @@ describeWith('qemu-system-x86_64', 'the same guest under QEMU', () => {
     { name: 'stride', guest: workload.stride({ pages: 10_240 }), mib: 256, vcpus: 2 },
     { name: 'silent', guest: workload.silent({ pages: 10_240 }), mib: 256, vcpus: 1 },
     // On both sides of the hole below 4 GiB.
-    { name: 'stride', guest: workload.stride({ pages: 10_240, placement: 'spread' }), mib: 4096, vcpus: 1 },
+    {
+      name: 'stride',
+      guest: workload.stride({ pages: 10_240, placement: 'spread' }),
+      mib: 4096,
+      vcpus: 1,
+    },
   ]
   it.each(guests)(
     'dirties as much by its count as by ours: $name, $vcpus vCPUs, $mib MiB',
@@ -67,8 +75,10 @@ describeWith('qemu-system-x86_64', 'the same guest under QEMU', () => {
 
       const vm = await running({ kernel }, { memory, vcpus })
       const rounds = (of: VirtualMachine) => () => of.measureDirtyRate({ window })
-      // At work is a guest that writes its whole working set in a window: not where something else has the processors.
-      const whole = ({ pages = 0 }: DirtyRateMeasurement): number => (pages < guest.pages ? 0 : pages)
+      // At work is a guest that writes its whole working set in a window: not where something else
+      // has the processors.
+      const whole = ({ pages = 0 }: DirtyRateMeasurement): number =>
+        pages < guest.pages ? 0 : pages
       const ours = await atWork(rounds(vm), whole)
       const { low, high } = pagesBehind(theirs)
       expect(ours.pages).toBeGreaterThanOrEqual(Math.floor(low))

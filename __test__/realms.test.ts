@@ -1,6 +1,7 @@
 /**
- * The package in a realm that is not the one of its binding, as in Jest, in vitest's `vmThreads` and in `node:vm`: there `Error` and
- * `Promise` are others than those of what the binding throws and returns.
+ * The package in a realm that is not the one of its binding, as in Jest, in vitest's `vmThreads`
+ * and in `node:vm`: there `Error` and `Promise` are others than those of what the binding throws
+ * and returns.
  */
 
 import { readFileSync } from 'node:fs'
@@ -13,14 +14,20 @@ import { root } from './fixtures/command.js'
 import { describeKvm } from './fixtures/kvm.js'
 import { PAGE } from './fixtures/machine.js'
 
-/** A realm with the globals of ECMAScript only: none that Node adds, such as `process` or `setTimeout`. */
+/**
+ * A realm with the globals of ECMAScript only: none that Node adds, such as `process` or
+ * `setTimeout`.
+ */
 const context = createContext({})
 
 /** Runs `source` as a CommonJS module of `file` in the other realm. */
 function inContext(file: string, source: string): unknown {
-  const run = new Script(`(function (exports, require, module, __filename, __dirname) {${source}\n})`, {
-    filename: file,
-  }).runInContext(context)
+  const run = new Script(
+    `(function (exports, require, module, __filename, __dirname) {${source}\n})`,
+    {
+      filename: file,
+    },
+  ).runInContext(context)
   const module = { exports: {} }
   run(module.exports, createRequire(file), module, file, dirname(file))
   return module.exports
@@ -75,7 +82,9 @@ describeKvm('in another realm', () => {
        const { done } = await waiting
        for await (const { complete } of vm.watchDirtyRate({ every: 20 })) return done + ' ' + complete`,
     )
-    expect(await leave(vm, (ms: number) => new Promise(resolve => setTimeout(resolve, ms)))).toBe('true true')
+    expect(await leave(vm, (ms: number) => new Promise(resolve => setTimeout(resolve, ms)))).toBe(
+      'true true',
+    )
     await vm.close()
   })
 
@@ -108,13 +117,21 @@ describeKvm('where there are only the globals of ECMAScript', () => {
 
   it('the realm has none that Node adds', async () => {
     const known = await program<string[]>('', 'return Object.getOwnPropertyNames(globalThis)')()
-    for (const name of ['process', 'Buffer', 'setTimeout', 'setImmediate', 'AbortController', 'URL']) {
+    for (const name of [
+      'process',
+      'Buffer',
+      'setTimeout',
+      'setImmediate',
+      'AbortController',
+      'URL',
+    ]) {
       expect(known).not.toContain(name)
     }
   })
 
   it('every function of the package works', async () => {
-    const { buildGuest, capabilities, formatTrace, humanMonitorCommand, isDirtyRateError } = exported
+    const { buildGuest, capabilities, formatTrace, humanMonitorCommand, isDirtyRateError } =
+      exported
     expect(capabilities().vcpus).toBeGreaterThan(0)
     expect(buildGuest(workload.stride({ pages: 1 }), { memory: '64MiB' }).length).toBeGreaterThan(0)
     expect(formatTrace({ message: 'x', fields: {} } as never)).toBeUndefined()
@@ -164,7 +181,9 @@ describeKvm('where there are only the globals of ECMAScript', () => {
   it('memory and bitmaps of many pieces are copied', async () => {
     const guestAddress = 2 ** 34
     const bytesOfBlock = 2 ** 15 * 64 * PAGE + 2 ** 21
-    const vm = await VirtualMachine.create({ memory: [{ name: 'ram', guestAddress, bytes: bytesOfBlock }] })
+    const vm = await VirtualMachine.create({
+      memory: [{ name: 'ram', guestAddress, bytes: bytesOfBlock }],
+    })
     const bytes = new Uint8Array(2 ** 20 + 7).fill(5)
     await vm.dirtyMemory.startTracking('migration')
     await vm.dirtyMemory.discardInitialLog()

@@ -53,7 +53,9 @@ describe('growth', () => {
 
   it('does not mind a quarter of the samples', () => {
     const wild = (done: number): number => ((done / 100) % 4 === 1 ? 1e9 * Math.sin(done) : 0)
-    expect(Math.abs(growth(samples(done => 5e7 + LEAK * done + wild(done))) - LEAK)).toBeLessThan(LIMIT)
+    expect(Math.abs(growth(samples(done => 5e7 + LEAK * done + wild(done))) - LEAK)).toBeLessThan(
+      LIMIT,
+    )
     expect(Math.abs(growth(samples(done => 5e7 + wild(done))))).toBeLessThan(LIMIT)
   })
 })

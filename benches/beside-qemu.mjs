@@ -67,7 +67,8 @@ try {
   await vm.measureDirtyRate({ window: '1s' })
   const vcpus = readdirSync('/proc/self/task').filter(task => /^vcpu\d+$/.test(nameOf(task)))
   const ours = await cost('self', vcpus, () => vm.measureDirtyRate({ window: '1s' }))
-  const name = 'CPU of a measurement of 1 s by dirty bitmap, 1 GiB, without the vCPUs, over that of QEMU'
+  const name =
+    'CPU of a measurement of 1 s by dirty bitmap, 1 GiB, without the vCPUs, over that of QEMU'
   printRows(
     [new Row(name, ours, theirs, 'ms', ours / theirs, 'at most', 0.5)],
     process.argv.includes('--json'),

@@ -19,7 +19,10 @@ const json = process.argv.includes('--json')
 const median = values => values.sort()[values.length >> 1]
 const us = ns => ns / 1000
 
-/** The binding's object of a VM, which the facade keeps to itself: it is what a method of the binding is called on. */
+/**
+ * The binding's object of a VM, which the facade keeps to itself: it is what a method of the
+ * binding is called on.
+ */
 function bindingOf(vm) {
   const { NativeVirtualMachine } = native()
   const { loggingBlocks } = NativeVirtualMachine.prototype
@@ -33,7 +36,10 @@ function bindingOf(vm) {
   return binding
 }
 
-/** How long a call takes, in ns, and what it resolves with or returns. A call that is synchronous must not wait for the event loop. */
+/**
+ * How long a call takes, in ns, and what it resolves with or returns. A call that is synchronous
+ * must not wait for the event loop.
+ */
 async function timed(call) {
   const began = performance.now()
   const pending = call()
@@ -41,7 +47,10 @@ async function timed(call) {
   return { ns: (performance.now() - began) * 1e6, result }
 }
 
-/** The medians, in ns, of what a call takes in all and in the core, and of the binding's and the facade's part of it. */
+/**
+ * The medians, in ns, of what a call takes in all and in the core, and of the binding's and the
+ * facade's part of it.
+ */
 async function split({ call, direct, rustNs }, object, dirtyMemory) {
   const [all, core, binding, over] = [1, 2, 3, 4].map(() => new Float64Array(CALLS))
   for (let i = 0; i < CALLS; i++) {
@@ -56,7 +65,10 @@ async function split({ call, direct, rustNs }, object, dirtyMemory) {
   return { total, core: inCore, binding: inBinding, facade: rest - inBinding, over: rest }
 }
 
-/** Bytes that a call leaves behind, and the windows that this is the median of: measured in a process of its own. */
+/**
+ * Bytes that a call leaves behind, and the windows that this is the median of: measured in a
+ * process of its own.
+ */
 function growth(name) {
   const flags = ['--expose-gc', '--max-semi-space-size=1']
   const program = fileURLToPath(new URL('growth.mjs', import.meta.url))
@@ -91,7 +103,8 @@ try {
 for (const [key, { name }] of Object.entries(calls)) {
   const { windows, ...measured } = growth(key)
   const shown = windows.map(bytes => bytes.toFixed(1)).join(', ')
-  // In whole bytes, because one page of a window's memory is 0.4 bytes a call. What is kept of a call would be some bytes at the least.
+  // In whole bytes, because one page of a window's memory is 0.4 bytes a call. What is kept of a
+  // call would be some bytes at the least.
   const median = Math.round(measured.median)
   const what = `${name}: growth of memory by a call, median of windows of 10,000 (${shown})`
   rows.push(new Row(what, median, 0, 'bytes', median, 'at most', 8))

@@ -3,8 +3,8 @@
 //
 //   node benches/idle.mjs [--json]
 //
-// The guest halts at once, so that its vCPUs have no reason to wake either. A thread that has slept and goes on counts one voluntary
-// context switch more in /proc/self/task/*/status.
+// The guest halts at once, so that its vCPUs have no reason to wake either. A thread that has slept
+// and goes on counts one voluntary context switch more in /proc/self/task/*/status.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
@@ -29,7 +29,10 @@ function status(task) {
   }
 }
 
-/** The threads that a VM made, by their number: name and sleeps. Node makes some of its own whenever it likes. */
+/**
+ * The threads that a VM made, by their number: name and sleeps. Node makes some of its own whenever
+ * it likes.
+ */
 function ofVm(before) {
   const ours = new Map()
   for (const task of tasks().filter(task => !before.has(task))) {
@@ -43,7 +46,11 @@ function ofVm(before) {
 /** Wake-ups a second of the VM's threads, by their names. */
 async function wakeups(measuredBefore) {
   const before = new Set(tasks())
-  const vm = await VirtualMachine.create({ memory: '1GiB', vcpus: VCPUS, dirtyLog: { ringEntries: 65_536 } })
+  const vm = await VirtualMachine.create({
+    memory: '1GiB',
+    vcpus: VCPUS,
+    dirtyLog: { ringEntries: 65_536 },
+  })
   try {
     await vm.load(workload.idle())
     await vm.start()
@@ -70,7 +77,8 @@ for (const [what, measuredBefore] of [
 ]) {
   const threads = await wakeups(measuredBefore)
   const total = threads.reduce((sum, { rate }) => sum + rate, 0)
-  const shown = threads.map(({ name, rate }) => `${name} ${rate.toFixed(1)}`).join(', ') || 'no thread'
+  const shown =
+    threads.map(({ name, rate }) => `${name} ${rate.toFixed(1)}`).join(', ') || 'no thread'
   const name = `a ring VM of ${VCPUS} idle vCPUs ${what}: wake-ups of its threads a second (${shown})`
   rows.push(new Row(name, total, 0, 'a second', total, 'at most', 0))
 }

@@ -3,8 +3,9 @@
 import { VirtualMachine, workload } from 'dirtyrate'
 
 /**
- * Each call, made on the facade and on the binding's own object, with the ns that its Rust side says it took, and how many µs JavaScript may
- * add. A call that does not say what it took is taken as nothing in the core.
+ * Each call, made on the facade and on the binding's own object, with the ns that its Rust side
+ * says it took, and how many µs JavaScript may add. A call that does not say what it took is taken
+ * as nothing in the core.
  */
 export const calls = {
   reap: {

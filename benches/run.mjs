@@ -1,6 +1,8 @@
-// npm run bench: everything that is measured beside a reference, or with --quick what shows the targets of this project, in about a
-// minute once it is built. With --json the targets as one array: name, ours, reference, unit, ratio, target, met, cpu; target and met are
-// null for a ratio that is only stated. A ratio compares what was measured in one run on one processor, which `cpu` names.
+// npm run bench: everything that is measured beside a reference, or with --quick what shows the
+// targets of this project, in about a minute once it is built. With --json the targets as one
+// array: name, ours, reference, unit, ratio, target, met, cpu; target and met are null for a ratio
+// that is only stated. A ratio compares what was measured in one run on one processor, which `cpu`
+// names.
 
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -42,7 +44,12 @@ const cargo = (crate, bench, ...args) => [
   '--',
   ...args,
 ]
-const node = (file, ...args) => [process.execPath, '--expose-gc', join(root, 'benches', file), ...args]
+const node = (file, ...args) => [
+  process.execPath,
+  '--expose-gc',
+  join(root, 'benches', file),
+  ...args,
+]
 const ifQuick = quick ? ['--quick'] : []
 const hasQemu = spawnSync('qemu-system-x86_64', ['--version']).status === 0
 if (!hasQemu) process.stderr.write('bench: there is no qemu-system-x86_64 to measure beside\n')
@@ -65,7 +72,10 @@ const cpu = processor()
 if (!json) process.stdout.write(`${cpu}\n`)
 const rows = []
 let failed = false
-for (const [command, ...args] of [...withTargets.map(run => (json ? [...run, '--json'] : run)), ...tables]) {
+for (const [command, ...args] of [
+  ...withTargets.map(run => (json ? [...run, '--json'] : run)),
+  ...tables,
+]) {
   const { status, stdout, error } = spawnSync(command, args, {
     cwd: root,
     encoding: 'utf8',
@@ -74,7 +84,9 @@ for (const [command, ...args] of [...withTargets.map(run => (json ? [...run, '--
   })
   if (status !== 0) {
     failed = true
-    process.stderr.write(`${command} ${args.join(' ')}: ${error?.message ?? `ended with ${status}`}\n`)
+    process.stderr.write(
+      `${command} ${args.join(' ')}: ${error?.message ?? `ended with ${status}`}\n`,
+    )
   }
   for (const line of (stdout ?? '').split('\n'))
     if (line.startsWith('{')) rows.push({ ...JSON.parse(line), cpu })

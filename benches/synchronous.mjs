@@ -99,7 +99,8 @@ function entriesOf(vm, bytes) {
       'setLog()': () => setLog('off', null),
     },
     slow: {
-      'buildGuest()': () => void buildGuest(workload.random({ pages: 25_600 }), { memory: '1TiB', vcpus: 8 }),
+      'buildGuest()': () =>
+        void buildGuest(workload.random({ pages: 25_600 }), { memory: '1TiB', vcpus: 8 }),
       'reap()': () => dirtyMemory.reap('dirty-rate'),
       'take()': () => dirtyMemory.take('dirty-rate'),
       'clear()': () => dirtyMemory.clear('dirty-rate'),
@@ -170,11 +171,15 @@ for (const [machine, options] of Object.entries(machines)) {
 if (values.json) console.log(JSON.stringify(rows, undefined, 2))
 else {
   const cell = value => (value === undefined ? '' : value.toFixed(1)).padStart(10)
-  console.log('µs: until it returned, median and maximum; longest turn of the event loop, median and maximum')
+  console.log(
+    'µs: until it returned, median and maximum; longest turn of the event loop, median and maximum',
+  )
   let last
   for (const { machine, name, medianUs, maxUs, turnMedianUs, turnMaxUs } of rows) {
     if (machine !== last) console.log(`\n${machine}`)
     last = machine
-    console.log(`  ${name.padEnd(22)}${[medianUs, maxUs, turnMedianUs, turnMaxUs].map(cell).join('')}`)
+    console.log(
+      `  ${name.padEnd(22)}${[medianUs, maxUs, turnMedianUs, turnMaxUs].map(cell).join('')}`,
+    )
   }
 }

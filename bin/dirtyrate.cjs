@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The command's entry. A Node that is too old for the command parses at least this (from Node 12 on), and is told so. Node may call it by
-// a link that it does not follow (--preserve-symlinks-main), so that what lies beside it is looked for from its real path.
+// The command's entry. A Node that is too old for the command parses at least this (from Node 12
+// on), and is told so. Node may call it by a link that it does not follow
+// (--preserve-symlinks-main), so that what lies beside it is looked for from its real path.
 
 // biome-ignore-start lint/style/useNodejsImportProtocol: Node 12 knows no such names
 const { realpathSync } = require('fs')

@@ -1,6 +1,6 @@
 /**
- * The first figure. The example makes a virtual machine whose guest writes 100 MiB/s, measures it for
- * one second, and shows the guest's own count beside the figure.
+ * The first figure. The example makes a virtual machine whose guest writes 100 MiB/s, measures it
+ * for one second, and shows the guest's own count beside the figure.
  *
  *     $ node examples/first-figure.mjs
  *     dirty-bitmap: 100.0 MiB/s, 25609 pages in 1000 ms

@@ -1,7 +1,7 @@
 /**
- * The five steps of a measurement, one call each. A program makes them itself if it wants the pages,
- * and not only their number: here the longest run of dirty pages, and how many parts of the memory
- * are dirty.
+ * The five steps of a measurement, one call each. A program makes them itself if it wants the
+ * pages, and not only their number: here the longest run of dirty pages, and how many parts of the
+ * memory are dirty.
  *
  *     $ node examples/five-steps.mjs
  *     514 pages in 200 ms
@@ -24,13 +24,17 @@ try {
   console.log(`${pages} pages in ${Math.round(windowNs / 1e6)} ms`)
 
   const numbers = await dirtyMemory.ranges('dirty-rate', 'ram') // First page, number of pages, first page, …
-  const runs = Array.from({ length: numbers.length / 2 }, (_, at) => numbers.subarray(2 * at, 2 * at + 2))
+  const runs = Array.from({ length: numbers.length / 2 }, (_, at) =>
+    numbers.subarray(2 * at, 2 * at + 2),
+  )
   const [longest = []] = runs.sort(([, a = 0], [, b = 0]) => b - a)
   console.log(`the longest run has ${longest[1]} pages and begins at page ${longest[0]}`)
 
   const heat = new Uint32Array(512)
   await dirtyMemory.heat('dirty-rate', 'ram', heat)
-  console.log(`${heat.filter(count => count > 0).length} of ${heat.length} regions of 2 MiB are dirty`)
+  console.log(
+    `${heat.filter(count => count > 0).length} of ${heat.length} regions of 2 MiB are dirty`,
+  )
   await dirtyMemory.stopTracking('dirty-rate') // The last client that stops turns the log off.
 } finally {
   await vm.close()

@@ -1,6 +1,6 @@
 /**
- * Dirty rings, which say which vCPU wrote how much. On a kernel without dirty rings the example says
- * so and ends with status 3, as the command does.
+ * Dirty rings, which say which vCPU wrote how much. On a kernel without dirty rings the example
+ * says so and ends with status 3, as the command does.
  *
  *     $ node examples/rings-by-vcpu.mjs
  *     vCPU 0: 50.1 MiB/s, 6415 pages from 12828 entries
@@ -20,7 +20,10 @@ try {
   process.exit(3)
 }
 try {
-  const { pages, vcpus, ring } = await target.measureDirtyRate({ mode: 'dirty-ring', window: '500ms' })
+  const { pages, vcpus, ring } = await target.measureDirtyRate({
+    mode: 'dirty-ring',
+    window: '500ms',
+  })
   for (const { id, bytesPerSecond, pages, entries } of vcpus) {
     const rate = (bytesPerSecond / 2 ** 20).toFixed(1)
     console.log(`vCPU ${id}: ${rate} MiB/s, ${pages} pages from ${entries} entries`)

@@ -1,7 +1,7 @@
 /**
  * Inside a server. An HTTP server on loopback measures on request. If a client goes away, its
- * measurement ends. Several requests at a time each get their own right answer. The example asks its
- * own server twice, and ends.
+ * measurement ends. Several requests at a time each get their own right answer. The example asks
+ * its own server twice, and ends.
  *
  *     $ node examples/server.mjs
  *     200 {"pages":2562,"bytesPerSecond":104857600,"complete":true}

@@ -1,7 +1,7 @@
 /**
- * A watch. The example measures one window after the other until a signal ends the watch. The signal
- * is a timeout here; Ctrl-C or a client that goes away would end it in the same way. Afterwards the
- * log is off, and the virtual machine can still be used.
+ * A watch. The example measures one window after the other until a signal ends the watch. The
+ * signal is a timeout here; Ctrl-C or a client that goes away would end it in the same way.
+ * Afterwards the log is off, and the virtual machine can still be used.
  *
  *     $ node examples/watch.mjs
  *     round 1: 100.0 MiB/s
@@ -19,7 +19,10 @@ try {
   const abort = new AbortController()
   let round = 0
   try {
-    for await (const { bytesPerSecond } of vm.watchDirtyRate({ every: '300ms', signal: abort.signal })) {
+    for await (const { bytesPerSecond } of vm.watchDirtyRate({
+      every: '300ms',
+      signal: abort.signal,
+    })) {
       round += 1
       console.log(`round ${round}: ${(bytesPerSecond / 2 ** 20).toFixed(1)} MiB/s`)
       // In the middle of the next round.
@@ -27,7 +30,9 @@ try {
     }
   } catch (error) {
     if (error !== abort.signal.reason) throw error
-    console.log(`a ${abort.signal.reason.name} ended the watch, and the virtual machine is ${vm.state}`)
+    console.log(
+      `a ${abort.signal.reason.name} ended the watch, and the virtual machine is ${vm.state}`,
+    )
   }
 } finally {
   await vm.close()

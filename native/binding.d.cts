@@ -21,8 +21,8 @@ export declare class NativeBitmap {
 }
 
 /**
- * A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every failure
- * is an Error with a `code`; after `close` it is ERR_CLOSED.
+ * A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every
+ * failure is an Error with a `code`; after `close` it is ERR_CLOSED.
  */
 export declare class NativeVirtualMachine {
   /**
@@ -221,8 +221,8 @@ export interface NativeCapabilities {
   binaryStatsFd: boolean
   preFaultMemory: boolean
   /**
-   * Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
-   * most of them its page tables.
+   * Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the
+   * guest only reads, most of them its page tables.
    */
   nestedPaging: boolean
   /** Whether the CPU logs the pages that guests dirty; absent if KVM does not say it, as for HDBSS on arm64. */
@@ -464,7 +464,10 @@ export interface NativeWorkloadOptions {
   placement?: 'packed' | 'spread'
   /** Default 'free', or 'granted' if there is a rate. 'clock': the guest keeps the rate by its own clock. */
   pacing?: 'free' | 'granted' | 'clock'
-  /** 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in whole bytes. */
+  /**
+   * 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in
+   * whole bytes.
+   */
   bytesPerSecond?: number
   /** Default 1. */
   seed?: number

@@ -8,8 +8,9 @@ import { parseArgs } from 'node:util'
 const EXIT_USAGE = 2
 
 /**
- * Reads the command line of the script whose import.meta.url is `url`, as util.parseArgs does. `--help` prints the comment at the top of
- * the script and ends the process; an option that is not in `options` does so as a mistake.
+ * Reads the command line of the script whose import.meta.url is `url`, as util.parseArgs does.
+ * `--help` prints the comment at the top of the script and ends the process; an option that is not
+ * in `options` does so as a mistake.
  */
 export function commandLine(url, { options = {}, allowPositionals = false } = {}) {
   const file = fileURLToPath(url)

@@ -57,7 +57,16 @@ const lint = [
   {
     name: 'clippy',
     about: 'lints of Rust',
-    command: ['cargo', 'clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings'],
+    command: [
+      'cargo',
+      'clippy',
+      '--workspace',
+      '--all-targets',
+      '--locked',
+      '--',
+      '-D',
+      'warnings',
+    ],
   },
   {
     name: 'clippy-core',
@@ -74,7 +83,17 @@ const lint = [
     about: 'types of TypeScript',
     command: ['npx', '--no-install', 'tsc', '-p', 'tsconfig.json'],
   },
-  { name: 'imports', about: 'imports of ts/ go downwards, without a circle', command: node('lint/imports') },
+  {
+    name: 'widths',
+    about: 'no line of a comment or of Markdown is too long',
+    command: node('lint/widths'),
+    bare: true,
+  },
+  {
+    name: 'imports',
+    about: 'imports of ts/ go downwards, without a circle',
+    command: node('lint/imports'),
+  },
   {
     name: 'crates',
     about:
@@ -125,7 +144,11 @@ const builds = [
     about: 'everything compiles for arm64, and its guests are assembled',
     command: node('build/check-aarch64'),
   },
-  { name: 'copies', about: 'two versions of the core link in one program', command: node('test/copies') },
+  {
+    name: 'copies',
+    about: 'two versions of the core link in one program',
+    command: node('test/copies'),
+  },
 ].map(gate => ({ ...gate, in: ['build', 'full'] }))
 
 const tests = [
@@ -135,7 +158,12 @@ const tests = [
     in: ['build'],
     command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS)],
   },
-  { name: 'loom', about: "loom's models, with two preemptions", in: ['test'], command: node('test/loom') },
+  {
+    name: 'loom',
+    about: "loom's models, with two preemptions",
+    in: ['test'],
+    command: node('test/loom'),
+  },
   {
     name: 'address',
     about: 'AddressSanitizer',
@@ -170,7 +198,11 @@ const full = [
     command: vitest('__test__/docs.test.ts', '__test__/cli/json.test.ts'),
     documents: true,
   },
-  { name: 'cargo', about: 'every test in Rust, in its long form', command: node('test/run', 'rust') },
+  {
+    name: 'cargo',
+    about: 'every test in Rust, in its long form',
+    command: node('test/run', 'rust'),
+  },
   {
     name: 'vitest',
     about: 'every test in TypeScript, in its long form',
@@ -191,9 +223,22 @@ const full = [
     about: "the crates' API, compared with that of the last release",
     command: node('lint/semver'),
   },
-  { name: 'loom-3', about: "loom's models, with three preemptions", command: node('test/loom', '3') },
-  { name: 'install', about: 'every package as installed', command: node('test/install'), documents: true },
-  { name: 'stryker', about: "StrykerJS on the facade's pure files", command: node('mutation/stryker') },
+  {
+    name: 'loom-3',
+    about: "loom's models, with three preemptions",
+    command: node('test/loom', '3'),
+  },
+  {
+    name: 'install',
+    about: 'every package as installed',
+    command: node('test/install'),
+    documents: true,
+  },
+  {
+    name: 'stryker',
+    about: "StrykerJS on the facade's pure files",
+    command: node('mutation/stryker'),
+  },
 ].map(gate => ({ ...gate, in: ['full'] }))
 
 /** The names of the areas of the mutation gate, and of the fuzz targets. */
@@ -203,9 +248,11 @@ const areas = root =>
     .map(name => basename(name, '.mjs'))
     .sort()
 const fuzzTargets = root =>
-  [...readFileSync(join(root, 'fuzz/Cargo.toml'), 'utf8').matchAll(/^\[\[bin\]\]\nname = "(.*)"$/gm)].map(
-    ([, name]) => name,
-  )
+  [
+    ...readFileSync(join(root, 'fuzz/Cargo.toml'), 'utf8').matchAll(
+      /^\[\[bin\]\]\nname = "(.*)"$/gm,
+    ),
+  ].map(([, name]) => name)
 
 /** Every gate of the clone at `root`, in the order in which they run. */
 export function gatesOf(root) {

@@ -4,7 +4,10 @@
 import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** `url` is the module's import.meta.url. Both paths are resolved, because a clone may be called by a link to it. */
+/**
+ * `url` is the module's import.meta.url. Both paths are resolved, because a clone may be called by
+ * a link to it.
+ */
 export function isMain(url) {
   const called = process.argv[1]
   return called !== undefined && realPath(called) === realPath(fileURLToPath(url))

@@ -13,9 +13,13 @@ if (kvm !== undefined) giveUp(kvm)
 
 setUp()
 
-const demo = spawn(process.execPath, [join(root, 'dist/cli.js'), 'demo', ...process.argv.slice(2)], {
-  stdio: 'inherit',
-})
+const demo = spawn(
+  process.execPath,
+  [join(root, 'dist/cli.js'), 'demo', ...process.argv.slice(2)],
+  {
+    stdio: 'inherit',
+  },
+)
 // A signal that ends this process should end the demo too. Ctrl-C reaches the demo as well, which
 // takes a second signal for the same one.
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP']

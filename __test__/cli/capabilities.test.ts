@@ -31,5 +31,7 @@ it('the log of the CPU is shown where KVM says of it, and on arm64 that it does 
   expect(pageModificationLog({ pageModificationLog: true })).toBe('yes')
   expect(pageModificationLog({ pageModificationLog: false })).toBe('no')
   expect(pageModificationLog({})).toBeUndefined()
-  expect(pageModificationLog({ arch: 'aarch64' })).toBe('not known: KVM does not say whether it uses HDBSS')
+  expect(pageModificationLog({ arch: 'aarch64' })).toBe(
+    'not known: KVM does not say whether it uses HDBSS',
+  )
 })

@@ -14,7 +14,11 @@ const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
 
 describe('the command', () => {
   it('has its version and its help', async () => {
-    expect(await dirtyrate(['--version'])).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: '' })
+    expect(await dirtyrate(['--version'])).toMatchObject({
+      status: 0,
+      stdout: `${version}\n`,
+      stderr: '',
+    })
     const help = await dirtyrate(['--help'])
     expect(help).toMatchObject({ status: 0, stderr: '' })
     for (const command of ['capabilities', 'demo', 'calc', 'curve', 'watch', 'guest']) {
@@ -27,8 +31,8 @@ describe('the command', () => {
 
   it('has the help of a command by name, and knows what may be meant', async () => {
     const [whole, named, own, unknown, slip] = await Promise.all(
-      [['help'], ['help', 'calc'], ['calc', '--help'], ['help', 'foo'], ['help', 'wacth']].map(args =>
-        dirtyrate(args),
+      [['help'], ['help', 'calc'], ['calc', '--help'], ['help', 'foo'], ['help', 'wacth']].map(
+        args => dirtyrate(args),
       ),
     )
     expect(whole).toMatchObject({
@@ -102,7 +106,9 @@ describe('the command', () => {
       seed: 7,
     })
     const ram =
-      process.arch === 'arm64' ? [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: 2 ** 30 }] : '1GiB'
+      process.arch === 'arm64'
+        ? [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: 2 ** 30 }]
+        : '1GiB'
     expect(readFileSync(file).equals(buildGuest(same, { memory: ram, vcpus: 2 }))).toBe(true)
     // A guest in a file has no host that grants it writes, so it keeps its rate by its own clock.
     const paced = makeWorkload('stride', { pages: 100, rate: '10MiB/s' })
@@ -116,7 +122,10 @@ describe('the command', () => {
   it('writes a guest of 100 MiB if nobody says how large, whatever a page is', async () => {
     const { status, stdout } = await dirtyrate(['guest', '-o', folder()('guest.elf', ''), '--json'])
     expect(status, stdout).toBe(0)
-    expect(JSON.parse(stdout).guest).toMatchObject({ pages: (100 * 2 ** 20) / PAGE, memoryBytes: 2 ** 30 })
+    expect(JSON.parse(stdout).guest).toMatchObject({
+      pages: (100 * 2 ** 20) / PAGE,
+      memoryBytes: 2 ** 30,
+    })
   })
 })
 
@@ -152,13 +161,33 @@ const mistakes: [string[], number, string, string][] = [
   [['calc', 'qemu:x'], 2, 'ERR_ARGUMENT', "scheme 'qemu'"],
   [['calc', 'guest:stride', '--window', '1'], 2, 'ERR_ARGUMENT', "'1' has no unit"],
   [['calc', 'guest:stride', '--mode', 'guess'], 2, 'ERR_ARGUMENT', "--mode: 'guess'"],
-  [['calc', 'guest:stride,log=bitmap', '--mode', 'dirty-ring'], 2, 'ERR_MODE_UNAVAILABLE', 'dirty-ring'],
-  [['calc', 'guest:stride,log=ring', '--mode', 'dirty-bitmap'], 2, 'ERR_MODE_UNAVAILABLE', 'dirty-bitmap'],
+  [
+    ['calc', 'guest:stride,log=bitmap', '--mode', 'dirty-ring'],
+    2,
+    'ERR_MODE_UNAVAILABLE',
+    'dirty-ring',
+  ],
+  [
+    ['calc', 'guest:stride,log=ring', '--mode', 'dirty-bitmap'],
+    2,
+    'ERR_MODE_UNAVAILABLE',
+    'dirty-bitmap',
+  ],
   [['calc', 'guest:stride,log=both'], 2, 'ERR_ARGUMENT', "log: 'both'"],
   [['calc', 'guest:stride,log=bitmap,ring-entries=64'], 2, 'ERR_ARGUMENT', 'ring-entries'],
   [['calc', 'guest:stride,ring-entries=-1'], 2, 'ERR_ARGUMENT', 'ring-entries'],
-  [['calc', 'guest:stride,ring-entries=1000'], 2, 'ERR_ARGUMENT', 'ring-entries: 1000 is not a power of two'],
-  [['calc', 'guest:stride,log=ring,manual-protect=enable'], 2, 'ERR_ARGUMENT', 'manual-protect: a VM with'],
+  [
+    ['calc', 'guest:stride,ring-entries=1000'],
+    2,
+    'ERR_ARGUMENT',
+    'ring-entries: 1000 is not a power of two',
+  ],
+  [
+    ['calc', 'guest:stride,log=ring,manual-protect=enable'],
+    2,
+    'ERR_ARGUMENT',
+    'manual-protect: a VM with',
+  ],
   [['calc', 'guest:stride', '--sample-pages', '512'], 2, 'ERR_ARGUMENT', '--sample-pages'],
   [
     ['calc', 'guest:stride', '--mode', 'page-sampling', '--sample-pages', '127'],
@@ -167,13 +196,28 @@ const mistakes: [string[], number, string, string][] = [
     '--sample-pages: 127',
   ],
   [['calc', 'guest:stride', '--confidence', '1'], 2, 'ERR_ARGUMENT', '--confidence: 1'],
-  [['calc', 'guest:stride', ...sampling, '--confidence', '1'], 2, 'ERR_ARGUMENT', '--confidence: 1'],
-  [['calc', 'guest:stride', ...sampling, '--confidence', '95%'], 2, 'ERR_ARGUMENT', "--confidence: '95%'"],
+  [
+    ['calc', 'guest:stride', ...sampling, '--confidence', '1'],
+    2,
+    'ERR_ARGUMENT',
+    '--confidence: 1',
+  ],
+  [
+    ['calc', 'guest:stride', ...sampling, '--confidence', '95%'],
+    2,
+    'ERR_ARGUMENT',
+    "--confidence: '95%'",
+  ],
   [['calc', 'guest:stride', ...sampling, '--confidence', MANY_NINES], 2, 'ERR_ARGUMENT', '99...99'],
   [['calc', `guest:stride,pages=${MANY_NINES}`], 2, 'ERR_ARGUMENT', '99...99'],
   [['calc', 'guest:idle,pages=5'], 2, 'ERR_ARGUMENT', "pages: the workload 'idle' does not use it"],
   [['curve', 'guest:stride', '--windows', ','], 2, 'ERR_ARGUMENT', '--windows: no window'],
-  [['curve', 'guest:stride', '--windows', '50ms,1'], 2, 'ERR_ARGUMENT', "--windows: '1' has no unit"],
+  [
+    ['curve', 'guest:stride', '--windows', '50ms,1'],
+    2,
+    'ERR_ARGUMENT',
+    "--windows: '1' has no unit",
+  ],
   [['curve', 'guest:stride', '--windows', '2h'], 2, 'ERR_ARGUMENT', '--windows'],
   [['watch', 'guest:stride', '--every', '0s'], 2, 'ERR_ARGUMENT', '--every'],
   [['watch', 'guest:stride', '--count', '0'], 2, 'ERR_ARGUMENT', '--count'],
@@ -184,8 +228,18 @@ const mistakes: [string[], number, string, string][] = [
     'ERR_ARGUMENT',
     "pages: the workload 'idle' does not use it",
   ],
-  [['calc', 'guest:idle,rate=1MiB/s'], 2, 'ERR_ARGUMENT', "rate: the workload 'idle' does not use it"],
-  [['calc', 'guest:stride,seed=1'], 2, 'ERR_ARGUMENT', "seed: the workload 'stride' does not use it"],
+  [
+    ['calc', 'guest:idle,rate=1MiB/s'],
+    2,
+    'ERR_ARGUMENT',
+    "rate: the workload 'idle' does not use it",
+  ],
+  [
+    ['calc', 'guest:stride,seed=1'],
+    2,
+    'ERR_ARGUMENT',
+    "seed: the workload 'stride' does not use it",
+  ],
   [
     ['calc', 'kernel:/nonexistent/kernel'],
     2,
@@ -216,19 +270,26 @@ const mistakes: [string[], number, string, string][] = [
 ]
 
 describeKvm('a mistake', () => {
-  it.each(mistakes)('%j ends with %d, for people and for programs', async (args, status, code, message) => {
-    const [text, json] = await Promise.all([dirtyrate(args), dirtyrate([...args, '--json'])])
-    expect({ status: text.status, stdout: text.stdout }).toEqual({ status, stdout: '' })
-    const lines = text.stderr.trimEnd().split('\n')
-    expect(lines).toHaveLength(2)
-    expect(lines[0]).toMatch(/^dirtyrate: /)
-    expect(lines[0]).toContain(message)
-    expect({ status: json.status, stderr: json.stderr }).toEqual({ status, stderr: '' })
-    expect(JSON.parse(json.stdout)).toEqual({
-      schemaVersion: 1,
-      error: { code, message: expect.stringContaining(message), hint: expect.stringMatching(/./) },
-    })
-  })
+  it.each(mistakes)(
+    '%j ends with %d, for people and for programs',
+    async (args, status, code, message) => {
+      const [text, json] = await Promise.all([dirtyrate(args), dirtyrate([...args, '--json'])])
+      expect({ status: text.status, stdout: text.stdout }).toEqual({ status, stdout: '' })
+      const lines = text.stderr.trimEnd().split('\n')
+      expect(lines).toHaveLength(2)
+      expect(lines[0]).toMatch(/^dirtyrate: /)
+      expect(lines[0]).toContain(message)
+      expect({ status: json.status, stderr: json.stderr }).toEqual({ status, stderr: '' })
+      expect(JSON.parse(json.stdout)).toEqual({
+        schemaVersion: 1,
+        error: {
+          code,
+          message: expect.stringContaining(message),
+          hint: expect.stringMatching(/./),
+        },
+      })
+    },
+  )
 })
 
 describeKvm('capabilities', () => {
@@ -240,10 +301,14 @@ describeKvm('capabilities', () => {
     const loaded = (path: string): boolean => existsSync(`/sys/module/${path}`)
     const vendor = loaded('kvm_intel') || loaded('kvm_amd')
     const emulates = loaded('kvm_pvm') && !vendor
-    expect(text.stdout.includes('guests are emulated')).toBe(vendor || emulates || process.arch === 'arm64')
+    expect(text.stdout.includes('guests are emulated')).toBe(
+      vendor || emulates || process.arch === 'arm64',
+    )
     expect(text.stdout.includes('This KVM emulates')).toBe(emulates)
     const pml = ['kvm_intel', 'kvm_amd'].find(module => loaded(`${module}/parameters/pml`))
-    expect(text.stdout.includes('page-modification log')).toBe(pml !== undefined || process.arch === 'arm64')
+    expect(text.stdout.includes('page-modification log')).toBe(
+      pml !== undefined || process.arch === 'arm64',
+    )
     const { status, stdout } = await dirtyrate(['capabilities', '--json'])
     expect(status).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({ schemaVersion: 1, apiVersion: 12, pageSize: PAGE })
@@ -258,8 +323,11 @@ describeKvm('the demo', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toContain('A page is dirty once the guest has written to it')
     expect(stdout).toMatch(/mode +window +pages +rate +interval +truth +error +duplicates +cost/)
-    for (const mode of modesHere) expect(stdout.match(new RegExp(`^ *${mode} .*MiB/s`, 'gm'))).toHaveLength(2)
-    expect(stdout.match(/(exactly|in bounds)/g)?.length).toBeGreaterThanOrEqual(2 * exactModesHere.length)
+    for (const mode of modesHere)
+      expect(stdout.match(new RegExp(`^ *${mode} .*MiB/s`, 'gm'))).toHaveLength(2)
+    expect(stdout.match(/(exactly|in bounds)/g)?.length).toBeGreaterThanOrEqual(
+      2 * exactModesHere.length,
+    )
     expect(stdout).not.toContain('\x1b')
     const quiet = await dirtyrate(['demo', ...quick, '--quiet'])
     expect(quiet.status).toBe(0)
@@ -286,7 +354,12 @@ describeKvm('the demo', () => {
     expect(demo).toEqual({
       schemaVersion: 1,
       capabilities: expect.objectContaining({ apiVersion: 12 }),
-      guest: { workload: kind, pages: kind === 'idle' ? 0 : 2000, memoryBytes: MEMORY_BYTES, vcpus: 2 },
+      guest: {
+        workload: kind,
+        pages: kind === 'idle' ? 0 : 2000,
+        memoryBytes: MEMORY_BYTES,
+        vcpus: 2,
+      },
       measurements: expect.any(Array),
     })
     const modes = demo.measurements.map(({ mode }: { mode: string }) => mode)
@@ -310,7 +383,13 @@ describeKvm('the demo', () => {
   })
 
   it('tells events on standard error', async () => {
-    const { status, stdout, stderr } = await dirtyrate(['demo', ...quick, '--json', '--log-level', 'debug'])
+    const { status, stdout, stderr } = await dirtyrate([
+      'demo',
+      ...quick,
+      '--json',
+      '--log-level',
+      'debug',
+    ])
     expect(status).toBe(0)
     JSON.parse(stdout)
     expect(
@@ -328,7 +407,9 @@ describeKvm('the demo', () => {
   it('has colour on a terminal, unless NO_COLOR', async () => {
     const command = `node dist/cli.js demo ${quick.join(' ')} --rounds 1`
     const terminal = (env: NodeJS.ProcessEnv): Promise<{ stdout: string }> =>
-      run('script', ['-qec', command, '/dev/null'], { env: { TERM: 'xterm', NO_COLOR: undefined, ...env } })
+      run('script', ['-qec', command, '/dev/null'], {
+        env: { TERM: 'xterm', NO_COLOR: undefined, ...env },
+      })
     expect((await terminal({})).stdout).toContain('\x1b[32m')
     expect((await terminal({ NO_COLOR: '1' })).stdout).not.toContain('\x1b[32m')
   })
@@ -340,7 +421,12 @@ describeKvm('calc', () => {
     const { status, stdout, stderr } = await dirtyrate(['calc', uri, '--window', '100ms', '--json'])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const measurement = JSON.parse(stdout)
-    expect(measurement).toMatchObject({ schemaVersion: 1, target: uri, mode: 'dirty-bitmap', complete: true })
+    expect(measurement).toMatchObject({
+      schemaVersion: 1,
+      target: uri,
+      mode: 'dirty-bitmap',
+      complete: true,
+    })
     expect(measurement.pages).toBeGreaterThan(0)
     expectTruth(measurement)
     const text = await dirtyrate(['calc', uri, '--window', '100ms', '--mode', 'dirty-bitmap'])
@@ -394,7 +480,10 @@ describeKvm('calc', () => {
     })
     expect(status).toBe(130)
     if (json.length > 0)
-      expect(JSON.parse(stdout).error).toMatchObject({ code: 'ERR_CANCELLED', message: 'interrupted' })
+      expect(JSON.parse(stdout).error).toMatchObject({
+        code: 'ERR_CANCELLED',
+        message: 'interrupted',
+      })
     else expect(stdout).toBe('')
   })
 })

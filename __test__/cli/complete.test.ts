@@ -41,7 +41,12 @@ describe('the candidates', () => {
   )
 
   it('are the values of an option, in the word after it or behind its equals sign', () => {
-    expect(words('calc', '--mode', '')).toEqual(['page-sampling', 'dirty-ring', 'dirty-bitmap', 'auto'])
+    expect(words('calc', '--mode', '')).toEqual([
+      'page-sampling',
+      'dirty-ring',
+      'dirty-bitmap',
+      'auto',
+    ])
     expect(words('calc', 'guest:idle', '--mode', 'dirty-b')).toEqual(['dirty-bitmap'])
     expect(words('calc', '--mode=dirty-r')).toEqual(['--mode=dirty-ring'])
     expect(words('watch', '--unit', 'G')).toEqual(rateUnits.filter(unit => unit.startsWith('G')))
@@ -65,7 +70,10 @@ describe('the candidates', () => {
     )
     // What is there already is not offered again.
     expect(words('calc', 'guest:stride,pages=3,pl')).toEqual(['guest:stride,pages=3,placement='])
-    expect(words('calc', 'guest:stride,log=')).toEqual(['guest:stride,log=bitmap', 'guest:stride,log=ring'])
+    expect(words('calc', 'guest:stride,log=')).toEqual([
+      'guest:stride,log=bitmap',
+      'guest:stride,log=ring',
+    ])
     expect(words('calc', 'guest:stride,memory=')).toEqual([])
     expect(words('calc', 'qemu:')).toEqual([])
     expect(words('calc', 'guest:stride', '')).toEqual([])
@@ -89,7 +97,8 @@ describe('the candidates', () => {
     const file = folder()('plain', '')
     const path = dirname(file)
     // A newline, a tab, an escape sequence, one of 8 bits, and a byte that is no UTF-8.
-    for (const name of ['p\nq', 'p\tq', 'p\x1b[31m', 'p\x9b31m']) writeFileSync(join(path, name), '')
+    for (const name of ['p\nq', 'p\tq', 'p\x1b[31m', 'p\x9b31m'])
+      writeFileSync(join(path, name), '')
     writeFileSync(Buffer.concat([Buffer.from(`${path}/p`), Buffer.of(0xff)]), '')
     expect(words('guest', '-o', `${path}/p`)).toEqual([file])
     expect(words('calc', `kernel:${path}/p`)).toEqual([`kernel:${file}`])

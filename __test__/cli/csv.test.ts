@@ -28,7 +28,9 @@ describeInstalled('python3', 'a line', () => {
 
 it('docs/output.md has every column', () => {
   const text = readFileSync(`${root}/docs/output.md`, 'utf8')
-  const rows = [...(text.split('## JSON')[0] ?? '').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name)
+  const rows = [...(text.split('## JSON')[0] ?? '').matchAll(/^\| `(\w+)` \|/gm)].map(
+    ([, name]) => name,
+  )
   expect(Object.keys(WATCH_COLUMNS)).toEqual(Object.keys(CURVE_COLUMNS))
   expect(rows).toEqual(Object.keys(WATCH_COLUMNS))
 })
@@ -38,28 +40,31 @@ describeInstalled('python3', 'read by Python', () => {
     it.each([
       ['watch', ['--every', '20ms', '--count', '3'], 3],
       ['curve', ['--windows', '10ms,50ms'], 2],
-    ])('of %s is one line of names, then a line for each window', async (command, options, windows) => {
-      const { status, stdout, stderr } = await dirtyrate([command, guest, ...options, '--csv'])
-      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-      // Every line ends with CR and LF, and none with LF alone.
-      expect(stdout.match(/\r\n/g)).toHaveLength(windows + 1)
-      expect(stdout.match(/\n/g)).toHaveLength(windows + 1)
-      const rows = await records(stdout)
-      expect(rows).toHaveLength(windows)
-      for (const row of rows) {
-        expect(row).toMatchObject({
-          mode: 'dirty-bitmap',
-          complete: 'true',
-          confidence: '1',
-          low: row.bytesPerSecond,
-        })
-        expect(Number(row.pages)).toBeGreaterThanOrEqual(Number(row.truthLow))
-        expect(Number(row.pages)).toBeLessThanOrEqual(Number(row.truthHigh))
-        // One block: its rate, over its window, is its bytes.
-        const bytes = (Number(row.bytesPerSecond) * Number(row.windowNs)) / 1e9
-        expect(bytes / Number(row.pageSize)).toBeCloseTo(Number(row.pages), 6)
-      }
-    })
+    ])(
+      'of %s is one line of names, then a line for each window',
+      async (command, options, windows) => {
+        const { status, stdout, stderr } = await dirtyrate([command, guest, ...options, '--csv'])
+        expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+        // Every line ends with CR and LF, and none with LF alone.
+        expect(stdout.match(/\r\n/g)).toHaveLength(windows + 1)
+        expect(stdout.match(/\n/g)).toHaveLength(windows + 1)
+        const rows = await records(stdout)
+        expect(rows).toHaveLength(windows)
+        for (const row of rows) {
+          expect(row).toMatchObject({
+            mode: 'dirty-bitmap',
+            complete: 'true',
+            confidence: '1',
+            low: row.bytesPerSecond,
+          })
+          expect(Number(row.pages)).toBeGreaterThanOrEqual(Number(row.truthLow))
+          expect(Number(row.pages)).toBeLessThanOrEqual(Number(row.truthHigh))
+          // One block: its rate, over its window, is its bytes.
+          const bytes = (Number(row.bytesPerSecond) * Number(row.windowNs)) / 1e9
+          expect(bytes / Number(row.pageSize)).toBeCloseTo(Number(row.pages), 6)
+        }
+      },
+    )
   })
 })
 

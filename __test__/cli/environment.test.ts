@@ -13,7 +13,10 @@ import { describeKvm } from '../fixtures/kvm.js'
 
 const start = `${root}/scripts/start.mjs`
 
-/** In a mount namespace of its own /dev/kvm can be anything; that needs root. `as`: a command that runs the program. */
+/**
+ * In a mount namespace of its own /dev/kvm can be anything; that needs root. `as`: a command that
+ * runs the program.
+ */
 const inNamespace = (setup: string, program: readonly string[], as = ''): ReturnType<typeof run> =>
   run('unshare', [
     '--mount',
@@ -49,7 +52,10 @@ describeNamespaces('without KVM', () => {
   })
 
   it('the command says so', async () => {
-    expectTold(await inNamespace(withoutKvm, [cli, 'demo']), /^dirtyrate: \/dev\/kvm does not exist/)
+    expectTold(
+      await inNamespace(withoutKvm, [cli, 'demo']),
+      /^dirtyrate: \/dev\/kvm does not exist/,
+    )
     expectTold(await inNamespace(notKvm, [cli, 'demo']), /^dirtyrate: \/dev\/kvm is not KVM/)
     const json = await inNamespace(withoutKvm, [cli, 'demo', '--json'])
     expect(json).toMatchObject({ status: 3, stderr: '' })

@@ -73,7 +73,9 @@ describe('a guest as a file', () => {
       const { status, stderr } = await shell(line, file)
       expect({ status, stderr }).toEqual({
         status: 2,
-        stderr: expect.stringContaining('is the standard output, where this command prints its result'),
+        stderr: expect.stringContaining(
+          'is the standard output, where this command prints its result',
+        ),
       })
       expect(readFileSync(file, 'utf8')).toBe('')
     },
@@ -95,14 +97,19 @@ describe('a guest as a file', () => {
     expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true)
     const full = await dirtyrate(['guest', '--pages', '10', '-o', '/dev/full'])
     expect(full).toMatchObject({ status: 2, stdout: '' })
-    expect(full.stderr).toMatch(/^dirtyrate: -o: '\/dev\/full' cannot be written: no space left on device/)
+    expect(full.stderr).toMatch(
+      /^dirtyrate: -o: '\/dev\/full' cannot be written: no space left on device/,
+    )
   })
 
   it.each([
     ['a folder', (path: string) => mkdirSync(path), 'illegal operation on a directory (EISDIR)'],
     ['below a file', (path: string) => path, 'no such file or directory (ENOENT)'],
   ])('is refused where there is %s', async (name, prepare, reason) => {
-    const path = join(dirname(folder()('x', '')), name === 'a folder' ? 'there' : 'nowhere/guest.elf')
+    const path = join(
+      dirname(folder()('x', '')),
+      name === 'a folder' ? 'there' : 'nowhere/guest.elf',
+    )
     prepare(path)
     const { status, stderr } = await dirtyrate(['guest', '--pages', '10', '-o', path])
     expect({ status, line: stderr.split('\n')[0] }).toEqual({

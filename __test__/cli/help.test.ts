@@ -11,14 +11,18 @@ import { describeKvm } from '../fixtures/kvm.js'
 
 const program = makeProgram(async () => {})
 
-it.each(['calc', 'curve', 'watch'])('of %s explains each workload, and has three examples', async command => {
-  const { status, stdout } = await dirtyrate([command, '--help'])
-  expect(status).toBe(0)
-  expect(Object.keys(WORKLOADS)).toEqual([...workloadKinds])
-  for (const kind of workloadKinds) expect(stdout).toMatch(new RegExp(`^ {2}${kind} +[a-z0-9]`, 'm'))
-  expect(EXAMPLES[command]).toHaveLength(3)
-  for (const example of EXAMPLES[command] ?? []) expect(stdout).toContain(`\n  ${example}\n`)
-})
+it.each(['calc', 'curve', 'watch'])(
+  'of %s explains each workload, and has three examples',
+  async command => {
+    const { status, stdout } = await dirtyrate([command, '--help'])
+    expect(status).toBe(0)
+    expect(Object.keys(WORKLOADS)).toEqual([...workloadKinds])
+    for (const kind of workloadKinds)
+      expect(stdout).toMatch(new RegExp(`^ {2}${kind} +[a-z0-9]`, 'm'))
+    expect(EXAMPLES[command]).toHaveLength(3)
+    for (const example of EXAMPLES[command] ?? []) expect(stdout).toContain(`\n  ${example}\n`)
+  },
+)
 
 it.each(Object.values(EXAMPLES).flat())('has an example of the right form: %s', example => {
   const [name, command, target = '', ...rest] = example.split(' ')

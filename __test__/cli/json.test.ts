@@ -31,15 +31,21 @@ const formOf = (ajv: Ajv2020, name: string): ValidateFunction =>
   ajv.getSchema(`urn:dirtyrate:schema:1#/$defs/${name}`) as ValidateFunction
 const anyDocument = published.getSchema('urn:dirtyrate:schema:1') as ValidateFunction
 
-/** Adds to each object of a schema that it has no other fields, apart from objects that are a part of another one. */
+/**
+ * Adds to each object of a schema that it has no other fields, apart from objects that are a part
+ * of another one.
+ */
 function withoutOtherFields(whole: Schema): Schema {
   const parts = new Set(
-    [...JSON.stringify(whole).matchAll(/"allOf":\[\{"\$ref":"#\/\$defs\/(\w+)"/g)].map(([, name]) => name),
+    [...JSON.stringify(whole).matchAll(/"allOf":\[\{"\$ref":"#\/\$defs\/(\w+)"/g)].map(
+      ([, name]) => name,
+    ),
   )
   const close = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return
     for (const [key, inner] of Object.entries(value)) if (!parts.has(key)) close(inner)
-    if ('type' in value && value.type === 'object') Object.assign(value, { unevaluatedProperties: false })
+    if ('type' in value && value.type === 'object')
+      Object.assign(value, { unevaluatedProperties: false })
   }
   close(whole)
   return whole
@@ -72,7 +78,10 @@ describeKvm('the schema fits', () => {
 
   it('a measurement of an overrun ring', async () => {
     const ring = `guest:stride,pages=20000,memory=256MiB,log=ring,ring-entries=1024`
-    expectForm((await dirtyrate(['calc', ring, '--window', '50ms', '--json'])).stdout, 'measurement')
+    expectForm(
+      (await dirtyrate(['calc', ring, '--window', '50ms', '--json'])).stdout,
+      'measurement',
+    )
   })
 
   it('the capabilities and a demo', async () => {
@@ -84,17 +93,22 @@ describeKvm('the schema fits', () => {
 
 describe('the schema fits', () => {
   it('the file of a guest', async () => {
-    expectForm((await dirtyrate(['guest', '-o', folder()('guest.elf', ''), '--json'])).stdout, 'guestFile')
+    expectForm(
+      (await dirtyrate(['guest', '-o', folder()('guest.elf', ''), '--json'])).stdout,
+      'guestFile',
+    )
   })
 
-  it.each([[['nonsense']], [['calc', 'guest:nonsense']], [['watch', 'guest:idle', '--every', '0s']], [[]]])(
-    'a failure of %j',
-    async args => {
-      const { status, stdout } = await dirtyrate([...args, '--json'])
-      expect(status).toBe(2)
-      expectForm(stdout, 'failure')
-    },
-  )
+  it.each([
+    [['nonsense']],
+    [['calc', 'guest:nonsense']],
+    [['watch', 'guest:idle', '--every', '0s']],
+    [[]],
+  ])('a failure of %j', async args => {
+    const { status, stdout } = await dirtyrate([...args, '--json'])
+    expect(status).toBe(2)
+    expectForm(stdout, 'failure')
+  })
 
   it('the names that the code has', () => {
     const { mode, guest } = schema().$defs as unknown as {

@@ -14,7 +14,9 @@ const commands = program
   .visibleCommands(program)
   .filter(command => command.name() !== 'help')
 
-/** A page as a terminal of 200 columns shows it, without its styles; fails on what groff warns of. */
+/**
+ * A page as a terminal of 200 columns shows it, without its styles; fails on what groff warns of.
+ */
 async function shown(page: string): Promise<string> {
   const { status, stdout, stderr } = await run('man', ['--warnings', '-l', `${root}/${page}`], {
     env: { MANWIDTH: '200', MANPAGER: 'cat', LC_ALL: 'C.UTF-8', TERM: 'dumb' },
@@ -44,6 +46,7 @@ describeInstalled('man', 'as man shows them, they', () => {
 
   it('of the program names every command', async () => {
     const text = await shown('dist/man/dirtyrate.1')
-    for (const command of commands) expect(text).toContain(`${command.name()} ${command.description()}`)
+    for (const command of commands)
+      expect(text).toContain(`${command.name()} ${command.description()}`)
   })
 })

@@ -79,7 +79,13 @@ describeKvm('curve', () => {
   })
 
   it('is one document', async () => {
-    const { status, stdout, stderr } = await dirtyrate(['curve', guest, '--windows', '100ms,500ms', '--json'])
+    const { status, stdout, stderr } = await dirtyrate([
+      'curve',
+      guest,
+      '--windows',
+      '100ms,500ms',
+      '--json',
+    ])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const curve = JSON.parse(stdout)
     expect(curve).toMatchObject({
@@ -104,7 +110,14 @@ describeKvm('curve', () => {
 
 describeKvm('watch', () => {
   it('is a line for each window', async () => {
-    const { status, stdout, stderr } = await dirtyrate(['watch', guest, '--every', '20ms', '--count', '3'])
+    const { status, stdout, stderr } = await dirtyrate([
+      'watch',
+      guest,
+      '--every',
+      '20ms',
+      '--count',
+      '3',
+    ])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     const lines = stdout.trimEnd().split('\n')
     expect(lines).toHaveLength(3)
@@ -145,7 +158,8 @@ describeKvm('watch', () => {
     const [before, ...lines] = stdout.split('\r\x1b[K')
     expect({ before, lines: lines.length }).toEqual({ before: '', lines: 3 })
     // Whole, on a terminal that does not know its size; and only the last one is ended.
-    for (const line of lines) expect(line).toMatch(/ pages {2}in [\d.]+ ms( {2}WINDOW_MISMATCH)?(\r\n)?$/)
+    for (const line of lines)
+      expect(line).toMatch(/ pages {2}in [\d.]+ ms( {2}WINDOW_MISMATCH)?(\r\n)?$/)
     expect(stdout.match(/\n/g)).toHaveLength(1)
   })
 
@@ -161,24 +175,30 @@ describeKvm('watch', () => {
     expect(JSON.parse(both.stdout).error.code).toBe('ERR_ARGUMENT')
   })
 
-  it.each(['calc', 'curve', 'watch'])('and %s on a terminal end with Ctrl-C, and tidily', async command => {
-    const options = { calc: '--window 1h', curve: '--windows 10ms,1h', watch: '--every 20ms' }[command]
-    // The terminal turns the character into the signal; the shell before it waits until there is something to interrupt.
-    const { status, stdout } = await run('bash', [
-      '-c',
-      `coproc terminal { exec script -qec 'exec node dist/cli.js ${command} ${guest} ${options} --log-level debug' /dev/null; }
+  it.each(['calc', 'curve', 'watch'])(
+    'and %s on a terminal end with Ctrl-C, and tidily',
+    async command => {
+      const options = { calc: '--window 1h', curve: '--windows 10ms,1h', watch: '--every 20ms' }[
+        command
+      ]
+      // The terminal turns the character into the signal; the shell before it waits until there is
+      // something to interrupt.
+      const { status, stdout } = await run('bash', [
+        '-c',
+        `coproc terminal { exec script -qec 'exec node dist/cli.js ${command} ${guest} ${options} --log-level debug' /dev/null; }
        pid=$!
        while IFS= read -r line <&\${terminal[0]}; do
          printf '%s\\n' "$line"
          if [[ -z $sent && $line == *'measurement began'* ]]; then sent=yes; printf '\\003' >&\${terminal[1]}; fi
        done
        wait $pid`,
-    ])
-    expect({ status, stdout }).toEqual({
-      status: 130,
-      stdout: expect.stringContaining('dirtyrate: interrupted\r\n'),
-    })
-  })
+      ])
+      expect({ status, stdout }).toEqual({
+        status: 130,
+        stdout: expect.stringContaining('dirtyrate: interrupted\r\n'),
+      })
+    },
+  )
 
   it.each([[[]], [['--json']]])('goes on until it is interrupted %j', async json => {
     let sent = false
@@ -197,13 +217,22 @@ describeKvm('watch', () => {
     const lines = stdout.trimEnd().split('\n')
     expect(lines.length).toBeGreaterThanOrEqual(3)
     // What it ends with is a line too.
-    if (json.length > 0) expect(JSON.parse(lines.at(-1) ?? '').error).toMatchObject({ code: 'ERR_CANCELLED' })
+    if (json.length > 0)
+      expect(JSON.parse(lines.at(-1) ?? '').error).toMatchObject({ code: 'ERR_CANCELLED' })
   })
 })
 
 describeMode('dirty-ring', 'a dirty ring on the command line', () => {
   it('is what --mode dirty-ring or log=ring is', async () => {
-    const byMode = await dirtyrate(['calc', guest, '--mode', 'dirty-ring', '--window', '50ms', '--json'])
+    const byMode = await dirtyrate([
+      'calc',
+      guest,
+      '--mode',
+      'dirty-ring',
+      '--window',
+      '50ms',
+      '--json',
+    ])
     expect(byMode.status).toBe(0)
     const measurement = JSON.parse(byMode.stdout)
     expect(measurement).toMatchObject({ mode: 'dirty-ring', complete: true, ring: { lost: 0 } })
@@ -212,7 +241,15 @@ describeMode('dirty-ring', 'a dirty ring on the command line', () => {
     expect(byLog.stdout).toMatch(/^mode +dirty-ring$/m)
     expect(byLog.stdout).toMatch(/^ring +[\d,]+ entries, [\d,]+ duplicates/m)
     expect(byLog.stdout).toMatch(/^vCPU 0 /m)
-    const hmp = await dirtyrate(['calc', guest, '--mode', 'dirty-ring', '--window', '50ms', '--hmp'])
+    const hmp = await dirtyrate([
+      'calc',
+      guest,
+      '--mode',
+      'dirty-ring',
+      '--window',
+      '50ms',
+      '--hmp',
+    ])
     expect(hmp.stdout).toMatch(
       /Mode: dirty-ring\nDirty rate: \d+ \(MB\/s\)\nvcpu\[0\], Dirty rate: \d+ \(MB\/s\)\n$/,
     )
@@ -228,7 +265,9 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     expect(stdout).toMatch(/^interval [\d.]+ to [\d.]+ MiB\/s \(90 %\)$/m)
     expect(stdout).toMatch(/^samples +256, of which/m)
     const hmp = await dirtyrate(['calc', guest, ...sampling, '--window', '50ms', '--hmp'])
-    expect(hmp.stdout).toMatch(/Sample Pages: 4096 \(per GB\)\nPeriod: 0 \(sec\)\nMode: page-sampling\n/)
+    expect(hmp.stdout).toMatch(
+      /Sample Pages: 4096 \(per GB\)\nPeriod: 0 \(sec\)\nMode: page-sampling\n/,
+    )
   })
 
   it('has both designs and both intervals, and a seed that chooses the same pages again', async () => {
@@ -242,7 +281,9 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
       const lines = stderr.split('\n').filter(line => line.startsWith('get_ramblock_vfn_hash'))
       const { blocks, sampling: sampled } = JSON.parse(stdout)
       expect(lines).toHaveLength(2 * sampled.samples)
-      const pages = lines.slice(0, sampled.samples).map(line => Number(/vfn: (\d+)/.exec(line)?.[1]))
+      const pages = lines
+        .slice(0, sampled.samples)
+        .map(line => Number(/vfn: (\d+)/.exec(line)?.[1]))
       return { pages, bound: blocks[0].sampling.pages }
     }
     const wilson = await calc('--seed', '7')
@@ -252,7 +293,8 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     expect(again.pages).toEqual(wilson.pages)
     expect(other.pages).not.toEqual(wilson.pages)
     // One in each stratum of 64 pages, or anywhere.
-    const strata = ({ pages }: typeof wilson) => new Set(pages.map(page => Math.floor(page / 64))).size
+    const strata = ({ pages }: typeof wilson) =>
+      new Set(pages.map(page => Math.floor(page / 64))).size
     expect([strata(wilson), strata(other)]).toEqual([256, 256])
     expect(strata(random)).toBeLessThan(256)
     // Nothing of 256: z² / (256 + z²) of 16,384 pages, z = 1.645; and 1 - 0.05^(1/256) of them.
@@ -288,9 +330,21 @@ describeMode('page-sampling', 'page sampling on the command line', () => {
     const curve = await dirtyrate(['curve', guest, ...sampling, '--windows', '10ms,50ms', '--json'])
     expect(curve.status).toBe(0)
     for (const point of JSON.parse(curve.stdout).points) {
-      expect(point).toMatchObject({ interval: { confidence: 0.9 }, increment: { pages: expect.any(Number) } })
+      expect(point).toMatchObject({
+        interval: { confidence: 0.9 },
+        increment: { pages: expect.any(Number) },
+      })
     }
-    const watch = await dirtyrate(['watch', guest, ...sampling, '--every', '20ms', '--count', '2', '--json'])
+    const watch = await dirtyrate([
+      'watch',
+      guest,
+      ...sampling,
+      '--every',
+      '20ms',
+      '--count',
+      '2',
+      '--json',
+    ])
     expect(
       watch.stdout
         .trimEnd()

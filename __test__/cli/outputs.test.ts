@@ -30,7 +30,8 @@ const commands = [
 describeKvm('standard output', () => {
   it.each(commands)('that is full ends %s with one line and status 1', async command => {
     const text = await shell(`$D ${command} >/dev/full`)
-    const line = 'dirtyrate: standard output cannot be written to: no space left on device (ENOSPC)\n'
+    const line =
+      'dirtyrate: standard output cannot be written to: no space left on device (ENOSPC)\n'
     expect(text).toMatchObject({ status: 1, stderr: line })
     const json = await shell(`$D ${command} --json >/dev/full`)
     expect(json).toMatchObject({ status: 1, stderr: line })
@@ -104,7 +105,9 @@ describeKvm('standard error', () => {
   })
 
   it('may have the same end as standard output', async () => {
-    const { status, stdout } = await shell(`$D calc ${guest} --window 20ms --log-level debug 2>&1 | cat`)
+    const { status, stdout } = await shell(
+      `$D calc ${guest} --window 20ms --log-level debug 2>&1 | cat`,
+    )
     expect(status).toBe(0)
     expect(stdout).toMatch(/^debug dirtyrate.*\n(.*\n)*[\d.]+ MiB\/s {2}guest:stride/)
   })
@@ -140,7 +143,10 @@ describeKvm('a command line without a command', () => {
   it('is one document with --json, as every mistake', async () => {
     const { status, stdout, stderr } = await run(process.execPath, ['dist/cli.js', '--json'])
     expect({ status, stderr }).toEqual({ status: 2, stderr: '' })
-    expect(JSON.parse(stdout).error).toMatchObject({ code: 'ERR_ARGUMENT', message: 'no command is given' })
+    expect(JSON.parse(stdout).error).toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: 'no command is given',
+    })
   })
 
   it.each([

@@ -22,7 +22,8 @@ describeKvm('on a terminal', () => {
     expect(status).toBe(0)
     const { rows, overwritten } = shown(stdout)
     expect(
-      overwritten.filter(row => /^measuring for 2s: \d s, (\d s left|about to end)$/.test(row)).length,
+      overwritten.filter(row => /^measuring for 2s: \d s, (\d s left|about to end)$/.test(row))
+        .length,
     ).toBeGreaterThanOrEqual(2)
     expect(rows.join('\n')).not.toContain('left')
   })

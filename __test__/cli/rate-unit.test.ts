@@ -30,7 +30,9 @@ it.each(rateUnits)('a rate in %s is the rate that the same text is read as', uni
 
 it('an interval has the same unit', () => {
   const rates = new Rates('Mbit/s')
-  expect(rates.interval({ low: 125_000, high: 250_000, confidence: 0.95 })).toBe('1.0 to 2.0 Mbit/s (95 %)')
+  expect(rates.interval({ low: 125_000, high: 250_000, confidence: 0.95 })).toBe(
+    '1.0 to 2.0 Mbit/s (95 %)',
+  )
   expect(rates.interval({ low: 125_000, high: null, confidence: 0.95 })).toBe('1.0 Mbit/s or more')
   expect(rates.interval({ low: 1, high: 1, confidence: 1 })).toBe('exact')
 })
@@ -41,7 +43,10 @@ describeKvm('--unit', () => {
     [['calc', guest, '--window', '20ms'], /^[\d.]+ Gbit\/s {2}guest:/],
     [['curve', guest, '--windows', '20ms'], /^ *[\d.]+ ms .*\d\.\d{3} Gbit\/s +exact$/m],
     [['watch', guest, '--every', '20ms', '--count', '1'], /^[\d:.]+ +\d\.\d{3} Gbit\/s /],
-    [['demo', '--pages', '100', '--memory', MEMORY, '--window', '20ms'], /dirty-bitmap .* [\d.]+ Gbit\/s/],
+    [
+      ['demo', '--pages', '100', '--memory', MEMORY, '--window', '20ms'],
+      /dirty-bitmap .* [\d.]+ Gbit\/s/,
+    ],
   ]
 
   it.each(lines)('of %j', async (args, line) => {
@@ -52,6 +57,8 @@ describeKvm('--unit', () => {
     expect(stdout.replaceAll(/dirtyrate .*/g, '')).not.toContain('MiB/s')
     const json = await dirtyrate([...args, '--unit', 'Gbit/s', '--json'])
     expect(json.status).toBe(2)
-    expect(JSON.parse(json.stdout).error.message).toBe('--unit: the output of --json has its own units')
+    expect(JSON.parse(json.stdout).error.message).toBe(
+      '--unit: the output of --json has its own units',
+    )
   })
 })

@@ -39,7 +39,10 @@ interface Home {
   log: string
 }
 
-/** A folder with the shell's settings, and a `dirtyrate` that completes, and writes down what else it is called with. */
+/**
+ * A folder with the shell's settings, and a `dirtyrate` that completes, and writes down what else
+ * it is called with.
+ */
 function homeOf(shell: Shell): Home {
   const log = folder()('log', '')
   const path = dirname(log)
@@ -82,7 +85,8 @@ async function typed(shell: Shell, home: Home, lines: readonly string[]): Promis
     output += text
     const seen = output.split(PROMPT).length - 1
     if (seen <= prompts) return
-    // A line that is completed may be drawn anew with its prompt: the next one is typed when the one before has run.
+    // A line that is completed may be drawn anew with its prompt: the next one is typed when the
+    // one before has run.
     const done = readFileSync(home.log, 'utf8').split('\n').length - 1
     if (done < lines.length - rest.length) return
     prompts = seen
@@ -133,7 +137,9 @@ for (const shell of shells) {
       for (const name of names) writeFileSync(join(home.path, name), '')
       const ran = await typed(shell, home, [
         'dirtyrate calc kernel:k\t',
-        ...['my', 'it', 'sa', 'st', 'q', 'ex', 'back'].map(start => `dirtyrate guest --output ${start}\t`),
+        ...['my', 'it', 'sa', 'st', 'q', 'ex', 'back'].map(
+          start => `dirtyrate guest --output ${start}\t`,
+        ),
         'dirtyrate calc kernel:c\t--quiet',
         'dirtyrate calc kernel:x,initrd=my\t',
       ])

@@ -39,7 +39,10 @@ describeKvm('a signal', () => {
     )
     const json = await whileMeasuring(kill => kill(signal), [...long, '--json'])
     expect(json).toMatchObject({ status, signal: null })
-    expect(JSON.parse(json.stdout).error).toMatchObject({ code: 'ERR_CANCELLED', message: 'interrupted' })
+    expect(JSON.parse(json.stdout).error).toMatchObject({
+      code: 'ERR_CANCELLED',
+      message: 'interrupted',
+    })
   })
 
   it('that comes twice at once, as under npx, is one', async () => {
@@ -72,7 +75,8 @@ describeKvm('a signal', () => {
   it('again, a second later, ends what does not end by itself', async () => {
     const make = folder()
     const bundle = make('interruption.mjs', '')
-    // In a process of its own: where the tests name another binding for the package, rolldown would take it for its own.
+    // In a process of its own: where the tests name another binding for the package, rolldown would
+    // take it for its own.
     const bundled = await run(
       process.execPath,
       [
@@ -169,7 +173,8 @@ describeKvm('a signal', () => {
   })
 
   it('SIGTERM ends a command on a terminal that is not read', async () => {
-    // The terminal's program is stopped: what it does not take fills the terminal, and then stops whoever writes there and waits.
+    // The terminal's program is stopped: what it does not take fills the terminal, and then stops
+    // whoever writes there and waits.
     const ended = await run('bash', [
       '-c',
       `out=$1; script -qec 'echo $$ >'"$out"'; exec "'"$0"'" dist/cli.js watch ${guest} --every 1ms --log-level trace' /dev/null >"$out.fifo" &
@@ -194,7 +199,10 @@ describeKvm('a signal', () => {
 
   it.each([
     ['bash', `nohup "$0" dist/cli.js ${watching} & echo $!; wait $!`],
-    ['another shell', `env -u _ nohup "$0" dist/cli.js ${watching} 0> /dev/null & echo $!; wait $!`],
+    [
+      'another shell',
+      `env -u _ nohup "$0" dist/cli.js ${watching} 0> /dev/null & echo $!; wait $!`,
+    ],
     ['a shell under nohup', `nohup bash -c '"$0" dist/cli.js ${watching} & echo $!; wait $!' "$0"`],
   ])('SIGHUP does not end what nohup started from %s', async (_, start) => {
     const { status, stdout } = await run('bash', [
@@ -235,7 +243,8 @@ describeKvm('a signal', () => {
   })
 
   it('SIGTSTP stops a watch, and SIGCONT lets it go on', async () => {
-    // A group of its own with a parent in another one: the kernel stops no process of an orphaned group, as CI's may be.
+    // A group of its own with a parent in another one: the kernel stops no process of an orphaned
+    // group, as CI's may be.
     const stopped = `import os, signal, subprocess, sys
 out, *command = sys.argv[1:]
 own_group = lambda: os.setpgid(0, 0)

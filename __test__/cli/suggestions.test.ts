@@ -33,7 +33,10 @@ describe('a hint', () => {
     [['calc', 'guest:stride', '--mode', 'sampling'], "Did you mean 'page-sampling'? "],
     [['calc', 'guest:stride', '--unit', 'Mbps'], 'Did you mean Mbit/s? '],
     [['calc', 'stride,pages=3'], "Did you mean 'guest:stride,pages=3'? "],
-    [['calc', 'guest:stride', 'memory=4GiB'], 'A target is one word, with commas between its options'],
+    [
+      ['calc', 'guest:stride', 'memory=4GiB'],
+      'A target is one word, with commas between its options',
+    ],
     [['demo', '--workload', 'strid'], "Did you mean 'stride'? "],
     [['demo', '--log-level', 'inf'], "Did you mean 'info'? "],
     [['demo', '--memory', '2G'], 'Did you mean 2GiB? '],

@@ -28,12 +28,19 @@ describeKvm('a terminal', () => {
     const { status, stdout } = await dirtyrateOnTerminal(demo, { columns: 80 })
     expect(status).toBe(0)
     const rows = expectFits(stdout, 80)
-    expect(rows).toContainEqual(expect.stringMatching(/^ +mode +window +pages +rate +truth +error$/))
-    for (const mode of modesHere) expect(rows.filter(row => row.trim().startsWith(mode))).toHaveLength(1)
-    expect(rows).toContain('A terminal of 126 columns has room for more: interval, duplicates, cost.')
+    expect(rows).toContainEqual(
+      expect.stringMatching(/^ +mode +window +pages +rate +truth +error$/),
+    )
+    for (const mode of modesHere)
+      expect(rows.filter(row => row.trim().startsWith(mode))).toHaveLength(1)
+    expect(rows).toContain(
+      'A terminal of 126 columns has room for more: interval, duplicates, cost.',
+    )
     const wide = await dirtyrateOnTerminal(demo, { columns: 140 })
     expect(shown(wide.stdout).rows).toContainEqual(
-      expect.stringMatching(/^ +mode +window +pages +rate +interval +truth +error +duplicates +cost$/),
+      expect.stringMatching(
+        /^ +mode +window +pages +rate +interval +truth +error +duplicates +cost$/,
+      ),
     )
     expect(wide.stdout).not.toContain('has room for more')
   })
@@ -54,24 +61,30 @@ describeKvm('a terminal', () => {
     expectFits(capabilities.stdout, columns)
   })
 
-  it.each([80, 40, 20, 13])('of %d columns has whole figures only while it watches', async columns => {
-    const { status, stdout } = await dirtyrateOnTerminal(`watch ${guest} --every 20ms --count 3 --quiet`, {
-      columns,
-    })
-    expect(status).toBe(0)
-    const { rows, overwritten } = shown(stdout)
-    expect([rows.length, rows.at(-1), overwritten.length]).toEqual([2, '', 2])
-    const form = {
-      80: /^\d\d:\d\d:\d\d\.\d{3} +[\d.]+ MiB\/s +[\d,]+ pages {2}in [\d.]+ ms( {2}WINDOW_MISMATCH)?$/,
-      40: /^\d\d:\d\d:\d\d\.\d{3} +[\d.]+ MiB\/s +[\d,]+ pages$/,
-      20: /^[\d.]+ MiB\/s( {2}[\d,]+ pages)?$/,
-      13: /^[\d.]+ MiB\/s$/,
-    }[columns]
-    for (const row of [...overwritten, rows[0] ?? '']) {
-      expect(row).toMatch(form ?? /never/)
-      expect(row.length).toBeLessThan(columns)
-    }
-  })
+  it.each([80, 40, 20, 13])(
+    'of %d columns has whole figures only while it watches',
+    async columns => {
+      const { status, stdout } = await dirtyrateOnTerminal(
+        `watch ${guest} --every 20ms --count 3 --quiet`,
+        {
+          columns,
+        },
+      )
+      expect(status).toBe(0)
+      const { rows, overwritten } = shown(stdout)
+      expect([rows.length, rows.at(-1), overwritten.length]).toEqual([2, '', 2])
+      const form = {
+        80: /^\d\d:\d\d:\d\d\.\d{3} +[\d.]+ MiB\/s +[\d,]+ pages {2}in [\d.]+ ms( {2}WINDOW_MISMATCH)?$/,
+        40: /^\d\d:\d\d:\d\d\.\d{3} +[\d.]+ MiB\/s +[\d,]+ pages$/,
+        20: /^[\d.]+ MiB\/s( {2}[\d,]+ pages)?$/,
+        13: /^[\d.]+ MiB\/s$/,
+      }[columns]
+      for (const row of [...overwritten, rows[0] ?? '']) {
+        expect(row).toMatch(form ?? /never/)
+        expect(row.length).toBeLessThan(columns)
+      }
+    },
+  )
 
   it('that is too narrow for one figure has each below the other', async () => {
     const { stdout } = await dirtyrateOnTerminal(`watch ${guest} --every 20ms --count 3 --quiet`, {
@@ -119,7 +132,9 @@ describeKvm('a terminal', () => {
     expect(status).toBe(0)
     const { rows } = shown(stdout)
     const kept = rows.filter(row => row !== '')
-    expect(kept.filter(row => /^(debug|info) dirtyrate[\w:]*: /.test(row)).length).toBeGreaterThan(5)
+    expect(kept.filter(row => /^(debug|info) dirtyrate[\w:]*: /.test(row)).length).toBeGreaterThan(
+      5,
+    )
     expect(kept.filter(row => !/^(debug|info|trace|warn) dirtyrate[\w:]*: /.test(row))).toEqual([
       expect.stringMatching(/^\d\d:\d\d:\d\d\.\d{3} .* MiB\/s /),
     ])
@@ -127,16 +142,23 @@ describeKvm('a terminal', () => {
   })
 
   it('of standard error alone has progress, but not over what a reader of standard output shows', async () => {
-    const filed = await onTerminal(`node dist/cli.js calc ${guest} --window 20ms >/dev/null`, { columns: 80 })
+    const filed = await onTerminal(`node dist/cli.js calc ${guest} --window 20ms >/dev/null`, {
+      columns: 80,
+    })
     expect(shown(filed.stdout).overwritten).toContain('measuring for 20ms')
-    const piped = await onTerminal(`node dist/cli.js calc ${guest} --window 20ms | cat`, { columns: 80 })
+    const piped = await onTerminal(`node dist/cli.js calc ${guest} --window 20ms | cat`, {
+      columns: 80,
+    })
     expect(piped.stdout).not.toContain('\x1b')
   })
 
   it.each([[{ TERM: 'dumb' }], [{ TERM: undefined }], [{ TERM: '' }]])(
     'without a cursor (%j) has plain lines',
     async env => {
-      const watch = await dirtyrateOnTerminal(`watch ${guest} --every 20ms --count 2`, { columns: 80, env })
+      const watch = await dirtyrateOnTerminal(`watch ${guest} --every 20ms --count 2`, {
+        columns: 80,
+        env,
+      })
       expect(watch.stdout).toMatch(/^([\d:.]+ +[\d.]+ MiB\/s.*\r\n){2}$/)
       const table = await dirtyrateOnTerminal(demo, { columns: 80, env })
       expect(table.stdout).not.toContain('\x1b')
@@ -153,9 +175,9 @@ describeKvm('a terminal', () => {
 
   it('has colour as NO_COLOR and FORCE_COLOR say', async () => {
     const verdict = async (line: string, env: NodeJS.ProcessEnv): Promise<boolean> =>
-      (await onTerminal(`node dist/cli.js ${demo} --quiet ${line}`, { columns: 130, env })).stdout.includes(
-        '\x1b[32m',
-      )
+      (
+        await onTerminal(`node dist/cli.js ${demo} --quiet ${line}`, { columns: 130, env })
+      ).stdout.includes('\x1b[32m')
     expect(await verdict('', {})).toBe(true)
     expect(await verdict('', { NO_COLOR: '1' })).toBe(false)
     expect(await verdict('', { FORCE_COLOR: '0' })).toBe(false)
@@ -166,10 +188,15 @@ describeKvm('a terminal', () => {
   it('has bars of # where the locale has no others', async () => {
     const curve = `curve ${guest} --windows 100ms,500ms`
     const ascii = await dirtyrateOnTerminal(curve, { columns: 80, env: { LC_ALL: 'C' } })
-    expect(shown(ascii.stdout).rows.filter(row => /ms {2}#+ [\d.]+ [KM]iB$/.test(row))).toHaveLength(2)
+    expect(
+      shown(ascii.stdout).rows.filter(row => /ms {2}#+ [\d.]+ [KM]iB$/.test(row)),
+    ).toHaveLength(2)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: everything that is ASCII
     expect(ascii.stdout).toMatch(/^[\x00-\x7f]*$/)
-    const blocks = await dirtyrateOnTerminal(curve, { columns: 80, env: { LC_ALL: '', LANG: 'en_US.UTF-8' } })
+    const blocks = await dirtyrateOnTerminal(curve, {
+      columns: 80,
+      env: { LC_ALL: '', LANG: 'en_US.UTF-8' },
+    })
     expect(blocks.stdout).toContain('█')
   })
 
@@ -185,10 +212,14 @@ describeKvm('a terminal', () => {
 
   it('has no green for an estimate that misses everything', async () => {
     // Page sampling sees nothing of writes that change nothing.
-    const { stdout } = await dirtyrateOnTerminal(`${demo} --window 500ms --workload silent --quiet`, {
-      columns: 130,
-    })
-    const row = stdout.split('\n').find(line => line.includes('page-sampling') && line.includes('%')) ?? ''
+    const { stdout } = await dirtyrateOnTerminal(
+      `${demo} --window 500ms --workload silent --quiet`,
+      {
+        columns: 130,
+      },
+    )
+    const row =
+      stdout.split('\n').find(line => line.includes('page-sampling') && line.includes('%')) ?? ''
     expect(row).toContain('\x1b[33m-100.0 %\x1b[39m')
   })
 

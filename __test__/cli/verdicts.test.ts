@@ -57,7 +57,9 @@ function measurementOf(changes: Partial<DirtyRateMeasurement> = {}): DirtyRateMe
     complete: true,
     warnings: [],
     qapi: {} as DirtyRateMeasurement['qapi'],
-    truth: { low: 25_599, high: 25_601, pages: 25_600 } as NonNullable<DirtyRateMeasurement['truth']>,
+    truth: { low: 25_599, high: 25_601, pages: 25_600 } as NonNullable<
+      DirtyRateMeasurement['truth']
+    >,
     ...changes,
     // What a changed mode would have besides, no verdict depends on.
   } as DirtyRateMeasurement
@@ -87,21 +89,29 @@ it('an incomplete result ends with 1, and says that it is a lower bound', async 
   opened.measurement = incomplete
   opened.closed = 0
   const options = { mode: 'auto', window: '1s', every: '1s', windows: '1s', hmp: false, csv: false }
-  const calc = await inSession({ json: false }, session => runCalc(session, 'guest:stride', options))
+  const calc = await inSession({ json: false }, session =>
+    runCalc(session, 'guest:stride', options),
+  )
   expect(calc).toMatchObject({ status: 1, err: '' })
   expect(calc.out).toMatch(/^100\.0 MiB\/s or more {2}guest:stride\n/)
   expect(calc.out).toContain('warning  RING_OVERRUN: entries were lost\n')
-  const watch = await inSession({ json: false }, session => runWatch(session, 'guest:stride', options))
+  const watch = await inSession({ json: false }, session =>
+    runWatch(session, 'guest:stride', options),
+  )
   expect(watch.status).toBe(1)
   expect(watch.out).toMatch(/^([\d:.]+ +>= 100\.0 MiB\/s .*RING_OVERRUN\n){2}$/)
   const json = await inSession({}, session => runCalc(session, 'guest:stride', options))
   expect(json.status).toBe(1)
   expect(JSON.parse(json.out).complete).toBe(false)
   opened.measurement = curveOf(false)
-  const curve = await inSession({ json: false }, session => runCurve(session, 'guest:stride', options))
+  const curve = await inSession({ json: false }, session =>
+    runCurve(session, 'guest:stride', options),
+  )
   expect(curve.status).toBe(1)
   opened.measurement = curveOf(true)
-  const whole = await inSession({ json: false }, session => runCurve(session, 'guest:stride', options))
+  const whole = await inSession({ json: false }, session =>
+    runCurve(session, 'guest:stride', options),
+  )
   expect(whole.status).toBe(0)
   expect(opened.closed).toBe(5)
 })

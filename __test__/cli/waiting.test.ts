@@ -36,7 +36,10 @@ function printing(pieces: readonly string[], goesOn: boolean): Target {
   return { console } as unknown as Target
 }
 
-const waiting = (target: Target, options: Parameters<typeof parseWait>[0]): ReturnType<typeof inSession> =>
+const waiting = (
+  target: Target,
+  options: Parameters<typeof parseWait>[0],
+): ReturnType<typeof inSession> =>
   inSession({}, async session => {
     await waitBefore(session, target, parseWait(options))
     return 0
@@ -77,7 +80,8 @@ it.each(['shutdown', 'crashed'] as const)('a guest whose end is %s ends a delay'
     end === 'crashed'
       ? {
           code: 'ERR_GUEST_CRASHED',
-          message: '--delay: the guest crashed before the first window: vCPU 3: a triple fault at 0x10',
+          message:
+            '--delay: the guest crashed before the first window: vCPU 3: a triple fault at 0x10',
         }
       : { code: 'ERR_STATE', message: '--delay: the guest ended before the first window' },
   )
@@ -88,7 +92,9 @@ it('the hints of an ended guest are those of the command', async () => {
     ['shutdown', 'ERR_STATE'],
     ['crashed', 'ERR_GUEST_CRASHED'],
   ] as const) {
-    const error = new DirtyRateError(code, 'the guest has ended', { hint: 'Create a new VirtualMachine.' })
+    const error = new DirtyRateError(code, 'the guest has ended', {
+      hint: 'Create a new VirtualMachine.',
+    })
     const told = withOwnHint(error, { state } as unknown as Target) as DirtyRateError
     expect(told).toMatchObject({ code, message: 'the guest has ended', cause: error })
     expect(told.hint).toMatch(/^The guest (switched itself off|cannot go on): /)
@@ -148,7 +154,10 @@ describeKvm('a real guest', () => {
         ...wait,
         '--json',
       ])
-      expect({ status, stdout }).toMatchObject({ status: 0, stdout: expect.stringContaining('"complete"') })
+      expect({ status, stdout }).toMatchObject({
+        status: 0,
+        stdout: expect.stringContaining('"complete"'),
+      })
     },
   )
 
@@ -164,18 +173,31 @@ describeKvm('a real guest', () => {
   })
 
   it.each([
-    [['--until-console', 'x'], "--until-console: the guest crashed before its console printed 'x': vCPU 0: "],
+    [
+      ['--until-console', 'x'],
+      "--until-console: the guest crashed before its console printed 'x': vCPU 0: ",
+    ],
     // Nobody waits for a day in vain: the delay ends with the guest.
     [['--delay', '24h'], '--delay: the guest crashed before the first window: vCPU 0: '],
-    [['--window', '1h'], /^the guest crashed (within the window|when the measurement began): vCPU 0: /],
+    [
+      ['--window', '1h'],
+      /^the guest crashed (within the window|when the measurement began): vCPU 0: /,
+    ],
   ])('that crashes is an error with its reason: %j', async (options, message) => {
     const file = folder()('crash.elf', elf(crashAtOnce, { ram }))
-    const { status, stdout } = await dirtyrate(['calc', `kernel:${file},memory=64MiB`, ...options, '--json'])
+    const { status, stdout } = await dirtyrate([
+      'calc',
+      `kernel:${file},memory=64MiB`,
+      ...options,
+      '--json',
+    ])
     expect(status).toBe(1)
     expect(JSON.parse(stdout).error).toEqual({
       code: 'ERR_GUEST_CRASHED',
       message:
-        typeof message === 'string' ? expect.stringContaining(message) : expect.stringMatching(message),
+        typeof message === 'string'
+          ? expect.stringContaining(message)
+          : expect.stringMatching(message),
       hint: 'The guest cannot go on: give another image, command line or machine, and run this again.',
     })
   })

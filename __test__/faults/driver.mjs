@@ -1,5 +1,6 @@
-// Runs cases of fault injection, one after the other, in a process that has shim.c preloaded: a line of JSON in is a case, a line out is
-// what came of it. A case is one life of a VM: made, loaded, started, measured, changed, ended.
+// Runs cases of fault injection, one after the other, in a process that has shim.c preloaded: a
+// line of JSON in is a case, a line out is what came of it. A case is one life of a VM: made,
+// loaded, started, measured, changed, ended.
 
 import { openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -55,7 +56,10 @@ function guestThreads() {
 
 const figures = ({ pages, complete, truth }) => ({ pages, complete, truth })
 
-/** One life of a VM. Each step is tried, whatever became of the ones before, as a program does that tries again. */
+/**
+ * One life of a VM. Each step is tried, whatever became of the ones before, as a program does that
+ * tries again.
+ */
 async function life({ log, rate, mode, patienceMs }) {
   const errors = []
   const results = []
@@ -105,5 +109,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   // A thread ends a moment after its promise.
   for (let look = 0; look < 100 && guestThreads().length > 0; look++)
     await new Promise(next => setTimeout(next, 10))
-  process.stdout.write(`${JSON.stringify({ ...outcome, failed, ioctls, threads: guestThreads() })}\n`)
+  process.stdout.write(
+    `${JSON.stringify({ ...outcome, failed, ioctls, threads: guestThreads() })}\n`,
+  )
 }

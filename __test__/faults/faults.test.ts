@@ -15,7 +15,9 @@ import { type Life, Lives, type Outcome, Shim } from './process.js'
 
 const { EAGAIN, EBUSY, EMFILE, ENOMEM, EPERM } = constants.errno
 
-/** The VM's own bound is ten seconds for each step that waits for a vCPU; a life has eight steps. */
+/**
+ * The VM's own bound is ten seconds for each step that waits for a vCPU; a life has eight steps.
+ */
 const PATIENCE = 120_000
 
 const kinds: Pick<Life, 'log' | 'mode' | 'rate'>[] = [
@@ -28,7 +30,8 @@ const errnoName = (errno: number): string =>
   Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? String(errno)
 
 function describeFault({ call, number, errno, at, times }: Fault): string {
-  const name = Object.entries(ioctls).find(([, of]) => call === 'ioctl' && of === number)?.[0] ?? call
+  const name =
+    Object.entries(ioctls).find(([, of]) => call === 'ioctl' && of === number)?.[0] ?? call
   return `${name} ${errnoName(errno)} at ${at} ${times === 0 ? 'for ever' : `times ${times}`}`
 }
 
@@ -39,8 +42,10 @@ function faultsOf(outcome: Outcome, mode: Life['mode']): string[] {
     const text = `${step}: ${name} ${code}: ${message}`
     const aborted = name === 'TimeoutError'
     if (aborted) continue
-    if (name !== 'DirtyRateError' || !errorCodes.includes(code as never)) wrong.push(`no code: ${text}`)
-    if (!message || !hint || !/^[A-Z].*[.)]$/.test(hint)) wrong.push(`no message or hint: ${text}: ${hint}`)
+    if (name !== 'DirtyRateError' || !errorCodes.includes(code as never))
+      wrong.push(`no code: ${text}`)
+    if (!message || !hint || !/^[A-Z].*[.)]$/.test(hint))
+      wrong.push(`no message or hint: ${text}: ${hint}`)
     if (code === 'ERR_INTERNAL') wrong.push(`a defect: ${text}`)
     if (code === 'ERR_LIMIT' && typeof details?.limit !== 'string') wrong.push(`no limit: ${text}`)
     if (step === 'close' && code !== 'ERR_VCPU_STUCK' && code !== 'ERR_LIMIT')
@@ -72,7 +77,8 @@ describeKvm('a call of the kernel that fails', () => {
     shim?.remove()
   })
 
-  // What a user sees of it: the command ends by itself, says what to do, and its status says that it is the machine.
+  // What a user sees of it: the command ends by itself, says what to do, and its status says that
+  // it is the machine.
   it.each<[string, Fault, string]>([
     [
       'another hypervisor',
@@ -87,7 +93,11 @@ describeKvm('a call of the kernel that fails', () => {
     ['a limit of threads', { call: 'pthread_create', errno: EAGAIN, at: 1, times: 0 }, 'ulimit -u'],
     ['a limit of open files', { call: 'eventfd', errno: EMFILE, at: 1, times: 0 }, 'ulimit -n'],
     ['no memory for kvm_run', { call: 'mmap', errno: ENOMEM, at: 2, times: 0 }, 'ulimit -v'],
-    ['no memory for a slot', { call: 'ioctl', number: 0x46, errno: ENOMEM, at: 1, times: 0 }, 'memory'],
+    [
+      'no memory for a slot',
+      { call: 'ioctl', number: 0x46, errno: ENOMEM, at: 1, times: 0 },
+      'memory',
+    ],
     ['a sandbox', { call: 'ioctl', number: 0x41, errno: EPERM, at: 1, times: 0 }, 'seccomp'],
     [
       'a device that is not given to a container',
@@ -96,7 +106,9 @@ describeKvm('a call of the kernel that fails', () => {
     ],
   ])('%s is the machine: status 3, and what to do', async (_, fault, expected) => {
     const args = [cli, 'calc', 'guest:stride,pages=100,memory=64MiB', '--window', '20ms']
-    const { status, signal, stderr } = await run(process.execPath, args, { env: shim.environment(fault) })
+    const { status, signal, stderr } = await run(process.execPath, args, {
+      env: shim.environment(fault),
+    })
     expect({ status, signal }).toEqual({ status: 3, signal: null })
     expect(stderr).toContain(expected)
     expect(stderr).toMatch(/^dirtyrate: .*\n[A-Z].*[.)]\n$/)
@@ -114,7 +126,8 @@ describeKvm('a call of the kernel that fails', () => {
   })
 
   it('the console of a VM that could not be started ends', async () => {
-    // The binding's threads before the first vCPU's make the VM, load it, read the console, and start it.
+    // The binding's threads before the first vCPU's make the VM, load it, read the console, and
+    // start it.
     for (const at of [5, 6]) {
       const fault = { call: 'pthread_create', errno: EAGAIN, at, times: 1 }
       const text = `

@@ -29,7 +29,10 @@ export interface Outcome {
   threads: string[]
 }
 
-/** A VM's life: its log, what it is measured by, how long its signal waits, and what fails meanwhile. */
+/**
+ * A VM's life: its log, what it is measured by, how long its signal waits, and what fails
+ * meanwhile.
+ */
 export interface Life {
   log: 'bitmap' | 'ring'
   mode: 'auto' | 'page-sampling'
@@ -46,7 +49,17 @@ export class Shim {
 
   constructor() {
     const source = fileURLToPath(new URL('shim.c', import.meta.url))
-    execFileSync('cc', ['-O1', '-Wall', '-Werror', '-shared', '-fPIC', '-o', this.#library, source, '-ldl'])
+    execFileSync('cc', [
+      '-O1',
+      '-Wall',
+      '-Werror',
+      '-shared',
+      '-fPIC',
+      '-o',
+      this.#library,
+      source,
+      '-ldl',
+    ])
   }
 
   /** The environment of a process in which `plan` fails from the start. */
@@ -80,7 +93,10 @@ export class Lives {
     this.#shim = shim
   }
 
-  /** Runs one; rejects with what became of the process if that hangs (as far as `patience` goes) or dies. */
+  /**
+   * Runs one; rejects with what became of the process if that hangs (as far as `patience` goes) or
+   * dies.
+   */
   async run(life: Life, patience: number): Promise<Outcome> {
     if (this.#child === undefined) await this.#begin()
     const child = this.#child as ChildProcess

@@ -40,7 +40,10 @@ describe('a listener', () => {
   it('can be called', () => {
     const listener = (): void => {}
     expect(parseListener(listener, 'listener')).toBe(listener)
-    refused(() => parseListener(wrong({}), 'listener'), 'listener: [object Object] is not a function')
+    refused(
+      () => parseListener(wrong({}), 'listener'),
+      'listener: [object Object] is not a function',
+    )
   })
 })
 
@@ -48,7 +51,10 @@ describe('options', () => {
   it('of a call that takes only a signal are refused with another key', () => {
     const options = { signal: new AbortController().signal }
     expect(parseOptions(options, SIGNAL)).toBe(options)
-    refused(() => parseOptions(wrong({ sginal: options.signal }), SIGNAL), "options: 'sginal' is not known")
+    refused(
+      () => parseOptions(wrong({ sginal: options.signal }), SIGNAL),
+      "options: 'sginal' is not known",
+    )
   })
 
   it('are an object that has no key but those there are', () => {
@@ -69,7 +75,10 @@ describe('a signal', () => {
     expect(parseSignal(undefined)).toBeUndefined()
     expect(parseSignal(null)).toBeUndefined()
     refused(() => parseSignal(wrong({})), 'signal: [object Object] is not an AbortSignal')
-    refused(() => parseSignal(wrong({ throwIfAborted: 1 })), 'signal: [object Object] is not an AbortSignal')
+    refused(
+      () => parseSignal(wrong({ throwIfAborted: 1 })),
+      'signal: [object Object] is not an AbortSignal',
+    )
   })
 })
 
@@ -82,7 +91,10 @@ describe('an array', () => {
       () => parseArray(wrong({ [Symbol.toStringTag]: 'Uint8Array' }), 'Uint8Array', 'into'),
       'into: not a Uint8Array',
     )
-    refused(() => parseArray(wrong(new Uint8Array(1)), 'Uint32Array', 'into'), 'into: not a Uint32Array')
+    refused(
+      () => parseArray(wrong(new Uint8Array(1)), 'Uint32Array', 'into'),
+      'into: not a Uint32Array',
+    )
     refused(
       () => parseArray(new Uint8Array(new SharedArrayBuffer(8)), 'Uint8Array', 'into'),
       'into: it uses shared memory',

@@ -24,7 +24,8 @@ describe('an order of calls', () => {
     const gc = collector()
     const order = new CallOrder()
     const results: WeakRef<object>[] = []
-    for (let call = 0; call < 3; call++) results.push(new WeakRef(await order.run(async () => ({ call }))))
+    for (let call = 0; call < 3; call++)
+      results.push(new WeakRef(await order.run(async () => ({ call }))))
     await order.run(async () => undefined)
     // A reference that was just made is not collected within the same turn of the event loop.
     await setImmediate()
@@ -107,7 +108,9 @@ describe('an order of calls', () => {
   })
 })
 
-/** What a program may call, and what that does to a model of the client DIRTY_RATE and of the log. */
+/**
+ * What a program may call, and what that does to a model of the client DIRTY_RATE and of the log.
+ */
 interface Model {
   tracking: Set<string>
   /** Pages that are dirty for DIRTY_RATE. */
@@ -132,7 +135,10 @@ const steps = fc.array(
   { minLength: 2, maxLength: 24 },
 )
 
-/** Makes the calls without awaiting any but at the end; what each answers, and what the model says that it answers. */
+/**
+ * Makes the calls without awaiting any but at the end; what each answers, and what the model says
+ * that it answers.
+ */
 async function perform(
   vm: VirtualMachine,
   model: Model,
@@ -147,7 +153,8 @@ async function perform(
         if (step.client === 'dirty-rate' && !model.tracking.has(step.client)) model.dirty.clear()
         model.tracking.add(step.client)
         pending.push(dirtyMemory.startTracking(step.client).then(() => {}))
-        // What the host writes from here on is dirty; what was before is of no window of this client's.
+        // What the host writes from here on is dirty; what was before is of no window of this
+        // client's.
         if (step.client === 'dirty-rate') {
           model.dirty.clear()
           pending.push(
@@ -188,7 +195,8 @@ async function perform(
         pending.push(vm.resume())
         break
       case 'measure': {
-        // With the client in the user's hands it has an accumulator of its own; without, the next call may find it measuring.
+        // With the client in the user's hands it has an accumulator of its own; without, the next
+        // call may find it measuring.
         if (!model.tracking.has('dirty-rate')) break
         const refused = ['ERR_PAUSED', 'ERR_STATE']
         const measured = vm.measureDirtyRate({ window: 1 })
@@ -233,7 +241,10 @@ describeKvm('calls that nobody awaits', () => {
     const { dirtyMemory } = vm
     for (let round = 0; round < 24; round++) {
       await dirtyMemory.startTracking('dirty-rate')
-      await Promise.all([dirtyMemory.stopTracking('dirty-rate'), dirtyMemory.startTracking('dirty-rate')])
+      await Promise.all([
+        dirtyMemory.stopTracking('dirty-rate'),
+        dirtyMemory.startTracking('dirty-rate'),
+      ])
       await dirtyMemory.discardInitialLog()
       await dirtyMemory.clear('dirty-rate')
       await vm.writeMemory(8 * 2 ** 20, new Uint8Array(5 * PAGE))

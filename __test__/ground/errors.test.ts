@@ -45,14 +45,20 @@ describe('native errors', () => {
     })
   })
 
-  it.each(['InvalidArg', 'StringExpected', 'NumberExpected'])('%s of napi-rs is an argument', code => {
-    expect(fromNative(nativeError(code))).toMatchObject({ code: 'ERR_ARGUMENT' })
-  })
-
-  it.each([nativeError('ENOENT'), nativeError('toString'), new Error('no code'), 'a string', undefined])(
-    'leaves %s alone',
-    error => expect(fromNative(error)).toBe(error),
+  it.each(['InvalidArg', 'StringExpected', 'NumberExpected'])(
+    '%s of napi-rs is an argument',
+    code => {
+      expect(fromNative(nativeError(code))).toMatchObject({ code: 'ERR_ARGUMENT' })
+    },
   )
+
+  it.each([
+    nativeError('ENOENT'),
+    nativeError('toString'),
+    new Error('no code'),
+    'a string',
+    undefined,
+  ])('leaves %s alone', error => expect(fromNative(error)).toBe(error))
 
   it('bring the details that the binding has in their cause', () => {
     const native = nativeError('ERR_KVM_IOCTL')
@@ -69,7 +75,10 @@ describe('native errors', () => {
   })
 
   it('of another copy of the package stay as they are, hint included', () => {
-    const other = Object.assign(nativeError('ERR_STATE'), { name: 'DirtyRateError', hint: 'Do this.' })
+    const other = Object.assign(nativeError('ERR_STATE'), {
+      name: 'DirtyRateError',
+      hint: 'Do this.',
+    })
     expect(fromNative(other)).toBe(other)
   })
 

@@ -2,7 +2,12 @@
 
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type OptionNames, parseChoice, parseCountText, parseOptions } from '../../ts/ground/arguments.js'
+import {
+  type OptionNames,
+  parseChoice,
+  parseCountText,
+  parseOptions,
+} from '../../ts/ground/arguments.js'
 import { closest } from '../../ts/ground/suggest.js'
 import { parseDuration, parseRate, parseSize } from '../../ts/ground/units.js'
 import { parseWindow } from '../../ts/measurement/windows.js'
@@ -72,17 +77,24 @@ it.each([
 
 it('pages are proposed as many as the workload takes', () => {
   fc.assert(
-    fc.property(fc.constantFrom(...workloadKinds), fc.integer({ min: 1, max: 64 }), (kind, vcpus) => {
-      const pages = proposed(hintOf(() => workloadOfUri(kind, { pages: '1k', vcpus: String(vcpus) })))
-      expect(pages).toBeDefined()
-      const guest = workloadOfUri(kind, { pages: pages ?? '', vcpus: String(vcpus) })
-      if (kind !== 'idle') expect(guest.pages).toBeGreaterThanOrEqual(vcpus)
-    }),
+    fc.property(
+      fc.constantFrom(...workloadKinds),
+      fc.integer({ min: 1, max: 64 }),
+      (kind, vcpus) => {
+        const pages = proposed(
+          hintOf(() => workloadOfUri(kind, { pages: '1k', vcpus: String(vcpus) })),
+        )
+        expect(pages).toBeDefined()
+        const guest = workloadOfUri(kind, { pages: pages ?? '', vcpus: String(vcpus) })
+        if (kind !== 'idle') expect(guest.pages).toBeGreaterThanOrEqual(vcpus)
+      },
+    ),
   )
 })
 
 it('an option is proposed only if the workload has a use for it', () => {
-  const hint = (kind: WorkloadKind, name: string) => hintOf(() => makeWorkload(kind, { pages: 1, [name]: 1 }))
+  const hint = (kind: WorkloadKind, name: string) =>
+    hintOf(() => makeWorkload(kind, { pages: 1, [name]: 1 }))
   expect(proposed(hint('random', 'sed'))).toBe('seed')
   expect(hint('stride', 'sed')).toBe('Known: pages, rate, pacing, granted, sharing, placement.')
   expect(hint('idle', 'page')).toBe('Leave it out.')
@@ -115,7 +127,11 @@ describe('names', () => {
       samplePages: true,
       signal: true,
     }
-    const slip = fc.record({ at: fc.nat(), letter: fc.stringMatching(/^[a-z]$/), what: fc.nat({ max: 3 }) })
+    const slip = fc.record({
+      at: fc.nat(),
+      letter: fc.stringMatching(/^[a-z]$/),
+      what: fc.nat({ max: 3 }),
+    })
     fc.assert(
       fc.property(fc.constantFrom(...Object.keys(names)), slip, (name, { at, letter, what }) => {
         const i = at % name.length

@@ -19,7 +19,9 @@ it.each([
   ['EiB', undefined],
   ['ZB', undefined],
   ['MBs', 'MB'],
-])('the size unit %s is likely %s', (written, meant) => expect(likelyUnit(written, SIZES)).toBe(meant))
+])('the size unit %s is likely %s', (written, meant) =>
+  expect(likelyUnit(written, SIZES)).toBe(meant),
+)
 
 it.each([
   ['m', 'min'],
@@ -28,7 +30,9 @@ it.each([
   ['S', 's'],
   ['msec', 'ms'],
   ['hours', 'h'],
-])('the unit of time %s is likely %s', (written, meant) => expect(likelyUnit(written, TIMES)).toBe(meant))
+])('the unit of time %s is likely %s', (written, meant) =>
+  expect(likelyUnit(written, TIMES)).toBe(meant),
+)
 
 // Eight times as much lies between bits and bytes.
 it.each([

@@ -14,7 +14,10 @@ import { root } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { running } from '../fixtures/machine.js'
 
-/** Six GiB, one page in sixteen: more at one time than the native queue has room for. Next to nothing of it exists. */
+/**
+ * Six GiB, one page in sixteen: more at one time than the native queue has room for. Next to
+ * nothing of it exists.
+ */
 const memory = '6GiB'
 const sampling = { mode: 'page-sampling', samplePages: 16_384, window: 1 } as const
 const SAMPLES = 6 * 16_384
@@ -54,16 +57,26 @@ describeKvm('a listener', () => {
     const heard = listen()
     const { sampling: sampled } = await vm.measureDirtyRate(sampling)
     // All of them are here by now: not one comes later.
-    expect(heard).toMatchObject({ looks: 2 * SAMPLES, changes: sampled?.hits, dropped: 0, lines: 0 })
+    expect(heard).toMatchObject({
+      looks: 2 * SAMPLES,
+      changes: sampled?.hits,
+      dropped: 0,
+      lines: 0,
+    })
     expect(sampled?.samples).toBe(SAMPLES)
     expect(heard.last).toMatchObject({ level: 'debug', message: 'measurement done' })
   })
 
   it('gets what the core has told before what comes of it, though it is woken later', async () => {
     const vm = await running(workload.idle())
-    const measured = vm.measureDirtyRate({ mode: 'page-sampling', samplePages: 16_384, window: 200 })
+    const measured = vm.measureDirtyRate({
+      mode: 'page-sampling',
+      samplePages: 16_384,
+      window: 200,
+    })
     const messages: string[] = []
-    // Its wake-up is younger than the promise, which Node settles first, then: both wait for the event loop.
+    // Its wake-up is younger than the promise, which Node settles first, then: both wait for the
+    // event loop.
     setLog('trace', ({ message }) => messages.push(message))
     onTestFinished(() => setLog('off', null))
     standStill(1000)
@@ -83,7 +96,9 @@ describeKvm('a listener', () => {
     standStill(7000)
     const { sampling: sampled } = await measured
     expect(heard.dropped).toBeGreaterThan(0)
-    expect(heard.looks + heard.changes + heard.dropped).toBe(2 * SAMPLES + (sampled?.hits ?? Number.NaN))
+    expect(heard.looks + heard.changes + heard.dropped).toBe(
+      2 * SAMPLES + (sampled?.hits ?? Number.NaN),
+    )
     expect(heard.lines).toBe(1)
   })
 
@@ -140,7 +155,8 @@ describeKvm('a listener', () => {
     let turned = false
     setLog('trace', ({ message }) => {
       messages.push(message)
-      // Each of these calls is an event too, and a call of the listener more, until the loop has turned.
+      // Each of these calls is an event too, and a call of the listener more, until the loop has
+      // turned.
       if (!turned) vm.queryDirtyRate().catch(() => {})
     })
     onTestFinished(() => setLog('off', null))
@@ -149,7 +165,12 @@ describeKvm('a listener', () => {
     await turn
     turned = true
     while (!messages.includes('measurement done')) await new Promise(setImmediate)
-    const order = ['measurement began', 'get_ramblock_vfn_hash', 'dirtyrate_calculate', 'measurement done']
+    const order = [
+      'measurement began',
+      'get_ramblock_vfn_hash',
+      'dirtyrate_calculate',
+      'measurement done',
+    ]
     const at = order.map(message => messages.indexOf(message))
     expect(at).toEqual([...at].sort((a, b) => a - b))
     expect(at).not.toContain(-1)
@@ -172,7 +193,10 @@ describeKvm('a listener', () => {
     expect(looks).toEqual({ mine: samples, others: samples })
     other.setLog('off', null)
     const second = await vm.measureDirtyRate(sampling)
-    expect(looks).toEqual({ mine: samples + 2 * (second.sampling?.samples ?? Number.NaN), others: samples })
+    expect(looks).toEqual({
+      mine: samples + 2 * (second.sampling?.samples ?? Number.NaN),
+      others: samples,
+    })
   })
 
   it('is not disturbed by a worker that listened and has ended', async () => {

@@ -1,6 +1,6 @@
 /**
- * The words that the binding takes. The facade checks them first, but a caller of the binding itself
- * gets an error that is as good.
+ * The words that the binding takes. The facade checks them first, but a caller of the binding
+ * itself gets an error that is as good.
  */
 
 import { describe, expect, it } from 'vitest'
@@ -48,7 +48,11 @@ describe('a word that the binding does not know', () => {
       () => create({ reaper: 'never', ringEntries: 1024 }),
       "no reaper 'never': use run, watermark or hold",
     ],
-    ['log level', () => native().addLog('loud' as Wrong, () => {}), "no log level 'loud': use error, warn"],
+    [
+      'log level',
+      () => native().addLog('loud' as Wrong, () => {}),
+      "no log level 'loud': use error, warn",
+    ],
   ]
   it.each(cases)('is refused with the words that there are: %s', (_, call, text) => {
     expect(call).toThrow(
@@ -90,12 +94,16 @@ it('says a pace that cannot be kept as the core does', () => {
     () =>
       build(options)
   expect(pace({ pacing: 'clock' })).toThrow('a guest that is paced by its clock needs a rate')
-  expect(pace({ pacing: 'free', bytesPerSecond: 1 })).toThrow('a guest that runs freely has no rate')
+  expect(pace({ pacing: 'free', bytesPerSecond: 1 })).toThrow(
+    'a guest that runs freely has no rate',
+  )
   expect(pace({ bytesPerSecond: -1 })).toThrow('a rate of -1 bytes per second: give a positive one')
 })
 
 it('gives its words as strings', async () => {
-  expect(['none', 'enable', 'initially-set']).toContain(native().capabilities().manualDirtyLogProtect)
+  expect(['none', 'enable', 'initially-set']).toContain(
+    native().capabilities().manualDirtyLogProtect,
+  )
   const vm = await native().NativeVirtualMachine.create({ blocks, vcpus: 1, manualProtect: 'none' })
   expect([vm.state, vm.dirtyLog, vm.manualProtect()]).toEqual(['created', 'bitmap', 'none'])
   await vm.close()

@@ -38,7 +38,10 @@ interface Installation {
   binary?: Uint8Array
 }
 
-/** The package as npm installs it, with the platform's package beside it. Gives the folder that has `node_modules`. */
+/**
+ * The package as npm installs it, with the platform's package beside it. Gives the folder that has
+ * `node_modules`.
+ */
 function install({ binary }: Installation): string {
   const folder = temporaryFolder()
   const main = join(folder, 'node_modules/dirtyrate')
@@ -69,7 +72,10 @@ interface Start {
   before?: string
 }
 
-/** Uses the binding in a process of its own: how that failed, or undefined. Nothing but the answer may be printed. */
+/**
+ * Uses the binding in a process of its own: how that failed, or undefined. Nothing but the answer
+ * may be printed.
+ */
 async function loaded(
   folder: string,
   { flags = [], env = {}, before = '' }: Start = {},
@@ -108,13 +114,20 @@ function withZeroedEnd(): Buffer {
   return damaged.fill(0, Math.floor(damaged.length / 2))
 }
 
-/** A library of C, by the compiler that the build needs anyway; bound at once when it is loaded, as the binary is. */
+/**
+ * A library of C, by the compiler that the build needs anyway; bound at once when it is loaded, as
+ * the binary is.
+ */
 function compiled(source: string): Buffer {
   const folder = temporaryFolder()
   writeFileSync(join(folder, 'library.c'), source)
-  const { status } = spawnSync('cc', ['-shared', '-fPIC', '-Wl,-z,now', '-o', 'library.so', 'library.c'], {
-    cwd: folder,
-  })
+  const { status } = spawnSync(
+    'cc',
+    ['-shared', '-fPIC', '-Wl,-z,now', '-o', 'library.so', 'library.c'],
+    {
+      cwd: folder,
+    },
+  )
   expect(status).toBe(0)
   return readFileSync(join(folder, 'library.so'))
 }
@@ -139,7 +152,12 @@ const compiledCases: [string, () => Uint8Array, RegExp, RegExp][] =
           /undefined symbol: no_such_function/,
           /glibc 2.17 or later/,
         ],
-        ['is no addon', () => compiled('int answer = 42;'), /did not self-register/, /install again/],
+        [
+          'is no addon',
+          () => compiled('int answer = 42;'),
+          /did not self-register/,
+          /install again/,
+        ],
       ]
     : []
 
@@ -156,20 +174,32 @@ describe('the binary of the platform package', () => {
       /Remove .* install again/,
     ],
     ['is empty', () => Buffer.alloc(0), /file too short/, /Remove .* install again/],
-    ['is all zeros', () => Buffer.alloc(binary.length), /invalid ELF header/, /Remove .* install again/],
+    [
+      'is all zeros',
+      () => Buffer.alloc(binary.length),
+      /invalid ELF header/,
+      /Remove .* install again/,
+    ],
     [
       'is cut off after its header',
       () => binary.subarray(0, 200),
       /is cut off: it has 200 of \d+ bytes/,
       /install again/,
     ],
-    ['is cut off in the middle', () => binary.subarray(0, binary.length / 2), /is cut off/, /install again/],
+    [
+      'is cut off in the middle',
+      () => binary.subarray(0, binary.length / 2),
+      /is cut off/,
+      /install again/,
+    ],
     ['lacks its last byte', () => binary.subarray(0, -1), /is cut off/, /install again/],
     ['was never written to its end', withZeroedEnd, /its end is all zeros/, /install again/],
     [
       'is for another architecture',
       () => forMachine(OTHER_MACHINE),
-      new RegExp(`is for ${OTHER_ARCH}, and this is ${process.arch}: .*(cannot open shared object|ELF)`),
+      new RegExp(
+        `is for ${OTHER_ARCH}, and this is ${process.arch}: .*(cannot open shared object|ELF)`,
+      ),
       /install again/,
     ],
     ...compiledCases,
@@ -186,7 +216,9 @@ describe('the binary of the platform package', () => {
   it('that is not installed is named, with the command that installs it', async () => {
     const error = await loaded(install({}))
     expect(error?.message).toMatch(
-      new RegExp(`linux-\\w+ \\(glibc [\\d.]+\\): expected the package ${platformPackage}: Cannot find`),
+      new RegExp(
+        `linux-\\w+ \\(glibc [\\d.]+\\): expected the package ${platformPackage}: Cannot find`,
+      ),
     )
     expect(error?.hint).toContain(`npm install ${platformPackage}@${version}`)
   })
@@ -204,7 +236,9 @@ describe('the binary of the platform package', () => {
     const dist = join(folder, 'node_modules/dirtyrate/dist/ground/version.js')
     writeFileSync(dist, readFileSync(dist, 'utf8').replace(version, '9.8.7'))
     const error = await loaded(folder)
-    expect(error?.message).toContain(`is of version ${version}, and this package is dirtyrate 9.8.7`)
+    expect(error?.message).toContain(
+      `is of version ${version}, and this package is dirtyrate 9.8.7`,
+    )
     expect(error?.hint).toContain('npm install dirtyrate@9.8.7')
   })
 
@@ -241,7 +275,11 @@ createRequire(import.meta.url)('dirtyrate').capabilities()`,
 describe('what keeps Node from loading any addon', () => {
   it.each<[string, Start, string]>([
     ['--no-addons', { flags: ['--no-addons'] }, 'without --no-addons'],
-    ['--no-addons in NODE_OPTIONS', { env: { NODE_OPTIONS: '--no-addons' } }, 'without --no-addons'],
+    [
+      '--no-addons in NODE_OPTIONS',
+      { env: { NODE_OPTIONS: '--no-addons' } },
+      'without --no-addons',
+    ],
     [
       'the permission model',
       {
@@ -306,7 +344,10 @@ describe('the file that NAPI_RS_NATIVE_LIBRARY_PATH names', () => {
 
   it.each(['/no/such/file.node', '/dev/null'])('is refused when it is %s', async file => {
     const error = await loaded(install({ binary }), naming(file))
-    expect(error).toMatchObject({ code: 'ERR_NATIVE_LOAD', message: expect.stringContaining(`${file}`) })
+    expect(error).toMatchObject({
+      code: 'ERR_NATIVE_LOAD',
+      message: expect.stringContaining(`${file}`),
+    })
     expect(error?.message).toContain('NAPI_RS_NATIVE_LIBRARY_PATH')
     expect(error?.hint).toContain('Unset NAPI_RS_NATIVE_LIBRARY_PATH')
   })
@@ -369,11 +410,16 @@ describe('the words of a loader', () => {
     ['/a.node: cannot open shared object file: Too many open files', 'ulimit -n'],
     ['version `GLIBC_2.99 not found', 'glibc 2.17'],
     ['failed to map segment from shared object: Operation not permitted', 'noexec'],
-    ['Error loading shared library ld-linux-x86-64.so.2: No such file or directory', 'with glibc, only'],
+    [
+      'Error loading shared library ld-linux-x86-64.so.2: No such file or directory',
+      'with glibc, only',
+    ],
     ['/a.node: cannot open shared object file: Permission denied', 'read the file'],
     ['failed to map segment from shared object: Cannot allocate memory', 'ulimit -v'],
   ])('%s', (words, hint) => {
-    const error = refused('/a.node', 'package', { cause: new Error(`${words}\nRequire stack:\n- x`) })
+    const error = refused('/a.node', 'package', {
+      cause: new Error(`${words}\nRequire stack:\n- x`),
+    })
     expect(error.message).toMatch(new RegExp(`${words.slice(-20)}$`))
     expect(error.hint).toContain(hint)
   })

@@ -1,7 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseChoice, parseCount, parseCountText } from '../../ts/ground/arguments.js'
-import { formatRate, formatSize, parseDuration, parseRate, parseSize } from '../../ts/ground/units.js'
+import {
+  formatRate,
+  formatSize,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from '../../ts/ground/units.js'
 
 const failure = (call: () => unknown): { code: string; message: string; hint: string } => {
   try {
@@ -67,7 +73,9 @@ describe('durations', () => {
     ['50', '50ms'],
     ['1000', '1000ms'],
   ])('takes a bare %s for %s, and only says so', (text, likely) => {
-    expect(failure(() => parseDuration(text, '--window'))).toMatchObject({ hint: `Did you mean ${likely}?` })
+    expect(failure(() => parseDuration(text, '--window'))).toMatchObject({
+      hint: `Did you mean ${likely}?`,
+    })
   })
 })
 
@@ -102,7 +110,9 @@ describe('sizes', () => {
     `${'9'.repeat(101)}B`,
     '4G',
     'GiB',
-  ])('refuses %s', value => expect(failure(() => parseSize(value, 'memory')).code).toBe('ERR_ARGUMENT'))
+  ])('refuses %s', value =>
+    expect(failure(() => parseSize(value, 'memory')).code).toBe('ERR_ARGUMENT'),
+  )
 
   it.each([
     ['1', '1GiB'],
@@ -113,7 +123,9 @@ describe('sizes', () => {
     ['1048576', '1048576B'],
     ['1073741824', '1073741824B'],
   ])('takes a bare %s for %s, and only says so', (text, likely) => {
-    expect(failure(() => parseSize(text, '--memory'))).toMatchObject({ hint: `Did you mean ${likely}?` })
+    expect(failure(() => parseSize(text, '--memory'))).toMatchObject({
+      hint: `Did you mean ${likely}?`,
+    })
   })
 
   it.each([
@@ -209,7 +221,9 @@ describe('rates without a unit', () => {
     ['1048575', '1048575MiB/s'],
     ['1048576', '1048576B/s'],
   ])('a bare %s is taken for %s', (text, likely) => {
-    expect(failure(() => parseRate(text, '--rate'))).toMatchObject({ hint: `Did you mean ${likely}?` })
+    expect(failure(() => parseRate(text, '--rate'))).toMatchObject({
+      hint: `Did you mean ${likely}?`,
+    })
   })
 })
 
@@ -219,8 +233,12 @@ describe('hints', () => {
 
   it('propose for a bare number the first unit that the caller takes', () => {
     expect(hint(() => parseSize('1.5', 'memory'))).toBe('Did you mean 1.5GiB?')
-    expect(hint(() => parseSize('2', 'memory', bytes => bytes < 2 ** 30))).toBe('Did you mean 2MiB?')
-    expect(hint(() => parseSize('9007199254740991', 'memory'))).toBe('Did you mean 9007199254740991B?')
+    expect(hint(() => parseSize('2', 'memory', bytes => bytes < 2 ** 30))).toBe(
+      'Did you mean 2MiB?',
+    )
+    expect(hint(() => parseSize('9007199254740991', 'memory'))).toBe(
+      'Did you mean 9007199254740991B?',
+    )
   })
 
   it.each([
@@ -249,7 +267,9 @@ describe('long texts', () => {
 
   it('are read up to a hundred characters', () => {
     expect(parseDuration(ofLength(100), 'window')).toBe(1000)
-    expect(failure(() => parseDuration(ofLength(101), 'window')).message).toContain('is not a duration')
+    expect(failure(() => parseDuration(ofLength(101), 'window')).message).toContain(
+      'is not a duration',
+    )
   })
 
   it('are shown whole up to a hundred characters', () => {
@@ -272,7 +292,9 @@ describe('choices', () => {
 
 describe('counts', () => {
   it.each([0, 5, 1.5, Number.NaN, Number.MAX_SAFE_INTEGER + 1])('refuses %d of 1 to 4', count =>
-    expect(failure(() => parseCount(count, 'vcpus', 1, 4)).hint).toBe('Give a whole number from 1 to 4.'),
+    expect(failure(() => parseCount(count, 'vcpus', 1, 4)).hint).toBe(
+      'Give a whole number from 1 to 4.',
+    ),
   )
   it('has no upper bound but that of numbers', () => {
     expect(parseCount(1, 'pages', 1)).toBe(1)
@@ -289,13 +311,19 @@ describe('counts', () => {
   it('shows what was written, by its beginning and its end where it is long', () => {
     const shown = (text: string) => failure(() => parseCountText(text, 'pages', 1, 4)).message
     expect(shown('0005')).toBe('pages: 0005 is out of range')
-    expect(shown('9'.repeat(400))).toBe(`pages: ${'9'.repeat(80)}...${'9'.repeat(20)} is out of range`)
-    expect(shown(`${'9'.repeat(400)}k`)).toMatch(/^pages: '9{80}\.\.\.9{19}k' is not a whole number$/)
+    expect(shown('9'.repeat(400))).toBe(
+      `pages: ${'9'.repeat(80)}...${'9'.repeat(20)} is out of range`,
+    )
+    expect(shown(`${'9'.repeat(400)}k`)).toMatch(
+      /^pages: '9{80}\.\.\.9{19}k' is not a whole number$/,
+    )
   })
   it('keeps to its range', () => {
     expect(parseCountText('4', '--vcpus', 1, 4)).toBe(4)
     expect(parseCountText('128', '--vcpus', 1)).toBe(128)
-    expect(failure(() => parseCountText('5', '--vcpus', 1, 4)).hint).toBe('Give a whole number from 1 to 4.')
+    expect(failure(() => parseCountText('5', '--vcpus', 1, 4)).hint).toBe(
+      'Give a whole number from 1 to 4.',
+    )
   })
 })
 
@@ -313,8 +341,12 @@ describe('decimals', () => {
           const text = `${whole}.${String(millionths).padStart(6, '0')}${unit}`
           fc.pre(BigInt(whole + 1) * FACTORS[unit] <= 2n ** 53n)
           const exact = (BigInt(whole) * 1_000_000n + BigInt(millionths)) * FACTORS[unit]
-          if (exact % 1_000_000n === 0n) expect(BigInt(parseSize(text, 'size'))).toBe(exact / 1_000_000n)
-          else expect(failure(() => parseSize(text, 'size')).message).toContain('whole number of bytes')
+          if (exact % 1_000_000n === 0n)
+            expect(BigInt(parseSize(text, 'size'))).toBe(exact / 1_000_000n)
+          else
+            expect(failure(() => parseSize(text, 'size')).message).toContain(
+              'whole number of bytes',
+            )
         },
       ),
       { numRuns: 1000 },

@@ -28,13 +28,19 @@ beforeAll(async () => {
     [oldest, join(tools, 'node-types-oldest')],
     [newest, join(root, 'node_modules/@types/node')],
   ] as const) {
-    await user.shell(`npm install --offline '${tarball('dirtyrate')}' '${tarball(platformPackage)}'`)
+    await user.shell(
+      `npm install --offline '${tarball('dirtyrate')}' '${tarball(platformPackage)}'`,
+    )
     mkdirSync(join(user.project, 'node_modules/@types'))
     cpSync(nodeTypes, join(user.project, 'node_modules/@types/node'), { recursive: true })
   }
-  cpSync(join(root, 'node_modules/undici-types'), join(newest.project, 'node_modules/undici-types'), {
-    recursive: true,
-  })
+  cpSync(
+    join(root, 'node_modules/undici-types'),
+    join(newest.project, 'node_modules/undici-types'),
+    {
+      recursive: true,
+    },
+  )
 }, 600_000)
 
 /** As a library has them that others use from either kind of module. */
@@ -71,8 +77,11 @@ const withOldest = (): [UserFolder, string] => [oldest, join(tools, 'typescript-
 const withNewest = (): [UserFolder, string] => [newest, join(root, 'node_modules/typescript')]
 
 it('the oldest TypeScript is the one that the README states', () => {
-  const { version } = JSON.parse(readFileSync(join(tools, 'typescript-oldest/package.json'), 'utf8'))
-  const [, stated] = /TypeScript from ([\d.]+) on/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? []
+  const { version } = JSON.parse(
+    readFileSync(join(tools, 'typescript-oldest/package.json'), 'utf8'),
+  )
+  const [, stated] =
+    /TypeScript from ([\d.]+) on/.exec(readFileSync(join(root, 'README.md'), 'utf8')) ?? []
   expect(version.split('.').slice(0, 2).join('.')).toBe(stated)
 })
 
@@ -83,7 +92,11 @@ describe.each([
   it('names the type of everything that a call gives', async () => {
     const [user] = typescript()
     const generate = join(root, '__test__/install/export-everything.cjs')
-    const generated = await user.run('node', [generate, join(tools, 'typescript-api'), 'everything.mts'])
+    const generated = await user.run('node', [
+      generate,
+      join(tools, 'typescript-api'),
+      'everything.mts',
+    ])
     expect(generated).toMatchObject({ status: 0, stderr: '' })
     const text = readFileSync(join(user.project, 'everything.mts'), 'utf8')
     for (const name of [
@@ -96,7 +109,10 @@ describe.each([
     }
     const module = { module: 'nodenext', moduleResolution: 'nodenext' }
     expect(
-      await compile(typescript(), ['everything.mts'], { ...module, exactOptionalPropertyTypes: false }),
+      await compile(typescript(), ['everything.mts'], {
+        ...module,
+        exactOptionalPropertyTypes: false,
+      }),
     ).toBe('')
   })
 
@@ -147,7 +163,11 @@ await measure({ windw: '1s' })
 
 it('isolated declarations and verbatim modules', async () => {
   newest.write('isolated.mts', ISOLATED)
-  const options = { isolatedDeclarations: true, verbatimModuleSyntax: true, erasableSyntaxOnly: true }
+  const options = {
+    isolatedDeclarations: true,
+    verbatimModuleSyntax: true,
+    erasableSyntaxOnly: true,
+  }
   const module = { module: 'nodenext', moduleResolution: 'nodenext' }
   expect(await compile(withNewest(), ['isolated.mts'], { ...module, ...options })).toBe('')
 })

@@ -27,7 +27,9 @@ function commandsOf({ language, text }: Fence): { line: string; output: string[]
 /** The commands of a page, and those that the demo's output ends with. */
 function typedOn(page: string): ReturnType<typeof commandsOf> {
   const text = readFileSync(join(root, page), 'utf8')
-  const further = [...text.matchAll(/^(?:Go on: {2}| {8})(dirtyrate .*)$/gm)].map(([, line = '']) => line)
+  const further = [...text.matchAll(/^(?:Go on: {2}| {8})(dirtyrate .*)$/gm)].map(
+    ([, line = '']) => line,
+  )
   return [
     ...fences
       .filter(({ file, language }) => file === page && ['console', 'sh'].includes(language))
@@ -36,7 +38,9 @@ function typedOn(page: string): ReturnType<typeof commandsOf> {
   ]
 }
 
-const commands = pages.map(page => ({ page, typed: typedOn(page) })).filter(({ typed }) => typed.length > 0)
+const commands = pages
+  .map(page => ({ page, typed: typedOn(page) }))
+  .filter(({ typed }) => typed.length > 0)
 
 /** `dirtyrate calc TARGET [--mode M]    what it does`, in a block of no language. */
 const forms = fences
@@ -53,7 +57,9 @@ const OF_THE_RUN = /^ *(dirty-bitmap|page-sampling|dirty-ring) |^KVM /
 
 /** Has the package from the beginning. */
 const reader = new UserFolder()
-beforeAll(() => reader.shell(`npm install --offline '${tarball('dirtyrate')}' '${tarball(platformPackage)}'`))
+beforeAll(() =>
+  reader.shell(`npm install --offline '${tarball('dirtyrate')}' '${tarball(platformPackage)}'`),
+)
 afterAll(() => reader.remove())
 
 describeKvm('commands', () => {
@@ -107,7 +113,9 @@ describeKvm('programs', () => {
 })
 
 it('every block is a program, commands, or a text that is shown', () => {
-  const others = fences.filter(({ language }) => !['js', 'console', 'sh', 'text', ''].includes(language))
+  const others = fences.filter(
+    ({ language }) => !['js', 'console', 'sh', 'text', ''].includes(language),
+  )
   expect(others).toEqual([])
 })
 

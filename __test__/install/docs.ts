@@ -1,4 +1,7 @@
-/** The blocks of the README and of docs/, and the programs among them as a user would have them in a file. */
+/**
+ * The blocks of the README and of docs/, and the programs among them as a user would have them in a
+ * file.
+ */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +35,9 @@ function fencesOf(file: string): Fence[] {
     const next = found[at + 1]
     // Only an empty line stands between a program and its output.
     const follows = next !== undefined && next.index === match.index + block.length + 2
-    return isProgram(fence) && follows && next[1] === 'text' ? { ...fence, prints: next[2] ?? '' } : fence
+    return isProgram(fence) && follows && next[1] === 'text'
+      ? { ...fence, prints: next[2] ?? '' }
+      : fence
   })
 }
 
@@ -54,7 +59,9 @@ const names = [
 )
 
 /** The functions, classes and values that the package exports. */
-export const exported: readonly string[] = names.filter(({ isType }) => !isType).map(({ name }) => name)
+export const exported: readonly string[] = names
+  .filter(({ isType }) => !isType)
+  .map(({ name }) => name)
 
 export interface Documented {
   file: string
@@ -71,7 +78,8 @@ function documentedIn(file: string): Documented[] {
   const text = readFileSync(join(root, file), 'utf8')
   return [...text.matchAll(DOCUMENTED)]
     .filter(
-      ([, , isExported, name = '']) => isExported === undefined || names.some(known => known.name === name),
+      ([, , isExported, name = '']) =>
+        isExported === undefined || names.some(known => known.name === name),
     )
     .map(([, comment = '', , name = '']) => {
       const [, example] = /@example\n[ *]*```ts\n(.*?)\n[ *]*```/s.exec(comment) ?? []
@@ -112,7 +120,9 @@ ${text}
 `
 }
 
-/** What of a line does not change from run to run: figures do, and with them the width of columns. */
+/**
+ * What of a line does not change from run to run: figures do, and with them the width of columns.
+ */
 export const lasting = (line: string): string =>
   line
     .replace(/\d[\d,.]*/g, 'N')

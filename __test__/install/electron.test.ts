@@ -1,5 +1,8 @@
-/** The Electron example against the package as installed: type-checked by Electron's own declarations, and what its main process
- * measures is measured, in Node. Electron's binary is not in the registries. */
+/**
+ * The Electron example against the package as installed: it is type-checked by Electron's own
+ * declarations, and Node measures what its main process measures. Electron's binary is not in the
+ * registries.
+ */
 
 import { spawnSync } from 'node:child_process'
 import { cpSync } from 'node:fs'
@@ -29,7 +32,10 @@ beforeAll(() => {
 
 async function compile(): Promise<void> {
   const tsc = join(user.project, 'node_modules/typescript/bin/tsc')
-  expect(await user.run(process.execPath, [tsc, '-p', '.'])).toMatchObject({ status: 0, stdout: '' })
+  expect(await user.run(process.execPath, [tsc, '-p', '.'])).toMatchObject({
+    status: 0,
+    stdout: '',
+  })
 }
 
 it('type-checks', compile)

@@ -14,7 +14,9 @@ beforeAll(async () => {
   await user.shell(`npm install --offline --os=darwin --cpu=arm64 '${tarball('dirtyrate')}'`)
 })
 
-/** Imports the package, says so, and then uses it, with a process that claims to be something else. */
+/**
+ * Imports the package, says so, and then uses it, with a process that claims to be something else.
+ */
 const program = (claim: string): string => `
 ${claim}
 const { capabilities, workload } = require('dirtyrate')
@@ -39,9 +41,9 @@ const claiming = (platform: string, arch: string): string =>
 
 describe('without its binary', () => {
   it('the package is installed', () => {
-    expect(readdirSync(`${user.project}/node_modules`).filter(name => !name.startsWith('.'))).toEqual([
-      'dirtyrate',
-    ])
+    expect(
+      readdirSync(`${user.project}/node_modules`).filter(name => !name.startsWith('.')),
+    ).toEqual(['dirtyrate'])
   })
 
   it('says which package is missing, and how to get it', async () => {
@@ -75,7 +77,11 @@ fs.readFileSync = (file, ...rest) =>
   })
 
   it('the command says so, with status 3', async () => {
-    const { status, stdout, stderr } = await user.run('npx', ['--offline', 'dirtyrate', 'capabilities'])
+    const { status, stdout, stderr } = await user.run('npx', [
+      '--offline',
+      'dirtyrate',
+      'capabilities',
+    ])
     expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
     expect(stderr).toContain(`expected the package ${platformPackage}`)
   })

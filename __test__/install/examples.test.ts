@@ -1,4 +1,7 @@
-/** Each example against the package as installed: it runs, prints what its comment says, and type-checks under the strictest options. */
+/**
+ * Each example against the package as installed: it runs, prints what its comment says, and
+ * type-checks under the strictest options.
+ */
 
 import { cpSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +19,9 @@ beforeAll(async () => {
   await user.shell(`npm install --offline '${tarball('dirtyrate')}' '${tarball(platformPackage)}'`)
   mkdirSync(join(user.project, 'node_modules/@types'))
   for (const name of ['@types/node', 'undici-types']) {
-    cpSync(join(root, 'node_modules', name), join(user.project, 'node_modules', name), { recursive: true })
+    cpSync(join(root, 'node_modules', name), join(user.project, 'node_modules', name), {
+      recursive: true,
+    })
   }
   for (const { name, source } of examples) user.write(name, source)
 })
@@ -47,9 +52,15 @@ describe('the types', () => {
       exactOptionalPropertyTypes: true,
       noUncheckedIndexedAccess: true,
     }
-    user.write('tsconfig.json', JSON.stringify({ compilerOptions, files: examples.map(({ name }) => name) }))
+    user.write(
+      'tsconfig.json',
+      JSON.stringify({ compilerOptions, files: examples.map(({ name }) => name) }),
+    )
     const tsc = join(root, 'node_modules/typescript/bin/tsc')
-    expect(await user.run(process.execPath, [tsc, '-p', '.'])).toMatchObject({ status: 0, stdout: '' })
+    expect(await user.run(process.execPath, [tsc, '-p', '.'])).toMatchObject({
+      status: 0,
+      stdout: '',
+    })
   })
 })
 

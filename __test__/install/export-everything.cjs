@@ -1,5 +1,6 @@
-// Writes a program that exports, as a user's library might, what each function, method and property of the package gives, with the type
-// that TypeScript infers: node export-everything.cjs TYPESCRIPT FILE. Runs in the user's folder.
+// Writes a program that exports, as a user's library might, what each function, method and property
+// of the package gives, with the type that TypeScript infers: node export-everything.cjs TYPESCRIPT
+// FILE. Runs in the user's folder.
 
 const { writeFileSync } = require('node:fs')
 
@@ -26,7 +27,8 @@ const call = (callee, type) => `${callee}(...([] as unknown as Parameters<${type
 /** Exports `expression`, and what it resolves to. */
 function give(name, expression, type) {
   lines.push(`export const ${name} = ${expression}`)
-  if (checker.getPromisedTypeOfPromise(type)) lines.push(`export const ${name}_resolved = await ${name}`)
+  if (checker.getPromisedTypeOfPromise(type))
+    lines.push(`export const ${name}_resolved = await ${name}`)
 }
 
 function members(owner, type, expression) {

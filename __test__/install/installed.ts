@@ -1,4 +1,6 @@
-/** A user's folder: empty, somewhere else, and with nothing on its PATH but Node, npm and a shell. */
+/**
+ * A user's folder: empty, somewhere else, and with nothing on its PATH but Node, npm and a shell.
+ */
 
 import { spawn } from 'node:child_process'
 import {
@@ -16,7 +18,8 @@ import { expect } from 'vitest'
 
 function given(name: string): string {
   const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is not set: run these tests with npm run test:install`)
+  if (value === undefined)
+    throw new Error(`${name} is not set: run these tests with npm run test:install`)
   return value
 }
 
@@ -59,7 +62,8 @@ export class UserFolder {
     for (const name of ['npm', 'npx']) {
       symlinkSync(realpathSync(join(dirname(process.execPath), name)), join(this.#bin, name))
     }
-    for (const name of PROGRAMS) symlinkSync(realpathSync(join('/bin', name)), join(this.#bin, name))
+    for (const name of PROGRAMS)
+      symlinkSync(realpathSync(join('/bin', name)), join(this.#bin, name))
   }
 
   /** Writes a file of the project. */
@@ -70,7 +74,10 @@ export class UserFolder {
     return path
   }
 
-  /** Runs a program there. Nothing of this process's environment gets through, npm's settings included. */
+  /**
+   * Runs a program there. Nothing of this process's environment gets through, npm's settings
+   * included.
+   */
   run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
     return new Promise((resolve, reject) => {
       const child = spawn(command, args, {
@@ -91,7 +98,10 @@ export class UserFolder {
     })
   }
 
-  /** Runs a line of shell there, as a person types it; its failure is the test's. Resolves with its standard output. */
+  /**
+   * Runs a line of shell there, as a person types it; its failure is the test's. Resolves with its
+   * standard output.
+   */
   async shell(line: string, env?: NodeJS.ProcessEnv): Promise<string> {
     const { status, stdout, stderr } = await this.run('sh', ['-ec', line], env)
     expect({ line, status, stderr: status === 0 ? '' : stderr + stdout }).toEqual({

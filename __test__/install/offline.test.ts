@@ -15,7 +15,9 @@ beforeAll(async () => {
 
 it('is installed where nothing could be built', async () => {
   for (const program of ['cc', 'gcc', 'clang', 'cargo', 'rustc', 'python3', 'make', 'node-gyp']) {
-    expect(await user.run('sh', ['-c', `command -v ${program}`]), program).toMatchObject({ stdout: '' })
+    expect(await user.run('sh', ['-c', `command -v ${program}`]), program).toMatchObject({
+      stdout: '',
+    })
   }
   expect(readdirSync(`${user.project}/node_modules`).filter(name => !name.startsWith('.'))).toEqual(
     ['dirtyrate', platformPackage].sort(),

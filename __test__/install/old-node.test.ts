@@ -19,17 +19,20 @@ beforeAll(async () => {
 const message = (version: string): string =>
   `dirtyrate: Node 20.19 or later is needed; this is ${version}.\nGet it from nodejs.org, or: nvm install 22\n`
 
-it.each(['20.18.3', '18.20.8', '12.22.12'])('Node %s, as far as it can be claimed', async version => {
-  const claim = user.write(
-    'claim.cjs',
-    `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`,
-  )
-  expect(await user.run('node', ['--require', claim, command, '--version'])).toEqual({
-    status: 3,
-    stdout: '',
-    stderr: message(version),
-  })
-})
+it.each(['20.18.3', '18.20.8', '12.22.12'])(
+  'Node %s, as far as it can be claimed',
+  async version => {
+    const claim = user.write(
+      'claim.cjs',
+      `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`,
+    )
+    expect(await user.run('node', ['--require', claim, command, '--version'])).toEqual({
+      status: 3,
+      stdout: '',
+      stderr: message(version),
+    })
+  },
+)
 
 it.each(['20.19.0', '22.0.0', '100.1.0'])('Node %s is new enough', async version => {
   const claim = user.write(
@@ -50,7 +53,10 @@ function olderNode(version: string): string {
   if (!existsSync(node)) {
     mkdirSync(folder, { recursive: true })
     const get = `npm pack --silent ${name}@${version} && tar -xzf ${name}-*.tgz && rm ${name}-*.tgz`
-    const { status } = spawnSync('sh', ['-ec', get], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+    const { status } = spawnSync('sh', ['-ec', get], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
     expect(status).toBe(0)
   }
   return node

@@ -1,4 +1,7 @@
-/** The package as installed, in realms and runtimes that are not plain Node: Jest, and Deno, which runs no finalizer when a worker ends. */
+/**
+ * The package as installed, in realms and runtimes that are not plain Node: Jest, and Deno, which
+ * runs no finalizer when a worker ends.
+ */
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -21,7 +24,14 @@ function installed(name: string, version: string): string {
   const found = join(folder, 'node_modules', name)
   if (existsSync(found)) return found
   mkdirSync(folder, { recursive: true })
-  const args = ['install', '--prefix', folder, '--no-save', '--ignore-scripts', `${name}@${version}`]
+  const args = [
+    'install',
+    '--prefix',
+    folder,
+    '--no-save',
+    '--ignore-scripts',
+    `${name}@${version}`,
+  ]
   const { status, stderr } = spawnSync('npm', args, { encoding: 'utf8' })
   expect({ status, stderr: status === 0 ? '' : stderr }).toEqual({ status: 0, stderr: '' })
   return found

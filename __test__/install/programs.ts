@@ -1,4 +1,7 @@
-/** What users of the installed package write, in each kind of module. Each program prints one measurement as JSON. */
+/**
+ * What users of the installed package write, in each kind of module. Each program prints one
+ * measurement as JSON.
+ */
 
 import { expect } from 'vitest'
 import { kvm } from '../fixtures/kvm.js'
@@ -47,7 +50,10 @@ async function main(): Promise<void> {
 void main()
 `
 
-/** A program that measured, and what the guest counted itself agrees. Without KVM the binary has to load all the same, to say that. */
+/**
+ * A program that measured, and what the guest counted itself agrees. Without KVM the binary has to
+ * load all the same, to say that.
+ */
 export function expectMeasured({ status, stdout, stderr }: Ended): void {
   if (!kvm) {
     expect(status).not.toBe(0)

@@ -69,7 +69,13 @@ it('tsx runs TypeScript', async () => {
 describe('Deno', () => {
   const deno = async (...flags: string[]): Promise<Answer> =>
     answerOf(
-      await user.run(tool('deno'), ['run', '--no-prompt', '--node-modules-dir=manual', ...flags, 'use.mjs']),
+      await user.run(tool('deno'), [
+        'run',
+        '--no-prompt',
+        '--node-modules-dir=manual',
+        ...flags,
+        'use.mjs',
+      ]),
     )
 
   it.each([
@@ -110,7 +116,13 @@ const from = (path: string): string => JSON.stringify(pathToFileURL(path).href)
 const esbuild =
   (format: string): Bundle =>
   (source, to) =>
-    ran(tool('esbuild'), [source, '--bundle', '--platform=node', `--format=${format}`, `--outfile=${to}`])
+    ran(tool('esbuild'), [
+      source,
+      '--bundle',
+      '--platform=node',
+      `--format=${format}`,
+      `--outfile=${to}`,
+    ])
 
 const rollup =
   (format: string): Bundle =>
@@ -141,12 +153,14 @@ await new Promise((resolve, reject) => webpack(
 
 const ncc: Bundle = async (source, to) => {
   await ran('node', [tool('ncc'), 'build', source, '-o', 'ncc', '-q'])
-  const name = readdirSync(join(user.project, 'ncc')).find(file => file.startsWith('index.')) ?? 'none'
+  const name =
+    readdirSync(join(user.project, 'ncc')).find(file => file.startsWith('index.')) ?? 'none'
   cpSync(join(user.project, 'ncc', name), join(user.project, to))
   rmSync(join(user.project, 'ncc'), { recursive: true })
 }
 
-const bun: Bundle = (source, to) => ran(tool('bun'), ['build', source, '--target=node', '--outfile', to])
+const bun: Bundle = (source, to) =>
+  ran(tool('bun'), ['build', source, '--target=node', '--outfile', to])
 
 describe.each<[string, string, string, () => Bundle]>([
   ['esbuild', 'use.mjs', 'esbuild.mjs', () => esbuild('esm')],
@@ -162,7 +176,10 @@ describe.each<[string, string, string, () => Bundle]>([
   ['ncc', 'use.mjs', 'ncc.mjs', () => ncc],
   ['bun', 'use.mjs', 'bun.mjs', () => bun],
 ])('%s that bundles %s into %s', (_, source, to, bundle) => {
-  const KEEP_EXTERNAL = { code: 'ERR_NATIVE_LOAD', hint: expect.stringContaining('Keep dirtyrate external') }
+  const KEEP_EXTERNAL = {
+    code: 'ERR_NATIVE_LOAD',
+    hint: expect.stringContaining('Keep dirtyrate external'),
+  }
 
   it('finds the binary where it is installed, and says to keep the package external elsewhere', async () => {
     await bundle()(source, to)

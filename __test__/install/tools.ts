@@ -1,4 +1,7 @@
-/** Programs of other people that users run this package with: other runtimes, bundlers, and TypeScripts old and new. */
+/**
+ * Programs of other people that users run this package with: other runtimes, bundlers, and
+ * TypeScripts old and new.
+ */
 
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
@@ -8,7 +11,10 @@ import { root } from '../fixtures/command.js'
 const source = join(root, '__test__/install/tools/package.json')
 const folder = join(root, 'target/install-tools')
 
-/** Installs what tools/package.json pins, below target/, unless that is there. Gives the folder of its packages. */
+/**
+ * Installs what tools/package.json pins, below target/, unless that is there. Gives the folder of
+ * its packages.
+ */
 export function installTools(): string {
   const manifest = join(folder, 'package.json')
   const packages = join(folder, 'node_modules')
@@ -20,7 +26,8 @@ export function installTools(): string {
     cpSync(source, manifest)
     const install = ['install', '--no-package-lock', '--no-audit', '--no-fund']
     const { status, stderr } = spawnSync('npm', install, { cwd: folder, encoding: 'utf8' })
-    if (status !== 0) throw new Error(`the tools of the install tests were not installed: ${stderr}`)
+    if (status !== 0)
+      throw new Error(`the tools of the install tests were not installed: ${stderr}`)
   }
   return packages
 }

@@ -1,4 +1,7 @@
-/** The types of the installed package by each way in which TypeScript finds them, and what comes out of the compiler runs. */
+/**
+ * The types of the installed package by each way in which TypeScript finds them, and what comes out
+ * of the compiler runs.
+ */
 
 import { join } from 'node:path'
 import { build } from 'rolldown'
@@ -37,7 +40,10 @@ async function compile(
   }
   user.write(`${folder}/tsconfig.json`, JSON.stringify({ compilerOptions, files: ['measure.ts'] }))
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
-  expect(await user.run(process.execPath, [tsc, '-p', folder])).toMatchObject({ status: 0, stdout: '' })
+  expect(await user.run(process.execPath, [tsc, '-p', folder])).toMatchObject({
+    status: 0,
+    stdout: '',
+  })
 }
 
 it.each(['module', 'commonjs'] as const)('node16, %s', async type => {

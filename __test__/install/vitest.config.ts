@@ -1,7 +1,9 @@
 import type { ViteUserConfig } from 'vitest/config'
 import { defineConfig } from 'vitest/config'
 
-/** The tests of the packed package: `npm run test:install` runs them, for it makes what they need. */
+/**
+ * The tests of the packed package: `npm run test:install` runs them, for it makes what they need.
+ */
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ['__test__/install/**/*.test.ts'],

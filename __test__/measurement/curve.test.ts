@@ -3,7 +3,13 @@ import { type DirtyRateCurve, workload } from '../../ts/index.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created, PAGE, running } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
-import { besidesLength, expectCounted, expectTruth, grantedWithin, windowsOf } from '../fixtures/truth.js'
+import {
+  besidesLength,
+  expectCounted,
+  expectTruth,
+  grantedWithin,
+  windowsOf,
+} from '../fixtures/truth.js'
 
 /** What holds at every point of an exact curve, whatever the guest does. */
 function expectExact({ points, pageSize, complete, warnings }: DirtyRateCurve): void {
@@ -63,7 +69,8 @@ for (const mode of exactModesHere) {
         points = (await vm.measureDirtyCurve({ windows: [2, window] })).points
       }
       expect(points[1]?.pages).toBeGreaterThanOrEqual(200)
-      // Beyond the working set there are its mailbox and what the machine itself writes: a few pages.
+      // Beyond the working set there are its mailbox and what the machine itself writes: a few
+      // pages.
       expect(points[1]?.pages).toBeLessThanOrEqual(points[1]?.truth?.high ?? 0)
     })
 
@@ -87,16 +94,23 @@ for (const mode of exactModesHere) {
 }
 
 describeKvm('a curve is refused', () => {
-  it.each([[[]], [[0]], [[10, -1]], [[Number.NaN]], [['1']], [['2h']], ['10ms'], [undefined], [null]])(
-    'the windows %j',
-    async windows => {
-      const vm = await running(workload.idle())
-      await expect(vm.measureDirtyCurve({ windows: windows as never })).rejects.toMatchObject({
-        code: 'ERR_ARGUMENT',
-        message: expect.stringContaining('windows'),
-      })
-    },
-  )
+  it.each([
+    [[]],
+    [[0]],
+    [[10, -1]],
+    [[Number.NaN]],
+    [['1']],
+    [['2h']],
+    ['10ms'],
+    [undefined],
+    [null],
+  ])('the windows %j', async windows => {
+    const vm = await running(workload.idle())
+    await expect(vm.measureDirtyCurve({ windows: windows as never })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining('windows'),
+    })
+  })
 
   it('what its mode has not, and a VM that does not run', async () => {
     const vm = await running(workload.idle())
@@ -118,10 +132,17 @@ describeMode('page-sampling', 'a curve by page-sampling', () => {
   it('has increments and intervals at every point', async () => {
     const vm = await running(workload.random({ pages: 8000, rate: '40MiB/s', seed: 2 }))
     const windows = [20, 50, 100, 200]
-    const curve = await vm.measureDirtyCurve({ windows, mode: 'page-sampling', samplePages: 16_384 })
+    const curve = await vm.measureDirtyCurve({
+      windows,
+      mode: 'page-sampling',
+      samplePages: 16_384,
+    })
     expect(curve.mode).toBe('page-sampling')
     let sum = 0
-    for (const [at, { pages, bytesPerSecond, interval, increment, windowNs }] of curve.points.entries()) {
+    for (const [
+      at,
+      { pages, bytesPerSecond, interval, increment, windowNs },
+    ] of curve.points.entries()) {
       expect(interval.confidence).toBe(0.95)
       expect(interval.low).toBeLessThanOrEqual(bytesPerSecond)
       expect(interval.high).toBeGreaterThanOrEqual(bytesPerSecond)

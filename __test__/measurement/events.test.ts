@@ -63,9 +63,15 @@ describeKvm("a VM's events", () => {
     const measurement = await vm.measureDirtyRate({ window: 10 })
     const curve = await vm.measureDirtyCurve({ windows: [10, 5] })
     for await (const _ of vm.watchDirtyRate({ every: 5 })) break
-    await vm.calcDirtyRate({ 'calc-time': 50, 'calc-time-unit': 'millisecond', mode: 'dirty-bitmap' })
+    await vm.calcDirtyRate({
+      'calc-time': 50,
+      'calc-time-unit': 'millisecond',
+      mode: 'dirty-bitmap',
+    })
     while ((await vm.queryDirtyRate()).status === 'measuring') await sleep(5)
-    expect(told).toEqual(['measure', 'curve', 'watch', 'calc'].flatMap(by => [`start ${by}`, `done ${by}`]))
+    expect(told).toEqual(
+      ['measure', 'curve', 'watch', 'calc'].flatMap(by => [`start ${by}`, `done ${by}`]),
+    )
     expect(events.map(({ id }) => id)).toEqual([1, 1, 2, 2, 3, 3, 4, 4])
     expect(events[0]).toEqual({
       id: 1,
@@ -87,7 +93,9 @@ describeKvm("a VM's events", () => {
     const aborted = vm.measureDirtyRate({ window: '1h', signal: controller.signal })
     setTimeout(() => controller.abort(reason), 20)
     await expect(aborted).rejects.toBe(reason)
-    const paused = expect(vm.measureDirtyRate({ window: '1h' })).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    const paused = expect(vm.measureDirtyRate({ window: '1h' })).rejects.toMatchObject({
+      code: 'ERR_PAUSED',
+    })
     await vm.pause()
     await paused
     expect(told).toEqual(['start measure', 'failed measure', 'start measure', 'failed measure'])
@@ -109,7 +117,9 @@ describeKvm("a VM's events", () => {
 
   it('have no other name', async () => {
     const vm = await created()
-    expect(() => vm.on('error' as never, () => {})).toThrow(expect.objectContaining({ code: 'ERR_ARGUMENT' }))
+    expect(() => vm.on('error' as never, () => {})).toThrow(
+      expect.objectContaining({ code: 'ERR_ARGUMENT' }),
+    )
   })
 })
 
@@ -124,7 +134,11 @@ describeKvm("a VM's history", () => {
     await expect(vm.measureDirtyRate({ signal: AbortSignal.timeout(10) })).rejects.toBeDefined()
     let rounds = 0
     for await (const _ of vm.watchDirtyRate({ every: 2 })) if (++rounds === 3) break
-    await vm.calcDirtyRate({ 'calc-time': 50, 'calc-time-unit': 'millisecond', mode: 'dirty-bitmap' })
+    await vm.calcDirtyRate({
+      'calc-time': 50,
+      'calc-time-unit': 'millisecond',
+      mode: 'dirty-bitmap',
+    })
     while ((await vm.queryDirtyRate()).status === 'measuring') await sleep(5)
     expect(seen).toHaveLength(6)
     expect(vm.history).toEqual(seen.slice(-4))

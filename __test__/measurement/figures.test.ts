@@ -1,7 +1,11 @@
 /** The figures that each mode makes from the core's reports, without a VM. */
 
 import { describe, expect, it } from 'vitest'
-import type { NativeReap, NativeSampleReport, NativeVirtualMachine } from '../../ts/ground/native.js'
+import type {
+  NativeReap,
+  NativeSampleReport,
+  NativeVirtualMachine,
+} from '../../ts/ground/native.js'
 import { parseSampling, refuseSampling } from '../../ts/measurement/sampling.js'
 import { dirtyRateInfo } from '../../ts/qapi/info.js'
 import { bitmapFigures } from '../../ts/targets/vm/dirty-bitmap.js'
@@ -10,7 +14,15 @@ import type { VirtualMachineFigures } from '../../ts/targets/vm/figures.js'
 import { type ExactRound, measureExactly } from '../../ts/targets/vm/five-steps.js'
 import { samplePages } from '../../ts/targets/vm/page-sampling.js'
 
-const cost = { startNs: 1, syncNs: 2, clearNs: 3, harvestNs: 4, reapNs: 5, ioctlNs: 6, longestLockNs: 7 }
+const cost = {
+  startNs: 1,
+  syncNs: 2,
+  clearNs: 3,
+  harvestNs: 4,
+  reapNs: 5,
+  ioctlNs: 6,
+  longestLockNs: 7,
+}
 const PAGE = 4096
 
 /** The figures with QEMU's answer beside them. */
@@ -67,7 +79,8 @@ describe('a window over a bitmap', () => {
       warnings: [],
       qapi: { 'dirty-rate': 40, status: 'measured', 'calc-time': 500, 'start-time': 1_795_439_319 },
     })
-    for (const member of ['ring', 'vcpus', 'sampling', 'truth']) expect(result).not.toHaveProperty(member)
+    for (const member of ['ring', 'vcpus', 'sampling', 'truth'])
+      expect(result).not.toHaveProperty(member)
     expect(result.qapi).not.toHaveProperty('vcpu-dirty-rate')
   })
 })
@@ -113,7 +126,9 @@ describe('a window over rings', () => {
     const result = resultOf(ringFigures(round(lost), PAGE))
     expect(result.interval).toEqual({ low: 40 * 2 ** 20, high: null, confidence: 1 })
     expect(result.complete).toBe(false)
-    expect(result.warnings).toEqual([{ code: 'RING_OVERRUN', message: expect.stringContaining('17') }])
+    expect(result.warnings).toEqual([
+      { code: 'RING_OVERRUN', message: expect.stringContaining('17') },
+    ])
     // How many may be unknown.
     const unknown = { ...rings, complete: false }
     expect(ringFigures(round(unknown), PAGE).warnings).toMatchObject([{ code: 'RING_OVERRUN' }])
@@ -202,7 +217,12 @@ describe('a window by sampling', () => {
         bytes: 2 ** 30,
         pages: 5120,
         windowNs: 5e8,
-        sampling: { samples: 512, hits: 10, zeroPages: 400, pages: { ...pages, low: 2799, high: 9400 } },
+        sampling: {
+          samples: 512,
+          hits: 10,
+          zeroPages: 400,
+          pages: { ...pages, low: 2799, high: 9400 },
+        },
       },
       {
         name: 'dimm',
@@ -215,15 +235,19 @@ describe('a window by sampling', () => {
       },
     ])
     // 10 of 512 samples of 1024 MiB in 500 ms.
-    expect(result.qapi).toMatchObject({ 'dirty-rate': 40, 'sample-pages': 512, mode: 'page-sampling' })
+    expect(result.qapi).toMatchObject({
+      'dirty-rate': 40,
+      'sample-pages': 512,
+      mode: 'page-sampling',
+    })
     expect(measured.increment).toEqual({ pages: 5120, low: 2800, high: 9400 })
     expect(result).not.toHaveProperty('increment')
   })
 
   it('is refused a report too few', async () => {
-    await expect(samplePages(vm, parseSampling({}), PAGE, [1, 2], undefined as never)).rejects.toThrow(
-      RangeError,
-    )
+    await expect(
+      samplePages(vm, parseSampling({}), PAGE, [1, 2], undefined as never),
+    ).rejects.toThrow(RangeError)
   })
 })
 

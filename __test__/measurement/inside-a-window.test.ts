@@ -20,7 +20,9 @@ import { expectCounted, expectTruth } from '../fixtures/truth.js'
 
 const MIB = 2 ** 20
 
-/** A way of measuring that would go on for a minute or more: it ends with what happens to the VM. */
+/**
+ * A way of measuring that would go on for a minute or more: it ends with what happens to the VM.
+ */
 interface Way {
   by: MeasurementEvents['start']['by']
   /** The event after which the VM is changed. */
@@ -123,15 +125,19 @@ for (const mode of modesHere) {
       }[end]
       const { error, told, failures } = await interrupted(vm, way, mode, change)
       expect(error).toMatchObject({
-        code: { pause: 'ERR_PAUSED', shutdown: 'ERR_STATE', close: 'ERR_CLOSED', crash: 'ERR_GUEST_CRASHED' }[
-          end
-        ],
+        code: {
+          pause: 'ERR_PAUSED',
+          shutdown: 'ERR_STATE',
+          close: 'ERR_CLOSED',
+          crash: 'ERR_GUEST_CRASHED',
+        }[end],
         message: expect.stringMatching(/within the window/),
         hint: expect.stringMatching(/./),
       })
-      if (end === 'crash') expect(error).toMatchObject({ message: expect.stringContaining('vCPU 0') })
-      // One start, one end; and the round before it, where there was one. The loop hears of what the VM's own calls do between two
-      // rounds before another one starts.
+      if (end === 'crash')
+        expect(error).toMatchObject({ message: expect.stringContaining('vCPU 0') })
+      // One start, one end; and the round before it, where there was one. The loop hears of what
+      // the VM's own calls do between two rounds before another one starts.
       const first = way.ripe === 'done' ? [`start ${way.by}`, `done ${way.by}`] : []
       const started = way.ripe === 'start' || end === 'crash'
       expect(told).toEqual([...first, ...(started ? [`start ${way.by}`, `failed ${way.by}`] : [])])
@@ -199,12 +205,20 @@ for (const mode of exactModesHere) {
     const options: Partial<CreateOptions> = {
       ...logFor(mode),
       vcpus: 2,
-      memory: [{ name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES }, dimm('kept', 1), dimm('gone-0', 2)],
+      memory: [
+        { name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES },
+        dimm('kept', 1),
+        dimm('gone-0', 2),
+      ],
     }
-    const byHost = (pages: Record<string, number>): number => Object.values(pages).reduce((a, b) => a + b, 0)
+    const byHost = (pages: Record<string, number>): number =>
+      Object.values(pages).reduce((a, b) => a + b, 0)
     const guest = workload.stride({ pages: 3000, granted: true })
 
-    /** What is done between the opening of a window and its deadline: a machine too slow for that gets a longer window. */
+    /**
+     * What is done between the opening of a window and its deadline: a machine too slow for that
+     * gets a longer window.
+     */
     async function within<T>(
       vm: VirtualMachine,
       measure: (window: number) => Promise<T>,
@@ -230,7 +244,9 @@ for (const mode of exactModesHere) {
         vm,
         window => vm.measureDirtyRate({ window }),
         async ({ blocks = [], pages, truth, complete }: VirtualMachineMeasurement, written) => {
-          const dimms = blocks.filter(({ name }) => name !== 'ram').map(({ name, pages }) => [name, pages])
+          const dimms = blocks
+            .filter(({ name }) => name !== 'ram')
+            .map(({ name, pages }) => [name, pages])
           expect(Object.fromEntries(dimms)).toEqual(written)
           await expectCounted(vm, { pages, truth }, byHost(written))
           expect(truth?.pages).toBeGreaterThanOrEqual(100)

@@ -1,4 +1,7 @@
-/** A measurement that has its result keeps it, whatever a listener does that hears of it: event, history and promise say the same. */
+/**
+ * A measurement that has its result keeps it, whatever a listener does that hears of it: event,
+ * history and promise say the same.
+ */
 
 import { expect, it } from 'vitest'
 import { setLog, type VirtualMachine, workload } from '../../ts/index.js'
@@ -8,7 +11,8 @@ import { running } from '../fixtures/machine.js'
 /** The names of all events of `vm`, as they come. */
 function eventsOf(vm: VirtualMachine): string[] {
   const events: string[] = []
-  for (const name of ['start', 'done', 'incomplete', 'failed'] as const) vm.on(name, () => events.push(name))
+  for (const name of ['start', 'done', 'incomplete', 'failed'] as const)
+    vm.on(name, () => events.push(name))
   return events
 }
 
@@ -70,7 +74,9 @@ describeKvm('a listener that hears of a result', () => {
     vm.on('failed', event => frozen.push(Object.isFrozen(event)))
     vm.onStateChange(change => frozen.push(Object.isFrozen(change)))
     await vm.measureDirtyRate({ window: '10ms' })
-    const ended = expect(vm.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    const ended = expect(vm.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_CLOSED',
+    })
     await vm.close()
     await ended
     // start, done, start, failed, closed

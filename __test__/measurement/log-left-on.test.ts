@@ -19,7 +19,9 @@ function refuseOnce(): void {
   })
   prototype.abandon = async () => {
     prototype.abandon = abandon
-    throw Object.assign(new Error('KVM_SET_USER_MEMORY_REGION failed: no memory'), { code: 'ERR_KVM_IOCTL' })
+    throw Object.assign(new Error('KVM_SET_USER_MEMORY_REGION failed: no memory'), {
+      code: 'ERR_KVM_IOCTL',
+    })
   }
 }
 

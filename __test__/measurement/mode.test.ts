@@ -12,7 +12,10 @@ describe('the modes', () => {
 
   it.each([undefined, 'bitmap', '', null])('%s is none', mode =>
     expect(() => parseMode(mode, '--mode')).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT', message: expect.stringContaining('--mode: ') }),
+      expect.objectContaining({
+        code: 'ERR_ARGUMENT',
+        message: expect.stringContaining('--mode: '),
+      }),
     ),
   )
 })
@@ -43,7 +46,10 @@ describe('the method', () => {
       samples: { samplesPerGiB: 128, confidence: 0.95, design: 'stratified', interval: 'wilson' },
     })
     expect(() => chooseMethod(source, { mode: 'dirty-bitmap', samplePages: 128 })).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT', message: expect.stringContaining('dirty-bitmap') }),
+      expect.objectContaining({
+        code: 'ERR_ARGUMENT',
+        message: expect.stringContaining('dirty-bitmap'),
+      }),
     )
   })
 })

@@ -33,30 +33,42 @@ describe('the occupancy problem', () => {
     [40, 30],
     [40, 200],
     [64, 64],
-  ])('of %d pages and %d writes has the mean and the variance of its distribution', (pages, writes) => {
-    const chance = distribution(pages, writes)
-    const mean = chance.reduce((sum, p, distinct) => sum + p * distinct, 0)
-    const variance = chance.reduce((sum, p, distinct) => sum + p * (distinct - mean) ** 2, 0)
-    expect(meanDistinct(pages, writes)).toBeCloseTo(mean, 9)
-    expect(varianceOfDistinct(pages, writes)).toBeCloseTo(variance, 9)
-    for (const miss of [0.3, 0.05, 1e-3, 1e-9]) {
-      const away = deviationOfDistinct(pages, writes, miss)
-      const tail = chance.reduce((sum, p, distinct) => sum + (Math.abs(distinct - mean) >= away ? p : 0), 0)
-      expect(tail).toBeLessThanOrEqual(miss)
-    }
-  })
+  ])(
+    'of %d pages and %d writes has the mean and the variance of its distribution',
+    (pages, writes) => {
+      const chance = distribution(pages, writes)
+      const mean = chance.reduce((sum, p, distinct) => sum + p * distinct, 0)
+      const variance = chance.reduce((sum, p, distinct) => sum + p * (distinct - mean) ** 2, 0)
+      expect(meanDistinct(pages, writes)).toBeCloseTo(mean, 9)
+      expect(varianceOfDistinct(pages, writes)).toBeCloseTo(variance, 9)
+      for (const miss of [0.3, 0.05, 1e-3, 1e-9]) {
+        const away = deviationOfDistinct(pages, writes, miss)
+        const tail = chance.reduce(
+          (sum, p, distinct) => sum + (Math.abs(distinct - mean) >= away ? p : 0),
+          0,
+        )
+        expect(tail).toBeLessThanOrEqual(miss)
+      }
+    },
+  )
 
   it('is the theory of the published figures, all fifteen of them', () => {
     for (const { windowMs, mibPerSecond } of THEORY) {
       for (const [bytes, published] of Object.entries(mibPerSecond)) {
-        const distinct = meanDistinct(Number(bytes) / PUBLISHED_PAGE, (WRITES_PER_SECOND * windowMs) / 1000)
+        const distinct = meanDistinct(
+          Number(bytes) / PUBLISHED_PAGE,
+          (WRITES_PER_SECOND * windowMs) / 1000,
+        )
         expect(Math.round((distinct * PUBLISHED_PAGE) / MIB / (windowMs / 1000))).toBe(published)
       }
     }
   })
 })
 
-/** The guest's counters at a point of time that lies between the two of performance.now(): it stood still then. */
+/**
+ * The guest's counters at a point of time that lies between the two of performance.now(): it stood
+ * still then.
+ */
 interface Still {
   from: number
   to: number
@@ -91,49 +103,53 @@ const MISS = 1e-12
 
 for (const mode of exactModesHere) {
   describeMode(mode, `the curve by ${mode} of a guest that writes at random`, () => {
-    it.each([1, 77])('is the replay of it, and has the shape of the theory: seed %d', async seed => {
-      const guest = workload.random({ pages: PAGES, granted: true, seed })
-      const vm = await running(guest, logFor(mode))
-      const { dirtyMemory } = vm
-      await vm.workload?.settled()
-      await dirtyMemory.startTracking('migration')
-      await dirtyMemory.sync()
+    it.each([1, 77])(
+      'is the replay of it, and has the shape of the theory: seed %d',
+      async seed => {
+        const guest = workload.random({ pages: PAGES, granted: true, seed })
+        const vm = await running(guest, logFor(mode))
+        const { dirtyMemory } = vm
+        await vm.workload?.settled()
+        await dirtyMemory.startTracking('migration')
+        await dirtyMemory.sync()
 
-      const called = performance.now()
-      const curve = vm.measureDirtyCurve({ windows: WINDOWS })
-      await windowOpened(vm)
-      // It stood still until here: the first of its writes is the first of the window.
-      const opened = performance.now()
-      const stills = await write(vm, PART, curve)
-      const { points, complete } = await curve
-      expect(complete).toBe(true)
+        const called = performance.now()
+        const curve = vm.measureDirtyCurve({ windows: WINDOWS })
+        await windowOpened(vm)
+        // It stood still until here: the first of its writes is the first of the window.
+        const opened = performance.now()
+        const stills = await write(vm, PART, curve)
+        const { points, complete } = await curve
+        expect(complete).toBe(true)
 
-      const begin = stills[0]?.instant as WorkloadInstant
-      const replayed = async ({ instant }: Still): Promise<number> =>
-        (await vm.workload?.truth(begin, instant))?.pages ?? Number.NaN
-      const writes = ({ instant }: Still): number =>
-        (instant.writes[0] ?? Number.NaN) - (begin.writes[0] ?? Number.NaN)
-      /** Its mailbox, and the page that the host grants in, are pages too. */
-      const others = 2
-      const marked = await markedByWalks(vm)
+        const begin = stills[0]?.instant as WorkloadInstant
+        const replayed = async ({ instant }: Still): Promise<number> =>
+          (await vm.workload?.truth(begin, instant))?.pages ?? Number.NaN
+        const writes = ({ instant }: Still): number =>
+          (instant.writes[0] ?? Number.NaN) - (begin.writes[0] ?? Number.NaN)
+        /** Its mailbox, and the page that the host grants in, are pages too. */
+        const others = 2
+        const marked = await markedByWalks(vm)
 
-      for (const point of points) {
-        const { pages, requestedMs, windowNs } = point
-        expectTruth(point)
-        // The window closed then, by the test's own clock; so the guest was at least as far as `before`, and at most as `after`.
-        const closed = { from: called + requestedMs, to: opened + windowNs / 1e6 }
-        const before = stills.findLast(still => still.to <= closed.from) as Still
-        const after = stills.find(still => still.from >= closed.to) ?? (stills.at(-1) as Still)
-        expect(pages).toBeGreaterThanOrEqual(await replayed(before))
-        expect(pages).toBeLessThanOrEqual((await replayed(after)) + marked)
-        const [least, most] = [writes(before), writes(after)]
-        expect(pages - others).toBeGreaterThanOrEqual(
-          meanDistinct(PAGES, least) - deviationOfDistinct(PAGES, least, MISS),
-        )
-        expect(pages - others - marked).toBeLessThanOrEqual(
-          meanDistinct(PAGES, most) + deviationOfDistinct(PAGES, most, MISS),
-        )
-      }
-    })
+        for (const point of points) {
+          const { pages, requestedMs, windowNs } = point
+          expectTruth(point)
+          // The window closed then, by the test's own clock; so the guest was at least as far as
+          // `before`, and at most as `after`.
+          const closed = { from: called + requestedMs, to: opened + windowNs / 1e6 }
+          const before = stills.findLast(still => still.to <= closed.from) as Still
+          const after = stills.find(still => still.from >= closed.to) ?? (stills.at(-1) as Still)
+          expect(pages).toBeGreaterThanOrEqual(await replayed(before))
+          expect(pages).toBeLessThanOrEqual((await replayed(after)) + marked)
+          const [least, most] = [writes(before), writes(after)]
+          expect(pages - others).toBeGreaterThanOrEqual(
+            meanDistinct(PAGES, least) - deviationOfDistinct(PAGES, least, MISS),
+          )
+          expect(pages - others - marked).toBeLessThanOrEqual(
+            meanDistinct(PAGES, most) + deviationOfDistinct(PAGES, most, MISS),
+          )
+        }
+      },
+    )
   })
 }

@@ -38,7 +38,9 @@ describe('the schedule', () => {
           for (const { lateNs, loopMs, consumerMs } of rounds) {
             const windowMs = schedule.nextWindowMs()
             const deadline = opened + windowMs
-            expect(Math.abs(deadline - Math.round(deadline / every) * every)).toBeLessThanOrEqual(ROUNDING_MS)
+            expect(Math.abs(deadline - Math.round(deadline / every) * every)).toBeLessThanOrEqual(
+              ROUNDING_MS,
+            )
             // The next one that is ahead, unless the window would have no length to speak of.
             expect(deadline).toBeGreaterThanOrEqual(clock - start - startMs - ROUNDING_MS)
             expect(windowMs).toBeGreaterThanOrEqual(every / 2 - ROUNDING_MS)

@@ -19,7 +19,12 @@ for (const mode of exactModesHere) {
       const vm = await running(workload.stride({ pages: 3000 }), { vcpus: 2, ...log })
       const seen: VirtualMachineMeasurement[] = []
       for await (const measurement of vm.watchDirtyRate({ every: 20 })) {
-        expect(measurement).toMatchObject({ schemaVersion: 1, mode, target: vm.uri, complete: true })
+        expect(measurement).toMatchObject({
+          schemaVersion: 1,
+          mode,
+          target: vm.uri,
+          complete: true,
+        })
         expectTruth(measurement)
         expect(measurement.window.requestedMs % 20).toBe(0)
         seen.push(measurement)
@@ -37,7 +42,8 @@ for (const mode of exactModesHere) {
         const vm = await running(workload.stride({ pages: 6000, granted: true }), { vcpus, ...log })
         const { dirtyMemory } = vm
         await vm.workload?.settled()
-        // An oracle that saw everything: a client that tracks from before the first round, and the pages' contents.
+        // An oracle that saw everything: a client that tracks from before the first round, and the
+        // pages' contents.
         await dirtyMemory.startTracking('migration')
         await dirtyMemory.sync()
         await dirtyMemory.take('migration')
@@ -58,9 +64,12 @@ for (const mode of exactModesHere) {
         await dirtyMemory.sync()
         const written = changedPages(before, await contents(vm, 'ram'))
         await expectWritten(vm, await dirtyPages(vm, 'migration', 'ram'), written)
-        // A stride over more pages than were granted writes each once; beyond those there are, in each round, the pages of the counters.
+        // A stride over more pages than were granted writes each once; beyond those there are, in
+        // each round, the pages of the counters.
         const others = written.size - granted * vcpus
-        expect(rounds.map(pages => pages - others)).toEqual(rounds.map((_, at) => (100 + at) * vcpus))
+        expect(rounds.map(pages => pages - others)).toEqual(
+          rounds.map((_, at) => (100 + at) * vcpus),
+        )
         await dirtyMemory.stopTracking('migration')
         await expectClean(vm)
       },
@@ -76,13 +85,20 @@ for (const mode of exactModesHere) {
       const sum = { ms: 0, syncMs: 0, requestedMs: 0 }
       for (let round = 0; round < 20; round++) {
         const asked = performance.now()
-        const { blocks = [], cost, window } = (await watch.next()).value as VirtualMachineMeasurement
+        const {
+          blocks = [],
+          cost,
+          window,
+        } = (await watch.next()).value as VirtualMachineMeasurement
         expect(blocks).toHaveLength(1)
         sum.ms += (blocks[0]?.windowNs ?? Number.NaN) / 1e6
         sum.requestedMs += window.requestedMs
-        // A window closes, and the next one opens, within one sync: beside it there is nothing between them, and they do not overlap.
+        // A window closes, and the next one opens, within one sync: beside it there is nothing
+        // between them, and they do not overlap.
         if (round > 0)
-          expect(sum.ms + sum.syncMs - first.ms - first.syncMs).toBeGreaterThanOrEqual(asked - opened)
+          expect(sum.ms + sum.syncMs - first.ms - first.syncMs).toBeGreaterThanOrEqual(
+            asked - opened,
+          )
         expect(sum.ms).toBeLessThanOrEqual(performance.now() - begun)
         // No window closes before its deadline, counted from the opening of the first one.
         expect(sum.ms + sum.syncMs).toBeGreaterThanOrEqual(sum.requestedMs)
@@ -212,7 +228,9 @@ describeKvm('watching', () => {
     const vm = await created()
     await expect(vm.watchDirtyRate().next()).rejects.toMatchObject({ code: 'ERR_STATE' })
     const reason = new Error('mine')
-    await expect(vm.watchDirtyRate({ signal: AbortSignal.abort(reason) }).next()).rejects.toBe(reason)
+    await expect(vm.watchDirtyRate({ signal: AbortSignal.abort(reason) }).next()).rejects.toBe(
+      reason,
+    )
   })
 })
 
@@ -236,7 +254,11 @@ describeMode('page-sampling', 'watching by page-sampling', () => {
     const vm = await running(workload.stride({ pages: 500 }))
     const reason = new Error('mine')
     const controller = new AbortController()
-    const watch = vm.watchDirtyRate({ every: '1h', mode: 'page-sampling', signal: controller.signal })
+    const watch = vm.watchDirtyRate({
+      every: '1h',
+      mode: 'page-sampling',
+      signal: controller.signal,
+    })
     setTimeout(() => controller.abort(reason), 30)
     await expect(watch.next()).rejects.toBe(reason)
   })

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { parseWindow, parseWindows } from '../../ts/measurement/windows.js'
 
-const refusal = (message: string): object => expect.objectContaining({ code: 'ERR_ARGUMENT', message })
+const refusal = (message: string): object =>
+  expect.objectContaining({ code: 'ERR_ARGUMENT', message })
 
 describe('a window', () => {
   it.each([
@@ -41,7 +42,9 @@ describe('windows', () => {
   )
 
   it('are refused with the one that is wrong', () => {
-    expect(() => parseWindows([200, 0], 'windows')).toThrow(refusal('windows: 0 ms is out of range'))
+    expect(() => parseWindows([200, 0], 'windows')).toThrow(
+      refusal('windows: 0 ms is out of range'),
+    )
   })
 
   it('are refused with the form in which they are written there', () => {

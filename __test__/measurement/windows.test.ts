@@ -53,7 +53,11 @@ function sampled(first: Round<DirtyBitmapFigures>, pages: number): Round {
   }
 }
 
-const frame = { schemaVersion: 1, target: 'guest:idle', startedAt: new Date(0).toISOString() } as const
+const frame = {
+  schemaVersion: 1,
+  target: 'guest:idle',
+  startedAt: new Date(0).toISOString(),
+} as const
 const mismatch = [{ code: 'WINDOW_MISMATCH', message: expect.any(String) }]
 
 describe('a window', () => {
@@ -62,7 +66,10 @@ describe('a window', () => {
     ['late by a tenth', round(1000, 1100, 100)],
     ['late by 10 ms', round(20, 30, 10)],
     ['longer by what its own sync took', round(1000, 9000, 0, 8000)],
-    ['of a block that came later, beside one that was there', withBlock(round(1000, 700), 1000 * NS_PER_MS)],
+    [
+      'of a block that came later, beside one that was there',
+      withBlock(round(1000, 700), 1000 * NS_PER_MS),
+    ],
   ])('has nothing to say: %s', (_, of) => expect(windowWarnings(of)).toEqual([]))
 
   it.each([
@@ -84,7 +91,9 @@ describe('a curve', () => {
   it('has one point for windows that all ended when the host went on', () => {
     const stopped = [50, 100, 200].map(asked => round(asked, 3481.7, 3481.7 - asked))
     const curve = curveOf([round(10, 10), ...stopped, round(5000, 5000)], frame)
-    expect(curve.points.map(({ requestedMs, windowNs }) => [requestedMs, windowNs / NS_PER_MS])).toEqual([
+    expect(
+      curve.points.map(({ requestedMs, windowNs }) => [requestedMs, windowNs / NS_PER_MS]),
+    ).toEqual([
       [10, 10],
       [200, 3481.7],
       [5000, 5000],
@@ -95,13 +104,19 @@ describe('a curve', () => {
   })
 
   it('keeps what was first seen dirty in a window that has no point', () => {
-    const curve = curveOf([sampled(round(50, 900, 850), 7), sampled(round(100, 900, 800), 2)], frame)
+    const curve = curveOf(
+      [sampled(round(50, 900, 850), 7), sampled(round(100, 900, 800), 2)],
+      frame,
+    )
     expect(curve).toMatchObject({ points: [{ increment: { pages: 9, low: 7, high: 11 } }] })
   })
 
   it('has a point or a word for each window, and points that ascend, whenever the host stood still', () => {
     const asked = fc.uniqueArray(fc.integer({ min: 1, max: 2000 }), { minLength: 1, maxLength: 8 })
-    const stop = fc.record({ at: fc.integer({ min: 0, max: 2000 }), ms: fc.integer({ min: 0, max: 4000 }) })
+    const stop = fc.record({
+      at: fc.integer({ min: 0, max: 2000 }),
+      ms: fc.integer({ min: 0, max: 4000 }),
+    })
     fc.assert(
       fc.property(asked, stop, (windows, { at, ms }) => {
         const sorted = windows.sort((a, b) => a - b)
@@ -114,7 +129,8 @@ describe('a curve', () => {
         for (const [index, point] of curve.points.entries()) {
           const before = curve.points[index - 1]
           expect(point.requestedMs).toBeGreaterThan(before?.requestedMs ?? 0)
-          // Two windows that ended at one and the same time are one, unless neither was late to speak of.
+          // Two windows that ended at one and the same time are one, unless neither was late to
+          // speak of.
           if (point.windowNs === before?.windowNs)
             expect(
               windowWarnings(
@@ -131,7 +147,10 @@ describe('a curve', () => {
   })
 })
 
-/** Measures in another process, which is stopped for `STOPPED` once its window is open, and longer than it. */
+/**
+ * Measures in another process, which is stopped for `STOPPED` once its window is open, and longer
+ * than it.
+ */
 const WINDOW = 1500
 const STOPPED = 3000
 const program = (body: string, mode: Mode): string => `
@@ -190,13 +209,16 @@ describeKvm('a host that stands still within a window', () => {
     expect(warnings).toEqual(mismatch)
   })
 
-  it.each(modesHere)('is reported by a curve, which has no point for a skipped window: %s', async mode => {
-    const windows = [WINDOW, WINDOW + 100, WINDOW + 200]
-    const curve = await stopped<DirtyRateCurve>(
-      `console.log(JSON.stringify(await vm.measureDirtyCurve({ windows: ${JSON.stringify(windows)}, mode: '${mode}' })))`,
-      mode,
-    )
-    expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual(windows.slice(-1))
-    expect(windowsOf(curve)).toEqual(windows)
-  })
+  it.each(modesHere)(
+    'is reported by a curve, which has no point for a skipped window: %s',
+    async mode => {
+      const windows = [WINDOW, WINDOW + 100, WINDOW + 200]
+      const curve = await stopped<DirtyRateCurve>(
+        `console.log(JSON.stringify(await vm.measureDirtyCurve({ windows: ${JSON.stringify(windows)}, mode: '${mode}' })))`,
+        mode,
+      )
+      expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual(windows.slice(-1))
+      expect(windowsOf(curve)).toEqual(windows)
+    },
+  )
 })

@@ -10,7 +10,10 @@ import {
   samplingRate,
 } from '../../ts/qapi/arithmetic.js'
 
-/** QEMU's own expression in 64-bit integers: DIV of `(pages * 1000) >> (20 - TARGET_PAGE_BITS)` by the duration. */
+/**
+ * QEMU's own expression in 64-bit integers: DIV of `(pages * 1000) >> (20 - TARGET_PAGE_BITS)` by
+ * the duration.
+ */
 const oracle = (pages: number, pageBits: number, ms: number): bigint =>
   ((BigInt(pages) * 1000n) >> BigInt(20 - pageBits)) / BigInt(ms)
 
@@ -22,7 +25,9 @@ describe("QEMU's arithmetic", () => {
     [255, 1000, 0],
     [256, 1000, 1],
     [0, 50, 0],
-  ])('%d pages in %d ms are %d MiB/s', (pages, ms, rate) => expect(dirtyRateMiB(pages, 4096, ms)).toBe(rate))
+  ])('%d pages in %d ms are %d MiB/s', (pages, ms, rate) =>
+    expect(dirtyRateMiB(pages, 4096, ms)).toBe(rate),
+  )
 
   it('equals integer arithmetic', () => {
     fc.assert(
@@ -52,7 +57,11 @@ describe("QEMU's arithmetic", () => {
       'start-time': 7,
       'sample-pages': 0,
     } as const
-    expect(infoInUnit(info, 'second')).toEqual({ ...info, 'calc-time-unit': 'second', 'calc-time': 1 })
+    expect(infoInUnit(info, 'second')).toEqual({
+      ...info,
+      'calc-time-unit': 'second',
+      'calc-time': 1,
+    })
     expect(infoInUnit(info, 'millisecond')).toEqual(info)
   })
 

@@ -12,7 +12,8 @@ const refusing = (log: DirtyLogKind = 'bitmap'): DirtyRateJob =>
     requireMeasurable: () => {},
     measure: () => Promise.reject(new Error('it was started')),
   })
-const calc = (args: unknown, log?: DirtyLogKind) => () => refusing(log).calc(args as CalcDirtyRateArguments)
+const calc = (args: unknown, log?: DirtyLogKind) => () =>
+  refusing(log).calc(args as CalcDirtyRateArguments)
 
 describe("calc-dirty-rate's refusals are QEMU's, in its order", () => {
   it.each([
@@ -24,9 +25,15 @@ describe("calc-dirty-rate's refusals are QEMU's, in its order", () => {
     [{ 'calc-time': Number.NaN }, "Invalid parameter type for 'calc-time', expected: integer"],
     [{ 'calc-time': 1, mode: 'nonsense' }, "Parameter 'mode' does not accept value 'nonsense'"],
     [{ 'calc-time': 1, mode: 5 }, "Invalid parameter type for 'mode', expected: string"],
-    [{ 'calc-time': 1, 'calc-time-unit': 'hour' }, "Parameter 'calc-time-unit' does not accept value 'hour'"],
+    [
+      { 'calc-time': 1, 'calc-time-unit': 'hour' },
+      "Parameter 'calc-time-unit' does not accept value 'hour'",
+    ],
     [{ 'calc-time': 0, mode: 'dirty-bitmap' }, 'Calculation time is out of range [50ms, 60000ms].'],
-    [{ 'calc-time': 61, mode: 'dirty-bitmap' }, 'Calculation time is out of range [50ms, 60000ms].'],
+    [
+      { 'calc-time': 61, mode: 'dirty-bitmap' },
+      'Calculation time is out of range [50ms, 60000ms].',
+    ],
     [
       { 'calc-time': -1, mode: 'dirty-ring', 'sample-pages': 1 },
       'Calculation time is out of range [50ms, 60000ms].',
@@ -49,9 +56,14 @@ describe("calc-dirty-rate's refusals are QEMU's, in its order", () => {
     ],
     [{ 'calc-time': 1, 'sample-pages': 127 }, 'sample-pages is out of range[128, 16384].'],
     [{ 'calc-time': 1, 'sample-pages': 16_385 }, 'sample-pages is out of range[128, 16384].'],
-    [{ 'calc-time': 1, mode: 'dirty-ring' }, 'mode dirty-ring is not enabled, use other method instead.'],
+    [
+      { 'calc-time': 1, mode: 'dirty-ring' },
+      'mode dirty-ring is not enabled, use other method instead.',
+    ],
   ])('%j', (args, message) => {
-    expect(calc(args)).toThrow(expect.objectContaining({ code: 'ERR_QAPI', class: 'GenericError', message }))
+    expect(calc(args)).toThrow(
+      expect.objectContaining({ code: 'ERR_QAPI', class: 'GenericError', message }),
+    )
   })
 
   it.each([null, 1, 'x', []])('arguments %j are no object', args => {
@@ -63,7 +75,8 @@ describe("calc-dirty-rate's refusals are QEMU's, in its order", () => {
       expect.objectContaining({ message: `mode ${mode} is not enabled, use other method instead.` })
     expect(calc({ 'calc-time': 1, mode: 'dirty-ring' }, 'bitmap')).toThrow(refused('dirty-ring'))
     expect(calc({ 'calc-time': 1, mode: 'dirty-bitmap' }, 'ring')).toThrow(refused('dirty-bitmap'))
-    for (const log of ['bitmap', 'ring'] as const) expect(calc({ 'calc-time': 1 }, log)).not.toThrow()
+    for (const log of ['bitmap', 'ring'] as const)
+      expect(calc({ 'calc-time': 1 }, log)).not.toThrow()
   })
 
   it('reads as in QEMU before the first job', () => {
@@ -83,7 +96,11 @@ describeKvm('a job', () => {
   it('answers at once, refuses a second, and has its result when the time is over', async () => {
     const vm = await running(workload.stride({ pages: 1000 }))
     const before = Math.floor(Date.now() / 1000)
-    await vm.calcDirtyRate({ 'calc-time': 100, 'calc-time-unit': 'millisecond', mode: 'dirty-bitmap' })
+    await vm.calcDirtyRate({
+      'calc-time': 100,
+      'calc-time-unit': 'millisecond',
+      mode: 'dirty-bitmap',
+    })
     const measuring = await vm.queryDirtyRate({ 'calc-time-unit': 'millisecond' })
     expect(measuring).toEqual({
       status: 'measuring',
@@ -118,7 +135,11 @@ describeKvm('a job', () => {
       code: 'ERR_PAUSED',
     })
     await vm.resume()
-    await vm.calcDirtyRate({ 'calc-time': 50, 'calc-time-unit': 'millisecond', mode: 'dirty-bitmap' })
+    await vm.calcDirtyRate({
+      'calc-time': 50,
+      'calc-time-unit': 'millisecond',
+      mode: 'dirty-bitmap',
+    })
     expect((await vm.queryDirtyRate()).status).toBe('measuring')
   })
 

@@ -5,7 +5,9 @@ import { expect, it } from 'vitest'
 import { root, run } from '../fixtures/command.js'
 import { describeWith } from '../fixtures/kvm.js'
 
-const golden: object[] = JSON.parse(readFileSync(`${root}/__test__/qapi/golden/qemu-10.json`, 'utf8'))
+const golden: object[] = JSON.parse(
+  readFileSync(`${root}/__test__/qapi/golden/qemu-10.json`, 'utf8'),
+)
 
 describeWith('qemu-system-x86_64', 'the golden answers', () => {
   // As long as the script asks one QEMU after the other.

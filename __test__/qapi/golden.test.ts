@@ -72,7 +72,8 @@ for (const { name, log, needs, steps } of readSections()) {
       const theirs = golden.find(section => section.name === name)?.answers ?? []
       expect(ours).toHaveLength(theirs.length)
       // In its order too: that of the members of an object.
-      for (const [at, line] of ours.entries()) expect(JSON.stringify(line)).toBe(JSON.stringify(theirs[at]))
+      for (const [at, line] of ours.entries())
+        expect(JSON.stringify(line)).toBe(JSON.stringify(theirs[at]))
     })
   })
 }

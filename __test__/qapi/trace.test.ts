@@ -27,7 +27,10 @@ function listen(): string[] {
 describe("QEMU's trace events", () => {
   it('without fields are refused, and other events are none', () => {
     expect(() => formatTrace({ message: 'dirtyrate_calculate' } as never)).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT', message: 'event: fields: undefined is not an object' }),
+      expect.objectContaining({
+        code: 'ERR_ARGUMENT',
+        message: 'event: fields: undefined is not an object',
+      }),
     )
     expect(formatTrace({ message: 'toString' } as never)).toBeUndefined()
   })
@@ -67,7 +70,11 @@ describeKvm('a job is traced', () => {
   it('as in QEMU, with the events of the dirty-bitmap series', async () => {
     const vm = await running(workload.stride({ pages: 2000 }))
     const lines = listen()
-    await vm.calcDirtyRate({ 'calc-time': 100, 'calc-time-unit': 'millisecond', mode: 'dirty-bitmap' })
+    await vm.calcDirtyRate({
+      'calc-time': 100,
+      'calc-time-unit': 'millisecond',
+      mode: 'dirty-bitmap',
+    })
     await vm.queryDirtyRate()
     let info = await vm.queryDirtyRate()
     while (info.status === 'measuring') {
@@ -91,13 +98,19 @@ describeKvm('a job is traced', () => {
 
 describeMode('dirty-ring', 'a ring is traced', () => {
   it('with the rate of each vCPU', async () => {
-    const vm = await running(workload.stride({ pages: 2000 }), { vcpus: 2, ...logFor('dirty-ring') })
+    const vm = await running(workload.stride({ pages: 2000 }), {
+      vcpus: 2,
+      ...logFor('dirty-ring'),
+    })
     const lines = listen()
     const { qapi } = await vm.measureDirtyRate({ window: 100 })
     const rates = qapi['vcpu-dirty-rate']?.map(
       vcpu => `dirtyrate_do_calculate_vcpu vcpu[${vcpu.id}]: ${vcpu['dirty-rate']} MB/s`,
     )
-    expect(lines).toEqual([...(rates ?? []), `dirtyrate_calculate dirty rate: ${qapi['dirty-rate']} MB/s`])
+    expect(lines).toEqual([
+      ...(rates ?? []),
+      `dirtyrate_calculate dirty rate: ${qapi['dirty-rate']} MB/s`,
+    ])
   })
 })
 
@@ -105,7 +118,11 @@ describeKvm('sampling is traced', () => {
   it('look by look, with what was seen, and with its rate', async () => {
     const vm = await running(workload.stride({ pages: 4000 }))
     const lines = listen()
-    const measurement = await vm.measureDirtyRate({ window: 100, mode: 'page-sampling', samplePages: 8192 })
+    const measurement = await vm.measureDirtyRate({
+      window: 100,
+      mode: 'page-sampling',
+      samplePages: 8192,
+    })
     const { samples = 0, hits = 0, zeroPages } = measurement.sampling ?? {}
     expect(samples).toBe((8192 * MEMORY_BYTES) / 2 ** 30)
     expect(hits).toBeGreaterThan(0)
@@ -120,7 +137,9 @@ describeKvm('sampling is traced', () => {
     const changes = first.flatMap(({ hash }, at) =>
       hash === second[at]?.hash
         ? []
-        : [`calc_page_dirty_rate ramblock name: ram, new hash: ${second[at]?.hash}, old hash: ${hash}`],
+        : [
+            `calc_page_dirty_rate ramblock name: ram, new hash: ${second[at]?.hash}, old hash: ${hash}`,
+          ],
     )
     expect(lines.filter(line => line.startsWith('calc_page_dirty_rate'))).toEqual(changes)
     expect(changes).toHaveLength(hits)
@@ -128,9 +147,13 @@ describeKvm('sampling is traced', () => {
     const page = new Uint8Array(4096)
     await vm.readMemory(MEMORY_BYTES - 4096, page)
     expect(page.every(byte => byte === 0)).toBe(true)
-    expect(first.filter(({ hash }) => hash === first.at(-1)?.hash)).toHaveLength(zeroPages ?? Number.NaN)
+    expect(first.filter(({ hash }) => hash === first.at(-1)?.hash)).toHaveLength(
+      zeroPages ?? Number.NaN,
+    )
     expect(lines).toHaveLength(2 * samples + hits + 1)
-    expect(lines.at(-1)).toBe(`dirtyrate_calculate dirty rate: ${measurement.qapi['dirty-rate']} MB/s`)
+    expect(lines.at(-1)).toBe(
+      `dirtyrate_calculate dirty rate: ${measurement.qapi['dirty-rate']} MB/s`,
+    )
   })
 
   it('with the name of a block that goes', async () => {

@@ -12,7 +12,9 @@ if (folder === undefined) throw new Error('DIRTYRATE_RIG_INSTALLED: this is a te
 /** The command, as `npx dirtyrate` runs it. */
 async function dirtyrate(...args: string[]): Promise<string> {
   const command = join(folder as string, 'node_modules/dirtyrate/bin/dirtyrate.cjs')
-  const { stdout } = await promisify(execFile)(process.execPath, [command, ...args], { cwd: folder })
+  const { stdout } = await promisify(execFile)(process.execPath, [command, ...args], {
+    cwd: folder,
+  })
   return stdout
 }
 

@@ -1,24 +1,40 @@
-/** A whole Linux as the guest: Debian's own kernel, to a script that dirties a known amount of memory. */
+/**
+ * A whole Linux as the guest: Debian's own kernel, to a script that dirties a known amount of
+ * memory.
+ */
 
 import { describe, expect, it } from 'vitest'
 import type { Mode, VirtualMachine } from '../../ts/index.js'
 import { created, PAGE, sleep } from '../fixtures/machine.js'
 import { exactModesHere, logFor } from '../fixtures/modes.js'
 
-/** The folder of the kernel and its initrd, whose script rewrites one file of this size, pass by pass, until its mailbox says that it may end. */
+/**
+ * The folder of the kernel and its initrd, whose script rewrites one file of this size, pass by
+ * pass, until its mailbox says that it may end.
+ */
 const LINUX: string = process.env.DIRTYRATE_RIG_LINUX ?? ''
 const FILE_BYTES: number = Number(process.env.DIRTYRATE_RIG_LINUX_BYTES)
-/** What the mailbox begins with: the passes that are done come behind it, then what the host changes. */
+/**
+ * What the mailbox begins with: the passes that are done come behind it, then what the host
+ * changes.
+ */
 const MAILBOX: Buffer = Buffer.from(process.env.DIRTYRATE_RIG_LINUX_MAILBOX ?? '')
 const DIGITS = 8
 const VCPUS = 2
 
-/** Of an emulated rig's boots, some stand; how long one takes that does not is not what is tested. */
+/**
+ * Of an emulated rig's boots, some stand; how long one takes that does not is not what is tested.
+ */
 const BOOTS = 3
 const PATIENCE_MS = 120_000
 
-/** Boots Linux, again where it stands, until its shell has done its first pass; the VM, and its console's text as it comes. */
-async function booted(mode: Mode): Promise<{ vm: VirtualMachine; said: () => string; ended: Promise<void> }> {
+/**
+ * Boots Linux, again where it stands, until its shell has done its first pass; the VM, and its
+ * console's text as it comes.
+ */
+async function booted(
+  mode: Mode,
+): Promise<{ vm: VirtualMachine; said: () => string; ended: Promise<void> }> {
   const cmdline = 'console=ttyS0 panic=-1 mitigations=off nokaslr printk.devkmsg=on'
   const stood: string[] = []
   while (stood.length < BOOTS) {
@@ -51,7 +67,10 @@ async function passesAt(vm: VirtualMachine, address: number): Promise<number> {
     : Number.NaN
 }
 
-/** Where the mailbox is in the guest's memory: of its copies, such as the one in the initrd, the one that counts. */
+/**
+ * Where the mailbox is in the guest's memory: of its copies, such as the one in the initrd, the one
+ * that counts.
+ */
 async function mailboxOf(vm: VirtualMachine): Promise<number> {
   const piece = Buffer.alloc(2 ** 24)
   for (const { guestAddress, bytes } of vm.blocks) {
@@ -78,12 +97,17 @@ describe.each(exactModesHere)('a Linux, by %s', mode => {
         samples.push({ from, passes, to: performance.now() })
       }, 10)
       const asked = performance.now()
-      const { pages = 0, bytesPerSecond, window: measured } = await vm.measureDirtyRate({ mode, window })
+      const {
+        pages = 0,
+        bytesPerSecond,
+        window: measured,
+      } = await vm.measureDirtyRate({ mode, window })
       const ms = measured.ns / 1e6
       const opened = performance.now() - ms
       clearInterval(timer)
-      // The window was open from then at the latest, and until `asked + ms` at the earliest. Of two passes that ended between samples
-      // within, the second one began there as well: it wrote each page of the file.
+      // The window was open from then at the latest, and until `asked + ms` at the earliest. Of two
+      // passes that ended between samples within, the second one began there as well: it wrote each
+      // page of the file.
       const inside = samples.filter(({ from, to }) => from >= opened && to <= asked + ms)
       if (!((inside.at(-1)?.passes ?? 0) - (inside[0]?.passes ?? 0) >= 2)) continue
       expect(pages).toBeGreaterThanOrEqual(FILE_BYTES / PAGE)

@@ -1,4 +1,7 @@
-/** The lists of mutants that no test has to notice: what is not listed, and what is listed and no longer survives, is a fault. */
+/**
+ * The lists of mutants that no test has to notice: what is not listed, and what is listed and no
+ * longer survives, is a fault.
+ */
 
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -18,7 +21,8 @@ const { parseAccepted, readAccepted, disagreements }: Accepted = await import(
 )
 
 it('an entry is a mutant without its place, how many survive, and the reason', () => {
-  const text = '# a comment\n\na.rs: replace < with <= in f # equal\na.rs: delete ! in g x2 # x # y\n'
+  const text =
+    '# a comment\n\na.rs: replace < with <= in f # equal\na.rs: delete ! in g x2 # x # y\n'
   expect([...parseAccepted(text)]).toEqual([
     ['a.rs: replace < with <= in f', { count: 1, reason: 'equal' }],
     ['a.rs: delete ! in g', { count: 2, reason: 'x # y' }],
@@ -33,7 +37,9 @@ it('a survivor that is not listed is a fault, and so is a listed mutant that is 
   expect(disagreements(accepted, survivors)).toEqual([])
   // Lines move; names do not.
   expect(disagreements(accepted, ['a.rs:5:5: f', ...survivors.slice(1)])).toEqual([])
-  expect(disagreements(accepted, [...survivors, 'b.rs:3:4: h'])).toEqual(['no test notices b.rs:3:4: h'])
+  expect(disagreements(accepted, [...survivors, 'b.rs:3:4: h'])).toEqual([
+    'no test notices b.rs:3:4: h',
+  ])
   expect(disagreements(accepted, [...survivors, 'a.rs:2:2: f'])).toEqual([
     'no test notices a.rs:1:2: f: 2 survive, 1 listed',
     'no test notices a.rs:2:2: f: 2 survive, 1 listed',

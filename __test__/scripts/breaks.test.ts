@@ -42,14 +42,20 @@ it('what does not fit is named', () => {
   expect(faultOf({ find: 'what is not there' })).toEqual([
     'here: a: the code to break is in package.json 0 times, not once',
   ])
-  expect(faultOf({ find: ' ' })[0]).toMatch(/^here: a: the code to break is in package\.json \d\d+ times/)
+  expect(faultOf({ find: ' ' })[0]).toMatch(
+    /^here: a: the code to break is in package\.json \d\d+ times/,
+  )
   expect(faultOf({ replace: fits.find })).toEqual(['here: a: it changes nothing'])
   expect(faultOf({ file: 'no/file' })).toEqual(['here: a: there is no file no/file'])
-  expect(faultOf({ test: '__test__/no.test.ts' })).toEqual(['here: a: there is no test __test__/no.test.ts'])
+  expect(faultOf({ test: '__test__/no.test.ts' })).toEqual([
+    'here: a: there is no test __test__/no.test.ts',
+  ])
   expect(faultOf({ test: 'dirtyrate-machine dirty_ring' })).toEqual([
     'here: a: there is no test dirtyrate-machine dirty_ring',
   ])
-  expect(faultOf({ test: 'no-such-crate boot' })).toEqual(['here: a: there is no test no-such-crate boot'])
+  expect(faultOf({ test: 'no-such-crate boot' })).toEqual([
+    'here: a: there is no test no-such-crate boot',
+  ])
   expect(faultOf({ test: 'no_such_test' })).toEqual(['here: a: there is no test no_such_test'])
   expect(faultOf({ tests: 'rings' })).toEqual(['here: a: nobody reads its tests'])
   expect(faultsOf(root, [fits, fits])).toEqual(['here: a: another break of the area has this name'])
@@ -61,7 +67,10 @@ it('a test is one of cargo, of loom, or of vitest', () => {
     inside: false,
     loom: false,
   })
-  expect(testOf(root, { test: 'dirty_memory_model' })).toMatchObject({ runner: 'cargo', inside: false })
+  expect(testOf(root, { test: 'dirty_memory_model' })).toMatchObject({
+    runner: 'cargo',
+    inside: false,
+  })
   expect(testOf(root, { test: 'signals::tests' })).toMatchObject({ inside: true, loom: false })
   expect(testOf(root, { test: 'loom_models' })).toMatchObject({
     crate: 'dirtyrate',

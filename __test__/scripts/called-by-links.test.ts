@@ -1,4 +1,7 @@
-/** Scripts and the command, called by links to them and from folders with unusual names: they run, and do not end as if they had. */
+/**
+ * Scripts and the command, called by links to them and from folders with unusual names: they run,
+ * and do not end as if they had.
+ */
 
 import { readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -9,18 +12,24 @@ import { folder } from '../fixtures/elf.js'
 /** A folder whose name a shell, a URL and an import have to quote. */
 const unusual = (): string => join(dirname(folder()('x', '')), "a b%20#'ü")
 
-it.each(['a link to the clone', 'a link to the script'])('a script runs when called by %s', async how => {
-  const link = unusual()
-  symlinkSync(how === 'a link to the clone' ? root : join(root, 'scripts/setup.mjs'), link)
-  const script = how === 'a link to the clone' ? join(link, 'scripts/setup.mjs') : link
-  for (const flags of [[], ['--preserve-symlinks-main']]) {
-    // Only with no cargo in its PATH does the set-up say anything; a script that took itself for an import would be silent.
-    const env = { PATH: dirname(process.execPath) === '/usr/bin' ? '/nowhere' : dirname(process.execPath) }
-    const { status, stderr } = await run(process.execPath, [...flags, script], { env })
-    expect(status, stderr).toBe(flags.length > 0 && how !== 'a link to the clone' ? 1 : 3)
-    expect(stderr).toMatch(status === 1 ? /ERR_MODULE_NOT_FOUND/ : /^dirtyrate: cargo is missing/)
-  }
-})
+it.each(['a link to the clone', 'a link to the script'])(
+  'a script runs when called by %s',
+  async how => {
+    const link = unusual()
+    symlinkSync(how === 'a link to the clone' ? root : join(root, 'scripts/setup.mjs'), link)
+    const script = how === 'a link to the clone' ? join(link, 'scripts/setup.mjs') : link
+    for (const flags of [[], ['--preserve-symlinks-main']]) {
+      // Only with no cargo in its PATH does the set-up say anything; a script that took itself for
+      // an import would be silent.
+      const env = {
+        PATH: dirname(process.execPath) === '/usr/bin' ? '/nowhere' : dirname(process.execPath),
+      }
+      const { status, stderr } = await run(process.execPath, [...flags, script], { env })
+      expect(status, stderr).toBe(flags.length > 0 && how !== 'a link to the clone' ? 1 : 3)
+      expect(stderr).toMatch(status === 1 ? /ERR_MODULE_NOT_FOUND/ : /^dirtyrate: cargo is missing/)
+    }
+  },
+)
 
 it('an import of a script is no call of it', async () => {
   const { isMain } = await import(`${root}/scripts/main-module.mjs`)
@@ -30,7 +39,9 @@ it('an import of a script is no call of it', async () => {
 it('every script asks the same module whether it was called', () => {
   for (const name of readdirSync(join(root, 'scripts'), { recursive: true, encoding: 'utf8' })) {
     if (!name.endsWith('.mjs') || name === 'main-module.mjs') continue
-    expect(readFileSync(join(root, 'scripts', name), 'utf8'), name).not.toMatch(/process\.argv\[1\]/)
+    expect(readFileSync(join(root, 'scripts', name), 'utf8'), name).not.toMatch(
+      /process\.argv\[1\]/,
+    )
   }
 })
 

@@ -15,7 +15,9 @@ interface CheckBinary {
   describeBinary(file: string): { machine: string; libc: string; glibc?: string }
   faultsOf(file: string, platform: Platform, floor?: string): string[]
 }
-const { describeBinary, faultsOf }: CheckBinary = await import(`${root}/scripts/build/check-binary.mjs`)
+const { describeBinary, faultsOf }: CheckBinary = await import(
+  `${root}/scripts/build/check-binary.mjs`
+)
 
 const here: Platform = { machine: process.arch === 'x64' ? 'X86-64' : 'AArch64', libc: 'glibc' }
 const other: Platform = { ...here, machine: process.arch === 'x64' ? 'AArch64' : 'X86-64' }
@@ -38,13 +40,15 @@ it('the newest version of a symbol is what counts, by number', async () => {
     '#include <time.h>\nint now(void) { struct timespec t; return clock_gettime(0, &t); }\n',
   )
   const library = `${source}.so`
-  expect(await run('cc', ['-shared', '-fPIC', '-fstack-protector-all', '-o', library, source])).toMatchObject(
-    { status: 0 },
-  )
+  expect(
+    await run('cc', ['-shared', '-fPIC', '-fstack-protector-all', '-o', library, source]),
+  ).toMatchObject({ status: 0 })
   const { glibc } = describeBinary(library)
   expect(glibc).toBe('2.17')
   expect(faultsOf(library, here, '2.17')).toEqual([])
-  expect(faultsOf(library, here, '2.16')).toEqual(['it asks for GLIBC_2.17; the floor is GLIBC_2.16'])
+  expect(faultsOf(library, here, '2.16')).toEqual([
+    'it asks for GLIBC_2.17; the floor is GLIBC_2.16',
+  ])
   expect(faultsOf(library, here, '2.9')).toHaveLength(1)
   expect(faultsOf(library, here, '2.100')).toEqual([])
 })

@@ -30,7 +30,8 @@ const { gatesOf }: { gatesOf(root: string): Gate[] } = await import(join(root, '
 const { runGate, countsOf, sumReader }: RunGate = await import(join(root, 'scripts/gates/run.mjs'))
 
 const gates = gatesOf(root)
-const names = (part: string): string[] => gates.filter(gate => gate.in.includes(part)).map(({ name }) => name)
+const names = (part: string): string[] =>
+  gates.filter(gate => gate.in.includes(part)).map(({ name }) => name)
 
 describe('the list of gates', () => {
   it('has each name once, with a command that exists and parts that something runs', () => {
@@ -39,7 +40,8 @@ describe('the list of gates', () => {
       expect(name).toMatch(/^[\w-]+(:[\w/-]+)?$/)
       expect(about).not.toBe('')
       expect(parts.length).toBeGreaterThan(0)
-      for (const part of parts) expect(['lint', 'build', 'test', 'short', 'rig', 'full']).toContain(part)
+      for (const part of parts)
+        expect(['lint', 'build', 'test', 'short', 'rig', 'full']).toContain(part)
       const [, file = ''] = command
       if (/\.(mjs|sh)$/.test(file)) expect(existsSync(join(root, file)), file).toBe(true)
     }
@@ -91,11 +93,15 @@ describe('npm run test:full', () => {
     const { status, stdout } = await full('--list')
     expect(status).toBe(0)
     const lines = stdout.trimEnd().split('\n')
-    expect(lines.map(line => line.split(/ +/).slice(0, 2))).toEqual(names('full').map(name => ['open', name]))
+    expect(lines.map(line => line.split(/ +/).slice(0, 2))).toEqual(
+      names('full').map(name => ['open', name]),
+    )
   })
 
   it('takes a group of gates by its name, and refuses what is none', async () => {
-    expect((await full('--list', 'rig')).stdout.trimEnd().split('\n')).toHaveLength(names('rig').length)
+    expect((await full('--list', 'rig')).stdout.trimEnd().split('\n')).toHaveLength(
+      names('rig').length,
+    )
     const refused = await full('svm')
     expect(refused).toMatchObject({ status: 2, stdout: '' })
     expect(refused.stderr).toContain('no gate is called svm. There are: ')
@@ -151,7 +157,10 @@ describe('a gate', () => {
     expect(await shell("echo '5 passed, 0 failed'; exit 1")).toMatchObject({ ok: false, failed: 1 })
     expect(await shell("echo '0 passed, 0 failed'")).toMatchObject({ ok: false, failed: 1 })
     expect(await shell("echo '3 passed, 1 failed'")).toMatchObject({ ok: false, failed: 1 })
-    expect(await runGate({ command: ['/no/such/program'] }, { root })).toMatchObject({ ok: false, failed: 1 })
+    expect(await runGate({ command: ['/no/such/program'] }, { root })).toMatchObject({
+      ok: false,
+      failed: 1,
+    })
     expect(countsOf(0)).toEqual({ passed: 1, failed: 0, skipped: 0 })
   })
 

@@ -1,4 +1,7 @@
-/** The rules for the imports of ts/: each forbids what it is there for, imports of types included, and nothing that the rooms may do. */
+/**
+ * The rules for the imports of ts/: each forbids what it is there for, imports of types included,
+ * and nothing that the rooms may do.
+ */
 
 import { execFile } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -43,7 +46,12 @@ async function violations(modules: Record<string, string[]>): Promise<string[]> 
   }
   const program = 'dependency-cruiser/bin/dependency-cruise.mjs'
   const rules = join(root, 'scripts/lint/imports.rules.cjs')
-  const args = [join(npmTools('scripts/tools', 'target/tools/node'), program), 'ts', '--config', rules]
+  const args = [
+    join(npmTools('scripts/tools', 'target/tools/node'), program),
+    'ts',
+    '--config',
+    rules,
+  ]
   const text = await new Promise<string>(resolve =>
     execFile(process.execPath, [...args, '--output-type', 'json'], { cwd: clone }, (_, stdout) =>
       resolve(stdout),

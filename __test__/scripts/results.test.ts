@@ -1,4 +1,7 @@
-/** What a run that was broken off goes on from: results, by the hash of the code without its documentation. */
+/**
+ * What a run that was broken off goes on from: results, by the hash of the code without its
+ * documentation.
+ */
 
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -15,9 +18,8 @@ interface Results {
 const { openResults }: { openResults(key: string, folder: string): Results } = await import(
   join(root, 'scripts/gates/results.mjs')
 )
-const { treeKey }: { treeKey(root: string, wanted?: (path: string) => boolean): string } = await import(
-  join(root, 'scripts/gates/tree-key.mjs')
-)
+const { treeKey }: { treeKey(root: string, wanted?: (path: string) => boolean): string } =
+  await import(join(root, 'scripts/gates/tree-key.mjs'))
 
 it('a result is kept under its name and its key, and each name has a file of its own', () => {
   const at = dirname(folder()('x', ''))
@@ -38,7 +40,8 @@ it('a file that was cut off is no result', () => {
   const at = dirname(folder()('x', ''))
   const results = openResults('key', at)
   results.put('a', { ok: true })
-  for (const name of readdirSync(join(at, 'key'))) writeFileSync(join(at, 'key', name), '{"name":"a","ok":tr')
+  for (const name of readdirSync(join(at, 'key')))
+    writeFileSync(join(at, 'key', name), '{"name":"a","ok":tr')
   expect(results.get('a')).toBeUndefined()
 })
 

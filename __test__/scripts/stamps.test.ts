@@ -6,7 +6,10 @@ import { folder } from '../fixtures/elf.js'
 
 interface Stamps {
   fingerprint(inputs: string[], extra?: string): string
-  unlessCurrent(step: { stamp: string; print: string; outputs: () => string[] }, run: () => void): boolean
+  unlessCurrent(
+    step: { stamp: string; print: string; outputs: () => string[] },
+    run: () => void,
+  ): boolean
 }
 const { fingerprint, unlessCurrent }: Stamps = await import(`${root}/scripts/build/stamps.mjs`)
 

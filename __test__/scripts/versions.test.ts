@@ -20,7 +20,10 @@ it.each([
   ['Cargo.lock', locked('Cargo.lock', 'dirtyrate')],
   ['Cargo.lock, of the binding', locked('Cargo.lock', 'dirtyrate-node')],
   ['the lock of the fuzz targets', locked('fuzz/Cargo.lock', 'dirtyrate')],
-  ['the example', JSON.parse(read('examples/electron/package.json')).dependencies.dirtyrate.replace('^', '')],
+  [
+    'the example',
+    JSON.parse(read('examples/electron/package.json')).dependencies.dirtyrate.replace('^', ''),
+  ],
   ['the facade', version],
   ['the binary', native().VERSION],
 ])('%s has that of package.json', (_, found) => {

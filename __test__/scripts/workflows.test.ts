@@ -1,4 +1,7 @@
-/** What the workflows may do: nothing that a job does not ask for, and with no action that could change under its name. */
+/**
+ * What the workflows may do: nothing that a job does not ask for, and with no action that could
+ * change under its name.
+ */
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

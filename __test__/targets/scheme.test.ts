@@ -1,12 +1,17 @@
 /**
- * A new kind of target is one row in the table of schemes and a source. This one plays a writer that
- * dirties 256 pages in each millisecond, so that each figure of it is known.
+ * A new kind of target is one row in the table of schemes and a source. This one plays a writer
+ * that dirties 256 pages in each millisecond, so that each figure of it is known.
  */
 
 import { describe, expect, it } from 'vitest'
 import { parseCountText } from '../../ts/ground/arguments.js'
 import { DirtyRateError } from '../../ts/ground/errors.js'
-import type { DirtyBitmapFigures, DirtyRateCurve, MeasurementBegun, Target } from '../../ts/index.js'
+import type {
+  DirtyBitmapFigures,
+  DirtyRateCurve,
+  MeasurementBegun,
+  Target,
+} from '../../ts/index.js'
 import type { Method, Round, Source } from '../../ts/measurement/source.js'
 import { MeasuredTarget } from '../../ts/targets/measured-target.js'
 import { schemes } from '../../ts/targets/open.js'
@@ -33,7 +38,10 @@ class WriterSource implements Source<DirtyBitmapFigures> {
     return deadlinesMs.map(ms => this.#round(ms))
   }
 
-  async *rounds(_: Method, everyMs: number): AsyncGenerator<Round<DirtyBitmapFigures>, void, undefined> {
+  async *rounds(
+    _: Method,
+    everyMs: number,
+  ): AsyncGenerator<Round<DirtyBitmapFigures>, void, undefined> {
     for (;;) yield this.#round(everyMs)
   }
 
@@ -122,17 +130,30 @@ describe('a new kind of target', () => {
     }
     expect(begun.map(({ by }) => by)).toEqual(['measure', 'curve', 'watch'])
     expect(target.history.map(({ pages }) => pages)).toEqual([25_600, 2560])
-    await target.calcDirtyRate({ 'calc-time': 50, 'calc-time-unit': 'millisecond', mode: 'dirty-bitmap' })
-    await expect.poll(() => target.queryDirtyRate()).toMatchObject({ status: 'measured', 'dirty-rate': 1000 })
+    await target.calcDirtyRate({
+      'calc-time': 50,
+      'calc-time-unit': 'millisecond',
+      mode: 'dirty-bitmap',
+    })
+    await expect
+      .poll(() => target.queryDirtyRate())
+      .toMatchObject({ status: 'measured', 'dirty-rate': 1000 })
   })
 
   it('gives results that nobody can change', async () => {
     const target = await open('writer:steady')
     const measured = await target.measureDirtyRate({ window: 1 })
-    for (const part of [measured, measured.window, measured.interval, measured.warnings, measured.qapi])
+    for (const part of [
+      measured,
+      measured.window,
+      measured.interval,
+      measured.warnings,
+      measured.qapi,
+    ])
       expect(Object.isFrozen(part)).toBe(true)
     const curve = await target.measureDirtyCurve({ windows: [1] })
-    for (const part of [curve, curve.points, curve.points[0]]) expect(Object.isFrozen(part)).toBe(true)
+    for (const part of [curve, curve.points, curve.points[0]])
+      expect(Object.isFrozen(part)).toBe(true)
     expect(() => Object.assign(measured, { pages: 0 })).toThrow(TypeError)
     expect(target.history[0]).toBe(measured)
   })
@@ -158,7 +179,9 @@ describe('a new kind of target', () => {
     })
     await target.close()
     await expect(target.queryDirtyRate()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
-    expect(() => target.on('done', () => {})).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))
+    expect(() => target.on('done', () => {})).toThrow(
+      expect.objectContaining({ code: 'ERR_CLOSED' }),
+    )
   })
 
   it('has its options checked, and the likely one proposed', async () => {
@@ -167,6 +190,8 @@ describe('a new kind of target', () => {
       message: "target: 'siez' is not an option of writer:",
       hint: expect.stringContaining("'size'"),
     })
-    await expect(open('wrter:steady')).rejects.toMatchObject({ hint: expect.stringContaining("'writer'") })
+    await expect(open('wrter:steady')).rejects.toMatchObject({
+      hint: expect.stringContaining("'writer'"),
+    })
   })
 })

@@ -73,7 +73,11 @@ describe('openTarget refuses, and lists what exists', () => {
     ['qemu:stride', "the scheme 'qemu' is not known", 'guest, kernel'],
     ['constructor:x', "the scheme 'constructor' is not known", 'guest, kernel'],
     ['guest:strid', "the workload 'strid' is not known", 'stride, random, hot-cold, silent, idle'],
-    ['guest:stride,page=1', "'page' is not an option of guest:", "Did you mean 'pages'? Known: pages, rate"],
+    [
+      'guest:stride,page=1',
+      "'page' is not an option of guest:",
+      "Did you mean 'pages'? Known: pages, rate",
+    ],
     [
       'guest:stride,sed=1',
       "'sed' is not an option of guest:",

@@ -1,5 +1,5 @@
-//! Files that are booted, made of an input: a file that is nearly good, and what is changed in it. So a few bytes of an input are enough to
-//! get to every field, and no corpus has to be kept.
+//! Files that are booted, made of an input: a file that is nearly good, and what is changed in it. So a few bytes of an
+//! input are enough to get to every field, and no corpus has to be kept.
 
 use dirtyrate_machine::boot::fuzzing::Load;
 

@@ -27,8 +27,8 @@ impl<'a> Input<'a> {
         bytes
     }
 
-    /// The rest as words, each of one byte said eight times or of eight bytes, behind up to seven words of ones that are not
-    /// among them: words at any address.
+    /// The rest as words, each of one byte said eight times or of eight bytes, behind up to seven words of ones that
+    /// are not among them: words at any address.
     pub fn words(mut self) -> Words {
         let start = self.below(8) as usize;
         let mut all = vec![u64::MAX; start];

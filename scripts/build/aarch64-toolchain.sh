@@ -1,6 +1,7 @@
-# To be sourced, in the clone: lets cargo build for aarch64-unknown-linux-gnu. Nothing to do where the installed toolchain has the
-# target's standard library; otherwise unpacks Debian's compiler of that target below target/, which needs apt and changes nothing on
-# the machine but apt's list of architectures, and points RUSTC at it.
+# To be sourced, in the clone: lets cargo build for aarch64-unknown-linux-gnu. Nothing to do where
+# the installed toolchain has the target's standard library; otherwise unpacks Debian's compiler of
+# that target below target/, which needs apt and changes nothing on the machine but apt's list of
+# architectures, and points RUSTC at it.
 
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu/lib" ]; then
   cache=$PWD/target/rustc-web

@@ -1,5 +1,6 @@
-// npm run docs:api: the API reference of both languages, made from the comments in the code. What is exported without a page of its own, a
-// link that leads nowhere, and an entry without a comment are failures.
+// npm run docs:api: the API reference of both languages, made from the comments in the code. What
+// is exported without a page of its own, a link that leads nowhere, and an entry without a comment
+// are failures.
 //
 //   target/docs/typescript/index.html     by typedoc, which typedoc.json configures
 //   target/doc/dirtyrate/index.html       by rustdoc, and target/doc/dirtyrate_machine
@@ -21,7 +22,11 @@ const references = [
 ]
 const env = { ...process.env, RUSTDOCFLAGS: '-D warnings' }
 for (const { name, command, args } of references) {
-  const { status } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] })
+  const { status } = spawnSync(command, args, {
+    cwd: root,
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   if (status === 0) continue
   process.stderr.write(`${name} ended with ${status}\n`)
   process.exitCode = 1

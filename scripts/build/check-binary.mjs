@@ -15,9 +15,14 @@ function readelf(option, file) {
 /** Compares versions by their numbers. */
 const compare = (a, b) => a.localeCompare(b, 'en', { numeric: true })
 
-/** Machine, libc ('glibc', 'musl' or 'none') and the newest symbol version of glibc that a library asks for. */
+/**
+ * Machine, libc ('glibc', 'musl' or 'none') and the newest symbol version of glibc that a library
+ * asks for.
+ */
 export function describeBinary(file) {
-  const needed = [...readelf('--dynamic', file).matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(([, name]) => name)
+  const needed = [...readelf('--dynamic', file).matchAll(/\(NEEDED\).*\[(.*)\]/g)].map(
+    ([, name]) => name,
+  )
   return {
     machine: /^\s*Machine:\s*(.*)$/m.exec(readelf('--file-header', file))?.[1] ?? 'unknown',
     libc: needed.includes('libc.so.6')
@@ -39,7 +44,8 @@ export function describeBinary(file) {
 export function faultsOf(file, platform, floor) {
   const { machine, libc, glibc } = describeBinary(file)
   const faults = []
-  if (!machine.includes(platform.machine)) faults.push(`its machine is ${machine}, not ${platform.machine}`)
+  if (!machine.includes(platform.machine))
+    faults.push(`its machine is ${machine}, not ${platform.machine}`)
   if (libc !== platform.libc) faults.push(`its libc is ${libc}, not ${platform.libc}`)
   if (floor !== undefined && glibc !== undefined && compare(glibc, floor) > 0) {
     faults.push(`it asks for GLIBC_${glibc}; the floor is GLIBC_${floor}`)

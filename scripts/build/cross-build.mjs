@@ -11,7 +11,11 @@ import { GLIBC_FLOOR } from './check-binary.mjs'
 const TOOLS = ['cargo-zigbuild==0.24.0', 'ziglang==0.17.1']
 
 function run(command, args, env = process.env) {
-  const { status, signal, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 2, 2] })
+  const { status, signal, error } = spawnSync(command, args, {
+    cwd: root,
+    env,
+    stdio: ['ignore', 2, 2],
+  })
   if (status === 0) return
   const how = error ? `could not be run (${error.message})` : `ended with ${signal ?? status}`
   throw new Error(`${command} ${args.join(' ')} ${how}`)
@@ -28,7 +32,10 @@ function zigEnvironment() {
   }
 }
 
-/** How a command gets what builds for `target`: the folder that it builds in, and the command that finds its toolchain. */
+/**
+ * How a command gets what builds for `target`: the folder that it builds in, and the command that
+ * finds its toolchain.
+ */
 function crossing(target) {
   // A build for arm64 may use another compiler. It has its own folder, so that the two do not make
   // each other build everything again.
@@ -40,13 +47,19 @@ function crossing(target) {
   }
 }
 
-/** Builds test programs for `target`, without symbols, and returns what cargo says with its `options`. */
+/**
+ * Builds test programs for `target`, without symbols, and returns what cargo says with its
+ * `options`.
+ */
 export function crossTests(target, options) {
   const { folder, command } = crossing(target)
   const build = ['cargo-zigbuild', 'test', '--target', target, '--target-dir', folder, ...options]
   // Optimised, but with assertions, because an emulated CPU runs them.
   const profile = { OPT_LEVEL: '2', DEBUG: 'false', STRIP: 'symbols' }
-  const settings = Object.entries(profile).map(([name, value]) => [`CARGO_PROFILE_DEV_${name}`, value])
+  const settings = Object.entries(profile).map(([name, value]) => [
+    `CARGO_PROFILE_DEV_${name}`,
+    value,
+  ])
   const env = { ...zigEnvironment(), ...Object.fromEntries(settings) }
   const [shell, args] = command(build)
   const { status, signal, error, stdout } = spawnSync(shell, args, {
@@ -56,11 +69,15 @@ export function crossTests(target, options) {
     maxBuffer: 1 << 28,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  if (status !== 0) throw new Error(`the tests could not be built: ${error?.message ?? signal ?? status}`)
+  if (status !== 0)
+    throw new Error(`the tests could not be built: ${error?.message ?? signal ?? status}`)
   return stdout
 }
 
-/** Type-checks the workspace and its tests for `target`. Throws where they are wrong, or cannot be checked. */
+/**
+ * Type-checks the workspace and its tests for `target`. Throws where they are wrong, or cannot be
+ * checked.
+ */
 export function crossCheck(target) {
   const { folder, command } = crossing(target)
   const check = ['cargo-zigbuild', 'check', '--target', target, '--target-dir', folder]
@@ -68,8 +85,8 @@ export function crossCheck(target) {
 }
 
 /**
- * Compiles the library of the crate `name` for `target`, without linking. That assembles what assembly it has, which a check of the types
- * does not. Throws where the assembler refuses it.
+ * Compiles the library of the crate `name` for `target`, without linking. That assembles what
+ * assembly it has, which a check of the types does not. Throws where the assembler refuses it.
  */
 export function crossAssemble(target, name) {
   const { folder, command } = crossing(target)
@@ -84,7 +101,12 @@ export function crossBuild(platform) {
   const build = [
     ...['npx', '--no-install', 'napi', 'build', '--release', '--platform', '--cross-compile'],
     ...['--target', `${platform.target}.${GLIBC_FLOOR}`],
-    ...['--manifest-path', 'crates/dirtyrate-node/Cargo.toml', '--package-json-path', 'package.json'],
+    ...[
+      '--manifest-path',
+      'crates/dirtyrate-node/Cargo.toml',
+      '--package-json-path',
+      'package.json',
+    ],
     ...['--output-dir', output, '--no-js', '--dts', 'binding.d.cts'],
     ...['--target-dir', folder, '--', '--locked'],
   ]

@@ -15,7 +15,12 @@ export async function buildManual() {
     platform: 'node',
     logLevel: 'silent',
   })
-  await bundle.write({ dir: made, entryFileNames: 'manual.mjs', format: 'esm', codeSplitting: false })
+  await bundle.write({
+    dir: made,
+    entryFileNames: 'manual.mjs',
+    format: 'esm',
+    codeSplitting: false,
+  })
   await bundle.close()
   const { manualPages } = await import(pathToFileURL(join(made, 'manual.mjs')).href)
   rmSync(folder, { recursive: true, force: true })

@@ -27,7 +27,8 @@ export function missingToBuild(root) {
   const wantNode = /"node":\s*">=([\d.]+)"/.exec(read('package.json'))?.[1] ?? '20.19'
   const wantRust = /rust-version\s*=\s*"([\d.]+)"/.exec(read('Cargo.toml'))?.[1] ?? '1.88'
   const missing = []
-  if (process.platform !== 'linux') missing.push(`Linux is needed, for KVM; this is ${process.platform}.`)
+  if (process.platform !== 'linux')
+    missing.push(`Linux is needed, for KVM; this is ${process.platform}.`)
   if (version(process.versions.node) < version(wantNode)) {
     missing.push(
       `Node ${wantNode} or later is needed; this is ${process.versions.node}. Get it from nodejs.org, or: nvm install 22`,

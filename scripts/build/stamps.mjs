@@ -26,7 +26,10 @@ export function fingerprint(inputs, extra = '') {
   return hash.digest('hex')
 }
 
-/** Runs `step` unless `stamp` says that it succeeded with this `print` and all of `outputs` are there. */
+/**
+ * Runs `step` unless `stamp` says that it succeeded with this `print` and all of `outputs` are
+ * there.
+ */
 export function unlessCurrent({ stamp, print, outputs }, step) {
   const current = () => {
     try {

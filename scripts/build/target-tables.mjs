@@ -35,7 +35,8 @@ const choicesOf = ({ value, choices }) => choices ?? (value.includes('|') ? valu
 
 function optionRow(name, option, users) {
   const choices = choicesOf(option)
-  const form = choices.length > 0 ? choices.map(code).join(', ') : (FORMS[option.value] ?? option.value)
+  const form =
+    choices.length > 0 ? choices.map(code).join(', ') : (FORMS[option.value] ?? option.value)
   return [code(name), form, defaultOf(option), option.meaning, users.map(code).join(', ')]
 }
 
@@ -56,7 +57,10 @@ export function targetTables(schemes) {
       ['workload', 'what the guest writes'],
       named.map(([word, meaning]) => [code(word), meaning]),
     ),
-    'the table of options': table(['option', 'form', 'default', 'meaning', 'schemes'], [...own, ...shared]),
+    'the table of options': table(
+      ['option', 'form', 'default', 'meaning', 'schemes'],
+      [...own, ...shared],
+    ),
   }
 }
 
@@ -78,7 +82,12 @@ if (isMain(import.meta.url)) {
     platform: 'node',
     logLevel: 'silent',
   })
-  await bundle.write({ dir: folder, entryFileNames: 'open.mjs', format: 'esm', codeSplitting: false })
+  await bundle.write({
+    dir: folder,
+    entryFileNames: 'open.mjs',
+    format: 'esm',
+    codeSplitting: false,
+  })
   await bundle.close()
   const { schemes } = await import(pathToFileURL(join(folder, 'open.mjs')).href)
   writeFileSync(page, pageWithTables(schemes).made)

@@ -1,5 +1,6 @@
-// dist/: the ES modules and their types by tsc, the CommonJS bundle and the command by rolldown, the manual pages, and the CommonJS
-// types derived from the others: the same declarations under the names that a CommonJS importer looks for.
+// dist/: the ES modules and their types by tsc, the CommonJS bundle and the command by rolldown,
+// the manual pages, and the CommonJS types derived from the others: the same declarations under the
+// names that a CommonJS importer looks for.
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -23,7 +24,10 @@ run('rolldown', ['-c', 'rolldown.config.mjs', '--log-level', 'warn'])
 
 for (const name of readdirSync(dist, { recursive: true })) {
   if (!name.endsWith('.d.ts')) continue
-  const types = readFileSync(join(dist, name), 'utf8').replaceAll(/(from '\.[^']*)\.js'/g, "$1.cjs'")
+  const types = readFileSync(join(dist, name), 'utf8').replaceAll(
+    /(from '\.[^']*)\.js'/g,
+    "$1.cjs'",
+  )
   writeFileSync(join(dist, name.replace(/\.d\.ts$/, '.d.cts')), types)
 }
 chmodSync(join(dist, 'cli.js'), 0o755)

@@ -7,8 +7,9 @@
 //   bash .ci/run short          the short sets of the rigs
 //   bash .ci/run rig NAME…      every test in those rigs
 //
-// Every gate runs even when an earlier one has failed; the failed ones are named; the last line is 'N passed, N failed'. Only the
-// part `test` needs /dev/kvm. Installs what else is missing, where it may.
+// Every gate runs even when an earlier one has failed; the failed ones are named; the last line is
+// 'N passed, N failed'. Only the part `test` needs /dev/kvm. Installs what else is missing, where
+// it may.
 
 import { commandLine } from '../command-line.mjs'
 import { gatesOf } from '../gates.mjs'
@@ -22,7 +23,9 @@ const PARTS = ['lint', 'build', 'test', 'short']
 const { positionals } = commandLine(import.meta.url, { allowPositionals: true })
 const [part = 'all', ...names] = positionals
 const gates = gatesOf(root)
-const rigNames = gates.filter(gate => gate.in.includes('rig')).map(({ name }) => name.replace('rig:', ''))
+const rigNames = gates
+  .filter(gate => gate.in.includes('rig'))
+  .map(({ name }) => name.replace('rig:', ''))
 
 function refuse(why) {
   console.error(why)

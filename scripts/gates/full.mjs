@@ -1,5 +1,6 @@
-// npm run test:full: every gate in its long form, which takes hours. It keeps what has passed, by gate and by the hash of the code without
-// the documentation, and goes on there when it is called again; Ctrl-C loses only the gate that runs.
+// npm run test:full: every gate in its long form, which takes hours. It keeps what has passed, by
+// gate and by the hash of the code without the documentation, and goes on there when it is called
+// again; Ctrl-C loses only the gate that runs.
 //
 //   npm run test:full                        what has not passed yet
 //   npm run test:full -- --list              each gate: passed, failed or open, with its time
@@ -33,7 +34,9 @@ for (const name of positionals)
     console.error(`no gate is called ${name}. There are: ${gates.map(gate => gate.name).join(' ')}`)
     process.exit(2)
   }
-const chosen = gates.filter(gate => positionals.length === 0 || positionals.some(name => isNamed(gate, name)))
+const chosen = gates.filter(
+  gate => positionals.length === 0 || positionals.some(name => isNamed(gate, name)),
+)
 
 /** The hash of what a gate's answer depends on. */
 const keyOf = gate => treeKey(root, gate.documents ? () => true : undefined)
@@ -50,8 +53,10 @@ function list() {
   for (const gate of chosen) {
     const result = resultsOf(gate).get(gate.name)
     const state = result === undefined ? 'open' : result.ok ? 'passed' : 'failed'
-    const counts = result && `${result.passed} passed, ${result.failed} failed, ${result.skipped} skipped`
-    const more = result && `${duration(result.seconds)}, ${counts}, at ${result.commit}, ${result.endedAt}`
+    const counts =
+      result && `${result.passed} passed, ${result.failed} failed, ${result.skipped} skipped`
+    const more =
+      result && `${duration(result.seconds)}, ${counts}, at ${result.commit}, ${result.endedAt}`
     console.log(`${state.padEnd(6)}  ${gate.name.padEnd(width)}  ${more ?? gate.about}`)
   }
 }
@@ -84,7 +89,8 @@ try {
     const result = await runGate(gate, { root, log: results.log(gate.name), signal })
     count(result)
     const changed = keyOf(gate) !== (gate.documents ? keys.all : keys.code)
-    if (changed) console.log(`\n${gate.name}: files have changed meanwhile, so that its result is not kept`)
+    if (changed)
+      console.log(`\n${gate.name}: files have changed meanwhile, so that its result is not kept`)
     else results.put(gate.name, { ...result, commit, endedAt: new Date().toISOString() })
     console.log(`\n${gate.name}: ${result.ok ? 'passed' : 'FAILED'} in ${duration(result.seconds)}`)
   }

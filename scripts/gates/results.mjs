@@ -7,7 +7,10 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 
-/** Where results are kept: outside of the clone, so that clones of the same files share them and `cargo clean` leaves them. */
+/**
+ * Where results are kept: outside of the clone, so that clones of the same files share them and
+ * `cargo clean` leaves them.
+ */
 export const resultsFolder = () =>
   process.env.DIRTYRATE_RESULTS ??
   join(process.env.XDG_STATE_HOME || join(homedir(), '.local/state'), 'dirtyrate/results')

@@ -11,7 +11,10 @@ const LONGEST_LINE = 1000
 /** How long a gate may take to end after it was asked to. */
 const GRACE_MS = 10_000
 
-/** The counts of a gate that ended with `status` and said `sum` last, if it gave one: a failed gate has at least one failure. */
+/**
+ * The counts of a gate that ended with `status` and said `sum` last, if it gave one: a failed gate
+ * has at least one failure.
+ */
 export function countsOf(status, sum) {
   const counts = sum ?? { passed: status === 0 ? 1 : 0, failed: 0, skipped: 0 }
   if ((status !== 0 && counts.failed === 0) || counts.passed + counts.failed === 0)
@@ -25,7 +28,8 @@ export function sumReader() {
   let sum
   const take = line => {
     const match = SUM.exec(stripVTControlCharacters(line).trim())
-    if (match) sum = { passed: Number(match[1]), failed: Number(match[2]), skipped: Number(match[3] ?? 0) }
+    if (match)
+      sum = { passed: Number(match[1]), failed: Number(match[2]), skipped: Number(match[3] ?? 0) }
   }
   return {
     add(text) {
@@ -41,8 +45,9 @@ export function sumReader() {
 }
 
 /**
- * Resolves with `{ ok, passed, failed, skipped, seconds }`. `log` is a file for its output, if it is to be kept. An abort of `signal` ends
- * the gate and everything that it has started; the promise then rejects with the signal's reason.
+ * Resolves with `{ ok, passed, failed, skipped, seconds }`. `log` is a file for its output, if it
+ * is to be kept. An abort of `signal` ends the gate and everything that it has started; the promise
+ * then rejects with the signal's reason.
  */
 export async function runGate({ command: [program, ...args], env = {} }, { root, log, signal }) {
   signal?.throwIfAborted()
@@ -97,7 +102,11 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
   if (kept) await new Promise(resolve => kept.end(resolve))
   signal?.throwIfAborted()
   const counts = countsOf(status, reader.sum())
-  return { ok: counts.failed === 0, ...counts, seconds: Math.round((performance.now() - began) / 1000) }
+  return {
+    ok: counts.failed === 0,
+    ...counts,
+    seconds: Math.round((performance.now() - began) / 1000),
+  }
 }
 
 /** Aborts at the first signal that asks this process to end. */

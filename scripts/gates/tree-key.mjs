@@ -9,13 +9,20 @@ import { join } from 'node:path'
 /** Whether a file holds words for readers only. */
 export const isDocumentation = path => /\.md$|^docs\/|(^|\/)LICENSE[^/]*$/.test(path)
 
-/** The files of the clone that git tracks or would track, with what has been changed or deleted since the last commit taken as it is. */
+/**
+ * The files of the clone that git tracks or would track, with what has been changed or deleted
+ * since the last commit taken as it is.
+ */
 export function filesOf(root) {
-  const { status, stdout, error } = spawnSync('git', ['ls-files', '-z', '-co', '--exclude-standard'], {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-  })
+  const { status, stdout, error } = spawnSync(
+    'git',
+    ['ls-files', '-z', '-co', '--exclude-standard'],
+    {
+      cwd: root,
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    },
+  )
   if (status !== 0)
     throw new Error(`the files of ${root} are not known: git ls-files failed (${error ?? status})`)
   const names = [...new Set(stdout.split('\0').filter(Boolean))].sort()

@@ -1,6 +1,8 @@
-// What ts/ may import: downwards only, without a circle, in types too. dependency-cruiser holds these rules (scripts/lint/imports.mjs).
+// What ts/ may import: downwards only, without a circle, in types too. dependency-cruiser holds
+// these rules (scripts/lint/imports.mjs).
 //
-// The rooms of ts/, from the ground up. A room may import from itself and from rooms before it in this list:
+// The rooms of ts/, from the ground up. A room may import from itself and from rooms before it in
+// this list:
 //
 //   ground        errors, units, arguments, abort, log, the native binding, and what they are made of
 //   results       what a measurement says
@@ -10,7 +12,8 @@
 //   users         the command, the dashboard, the metrics, the server: none imports another
 //   index.ts      what the package exports
 //
-// prediction/ stands on results/ alone, and both run in a browser. qmp/ has the protocol, and knows of targets only their interface.
+// prediction/ stands on results/ alone, and both run in a browser. qmp/ has the protocol, and knows
+// of targets only their interface.
 
 const { builtinModules } = require('node:module')
 
@@ -42,7 +45,8 @@ module.exports = {
     ...climbs,
     {
       name: 'circle',
-      comment: 'modules import each other, perhaps for types only: one of them has to be cut in two',
+      comment:
+        'modules import each other, perhaps for types only: one of them has to be cut in two',
       from: {},
       to: { circular: true },
     },
@@ -54,7 +58,8 @@ module.exports = {
     },
     {
       name: 'users-take-any-target',
-      comment: 'the dashboard, the metrics and the server stand on the interface of targets and on results',
+      comment:
+        'the dashboard, the metrics and the server stand on the interface of targets and on results',
       from: { path: '^ts/(dashboard|metrics|server)/' },
       to: { path: ['^ts/(measurement|qapi)/', '^ts/targets/', BINDING], pathNot: `^${TARGET}` },
     },
@@ -94,7 +99,8 @@ module.exports = {
     },
     {
       name: 'measurement-knows-no-vm',
-      comment: 'the meter measures over a source, and knows nothing of the binding or of a kind of VM',
+      comment:
+        'the meter measures over a source, and knows nothing of the binding or of a kind of VM',
       from: { path: '^ts/measurement/' },
       to: { path: ['^ts/ground/native\\.ts$', BINDING] },
     },
@@ -112,7 +118,8 @@ module.exports = {
     },
     {
       name: 'the-package-depends-on-nothing',
-      comment: 'the main entry has no dependency: only the command has packages of npm, in its bundle',
+      comment:
+        'the main entry has no dependency: only the command has packages of npm, in its bundle',
       from: { path: '^ts/', pathNot: '^ts/cli/' },
       to: { dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg'] },
     },

@@ -18,7 +18,11 @@ function lastRelease() {
   const options = { cwd: root, encoding: 'utf8' }
   if (spawnSync('git', ['rev-parse', '--is-shallow-repository'], options).stdout.trim() !== 'false')
     giveUp('this is no full clone, so that tags may be missing: git fetch --unshallow --tags')
-  const { status, stdout } = spawnSync('git', ['describe', '--tags', '--abbrev=0', '--match', 'v*'], options)
+  const { status, stdout } = spawnSync(
+    'git',
+    ['describe', '--tags', '--abbrev=0', '--match', 'v*'],
+    options,
+  )
   return status === 0 ? stdout.trim() : undefined
 }
 
@@ -30,6 +34,9 @@ if (baseline === undefined) {
   const tools = orGiveUp(() => cargoTool('cargo-semver-checks', VERSION))
   const crates = ['-p', 'dirtyrate', '-p', 'dirtyrate-machine']
   const args = ['semver-checks', ...crates, '--baseline-rev', baseline]
-  const { status } = spawnSync(join(tools, 'cargo-semver-checks'), args, { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(join(tools, 'cargo-semver-checks'), args, {
+    cwd: root,
+    stdio: 'inherit',
+  })
   process.exitCode = status ?? 1
 }

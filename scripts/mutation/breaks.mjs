@@ -1,9 +1,10 @@
-// The breaks of the mutation gate, which are the data in scripts/mutation/breaks/. Each file there is an area and exports a list of
+// The breaks of the mutation gate, which are the data in scripts/mutation/breaks/. Each file there
+// is an area and exports a list of
 //
 //   { name, file, find, replace, test }
 //
-// `file` is relative to the root of the repository. `find` must be in it exactly once. `test` must fail when `replace` stands there
-// instead. `test` is one of:
+// `file` is relative to the root of the repository. `find` must be in it exactly once. `test` must
+// fail when `replace` stands there instead. `test` is one of:
 //
 //   measured_equals_truth              an integration test, by its file in the folder `tests` of one of the CRATES below
 //   dirty_ring::model_tests            tests inside the core's library, by their module; loom runs those of `loom_models`
@@ -32,12 +33,17 @@ export async function loadBreaks(root) {
   return (await Promise.all(lists)).flat()
 }
 
-/** How a break's test is run: `{ runner: 'vitest', file, pattern? }`, or `{ runner: 'cargo', crate, name, inside, loom }`. */
+/**
+ * How a break's test is run: `{ runner: 'vitest', file, pattern? }`, or
+ * `{ runner: 'cargo', crate, name, inside, loom }`.
+ */
 export function testOf(root, { test }) {
   const vitest = /^(\S+\.test\.ts)(?: -t (.+))?$/s.exec(test)
   if (vitest) return { runner: 'vitest', file: vitest[1], pattern: vitest[2] }
   const isIn = crate =>
-    [`${test}.rs`, `${test}/main.rs`].some(file => existsSync(join(root, 'crates', crate, 'tests', file)))
+    [`${test}.rs`, `${test}/main.rs`].some(file =>
+      existsSync(join(root, 'crates', crate, 'tests', file)),
+    )
   const holder = CRATES.find(isIn)
   if (holder) return { runner: 'cargo', crate: holder, name: test, inside: false, loom: false }
   const [, crate = CRATES[0], name] = /^(?:(\S+) )?(.*)$/.exec(test)
@@ -53,8 +59,10 @@ export function faultsOf(root, breaks) {
   return breaks.flatMap(one => {
     const faults = []
     const say = text => faults.push(`${one.area}: ${one.name}: ${text}`)
-    for (const field of FIELDS) if (typeof one[field] !== 'string') say(`its ${field} is not a string`)
-    for (const key of Object.keys(one)) if (![...FIELDS, 'area'].includes(key)) say(`nobody reads its ${key}`)
+    for (const field of FIELDS)
+      if (typeof one[field] !== 'string') say(`its ${field} is not a string`)
+    for (const key of Object.keys(one))
+      if (![...FIELDS, 'area'].includes(key)) say(`nobody reads its ${key}`)
     if (faults.length > 0) return faults
     if (seen.has(`${one.area}/${one.name}`)) say('another break of the area has this name')
     seen.add(`${one.area}/${one.name}`)
@@ -66,7 +74,8 @@ export function faultsOf(root, breaks) {
       if (places !== 1) say(`the code to break is in ${one.file} ${places} times, not once`)
     }
     const test = testOf(root, one)
-    if (test.runner === 'vitest' && !existsSync(join(root, test.file))) say(`there is no test ${test.file}`)
+    if (test.runner === 'vitest' && !existsSync(join(root, test.file)))
+      say(`there is no test ${test.file}`)
     if (test.runner === 'cargo' && test.inside && !isModule(root, test.crate, test.name))
       say(`there is no test ${one.test}`)
     return faults
@@ -97,8 +106,12 @@ export function diffOf({ file, find, replace }, whole) {
   const end = find.endsWith('\n') ? at + find.length - 1 : after === -1 ? whole.length : after
   const old = whole.slice(start, end)
   const broken =
-    old.slice(0, at - start) + replace + whole.slice(at + find.length, Math.max(end, at + find.length))
+    old.slice(0, at - start) +
+    replace +
+    whole.slice(at + find.length, Math.max(end, at + find.length))
   const line = whole.slice(0, start).split('\n').length
   const mark = (sign, text) => text.split('\n').map(one => `  ${sign}${one}`)
-  return [`  ${file}:${line}`, ...mark('-', old), ...mark('+', broken.replace(/\n$/, ''))].join('\n')
+  return [`  ${file}:${line}`, ...mark('-', old), ...mark('+', broken.replace(/\n$/, ''))].join(
+    '\n',
+  )
 }

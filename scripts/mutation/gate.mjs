@@ -54,7 +54,12 @@ const results = openResults(`mutation-${treeKey(root)}`)
  * proof.
  */
 const tasks = [
-  ...chosen.map(one => ({ key: `${one.area}: ${one.name}`, area: one.area, test: one.test, broken: one })),
+  ...chosen.map(one => ({
+    key: `${one.area}: ${one.name}`,
+    area: one.area,
+    test: one.test,
+    broken: one,
+  })),
   ...[...new Set(chosen.map(({ test }) => test))].map(test => ({
     key: `unbroken: ${test}`,
     area: 'unbroken',
@@ -62,7 +67,8 @@ const tasks = [
   })),
 ]
 if (values.list) {
-  for (const { key, test } of tasks) console.log(`${results.get(key) ? 'ok  ' : 'open'} ${key} (${test})`)
+  for (const { key, test } of tasks)
+    console.log(`${results.get(key) ? 'ok  ' : 'open'} ${key} (${test})`)
   process.exit(0)
 }
 // What runs goes with this process.
@@ -105,7 +111,8 @@ for (const { key, area, test, broken } of tasks) {
 }
 
 console.log()
-for (const [area, { passed, failed }] of sums) console.log(`${area}: ${passed} passed, ${failed} failed`)
+for (const [area, { passed, failed }] of sums)
+  console.log(`${area}: ${passed} passed, ${failed} failed`)
 const total = kind => [...sums.values()].reduce((sum, one) => sum + one[kind], 0)
 console.log(`${total('passed')} passed, ${total('failed')} failed`)
 process.exitCode = total('failed') === 0 && total('passed') > 0 ? 0 : 1

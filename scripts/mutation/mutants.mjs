@@ -22,7 +22,10 @@ import { cargoTool } from '../tools/install.mjs'
 import { disagreements, placeless, readAccepted } from './accepted.mjs'
 
 const VERSION = '27.1.0'
-/** The least time limit of a run of the tests; where they take longer with nothing broken, it is five times that. */
+/**
+ * The least time limit of a run of the tests; where they take longer with nothing broken, it is
+ * five times that.
+ */
 const LEAST_TIMEOUT_S = 60
 
 /** What only stands in for the kernel, or is a test itself. */
@@ -35,8 +38,21 @@ const QUICK = {
 }
 /** Tests on real VMs, which try what the quick ones miss. */
 const THOROUGH = [
-  ...['measured_equals_truth', 'windows', 'migration_beside', 'blocks_come_and_go', 'backup_bitmap'],
-  ...['dirty_memory_model', 'rings', 'ring_hazards', 'ring_signals', 'concurrent_use', 'out_of_memory'],
+  ...[
+    'measured_equals_truth',
+    'windows',
+    'migration_beside',
+    'blocks_come_and_go',
+    'backup_bitmap',
+  ],
+  ...[
+    'dirty_memory_model',
+    'rings',
+    'ring_hazards',
+    'ring_signals',
+    'concurrent_use',
+    'out_of_memory',
+  ],
 ]
 
 /** Parts of the library whose own tests take long and say nothing about these folders. */
@@ -63,7 +79,8 @@ const env = {
 // The long forms of the tests would run once for each mutant.
 delete env.DIRTYRATE_TEST_FULL
 
-const cargo = (args, options) => spawnSync('cargo', args, { cwd: root, env, encoding: 'utf8', ...options })
+const cargo = (args, options) =>
+  spawnSync('cargo', args, { cwd: root, env, encoding: 'utf8', ...options })
 orGiveUp(() => cargoTool('cargo-mutants', VERSION))
 
 // What runs goes with this process.
@@ -77,10 +94,13 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'])
 
 /** What a mutant's fate depends on: the core, its tests, and which of them run. */
 const key = treeKey(root, path =>
-  /^(crates\/dirtyrate(-machine)?\/(src|tests|build\.rs|Cargo)|Cargo\.|scripts\/mutants\.mjs)/.test(path),
+  /^(crates\/dirtyrate(-machine)?\/(src|tests|build\.rs|Cargo)|Cargo\.|scripts\/mutants\.mjs)/.test(
+    path,
+  ),
 )
 const accepted = readAccepted(join(root, 'scripts/mutation/accepted-mutants.txt'))
-const linesOf = path => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : [])
+const linesOf = path =>
+  existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : []
 const filter = folder => [
   ...['-p', 'dirtyrate', '-f', `crates/dirtyrate/src/${folder}/**`],
   ...NOT_THE_CORE.flatMap(name => ['-e', name]),
@@ -124,18 +144,27 @@ function openFolder(folder) {
     { output: join(state, 'quick'), tests: QUICK[folder] },
     { output: join(state, 'thorough'), tests: [...new Set([...QUICK[folder], ...THOROUGH])] },
   ]
-  /** What a stage has found: its own files, and those of its earlier runs, which this keeps in one place. */
+  /**
+   * What a stage has found: its own files, and those of its earlier runs, which this keeps in one
+   * place.
+   */
   const fates = ({ output }) => {
     const gather = (kept, ...files) => {
       const path = join(output, kept)
-      const all = [...linesOf(path), ...files.flatMap(name => linesOf(join(output, 'mutants.out', name)))]
+      const all = [
+        ...linesOf(path),
+        ...files.flatMap(name => linesOf(join(output, 'mutants.out', name))),
+      ]
       const unique = [...new Set(all)]
       mkdirSync(output, { recursive: true })
       writeFileSync(path, unique.map(name => `${name}\n`).join(''))
       return unique
     }
     const noticed = gather('noticed.txt', 'caught.txt', 'unviable.txt', 'timeout.txt')
-    return { noticed, missed: gather('missed.txt', 'missed.txt').filter(name => !noticed.includes(name)) }
+    return {
+      noticed,
+      missed: gather('missed.txt', 'missed.txt').filter(name => !noticed.includes(name)),
+    }
   }
   return { names, stages, fates }
 }

@@ -34,8 +34,11 @@ for (const file of wanted)
 const files = wanted.length > 0 ? wanted : Object.keys(PURE)
 
 const folder = join(root, 'target/stryker')
-// Its peer is the clone's own vitest: a second copy of vitest would not know the tests of the first.
-const modules = orGiveUp(() => npmTools('scripts/mutation/stryker', 'target/stryker', ['--legacy-peer-deps']))
+// Its peer is the clone's own vitest: a second copy of vitest would not know the tests of the
+// first.
+const modules = orGiveUp(() =>
+  npmTools('scripts/mutation/stryker', 'target/stryker', ['--legacy-peer-deps']),
+)
 const program = join(modules, '@stryker-mutator/core/bin/stryker.js')
 const vitest = join(modules, 'vitest')
 if (!existsSync(vitest)) symlinkSync(join(root, 'node_modules/vitest'), vitest)
@@ -54,23 +57,33 @@ writeFileSync(
     testRunner: 'vitest',
     vitest: { configFile: join(folder, 'vitest.config.mjs'), related: false },
     plugins: [join(folder, 'node_modules/@stryker-mutator/vitest-runner/dist/src/index.js')],
-    // TypeScript 7 has not the functions that StrykerJS calls to rewrite a tsconfig.json: there is nothing to rewrite here.
+    // TypeScript 7 has not the functions that StrykerJS calls to rewrite a tsconfig.json: there is
+    // nothing to rewrite here.
     tsconfigFile: 'no-tsconfig.json',
     ignorePatterns: ['target', 'crates', 'dist', 'examples', 'benches'],
     tempDirName: join('target', 'stryker', 'sandboxes'),
     coverageAnalysis: 'perTest',
     concurrency: 2,
     reporters: ['json', 'clear-text'],
-    clearTextReporter: { allowColor: false, logTests: false, reportTests: false, reportMutants: false },
+    clearTextReporter: {
+      allowColor: false,
+      logTests: false,
+      reportTests: false,
+      reportMutants: false,
+    },
     jsonReporter: { fileName: report },
     allowConsoleColors: false,
   }),
 )
 rmSync(report, { force: true })
-const { status } = spawnSync(process.execPath, [program, 'run', join(folder, 'stryker.config.json')], {
-  cwd: root,
-  stdio: ['ignore', 'inherit', 'inherit'],
-})
+const { status } = spawnSync(
+  process.execPath,
+  [program, 'run', join(folder, 'stryker.config.json')],
+  {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  },
+)
 if (status !== 0) giveUp('StrykerJS did not come to its end.', 1)
 
 const oneLine = text => text.replace(/\s+/g, ' ').trim()
@@ -90,12 +103,16 @@ const mutants = Object.entries(JSON.parse(readFileSync(report, 'utf8')).files).f
       name: `${file}:${location.start.line}:${location.start.column}: ${oneLine(textAt(source, location))} -> ${oneLine(replacement)}`,
     })),
 )
-const counted = mutants.filter(({ status }) => !['Ignored', 'CompileError', 'RuntimeError'].includes(status))
+const counted = mutants.filter(
+  ({ status }) => !['Ignored', 'CompileError', 'RuntimeError'].includes(status),
+)
 const survivors = counted
   .filter(({ status }) => ['Survived', 'NoCoverage'].includes(status))
   .map(({ name }) => name)
 const accepted = readAccepted(join(root, 'scripts/mutation/accepted-stryker.txt'))
-const faults = disagreements(accepted, survivors, name => files.some(file => name.startsWith(`${file}: `)))
+const faults = disagreements(accepted, survivors, name =>
+  files.some(file => name.startsWith(`${file}: `)),
+)
 for (const fault of faults) console.log(`FAILED ${fault}`)
 const listed = survivors.filter(name => accepted.has(placeless(name))).length
 console.log(

@@ -1,4 +1,5 @@
-// The copy of the clone in which the mutation gate breaks things, and how a test is built and run there.
+// The copy of the clone in which the mutation gate breaks things, and how a test is built and run
+// there.
 
 import { spawn, spawnSync } from 'node:child_process'
 import {
@@ -15,14 +16,18 @@ import { dirname, join } from 'node:path'
 import { filesOf } from '../gates/tree-key.mjs'
 import { testOf } from './breaks.mjs'
 
-/** Far more than the slowest of these tests takes: a break that makes one hang is noticed by this. */
+/**
+ * Far more than the slowest of these tests takes: a break that makes one hang is noticed by this.
+ */
 const TIMEOUT_MS = 90_000
 /** vitest starts Node, and ends a test of its own accord after 60 s. */
 const VITEST_TIMEOUT_MS = 180_000
 /** Loom's models take half a minute of a quiet machine. */
 const LOOM_TIMEOUT_MS = 300_000
 
-/** Makes the copy anew. `folder` also holds what is built of it, apart from the clone's own target. */
+/**
+ * Makes the copy anew. `folder` also holds what is built of it, apart from the clone's own target.
+ */
 export function copyTree(root, folder) {
   const tree = join(folder, 'tree')
   rmSync(tree, { recursive: true, force: true })
@@ -46,7 +51,10 @@ export function copyTree(root, folder) {
     RUSTFLAGS: '--cfg loom',
     LOOM_MAX_PREEMPTIONS: '2',
   }
-  /** The text of the break whose code the native binding in the copy was built of; undefined while the binding is the clone's own. */
+  /**
+   * The text of the break whose code the native binding in the copy was built of; undefined while
+   * the binding is the clone's own.
+   */
   let built
 
   /** Builds the native binding of the copy from the Rust code in the copy, if it is out of date. */
@@ -59,7 +67,15 @@ export function copyTree(root, folder) {
     } else {
       const napi = join(root, 'node_modules/.bin/napi')
       const args = ['build', '--platform', '--manifest-path', 'crates/dirtyrate-node/Cargo.toml']
-      args.push('--package-json-path', 'package.json', '-o', 'native', '--no-js', '--dts', 'binding.d.cts')
+      args.push(
+        '--package-json-path',
+        'package.json',
+        '-o',
+        'native',
+        '--no-js',
+        '--dts',
+        'binding.d.cts',
+      )
       const { status, stderr } = spawnSync(napi, [...args, '--', '--locked'], {
         cwd: tree,
         env,
@@ -75,36 +91,60 @@ export function copyTree(root, folder) {
 
   /** Builds a test of cargo. Returns its executable, or the compiler's errors. */
   function buildCargo({ crate, name, inside, loom }) {
-    const args = ['test', '--locked', '--release', '-p', crate, ...(inside ? ['--lib'] : ['--test', name])]
-    const { status, stdout, stderr } = spawnSync('cargo', [...args, '--no-run', '--message-format=json'], {
-      cwd: tree,
-      env: loom ? loomEnv : env,
-      encoding: 'utf8',
-      maxBuffer: 1 << 28,
-    })
+    const args = [
+      'test',
+      '--locked',
+      '--release',
+      '-p',
+      crate,
+      ...(inside ? ['--lib'] : ['--test', name]),
+    ]
+    const { status, stdout, stderr } = spawnSync(
+      'cargo',
+      [...args, '--no-run', '--message-format=json'],
+      {
+        cwd: tree,
+        env: loom ? loomEnv : env,
+        encoding: 'utf8',
+        maxBuffer: 1 << 28,
+      },
+    )
     if (status !== 0) return { errors: stderr }
     const artifacts = stdout
       .split('\n')
       .filter(line => line.startsWith('{'))
       .map(line => JSON.parse(line))
     const target = inside ? crate.replaceAll('-', '_') : name
-    return { executable: artifacts.findLast(one => one.executable && one.target.name === target).executable }
+    return {
+      executable: artifacts.findLast(one => one.executable && one.target.name === target)
+        .executable,
+    }
   }
 
-  /** Builds the native binding and the JavaScript of the copy; what the compilers said if they refuse. */
+  /**
+   * Builds the native binding and the JavaScript of the copy; what the compilers said if they
+   * refuse.
+   */
   function buildPackage(broken) {
     const errors = bringNative(broken)
     if (errors !== undefined) return { errors }
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build/typescript.mjs'], {
-      cwd: tree,
-      env,
-      encoding: 'utf8',
-    })
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['scripts/build/typescript.mjs'],
+      {
+        cwd: tree,
+        env,
+        encoding: 'utf8',
+      },
+    )
     return status === 0 ? {} : { errors: stdout + stderr }
   }
 
   return {
-    /** Runs `test` with `broken` in the copy, or with nothing broken: `{ passed, ended, output }`, or `{ errors }` if it does not build. */
+    /**
+     * Runs `test` with `broken` in the copy, or with nothing broken: `{ passed, ended, output }`,
+     * or `{ errors }` if it does not build.
+     */
     async run(test, broken) {
       const how = testOf(root, { test })
       const path = broken && join(tree, broken.file)
@@ -115,7 +155,8 @@ export function copyTree(root, folder) {
           whole.replace(broken.find, () => broken.replace),
         )
       try {
-        const { executable, errors } = how.runner === 'cargo' ? buildCargo(how) : buildPackage(broken)
+        const { executable, errors } =
+          how.runner === 'cargo' ? buildCargo(how) : buildPackage(broken)
         if (errors !== undefined) return { errors }
         if (how.runner === 'vitest') {
           const args = [join(tree, 'node_modules/vitest/vitest.mjs'), 'run', how.file, '--bail=1']
@@ -135,7 +176,10 @@ export function copyTree(root, folder) {
 
 const escaped = text => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
 
-/** node_modules of the copy: each package is a link to the clone's, without the stamps of what the clone has built. */
+/**
+ * node_modules of the copy: each package is a link to the clone's, without the stamps of what the
+ * clone has built.
+ */
 function linkPackages(root, tree) {
   const to = join(tree, 'node_modules')
   mkdirSync(to)
@@ -144,10 +188,17 @@ function linkPackages(root, tree) {
       symlinkSync(join(root, 'node_modules', name), join(to, name))
 }
 
-/** Runs a program in a process group of its own, which is killed as a whole at the time limit: a test has children too. */
+/**
+ * Runs a program in a process group of its own, which is killed as a whole at the time limit: a
+ * test has children too.
+ */
 function runToEnd(command, args, options, timeoutMs) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { ...options, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, {
+      ...options,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     let output = ''
     const kill = () => {
       try {
@@ -171,7 +222,11 @@ function runToEnd(command, args, options, timeoutMs) {
       clearTimeout(timer)
       process.off('exit', kill)
       kill()
-      resolve({ passed: status === 0, ended: late ? 'at the time limit' : (signal ?? undefined), output })
+      resolve({
+        passed: status === 0,
+        ended: late ? 'at the time limit' : (signal ?? undefined),
+        output,
+      })
     })
   })
 }

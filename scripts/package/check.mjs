@@ -20,7 +20,10 @@ if (values.update) {
   writeGolden(main)
   // The platforms' packages differ in the name of the binary alone.
   for (const { name, file } of platforms) {
-    writeGolden({ name, files: platform.files.map(entry => (entry.endsWith('.node') ? file : entry)) })
+    writeGolden({
+      name,
+      files: platform.files.map(entry => (entry.endsWith('.node') ? file : entry)),
+    })
   }
 }
 

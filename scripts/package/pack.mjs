@@ -33,7 +33,10 @@ function crossBuilt(platform) {
   }
 }
 
-/** Builds and packs; returns what {@link pack} says of each, the platforms' first and in the order of publishing. */
+/**
+ * Builds and packs; returns what {@link pack} says of each, the platforms' first and in the order
+ * of publishing.
+ */
 export function packAll({ hostOnly }) {
   setUp()
   const into = hostOnly ? hostPackagesFolder : packagesFolder
@@ -57,5 +60,6 @@ if (isMain(import.meta.url)) {
     )
   }
   const differences = packed.flatMap(differencesFromGolden)
-  if (differences.length > 0) giveUp(`not what __test__/install/golden has:\n${differences.join('\n')}`, 1)
+  if (differences.length > 0)
+    giveUp(`not what __test__/install/golden has:\n${differences.join('\n')}`, 1)
 }

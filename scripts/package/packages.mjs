@@ -39,7 +39,10 @@ export const packagesFolder = join(root, 'target/packages')
 /** Where the tarballs go whose only binary is this machine's, as npm run setup built it. */
 export const hostPackagesFolder = join(root, 'target/packages-host')
 
-/** Trusted publishing compares `repository` with where the workflow runs: there its environment says it. */
+/**
+ * Trusted publishing compares `repository` with where the workflow runs: there its environment says
+ * it.
+ */
 function repository() {
   const { GITHUB_SERVER_URL, GITHUB_REPOSITORY } = process.env
   if (GITHUB_REPOSITORY === undefined) return {}
@@ -58,11 +61,16 @@ function stage(packageManifest, files, into) {
   return folder
 }
 
-/** The main package. It installs everywhere: no `os`, no install script; the platform packages are optional, of its own version. */
+/**
+ * The main package. It installs everywhere: no `os`, no install script; the platform packages are
+ * optional, of its own version.
+ */
 export function stageMain(into) {
   // `private` keeps a clone from being published as it is; the rest only a clone has a use for.
   const { private: _, scripts, devDependencies, overrides, napi, ...published } = manifest
-  const optionalDependencies = Object.fromEntries(platforms.map(({ name }) => [name, manifest.version]))
+  const optionalDependencies = Object.fromEntries(
+    platforms.map(({ name }) => [name, manifest.version]),
+  )
   const files = ['README.md', ...manifest.files].map(name => [join(root, name), name])
   return stage({ ...published, ...repository(), optionalDependencies }, files, into)
 }
@@ -81,7 +89,8 @@ export function stagePlatform(platform, binary, into) {
       os: [os],
       cpu: [cpu],
       libc: [libc],
-      // Of N-API 6, and without a gap: where it is not met npm leaves the package out and says nothing.
+      // Of N-API 6, and without a gap: where it is not met npm leaves the package out and says
+      // nothing.
       engines: { node: '>=14' },
       type: 'commonjs',
       main: file,
@@ -94,7 +103,10 @@ export function stagePlatform(platform, binary, into) {
   return folder
 }
 
-/** Packs a staged folder into `into`. Returns the tarball's path, npm's list of the files in it, and its sizes. */
+/**
+ * Packs a staged folder into `into`. Returns the tarball's path, npm's list of the files in it, and
+ * its sizes.
+ */
 export function pack(folder, into) {
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', into]
   const packed = spawnSync('npm', args, {

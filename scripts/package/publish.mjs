@@ -24,11 +24,16 @@ const npm = (args, stdio) => spawnSync('npm', args, { cwd: folder, encoding: 'ut
 const packages = [...wanted.map(({ name }) => name), main]
 const absent = packages.filter(name => !existsSync(join(folder, `${name}-${version}.tgz`)))
 if (absent.length > 0) {
-  process.stderr.write(`publish: not packed: ${absent.join(', ')}. Make them with: npm run package\n`)
+  process.stderr.write(
+    `publish: not packed: ${absent.join(', ')}. Make them with: npm run package\n`,
+  )
   process.exit(1)
 }
 for (const name of packages) {
-  const there = npm(['view', `${name}@${version}`, 'version', ...given], ['ignore', 'pipe', 'ignore'])
+  const there = npm(
+    ['view', `${name}@${version}`, 'version', ...given],
+    ['ignore', 'pipe', 'ignore'],
+  )
   if (there.status === 0 && there.stdout.trim() === version) {
     process.stdout.write(`${name}@${version} is published already\n`)
     continue

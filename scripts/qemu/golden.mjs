@@ -24,7 +24,10 @@ export function readSections() {
   return JSON.parse(readFileSync(join(folder, 'commands.json'), 'utf8'))
 }
 
-/** An answer without what is never the same twice: start times, rates, and how many ms a measurement really took. */
+/**
+ * An answer without what is never the same twice: start times, rates, and how many ms a measurement
+ * really took.
+ */
 export function withoutFigures(answer) {
   const { return: value } = answer
   if (typeof value === 'string') {
@@ -39,8 +42,13 @@ export function withoutFigures(answer) {
       Object.entries(value).map(([key, figure]) => {
         if (key === 'start-time' && figure !== 0) return [key, 'TIME']
         if (key === 'dirty-rate') return [key, 'RATE']
-        if (key === 'vcpu-dirty-rate') return [key, figure.map(vcpu => ({ ...vcpu, 'dirty-rate': 'RATE' }))]
-        if (key === 'calc-time' && value.status === 'measured' && value['calc-time-unit'] === 'millisecond')
+        if (key === 'vcpu-dirty-rate')
+          return [key, figure.map(vcpu => ({ ...vcpu, 'dirty-rate': 'RATE' }))]
+        if (
+          key === 'calc-time' &&
+          value.status === 'measured' &&
+          value['calc-time-unit'] === 'millisecond'
+        )
           return [key, 'MS']
         return [key, figure]
       }),
@@ -48,14 +56,18 @@ export function withoutFigures(answer) {
   }
 }
 
-/** Runs the steps by `execute` and `hmp`, which resolve with a QMP answer; the list of the answers. */
+/**
+ * Runs the steps by `execute` and `hmp`, which resolve with a QMP answer; the list of the answers.
+ */
 export async function runSteps(steps, { execute, hmp }) {
   const answers = []
   for (const step of steps) {
     if (step.until !== undefined) {
       while ((await execute('query-dirty-rate', {})).return?.status !== step.until) await sleep(5)
     } else {
-      const answer = await (step.hmp === undefined ? execute(step.qmp, step.arguments) : hmp(step.hmp))
+      const answer = await (step.hmp === undefined
+        ? execute(step.qmp, step.arguments)
+        : hmp(step.hmp))
       answers.push({ ...step, ...withoutFigures(answer) })
     }
   }
@@ -85,7 +97,9 @@ async function section({ name, log, steps }) {
       return { name, answers: await runSteps(steps, { execute, hmp }) }
     } catch (error) {
       if (!stands || attempt === ATTEMPTS) throw error
-      process.stderr.write(`qemu-golden: QEMU stands in the section '${name}'; asking another one\n`)
+      process.stderr.write(
+        `qemu-golden: QEMU stands in the section '${name}'; asking another one\n`,
+      )
     } finally {
       clearTimeout(patience)
       await qemu.kill()

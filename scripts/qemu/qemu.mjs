@@ -15,7 +15,9 @@ export class Qemu {
   #socket
   #lines
 
-  /** Starts QEMU with these arguments and KVM. It ends with {@link kill}, or when this process does. */
+  /**
+   * Starts QEMU with these arguments and KVM. It ends with {@link kill}, or when this process does.
+   */
   static async start(args, accel = 'kvm') {
     const qemu = new Qemu()
     await qemu.#start(args, accel)
@@ -25,10 +27,23 @@ export class Qemu {
   async #start(args, accel) {
     this.#folder = mkdtempSync(join(tmpdir(), 'dirtyrate-qemu-'))
     const path = join(this.#folder, 'qmp')
-    const all = ['-accel', accel, '-machine', 'q35,smm=off', '-nodefaults', '-display', 'none', ...args]
-    this.#process = spawn('qemu-system-x86_64', [...all, '-qmp', `unix:${path},server=on,wait=off`], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
+    const all = [
+      '-accel',
+      accel,
+      '-machine',
+      'q35,smm=off',
+      '-nodefaults',
+      '-display',
+      'none',
+      ...args,
+    ]
+    this.#process = spawn(
+      'qemu-system-x86_64',
+      [...all, '-qmp', `unix:${path},server=on,wait=off`],
+      {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    )
     let complaint = ''
     this.#process.stderr.setEncoding('utf8').on('data', text => {
       complaint += text
@@ -93,7 +108,9 @@ export class Qemu {
 
   /** The 8 bytes at a guest physical address. */
   async word(address) {
-    const text = await this.execute('human-monitor-command', { 'command-line': `xp /1gx ${address}` })
+    const text = await this.execute('human-monitor-command', {
+      'command-line': `xp /1gx ${address}`,
+    })
     return BigInt(text.trim().split(' ').at(-1))
   }
 

@@ -17,7 +17,9 @@ const USER_SPACE = {
   programs: { bash: 'bash', script: 'bsdutils', stty: 'coreutils' },
 }
 
-/** How long a rig may take to come up, and to end: on a machine that is busy with something else. */
+/**
+ * How long a rig may take to come up, and to end: on a machine that is busy with something else.
+ */
 const BOOT_SECONDS = 180
 
 /** How much later than its own time limit a job is given up, because the rig itself hangs then. */
@@ -89,7 +91,9 @@ export async function boot(rig, { jobs, fill, onLine }) {
   for (const name of ['proc', 'sys', 'dev', 'tmp']) cpio.folder(name)
   const busybox = userSpace(cpio, rig)
   cpio.program('init', INIT)
-  const lines = kernel.modules.map(({ name, parameters }) => `insmod /rig/modules/${name}.ko ${parameters}`)
+  const lines = kernel.modules.map(
+    ({ name, parameters }) => `insmod /rig/modules/${name}.ko ${parameters}`,
+  )
   for (const { name, bytes } of kernel.modules) cpio.file(`rig/modules/${name}.ko`, bytes)
   jobs.forEach(({ seconds, folder, command }, number) => {
     lines.push(`job ${[number, seconds, folder, ...command].map(quoted).join(' ')}`)
@@ -172,8 +176,14 @@ async function run(
     clearTimeout(patience)
     end()
   }
-  if (ended.every(status => status === undefined) && current === undefined && failed === undefined) {
-    throw new Error(`it did not come up in ${seconds} s. ${complaint}\n${strays.slice(-30).join('\n')}`)
+  if (
+    ended.every(status => status === undefined) &&
+    current === undefined &&
+    failed === undefined
+  ) {
+    throw new Error(
+      `it did not come up in ${seconds} s. ${complaint}\n${strays.slice(-30).join('\n')}`,
+    )
   }
   return { ended, failed }
 }

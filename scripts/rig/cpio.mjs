@@ -1,4 +1,5 @@
-// An initrd: a cpio archive in the "newc" form (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+// An initrd: a cpio archive in the "newc" form (Linux,
+// Documentation/driver-api/early-userspace/buffer-format.rst).
 
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -19,9 +20,29 @@ export class Cpio {
   #add(name, mode, bytes, [major, minor] = [0, 0]) {
     const number = value => value.toString(16).padStart(8, '0')
     const inode = this.#names.size
-    const header = ['070701', inode, mode, 0, 0, 1, 0, bytes.length, 0, 0, major, minor, name.length + 1, 0]
+    const header = [
+      '070701',
+      inode,
+      mode,
+      0,
+      0,
+      1,
+      0,
+      bytes.length,
+      0,
+      0,
+      major,
+      minor,
+      name.length + 1,
+      0,
+    ]
     const text = `${header.map(field => (typeof field === 'number' ? number(field) : field)).join('')}${name}\0`
-    this.#pieces.push(Buffer.from(text, 'latin1'), padding(text.length), bytes, padding(bytes.length))
+    this.#pieces.push(
+      Buffer.from(text, 'latin1'),
+      padding(text.length),
+      bytes,
+      padding(bytes.length),
+    )
   }
 
   /** The folder, and those that it is in. */
@@ -58,7 +79,9 @@ export class Cpio {
     this.#add(name, CHARACTER_DEVICE, Buffer.alloc(0), [major, minor])
   }
 
-  /** A file or a whole folder of the machine's, as it is; `wanted` is asked about each path in it. */
+  /**
+   * A file or a whole folder of the machine's, as it is; `wanted` is asked about each path in it.
+   */
   copy(name, path, wanted = () => true) {
     const stat = lstatSync(path)
     if (stat.isSymbolicLink()) this.link(name, readlinkSync(path))

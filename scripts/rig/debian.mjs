@@ -3,11 +3,22 @@
 // machine's sources.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
-/** Where packages are kept. What is in it can be removed at any time; with that, the next run takes what Debian has then. */
+/**
+ * Where packages are kept. What is in it can be removed at any time; with that, the next run takes
+ * what Debian has then.
+ */
 export const cache =
   process.env.DIRTYRATE_RIG_CACHE ??
   join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'dirtyrate/rigs')
@@ -23,7 +34,9 @@ export function output(command, args, options = {}) {
   })
   if (error) throw new Error(`${command} cannot be run: ${error.message}`)
   if (status !== 0) {
-    throw new Error(`${command} ${args[0]} ended with ${signal ?? status}. ${String(stderr ?? '').trim()}`)
+    throw new Error(
+      `${command} ${args[0]} ended with ${signal ?? status}. ${String(stderr ?? '').trim()}`,
+    )
   }
   return stdout
 }
@@ -37,15 +50,22 @@ export function stanzas(text) {
   })
 }
 
-/** Where the machine's own Debian comes from: the address and the key of the source that has the suite `codename`. */
+/**
+ * Where the machine's own Debian comes from: the address and the key of the source that has the
+ * suite `codename`.
+ */
 export function sourceOf(codename, files) {
   for (const { name, text } of files) {
     if (name.endsWith('.sources')) {
       const found = stanzas(text).find(({ Suites = '' }) => Suites.split(/\s+/).includes(codename))
-      if (found?.URIs) return { uri: found.URIs.split(/\s+/)[0], signedBy: found['Signed-By'] ?? KEYRING }
+      if (found?.URIs)
+        return { uri: found.URIs.split(/\s+/)[0], signedBy: found['Signed-By'] ?? KEYRING }
     } else {
-      const line = new RegExp(`^deb\\s+(?:\\[([^\\]]*)\\]\\s+)?(\\S+)\\s+${codename}\\s`, 'm').exec(text)
-      if (line) return { uri: line[2], signedBy: /signed-by=(\S+)/.exec(line[1] ?? '')?.[1] ?? KEYRING }
+      const line = new RegExp(`^deb\\s+(?:\\[([^\\]]*)\\]\\s+)?(\\S+)\\s+${codename}\\s`, 'm').exec(
+        text,
+      )
+      if (line)
+        return { uri: line[2], signedBy: /signed-by=(\S+)/.exec(line[1] ?? '')?.[1] ?? KEYRING }
     }
   }
   return undefined
@@ -82,7 +102,13 @@ export class Suite {
     this.#folder = join(cache, `${suite}-${architecture}`)
     const apt = join(this.#folder, 'apt')
     this.#options = [
-      ...['-q', '-o', `APT::Architecture=${architecture}`, '-o', `APT::Architectures=${architecture}`],
+      ...[
+        '-q',
+        '-o',
+        `APT::Architecture=${architecture}`,
+        '-o',
+        `APT::Architectures=${architecture}`,
+      ],
       ...[
         '-o',
         `Dir::Etc::SourceList=${join(apt, 'debian.sources')}`,
@@ -100,7 +126,8 @@ export class Suite {
     const apt = join(this.#folder, 'apt')
     if (existsSync(join(apt, 'updated'))) return
     const { uri, signedBy } = machinesSource()
-    for (const part of ['lists/partial', 'archives/partial']) mkdirSync(join(apt, part), { recursive: true })
+    for (const part of ['lists/partial', 'archives/partial'])
+      mkdirSync(join(apt, part), { recursive: true })
     writeFileSync(join(apt, 'status'), '')
     writeFileSync(
       join(apt, 'debian.sources'),
@@ -113,10 +140,14 @@ export class Suite {
   /** What apt knows of a package. */
   #show(name) {
     this.#update()
-    return stanzas(output('apt-cache', [...this.#options, '--no-all-versions', 'show', name]))[0] ?? {}
+    return (
+      stanzas(output('apt-cache', [...this.#options, '--no-all-versions', 'show', name]))[0] ?? {}
+    )
   }
 
-  /** `name` and those that it needs of its very version: the parts that one source was split into. */
+  /**
+   * `name` and those that it needs of its very version: the parts that one source was split into.
+   */
   parts(name, seen = new Set()) {
     seen.add(name)
     const depends = this.#show(name).Depends ?? ''

@@ -3,7 +3,15 @@
 
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { cache, filesIn, output, Suite } from './debian.mjs'
@@ -12,7 +20,9 @@ import { modulesOf } from './modules.mjs'
 /** What builds Linux, with gcc for its architecture. */
 const TOOLS = ['make', 'gcc', 'flex', 'bison', 'bc']
 
-/** The image, and the modules in the order of loading: each its `name`, `bytes` and `parameters`. */
+/**
+ * The image, and the modules in the order of loading: each its `name`, `bytes` and `parameters`.
+ */
 export function kernelOf(rig) {
   return rig.kernel.source === undefined ? packaged(rig) : { image: built(rig), modules: [] }
 }
@@ -29,7 +39,10 @@ function packaged({ kernel, architecture, modules }) {
   return { image, modules: loaded.map(module => ({ ...module, parameters: of(module.name) })) }
 }
 
-/** An image of `source`, a package of `suite`'s, with the `options` of Linux's and no others. Kept until one of the three changes. */
+/**
+ * An image of `source`, a package of `suite`'s, with the `options` of Linux's and no others. Kept
+ * until one of the three changes.
+ */
 function built({ kernel: { suite, source, options }, architecture, target }) {
   const digest = createHash('sha256').update(options.join()).digest('hex').slice(0, 12)
   const image = join(cache, `${suite}-${architecture}`, `${source}-${digest}`, 'Image')

@@ -16,7 +16,10 @@ const canonical = name => name.replaceAll('-', '_')
 
 const nameOf = path => canonical(basename(path).replace(/\.ko(\.xz)?$/, ''))
 
-/** The modules of `wanted` and what they depend on: `name` and `bytes`, dependencies first. What is built in is left out. */
+/**
+ * The modules of `wanted` and what they depend on: `name` and `bytes`, dependencies first. What is
+ * built in is left out.
+ */
 export function modulesOf(folder, wanted) {
   const files = new Map(filesIn(folder, /\.ko(\.xz)?$/).map(path => [nameOf(path), path]))
   const [list] = filesIn(folder, /\/modules\.builtin$/)

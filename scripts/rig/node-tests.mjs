@@ -1,7 +1,15 @@
 // The package with its tests, and a Node to run them in the rig.
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { crossBuild } from '../build/cross-build.mjs'
 import { host, pack, platforms, stageMain, stagePlatform } from '../package/packages.mjs'
@@ -29,7 +37,10 @@ const FOLDER = '/rig/package'
 /** Where the package is as a user has it. */
 const INSTALLED = '/rig/installed'
 
-/** How long one file may take; and the boot of a Linux, which makes an emulated rig stand now and then. */
+/**
+ * How long one file may take; and the boot of a Linux, which makes an emulated rig stand now and
+ * then.
+ */
 const SECONDS = 900
 const LINUX_SECONDS = 300
 
@@ -56,8 +67,8 @@ function bindingOf({ target }) {
 }
 
 /**
- * A folder in which npm has installed the packed package, with its platform's, as on a machine of the rig's; see
- * __test__/rig/installed.rig.ts.
+ * A folder in which npm has installed the packed package, with its platform's, as on a machine of
+ * the rig's; see __test__/rig/installed.rig.ts.
  */
 function installedPackage(platform, binary) {
   const folder = join(root, 'target/rig/installed', platform.name)
@@ -70,8 +81,15 @@ function installedPackage(platform, binary) {
   mkdirSync(user)
   writeFileSync(join(user, 'package.json'), '{ "private": true }\n')
   // By force: this machine may be another.
-  const machine = [`--os=${platform.os}`, `--cpu=${platform.cpu}`, `--libc=${platform.libc}`, '--force']
-  output('npm', ['install', '--offline', '--no-audit', '--no-fund', ...machine, ...tarballs], { cwd: user })
+  const machine = [
+    `--os=${platform.os}`,
+    `--cpu=${platform.cpu}`,
+    `--libc=${platform.libc}`,
+    '--force',
+  ]
+  output('npm', ['install', '--offline', '--no-audit', '--no-fund', ...machine, ...tarballs], {
+    cwd: user,
+  })
   return user
 }
 
@@ -103,8 +121,9 @@ function compiled() {
 /** What the Linux in the rig's own VM writes, again and again; see __test__/rig/linux.rig.ts. */
 const LINUX_MIB = 32
 /**
- * A page of the guest's that the host finds by what it begins with: behind that come the passes that are done, in 8 digits, and a
- * character that the host changes when the guest may end. Any kernel lets a program read and write a file in memory; /dev/mem, only some.
+ * A page of the guest's that the host finds by what it begins with: behind that come the passes
+ * that are done, in 8 digits, and a character that the host changes when the guest may end. Any
+ * kernel lets a program read and write a file in memory; /dev/mem, only some.
  */
 const MAILBOX = randomBytes(16).toString('hex')
 const LINUX_ENV = [
@@ -113,8 +132,9 @@ const LINUX_ENV = [
   `DIRTYRATE_RIG_LINUX_MAILBOX=${MAILBOX}`,
 ]
 /**
- * No step of it waits for an interrupt: what it says it says as the kernel, whose console is polled, and it does not sleep. In the
- * emulated rigs an interrupt that KVM waits to inject is sometimes never taken, and with it the timer is gone.
+ * No step of it waits for an interrupt: what it says it says as the kernel, whose console is
+ * polled, and it does not sleep. In the emulated rigs an interrupt that KVM waits to inject is
+ * sometimes never taken, and with it the timer is gone.
  */
 const LINUX_INIT = `#!/bin/sh
 mount -t proc none /proc
@@ -140,7 +160,8 @@ function linux(cpio, { image, busybox }) {
   initrd.device('dev/zero', 1, 5)
   initrd.device('dev/null', 1, 3)
   initrd.copy('bin/busybox', busybox)
-  for (const name of ['sh', 'dd', 'mount', 'grep', 'poweroff']) initrd.link(`bin/${name}`, 'busybox')
+  for (const name of ['sh', 'dd', 'mount', 'grep', 'poweroff'])
+    initrd.link(`bin/${name}`, 'busybox')
   initrd.program('init', LINUX_INIT)
   initrd.file('mailbox', `${MAILBOX}00000000-`)
   cpio.copy('rig/linux/vmlinuz', image)
@@ -184,7 +205,10 @@ export function nodeTests(rig, { only, env }) {
     cpio.copy(into(`native/${platform.file}`), binary)
     cpio.copy(INSTALLED.slice(1), installedPackage(platform, binary))
     const isData = path => !path.endsWith('.ts')
-    for (const path of readdirSync(join(root, '__test__'), { recursive: true, withFileTypes: true })) {
+    for (const path of readdirSync(join(root, '__test__'), {
+      recursive: true,
+      withFileTypes: true,
+    })) {
       if (!path.isFile() || !isData(path.name)) continue
       const from = join(path.parentPath, path.name)
       cpio.copy(into(from.slice(root.length + 1)), from)
@@ -194,7 +218,10 @@ export function nodeTests(rig, { only, env }) {
       cpio.copy(into(`node_modules/${name}`), folder, path => !/\.(map|d\.[cm]?ts)$/.test(path))
     }
     const shim = join(root, 'scripts/rig/inside/vitest.mjs')
-    cpio.file(into('node_modules/vitest/package.json'), '{ "type": "module", "exports": "./index.mjs" }')
+    cpio.file(
+      into('node_modules/vitest/package.json'),
+      '{ "type": "module", "exports": "./index.mjs" }',
+    )
     cpio.copy(into('node_modules/vitest/index.mjs'), shim)
   }
   return { jobs, fill }

@@ -11,8 +11,9 @@ const X86_64 = {
   target: 'x86_64-unknown-linux-gnu',
   strip: 'strip',
   qemu: 'qemu-system-x86_64',
-  // With a thread for each CPU the rig's kernel overruns its stack now and then (`corrupted stack end`), and with more than one CPU a
-  // Linux in a VM of the rig's stands in most of its boots: QEMU's emulation of SVM, 10.0 and 11.1.
+  // With a thread for each CPU the rig's kernel overruns its stack now and then
+  // (`corrupted stack end`), and with more than one CPU a Linux in a VM of the rig's stands in most
+  // of its boots: QEMU's emulation of SVM, 10.0 and 11.1.
   threads: 'single',
   cpus: 1,
   machine: ['-machine', 'q35', '-cpu', 'max'],
@@ -28,14 +29,22 @@ const ARM64 = {
   qemu: 'qemu-system-aarch64',
   threads: 'multi',
   cpus: 2,
-  // KVM is built in, and wants EL2. The architecture's own pointer authentication takes most of the time of an emulated CPU.
+  // KVM is built in, and wants EL2. The architecture's own pointer authentication takes most of the
+  // time of an emulated CPU.
   machine: ['-machine', 'virt,virtualization=on,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
   cmdline: `console=ttyAMA0 mitigations=off nokaslr ${QUIET}`,
   modules: [],
 }
 
 const SHORT = [
-  ...['nested_paging', 'windows', 'out_of_memory', 'migration_beside', 'blocks_come_and_go', 'sparse_giant'],
+  ...[
+    'nested_paging',
+    'windows',
+    'out_of_memory',
+    'migration_beside',
+    'blocks_come_and_go',
+    'sparse_giant',
+  ],
   ...['ground/native.test', 'measurement/events.test'],
 ]
 
@@ -44,11 +53,32 @@ const SHORT_ARM64 = [
   ...['ground/native.test', 'rig/installed.rig'],
 ]
 
-/** Of Linux's, for a kernel that is built: what KVM, the serial ports of QEMU and of our VMs, the initrd, Node and the tests need. */
+/**
+ * Of Linux's, for a kernel that is built: what KVM, the serial ports of QEMU and of our VMs, the
+ * initrd, Node and the tests need.
+ */
 const OPTIONS = [
   ...['64BIT', 'SMP', 'EXPERT', 'VIRTUALIZATION', 'KVM', 'CC_OPTIMIZE_FOR_PERFORMANCE'],
-  ...['PRINTK', 'BUG', 'KALLSYMS', 'MULTIUSER', 'COREDUMP', 'ELF_CORE', 'HIGH_RES_TIMERS', 'NO_HZ_IDLE'],
-  ...['BLK_DEV_INITRD', 'BINFMT_ELF', 'BINFMT_SCRIPT', 'TMPFS', 'SHMEM', 'SYSFS', 'DEVTMPFS', 'DEVMEM'],
+  ...[
+    'PRINTK',
+    'BUG',
+    'KALLSYMS',
+    'MULTIUSER',
+    'COREDUMP',
+    'ELF_CORE',
+    'HIGH_RES_TIMERS',
+    'NO_HZ_IDLE',
+  ],
+  ...[
+    'BLK_DEV_INITRD',
+    'BINFMT_ELF',
+    'BINFMT_SCRIPT',
+    'TMPFS',
+    'SHMEM',
+    'SYSFS',
+    'DEVTMPFS',
+    'DEVMEM',
+  ],
   ...['PROC_FS', 'PROC_SYSCTL', 'PROC_PAGE_MONITOR', 'TTY', 'UNIX98_PTYS'],
   ...[
     'SERIAL_AMBA_PL011',
@@ -57,14 +87,31 @@ const OPTIONS = [
     'SERIAL_8250_CONSOLE',
     'SERIAL_OF_PLATFORM',
   ],
-  ...['FUTEX', 'EPOLL', 'SIGNALFD', 'TIMERFD', 'EVENTFD', 'AIO', 'IO_URING', 'POSIX_TIMERS', 'RSEQ'],
-  ...['ADVISE_SYSCALLS', 'MEMBARRIER', 'MEMFD_CREATE', 'TRANSPARENT_HUGEPAGE', 'CROSS_MEMORY_ATTACH'],
+  ...[
+    'FUTEX',
+    'EPOLL',
+    'SIGNALFD',
+    'TIMERFD',
+    'EVENTFD',
+    'AIO',
+    'IO_URING',
+    'POSIX_TIMERS',
+    'RSEQ',
+  ],
+  ...[
+    'ADVISE_SYSCALLS',
+    'MEMBARRIER',
+    'MEMFD_CREATE',
+    'TRANSPARENT_HUGEPAGE',
+    'CROSS_MEMORY_ATTACH',
+  ],
   ...['NET', 'UNIX', 'INET', 'INOTIFY_USER', 'FILE_LOCKING'],
 ]
 
 /**
- * short: the tests of `--short`, which CI runs: those whose answer depends on the kernel most, in minutes.
- * kernel: the suite and the package that Debian has it in. memoryMiB: of the machine, which holds what runs inside twice for a moment.
+ * short: the tests of `--short`, which CI runs: those whose answer depends on the kernel most, in
+ * minutes. kernel: the suite and the package that Debian has it in. memoryMiB: of the machine,
+ * which holds what runs inside twice for a moment.
  */
 export const rigs = {
   svm: {
@@ -90,7 +137,8 @@ export const rigs = {
   },
   'arm64-new': {
     ...ARM64,
-    about: "the newest kernel of Debian 13's backports for arm64: dirty rings, with a bitmap beside them",
+    about:
+      "the newest kernel of Debian 13's backports for arm64: dirty rings, with a bitmap beside them",
     kernel: { suite: 'trixie-backports', package: 'linux-image-cloud-arm64' },
     memoryMiB: 3072,
     short: SHORT_ARM64,
@@ -105,7 +153,11 @@ export const rigs = {
   'arm64-64k': {
     ...ARM64,
     about: "built from Debian 13's Linux with pages of 64 KiB: dirty rings",
-    kernel: { suite: 'trixie', source: 'linux-source-6.12', options: ['ARM64_64K_PAGES', ...OPTIONS] },
+    kernel: {
+      suite: 'trixie',
+      source: 'linux-source-6.12',
+      options: ['ARM64_64K_PAGES', ...OPTIONS],
+    },
     memoryMiB: 6144,
     short: SHORT_ARM64,
   },

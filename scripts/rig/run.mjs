@@ -1,6 +1,7 @@
-// npm run test:rig [NAME] [-- [--short] [TEST…]]: boots the rig of that name, or all of them, runs the project's own tests inside, or those that
-// are named, or its short set, and ends with 'N passed, N failed'. A rig that cannot be set up is a failure, with the reason, and so is
-// a name that no test has.
+// npm run test:rig [NAME] [-- [--short] [TEST…]]: boots the rig of that name, or all of them, runs
+// the project's own tests inside, or those that are named, or its short set, and ends with 'N
+// passed, N failed'. A rig that cannot be set up is a failure, with the reason, and so is a name
+// that no test has.
 
 import { commandLine } from '../command-line.mjs'
 import { setUp } from '../setup.mjs'
@@ -64,7 +65,8 @@ async function runRig(name, rig, names) {
         counts.delete(job)
         began.delete(job)
       }
-      if (left.length > 0) print(`\n${name}: its kernel ${how}. Boot ${boots + 1}, for what had not ended.`)
+      if (left.length > 0)
+        print(`\n${name}: its kernel ${how}. Boot ${boots + 1}, for what had not ended.`)
     }
     for (const job of jobs) {
       const [passed, failures, skipped] = counts.get(job) ?? [0, 0, 0]

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Runs tests under AddressSanitizer: of the core all that are in the library (bitmaps, rings, blocks, guest memory), and those on real
-# VMs that map, unmap and share memory; of the binding those that fill memory of JavaScript's. First shows that it would notice: a
-# test that reads past the end of its words must be stopped.
+# Runs tests under AddressSanitizer: of the core all that are in the library (bitmaps, rings,
+# blocks, guest memory), and those on real VMs that map, unmap and share memory; of the binding
+# those that fill memory of JavaScript's. First shows that it would notice: a test that reads past
+# the end of its words must be stopped.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
 target=$(rustc -vV | sed -n 's/^host: //p')
 # The sanitizer is behind a flag that a stable compiler takes only so.
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg address_sanitizer'
-# Asking for more memory than there is gets no memory, and not the end of the process: some tests do so.
+# Asking for more memory than there is gets no memory, and not the end of the process: some tests do
+# so.
 export ASAN_OPTIONS=allocator_may_return_null=1
 cargo_test() { cargo test --locked --target "$target" --target-dir target/address "$@"; }
 
@@ -23,7 +25,8 @@ cargo_test -p dirtyrate -p dirtyrate-machine --lib --test rings --test ring_haza
 
 cargo build --locked --target "$target" --target-dir target/address -p dirtyrate-node
 cp "target/address/$target/debug/libdirtyrate_node.so" target/address/dirtyrate.node
-# Node has no sanitizer in it: the C compiler's comes first. What Node itself does not free at its end is not looked for.
+# Node has no sanitizer in it: the C compiler's comes first. What Node itself does not free at its
+# end is not looked for.
 ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 LD_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so) \
   DIRTYRATE_TEST_BINDING=$PWD/target/address/dirtyrate.node \
   node node_modules/vitest/vitest.mjs run __test__/targets/vm/dirty-memory.test.ts

@@ -15,7 +15,10 @@ const versions = ['0.0.1', '0.0.2']
 
 rmSync(join(place, 'copies'), { recursive: true, force: true })
 mkdirSync(join(place, 'program/src'), { recursive: true })
-const workspace = readFileSync(join(root, 'Cargo.toml'), 'utf8').replace(/^(members|exclude) = .*\n/gm, '')
+const workspace = readFileSync(join(root, 'Cargo.toml'), 'utf8').replace(
+  /^(members|exclude) = .*\n/gm,
+  '',
+)
 // The versions that the tests of everything else are built with.
 cpSync(join(root, 'Cargo.lock'), join(place, 'program/Cargo.lock'))
 for (const version of versions) {
@@ -23,7 +26,9 @@ for (const version of versions) {
   const copy = join(place, 'copies', version)
   for (const crate of crates) {
     const [from, to] = [join(root, 'crates', crate), join(copy, crate)]
-    for (const part of readdirSync(from).filter(name => ['src', 'build.rs', 'README.md'].includes(name)))
+    for (const part of readdirSync(from).filter(name =>
+      ['src', 'build.rs', 'README.md'].includes(name),
+    ))
       cpSync(join(from, part), join(to, part), { recursive: true })
     const manifest = readFileSync(join(from, 'Cargo.toml'), 'utf8')
       .replace('version.workspace = true', `version = "${version}"`)

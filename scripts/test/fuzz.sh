@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fuzzes the kernels over bitmaps, and what reads boot files, each target for so many seconds: bash scripts/test/fuzz.sh [SECONDS] [TARGET…]; 4 and
-# all by default. None may take more than 512 MiB of memory, 64 MiB of it in one piece, or 10 seconds for one input.
-# Installs cargo-fuzz below target/ where there is none. What a target finds stays in fuzz/artifacts.
+# Fuzzes the kernels over bitmaps, and what reads boot files, each target for so many seconds: bash
+# scripts/test/fuzz.sh [SECONDS] [TARGET…]; 4 and all by default. None may take more than 512 MiB of
+# memory, 64 MiB of it in one piece, or 10 seconds for one input. Installs cargo-fuzz below target/
+# where there is none. What a target finds stays in fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 

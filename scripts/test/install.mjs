@@ -16,7 +16,10 @@ import { conclude, runVitest } from './run.mjs'
 
 const { values, positionals: files } = commandLine(import.meta.url, {
   allowPositionals: true,
-  options: { host: { type: 'boolean', default: false }, packed: { type: 'boolean', default: false } },
+  options: {
+    host: { type: 'boolean', default: false },
+    packed: { type: 'boolean', default: false },
+  },
 })
 const hostOnly = values.host
 if (!values.packed) packAll({ hostOnly })
@@ -33,16 +36,23 @@ try {
     '--loglevel',
     'error',
   ]
-  const published = spawnSync(process.execPath, [join(root, 'scripts/package/publish.mjs'), ...options], {
-    stdio: 'inherit',
-  })
+  const published = spawnSync(
+    process.execPath,
+    [join(root, 'scripts/package/publish.mjs'), ...options],
+    {
+      stdio: 'inherit',
+    },
+  )
   if (published.status === 0) {
     const env = {
       DIRTYRATE_PACKAGES: hostOnly ? hostPackagesFolder : packagesFolder,
       DIRTYRATE_PLATFORM_PACKAGE: host.name,
       DIRTYRATE_REGISTRY: registry.url,
     }
-    sum = await runVitest(['--config', join(root, '__test__/install/vitest.config.ts'), ...files], env)
+    sum = await runVitest(
+      ['--config', join(root, '__test__/install/vitest.config.ts'), ...files],
+      env,
+    )
   }
 } finally {
   registry.stop()

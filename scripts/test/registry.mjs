@@ -28,7 +28,10 @@ function freePort() {
 /** How long the registry may take to answer, on a machine that is busy with something else. */
 const START_MS = 60_000
 
-/** Starts an empty registry. Resolves with its URL, an npmrc that lets npm publish to it, and how to stop it. */
+/**
+ * Starts an empty registry. Resolves with its URL, an npmrc that lets npm publish to it, and how to
+ * stop it.
+ */
 export async function startRegistry() {
   const modules = orGiveUp(() => npmTools(SOURCE, FOLDER))
   copyFileSync(join(root, SOURCE, 'config.yaml'), join(folder, 'config.yaml'))
@@ -37,7 +40,10 @@ export async function startRegistry() {
   const url = `http://${address}/`
   const program = join(modules, 'verdaccio/bin/verdaccio')
   const args = [program, '--config', join(folder, 'config.yaml'), '--listen', address]
-  const server = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] })
+  const server = spawn(process.execPath, args, {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   const stop = () => {
     server.kill()
   }

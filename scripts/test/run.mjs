@@ -12,7 +12,10 @@ import { isMain } from '../main-module.mjs'
 import { root } from '../root.mjs'
 import { setUp } from '../setup.mjs'
 
-/** Runs a command with its output shown; resolves with how it ended and what it wrote to standard output. */
+/**
+ * Runs a command with its output shown; resolves with how it ended and what it wrote to standard
+ * output.
+ */
 function show(command, args, env = {}) {
   return new Promise(resolve => {
     const child = spawn(command, args, {
@@ -30,7 +33,10 @@ function show(command, args, env = {}) {
   })
 }
 
-/** A run that failed without a failed test has crashed or did not build: that is one failure. No test at all is one too. */
+/**
+ * A run that failed without a failed test has crashed or did not build: that is one failure. No
+ * test at all is one too.
+ */
 function tally(name, failed, { passed, failed: failures, skipped }) {
   if ((failed && failures === 0) || passed + failures === 0) {
     process.stdout.write(`\n${name} ${failed ? 'ended with an error' : 'ran no test'}\n`)
@@ -55,8 +61,8 @@ async function rust(options) {
 }
 
 /**
- * Runs `vitest run` with these arguments; resolves with the counts. They are vitest's own: a test of a gate
- * writes sums to standard output too, which are none of this run's.
+ * Runs `vitest run` with these arguments; resolves with the counts. They are vitest's own: a test
+ * of a gate writes sums to standard output too, which are none of this run's.
  */
 export async function runVitest(args = [], env = {}) {
   const report = join(root, 'target/vitest.json')
@@ -70,7 +76,11 @@ export async function runVitest(args = [], env = {}) {
     const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
       readFileSync(report, 'utf8'),
     )
-    sum = { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests }
+    sum = {
+      passed: numPassedTests,
+      failed: numFailedTests,
+      skipped: numPendingTests + numTodoTests,
+    }
   } catch {
     // No report: vitest itself has crashed, and tally() counts that.
   }
@@ -79,7 +89,10 @@ export async function runVitest(args = [], env = {}) {
 
 const languages = { rust, typescript: options => runVitest(options) }
 
-/** Runs the tests of both languages, or of one of them with options of its runner; resolves with the sum. */
+/**
+ * Runs the tests of both languages, or of one of them with options of its runner; resolves with the
+ * sum.
+ */
 export async function runTests(language, options = []) {
   if (language !== undefined && !Object.hasOwn(languages, language))
     giveUp(`there are no tests in '${language}': ${Object.keys(languages).join(', ')}.`)
@@ -93,7 +106,9 @@ export async function runTests(language, options = []) {
 
 /** The closing line, and the exit status that goes with it. */
 export function conclude({ passed, failed, skipped }) {
-  process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
+  process.stdout.write(
+    `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`,
+  )
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0
 }
 

@@ -7,7 +7,13 @@ import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
-import { type ModeOptions, parseModeOptions, printHmp, refuseHmpAndJson, withTarget } from './target.js'
+import {
+  type ModeOptions,
+  parseModeOptions,
+  printHmp,
+  refuseHmpAndJson,
+  withTarget,
+} from './target.js'
 import { count, ms } from './text.js'
 import { parseWait, type WaitOptions, waitBefore } from './wait.js'
 
@@ -17,13 +23,20 @@ export interface CalcOptions extends ModeOptions, WaitOptions {
   hmp: boolean
 }
 
-export async function runCalc(session: Session, uri: string, options: CalcOptions): Promise<number> {
+export async function runCalc(
+  session: Session,
+  uri: string,
+  options: CalcOptions,
+): Promise<number> {
   // Mistakes in the command line are reported before a VM is made.
   const window = parseWindow(options.window, '--window')
   const mode = parseModeOptions(options)
   const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
-  const rates = ratesOf(options.unit, session.options.json ? '--json' : options.hmp ? '--hmp' : undefined)
+  const rates = ratesOf(
+    options.unit,
+    session.options.json ? '--json' : options.hmp ? '--hmp' : undefined,
+  )
   const { signal } = session
   return withTarget(session, uri, mode.mode, async target => {
     await waitBefore(session, target, wait)
@@ -44,10 +57,12 @@ function printMeasurement(session: Session, measurement: DirtyRateMeasurement, r
   session.field('mode', mode)
   session.field('window', ms(window.ns))
   if (isEstimate) session.field('interval', rates.interval(measurement.interval))
-  if (pages !== undefined) session.field('pages', `${count(pages)} ${isEstimate ? 'estimated' : 'distinct'}`)
+  if (pages !== undefined)
+    session.field('pages', `${count(pages)} ${isEstimate ? 'estimated' : 'distinct'}`)
   if (isEstimate) printSamples(session, measurement.sampling)
   if (mode === 'dirty-ring') printRings(session, measurement, rates)
-  if (truth) session.field('truth', `${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
+  if (truth)
+    session.field('truth', `${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
   const cost = costParts(measurement.cost)
   if (cost.length > 0) session.field('cost', cost.join(', '))
   for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)

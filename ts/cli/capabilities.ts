@@ -30,7 +30,9 @@ export function rows(found: Capabilities): [string, string][] {
     ['manual dirty-log protect', found.manualDirtyLogProtect],
     [
       'dirty ring',
-      found.dirtyRing || found.dirtyRingAcqRel ? `${count(found.dirtyRingEntries)} entries` : 'none',
+      found.dirtyRing || found.dirtyRingAcqRel
+        ? `${count(found.dirtyRingEntries)} entries`
+        : 'none',
     ],
     ['  with ordered stores', yes(found.dirtyRing)],
     ['  with acquire-release', yes(found.dirtyRingAcqRel)],

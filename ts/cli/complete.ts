@@ -78,9 +78,12 @@ function parse(
     if (waiting !== undefined) waiting = undefined
     else if (word === '--') onlyValues = true
     else if (word.startsWith('-') && !onlyValues) {
-      const option = optionsOf(program, command).find(({ long, short }) => word === long || word === short)
+      const option = optionsOf(program, command).find(
+        ({ long, short }) => word === long || word === short,
+      )
       waiting = option?.required === true ? option : undefined
-    } else if (command === program) command = program.commands.find(known => known.name() === word) ?? command
+    } else if (command === program)
+      command = program.commands.find(known => known.name() === word) ?? command
     else values++
   }
   return { command, waiting, values }
@@ -110,14 +113,21 @@ const prefixed = (prefix: string, found: readonly Candidate[]): Candidate[] =>
 /** The parts of a target: schemes, then the names of a scheme, then its options. */
 function targets(last: string): Candidate[] {
   const scheme = schemes.find(({ name }) => last.startsWith(`${name}:`))
-  if (scheme === undefined) return schemes.map(({ name, about }) => ({ word: `${name}:`, meaning: about }))
+  if (scheme === undefined)
+    return schemes.map(({ name, about }) => ({ word: `${name}:`, meaning: about }))
   // The last part begins after the last comma that is not doubled. A doubled comma is a comma in a
   // value.
   const [, before = '', part = ''] = /^((?:(?:[^,]|,,)*,(?!,))*)(.*)$/s.exec(last) ?? []
   if (before === '') {
     const prefix = last.slice(0, last.indexOf(':') + 1)
-    const named = Object.entries(scheme.operands ?? {}).map(([word, meaning]) => ({ word, meaning }))
-    return prefixed(prefix, scheme.operand === FILE ? filesOfTarget(last.slice(prefix.length)) : named)
+    const named = Object.entries(scheme.operands ?? {}).map(([word, meaning]) => ({
+      word,
+      meaning,
+    }))
+    return prefixed(
+      prefix,
+      scheme.operand === FILE ? filesOfTarget(last.slice(prefix.length)) : named,
+    )
   }
   const options: Readonly<Record<string, TargetOption>> = { ...scheme.options, ...scheme.common }
   const [key = '', value] = part.split(/=(.*)/s, 2)
@@ -154,7 +164,10 @@ function usefulOptions(scheme: Scheme, before: string): [string, TargetOption][]
 
 /** The files whose paths begin with `path`; the commas of `path` and of the files are doubled. */
 function filesOfTarget(path: string): Candidate[] {
-  return files(path.replaceAll(',,', ',')).map(({ word, meaning }) => ({ word: escapeOption(word), meaning }))
+  return files(path.replaceAll(',,', ',')).map(({ word, meaning }) => ({
+    word: escapeOption(word),
+    meaning,
+  }))
 }
 
 /**
@@ -175,7 +188,11 @@ function files(path: string): Candidate[] {
   return entries
     .filter(
       ({ name }) =>
-        !UNNAMEABLE.test(name) && (!name.startsWith('.') || path.slice(folder.length).startsWith('.')),
+        !UNNAMEABLE.test(name) &&
+        (!name.startsWith('.') || path.slice(folder.length).startsWith('.')),
     )
-    .map(entry => ({ word: `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`, meaning: '' }))
+    .map(entry => ({
+      word: `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`,
+      meaning: '',
+    }))
 }

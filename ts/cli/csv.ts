@@ -1,6 +1,7 @@
 /**
- * Results as CSV, by RFC 4180: a line of names, then a line for each record; every line ends with CR and LF. The names of columns
- * are those of the JSON documents. A value that is not known is empty.
+ * Results as CSV, by RFC 4180: a line of names, then a line for each record; every line ends with
+ * CR and LF. The names of columns are those of the JSON documents. A value that is not known is
+ * empty.
  */
 
 import type { DirtyRateMeasurement } from '../qapi/info.js'
@@ -49,7 +50,10 @@ export const CURVE_COLUMNS: Columns<CurveRecord> = {
   windowNs: ({ point }) => point.windowNs,
   pageSize: ({ curve }) => curve.pageSize,
   ...Object.fromEntries(
-    Object.entries(FIGURES).map(([name, value]) => [name, ({ point }: CurveRecord) => value(point)]),
+    Object.entries(FIGURES).map(([name, value]) => [
+      name,
+      ({ point }: CurveRecord) => value(point),
+    ]),
   ),
   complete: ({ curve }) => curve.complete,
   warnings: ({ curve }) => curve.warnings.map(({ code }) => code).join(' '),

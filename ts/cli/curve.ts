@@ -25,7 +25,11 @@ const WIDEST_CHART = 40
 /** A bar of fewer characters shows nothing. */
 const NARROWEST_CHART = 5
 
-export async function runCurve(session: Session, uri: string, options: CurveCommandOptions): Promise<number> {
+export async function runCurve(
+  session: Session,
+  uri: string,
+  options: CurveCommandOptions,
+): Promise<number> {
   const windows = parseWindows(
     options.windows.split(',').filter(text => text.trim() !== ''),
     '--windows',
@@ -34,13 +38,19 @@ export async function runCurve(session: Session, uri: string, options: CurveComm
   const mode = parseModeOptions(options)
   const wait = parseWait(options)
   refuseCsvAnd(session, options)
-  const rates = ratesOf(options.unit, session.options.json ? '--json' : options.csv ? '--csv' : undefined)
+  const rates = ratesOf(
+    options.unit,
+    session.options.json ? '--json' : options.csv ? '--csv' : undefined,
+  )
   const { signal } = session
   return withTarget(session, uri, mode.mode, async target => {
     await waitBefore(session, target, wait)
     const longest = windows.at(-1) ?? 0
-    const curve = await during(session, `measuring for windows of ${options.windows}`, longest, () =>
-      target.measureDirtyCurve({ ...mode, windows, signal }),
+    const curve = await during(
+      session,
+      `measuring for windows of ${options.windows}`,
+      longest,
+      () => target.measureDirtyCurve({ ...mode, windows, signal }),
     )
     if (options.csv) printCsv(session, curve)
     else print(session, curve, rates)

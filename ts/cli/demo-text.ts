@@ -35,7 +35,13 @@ export function demoTable(session: Session): Table {
  */
 export function agrees({ mode, pages, truth, complete }: DirtyRateMeasurement): boolean {
   if (mode === 'page-sampling') return complete
-  return complete && truth !== undefined && pages !== undefined && truth.low <= pages && pages <= truth.high
+  return (
+    complete &&
+    truth !== undefined &&
+    pages !== undefined &&
+    truth.low <= pages &&
+    pages <= truth.high
+  )
 }
 
 /** One measurement's cells. */
@@ -51,7 +57,9 @@ export function cellsOf(session: Session, measurement: DirtyRateMeasurement, rat
     rates.interval(interval),
     truth ? count(truth.pages) : 'unknown',
     { text: errorOf(measurement), paint: text => paintError(session, measurement, text) },
-    measurement.mode === 'dirty-ring' && measurement.ring ? count(measurement.ring.duplicates) : '-',
+    measurement.mode === 'dirty-ring' && measurement.ring
+      ? count(measurement.ring.duplicates)
+      : '-',
     ms(spent),
   ]
 }
@@ -66,7 +74,8 @@ function paintError(session: Session, measurement: DirtyRateMeasurement, text: s
     return session.verdict(agrees(measurement) ? 'good' : 'bad', text)
   if (truth === undefined) return text
   const rateOf = (count: number): number => (count * pageSize) / (window.ns / 1e9)
-  const isInside = interval.low <= rateOf(truth.high) && rateOf(truth.low) <= (interval.high ?? Infinity)
+  const isInside =
+    interval.low <= rateOf(truth.high) && rateOf(truth.low) <= (interval.high ?? Infinity)
   return isInside && (pages !== 0 || truth.low === 0) ? text : session.verdict('doubtful', text)
 }
 
@@ -100,7 +109,9 @@ export function introduce(
       ? `dirty ring of up to ${count(found.dirtyRingEntries)} entries`
       : 'no dirty ring'
   const pace =
-    guest.bytesPerSecond === undefined ? 'as fast as it can' : `at ${rates.rate(guest.bytesPerSecond)}`
+    guest.bytesPerSecond === undefined
+      ? 'as fast as it can'
+      : `at ${rates.rate(guest.bytesPerSecond)}`
   session.explain(
     'How fast does a virtual machine dirty its memory? A page is dirty once the guest has written to it, and a live migration must send it again. If pages get dirty faster than the network takes them, the migration never ends.',
   )
@@ -125,7 +136,8 @@ export function explain(
   vcpus: number,
 ): void {
   const modes = new Set(measurements.map(({ mode }) => mode))
-  const define = (column: string, meaning: string): void => session.define(column, meaning, MEANINGS_BEGIN)
+  const define = (column: string, meaning: string): void =>
+    session.define(column, meaning, MEANINGS_BEGIN)
   session.explain()
   const { titles, columns } = demoTable(session).leftOut(session.columns)
   if (titles.length > 0) {
@@ -136,7 +148,10 @@ export function explain(
     'pages',
     `distinct pages written in one window, ${vcpus === 1 ? "the guest's page of counters" : 'a page of counters per vCPU'} included`,
   )
-  define('rate', 'the same pages in bytes, divided by the length of the window, which a native thread keeps')
+  define(
+    'rate',
+    'the same pages in bytes, divided by the length of the window, which a native thread keeps',
+  )
   define(
     'truth',
     "what the guest counted itself, read without KVM's log. The guest writes on while its count is read, so this can be off by a few pages; an exact figure lies between what it surely and what it possibly wrote",
@@ -148,7 +163,10 @@ export function explain(
     )
   }
   if (modes.has('dirty-ring')) {
-    define('duplicates', 'ring entries for a page that the same vCPU had an entry for: entries are not pages')
+    define(
+      'duplicates',
+      'ring entries for a page that the same vCPU had an entry for: entries are not pages',
+    )
   }
   define(
     'cost',

@@ -1,6 +1,6 @@
 /**
- * `dirtyrate demo`: a guest whose dirty pages are known, measured in every mode that the machine has, with the truth beside each
- * figure. What `npm start` runs.
+ * `dirtyrate demo`: a guest whose dirty pages are known, measured in every mode that the machine
+ * has, with the truth beside each figure. What `npm start` runs.
  */
 
 import { parseCountText } from '../ground/arguments.js'
@@ -49,11 +49,13 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
   const measurements: VirtualMachineMeasurement[] = []
   const table = demoTable(session)
   for (const log of logs) {
-    // One VM after the other: two guests that both write as fast as they can would slow each other down.
+    // One VM after the other: two guests that both write as fast as they can would slow each other
+    // down.
     await measureVm(session, plan, log, found.dirtyRingEntries, measurement => {
       if (measurements.length === 0) introduce(session, found, guest, memory, vcpus, rates)
       measurements.push(measurement)
-      for (const line of table.row(cellsOf(session, measurement, rates), session.columns)) session.print(line)
+      for (const line of table.row(cellsOf(session, measurement, rates), session.columns))
+        session.print(line)
     })
   }
   const good = measurements.every(agrees)
@@ -66,7 +68,10 @@ export async function runDemo(session: Session, options: DemoOptions): Promise<n
   return good ? EXIT_OK : EXIT_FAILED
 }
 
-/** Measures a VM with this log in each of its modes; page sampling, which needs no log, once for all VMs. */
+/**
+ * Measures a VM with this log in each of its modes; page sampling, which needs no log, once for all
+ * VMs.
+ */
 async function measureVm(
   session: Session,
   { guest, memory, vcpus, window, rounds }: Plan,
@@ -90,7 +95,9 @@ async function measureVm(
       if (mode === 'page-sampling' && log === 'ring') continue
       for (let round = 1; round <= rounds; round++) {
         const text = `measuring by ${mode}, ${round} of ${rounds}`
-        each(await during(session, text, window, () => vm.measureDirtyRate({ window, mode, signal })))
+        each(
+          await during(session, text, window, () => vm.measureDirtyRate({ window, mode, signal })),
+        )
       }
     }
   } finally {

@@ -46,8 +46,13 @@ export function failureDocument(error: unknown, oneLine: boolean): string {
   return documentText({ error: failureOf(error) }, oneLine)
 }
 
-/** The reason in the system's own words: `ENOSPC: no space left on device, write` without the name of the call. */
+/**
+ * The reason in the system's own words: `ENOSPC: no space left on device, write` without the name
+ * of the call.
+ */
 export function systemReason({ code = '', message }: NodeJS.ErrnoException): string {
-  const words = message.replace(/^(E[A-Z0-9]+|write|read) ?:? ?/, '').replace(/, [a-z]+( '.*')?$/, '')
+  const words = message
+    .replace(/^(E[A-Z0-9]+|write|read) ?:? ?/, '')
+    .replace(/, [a-z]+( '.*')?$/, '')
   return words === '' || words === code ? code : `${words} (${code})`
 }

@@ -1,4 +1,6 @@
-/** What the command says about a guest that has ended, because the hints of the API name its calls. */
+/**
+ * What the command says about a guest that has ended, because the hints of the API name its calls.
+ */
 
 import { DirtyRateError, hasCode } from '../ground/errors.js'
 import type { Target } from '../targets/target.js'
@@ -13,8 +15,10 @@ interface Ending {
   readonly crash?: Crash | null
 }
 
-const SHUT_DOWN = 'The guest switched itself off: measure earlier, or give a guest that runs for longer.'
-const CRASHED = 'The guest cannot go on: give another image, command line or machine, and run this again.'
+const SHUT_DOWN =
+  'The guest switched itself off: measure earlier, or give a guest that runs for longer.'
+const CRASHED =
+  'The guest cannot go on: give another image, command line or machine, and run this again.'
 
 /** The end of the guest of `target`; undefined if the target cannot know it. */
 export function endOf(target: Target): Promise<EndState> | undefined {
@@ -22,8 +26,8 @@ export function endOf(target: Target): Promise<EndState> | undefined {
 }
 
 /**
- * The error of a command whose guest has ended in the state `end`. `name` is the option that waited, and
- * `when` the end of the sentence.
+ * The error of a command whose guest has ended in the state `end`. `name` is the option that
+ * waited, and `when` the end of the sentence.
  */
 export function endedError(
   target: Target,
@@ -31,7 +35,9 @@ export function endedError(
   { name, when, hint }: { name: string; when: string; hint?: string | undefined },
 ): DirtyRateError {
   if (end !== 'crashed')
-    return new DirtyRateError('ERR_STATE', `${name}: the guest ended ${when}`, { hint: hint ?? SHUT_DOWN })
+    return new DirtyRateError('ERR_STATE', `${name}: the guest ended ${when}`, {
+      hint: hint ?? SHUT_DOWN,
+    })
   const { crash } = target as Ending
   return new DirtyRateError(
     'ERR_GUEST_CRASHED',

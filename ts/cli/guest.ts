@@ -47,7 +47,10 @@ export async function runGuest(
   // For other programs `-` means standard output. Here it would be a file with that name, which
   // nobody wants.
   if (options.output === '' || options.output === '-') {
-    throw argumentError(`-o: '${options.output}' is no file's name`, 'Give a file, such as guest.elf or ./-.')
+    throw argumentError(
+      `-o: '${options.output}' is no file's name`,
+      'Give a file, such as guest.elf or ./-.',
+    )
   }
   if (isStandardOutput(options.output)) {
     throw argumentError(
@@ -94,11 +97,16 @@ export async function runGuest(
   return EXIT_OK
 }
 
-/** Whether `file` and the standard output are the same file or pipe, so that both would be mixed or lost. */
+/**
+ * Whether `file` and the standard output are the same file or pipe, so that both would be mixed or
+ * lost.
+ */
 function isStandardOutput(file: string): boolean {
   try {
     const [given, output] = [statSync(file), fstatSync(1)]
-    return (given.isFile() || given.isFIFO()) && given.dev === output.dev && given.ino === output.ino
+    return (
+      (given.isFile() || given.isFIFO()) && given.dev === output.dev && given.ino === output.ino
+    )
   } catch {
     // There is no such file, or no standard output.
     return false
@@ -108,7 +116,8 @@ function isStandardOutput(file: string): boolean {
 /** What to do about a file that cannot be written. */
 function hintOf({ code }: NodeJS.ErrnoException): string {
   if (code === 'EFBIG') return 'This shell limits the size of files: raise it with ulimit -f.'
-  if (code === 'ENOSPC' || code === 'EDQUOT') return 'Make room there, or give a file on another file system.'
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return 'Make room there, or give a file on another file system.'
   return 'Give a file that can be written.'
 }
 

@@ -27,9 +27,15 @@ export function manualPages(): Page[] {
     of('dirtyrate', [
       ...heading('NAME', `dirtyrate \\- ${escaped(program.description())}`),
       ...heading('SYNOPSIS', '.B dirtyrate', escaped('COMMAND [options]')),
-      ...heading('COMMANDS', ...commands.flatMap(command => term(command.name(), command.description()))),
+      ...heading(
+        'COMMANDS',
+        ...commands.flatMap(command => term(command.name(), command.description())),
+      ),
       ...heading('OPTIONS', ...options(program.options)),
-      ...heading('EXIT STATUS', ...EXIT_MEANINGS.flatMap(([status, meaning]) => term(status, meaning))),
+      ...heading(
+        'EXIT STATUS',
+        ...EXIT_MEANINGS.flatMap(([status, meaning]) => term(status, meaning)),
+      ),
       ...seeAlso(names),
     ]),
     ...commands.map(command => of(`dirtyrate-${command.name()}`, pageOf(program, command))),
@@ -39,12 +45,18 @@ export function manualPages(): Page[] {
 function pageOf(program: Command, command: Command): string[] {
   const examples = EXAMPLES[command.name()] ?? []
   return [
-    ...heading('NAME', `${escaped(`dirtyrate-${command.name()}`)} \\- ${escaped(command.description())}`),
+    ...heading(
+      'NAME',
+      `${escaped(`dirtyrate-${command.name()}`)} \\- ${escaped(command.description())}`,
+    ),
     ...heading('SYNOPSIS', `.B dirtyrate ${escaped(command.name())}`, escaped(command.usage())),
     ...heading('OPTIONS', ...options([...command.options, ...program.options])),
     ...(examples.length === 0 ? [] : targetParts()),
     ...(examples.length === 0 ? [] : heading('EXAMPLES', '.nf', ...examples.map(escaped), '.fi')),
-    ...heading('EXIT STATUS', ...EXIT_MEANINGS.flatMap(([status, meaning]) => term(status, meaning))),
+    ...heading(
+      'EXIT STATUS',
+      ...EXIT_MEANINGS.flatMap(([status, meaning]) => term(status, meaning)),
+    ),
     ...seeAlso(['dirtyrate']),
   ]
 }
@@ -61,7 +73,8 @@ function targetParts(): string[] {
 
 function options(list: readonly Option[]): string[] {
   return list.flatMap(option => {
-    const choices = option.argChoices === undefined ? [] : [`One of ${option.argChoices.join(', ')}.`]
+    const choices =
+      option.argChoices === undefined ? [] : [`One of ${option.argChoices.join(', ')}.`]
     const byDefault =
       typeof option.defaultValue === 'string' ? [`The default is ${option.defaultValue}.`] : []
     return term(option.flags, [`${option.description}.`, ...choices, ...byDefault].join(' '))
@@ -70,7 +83,11 @@ function options(list: readonly Option[]): string[] {
 
 const heading = (title: string, ...lines: string[]): string[] => [`.SH ${title}`, ...lines]
 
-const term = (word: string, meaning: string): string[] => ['.TP', `.B ${escaped(word)}`, escaped(meaning)]
+const term = (word: string, meaning: string): string[] => [
+  '.TP',
+  `.B ${escaped(word)}`,
+  escaped(meaning),
+]
 
 function seeAlso(names: readonly string[]): string[] {
   return heading(

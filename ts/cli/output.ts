@@ -25,7 +25,10 @@ export class Output {
    */
   readonly isPipe: boolean
   readonly #fd: number
-  /** Files and devices are written at once, because Node's own stream drops the rest of a write that the kernel cut short. */
+  /**
+   * Files and devices are written at once, because Node's own stream drops the rest of a write that
+   * the kernel cut short.
+   */
   readonly #atOnce: boolean
   #failure: NodeJS.ErrnoException | undefined
   #waiting = 0
@@ -109,7 +112,10 @@ export class Output {
   }
 }
 
-/** Both outputs of this process. On one terminal they are the same object, so that their lines keep their order. */
+/**
+ * Both outputs of this process. On one terminal they are the same object, so that their lines keep
+ * their order.
+ */
 export function openOutputs(): { out: Output; err: Output } {
   const out = new Output(process.stdout, 1)
   return { out, err: onOneTerminal() ? out : new Output(process.stderr, 2) }
@@ -118,7 +124,9 @@ export function openOutputs(): { out: Output; err: Output } {
 function onOneTerminal(): boolean {
   if (!isatty(1) || !isatty(2)) return false
   const [one, other] = [statOf(1), statOf(2)]
-  return one !== undefined && one.rdev === other?.rdev && one.ino === other.ino && one.dev === other.dev
+  return (
+    one !== undefined && one.rdev === other?.rdev && one.ino === other.ino && one.dev === other.dev
+  )
 }
 
 function statOf(fd: number): Stats | undefined {

@@ -1,4 +1,6 @@
-/** The commands, their options and their texts. What each command does is in the file of its name. */
+/**
+ * The commands, their options and their texts. What each command does is in the file of its name.
+ */
 
 import { Command, Option } from 'commander'
 import manifest from '../../package.json' with { type: 'json' }
@@ -25,7 +27,10 @@ import { runWatch, type WatchCommandOptions } from './watch.js'
 /** What a command does. It resolves with the exit status. */
 export type Action = (session: Session) => Promise<number>
 
-/** An option whose choices are shown and completed; the command itself refuses other values, with a suggestion. */
+/**
+ * An option whose choices are shown and completed; the command itself refuses other values, with a
+ * suggestion.
+ */
 function choosing(flags: string, description: string, choices: readonly string[]): Option {
   const option = new Option(flags, description)
   option.argChoices = [...choices]
@@ -33,14 +38,20 @@ function choosing(flags: string, description: string, choices: readonly string[]
 }
 
 const pagesOption = (): Option =>
-  new Option('--pages <n>', 'how many pages it writes, all vCPUs together (default: 100 MiB of pages)')
+  new Option(
+    '--pages <n>',
+    'how many pages it writes, all vCPUs together (default: 100 MiB of pages)',
+  )
 const rateOption = (): Option =>
   new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
 const workloadOption = (): Option =>
-  new Option('--workload <name>', 'what the guest writes').choices([...workloadKinds]).default('stride')
+  new Option('--workload <name>', 'what the guest writes')
+    .choices([...workloadKinds])
+    .default('stride')
 const unitOption = (): Option =>
   choosing('--unit <unit>', `the unit of the rates shown (default: ${DEFAULT_UNIT})`, rateUnits)
-const hmpOption = (): Option => new Option('--hmp', "print what QEMU's info dirty_rate prints").default(false)
+const hmpOption = (): Option =>
+  new Option('--hmp', "print what QEMU's info dirty_rate prints").default(false)
 const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
 
@@ -51,13 +62,22 @@ function measuring(command: Command): Command {
     .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
     .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
     .addOption(
-      choosing('--mode <mode>', 'how to measure; auto is the exact mode', [...modes, 'auto']).default('auto'),
+      choosing('--mode <mode>', 'how to measure; auto is the exact mode', [
+        ...modes,
+        'auto',
+      ]).default('auto'),
     )
     .option('--delay <duration>', 'wait this long before the first window')
-    .option('--until-console <text>', "wait until the guest's console has printed this, then for --delay")
+    .option(
+      '--until-console <text>',
+      "wait until the guest's console has printed this, then for --delay",
+    )
     .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
     .addOption(unitOption())
-    .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)')
+    .option(
+      '--sample-pages <n>',
+      'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)',
+    )
     .option(
       '--confidence <p>',
       'page-sampling: the confidence of the interval, between 0 and 1 (default: 0.95)',
@@ -70,7 +90,11 @@ function measuring(command: Command): Command {
       ),
     )
     .addOption(
-      choosing('--design <design>', 'page-sampling: how pages are chosen (default: stratified)', designs),
+      choosing(
+        '--design <design>',
+        'page-sampling: how pages are chosen (default: stratified)',
+        designs,
+      ),
     )
     .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
 }
@@ -117,10 +141,18 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
   measuring(program.command('calc').description('measure a target once'))
     .option('--window <duration>', 'how long to measure', '1s')
     .addOption(hmpOption())
-    .action((target: string, options: CalcOptions) => act(session => runCalc(session, target, options)))
+    .action((target: string, options: CalcOptions) =>
+      act(session => runCalc(session, target, options)),
+    )
 
-  measuring(program.command('curve').description('measure distinct pages for several windows, in one run'))
-    .option('--windows <list>', 'the windows, separated by commas, at most 1000', '50ms,100ms,200ms,500ms,1s')
+  measuring(
+    program.command('curve').description('measure distinct pages for several windows, in one run'),
+  )
+    .option(
+      '--windows <list>',
+      'the windows, separated by commas, at most 1000',
+      '50ms,100ms,200ms,500ms,1s',
+    )
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>
       act(session => runCurve(session, target, options)),
@@ -153,10 +185,11 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       'the rate that it keeps by its own clock: 100MiB/s, 10Gbit/s (default: as fast as it can)',
     )
     .addOption(
-      choosing('--sharing <how>', 'shared: each vCPU writes all pages, instead of its own part of them', [
-        'split',
-        'shared',
-      ]),
+      choosing(
+        '--sharing <how>',
+        'shared: each vCPU writes all pages, instead of its own part of them',
+        ['split', 'shared'],
+      ),
     )
     .addOption(
       choosing('--placement <where>', 'spread: the pages lie at the ends of all RAM blocks', [
@@ -167,7 +200,9 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .option('--seed <n>', 'makes random pages repeatable')
     .requiredOption('-o, --output <file>', 'the file to write')
     .usage('--output <file> [options]')
-    .action((options: GuestOptions & { output: string }) => act(session => runGuest(session, options)))
+    .action((options: GuestOptions & { output: string }) =>
+      act(session => runGuest(session, options)),
+    )
 
   const completion = program
     .command('completion')

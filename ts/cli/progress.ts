@@ -18,7 +18,8 @@ export async function during<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const begun = performance.now()
-  const show = (): void => session.progress(progressLine(text, performance.now() - begun, expectedMs))
+  const show = (): void =>
+    session.progress(progressLine(text, performance.now() - begun, expectedMs))
   show()
   const timer = expectedMs < LONG_MS ? undefined : setInterval(show, EVERY_MS)
   try {

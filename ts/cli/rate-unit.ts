@@ -16,7 +16,10 @@ const DECIMALS: readonly (readonly [size: number, decimals: number])[] = [
   [1.01, 1],
 ]
 
-/** Writes rates in one unit. All of them have the same decimals, so that figures of a column are below each other. */
+/**
+ * Writes rates in one unit. All of them have the same decimals, so that figures of a column are
+ * below each other.
+ */
 export class Rates {
   readonly unit: string
   readonly #decimals: number

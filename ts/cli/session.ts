@@ -165,7 +165,11 @@ export class Session {
 
   /** `text` in the colour of good, bad or doubtful news. */
   verdict(news: 'good' | 'bad' | 'doubtful', text: string): string {
-    return paint(this.#out.stream, ({ good: 'green', bad: 'red', doubtful: 'yellow' } as const)[news], text)
+    return paint(
+      this.#out.stream,
+      ({ good: 'green', bad: 'red', doubtful: 'yellow' } as const)[news],
+      text,
+    )
   }
 
   /**
@@ -203,7 +207,8 @@ export class Session {
     this.#live.end()
     // Nobody can read why the command did not finish; #end() says why on standard error.
     if (error === NO_OUTPUT) return EXIT_OK
-    // A failure after a result is reported on standard error, because it must not make a second document.
+    // A failure after a result is reported on standard error, because it must not make a second
+    // document.
     if (this.options.json && this.#document === undefined)
       this.#out.write(failureDocument(error, this.#streams))
     else this.#err.write(failureLines(error))
@@ -225,7 +230,10 @@ export class Session {
     process.exit(this.#interruption.status ?? this.#withOutput(status))
   }
 
-  /** A result that could not be written is a failure, unless its reader went away by itself, as `head` does. */
+  /**
+   * A result that could not be written is a failure, unless its reader went away by itself, as
+   * `head` does.
+   */
   #complain(status: number): number {
     const { failure } = this.#out
     if (failure !== undefined && failure.code !== 'EPIPE')
@@ -235,7 +243,9 @@ export class Session {
 
   #withOutput(status: number): number {
     const { failure } = this.#out
-    return failure !== undefined && failure.code !== 'EPIPE' && status === EXIT_OK ? EXIT_FAILED : status
+    return failure !== undefined && failure.code !== 'EPIPE' && status === EXIT_OK
+      ? EXIT_FAILED
+      : status
   }
 
   #listen(): void {
@@ -245,7 +255,8 @@ export class Session {
     setLog(trace ? 'trace' : logLevel, event => {
       const traced = trace ? formatTrace(event) : undefined
       const logged =
-        logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel) || (trace && event.message === DROPPED)
+        logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel) ||
+        (trace && event.message === DROPPED)
       if (traced === undefined && !logged) return
       const shared = this.#err === this.#out
       this.#progress.hide()

@@ -109,7 +109,8 @@ export const shells: readonly Shell[] = Object.keys(SCRIPTS) as Shell[]
 /** `dirtyrate completion SHELL`. */
 export async function runCompletion(session: Session, shell: string): Promise<number> {
   const script = SCRIPTS[parseChoice(shell, 'completion', shells)]
-  if (session.options.json) throw argumentError('--json: completion prints a script', 'Leave --json out.')
+  if (session.options.json)
+    throw argumentError('--json: completion prints a script', 'Leave --json out.')
   session.write(script)
   return EXIT_OK
 }

@@ -29,7 +29,10 @@ export class Table {
    * columns that are not essential are left out first.
    */
   constructor(columns: readonly Column[], bold: (text: string) => string) {
-    this.#columns = columns.map(column => ({ ...column, width: Math.max(column.width, column.title.length) }))
+    this.#columns = columns.map(column => ({
+      ...column,
+      width: Math.max(column.width, column.title.length),
+    }))
     this.#bold = bold
   }
 
@@ -62,7 +65,9 @@ export class Table {
   leftOut(limit: number = Number.POSITIVE_INFINITY): { titles: string[]; columns: number } {
     const shown = this.#fitting(limit)
     const titles =
-      shown.length === 0 ? [] : this.#columns.filter((_, at) => !shown.includes(at)).map(({ title }) => title)
+      shown.length === 0
+        ? []
+        : this.#columns.filter((_, at) => !shown.includes(at)).map(({ title }) => title)
     const columns = this.#columns.reduce((sum, { width }) => sum + width + GAP.length, -GAP.length)
     return { titles, columns }
   }
@@ -100,7 +105,9 @@ export class Table {
     return this.#columns.flatMap(({ title }, at) => {
       const cell = cells[at] ?? ''
       const lines = named(title, textOf(cell), labels, limit)
-      return typeof cell === 'string' ? lines : lines.map(line => line.replace(cell.text, cell.paint))
+      return typeof cell === 'string'
+        ? lines
+        : lines.map(line => line.replace(cell.text, cell.paint))
     })
   }
 }
@@ -119,7 +126,8 @@ export function named(
   limit: number = Number.POSITIVE_INFINITY,
 ): string[] {
   const room = limit - indent
-  if (widthOf(value) > room && room < NARROWEST_VALUE) return [...wrap(name, limit), ...wrap(value, limit)]
+  if (widthOf(value) > room && room < NARROWEST_VALUE)
+    return [...wrap(name, limit), ...wrap(value, limit)]
   const [first = '', ...rest] = wrap(value, room)
   return [`${name.padEnd(indent)}${first}`, ...rest.map(line => `${' '.repeat(indent)}${line}`)]
 }

@@ -80,7 +80,8 @@ function shown([key, option]: readonly [string, TargetOption]): readonly [string
 /** The sections as the help of a command prints them. */
 export function targetHelp(columns: number = DEFAULT_COLUMNS): string {
   const written = targetSections()
-  const indent = Math.max(...written.flatMap(({ options }) => options.map(({ text }) => text.length))) + 2
+  const indent =
+    Math.max(...written.flatMap(({ options }) => options.map(({ text }) => text.length))) + 2
   const lines = written.flatMap(({ title, options }) => [
     '',
     title,

@@ -50,7 +50,9 @@ const SAMPLING = {
 export function parseModeOptions(options: ModeOptions): ParsedMode {
   const { samplePages, confidence } = options
   const mode = parseMode(options.mode, '--mode')
-  const given = (Object.keys(SAMPLING) as (keyof typeof SAMPLING)[]).find(key => options[key] !== undefined)
+  const given = (Object.keys(SAMPLING) as (keyof typeof SAMPLING)[]).find(
+    key => options[key] !== undefined,
+  )
   if (given !== undefined && mode !== 'page-sampling') {
     throw argumentError(
       `${SAMPLING[given]}: used only in page-sampling mode`,
@@ -61,7 +63,14 @@ export function parseModeOptions(options: ModeOptions): ParsedMode {
     mode,
     ...(samplePages === undefined
       ? {}
-      : { samplePages: parseCountText(samplePages, SAMPLING.samplePages, FEWEST_SAMPLES, MOST_SAMPLES) }),
+      : {
+          samplePages: parseCountText(
+            samplePages,
+            SAMPLING.samplePages,
+            FEWEST_SAMPLES,
+            MOST_SAMPLES,
+          ),
+        }),
     ...(confidence === undefined ? {} : { confidence: parseConfidenceText(confidence) }),
     ...(mode === 'page-sampling' ? { sampling: parseSamplingOptions(options) } : {}),
   }
@@ -69,7 +78,9 @@ export function parseModeOptions(options: ModeOptions): ParsedMode {
 
 function parseSamplingOptions({ interval, design, seed }: ModeOptions): SamplingOptions {
   return {
-    ...(interval === undefined ? {} : { interval: parseChoice(interval, SAMPLING.interval, intervals) }),
+    ...(interval === undefined
+      ? {}
+      : { interval: parseChoice(interval, SAMPLING.interval, intervals) }),
     ...(design === undefined ? {} : { design: parseChoice(design, SAMPLING.design, designs) }),
     ...(seed === undefined ? {} : { seed: parseCountText(seed, SAMPLING.seed, 0, LARGEST_SEED) }),
   }
@@ -98,7 +109,10 @@ export function refuseHmpAndJson(session: Session, hmp: boolean): void {
  * Throws ERR_ARGUMENT if --csv is given together with --json or --hmp, because only one of them can
  * be printed.
  */
-export function refuseCsvAnd(session: Session, { csv, hmp = false }: { csv: boolean; hmp?: boolean }): void {
+export function refuseCsvAnd(
+  session: Session,
+  { csv, hmp = false }: { csv: boolean; hmp?: boolean },
+): void {
   const other = session.options.json ? '--json' : hmp ? '--hmp' : undefined
   if (csv && other !== undefined)
     throw argumentError(`--csv: it cannot be combined with ${other}`, 'Give one of the two.')

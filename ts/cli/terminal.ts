@@ -55,7 +55,8 @@ function inBackground(stream: NodeJS.WriteStream): boolean {
   const { fd } = stream as { fd?: number }
   try {
     const stat = readFileSync('/proc/self/stat', 'latin1')
-    // proc(5): after the name in parentheses come state, parent, process group, session, terminal, the terminal's foreground group.
+    // proc(5): after the name in parentheses come state, parent, process group, session, terminal,
+    // the terminal's foreground group.
     const [, , group, , terminal, foreground] = stat
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')

@@ -67,7 +67,9 @@ export function visible(text: string): string {
   })
 }
 
-/** `text` in lines of at most `columns`, broken between words; a longer word has a line for itself. */
+/**
+ * `text` in lines of at most `columns`, broken between words; a longer word has a line for itself.
+ */
 export function wrap(text: string, columns: number): string[] {
   const lines: string[] = []
   let line = ''

@@ -55,7 +55,9 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       if (isHelp && !json) return EXIT_USAGE
       // A watch prints one document in each line.
       if (failed === 'watch') session.streamDocuments()
-      throw isHelp ? usageError('no command is given') : usageError(error.message, likelyMeant(error))
+      throw isHelp
+        ? usageError('no command is given')
+        : usageError(error.message, likelyMeant(error))
     })
   }
 }
@@ -64,7 +66,10 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
  * Adds the command `help [command]`; `act` runs an action. It replaces commander's own command,
  * whose error does not name an unknown command.
  */
-export function addHelpCommand(program: Command, act: (run: () => Promise<number>) => Promise<void>): void {
+export function addHelpCommand(
+  program: Command,
+  act: (run: () => Promise<number>) => Promise<void>,
+): void {
   program
     .helpCommand(false)
     .command('help')
@@ -97,7 +102,10 @@ function usageError(message: string, meant = ''): Error {
 
 /** A suggestion for an unknown choice, or for a target that was written as several words. */
 function likelyMeant({ code, message }: CommanderError): string {
-  if (code === 'commander.excessArguments' && process.argv.slice(2).some(word => /^[a-z-]+=/.test(word)))
+  if (
+    code === 'commander.excessArguments' &&
+    process.argv.slice(2).some(word => /^[a-z-]+=/.test(word))
+  )
     return 'A target is one word, with commas between its options: guest:stride,memory=4GiB. '
   const [match, given = '', choices = ''] =
     /argument '(.*)' is invalid\. Allowed choices are (.*)\.$/s.exec(message) ?? []

@@ -33,21 +33,30 @@ const LONGEST_MS = 24 * 3_600_000
 export function parseWait({ delay, untilConsole, consoleTimeout }: WaitOptions): Wait {
   const delayMs = delay === undefined ? 0 : parseTime(delay, '--delay')
   if (untilConsole === '') {
-    throw argumentError('--until-console: it is empty', "Give what the console will print: 'login:'.")
+    throw argumentError(
+      '--until-console: it is empty',
+      "Give what the console will print: 'login:'.",
+    )
   }
   if (untilConsole === undefined && consoleTimeout !== undefined) {
-    throw argumentError('--console-timeout: used only with --until-console', 'Give --until-console TEXT too.')
+    throw argumentError(
+      '--console-timeout: used only with --until-console',
+      'Give --until-console TEXT too.',
+    )
   }
   if (untilConsole === undefined) return { delayMs }
   const timeoutMs =
-    consoleTimeout === undefined ? Number.POSITIVE_INFINITY : parseTime(consoleTimeout, '--console-timeout')
+    consoleTimeout === undefined
+      ? Number.POSITIVE_INFINITY
+      : parseTime(consoleTimeout, '--console-timeout')
   return { delayMs, console: { text: untilConsole, timeoutMs } }
 }
 
 function parseTime(text: string, name: string): number {
   const isTime = (ms: number): boolean => ms <= LONGEST_MS
   const ms = parseDuration(text, name, isTime)
-  if (!isTime(ms)) throw argumentError(`${name}: ${show(text)} is out of range`, 'Give at most 24h.')
+  if (!isTime(ms))
+    throw argumentError(`${name}: ${show(text)} is out of range`, 'Give at most 24h.')
   return ms
 }
 
@@ -62,18 +71,23 @@ export async function waitBefore(session: Session, target: Target, wait: Wait): 
   const end = await during(session, 'waiting before the first window', delayMs, () =>
     pause(delayMs, target, session.signal),
   )
-  if (end !== undefined) throw endedError(target, end, { name: '--delay', when: 'before the first window' })
+  if (end !== undefined)
+    throw endedError(target, end, { name: '--delay', when: 'before the first window' })
 }
 
 /**
  * Sleeps, unless the guest ends before, and returns how it ended. Rejects with the signal's own
  * reason.
  */
-async function pause(ms: number, target: Target, signal: AbortSignal): Promise<EndState | undefined> {
+async function pause(
+  ms: number,
+  target: Target,
+  signal: AbortSignal,
+): Promise<EndState | undefined> {
   const woken = new AbortController()
   const ended = endOf(target)
-  const timeUp = sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(() =>
-    signal.throwIfAborted(),
+  const timeUp = sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(
+    () => signal.throwIfAborted(),
   )
   try {
     return (await Promise.race(ended === undefined ? [timeUp] : [ended, timeUp])) ?? undefined
@@ -89,7 +103,10 @@ async function waitForConsole(
 ): Promise<void> {
   const { console } = target as { console?: AsyncIterable<string> }
   if (console === undefined) {
-    throw argumentError('--until-console: this target has no console', 'Leave it out, or give --delay.')
+    throw argumentError(
+      '--until-console: this target has no console',
+      'Leave it out, or give --delay.',
+    )
   }
   const { signal } = session
   const pieces = console[Symbol.asyncIterator]()
@@ -122,7 +139,9 @@ async function waitForConsole(
       'ERR_STATE',
       `${name}: the time is up before the console printed ${show(text)}`,
       {
-        hint: seen.lastLine ?? 'The console printed nothing. A Linux needs console=ttyS0 in its cmdline.',
+        hint:
+          seen.lastLine ??
+          'The console printed nothing. A Linux needs console=ttyS0 in its cmdline.',
       },
     )
   }

@@ -27,11 +27,17 @@ export interface WatchCommandOptions extends ModeOptions, WaitOptions {
   hmp: boolean
 }
 
-export async function runWatch(session: Session, uri: string, options: WatchCommandOptions): Promise<number> {
+export async function runWatch(
+  session: Session,
+  uri: string,
+  options: WatchCommandOptions,
+): Promise<number> {
   session.streamDocuments()
   const every = parseWindow(options.every, '--every')
   const rounds =
-    options.count === undefined ? Number.POSITIVE_INFINITY : parseCountText(options.count, '--count', 1)
+    options.count === undefined
+      ? Number.POSITIVE_INFINITY
+      : parseCountText(options.count, '--count', 1)
   const mode = parseModeOptions(options)
   const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
@@ -80,7 +86,11 @@ interface Part {
  * A line of figures, none of which is cut. If not all of them fit, the least important ones are
  * left out, but never the rate.
  */
-function line(measurement: DirtyRateMeasurement, rates: Rates, columns = Number.POSITIVE_INFINITY): string {
+function line(
+  measurement: DirtyRateMeasurement,
+  rates: Rates,
+  columns = Number.POSITIVE_INFINITY,
+): string {
   const { bytesPerSecond, interval, pages, window, startedAt, complete, warnings } = measurement
   const rate = `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`
   const figures = {
@@ -88,10 +98,16 @@ function line(measurement: DirtyRateMeasurement, rates: Rates, columns = Number.
     rate: { text: rate, aligned: rate.padStart(14) },
     ...(pages === undefined
       ? {}
-      : { pages: { text: `${count(pages)} pages`, aligned: `${count(pages).padStart(11)} pages` } }),
+      : {
+          pages: { text: `${count(pages)} pages`, aligned: `${count(pages).padStart(11)} pages` },
+        }),
     window: { text: `in ${ms(window.ns)}` },
-    ...(interval.confidence === 1 && complete ? {} : { interval: { text: rates.interval(interval) } }),
-    ...(warnings.length === 0 ? {} : { warnings: { text: warnings.map(({ code }) => code).join('  ') } }),
+    ...(interval.confidence === 1 && complete
+      ? {}
+      : { interval: { text: rates.interval(interval) } }),
+    ...(warnings.length === 0
+      ? {}
+      : { warnings: { text: warnings.map(({ code }) => code).join('  ') } }),
   } satisfies Record<string, Part>
   const parts: [string, Part][] = Object.entries(figures)
   const whole = parts.map(([, { text, aligned = text }]) => aligned).join('  ')

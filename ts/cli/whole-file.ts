@@ -15,7 +15,10 @@ export async function writeWholeFile(file: string, contents: Uint8Array): Promis
   const before = await stat(path).catch(() => undefined)
   // Pipes and devices are written to directly. For a directory the system gives the right error.
   if (before !== undefined && !before.isFile()) return writeInto(path, contents)
-  const beside = join(dirname(path), `.${basename(path).slice(0, 200)}.${randomBytes(4).toString('hex')}`)
+  const beside = join(
+    dirname(path),
+    `.${basename(path).slice(0, 200)}.${randomBytes(4).toString('hex')}`,
+  )
   let handle: FileHandle
   try {
     // The permissions of the file itself decide whether it may be written, because the permissions

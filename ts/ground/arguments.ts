@@ -5,7 +5,10 @@
 import { argumentError } from './errors.js'
 import { knownNames } from './suggest.js'
 
-/** The names of all options of `T`: the compiler refuses a list that has not kept up with its interface. */
+/**
+ * The names of all options of `T`: the compiler refuses a list that has not kept up with its
+ * interface.
+ */
 export type OptionNames<T> = Readonly<Record<keyof T, true>>
 
 /** The options of a call that takes only a signal. */
@@ -104,7 +107,11 @@ export function parseCountText(
 }
 
 /** Returns `value` if it is one of `choices`. Throws ERR_ARGUMENT, which lists the choices. */
-export function parseChoice<T extends string>(value: unknown, name: string, choices: readonly T[]): T {
+export function parseChoice<T extends string>(
+  value: unknown,
+  name: string,
+  choices: readonly T[],
+): T {
   const found = choices.find(choice => choice === value)
   if (found === undefined) {
     throw argumentError(
@@ -144,7 +151,8 @@ export function parseFlag(flag: boolean, name: string): boolean {
 
 /** Returns `listener` if it can be called. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseListener<T>(listener: T, name: string): T {
-  if (typeof listener !== 'function') throw argumentError(`${name}: ${show(listener)} is not a function`)
+  if (typeof listener !== 'function')
+    throw argumentError(`${name}: ${show(listener)} is not a function`)
   return listener
 }
 
@@ -154,9 +162,18 @@ export function parseListener<T>(listener: T, name: string): T {
  */
 export function parseSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
   if (signal === undefined || signal === null) return undefined
-  const { throwIfAborted, addEventListener, removeEventListener } = Object(signal) as Partial<AbortSignal>
-  if (![throwIfAborted, addEventListener, removeEventListener].every(part => typeof part === 'function')) {
-    throw argumentError(`signal: ${show(signal)} is not an AbortSignal`, 'Give new AbortController().signal.')
+  const { throwIfAborted, addEventListener, removeEventListener } = Object(
+    signal,
+  ) as Partial<AbortSignal>
+  if (
+    ![throwIfAborted, addEventListener, removeEventListener].every(
+      part => typeof part === 'function',
+    )
+  ) {
+    throw argumentError(
+      `signal: ${show(signal)} is not an AbortSignal`,
+      'Give new AbortController().signal.',
+    )
   }
   return signal
 }

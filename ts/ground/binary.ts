@@ -71,7 +71,8 @@ function ownFiles(): string[] {
 
 function ownFile(): string | undefined {
   try {
-    // A bundler that makes CommonJS of an ES module leaves no `import.meta.url`, but then there is a `__filename`.
+    // A bundler that makes CommonJS of an ES module leaves no `import.meta.url`, but then there is
+    // a `__filename`.
     const url: string | undefined = import.meta.url
     if (url?.startsWith('file:')) return fileURLToPath(url)
     if (typeof __filename === 'string') return __filename
@@ -124,7 +125,10 @@ function faultOf(file: string): ReturnType<typeof elfFault> {
   }
 }
 
-/** An environment variable; undefined also where the process may not see it, as in Deno without `--allow-env`. */
+/**
+ * An environment variable; undefined also where the process may not see it, as in Deno without
+ * `--allow-env`.
+ */
 function environment(name: string): string | undefined {
   try {
     return hostProcess.env[name]

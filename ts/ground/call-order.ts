@@ -1,8 +1,9 @@
 import type { Signal } from './abort.js'
 
 /**
- * Makes calls one after the other, in the order in which a program made them. Each native call runs on a thread of its own, so without
- * this the calls `stop()` and `start()` of a program that awaits neither would take effect in whatever order their threads happen to run.
+ * Makes calls one after the other, in the order in which a program made them. Each native call runs
+ * on a thread of its own, so without this the calls `stop()` and `start()` of a program that awaits
+ * neither would take effect in whatever order their threads happen to run.
  */
 export class CallOrder {
   #last: Promise<unknown> = Promise.resolve()

@@ -1,6 +1,7 @@
 /**
- * The one error class of the package, and the one table of its codes. A code is stable: test `error.code`, not `instanceof`, which
- * fails between the ESM and the CommonJS copy of this package.
+ * The one error class of the package, and the one table of its codes. A code is stable: test
+ * `error.code`, not `instanceof`, which fails between the ESM and the CommonJS copy of this
+ * package.
  */
 
 /** Every code, with the hint that an error of this code has by default. */
@@ -9,25 +10,32 @@ const HINTS = {
     'Use a Linux machine, x86-64 or arm64, with virtualization switched on (in a VM: nested virtualization) and its kvm module loaded.',
   ERR_KVM_PERMISSION:
     'Join the group that owns the device (sudo usermod -aG kvm "$USER", then log in again), or run as root.',
-  ERR_KVM_VERSION: 'The device must be the KVM of the running kernel, not one passed through an emulator.',
+  ERR_KVM_VERSION:
+    'The device must be the KVM of the running kernel, not one passed through an emulator.',
   ERR_KVM_BUSY:
     'End the other hypervisor (VirtualBox, VMware, another KVM module), or unload its kernel module, then try again.',
-  ERR_KVM_IOCTL: 'The kernel refused a call that it should know: the message names it. See the kernel log.',
-  ERR_LIMIT: 'Raise the limit that the message names, or use fewer vCPUs and virtual machines at a time.',
+  ERR_KVM_IOCTL:
+    'The kernel refused a call that it should know: the message names it. See the kernel log.',
+  ERR_LIMIT:
+    'Raise the limit that the message names, or use fewer vCPUs and virtual machines at a time.',
   ERR_VCPU_STUCK:
     'The host is overloaded, or a call of the kernel takes long: try again. If the vCPU has not stopped when close() rejects, the memory of its VM stays mapped until this process ends.',
-  ERR_NATIVE_LOAD: 'Install again without --omit=optional, or build the binding from a clone: npm run setup.',
+  ERR_NATIVE_LOAD:
+    'Install again without --omit=optional, or build the binding from a clone: npm run setup.',
   ERR_ARGUMENT: 'Correct the argument that the message names.',
   ERR_STATE: 'Check vm.state before the call.',
-  ERR_MEASURING: "Wait for the measurement that owns the client, or use another client such as 'migration'.",
+  ERR_MEASURING:
+    "Wait for the measurement that owns the client, or use another client such as 'migration'.",
   ERR_MODE_UNAVAILABLE: "Use a mode that describe() lists for this VM, or 'auto'.",
   ERR_PAUSED: 'Call resume(), then measure: a paused guest writes nothing.',
-  ERR_GUEST_CRASHED: 'The VM cannot go on: close it. Its memory and what was logged can still be read.',
+  ERR_GUEST_CRASHED:
+    'The VM cannot go on: close it. Its memory and what was logged can still be read.',
   ERR_CLOSED: 'Create a new VirtualMachine, because a closed one cannot be used again.',
   ERR_CANCELLED: 'Call again: a cancelled call leaves nothing behind.',
   ERR_KERNEL_IMAGE:
     'Give files that can be read and that fit the memory: a kernel is an ELF with a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY) or a Linux bzImage, on arm64 an ELF or a Linux Image.',
-  ERR_MEMORY: 'Ask for less memory, or raise what limits it: ulimit -v, ulimit -d, vm.overcommit_memory.',
+  ERR_MEMORY:
+    'Ask for less memory, or raise what limits it: ulimit -v, ulimit -d, vm.overcommit_memory.',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
@@ -114,8 +122,9 @@ export function isErrorCode(text: unknown): text is ErrorCode {
 }
 
 /**
- * Whether `error` is an error of this package, and has `code` if one is given. Unlike `instanceof`, this recognises an error from another
- * realm (Jest, `node:vm`) and from another copy of the package.
+ * Whether `error` is an error of this package, and has `code` if one is given. Unlike `instanceof`,
+ * this recognises an error from another realm (Jest, `node:vm`) and from another copy of the
+ * package.
  *
  * @example
  * ```ts

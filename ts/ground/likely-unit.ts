@@ -23,7 +23,8 @@ export function likelyUnit(written: string, known: readonly string[]): string | 
   const time = Object.keys(TIMES).find(unit => known.includes(unit) && TIMES[unit]?.includes(word))
   if (time !== undefined) return time
   const amount = amountOf(written).flatMap(name => [name, `${name}/s`])
-  const meant = amount.find(name => known.includes(name)) ?? known.find(name => name.toLowerCase() === word)
+  const meant =
+    amount.find(name => known.includes(name)) ?? known.find(name => name.toLowerCase() === word)
   // Only units with the same first letter are compared: `PB` is as near to `GB` as to `kB`, and to
   // propose either would change the amount. A single other letter is near to no unit.
   const similar = known.filter(name => name[0]?.toLowerCase() === word[0])
@@ -37,7 +38,8 @@ function amountOf(written: string): string[] {
   const large = prefix.toUpperCase()
   const decimal = large === 'K' ? 'k' : large
   // Without a word for bits or bytes, the binary units of memory are meant.
-  const bytes = binary !== '' || word === undefined ? `${large === 'K' ? 'K' : large}iB` : `${decimal}B`
+  const bytes =
+    binary !== '' || word === undefined ? `${large === 'K' ? 'K' : large}iB` : `${decimal}B`
   // `Gb` and `gbps` mean bits, as for a network; `gb` is a careless spelling of `GB`.
   const isBits =
     /^bit/i.test(word ?? '') || (word === 'b' && (prefix !== decimal.toLowerCase() || per === 'ps'))

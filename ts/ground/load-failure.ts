@@ -1,4 +1,7 @@
-/** Why the native binding did not load, in words, and what to do about it: every ERR_NATIVE_LOAD is made here. */
+/**
+ * Why the native binding did not load, in words, and what to do about it: every ERR_NATIVE_LOAD is
+ * made here.
+ */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -47,11 +50,17 @@ const ADVICE: readonly (readonly [RegExp, string | (() => string)])[] = [
     /too many open files/i,
     'Raise the limit of open files of this process (ulimit -n), or close files of other programs (sysctl fs.file-max).',
   ],
-  [/Cannot allocate memory|static TLS/, 'Free memory, or raise the limit of this process (ulimit -v).'],
+  [
+    /Cannot allocate memory|static TLS/,
+    'Free memory, or raise the limit of this process (ulimit -v).',
+  ],
   [/map segment|Operation not permitted|segment prot/, NOEXEC],
   [/ld-musl|shared library|Error relocating|libc\.so\.6/, NOT_PREBUILT],
   [/GLIBC|undefined symbol|symbol not found/, OLD_SYSTEM],
-  [/Permission denied|EACCES/, 'Let this user read the file, and enter every folder on the way to it.'],
+  [
+    /Permission denied|EACCES/,
+    'Let this user read the file, and enter every folder on the way to it.',
+  ],
 ]
 
 /** The search for the binary ended with `error`. */
@@ -88,22 +97,35 @@ export function refused(
   const faulty = fault === undefined ? '' : `${file} ${fault}`
   const said = words === '' || words.includes(file) ? words : `${file}: ${words}`
   const hint =
-    foundBy === 'variable' ? VARIABLE : ((faulty === '' ? adviceFor(words) : undefined) ?? again(foundBy))
-  return loadFailure([faulty, said].filter(text => text !== '').join(': ') + named(foundBy), hint, cause)
+    foundBy === 'variable'
+      ? VARIABLE
+      : ((faulty === '' ? adviceFor(words) : undefined) ?? again(foundBy))
+  return loadFailure(
+    [faulty, said].filter(text => text !== '').join(': ') + named(foundBy),
+    hint,
+    cause,
+  )
 }
 
 /** The loaded file is not this package's binding; it exports `exported`. */
 export function foreign(file: string, foundBy: FoundBy, exported: object): DirtyRateError {
   const names = Object.keys(exported).slice(0, 5)
   const has = names.length === 0 ? 'exports nothing' : `exports ${names.join(', ')}`
-  return loadFailure(`${file} is the binding of something else: it ${has}${named(foundBy)}`, again(foundBy))
+  return loadFailure(
+    `${file} is the binding of something else: it ${has}${named(foundBy)}`,
+    again(foundBy),
+  )
 }
 
 /**
  * The binding belongs to another version of this package, which is `found`, or undefined if the
  * binding does not say it.
  */
-export function otherVersion(file: string, foundBy: FoundBy, found: string | undefined): DirtyRateError {
+export function otherVersion(
+  file: string,
+  foundBy: FoundBy,
+  found: string | undefined,
+): DirtyRateError {
   return loadFailure(
     `${file} is of version ${found ?? 'unknown'}, and this package is dirtyrate ${version}${named(foundBy)}`,
     foundBy === 'package'
@@ -128,7 +150,8 @@ function again(foundBy: FoundBy): string {
   return "Remove that package's folder from node_modules, and install again."
 }
 
-const named = (foundBy: FoundBy): string => (foundBy === 'variable' ? `; ${OVERRIDE} names this file` : '')
+const named = (foundBy: FoundBy): string =>
+  foundBy === 'variable' ? `; ${OVERRIDE} names this file` : ''
 
 function adviceFor(words: string): string | undefined {
   const advice = ADVICE.find(([pattern]) => pattern.test(words))?.[1]

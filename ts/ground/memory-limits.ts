@@ -15,7 +15,8 @@ export function memoryHint(): string {
     const bytes = new RegExp(`^${line} +(\\d+)`, 'm').exec(limits)?.[1]
     return bytes === undefined ? [] : [`${name} is ${Math.floor(Number(bytes) / 1024)} KiB`]
   })
-  if (set.length > 0) return `Ask for less memory, or raise the limit of this process: ${set.join(', ')}.`
+  if (set.length > 0)
+    return `Ask for less memory, or raise the limit of this process: ${set.join(', ')}.`
   const overcommit = read('/proc/sys/vm/overcommit_memory').trim()
   if (overcommit === '2') {
     return 'Ask for less memory, or let the kernel promise more than it has: vm.overcommit_memory is 2.'

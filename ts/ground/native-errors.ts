@@ -5,7 +5,8 @@ import { memoryHint } from './memory-limits.js'
 
 /** The hint for each limit of the host, by the name in `details.limit`. */
 const LIMIT_HINTS: Readonly<Record<string, string>> = {
-  'open-files': 'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
+  'open-files':
+    'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
   'system-open-files':
     'Close files of other programs, or raise the limit of the system (sysctl fs.file-max).',
   tasks:
@@ -47,7 +48,9 @@ export function fromNative(error: unknown): unknown {
       ...(hint === undefined ? {} : { hint }),
     })
   }
-  return NAPI_ARGUMENT.test(code) ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error }) : error
+  return NAPI_ARGUMENT.test(code)
+    ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error })
+    : error
 }
 
 /** A better hint than the default of the code, if the details name the cause. */

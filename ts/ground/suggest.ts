@@ -17,7 +17,9 @@ export function closest(word: string, known: readonly string[]): string | undefi
   const near = known.filter(name => Math.abs(plain(name).length - wanted.length) <= most)
   const ranked = near
     .map(name => ({ name, slips: slipsBetween(wanted, plain(name)) }))
-    .filter(({ name, slips }) => slips <= most && slips < Math.min(wanted.length, plain(name).length))
+    .filter(
+      ({ name, slips }) => slips <= most && slips < Math.min(wanted.length, plain(name).length),
+    )
     .sort((a, b) => a.slips - b.slips)
   return (
     ranked[0]?.name ??
@@ -66,7 +68,10 @@ export function knownNames(word: string, known: readonly string[]): string {
   return `${meant === undefined ? '' : `Did you mean '${meant}'? `}Known: ${known.join(', ')}.`
 }
 
-/** Letters to add, remove, replace or exchange with their neighbour to get from `a` to `b`: the optimal string alignment distance. */
+/**
+ * Letters to add, remove, replace or exchange with their neighbour to get from `a` to `b`: the
+ * optimal string alignment distance.
+ */
 function slipsBetween(a: string, b: string): number {
   let before: number[] = []
   let above = Array.from({ length: b.length + 1 }, (_, at) => at)

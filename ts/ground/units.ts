@@ -140,7 +140,10 @@ function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quan
   if (typeof value !== 'string') throw argumentError(`${name}: ${shown} is not ${kind.noun}`, give)
   const match = value.length > LONGEST_TEXT ? null : WITH_UNIT.exec(value.trim())
   if (!match)
-    throw argumentError(`${name}: ${shown} is not ${kind.noun}`, `Write it with its unit: ${kind.examples}.`)
+    throw argumentError(
+      `${name}: ${shown} is not ${kind.noun}`,
+      `Write it with its unit: ${kind.examples}.`,
+    )
   const [, digits = '', unitText = ''] = match
   const written = unitText.replace('\u03bc', '\u00b5')
   const quantityIn = (known: string): Quantity => quantity(digits, kind.units[known] ?? unit(1))
@@ -148,7 +151,9 @@ function parse(value: unknown, name: string, kind: Kind, accepts: Accepts): Quan
     const meant = kind.likely(Number(digits)).find(likely => accepts(quantityIn(likely)))
     throw argumentError(
       `${name}: ${shown} has no unit`,
-      meant === undefined ? `Write it with its unit: ${kind.examples}.` : `Did you mean ${digits}${meant}?`,
+      meant === undefined
+        ? `Write it with its unit: ${kind.examples}.`
+        : `Did you mean ${digits}${meant}?`,
     )
   }
   if (!Object.hasOwn(kind.units, written)) {
@@ -200,7 +205,12 @@ export function parseSize(
   name: string,
   accepts: (bytes: number) => boolean = () => true,
 ): number {
-  const size = parse(value, name, KINDS.size, quantity => isBytes(quantity) && accepts(quantity.value))
+  const size = parse(
+    value,
+    name,
+    KINDS.size,
+    quantity => isBytes(quantity) && accepts(quantity.value),
+  )
   if (size.value > Number.MAX_SAFE_INTEGER) {
     throw argumentError(
       `${name}: ${show(value)} is more than 2^53 bytes`,
@@ -240,7 +250,10 @@ const BINARY: readonly (readonly [string, number])[] = [
   ['KiB', 2 ** 10],
 ]
 
-/** `bytes` in the largest unit that keeps it whole, in the form that {@link parseSize} reads: 1073741824 as `1GiB`. */
+/**
+ * `bytes` in the largest unit that keeps it whole, in the form that {@link parseSize} reads:
+ * 1073741824 as `1GiB`.
+ */
 export function formatSize(bytes: number): string {
   const unit = BINARY.find(([, factor]) => bytes >= factor && bytes % factor === 0)
   return unit ? `${bytes / unit[1]}${unit[0]}` : `${decimal(bytes)}B`

@@ -13,7 +13,10 @@ import type { Mode } from '../results/mode.js'
  * of watchDirtyRate, or of the job of calcDirtyRate.
  */
 export interface MeasurementBegun {
-  /** The number of this measurement of its VM. The event that ends the measurement has the same number. */
+  /**
+   * The number of this measurement of its VM. The event that ends the measurement has the same
+   * number.
+   */
   id: number
   by: 'measure' | 'curve' | 'watch' | 'calc'
   mode: Mode
@@ -30,7 +33,10 @@ export interface MeasurementEvents<M = DirtyRateMeasurement> {
   done: MeasurementBegun & { result: M | DirtyRateCurve }
   /** The measurement has a result that is only a lower bound: `result.warnings` say why. */
   incomplete: MeasurementBegun & { result: M | DirtyRateCurve }
-  /** The measurement has no result. `error` is what its caller's promise rejected with, or ERR_CANCELLED if a watch was left. */
+  /**
+   * The measurement has no result. `error` is what its caller's promise rejected with, or
+   * ERR_CANCELLED if a watch was left.
+   */
   failed: MeasurementBegun & { error: unknown }
 }
 

@@ -56,8 +56,8 @@ export class Measurements {
   }
 
   /**
-   * Runs one measurement to its end. Rejects with `signal.reason`, with what the source's `requireMeasurable` throws, and with what the
-   * source makes of a failed call.
+   * Runs one measurement to its end. Rejects with `signal.reason`, with what the source's
+   * `requireMeasurable` throws, and with what the source makes of a failed call.
    */
   async run<T>(
     signal: AbortSignal | undefined,

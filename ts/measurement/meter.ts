@@ -71,7 +71,10 @@ export class Meter<F extends Figures = Figures> {
   }
 
   async curve(options: CurveOptions): Promise<DirtyRateCurve> {
-    const windowsMs = parseWindows(parseOptions(options, CURVE, 'options', CURVE_FORM).windows, 'windows')
+    const windowsMs = parseWindows(
+      parseOptions(options, CURVE, 'options', CURVE_FORM).windows,
+      'windows',
+    )
     const method = chooseMethod(this.#source, options)
     return this.measurements.run(options.signal, interruption =>
       this.#reported('curve', method, windowsMs, interruption, async startedAt => {
@@ -109,7 +112,11 @@ export class Meter<F extends Figures = Figures> {
 
   #result(round: Round<F>, askedAt: Date): ResultOf<F> {
     const warnings = [...windowWarnings(round), ...round.figures.warnings]
-    const measured: Frame & F = { ...this.#frame(round.openedAt ?? askedAt), ...round.figures, warnings }
+    const measured: Frame & F = {
+      ...this.#frame(round.openedAt ?? askedAt),
+      ...round.figures,
+      warnings,
+    }
     return freeze({ ...measured, qapi: dirtyRateInfo(measured) })
   }
 
@@ -131,7 +138,13 @@ export class Meter<F extends Figures = Figures> {
     measure: (startedAt: Date) => Promise<T>,
   ): Promise<T> {
     const startedAt = new Date()
-    const begun = freeze({ id: ++this.#lastId, by, mode, windowsMs, startedAt: startedAt.toISOString() })
+    const begun = freeze({
+      id: ++this.#lastId,
+      by,
+      mode,
+      windowsMs,
+      startedAt: startedAt.toISOString(),
+    })
     emit('debug', TARGET, 'measurement began', { id: begun.id, by, mode, windowsMs })
     this.events.emit('start', begun)
     try {

@@ -12,7 +12,10 @@ import type { SampleOptions } from './sampling.js'
 export interface CommonOptions<W extends WantedMode = WantedMode> extends SampleOptions {
   /** Default `auto`: the first of the target's `modes`, which for our own VM is its exact one. */
   mode?: W | undefined
-  /** Ends the measurement at any instant. The promise then rejects, or the loop throws, with `signal.reason`. */
+  /**
+   * Ends the measurement at any instant. The promise then rejects, or the loop throws, with
+   * `signal.reason`.
+   */
   signal?: AbortSignal | undefined
 }
 

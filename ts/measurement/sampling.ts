@@ -1,6 +1,12 @@
 /** The options of page sampling, for every kind of target. */
 
-import { type OptionNames, parseChoice, parseCount, parseOptions, show } from '../ground/arguments.js'
+import {
+  type OptionNames,
+  parseChoice,
+  parseCount,
+  parseOptions,
+  show,
+} from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { DEFAULT_SAMPLES, FEWEST_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
 
@@ -13,9 +19,15 @@ export const LARGEST_SEED: number = 2 ** 32 - 1
 
 /** How samples are chosen and judged. */
 export interface SamplingOptions {
-  /** `stratified` (default): one sample at a random place in each part of the memory. `simple-random`: anywhere, as in QEMU. */
+  /**
+   * `stratified` (default): one sample at a random place in each part of the memory.
+   * `simple-random`: anywhere, as in QEMU.
+   */
   design?: (typeof designs)[number] | undefined
-  /** The method of the interval. Default `wilson`. `clopper-pearson` never covers less than its confidence, and is wider. */
+  /**
+   * The method of the interval. Default `wilson`. `clopper-pearson` never covers less than its
+   * confidence, and is wider.
+   */
   interval?: (typeof intervals)[number] | undefined
   /** Makes the choice of pages repeatable: a whole number below 2^32. */
   seed?: number | undefined
@@ -28,7 +40,10 @@ export interface SamplingOptions {
 export interface SampleOptions {
   /** How many pages are looked at per GiB: 128 to 16384, default 512. */
   samplePages?: number | undefined
-  /** The confidence of the interval, above 0 and below 1, default 0.95. An exact figure's confidence is always 1. */
+  /**
+   * The confidence of the interval, above 0 and below 1, default 0.95. An exact figure's confidence
+   * is always 1.
+   */
   confidence?: number | undefined
   sampling?: SamplingOptions | undefined
 }

@@ -48,10 +48,13 @@ export interface Source<F extends Figures = Figures> {
   /** The error that a caller gets when a call of the source has failed with `error`. */
   explain(error: unknown): unknown
   /**
-   * Measures the windows that end `deadlinesMs` after one opening, ascending, and gives one round for each. Ends early, by any error, when
-   * `signal` is aborted.
+   * Measures the windows that end `deadlinesMs` after one opening, ascending, and gives one round
+   * for each. Ends early, by any error, when `signal` is aborted.
    */
   measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round<F>[]>
-  /** Measures window after window, without end. Each window ends at a multiple of `everyMs`, or as soon after it as it was asked for. */
+  /**
+   * Measures window after window, without end. Each window ends at a multiple of `everyMs`, or as
+   * soon after it as it was asked for.
+   */
   rounds(method: Method, everyMs: number, signal: Signal): AsyncGenerator<Round<F>, void, undefined>
 }

@@ -25,17 +25,23 @@ function allowedMs(requestedMs: number): number {
   return Math.max(ALLOWED_MS, ALLOWED_SHARE * requestedMs)
 }
 
-/** A `WINDOW_MISMATCH` if the window is longer or shorter than asked for by more than its own sync explains. */
+/**
+ * A `WINDOW_MISMATCH` if the window is longer or shorter than asked for by more than its own sync
+ * explains.
+ */
 export function windowWarnings(round: Round): Warning[] {
   const { figures, explainedNs } = round
   const { window, blocks = [] } = figures
   const ms = window.ns / NS_PER_MS
   const allowed = allowedMs(window.requestedMs)
   const off = ms - window.requestedMs
-  // A block that was added or removed within the window has a shorter window, which lowers the mean of page sampling.
+  // A block that was added or removed within the window has a shorter window, which lowers the mean
+  // of page sampling.
   const longest = Math.max(window.ns, ...blocks.map(({ windowNs }) => windowNs)) / NS_PER_MS
   const isAsAsked =
-    !isLate(round) && off <= explainedNs / NS_PER_MS + allowed && longest - window.requestedMs >= -allowed
+    !isLate(round) &&
+    off <= explainedNs / NS_PER_MS + allowed &&
+    longest - window.requestedMs >= -allowed
   if (isAsAsked) return []
   return [
     {

@@ -6,7 +6,10 @@ import { type Duration, parseDuration } from '../ground/units.js'
 
 const SHORTEST_WINDOW_MS = 1
 const LONGEST_WINDOW_MS = 3_600_000
-/** More windows than a curve can show, and so few that the event loop is not kept busy with their results. */
+/**
+ * More windows than a curve can show, and so few that the event loop is not kept busy with their
+ * results.
+ */
 const MOST_WINDOWS = 1000
 
 /** A window in milliseconds, 1 ms to 1 h. Throws ERR_ARGUMENT, which calls it `name`. */
@@ -26,8 +29,8 @@ export function parseWindow(window: Duration, name: string): number {
 }
 
 /**
- * At most {@link MOST_WINDOWS} windows in milliseconds, ascending, without duplicates. Throws ERR_ARGUMENT, which calls them
- * `name` and shows their form.
+ * At most {@link MOST_WINDOWS} windows in milliseconds, ascending, without duplicates. Throws
+ * ERR_ARGUMENT, which calls them `name` and shows their form.
  */
 export function parseWindows(
   windows: readonly Duration[],
@@ -44,6 +47,8 @@ export function parseWindows(
     )
   }
   // Unlike map(), this does not pass over the holes of an array.
-  const ms = Array.from(windows, (window, at) => parseWindow(window, at in windows ? name : `${name}[${at}]`))
+  const ms = Array.from(windows, (window, at) =>
+    parseWindow(window, at in windows ? name : `${name}[${at}]`),
+  )
   return [...new Set(ms)].sort((a, b) => a - b)
 }

@@ -7,7 +7,10 @@ interface Field {
   required?: boolean
 }
 
-/** Checks `given` against `fields` in their order, then for members that are not among them. Throws QapiError. */
+/**
+ * Checks `given` against `fields` in their order, then for members that are not among them. Throws
+ * QapiError.
+ */
 export function checkArguments(given: unknown, fields: Record<string, Field>): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new QapiError("QMP input member 'arguments' must be an object")
@@ -18,7 +21,8 @@ export function checkArguments(given: unknown, fields: Record<string, Field>): v
     if (value === undefined) {
       if (required) throw new QapiError(`Parameter '${name}' is missing`)
     } else if (type === 'integer') {
-      if (!isInt64(value)) throw new QapiError(`Invalid parameter type for '${name}', expected: integer`)
+      if (!isInt64(value))
+        throw new QapiError(`Invalid parameter type for '${name}', expected: integer`)
     } else if (typeof value !== 'string') {
       throw new QapiError(`Invalid parameter type for '${name}', expected: string`)
     } else if (!type.oneOf.includes(value)) {

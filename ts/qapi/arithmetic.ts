@@ -7,9 +7,14 @@ const NS_PER_MS = 1_000_000
 const MS_PER_SECOND = 1000
 const MIB = 2 ** 20
 
-/** `((pages * 1000) >> (20 - page_bits)) / duration_ms` in integers: MiB/s. A duration below 1 ms counts as 1. */
+/**
+ * `((pages * 1000) >> (20 - page_bits)) / duration_ms` in integers: MiB/s. A duration below 1 ms
+ * counts as 1.
+ */
 export function dirtyRateMiB(pages: number, pageSize: number, durationMs: number): number {
-  return Math.floor(Math.floor((pages * MS_PER_SECOND) / (MIB / pageSize)) / Math.max(durationMs, 1))
+  return Math.floor(
+    Math.floor((pages * MS_PER_SECOND) / (MIB / pageSize)) / Math.max(durationMs, 1),
+  )
 }
 
 /** {@link dirtyRateMiB} for a window in ns. */
@@ -27,7 +32,10 @@ export function ringRate(vcpus: readonly DirtyRateVcpu[], ofUnion: number): numb
   return Math.min(sum, ofUnion)
 }
 
-/** QEMU's rate by page sampling, in integers: `hits * MiB * 1000 / (samples * duration_ms)`, each block's size in whole MiB. */
+/**
+ * QEMU's rate by page sampling, in integers: `hits * MiB * 1000 / (samples * duration_ms)`, each
+ * block's size in whole MiB.
+ */
 export function samplingRate(
   hits: number,
   samples: number,
@@ -36,7 +44,9 @@ export function samplingRate(
 ): number {
   const mib = blockBytes.reduce((sum, bytes) => sum + Math.floor(bytes / MIB), 0)
   const divisor = samples * Math.max(wholeMs(windowNs), 1)
-  return divisor === 0 ? 0 : Number((BigInt(hits) * BigInt(mib) * BigInt(MS_PER_SECOND)) / BigInt(divisor))
+  return divisor === 0
+    ? 0
+    : Number((BigInt(hits) * BigInt(mib) * BigInt(MS_PER_SECOND)) / BigInt(divisor))
 }
 
 /** A time in ms in QEMU's unit, rounded down. */
@@ -44,7 +54,10 @@ export function inUnit(ms: number, unit: TimeUnit): number {
   return unit === 'second' ? Math.floor(ms / MS_PER_SECOND) : ms
 }
 
-/** `info` with its time, which is in ms, in `unit`. The members are in the order in which QEMU prints them. */
+/**
+ * `info` with its time, which is in ms, in `unit`. The members are in the order in which QEMU
+ * prints them.
+ */
 export function infoInUnit(info: DirtyRateInfo, unit: TimeUnit): DirtyRateInfo {
   return { ...info, 'calc-time-unit': unit, 'calc-time': inUnit(info['calc-time'], unit) }
 }

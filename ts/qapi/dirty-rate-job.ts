@@ -1,4 +1,7 @@
-/** `calc-dirty-rate` and `query-dirty-rate` of one VM: one job, QEMU's checks in QEMU's order, QEMU's texts. */
+/**
+ * `calc-dirty-rate` and `query-dirty-rate` of one VM: one job, QEMU's checks in QEMU's order,
+ * QEMU's texts.
+ */
 
 import { hasCode } from '../ground/errors.js'
 import type { Mode } from '../results/mode.js'
@@ -60,7 +63,10 @@ export class DirtyRateJob {
     this.#target = target
   }
 
-  /** Starts a job and returns; the measurement runs on. Throws QapiError with QEMU's text, and what `requireMeasurable` throws. */
+  /**
+   * Starts a job and returns; the measurement runs on. Throws QapiError with QEMU's text, and what
+   * `requireMeasurable` throws.
+   */
   calc(given: CalcDirtyRateArguments): void {
     checkArguments(given, CALC)
     const {
@@ -75,7 +81,8 @@ export class DirtyRateJob {
       throw new QapiError(`Calculation time is out of range [${SHORTEST_MS}ms, ${LONGEST_MS}ms].`)
     }
     if (samples !== undefined) {
-      if (mode !== 'page-sampling') throw new QapiError('sample-pages is used only in page-sampling mode')
+      if (mode !== 'page-sampling')
+        throw new QapiError('sample-pages is used only in page-sampling mode')
       if (samples < FEWEST_SAMPLES || samples > MOST_SAMPLES) {
         throw new QapiError(`sample-pages is out of range[${FEWEST_SAMPLES}, ${MOST_SAMPLES}].`)
       }

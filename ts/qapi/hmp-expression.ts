@@ -1,6 +1,7 @@
 /**
- * The arguments of a human monitor command, as QEMU's monitor reads them: flags in their order, then integer expressions, which
- * may be sums, products, bits, parentheses, characters, octal and hexadecimal. Follows QEMU's monitor/hmp.c in behaviour and texts.
+ * The arguments of a human monitor command, as QEMU's monitor reads them: flags in their order,
+ * then integer expressions, which may be sums, products, bits, parentheses, characters, octal and
+ * hexadecimal. Follows QEMU's monitor/hmp.c in behaviour and texts.
  */
 
 /** The error of QEMU's monitor about a command line that it cannot read. */
@@ -8,7 +9,10 @@ export class HmpSyntaxError extends Error {}
 
 const SPACE = /[ \t\n\v\f\r]/
 const LARGEST = 2n ** 64n - 1n
-/** How many parentheses and signs can be open at once, so that no line fills the stack. QEMU has no such limit. */
+/**
+ * How many parentheses and signs can be open at once, so that no line fills the stack. QEMU has no
+ * such limit.
+ */
 const MOST_NESTED = 256
 
 /** A command line, read from left to right. */
@@ -72,7 +76,9 @@ export class HmpReader {
     this.#skipSpace()
   }
 
-  /** Operators of one rank, from the left. In QEMU a sum binds loosest, then bits, then products. */
+  /**
+   * Operators of one rank, from the left. In QEMU a sum binds loosest, then bits, then products.
+   */
   #chain(
     operators: string,
     operand: () => bigint,

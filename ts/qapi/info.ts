@@ -12,8 +12,8 @@ export type WithInfo<T> = T & { readonly qapi: DirtyRateInfo }
 export type DirtyRateMeasurement = WithInfo<Frame & Figures>
 
 /**
- * What QEMU would say of this measurement, with its time in milliseconds and its members in the order in which QEMU prints them. The pages
- * of an exact mode must be known.
+ * What QEMU would say of this measurement, with its time in milliseconds and its members in the
+ * order in which QEMU prints them. The pages of an exact mode must be known.
  */
 export function dirtyRateInfo(result: Figures & Pick<Frame, 'startedAt'>): DirtyRateInfo {
   const vcpus = result.mode === 'dirty-ring' ? vcpuRates(result) : undefined

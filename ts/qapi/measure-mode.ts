@@ -18,7 +18,9 @@ const QEMUS: Readonly<Record<Mode, DirtyRateMeasureMode>> = {
 }
 
 /** Every value, in QEMU's order. */
-export const measureModes: readonly DirtyRateMeasureMode[] = Object.keys(OURS) as DirtyRateMeasureMode[]
+export const measureModes: readonly DirtyRateMeasureMode[] = Object.keys(
+  OURS,
+) as DirtyRateMeasureMode[]
 
 /** Our mode for QEMU's. */
 export function modeOf(mode: DirtyRateMeasureMode): Mode {

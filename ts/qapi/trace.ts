@@ -1,6 +1,7 @@
 /**
- * QEMU's trace events of a dirty-rate measurement, by name and fields: those of migration/trace-events and the two of the dirty-bitmap
- * series. They are events of level `trace` whose message is the name; the core has those about single pages.
+ * QEMU's trace events of a dirty-rate measurement, by name and fields: those of
+ * migration/trace-events and the two of the dirty-bitmap series. They are events of level `trace`
+ * whose message is the name; the core has those about single pages.
  */
 
 import { parseObject } from '../ground/arguments.js'
@@ -68,10 +69,17 @@ export function formatTrace(event: LogEvent): string | undefined {
 }
 
 /** What QEMU traces about a finished window. */
-export function traceCalculation({ mode, blocks = [], pages = 0, window, qapi }: DirtyRateMeasurement): void {
+export function traceCalculation({
+  mode,
+  blocks = [],
+  pages = 0,
+  window,
+  qapi,
+}: DirtyRateMeasurement): void {
   const rate = qapi['dirty-rate'] ?? 0
   if (mode === 'dirty-bitmap') {
-    for (const block of blocks) trace('dirtyrate_bitmap_reap', { idstr: block.name, pages: block.pages })
+    for (const block of blocks)
+      trace('dirtyrate_bitmap_reap', { idstr: block.name, pages: block.pages })
     trace('dirtyrate_do_calculate_bitmap', { pages, time: Math.floor(window.ns / 1e9), rate })
   }
   for (const vcpu of qapi['vcpu-dirty-rate'] ?? []) {

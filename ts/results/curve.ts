@@ -4,7 +4,10 @@ import type { Frame, Interval, SamplingMeasurement } from './measurement.js'
 import type { Truth } from './truth.js'
 import type { Warning } from './warning.js'
 
-/** One window of a curve. All windows open at the same instant, so each point's pages are among those of the next one. */
+/**
+ * One window of a curve. All windows open at the same instant, so each point's pages are among
+ * those of the next one.
+ */
 export interface DirtyRatePoint {
   /** How long the window was. */
   readonly windowNs: number
@@ -24,8 +27,8 @@ export interface DirtyRatePoint {
 /** One window of a curve by page sampling. */
 export interface SampledPoint extends DirtyRatePoint {
   /**
-   * Pages first seen dirty since the point before, with bounds of their own. Use this, and not the difference between two points, because
-   * the points share their samples.
+   * Pages first seen dirty since the point before, with bounds of their own. Use this, and not the
+   * difference between two points, because the points share their samples.
    */
   readonly increment: Increment
   /** The samples, and which of them had changed by then. */
@@ -51,14 +54,20 @@ interface CommonCurve extends Frame {
 export interface ExactCurve<M extends 'dirty-bitmap' | 'dirty-ring' = 'dirty-bitmap' | 'dirty-ring'>
   extends CommonCurve {
   readonly mode: M
-  /** In ascending order of their windows. A window that was not measured has no point, and `warnings` name it. */
+  /**
+   * In ascending order of their windows. A window that was not measured has no point, and
+   * `warnings` name it.
+   */
   readonly points: readonly DirtyRatePoint[]
 }
 
 /** A curve by page sampling. */
 export interface SampledCurve extends CommonCurve {
   readonly mode: 'page-sampling'
-  /** In ascending order of their windows. A window that was not measured has no point, and `warnings` name it. */
+  /**
+   * In ascending order of their windows. A window that was not measured has no point, and
+   * `warnings` name it.
+   */
   readonly points: readonly SampledPoint[]
 }
 

@@ -1,6 +1,6 @@
 /**
- * The result of one measurement: a union by `mode`, whose members have what is known in that mode. The command prints these objects as
- * JSON. Nothing here depends on what was measured, or on QEMU.
+ * The result of one measurement: a union by `mode`, whose members have what is known in that mode.
+ * The command prints these objects as JSON. Nothing here depends on what was measured, or on QEMU.
  */
 
 import type { Truth } from './truth.js'
@@ -10,7 +10,10 @@ import type { Warning } from './warning.js'
 export interface Window {
   /** The length that was asked for. */
   readonly requestedMs: number
-  /** The time from the first CLEAR to the last GET. In mode page-sampling it is the mean of the samples' own windows. */
+  /**
+   * The time from the first CLEAR to the last GET. In mode page-sampling it is the mean of the
+   * samples' own windows.
+   */
   readonly ns: number
   /** The spread between the windows of the RAM blocks, or between those of the samples. */
   readonly skewNs: number
@@ -21,7 +24,10 @@ export interface Window {
   readonly pausedNs?: number
 }
 
-/** The bounds of a figure. `confidence` 1 means that the figure is exact, `high` null that no upper bound is known. */
+/**
+ * The bounds of a figure. `confidence` 1 means that the figure is exact, `high` null that no upper
+ * bound is known.
+ */
 export interface Interval {
   readonly low: number
   readonly high: number | null
@@ -47,7 +53,10 @@ export interface Cost {
   readonly reapNs?: number
   /** The time inside the kernel, in all steps together. */
   readonly ioctlNs?: number
-  /** The longest single call that held the kernel's lock on the VM's memory: a vCPU that faults waits up to this long. */
+  /**
+   * The longest single call that held the kernel's lock on the VM's memory: a vCPU that faults
+   * waits up to this long.
+   */
   readonly longestLockNs?: number
   /** Hashing the samples at both ends of the window. */
   readonly hashNs?: number
@@ -97,7 +106,9 @@ export interface RingMeasurement {
   readonly sharedPages: number
   /** Entries for memory that is not logged, or that was removed. They are not in `entries`. */
   readonly dropped: number
-  /** Entries that are known to be lost. They are not in `entries`, and the result is not complete. */
+  /**
+   * Entries that are known to be lost. They are not in `entries`, and the result is not complete.
+   */
   readonly lost: number
 }
 
@@ -113,7 +124,10 @@ export interface SamplingMeasurement {
 
 interface CommonFigures {
   readonly window: Window
-  /** The sum over all RAM blocks of the bytes that were dirtied, each divided by the block's own window. */
+  /**
+   * The sum over all RAM blocks of the bytes that were dirtied, each divided by the block's own
+   * window.
+   */
   readonly bytesPerSecond: number
   /** The bounds of `bytesPerSecond`. */
   readonly interval: Interval

@@ -74,7 +74,9 @@ function withScheme(uri: string, kinds: readonly Named[]): string {
  * of the kind can have such characters.
  */
 function withCommas(uri: string, kinds: readonly Named[]): string {
-  const kind = kinds.find(({ name, operands }) => operands !== undefined && uri.startsWith(`${name}:`))
+  const kind = kinds.find(
+    ({ name, operands }) => operands !== undefined && uri.startsWith(`${name}:`),
+  )
   if (kind === undefined) return uri
   const options = uri
     .slice(kind.name.length + 1)

@@ -12,7 +12,11 @@ import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/
 import type { Source } from '../measurement/source.js'
 import type { DirtyRateWatch } from '../measurement/watch.js'
 import { DirtyRateJob } from '../qapi/dirty-rate-job.js'
-import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from '../qapi/types.js'
+import type {
+  CalcDirtyRateArguments,
+  DirtyRateInfo,
+  QueryDirtyRateArguments,
+} from '../qapi/types.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Figures } from '../results/measurement.js'
 import type { InMode, Mode } from '../results/mode.js'
@@ -56,8 +60,8 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   }
 
   /**
-   * The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds
-   * of watchDirtyRate. Nobody can change them.
+   * The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the
+   * rounds of watchDirtyRate. Nobody can change them.
    */
   get history(): ResultOf<F>[] {
     return this.#meter.history
@@ -133,7 +137,9 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
   watchDirtyRate<W extends WantedMode = WantedMode>(
     options: WatchOptions<W> = {},
   ): DirtyRateWatch<InMode<ResultOf<F>, W>> {
-    return this.#meter.watch(options) as DirtyRateWatch<unknown> as DirtyRateWatch<InMode<ResultOf<F>, W>>
+    return this.#meter.watch(options) as DirtyRateWatch<unknown> as DirtyRateWatch<
+      InMode<ResultOf<F>, W>
+    >
   }
 
   /**

@@ -1,4 +1,7 @@
-/** The table of schemes. A kind of target is added here by one row, and by a folder beside this file. */
+/**
+ * The table of schemes. A kind of target is added here by one row, and by a folder beside this
+ * file.
+ */
 
 import { type OpenOptions, opener, type Scheme } from './scheme.js'
 import type { Target } from './target.js'
@@ -49,7 +52,10 @@ const open = opener(schemes)
  * }
  * ```
  */
-export function openTarget<Uri extends string>(uri: Uri, options: OpenOptions = {}): Promise<TargetOf<Uri>> {
+export function openTarget<Uri extends string>(
+  uri: Uri,
+  options: OpenOptions = {},
+): Promise<TargetOf<Uri>> {
   // SchemeTargets has the type of the target for each scheme.
   return open(uri, options) as Promise<TargetOf<Uri>>
 }

@@ -63,7 +63,9 @@ export interface OpenOptions {
 const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true }
 
 /** Makes the function that opens a target of any of `schemes`. */
-export function opener(schemes: readonly Scheme[]): (uri: string, options?: OpenOptions) => Promise<Target> {
+export function opener(
+  schemes: readonly Scheme[],
+): (uri: string, options?: OpenOptions) => Promise<Target> {
   const find = (uri: string): { scheme: Scheme; parsed: TargetUri; given: Given } => {
     const parsed = parseTargetUri(uri)
     const scheme = schemes.find(({ name }) => name === parsed.scheme)

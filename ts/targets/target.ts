@@ -6,7 +6,11 @@ import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/
 import type { ModeAbility } from '../measurement/source.js'
 import type { DirtyRateWatch } from '../measurement/watch.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
-import type { CalcDirtyRateArguments, DirtyRateInfo, QueryDirtyRateArguments } from '../qapi/types.js'
+import type {
+  CalcDirtyRateArguments,
+  DirtyRateInfo,
+  QueryDirtyRateArguments,
+} from '../qapi/types.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { InMode, Mode } from '../results/mode.js'
 
@@ -66,13 +70,17 @@ export interface Target<M = DirtyRateMeasurement> {
     listener: (event: MeasurementEvents<M>[Name]) => void,
   ): () => void
   /** Measures one window. */
-  measureDirtyRate<W extends WantedMode = WantedMode>(options?: MeasureOptions<W>): Promise<InMode<M, W>>
+  measureDirtyRate<W extends WantedMode = WantedMode>(
+    options?: MeasureOptions<W>,
+  ): Promise<InMode<M, W>>
   /** Measures the distinct pages for every window, in one run. */
   measureDirtyCurve<W extends WantedMode = WantedMode>(
     options: CurveOptions<W>,
   ): Promise<InMode<DirtyRateCurve, W>>
   /** Measures one window after the other, for as long as the loop asks. */
-  watchDirtyRate<W extends WantedMode = WantedMode>(options?: WatchOptions<W>): DirtyRateWatch<InMode<M, W>>
+  watchDirtyRate<W extends WantedMode = WantedMode>(
+    options?: WatchOptions<W>,
+  ): DirtyRateWatch<InMode<M, W>>
   /** QEMU's calc-dirty-rate, which starts the one job and resolves at once. */
   calcDirtyRate(args: CalcDirtyRateArguments): Promise<void>
   /** QEMU's query-dirty-rate. */

@@ -21,7 +21,8 @@ export function parseTargetUri(uri: string): TargetUri {
   const colon = uri.indexOf(':')
   if (colon <= 0) throw argumentError(`target: '${uri}' has no scheme`, form)
   const [name = '', ...rest] = splitOptions(uri.slice(colon + 1))
-  if (name === '') throw argumentError(`target: '${uri}' names nothing after '${uri.slice(0, colon)}:'`, form)
+  if (name === '')
+    throw argumentError(`target: '${uri}' names nothing after '${uri.slice(0, colon)}:'`, form)
   const options = new Map<string, string>()
   for (const option of rest) {
     const equals = option.indexOf('=')
@@ -32,7 +33,8 @@ export function parseTargetUri(uri: string): TargetUri {
       )
     }
     const key = option.slice(0, equals)
-    if (options.has(key)) throw argumentError(`target: '${key}' is there twice`, 'Give each option once.')
+    if (options.has(key))
+      throw argumentError(`target: '${key}' is there twice`, 'Give each option once.')
     options.set(key, option.slice(equals + 1))
   }
   return { scheme: uri.slice(0, colon), name, options }

@@ -1,4 +1,6 @@
-/** Files that a user gives to be booted: what they cost, and what is said of those that cannot be. */
+/**
+ * Files that a user gives to be booted: what they cost, and what is said of those that cannot be.
+ */
 
 import { closeSync, ftruncateSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,11 +13,19 @@ import { describeKvm } from '../../fixtures/kvm.js'
 import { created } from '../../fixtures/machine.js'
 
 const GIB = 2 ** 30
-/** What JavaScript's heap and a VM without touched memory may take meanwhile, more than an empty process needs. */
+/**
+ * What JavaScript's heap and a VM without touched memory may take meanwhile, more than an empty
+ * process needs.
+ */
 const BESIDE = 96 * 2 ** 20
 
 /** A sparse file of `bytes` bytes; only its first bytes are stored. */
-function sparse(put: ReturnType<typeof folder>, name: string, content: Uint8Array, bytes: number): string {
+function sparse(
+  put: ReturnType<typeof folder>,
+  name: string,
+  content: Uint8Array,
+  bytes: number,
+): string {
   const path = put(name, content)
   const file = openSync(path, 'r+')
   ftruncateSync(file, bytes)
@@ -23,8 +33,13 @@ function sparse(put: ReturnType<typeof folder>, name: string, content: Uint8Arra
   return path
 }
 
-/** Does `work` in a process of its own, with `vm` of 15/4 GiB: how many bytes its resident set grew by, and what was thrown. */
-async function growth(work: string): Promise<{ bytes: number; code: string | null; message: string }> {
+/**
+ * Does `work` in a process of its own, with `vm` of 15/4 GiB: how many bytes its resident set grew
+ * by, and what was thrown.
+ */
+async function growth(
+  work: string,
+): Promise<{ bytes: number; code: string | null; message: string }> {
   const { stdout, stderr } = await script(`
     import { VirtualMachine } from 'dirtyrate'
     const vm = await VirtualMachine.create({ memory: [{ name: 'ram', guestAddress: 0, bytes: ${(15 * GIB) / 4} }] })
@@ -76,7 +91,9 @@ describeKvm('a file that is booted', () => {
       const kernel = put('good.elf', elf(sayAndHalt('ok')))
       await expect(vm.load({ kernel, initrd: path })).rejects.toMatchObject(expected)
     }
-    await expect(vm.load({ kernel: 'x'.repeat(2 ** 20) })).rejects.toMatchObject({ code: 'ERR_ARGUMENT' })
+    await expect(vm.load({ kernel: 'x'.repeat(2 ** 20) })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+    })
     await expect(vm.load({ kernel: 'x', cmdline: 'x'.repeat(2 ** 22) })).rejects.toMatchObject({
       code: 'ERR_ARGUMENT',
       message: expect.stringContaining('a command line of 4194304 bytes'),
@@ -114,7 +131,10 @@ describeKvm('a file that is booted', () => {
     const kernel = put('good.elf', elf(sayAndHalt('ok')))
     const initrd = put('initrd', Buffer.alloc(200 * 2 ** 20, 7))
     const reason = new Error('enough')
-    const [first, second] = await Promise.all([created({ memory: '1GiB' }), created({ memory: '1GiB' })])
+    const [first, second] = await Promise.all([
+      created({ memory: '1GiB' }),
+      created({ memory: '1GiB' }),
+    ])
     const controller = new AbortController()
     const loading = first.load({ kernel, initrd }, { signal: controller.signal })
     controller.abort(reason)
@@ -122,7 +142,9 @@ describeKvm('a file that is booted', () => {
     await expect(first.load({ kernel }, { signal: controller.signal })).rejects.toBe(reason)
     await expect(first.start()).rejects.toMatchObject({ code: 'ERR_STATE' })
     await first.load({ kernel })
-    const closed = expect(second.load({ kernel, initrd })).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    const closed = expect(second.load({ kernel, initrd })).rejects.toMatchObject({
+      code: 'ERR_CLOSED',
+    })
     await second.close()
     await closed
     const uri = `kernel:${kernel},memory=1GiB,initrd=${initrd}`
@@ -134,7 +156,8 @@ describeKvm('a file that is booted', () => {
     const kernel = put('good.elf', elf(sayAndHalt('ok')))
     const initrd = put('initrd', Buffer.alloc(200 * 2 ** 20, 7))
     const reason = new Error('enough')
-    // A machine that is busy may let the copy end before the signal comes: then the next one is tried.
+    // A machine that is busy may let the copy end before the signal comes: then the next one is
+    // tried.
     for (let left = 10; ; left--) {
       const vm = await created({ memory: '1GiB' })
       const controller = new AbortController()

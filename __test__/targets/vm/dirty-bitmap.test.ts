@@ -11,7 +11,8 @@ function block(ms: number): void {
 
 async function expectUsable(vm: VirtualMachine): Promise<void> {
   expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
-  // On a busy machine a guest may not get to write in so short a window: then 0 is right, and says little.
+  // On a busy machine a guest may not get to write in so short a window: then 0 is right, and says
+  // little.
   for (let low = 0; low === 0; ) {
     const measurement = await vm.measureDirtyRate({ window: 20 })
     expectTruth(measurement)
@@ -37,10 +38,22 @@ describeKvm('a measurement', () => {
       startedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       window: { requestedMs: 100, ns, skewNs: ns },
       bytesPerSecond: measurement.bytesPerSecond,
-      interval: { low: measurement.bytesPerSecond, high: measurement.bytesPerSecond, confidence: 1 },
+      interval: {
+        low: measurement.bytesPerSecond,
+        high: measurement.bytesPerSecond,
+        confidence: 1,
+      },
       pages: measurement.pages,
       pageSize: PAGE,
-      blocks: [{ name: 'ram', guestAddress: 0, bytes: MEMORY_BYTES, pages: measurement.pages, windowNs: ns }],
+      blocks: [
+        {
+          name: 'ram',
+          guestAddress: 0,
+          bytes: MEMORY_BYTES,
+          pages: measurement.pages,
+          windowNs: ns,
+        },
+      ],
       cost: {
         startNs: ns,
         syncNs: ns,
@@ -51,11 +64,19 @@ describeKvm('a measurement', () => {
       },
       complete: true,
       warnings: expect.any(Array),
-      qapi: expect.objectContaining({ status: 'measured', mode: 'dirty-bitmap', 'sample-pages': 0 }),
+      qapi: expect.objectContaining({
+        status: 'measured',
+        mode: 'dirty-bitmap',
+        'sample-pages': 0,
+      }),
       truth: { pages: ns, low: ns, high: ns },
     })
     expect(besidesLength(measurement.warnings)).toEqual([])
-    const { bytes, pages, windowNs } = measurement.blocks?.[0] ?? { bytes: 0, pages: 0, windowNs: 1 }
+    const { bytes, pages, windowNs } = measurement.blocks?.[0] ?? {
+      bytes: 0,
+      pages: 0,
+      windowNs: 1,
+    }
     expect(bytes).toBe(MEMORY_BYTES)
     expect(measurement.bytesPerSecond).toBeCloseTo((pages * PAGE * 1e9) / windowNs, 0)
   })
@@ -213,7 +234,8 @@ describeKvm('an aborted measurement', () => {
         (error: unknown) => error,
       )
       const delay = Math.random() * 15
-      if (delay < 3) for (let hop = Math.floor(delay * 10); hop > 0; hop--) await new Promise(setImmediate)
+      if (delay < 3)
+        for (let hop = Math.floor(delay * 10); hop > 0; hop--) await new Promise(setImmediate)
       else await sleep(delay)
       controller.abort(reason)
       const result = await outcome

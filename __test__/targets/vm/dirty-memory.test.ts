@@ -12,7 +12,9 @@ import {
 } from '../../fixtures/machine.js'
 import { expectCounted, expectTruth, expectWritten } from '../../fixtures/truth.js'
 
-/** Of the map of heat, and how many there are of the memory of a VM that needs none in particular. */
+/**
+ * Of the map of heat, and how many there are of the memory of a VM that needs none in particular.
+ */
 const REGION_BYTES = 2 ** 21
 const REGIONS = MEMORY_BYTES / REGION_BYTES
 
@@ -109,8 +111,12 @@ describeKvm('the five steps', () => {
     await vm.writeMemory(63 * PAGE, new Uint8Array(2 * PAGE))
     expect(await dirtyPages(vm, 'dirty-rate', 'ram')).toEqual(new Set([4, 5, 63, 64]))
     expect(await dirtyMemory.ranges('dirty-rate', 'ram')).toEqual(Uint32Array.of(4, 2, 63, 2))
-    expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 5, limit: 1 })).toEqual(Uint32Array.of(5, 1))
-    expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 2 ** 40 })).toEqual(new Uint32Array())
+    expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 5, limit: 1 })).toEqual(
+      Uint32Array.of(5, 1),
+    )
+    expect(await dirtyMemory.ranges('dirty-rate', 'ram', { from: 2 ** 40 })).toEqual(
+      new Uint32Array(),
+    )
     const heat = new Uint32Array(REGIONS)
     expect(await dirtyMemory.heat('dirty-rate', 'ram', heat)).toBe(REGIONS)
     const expected = new Array(REGIONS).fill(0)
@@ -208,20 +214,29 @@ describeKvm('the clients', () => {
     }
     await expect(dirtyMemory.startTracking(unknown)).rejects.toMatchObject(argument)
     await expect(dirtyMemory.reap(unknown)).rejects.toMatchObject(argument)
-    const refused = (text: string) => ({ code: 'ERR_ARGUMENT', message: expect.stringContaining(text) })
+    const refused = (text: string) => ({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining(text),
+    })
     const word = new BigUint64Array(1)
     await expect(dirtyMemory.readBitmap('migration', 'nowhere', word)).rejects.toMatchObject(
       refused('nowhere'),
     )
-    await expect(dirtyMemory.readBitmap('migration', 'ram', word)).rejects.toMatchObject(refused('256 words'))
-    await expect(dirtyMemory.ranges('migration', 'nowhere')).rejects.toMatchObject(refused('nowhere'))
-    await expect(dirtyMemory.ranges('migration', 'ram', { from: -1 })).rejects.toMatchObject(refused('from'))
+    await expect(dirtyMemory.readBitmap('migration', 'ram', word)).rejects.toMatchObject(
+      refused('256 words'),
+    )
+    await expect(dirtyMemory.ranges('migration', 'nowhere')).rejects.toMatchObject(
+      refused('nowhere'),
+    )
+    await expect(dirtyMemory.ranges('migration', 'ram', { from: -1 })).rejects.toMatchObject(
+      refused('from'),
+    )
     await expect(dirtyMemory.ranges('migration', 'ram', { limit: 0.5 })).rejects.toMatchObject(
       refused('limit'),
     )
-    await expect(dirtyMemory.heat('migration', 'ram', new Uint32Array(REGIONS - 1))).rejects.toMatchObject(
-      refused(`${REGIONS} regions`),
-    )
+    await expect(
+      dirtyMemory.heat('migration', 'ram', new Uint32Array(REGIONS - 1)),
+    ).rejects.toMatchObject(refused(`${REGIONS} regions`))
   })
 
   it.each([[[]], [['1s', '1s']], [['2s', '1s']], [['0.5ms']], [['2h']], [[Number.NaN]]])(
@@ -245,7 +260,8 @@ describeKvm('a migration beside measurements', () => {
       const collect = async (): Promise<void> => {
         for (const page of await dirtyPages(vm, 'migration', 'ram', { take: true })) union.add(page)
       }
-      // A migration starts with every page to be sent; what counts here is what it is told after that.
+      // A migration starts with every page to be sent; what counts here is what it is told after
+      // that.
       let before = await contents(vm, 'ram')
       const begin = async (): Promise<void> => {
         await dirtyMemory.startTracking('migration')
@@ -290,7 +306,8 @@ describeKvm('a migration beside measurements', () => {
     const stopped = await dirtyMemory.reap('dirty-rate')
     expect(stopped.pages).toBeGreaterThanOrEqual(5)
     const beside = vm.measureDirtyRate({ window: 200 })
-    while (!dirtyMemory.isTracking('dirty-rate')) await new Promise(resolve => setTimeout(resolve, 1))
+    while (!dirtyMemory.isTracking('dirty-rate'))
+      await new Promise(resolve => setTimeout(resolve, 1))
     await expect(dirtyMemory.take('dirty-rate')).rejects.toMatchObject({ code: 'ERR_MEASURING' })
     await beside
     expect(dirtyMemory.isTracking('dirty-rate')).toBe(false)
@@ -299,7 +316,8 @@ describeKvm('a migration beside measurements', () => {
     // Once they are taken, a measurement has the client again.
     expect((await dirtyMemory.take('dirty-rate')).pages).toBe(stopped.pages)
     const measured = vm.measureDirtyRate({ window: 200 })
-    while (!dirtyMemory.isTracking('dirty-rate')) await new Promise(resolve => setTimeout(resolve, 1))
+    while (!dirtyMemory.isTracking('dirty-rate'))
+      await new Promise(resolve => setTimeout(resolve, 1))
     await measured
   })
 

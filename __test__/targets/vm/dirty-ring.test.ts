@@ -77,16 +77,29 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
   })
 
   it('has the shape that the JSON has', async () => {
-    const vm = await running(workload.stride({ pages: 500, rate: '20MiB/s' }), { vcpus: 2, ...ring })
+    const vm = await running(workload.stride({ pages: 500, rate: '20MiB/s' }), {
+      vcpus: 2,
+      ...ring,
+    })
     const measurement = await vm.measureDirtyRate({ window: '100ms' })
     const n = expect.any(Number)
-    const vcpu = (id: number): object => ({ id, pages: n, entries: n, duplicates: n, bytesPerSecond: n })
+    const vcpu = (id: number): object => ({
+      id,
+      pages: n,
+      entries: n,
+      duplicates: n,
+      bytesPerSecond: n,
+    })
     expect(JSON.parse(JSON.stringify(measurement))).toMatchObject({
       schemaVersion: 1,
       target: `guest:stride,pages=500,rate=20MiB/s,memory=${MEMORY},vcpus=2,log=ring,ring-entries=65536`,
       mode: 'dirty-ring',
       window: { requestedMs: 100, ns: n, skewNs: n },
-      interval: { low: measurement.bytesPerSecond, high: measurement.bytesPerSecond, confidence: 1 },
+      interval: {
+        low: measurement.bytesPerSecond,
+        high: measurement.bytesPerSecond,
+        confidence: 1,
+      },
       vcpus: [vcpu(0), vcpu(1)],
       ring: { entries: n, duplicates: n, sharedPages: n, dropped: n, lost: 0 },
       cost: { harvestNs: n },
@@ -102,8 +115,8 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
     })
     const incomplete: number[] = []
     vm.on('incomplete', ({ id }) => incomplete.push(id))
-    // Held back, the ring overruns: not in each window for sure, but in one of these. At the CPU's own level a vCPU stands from the soft
-    // limit on, and nothing is lost.
+    // Held back, the ring overruns: not in each window for sure, but in one of these. At the CPU's
+    // own level a vCPU stands from the soft limit on, and nothing is lost.
     let overrun: VirtualMachineMeasurement | undefined
     for (let round = 0; round < 20 && overrun === undefined; round++) {
       const measurement = await vm.measureDirtyRate({ window: 300 })
@@ -121,7 +134,8 @@ describeMode('dirty-ring', 'a measurement by dirty ring', () => {
     expect(overrun?.pages).toBeLessThanOrEqual(overrun?.truth?.high ?? Number.NaN)
     expect(incomplete).toHaveLength(1)
     const curve = await vm.measureDirtyCurve({ windows: [10, 100] })
-    for (const { pages, truth } of curve.points) expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
+    for (const { pages, truth } of curve.points)
+      expect(pages).toBeLessThanOrEqual(truth?.high ?? Number.NaN)
     // A window too short to fill the ring.
     const next = await vm.measureDirtyRate({ window: 1 })
     if (next.complete) expectTruth(next)
@@ -177,7 +191,9 @@ describeMode('dirty-ring', 'a target with a dirty ring', () => {
   it('has a URI that opens the same', async () => {
     const vm = await created({ dirtyLog: { ringEntries: 4096 } })
     await vm.load(workload.stride({ pages: 100 }))
-    expect(vm.uri).toBe(`guest:stride,pages=100,memory=${MEMORY},vcpus=1,log=ring,ring-entries=4096`)
+    expect(vm.uri).toBe(
+      `guest:stride,pages=100,memory=${MEMORY},vcpus=1,log=ring,ring-entries=4096`,
+    )
     const target = await openTarget(vm.uri)
     expect(target.uri).toBe(vm.uri)
     await target.close()

@@ -5,10 +5,26 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { buildGuest, openTarget, type VirtualMachine, type Workload, workload } from '../../../ts/index.js'
+import {
+  buildGuest,
+  openTarget,
+  type VirtualMachine,
+  type Workload,
+  workload,
+} from '../../../ts/index.js'
 import { formatTargetUri, parseTargetUri } from '../../../ts/targets/uri.js'
-import { kernelOfUri, uriOfKernel, uriOfWorkload, workloadOfUri } from '../../../ts/targets/vm/images.js'
-import { creationOfUri, memoryOfUri, uriOfCreation, uriOfMemory } from '../../../ts/targets/vm/machine.js'
+import {
+  kernelOfUri,
+  uriOfKernel,
+  uriOfWorkload,
+  workloadOfUri,
+} from '../../../ts/targets/vm/images.js'
+import {
+  creationOfUri,
+  memoryOfUri,
+  uriOfCreation,
+  uriOfMemory,
+} from '../../../ts/targets/vm/machine.js'
 import { memoryForKernel, parseMemory } from '../../../ts/targets/vm/memory.js'
 import { makeWorkload, type WorkloadKind, workloadKinds } from '../../../ts/targets/vm/workload.js'
 import { describeKvm } from '../../fixtures/kvm.js'
@@ -24,9 +40,17 @@ const byClock = fc.record({
   rate: fc.double({ min: 1, max: 2 ** 53 - 1, noNaN: true }),
   pacing: fc.constant('clock' as const),
 })
-const pacing = fc.oneof(fc.constant({}), fc.record({ rate }), byClock, fc.record({ granted: fc.boolean() }))
+const pacing = fc.oneof(
+  fc.constant({}),
+  fc.record({ rate }),
+  byClock,
+  fc.record({ granted: fc.boolean() }),
+)
 const placing = fc.record(
-  { sharing: fc.constantFrom('split', 'shared'), placement: fc.constantFrom('packed', 'spread') } as const,
+  {
+    sharing: fc.constantFrom('split', 'shared'),
+    placement: fc.constantFrom('packed', 'spread'),
+  } as const,
   { requiredKeys: [] },
 )
 const pages = fc.integer({ min: 1, max: 2 ** 40 })
@@ -40,7 +64,11 @@ const anyWorkload: fc.Arbitrary<Workload> = fc
     return makeWorkload(kind, { pages, ...pacing, ...placing, ...drawn })
   })
 
-const text = fc.oneof(fc.string(), fc.string({ unit: 'grapheme' }), fc.stringMatching(/^[ ,=:"'\\\n]*$/))
+const text = fc.oneof(
+  fc.string(),
+  fc.string({ unit: 'grapheme' }),
+  fc.stringMatching(/^[ ,=:"'\\\n]*$/),
+)
 
 /** Written as a URI with the machine's options behind, and read again. */
 const through = ({
@@ -49,7 +77,11 @@ const through = ({
   options,
 }: ReturnType<typeof uriOfWorkload>): ReturnType<typeof parseTargetUri> =>
   parseTargetUri(
-    formatTargetUri({ scheme, name, options: new Map([...options, ['memory', '1GiB'], ['vcpus', '1']]) }),
+    formatTargetUri({
+      scheme,
+      name,
+      options: new Map([...options, ['memory', '1GiB'], ['vcpus', '1']]),
+    }),
   )
 
 describe('through a URI', () => {
@@ -87,11 +119,14 @@ describe('through a URI', () => {
 describe('a machine', () => {
   const pageCount = fc.integer({ min: 1, max: 2 ** 24 })
   const blocks = fc
-    .uniqueArray(fc.record({ name: text.filter(name => name !== ''), gap: pageCount, pages: pageCount }), {
-      minLength: 1,
-      maxLength: 5,
-      selector: ({ name }) => name,
-    })
+    .uniqueArray(
+      fc.record({ name: text.filter(name => name !== ''), gap: pageCount, pages: pageCount }),
+      {
+        minLength: 1,
+        maxLength: 5,
+        selector: ({ name }) => name,
+      },
+    )
     .map(list => {
       let next = 0
       return list.map(({ name, gap, pages }) => {
@@ -115,7 +150,9 @@ describe('a machine', () => {
 
   it.each(['64MiB', '4GiB'])('of %s says no more than that', size => {
     expect(uriOfMemory(parseMemory(size))).toBe(size)
-    expect(uriOfMemory(memoryForKernel(size, 'arm64'), bytes => memoryForKernel(bytes, 'arm64'))).toBe(size)
+    expect(
+      uriOfMemory(memoryForKernel(size, 'arm64'), bytes => memoryForKernel(bytes, 'arm64')),
+    ).toBe(size)
   })
 
   it('of no block is 0 bytes, and no machine has so little', () => {
@@ -125,11 +162,17 @@ describe('a machine', () => {
     )
   })
 
-  it.each(['ram@', '@0+1MiB', 'ram@0B', 'ram@0B+1MiB:', 'ram@0B+1MiB+1MiB'])('of %s is refused', option => {
-    expect(() => memoryOfUri(option)).toThrow(
-      expect.objectContaining({ code: 'ERR_ARGUMENT', hint: expect.stringContaining('low@0B+2GiB') }),
-    )
-  })
+  it.each(['ram@', '@0+1MiB', 'ram@0B', 'ram@0B+1MiB:', 'ram@0B+1MiB+1MiB'])(
+    'of %s is refused',
+    option => {
+      expect(() => memoryOfUri(option)).toThrow(
+        expect.objectContaining({
+          code: 'ERR_ARGUMENT',
+          hint: expect.stringContaining('low@0B+2GiB'),
+        }),
+      )
+    },
+  )
 
   it('of any choices is the same through a URI', () => {
     const choices = fc.record({

@@ -27,7 +27,9 @@ describeKvm('the life of a VM', () => {
       { from: 'running', to: 'shutdown' },
       { from: 'shutdown', to: 'closed' },
     ])
-    expect(() => vm.onStateChange(() => {})).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))
+    expect(() => vm.onStateChange(() => {})).toThrow(
+      expect.objectContaining({ code: 'ERR_CLOSED' }),
+    )
   })
 
   it('ends by the guest itself, which is noticed without a call', async () => {
@@ -36,7 +38,9 @@ describeKvm('the life of a VM', () => {
     const changes: VirtualMachineState[] = []
     vm.onStateChange(({ to }) => changes.push(to))
     const { ended } = vm
-    await vm.load({ kernel: folder()('kernel', elf(crashAtOnce, { ram: memory[0]?.guestAddress ?? 0 })) })
+    await vm.load({
+      kernel: folder()('kernel', elf(crashAtOnce, { ram: memory[0]?.guestAddress ?? 0 })),
+    })
     await vm.start()
     expect(await ended).toBe('crashed')
     expect(vm.crash).not.toBeNull()

@@ -13,7 +13,8 @@ it.each(['64MiB', '2GiB', 2 * GIB + 65_536, 2.75 * GIB, '5GiB', 7 * GIB + 3 * 65
       ['arm64', GIB],
     ] as const) {
       const blocks = memoryForKernel(memory, arch)
-      const sum = (of: { bytes: number }[]): number => of.reduce((bytes, block) => bytes + block.bytes, 0)
+      const sum = (of: { bytes: number }[]): number =>
+        of.reduce((bytes, block) => bytes + block.bytes, 0)
       expect(sum(blocks)).toBe(sum(parseMemory(memory)))
       expect(blocks[0]?.guestAddress).toBe(from)
       for (const { guestAddress, bytes } of blocks) {

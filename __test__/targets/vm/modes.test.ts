@@ -15,7 +15,10 @@ import {
 const NO_RING = 'this kernel has no dirty ring'
 
 /** What a VM with this log tells the meter of its modes. */
-const source = (log: DirtyLogKind, kernelHasRing: boolean): Pick<Source, 'modes' | 'modeUnavailable'> => ({
+const source = (
+  log: DirtyLogKind,
+  kernelHasRing: boolean,
+): Pick<Source, 'modes' | 'modeUnavailable'> => ({
   modes: abilitiesOf(log),
   modeUnavailable: mode => modeUnavailable(mode, log, kernelHasRing),
 })

@@ -1,4 +1,7 @@
-/** Rings where the kernel has none: the bitmap is in their place, and says so. What only such a kernel can show runs in the rig arm64. */
+/**
+ * Rings where the kernel has none: the bitmap is in their place, and says so. What only such a
+ * kernel can show runs in the rig arm64.
+ */
 
 import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
@@ -28,9 +31,14 @@ describe.runIf(here)(`a VM that was to have rings${here ? '' : ` (skipped: ${why
   it('has the bitmap, and says so wherever it measures', async () => {
     const events: LogEvent[] = []
     setLog('warn', event => events.push(event))
-    const vm = await running(workload.stride({ pages: 500 }), { dirtyLog: { ringEntries: 4096 }, vcpus: 2 })
+    const vm = await running(workload.stride({ pages: 500 }), {
+      dirtyLog: { ringEntries: 4096 },
+      vcpus: 2,
+    })
     setLog('off', null)
-    expect(events).toMatchObject([{ level: 'warn', message: expect.stringMatching(/no dirty ring/) }])
+    expect(events).toMatchObject([
+      { level: 'warn', message: expect.stringMatching(/no dirty ring/) },
+    ])
     expect(vm).toMatchObject({ dirtyLog: 'bitmap', ringEntries: 0 })
     const measurement = await vm.measureDirtyRate({ window: 100 })
     expectTruth(measurement)
@@ -45,14 +53,18 @@ describe.runIf(here)(`a VM that was to have rings${here ? '' : ` (skipped: ${why
     await expect(vm.measureDirtyRate({ mode: 'dirty-ring' })).rejects.toMatchObject({
       code: 'ERR_MODE_UNAVAILABLE',
     })
-    await expect(vm.calcDirtyRate({ 'calc-time': 1, mode: 'dirty-ring' })).rejects.toThrow(/is not enabled/)
+    await expect(vm.calcDirtyRate({ 'calc-time': 1, mode: 'dirty-ring' })).rejects.toThrow(
+      /is not enabled/,
+    )
   })
 
   it('is what a target with log=ring is', async () => {
     const guest = `guest:stride,pages=500,memory=${MEMORY}`
     const target = await openTarget(`${guest},log=ring`)
     try {
-      expect(besidesLength((await target.measureDirtyRate({ window: 20 })).warnings)).toEqual([said])
+      expect(besidesLength((await target.measureDirtyRate({ window: 20 })).warnings)).toEqual([
+        said,
+      ])
     } finally {
       await target.close()
     }

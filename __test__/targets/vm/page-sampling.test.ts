@@ -59,7 +59,10 @@ describeMode(mode, 'a measurement by page sampling', () => {
     expect(high).toBeGreaterThanOrEqual(measurement.bytesPerSecond)
     // There is one block: its share is all.
     const [block] = measurement.blocks ?? []
-    expect(block).toMatchObject({ pages: measurement.pages, sampling: { hits: measurement.sampling?.hits } })
+    expect(block).toMatchObject({
+      pages: measurement.pages,
+      sampling: { hits: measurement.sampling?.hits },
+    })
     expect(vm.dirtyMemory.loggingBlocks()).toEqual([])
   })
 
@@ -68,7 +71,12 @@ describeMode(mode, 'a measurement by page sampling', () => {
     const rounds = full ? 100 : 30
     let missed = 0
     for (let round = 0; round < rounds; round++) {
-      const measurement = await vm.measureDirtyRate({ window: 60, mode, samplePages: 4096, confidence: 0.99 })
+      const measurement = await vm.measureDirtyRate({
+        window: 60,
+        mode,
+        samplePages: 4096,
+        confidence: 0.99,
+      })
       if (!covers(measurement)) missed++
     }
     // Binomial: at 1 % each, more misses than this have a probability below 1e-6.
@@ -105,8 +113,14 @@ describeMode(mode, 'a measurement by page sampling', () => {
     const vm = await running(workload.stride({ pages: 4000, granted: true }))
     await vm.workload?.settled()
     const measure = (seed: number) =>
-      vm.measureDirtyRate({ window: 1, mode, samplePages: 2048, sampling: { seed, design: 'simple-random' } })
-    const zero = async (seed: number): Promise<number | undefined> => (await measure(seed)).sampling.zeroPages
+      vm.measureDirtyRate({
+        window: 1,
+        mode,
+        samplePages: 2048,
+        sampling: { seed, design: 'simple-random' },
+      })
+    const zero = async (seed: number): Promise<number | undefined> =>
+      (await measure(seed)).sampling.zeroPages
     vm.workload?.grant(3000)
     await vm.workload?.settled()
     // The guest stands still: what differs is the choice of pages.

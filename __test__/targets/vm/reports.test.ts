@@ -1,4 +1,7 @@
-/** The package's own interfaces have the members of the binding's, no fewer and no more: what the core reports reaches its caller. */
+/**
+ * The package's own interfaces have the members of the binding's, no fewer and no more: what the
+ * core reports reaches its caller.
+ */
 
 import { expectTypeOf, it } from 'vitest'
 import type * as Native from '../../../native/binding.cjs'
@@ -16,7 +19,10 @@ import type {
   WorkloadInstant,
 } from '../../../ts/index.js'
 
-/** `T` without its readonly marks: a result of this package is not to be changed, and one of the binding may be. */
+/**
+ * `T` without its readonly marks: a result of this package is not to be changed, and one of the
+ * binding may be.
+ */
 type Writable<T> = { -readonly [Key in keyof T]: Writable<T[Key]> }
 
 it('are the same types', () => {

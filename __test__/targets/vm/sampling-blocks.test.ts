@@ -1,10 +1,20 @@
-/** Page sampling of a guest to whom something happens within the window; and the exact modes, which say the same of it. */
+/**
+ * Page sampling of a guest to whom something happens within the window; and the exact modes, which
+ * say the same of it.
+ */
 
 import { expect, it } from 'vitest'
 import { type VirtualMachine, workload } from '../../../ts/index.js'
 import { describeKvm } from '../../fixtures/kvm.js'
 import { listenToLooks } from '../../fixtures/looks.js'
-import { changedPages, contents, MEMORY_BYTES, PAGE, running, windowOpened } from '../../fixtures/machine.js'
+import {
+  changedPages,
+  contents,
+  MEMORY_BYTES,
+  PAGE,
+  running,
+  windowOpened,
+} from '../../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../../fixtures/modes.js'
 import { besidesLength, expectCounted } from '../../fixtures/truth.js'
 
@@ -26,7 +36,10 @@ const write = async (vm: VirtualMachine): Promise<void> => {
   await vm.workload?.settled()
 }
 
-/** A measurement of a VM, with `act` called after its first look. A machine too slow to do it within the window gets a longer one. */
+/**
+ * A measurement of a VM, with `act` called after its first look. A machine too slow to do it within
+ * the window gets a longer one.
+ */
 async function measuredAround<T>(
   make: () => Promise<VirtualMachine>,
   act: (vm: VirtualMachine) => Promise<T>,
@@ -106,10 +119,13 @@ describeMode('page-sampling', 'a block of RAM', () => {
     const samples = (16_384 * dimm.bytes) / 2 ** 30
     expect(come).toMatchObject({ name: 'dimm', sampling: { samples, hits, zeroPages: samples } })
     expect(come).not.toHaveProperty('removed')
-    // The block came later, so its window is shorter. But its second look comes after the other block's, at most
-    // as much later as all looks together took.
+    // The block came later, so its window is shorter. But its second look comes after the other
+    // block's, at most as much later as all looks together took.
     expect(come?.windowNs).toBeLessThan((ram?.windowNs ?? 0) + (measurement.cost?.hashNs ?? 0))
-    expect({ complete, warnings: besidesLength(warnings) }).toEqual({ complete: true, warnings: [] })
+    expect({ complete, warnings: besidesLength(warnings) }).toEqual({
+      complete: true,
+      warnings: [],
+    })
   })
 
   it.each(exactModesHere)('that goes is said to have gone by %s too', async mode => {

@@ -1,7 +1,14 @@
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { capabilities, type LogEvent, setLog, VirtualMachine, workload } from '../../../ts/index.js'
-import { crashAtOnce, crashOnFlag, elf, FLAG_ADDRESS, folder, sayAndHalt } from '../../fixtures/elf.js'
+import {
+  crashAtOnce,
+  crashOnFlag,
+  elf,
+  FLAG_ADDRESS,
+  folder,
+  sayAndHalt,
+} from '../../fixtures/elf.js'
 import { describeKvm } from '../../fixtures/kvm.js'
 import { created, MEMORY, MEMORY_BYTES, running, sleep } from '../../fixtures/machine.js'
 
@@ -50,7 +57,9 @@ describeKvm('creating a VM', () => {
       code: 'ERR_ARGUMENT',
       message: expect.stringContaining("'low'"),
     })
-    await expect(VirtualMachine.create({ memory: [] })).rejects.toMatchObject({ code: 'ERR_ARGUMENT' })
+    await expect(VirtualMachine.create({ memory: [] })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+    })
   })
 
   it.each([
@@ -78,7 +87,10 @@ describeKvm('creating a VM', () => {
     ['/dev/null', 'ERR_KVM_VERSION'],
   ])('says of %s that it is %s', async (kvmPath, code) => {
     const hint = expect.stringMatching(/./)
-    await expect(VirtualMachine.create({ memory: '64MiB', kvmPath })).rejects.toMatchObject({ code, hint })
+    await expect(VirtualMachine.create({ memory: '64MiB', kvmPath })).rejects.toMatchObject({
+      code,
+      hint,
+    })
     expect(() => capabilities(kvmPath)).toThrow(expect.objectContaining({ code }))
   })
 
@@ -109,10 +121,13 @@ describeKvm('creating a VM', () => {
     })
   })
 
-  it.each(['none', 'enable', 'initially-set'] as const)('takes manual protect %s', async manualProtect => {
-    const vm = await created({ manualProtect })
-    expect(vm.manualProtect).toBe(manualProtect)
-  })
+  it.each(['none', 'enable', 'initially-set'] as const)(
+    'takes manual protect %s',
+    async manualProtect => {
+      const vm = await created({ manualProtect })
+      expect(vm.manualProtect).toBe(manualProtect)
+    },
+  )
 })
 
 describeKvm("a VM's life", () => {
@@ -240,7 +255,9 @@ describeKvm("a VM's life", () => {
   it('adds and removes blocks while it runs', async () => {
     const vm = await running(workload.stride({ pages: 1000 }))
     const added = await vm.addBlock({ name: 'dimm', guestAddress: '1GiB', bytes: '8MiB' })
-    await expect(vm.addBlock({ name: 'x', guestAddress: '1GiB', bytes: '8MiB' })).rejects.toMatchObject({
+    await expect(
+      vm.addBlock({ name: 'x', guestAddress: '1GiB', bytes: '8MiB' }),
+    ).rejects.toMatchObject({
       code: 'ERR_ARGUMENT',
       message: expect.stringContaining("'x'"),
     })

@@ -171,8 +171,8 @@ fn syncs(gib: u64, densities: &[f64], rounds: usize, json: bool) -> Vec<Target> 
     targets
 }
 
-/// Gives what the guest wrote back to the host, or the rounds would add up to all of the guest's memory. The guest writes its pages
-/// without reading them, and its program is below this.
+/// Gives what the guest wrote back to the host, or the rounds would add up to all of the guest's memory. The guest
+/// writes its pages without reading them, and its program is below this.
 fn forget_pages(machine: &Machine) {
     const ABOVE_THE_PROGRAM: u64 = 64 << 20;
     for region in machine.vm().memory().iter() {
@@ -213,8 +213,8 @@ fn memory() -> Target {
     }
 }
 
-/// The longest time between two writes of a guest while a measurement starts, over the same while nothing happens to it: with
-/// one CLEAR for all of a block, and in chunks.
+/// The longest time between two writes of a guest while a measurement starts, over the same while nothing happens to
+/// it: with one CLEAR for all of a block, and in chunks.
 fn stall(gib: u64, rounds: usize, json: bool) -> Target {
     let at_once = VmOptions { clear_chunk_bytes: u64::MAX / 2, ..VmOptions::default() };
     let longest = |vm: VmOptions| {

@@ -16,7 +16,8 @@ use dirtyrate_machine::vm::VmOptions;
 use dirtyrate_machine::workload::{Kind, Pacing, Placement, Sharing, Workload};
 use dirtyrate_machine::{Machine, MachineOptions, UnknownMmio};
 
-/// What the example prints; and the pages that the guest counted at least, the measured pages, and those that it counted at most.
+/// What the example prints; and the pages that the guest counted at least, the measured pages, and those that it
+/// counted at most.
 pub fn measure() -> Result<(Vec<String>, [u64; 3])> {
     let never = CancelToken::new();
     let machine = Machine::new(

@@ -24,7 +24,8 @@ const DEVICES_START: u64 = 0xfec0_0000;
 #[cfg(target_arch = "aarch64")]
 const DEVICES_START: u64 = REDISTRIBUTORS;
 
-/// arm64: the GIC's redistributors, one after the other in the order of the vCPUs: two frames of 64 KiB each, and room for 1024.
+/// arm64: the GIC's redistributors, one after the other in the order of the vCPUs: two frames of 64 KiB each, and room
+/// for 1024.
 #[cfg(any(target_arch = "aarch64", test, fuzzing))]
 pub(crate) const REDISTRIBUTORS: u64 = 0xf000_0000;
 /// arm64: the size of one redistributor in bytes.

@@ -5,10 +5,12 @@
 //! measurement with the truth about its guests. A VMM that has vCPUs and guest memory of its own needs only
 //! [`dirtyrate`].
 //!
-//! [`Machine`] is where to start reading. Beneath it, [`boot`] loads kernels, [`layout`] places RAM and devices, [`vm`] keeps
-//! RAM blocks, vCPUs and dirty memory in step, [`vcpu`] has the threads, and [`workload`] the guests with a known answer.
+//! [`Machine`] is where to start reading. Beneath it, [`boot`] loads kernels, [`layout`] places RAM and devices, [`vm`]
+//! keeps RAM blocks, vCPUs and dirty memory in step, [`vcpu`] has the threads, and [`workload`] the guests with a known
+//! answer.
 //!
-//! Imports point downwards: `machine` → `boot`, `devices` → `layout` → `vm` → `vcpu` → `arch`. `workload` needs none of them.
+//! Imports point downwards: `machine` → `boot`, `devices` → `layout` → `vm` → `vcpu` → `arch`. `workload` needs none of
+//! them.
 
 pub mod arch;
 pub mod boot;

@@ -72,8 +72,8 @@ fn pvh() -> Vec<u8> {
     note(b"Xen\0", 18, &(ENTRY as u32).to_le_bytes())
 }
 
-/// An ELF that is entered at its first segment: `loads` are the place of each in memory, its bytes in the file, which are all its `code`,
-/// and its bytes in memory.
+/// An ELF that is entered at its first segment: `loads` are the place of each in memory, its bytes in the file, which
+/// are all its `code`, and its bytes in memory.
 fn kernel_of(loads: &[(u64, u64, u64)], code: &[u8], notes: &[u8], alignment: u64) -> Vec<u8> {
     let code_at = 64 + 56 * (loads.len() as u64 + 1);
     let mut segments: Vec<_> = loads
@@ -291,7 +291,8 @@ fn a_kernel_that_looks_for_a_device_lives_unless_it_was_asked_otherwise() {
         return;
     }
     let folder = Folder::new("boot-mmio");
-    // A read of 4 bytes at 0xfed803c0, as of Linux on AMD processors, or on arm64 of 0xe0000000; what was read goes to 0x300000.
+    // A read of 4 bytes at 0xfed803c0, as of Linux on AMD processors, or on arm64 of 0xe0000000; what was read goes to
+    // 0x300000.
     let code: Vec<u8> = if cfg!(target_arch = "x86_64") {
         // mov eax, [0xfed803c0]; mov [0x300000], eax; hlt; jmp to it
         vec![0xa1, 0xc0, 0x03, 0xd8, 0xfe, 0xa3, 0, 0, 0x30, 0, 0xf4, 0xeb, 0xfd]
@@ -407,7 +408,8 @@ fn a_child_process_has_no_guest_memory_and_no_core_file_either() {
     let child = unsafe { libc::fork() };
     if child == 0 {
         let mut there = 0;
-        // SAFETY: the kernel writes one byte, for the one page that is asked about; it says of an address that is not mapped that it is not.
+        // SAFETY: the kernel writes one byte, for the one page that is asked about; it says of an address that is not
+        // mapped that it is not.
         let found = unsafe { libc::mincore(host.cast(), 1, &raw mut there) };
         // SAFETY: this ends the child without anything of the parent's being run in it.
         unsafe { libc::_exit(if found == 0 { 1 } else { 0 }) };

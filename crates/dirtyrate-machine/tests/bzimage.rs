@@ -18,8 +18,8 @@ use support::{Folder, MIB, block, kvm, machine, page_size};
 const ENTRY: u32 = MIB as u32;
 const LEFT: u64 = 2 * MIB;
 
-/// Says on the serial port how many ranges of RAM there are, whether there is a hypervisor, the command line, and the initrd; then
-/// resets the machine by the keyboard controller.
+/// Says on the serial port how many ranges of RAM there are, whether there is a hypervisor, the command line, and the
+/// initrd; then resets the machine by the keyboard controller.
 #[rustfmt::skip]
 const KERNEL: [u8; 97] = [
     0xb8, 0x18, 0x00, 0x00, 0x00,             // mov eax, 0x18
@@ -134,8 +134,8 @@ fn a_bzimage_gets_ram_command_line_and_initrd_and_its_reset_ends_the_machine() {
     );
 }
 
-/// Writes a word to the register that switches the machine off, if that says that it is in ACPI mode; and else, or if it is still on,
-/// does what no kernel survives.
+/// Writes a word to the register that switches the machine off, if that says that it is in ACPI mode; and else, or if
+/// it is still on, does what no kernel survives.
 fn writes_to_pm1_control(word: u16) -> Vec<u8> {
     let [low, high] = word.to_le_bytes();
     #[rustfmt::skip]

@@ -15,7 +15,8 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: all is the system allocator's, with the layout as it came. The cell needs no initialisation and has no destructor.
+// SAFETY: all is the system allocator's, with the layout as it came. The cell needs no initialisation and has no
+// destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ASKED.set(ASKED.get() + layout.size() as u64);

@@ -22,7 +22,8 @@ use vm_memory::MmapRegion;
 
 /// Entries of the ring.
 const ENTRIES: u32 = 4096;
-/// Entries that the kernel keeps free (KVM_DIRTY_RING_RSVD_ENTRIES), and those of a CPU's page-modification log, if it has one.
+/// Entries that the kernel keeps free (KVM_DIRTY_RING_RSVD_ENTRIES), and those of a CPU's page-modification log, if it
+/// has one.
 const RESERVED: u32 = 64;
 const PML: u32 = 512;
 /// KVM_EXIT_DIRTY_RING_FULL, as kvm-ioctls returns it.

@@ -30,8 +30,8 @@ impl Refusing {
     }
 }
 
-// SAFETY: what is not refused is the system allocator's, with the layout as it came; a refusal is a null pointer, which the
-// contract allows. The cells are of this thread, need no initialisation and have no destructor.
+// SAFETY: what is not refused is the system allocator's, with the layout as it came; a refusal is a null pointer, which
+// the contract allows. The cells are of this thread, need no initialisation and have no destructor.
 unsafe impl GlobalAlloc for Refusing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promised.

@@ -22,9 +22,9 @@ const TOLERANCE: f64 = 0.02;
 const LOOKS: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// For each vCPU, how many writes it is ahead of its part of the rate since `epoch`, which says nothing by itself: the difference of two
-/// such figures is what it made too many. A vCPU is late whenever it waits for a CPU, and never early, so the best of many
-/// looks is its own pace.
+/// For each vCPU, how many writes it is ahead of its part of the rate since `epoch`, which says nothing by itself: the
+/// difference of two such figures is what it made too many. A vCPU is late whenever it waits for a CPU, and never
+/// early, so the best of many looks is its own pace.
 fn ahead(guest: &Guest, vcpus: u32, epoch: Instant) -> Vec<f64> {
     let per_second = writes_per_second() / f64::from(vcpus);
     let mut best = vec![f64::MIN; vcpus as usize];

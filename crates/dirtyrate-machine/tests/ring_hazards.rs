@@ -55,7 +55,8 @@ fn a_reaper_that_gets_no_processor_loses_nothing() {
         begin(&machine, Client::DirtyRate);
         for round in 0..3 {
             let from = guest.counters();
-            // Each write is one entry and its count another: more than two rings of them on each vCPU, with nobody else to harvest.
+            // Each write is one entry and its count another: more than two rings of them on each vCPU, with nobody else
+            // to harvest.
             make(&machine, &guest, 80_000 + round);
             sync(&machine);
             let truth = guest.truth(&from, &guest.counters()).written;

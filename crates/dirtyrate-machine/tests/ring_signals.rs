@@ -37,7 +37,8 @@ fn disturb(ended: &AtomicBool) {
         for task in std::fs::read_dir("/proc/self/task").expect("the threads").flatten() {
             let thread: libc::pid_t = task.file_name().to_string_lossy().parse().expect("a number");
             if thread != own {
-                // SAFETY: tgkill takes numbers only; a thread that has ended meanwhile is an error that changes nothing.
+                // SAFETY: tgkill takes numbers only; a thread that has ended meanwhile is an error that changes
+                // nothing.
                 unsafe { libc::syscall(libc::SYS_tgkill, process, thread, SIGNAL) };
             }
         }

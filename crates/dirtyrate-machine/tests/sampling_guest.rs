@@ -126,7 +126,8 @@ fn the_same_samples_serve_several_deadlines() {
     let new: u64 = reports.iter().map(|report| report.sampled.new_hits).sum();
     assert_eq!(new, reports[3].sampled.hits, "the increments add up");
     for SampleReport { requested, sampled, .. } in &reports {
-        // The first sample's own window is what was asked for, and the others' are no further from it than the longest from the shortest.
+        // The first sample's own window is what was asked for, and the others' are no further from it than the longest
+        // from the shortest.
         let longest = sampled.window + sampled.skew + sampled.window_error;
         assert!(longest >= *requested, "{:?} and {:?} for {requested:?}", sampled.window, sampled.skew);
     }

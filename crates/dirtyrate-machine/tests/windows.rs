@@ -104,8 +104,9 @@ fn windows_taken_at_deadlines_follow_each_other_without_gap_or_drift() {
                 machine.take_at(Client::DirtyRate, requested, &CancelToken::new()).expect("the steps 4 and 5");
             assert_eq!(report.requested, requested);
             assert!(report.reap.window >= requested, "{protect:?}: {:?} of {requested:?}", report.reap.window);
-            // The sync that closed the window opened the next one: the two share nothing. How long it took from there is known by
-            // the clock outside alone: between the reading of the lateness and the sync's own this thread may lose its processor.
+            // The sync that closed the window opened the next one: the two share nothing. How long it took from there
+            // is known by the clock outside alone: between the reading of the lateness and the sync's own this thread
+            // may lose its processor.
             assert!(reopened >= requested + report.late, "{protect:?}: {reopened:?} after {report:?}");
             opened += reopened;
             assert!(opened >= period * round, "{protect:?}: no window closes before its deadline");
@@ -122,7 +123,8 @@ fn chunks_have_windows_of_their_own() {
     if !kvm() {
         return;
     }
-    // A block of 64 GiB in chunks of 1 GiB: protecting it the first time takes a while, and each chunk opens at its turn.
+    // A block of 64 GiB in chunks of 1 GiB: protecting it the first time takes a while, and each chunk opens at its
+    // turn.
     let machine =
         machine(vec![block("low", 0, 32 * MIB / page_size()), block("high", 4 * GIB, 64 * GIB / page_size() + 3)], 1);
     run(&machine, &workload(Kind::Stride, 1000, 1, Pacing::Free));

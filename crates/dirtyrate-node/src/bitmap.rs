@@ -40,8 +40,8 @@ impl NativeBitmap {
     #[napi]
     pub fn read(&self, first: u32, mut into: BigUint64Array) -> u32 {
         let rest = self.copy.words.get(first as usize..).unwrap_or_default();
-        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the facade lets
-        // no array over shared memory through.
+        // SAFETY: the array is only written here, on the JavaScript thread, which runs nothing else meanwhile; the
+        // facade lets no array over shared memory through.
         let into = unsafe { into.as_mut() };
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);

@@ -33,8 +33,8 @@ pub struct NativeCapabilities {
     pub sync_regs: bool,
     pub binary_stats_fd: bool,
     pub pre_fault_memory: bool,
-    /// Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
-    /// most of them its page tables.
+    /// Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the
+    /// guest only reads, most of them its page tables.
     pub nested_paging: bool,
     /// Whether the CPU logs the pages that guests dirty; absent if KVM does not say it, as for HDBSS on arm64.
     pub page_modification_log: Option<bool>,

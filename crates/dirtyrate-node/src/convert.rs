@@ -10,8 +10,8 @@ use crate::errors::{Result, thrown};
 /// The largest whole number up to which JavaScript numbers are exact.
 const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// A word from JavaScript, if one was given. Words are taken as strings, and not as a `string_enum`, because the error of
-/// a `string_enum` has one of N-API's codes, and does not list the words.
+/// A word from JavaScript, if one was given. Words are taken as strings, and not as a `string_enum`, because the error
+/// of a `string_enum` has one of N-API's codes, and does not list the words.
 pub fn word<T: FromStr<Err = Error>>(word: Option<&str>) -> Result<Option<T>> {
     word.map(str::parse).transpose().map_err(thrown)
 }

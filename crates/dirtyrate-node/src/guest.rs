@@ -29,7 +29,8 @@ pub struct NativeWorkloadOptions {
     /// Default 'free', or 'granted' if there is a rate. 'clock': the guest keeps the rate by its own clock.
     #[napi(ts_type = "'free' | 'granted' | 'clock'")]
     pub pacing: Option<String>,
-    /// 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in whole bytes.
+    /// 'granted': the budget is granted at this rate while the virtual machine runs. 'clock': the guest's own rate, in
+    /// whole bytes.
     pub bytes_per_second: Option<f64>,
     /// Default 1.
     pub seed: Option<f64>,

@@ -1,5 +1,5 @@
-//! `NativeVirtualMachine`: making one, its life, its memory. Its dirty memory is in `dirty_memory.rs`, its built-in guest in
-//! `guest.rs`.
+//! `NativeVirtualMachine`: making one, its life, its memory. Its dirty memory is in `dirty_memory.rs`, its built-in
+//! guest in `guest.rs`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,8 +144,8 @@ pub struct NativeCrash {
     pub instruction_pointer: Option<String>,
 }
 
-/// A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every failure
-/// is an Error with a `code`; after `close` it is ERR_CLOSED.
+/// A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every
+/// failure is an Error with a `code`; after `close` it is ERR_CLOSED.
 #[napi(custom_finalize)]
 pub struct NativeVirtualMachine {
     holder: Arc<Holder>,

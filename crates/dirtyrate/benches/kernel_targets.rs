@@ -1,7 +1,8 @@
-//! The kernels over bitmaps against their targets, in seconds: `cargo bench -p dirtyrate --bench kernel_targets [-- --json]`.
+//! The kernels over bitmaps against their targets, in seconds:
+//! `cargo bench -p dirtyrate --bench kernel_targets [-- --json]`.
 //!
-//! Ours and the reference take turns, so that a change of the machine's speed meets both; the ratio is the median of the rounds'
-//! own, of speeds: over 1, ours is faster. With `--json`, a line for each target.
+//! Ours and the reference take turns, so that a change of the machine's speed meets both; the ratio is the median of
+//! the rounds' own, of speeds: over 1, ours is faster. With `--json`, a line for each target.
 
 mod common;
 mod references;
@@ -137,7 +138,8 @@ fn heat(words: &[u64], rounds: usize) -> Row {
     }
 }
 
-/// The nanoseconds of this thread's own time that something takes: what others do on the machine meanwhile does not count.
+/// The nanoseconds of this thread's own time that something takes: what others do on the machine meanwhile does not
+/// count.
 fn time<T>(run: impl FnOnce() -> T) -> f64 {
     let began = thread_time();
     black_box(run());

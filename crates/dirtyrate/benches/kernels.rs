@@ -1,5 +1,6 @@
-//! Every kernel over bitmaps, at every size and density, beside its references: `cargo bench -p dirtyrate --bench kernels`.
-//! `DIRTYRATE_BACKEND` forces a backend, `DIRTYRATE_HINTS` the hints. Throughput is of bitmap: 32 KiB are a GiB of guest.
+//! Every kernel over bitmaps, at every size and density, beside its references:
+//! `cargo bench -p dirtyrate --bench kernels`. `DIRTYRATE_BACKEND` forces a backend, `DIRTYRATE_HINTS` the hints.
+//! Throughput is of bitmap: 32 KiB are a GiB of guest.
 
 mod common;
 mod references;

@@ -1,13 +1,14 @@
-//! What an entry of a dirty ring costs on its way into a page set, beside a loop that only reads entries and hands them back.
+//! What an entry of a dirty ring costs on its way into a page set, beside a loop that only reads entries and hands them
+//! back.
 //!
 //! ```text
 //! cargo bench -p dirtyrate --bench rings                     the table
 //! cargo bench -p dirtyrate --bench rings -- --quick [--json] what the target needs
 //! ```
 //!
-//! The ring is memory of this process, of the size and with the protocol of the kernel's; nobody writes it meanwhile. Each row is the
-//! median of its rounds. A round fills the ring, empties it by the one loop, fills it again with the same entries, and empties it by the
-//! other.
+//! The ring is memory of this process, of the size and with the protocol of the kernel's; nobody writes it meanwhile.
+//! Each row is the median of its rounds. A round fills the ring, empties it by the one loop, fills it again with the
+//! same entries, and empties it by the other.
 
 mod common;
 

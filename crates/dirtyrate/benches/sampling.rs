@@ -5,9 +5,9 @@
 //! cargo bench -p dirtyrate --bench sampling -- --quick [--json]     the target, of 2 GiB
 //! ```
 //!
-//! Every order looks at the same pages, one in each 2 MiB of memory that is all touched, each round at other ones. Rounds
-//! alternate between the rows, so that a change of the machine's speed meets all of them; a row is its median. 4 GiB of memory, or as
-//! much as asked for, is many times what a cache holds between two rounds.
+//! Every order looks at the same pages, one in each 2 MiB of memory that is all touched, each round at other ones.
+//! Rounds alternate between the rows, so that a change of the machine's speed meets all of them; a row is its median. 4
+//! GiB of memory, or as much as asked for, is many times what a cache holds between two rounds.
 
 mod common;
 

@@ -1,5 +1,6 @@
-//! Dirty memory over a log: two clients, the five steps, and a write by the host. The log is [`FakeLog`], which keeps the contract of
-//! KVM's log without a kernel, and is there for your tests too, with the feature `testing`. A VMM gives `kvm::BitmapLog` in its place.
+//! Dirty memory over a log: two clients, the five steps, and a write by the host. The log is [`FakeLog`], which keeps
+//! the contract of KVM's log without a kernel, and is there for your tests too, with the feature `testing`. A VMM gives
+//! `kvm::BitmapLog` in its place.
 //!
 //! ```text
 //! $ cargo run -p dirtyrate --example dirty_memory

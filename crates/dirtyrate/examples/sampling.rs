@@ -1,5 +1,6 @@
-//! Page sampling alone: how much of a memory changes, estimated from the hashes of a few of its pages. The memory is an array here.
-//! [`PageReader`] is all that sampling asks of a memory, so the memory can as well be a guest's, or that of another process.
+//! Page sampling alone: how much of a memory changes, estimated from the hashes of a few of its pages. The memory is an
+//! array here. [`PageReader`] is all that sampling asks of a memory, so the memory can as well be a guest's, or that of
+//! another process.
 //!
 //! ```text
 //! $ cargo run -p dirtyrate --example sampling

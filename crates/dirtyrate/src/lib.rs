@@ -11,8 +11,8 @@
 //! is such a VMM, and `examples/device_vmm` is one with a device that writes guest memory and a vCPU that is added
 //! later. [`bitmap`] has the page bitmaps; [`sampling`] needs no log: it estimates from the hashes of a few pages.
 //!
-//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand on `block`, `clock`,
-//! `wait`, `locks`, `names`, `threads`, `prefetch`, `page_size` and `error`.
+//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand
+//! on `block`, `clock`, `wait`, `locks`, `names`, `threads`, `prefetch`, `page_size` and `error`.
 
 pub mod bitmap;
 mod block;

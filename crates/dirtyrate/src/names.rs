@@ -1,4 +1,5 @@
-//! The names of choices, as the API, the command line and the reports spell them: how one is read, and what is said of a wrong one.
+//! The names of choices, as the API, the command line and the reports spell them: how one is read, and what is said of
+//! a wrong one.
 
 use crate::error::{Error, Result};
 

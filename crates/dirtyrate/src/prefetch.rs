@@ -6,15 +6,15 @@
 #[inline(always)]
 pub fn into_l1(address: *const u64) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: PREFETCHT0 is a hint, which raises no exception for any address and changes nothing that a program can see
-    // (Intel SDM vol. 2, PREFETCHh). SSE, which has it, is part of x86_64.
+    // SAFETY: PREFETCHT0 is a hint, which raises no exception for any address and changes nothing that a program can
+    // see (Intel SDM vol. 2, PREFETCHh). SSE, which has it, is part of x86_64.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: PRFM is a hint, which generates no synchronous abort for any address (Arm ARM, C6.2, PRFM); the instruction
-    // writes no register and no memory.
+    // SAFETY: PRFM is a hint, which generates no synchronous abort for any address (Arm ARM, C6.2, PRFM); the
+    // instruction writes no register and no memory.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
     }

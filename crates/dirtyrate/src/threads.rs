@@ -25,8 +25,8 @@ struct Blocked(libc::sigset_t);
 
 impl Blocked {
     fn all_but_own() -> Self {
-        // SAFETY: a set of signals is plain numbers, and each call gets sets that are whole; the numbers are of signals that exist. None
-        // of these calls can fail with such arguments.
+        // SAFETY: a set of signals is plain numbers, and each call gets sets that are whole; the numbers are of signals
+        // that exist. None of these calls can fail with such arguments.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
             let mut before: libc::sigset_t = std::mem::zeroed();

@@ -302,7 +302,8 @@ fn a_vcpu_that_was_not_attached_is_an_error() {
     let mut memory = begin(&vmm, log, blocks);
     let vcpu = vmm.create_vcpu().expect("a vCPU");
     vmm.start(vcpu, Some(Box::new(exits))).expect("started");
-    // The pages stay unprotected where guest code runs at the CPU's own level: a ring is filled by protecting them again.
+    // The pages stay unprotected where guest code runs at the CPU's own level: a ring is filled by protecting them
+    // again.
     let error = (0..100).find_map(|_| {
         memory.stop_tracking(Client::DirtyRate).expect("stopped");
         memory.start_tracking(Client::DirtyRate).expect("step 1");

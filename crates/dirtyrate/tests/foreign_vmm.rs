@@ -56,7 +56,8 @@ fn the_ring_of_a_foreign_vm_has_what_its_guest_wrote() {
     }
 }
 
-/// Where the kernel wants it so (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, arm64), that is said; elsewhere slots may come first.
+/// Where the kernel wants it so (KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, arm64), that is said; elsewhere slots may come
+/// first.
 #[test]
 fn rings_come_before_slots_where_there_is_a_bitmap_beside_them() {
     if !kvm() {

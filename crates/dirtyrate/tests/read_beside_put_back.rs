@@ -1,5 +1,5 @@
-//! Somebody reads the bits while bits that were taken are put back: at each moment the pages of a chunk, their window, and
-//! what each vCPU wrote fit together.
+//! Somebody reads the bits while bits that were taken are put back: at each moment the pages of a chunk, their window,
+//! and what each vCPU wrote fit together.
 
 mod ring_log;
 

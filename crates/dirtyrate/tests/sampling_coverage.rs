@@ -1,13 +1,14 @@
 //! Do the intervals of page sampling contain the truth as often as they say? Simulated memories with a known number of
 //! changed pages go through the whole of `sampling`: plan, first look, comparisons, figures. This needs no KVM.
 //!
-//! The truth about an interval of k hits among n is a sum over k. A simple random sample of one block is binomial, so the share
-//! of simulations in which the interval holds the true fraction is tested against that sum, from both sides. A stratified one must not
-//! fall below it (Hoeffding 1956; `estimate.rs`); and Clopper–Pearson must not fall below the nominal share in any design, whatever the
-//! blocks. Each test is an exact binomial tail with a chance of a false alarm of 10^-6 over all of them; seeds are fixed besides.
+//! The truth about an interval of k hits among n is a sum over k. A simple random sample of one block is binomial, so
+//! the share of simulations in which the interval holds the true fraction is tested against that sum, from both sides.
+//! A stratified one must not fall below it (Hoeffding 1956; `estimate.rs`); and Clopper–Pearson must not fall below the
+//! nominal share in any design, whatever the blocks. Each test is an exact binomial tail with a chance of a false alarm
+//! of 10^-6 over all of them; seeds are fixed besides.
 //!
-//! `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test sampling_coverage -- --nocapture` does more, and prints a
-//! table.
+//! `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test sampling_coverage -- --nocapture` does more, and
+//! prints a table.
 
 mod sampling_support;
 
@@ -179,7 +180,8 @@ fn holds(interval: Interval, truth: f64) -> bool {
     interval.low <= truth + rounding && truth <= interval.high + rounding
 }
 
-/// The true rate, where every block's fraction is `fraction`: so it is, about, if pages are scattered. Exact for one block.
+/// The true rate, where every block's fraction is `fraction`: so it is, about, if pages are scattered. Exact for one
+/// block.
 fn rate(found: &Sampled, fraction: f64) -> f64 {
     let rate = |block: &BlockSampled| (block.pages * block.page_size) as f64 / block.window.as_secs_f64();
     fraction * found.blocks.iter().map(rate).sum::<f64>()

@@ -43,7 +43,8 @@ impl Drop for Memory {
     }
 }
 
-/// A child that writes one byte of each page from the first on, as many pages as each order says, and answers each order.
+/// A child that writes one byte of each page from the first on, as many pages as each order says, and answers each
+/// order.
 struct Writer {
     pid: libc::pid_t,
     orders: File,
@@ -147,7 +148,8 @@ impl PageReader for ProcessReader {
     }
 }
 
-/// Samples the child at two deadlines, which writes what `written` says before each of them; beside the reports, the plan.
+/// Samples the child at two deadlines, which writes what `written` says before each of them; beside the reports, the
+/// plan.
 fn sample(written: [u64; 2]) -> (Vec<SampleReport>, Plan) {
     let memory = Memory::new();
     let child = Writer::start(&memory);

@@ -52,8 +52,8 @@ impl Vm {
         self.lock().remove_block(&format!("ram{number}"), delete).expect("removed");
     }
 
-    /// Waits for the deadline, and calls `change` each time the wait looks at the guest, with how often it looked before.
-    /// The last look comes after the fetch, while dirty memory is locked, and changes nothing.
+    /// Waits for the deadline, and calls `change` each time the wait looks at the guest, with how often it looked
+    /// before. The last look comes after the fetch, while dirty memory is locked, and changes nothing.
     fn sync_at(&self, change: impl Fn(u32)) -> Result<DeadlineReport> {
         let (looks, cancel) = (Cell::new(0), CancelToken::new());
         let alive = || {

@@ -10,7 +10,8 @@ async function main(): Promise<void> {
   await vm.load(workload.hotCold({ pages: 20_000, rate: '100MiB/s' }))
   await vm.start()
 
-  // One after the other: a page that is loaded again asks while the last one is still taken, and the client's bits are there once.
+  // One after the other: a page that is loaded again asks while the last one is still taken, and
+  // the client's bits are there once.
   let last: Promise<unknown> = Promise.resolve()
   ipcMain.handle('snapshot', () => {
     const snapshot = last.then(() => takeSnapshot(vm))

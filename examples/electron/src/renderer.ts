@@ -1,4 +1,6 @@
-/** The page: asks for one snapshot after the other and paints it. It has no Node and no native code. */
+/**
+ * The page: asks for one snapshot after the other and paints it. It has no Node and no native code.
+ */
 
 import type { Snapshot } from './snapshot.js'
 

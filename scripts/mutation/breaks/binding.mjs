@@ -1,5 +1,5 @@
-// Breaks of what measures and what stands behind it: windows that are not the ones asked for, the order of calls, the log, errors of
-// other realms, the pace of a guest, and VMs that nobody closes.
+// Breaks of what measures and what stands behind it: windows that are not the ones asked for, the
+// order of calls, the log, errors of other realms, the pace of a guest, and VMs that nobody closes.
 
 const windows = '__test__/measurement/windows.test.ts'
 const order = '__test__/ground/call-order.test.ts'
@@ -8,7 +8,7 @@ export default [
   {
     name: 'a late window says nothing',
     file: 'ts/measurement/warnings.ts',
-    find: '!isLate(round) && ',
+    find: '!isLate(round) &&\n    ',
     replace: '',
     test: `${windows} -t says how long it was`,
   },

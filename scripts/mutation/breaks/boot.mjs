@@ -1,4 +1,5 @@
-// Breaks of what a boot file costs, of the errors about it, of guest memory, and of the truth about a built-in guest.
+// Breaks of what a boot file costs, of the errors about it, of guest memory, and of the truth about
+// a built-in guest.
 
 export default [
   {

@@ -1,4 +1,5 @@
-// Breaks of what the facade decides about measurements on a real VM: the rounds of a watch, the events, QEMU's job, the clients.
+// Breaks of what the facade decides about measurements on a real VM: the rounds of a watch, the
+// events, QEMU's job, the clients.
 
 export default [
   {
@@ -96,7 +97,8 @@ export default [
     name: 'a result that was reported is taken back',
     file: 'ts/measurement/measurements.ts',
     find: '      return await measured\n',
-    replace: '      const result = await measured\n      interruption.check()\n      return result\n',
+    replace:
+      '      const result = await measured\n      interruption.check()\n      return result\n',
     test: '__test__/measurement/interrupted-by-a-listener.test.ts',
   },
   {

@@ -1,4 +1,5 @@
-// Breaks of the facade's pure files, which need no KVM: units, arguments, windows, modes, the history, the schedule of a watch.
+// Breaks of the facade's pure files, which need no KVM: units, arguments, windows, modes, the
+// history, the schedule of a watch.
 
 export default [
   {

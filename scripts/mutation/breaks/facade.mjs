@@ -1,4 +1,5 @@
-// Breaks of how the package is loaded, and of how it takes its arguments: binary, options, hints, targets.
+// Breaks of how the package is loaded, and of how it takes its arguments: binary, options, hints,
+// targets.
 
 export default [
   {

@@ -1,4 +1,5 @@
-// Breaks of rings, slots and logs: what they do after a loss or a failure, and what looks after them.
+// Breaks of rings, slots and logs: what they do after a loss or a failure, and what looks after
+// them.
 
 const kvm = 'crates/dirtyrate/src/kvm'
 
@@ -21,7 +22,8 @@ export default [
     name: 'leave manual protect as somebody else set it',
     file: `${kvm}/dirty_log.rs`,
     find: '|vm| set_manual_protect(vm, protect)',
-    replace: '|vm| if protect == ManualProtect::None { Ok(()) } else { set_manual_protect(vm, protect) }',
+    replace:
+      '|vm| if protect == ManualProtect::None { Ok(()) } else { set_manual_protect(vm, protect) }',
     test: 'foreign_hazards',
   },
   {
@@ -98,7 +100,8 @@ export default [
     name: 'list the memory of all blocks at each new one',
     file: `crates/dirtyrate-machine/src/vm/block_layout.rs`,
     find: 'self.blocks.insert(info.guest_address, LaidOut { info, region });',
-    replace: 'self.blocks.insert(info.guest_address, LaidOut { info, region });\n        self.memory();',
+    replace:
+      'self.blocks.insert(info.guest_address, LaidOut { info, region });\n        self.memory();',
     test: 'many_blocks',
   },
 ]

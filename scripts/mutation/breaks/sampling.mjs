@@ -69,7 +69,8 @@ export default [
     name: 'trace what was seen at the first look',
     file: 'crates/dirtyrate/src/sampling/passes.rs',
     find: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, hash);',
-    replace: 'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, samples.hashes[sample]);',
+    replace:
+      'trace::get_ramblock_vfn_hash(name, samples.looks[sample].page, samples.hashes[sample]);',
     test: 'sampling_blocks',
   },
   {

@@ -38,13 +38,18 @@ function told(test) {
   const outcome = state === 'pass' ? 'ok' : state === 'fail' ? 'FAILED' : 'ignored'
   counts[outcome] += 1
   say(`test ${fullName(test)} ... ${outcome}`)
-  for (const { message, stack } of errors) failures.push(`---- ${fullName(test)}\n${stack ?? message}`)
+  for (const { message, stack } of errors)
+    failures.push(`---- ${fullName(test)}\n${stack ?? message}`)
 }
 
 /** The tests of a suite, or of a file. */
 const testsOf = task => (task.type === 'test' ? [task] : task.tasks.flatMap(testsOf))
 
-const runner = { config, importFile: path => import(pathToFileURL(path).href), onAfterRunTask: told }
+const runner = {
+  config,
+  importFile: path => import(pathToFileURL(path).href),
+  onAfterRunTask: told,
+}
 const files = await startTests([{ filepath: file }], runner)
 for (const task of files.flatMap(testsOf)) if (task.mode !== 'run') told(task)
 for (const { result, name } of files) {
@@ -56,6 +61,8 @@ for (const { result, name } of files) {
 }
 if (failures.length > 0) say(`\nfailures:\n\n${failures.join('\n\n')}`)
 const verdict = counts.FAILED === 0 ? 'ok' : 'FAILED'
-say(`\ntest result: ${verdict}. ${counts.ok} passed; ${counts.FAILED} failed; ${counts.ignored} ignored\n`)
+say(
+  `\ntest result: ${verdict}. ${counts.ok} passed; ${counts.FAILED} failed; ${counts.ignored} ignored\n`,
+)
 // All of a file may be of what the kernel has not; none at all is a mistake.
 process.exit(counts.FAILED === 0 && counts.ok + counts.ignored > 0 ? 0 : 1)

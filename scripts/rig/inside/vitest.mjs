@@ -1,7 +1,13 @@
 // In the rig, the tests import this as 'vitest'. It is vitest's own runner and assertions, without
 // the rest of vitest, which takes minutes to load on an emulated machine.
 
-import { chai, customMatchers, JestAsymmetricMatchers, JestChaiExpect, JestExtend } from '@vitest/expect'
+import {
+  chai,
+  customMatchers,
+  JestAsymmetricMatchers,
+  JestChaiExpect,
+  JestExtend,
+} from '@vitest/expect'
 import { fn, spyOn } from '@vitest/spy'
 
 export {

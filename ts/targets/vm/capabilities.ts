@@ -18,5 +18,7 @@ import type { Capabilities } from './reports.js'
  */
 export function capabilities(path?: string): Capabilities {
   if (path !== undefined) parseText(path, 'path')
-  return callNative(() => (path === undefined ? native().capabilities() : native().capabilities(path)))
+  return callNative(() =>
+    path === undefined ? native().capabilities() : native().capabilities(path),
+  )
 }

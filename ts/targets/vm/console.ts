@@ -7,7 +7,10 @@ import { type CancelToken, callNative, type NativeVirtualMachine } from '../../g
  * The output of the serial port, piece by piece, until the VM ends. Each piece goes to one reader.
  * Leaving the loop cancels a read that waits.
  */
-export function consoleOf(vm: NativeVirtualMachine, newToken: () => CancelToken): AsyncIterable<string> {
+export function consoleOf(
+  vm: NativeVirtualMachine,
+  newToken: () => CancelToken,
+): AsyncIterable<string> {
   return {
     [Symbol.asyncIterator](): AsyncIterator<string, undefined> {
       const token = newToken()

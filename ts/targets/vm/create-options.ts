@@ -29,12 +29,16 @@ export interface CreateOptions {
   /** How KVM protects pages again. Default `auto`, which is the best that the kernel has. */
   manualProtect?: 'auto' | ManualProtect | undefined
   /**
-   * What happens when the guest accesses an address without a device: `stop` is a crash, `ignore` reads ones and drops writes. `auto`
-   * (default) is `ignore` for a kernel, because kernels look for devices that do not exist, and `stop` for a built-in guest. I/O ports
-   * without a device always read ones.
+   * What happens when the guest accesses an address without a device: `stop` is a crash, `ignore`
+   * reads ones and drops writes. `auto` (default) is `ignore` for a kernel, because kernels look
+   * for devices that do not exist, and `stop` for a built-in guest. I/O ports without a device
+   * always read ones.
    */
   unknownMmio?: 'auto' | 'stop' | 'ignore' | undefined
-  /** How much guest memory one CLEAR covers. A faulting vCPU waits for at most one CLEAR. Default 1 GiB. */
+  /**
+   * How much guest memory one CLEAR covers. A faulting vCPU waits for at most one CLEAR. Default 1
+   * GiB.
+   */
   clearChunk?: Size | undefined
   /** Default /dev/kvm. */
   kvmPath?: string | undefined
@@ -80,7 +84,11 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
   const { kvmPath, clearChunk, reaper } = options
   const ringEntries = parseDirtyLog(options.dirtyLog ?? 'auto')
   if (ringEntries !== undefined) refuseManualProtect(options.manualProtect)
-  const manualProtect = parseChoice(options.manualProtect ?? 'auto', 'manualProtect', manualProtects)
+  const manualProtect = parseChoice(
+    options.manualProtect ?? 'auto',
+    'manualProtect',
+    manualProtects,
+  )
   return {
     blocks: parseMemory(options.memory),
     vcpus: parseVcpus(options.vcpus ?? 1),
@@ -94,7 +102,11 @@ export function parseCreate(options: CreateOptions): NativeCreateOptions {
 }
 
 /** The same options with the bitmap in place of rings, for a kernel without rings. */
-export function withoutRings({ ringEntries, reaper, ...rest }: NativeCreateOptions): NativeCreateOptions {
+export function withoutRings({
+  ringEntries,
+  reaper,
+  ...rest
+}: NativeCreateOptions): NativeCreateOptions {
   return rest
 }
 
@@ -123,7 +135,10 @@ export function requirePowerOfTwo(entries: number, name: string): number {
  * Throws ERR_ARGUMENT, which calls the option `name`, if a VM with dirty rings would have to ignore
  * this choice.
  */
-export function refuseManualProtect(choice: CreateOptions['manualProtect'], name = 'manualProtect'): void {
+export function refuseManualProtect(
+  choice: CreateOptions['manualProtect'],
+  name = 'manualProtect',
+): void {
   if (!['auto', 'none'].includes(choice ?? 'auto')) {
     throw argumentError(`${name}: a VM with dirty rings has no manual protect`, 'Leave it out.')
   }

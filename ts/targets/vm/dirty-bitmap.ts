@@ -9,7 +9,10 @@ import type { BitmapFigures } from './figures.js'
 import type { ExactRound } from './five-steps.js'
 
 /** A page is in the log if and only if it was written, so all figures are exact. */
-export function bitmapFigures({ requestedMs, reap, cost }: ExactRound, pageSize: number): BitmapFigures {
+export function bitmapFigures(
+  { requestedMs, reap, cost }: ExactRound,
+  pageSize: number,
+): BitmapFigures {
   const { bytesPerSecond, pages, windowNs, pausedNs } = reap
   const blocks = reap.blocks.map(
     ({ name, guestAddress, bytes, pages, windowNs, removed }): BlockMeasurement => ({
@@ -23,7 +26,12 @@ export function bitmapFigures({ requestedMs, reap, cost }: ExactRound, pageSize:
   )
   return {
     mode: 'dirty-bitmap',
-    window: { requestedMs, ns: windowNs, skewNs: reap.skewNs, ...(pausedNs > 0 ? { pausedNs } : {}) },
+    window: {
+      requestedMs,
+      ns: windowNs,
+      skewNs: reap.skewNs,
+      ...(pausedNs > 0 ? { pausedNs } : {}),
+    },
     bytesPerSecond,
     interval: { low: bytesPerSecond, high: bytesPerSecond, confidence: 1 },
     pages,

@@ -161,7 +161,9 @@ export class DirtyMemory {
    */
   async sync(options: { signal?: AbortSignal | undefined } = {}): Promise<SyncReport> {
     const { signal } = parseOptions(options, SIGNAL)
-    return untilAborted(signal, this.#newToken(), token => this.#inOrder(() => this.#vm.sync(token), signal))
+    return untilAborted(signal, this.#newToken(), token =>
+      this.#inOrder(() => this.#vm.sync(token), signal),
+    )
   }
 
   /**
@@ -178,9 +180,14 @@ export class DirtyMemory {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<DeadlineReport[]> {
     this.#known(client)
-    const ms = Array.isArray(deadlines) ? deadlines.map(deadline => parseWindow(deadline, 'deadline')) : []
+    const ms = Array.isArray(deadlines)
+      ? deadlines.map(deadline => parseWindow(deadline, 'deadline'))
+      : []
     if (ms.length === 0 || ms.some((at, i) => at <= (ms[i - 1] ?? 0))) {
-      throw argumentError('deadlines: not in ascending order, or none', "Give them as ['100ms', '1s'].")
+      throw argumentError(
+        'deadlines: not in ascending order, or none',
+        "Give them as ['100ms', '1s'].",
+      )
     }
     const { signal } = parseOptions(options, SIGNAL)
     return untilAborted(signal, this.#newToken(), token =>
@@ -282,7 +289,10 @@ export class DirtyMemory {
     return (await callNative(() => this.#vm.ranges(client, block, from, limit))) as OwnUint32Array
   }
 
-  /** Counts the dirty pages of each 2 MiB region of one block into `into`. Resolves with the number of regions. Rejects with ERR_ARGUMENT. */
+  /**
+   * Counts the dirty pages of each 2 MiB region of one block into `into`. Resolves with the number
+   * of regions. Rejects with ERR_ARGUMENT.
+   */
   async heat(client: Client, block: string, into: OwnUint32Array): Promise<number> {
     this.#known(client)
     parseText(block, 'block')

@@ -3,7 +3,13 @@
 import type { CancelToken, NativeVirtualMachine } from '../../ground/native.js'
 import { Schedule } from '../../measurement/schedule.js'
 import { accumulator } from './client.js'
-import { costOfOpening, type ExactRound, type Opening, openWindow, withDeadline } from './five-steps.js'
+import {
+  costOfOpening,
+  type ExactRound,
+  type Opening,
+  openWindow,
+  withDeadline,
+} from './five-steps.js'
 
 /**
  * Measures rounds of an exact mode: the steps 1 to 3 once, then the steps 4 and 5 in one call for
@@ -39,7 +45,8 @@ export async function* exactRounds(
       opening = undefined
     }
   } finally {
-    // The loop must see what ended the rounds, and not that the log could not be turned off after that.
+    // The loop must see what ended the rounds, and not that the log could not be turned off after
+    // that.
     await giveBack().catch(() => undefined)
   }
 }

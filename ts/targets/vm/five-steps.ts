@@ -42,7 +42,8 @@ export async function openWindow(
   // 1. Turn the log on, unless it is on already.
   const startNs = await vm.startTracking(client)
 
-  // 2. A log that has just been turned on may be all ones: drop this first round, and protect the pages.
+  // 2. A log that has just been turned on may be all ones: drop this first round, and protect the
+  //    pages.
   const initial = await vm.discardInitialLog(cancel)
 
   // 3. Empty this client's bits. Its window is open.

@@ -15,8 +15,15 @@ const PIECE = 2 ** 20
  */
 const BYTES_AT_ONCE = 2 ** 18
 
-/** Copies guest memory from `address` into all of `into`. Rejects with ERR_ARGUMENT outside of RAM: nothing is copied then. */
-export async function readMemory(vm: NativeVirtualMachine, address: number, into: Uint8Array): Promise<void> {
+/**
+ * Copies guest memory from `address` into all of `into`. Rejects with ERR_ARGUMENT outside of RAM:
+ * nothing is copied then.
+ */
+export async function readMemory(
+  vm: NativeVirtualMachine,
+  address: number,
+  into: Uint8Array,
+): Promise<void> {
   const { length } = into
   for (let at = 0; at === 0 || at < length; at += PIECE) {
     const bytes = Math.min(PIECE, length - at)
@@ -29,7 +36,10 @@ export async function readMemory(vm: NativeVirtualMachine, address: number, into
   }
 }
 
-/** Writes `bytes` to guest memory from `address` on. Rejects with ERR_ARGUMENT outside of RAM: nothing is written then. */
+/**
+ * Writes `bytes` to guest memory from `address` on. Rejects with ERR_ARGUMENT outside of RAM:
+ * nothing is written then.
+ */
 export async function writeMemory(
   vm: NativeVirtualMachine,
   address: number,

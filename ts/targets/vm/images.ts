@@ -14,7 +14,9 @@ import {
 } from './workload.js'
 
 /** The part of a target URI that is about the image. The part about the machine follows it. */
-export type ImageUri = Pick<TargetUri, 'scheme' | 'name'> & { options: [key: string, value: string][] }
+export type ImageUri = Pick<TargetUri, 'scheme' | 'name'> & {
+  options: [key: string, value: string][]
+}
 
 /** `guest` in the form of a target URI. */
 export function uriOfWorkload(guest: Workload): ImageUri {
@@ -44,7 +46,8 @@ export function workloadOfUri(kind: WorkloadKind, given: Given): Workload {
           : defaultPages(),
     rate: rate === undefined ? undefined : parseRate(rate, 'rate'),
     pacing: pacing as WorkloadOptions['pacing'],
-    granted: granted === undefined ? undefined : parseChoice(granted, 'granted', ['on', 'off']) === 'on',
+    granted:
+      granted === undefined ? undefined : parseChoice(granted, 'granted', ['on', 'off']) === 'on',
     sharing: sharing as Workload['sharing'] | undefined,
     placement: placement as Workload['placement'] | undefined,
     seed: seed === undefined ? undefined : parseCountText(seed, 'seed', 0),

@@ -5,7 +5,13 @@ import { clearInterval, setInterval } from 'node:timers'
 import { Emitter } from '../../measurement/events.js'
 
 /** The state of a VM. `crashed` means that a vCPU ended unexpectedly; `vm.crash` says how. */
-export type VirtualMachineState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
+export type VirtualMachineState =
+  | 'created'
+  | 'running'
+  | 'paused'
+  | 'shutdown'
+  | 'crashed'
+  | 'closed'
 
 /** The states in which a guest has ended. */
 export type EndState = 'shutdown' | 'crashed' | 'closed'
@@ -42,8 +48,8 @@ export class Lifecycle {
   #end: EndState | undefined
 
   /**
-   * `whenEnded` takes a function and calls it once the guest has ended, even by itself. Changes that
-   * a call makes are noticed by {@link look}, after the call.
+   * `whenEnded` takes a function and calls it once the guest has ended, even by itself. Changes
+   * that a call makes are noticed by {@link look}, after the call.
    */
   constructor(state: () => VirtualMachineState, whenEnded: (call: () => void) => void) {
     this.#state = state
@@ -52,7 +58,10 @@ export class Lifecycle {
     this.#whenEnded = whenEnded
   }
 
-  /** Calls `listener` at each change from now on. The returned function removes it. It does not keep the process alive. */
+  /**
+   * Calls `listener` at each change from now on. The returned function removes it. It does not keep
+   * the process alive.
+   */
   onChange(listener: (change: StateChange) => void): () => void {
     this.#hearOfTheEnd()
     this.look()

@@ -16,8 +16,12 @@ export function uriOfCreation({
   manualProtect,
   unknownMmio,
   clearChunkBytes,
-}: Pick<NativeCreateOptions, 'manualProtect' | 'unknownMmio' | 'clearChunkBytes'>): [string, string][] {
-  const isAsked = (choice: string | undefined): choice is string => choice !== undefined && choice !== 'auto'
+}: Pick<NativeCreateOptions, 'manualProtect' | 'unknownMmio' | 'clearChunkBytes'>): [
+  string,
+  string,
+][] {
+  const isAsked = (choice: string | undefined): choice is string =>
+    choice !== undefined && choice !== 'auto'
   return [
     ...(isAsked(manualProtect) ? [['manual-protect', manualProtect] as [string, string]] : []),
     ...(isAsked(unknownMmio) ? [['unknown-mmio', unknownMmio] as [string, string]] : []),
@@ -33,7 +37,8 @@ export function creationOfUri(
 ): Pick<CreateOptions, 'manualProtect' | 'unknownMmio' | 'clearChunk'> {
   const { 'manual-protect': protect, 'unknown-mmio': mmio, 'clear-chunk': chunk } = given
   return {
-    manualProtect: protect === undefined ? undefined : parseChoice(protect, 'manual-protect', manualProtects),
+    manualProtect:
+      protect === undefined ? undefined : parseChoice(protect, 'manual-protect', manualProtects),
     unknownMmio: mmio === undefined ? undefined : parseChoice(mmio, 'unknown-mmio', unknownMmios),
     clearChunk: chunk === undefined ? undefined : parseSize(chunk, 'clear-chunk'),
   }
@@ -93,4 +98,6 @@ const escapeName = (name: string): string =>
   name.replaceAll(/[%@+:]/g, sign => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`)
 
 const unescapeName = (name: string): string =>
-  name.replaceAll(/%(25|40|2B|3A)/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
+  name.replaceAll(/%(25|40|2B|3A)/g, (_, code: string) =>
+    String.fromCharCode(Number.parseInt(code, 16)),
+  )

@@ -35,7 +35,12 @@ const BLOCK: OptionNames<Block & { generation?: number }> = {
 
 /** Reads one block. Throws ERR_ARGUMENT that names it. */
 export function parseBlock(block: Block): RamBlock {
-  if (typeof block !== 'object' || block === null || typeof block.name !== 'string' || block.name === '') {
+  if (
+    typeof block !== 'object' ||
+    block === null ||
+    typeof block.name !== 'string' ||
+    block.name === ''
+  ) {
     throw argumentError(
       'block: a RAM block needs a name',
       "Give { name: 'ram', guestAddress: 0, bytes: '1GiB' }.",
@@ -44,7 +49,11 @@ export function parseBlock(block: Block): RamBlock {
   const name = `block '${block.name}'`
   parseOptions<Block & { generation?: number }>(block, BLOCK, name)
   const bytes = parseSize(block.bytes, `${name}: bytes`)
-  return { name: block.name, guestAddress: parseSize(block.guestAddress, `${name}: guestAddress`), bytes }
+  return {
+    name: block.name,
+    guestAddress: parseSize(block.guestAddress, `${name}: guestAddress`),
+    bytes,
+  }
 }
 
 /**
@@ -54,7 +63,10 @@ export function parseBlock(block: Block): RamBlock {
 export function parseMemory(memory: Size | readonly Block[]): RamBlock[] {
   if (Array.isArray(memory)) {
     if (memory.length === 0)
-      throw argumentError('memory: no RAM block', "Give a size such as '1GiB', or at least one block.")
+      throw argumentError(
+        'memory: no RAM block',
+        "Give a size such as '1GiB', or at least one block.",
+      )
     return memory.map(parseBlock)
   }
   const bytes = parseSize(memory as Size, 'memory', isMemory)
@@ -87,7 +99,11 @@ export function memoryForKernel(memory: Size, arch: string = hostProcess.arch): 
   const [first, ...others] = parseMemory(bytes === 0 ? 0 : bytes + QEMU_ARM64_RAM)
   if (first === undefined) return others
   return [
-    { ...first, guestAddress: first.guestAddress + QEMU_ARM64_RAM, bytes: first.bytes - QEMU_ARM64_RAM },
+    {
+      ...first,
+      guestAddress: first.guestAddress + QEMU_ARM64_RAM,
+      bytes: first.bytes - QEMU_ARM64_RAM,
+    },
     ...others,
   ]
 }

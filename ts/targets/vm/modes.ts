@@ -43,11 +43,12 @@ const howToCreate: Readonly<Record<DirtyLogKind, string>> = {
 }
 
 /** Why no VM on this kernel can have rings. */
-const KERNEL_WITHOUT_RING = 'this kernel has no dirty ring (x86-64 has since Linux 5.11, arm64 since 6.2)'
+const KERNEL_WITHOUT_RING =
+  'this kernel has no dirty ring (x86-64 has since Linux 5.11, arm64 since 6.2)'
 
 /**
- * The warning of each exact measurement of a VM that asked for rings on a kernel without them. The VM
- * has the bitmap instead, as in QEMU.
+ * The warning of each exact measurement of a VM that asked for rings on a kernel without them. The
+ * VM has the bitmap instead, as in QEMU.
  */
 export const RING_UNAVAILABLE: Warning = {
   code: 'RING_UNAVAILABLE',
@@ -58,10 +59,16 @@ export const RING_UNAVAILABLE: Warning = {
  * The error ERR_MODE_UNAVAILABLE, which says which modes a VM with this log has, and how to create
  * a VM with the other log, if that is possible.
  */
-export function modeUnavailable(mode: Mode, log: DirtyLogKind, kernelHasRing: boolean): DirtyRateError {
+export function modeUnavailable(
+  mode: Mode,
+  log: DirtyLogKind,
+  kernelHasRing: boolean,
+): DirtyRateError {
   const other = log === 'ring' ? 'bitmap' : 'ring'
   const how =
-    other === 'ring' && !kernelHasRing ? `there is none: ${KERNEL_WITHOUT_RING}` : howToCreate[other]
+    other === 'ring' && !kernelHasRing
+      ? `there is none: ${KERNEL_WITHOUT_RING}`
+      : howToCreate[other]
   return new DirtyRateError(
     'ERR_MODE_UNAVAILABLE',
     `mode ${mode} is not available: this VM has a dirty ${log}, with the modes ${modesOf(log).join(' and ')}`,

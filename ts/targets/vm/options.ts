@@ -1,6 +1,7 @@
 /**
- * The words of target URIs, each with its meaning: workloads, and options with their values. Targets are checked with these lists, and the
- * help, the completion and the page of targets are made from them.
+ * The words of target URIs, each with its meaning: workloads, and options with their values.
+ * Targets are checked with these lists, and the help, the completion and the page of targets are
+ * made from them.
  */
 
 import type { TargetOption } from '../scheme.js'
@@ -24,7 +25,11 @@ export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>
     default: '100 MiB of pages',
     meaning: "how many pages the guest writes, in the host's page size, all vCPUs together",
   },
-  rate: { value: 'RATE', default: 'as fast as it can', meaning: 'the pace of the writes, such as 100MiB/s' },
+  rate: {
+    value: 'RATE',
+    default: 'as fast as it can',
+    meaning: 'the pace of the writes, such as 100MiB/s',
+  },
   pacing: {
     value: 'host|clock',
     default: 'host',
@@ -49,10 +54,11 @@ export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>
 }
 
 /** The options of `kernel:` that say what is booted. */
-export const KERNEL_OPTIONS: Readonly<Record<Exclude<keyof KernelImage, 'kernel'>, TargetOption>> = {
-  initrd: { value: 'FILE', meaning: 'the initrd of a Linux kernel' },
-  cmdline: { value: 'TEXT', meaning: 'the command line of the kernel' },
-}
+export const KERNEL_OPTIONS: Readonly<Record<Exclude<keyof KernelImage, 'kernel'>, TargetOption>> =
+  {
+    initrd: { value: 'FILE', meaning: 'the initrd of a Linux kernel' },
+    cmdline: { value: 'TEXT', meaning: 'the command line of the kernel' },
+  }
 
 /** The options that every scheme of our own VMs has. */
 export const MACHINE_OPTIONS: Readonly<Record<string, TargetOption>> = {

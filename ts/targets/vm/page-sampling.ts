@@ -37,7 +37,11 @@ export async function samplePages(
   }))
 }
 
-function samplingFigures(report: NativeSampleReport, confidence: number, pageSize: number): SampledFigures {
+function samplingFigures(
+  report: NativeSampleReport,
+  confidence: number,
+  pageSize: number,
+): SampledFigures {
   const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, samplesPerGib } = report
   const blocks = report.blocks.map(block => blockFigures(block, confidence))
   return {
@@ -56,7 +60,10 @@ function samplingFigures(report: NativeSampleReport, confidence: number, pageSiz
   }
 }
 
-function blockFigures(block: NativeSampleReport['blocks'][number], confidence: number): BlockMeasurement {
+function blockFigures(
+  block: NativeSampleReport['blocks'][number],
+  confidence: number,
+): BlockMeasurement {
   const { name, guestAddress, bytes, windowNs, removed, samples, hits, zeroPages } = block
   return {
     name,

@@ -25,8 +25,8 @@ export interface Capabilities {
   binaryStatsFd: boolean
   preFaultMemory: boolean
   /**
-   * Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have pages that the guest only reads,
-   * most of them its page tables.
+   * Whether guests run on the CPU's own two levels of page tables. On x86-64 the log then may have
+   * pages that the guest only reads, most of them its page tables.
    */
   nestedPaging: boolean
   /**
@@ -94,7 +94,10 @@ export interface RingReap {
   sharedPages: number
   /** Not in `entries`: entries for memory that is not logged, or that was removed. */
   dropped: number
-  /** Not in `entries`: entries that are known to be lost. Above 0 only if the report is not complete. */
+  /**
+   * Not in `entries`: entries that are known to be lost. Above 0 only if the report is not
+   * complete.
+   */
   lost: number
 }
 
@@ -110,7 +113,10 @@ export interface VcpuReap {
   bytesPerSecond: number
 }
 
-/** A client's dirty pages since its window opened: in all and by block, and what the guest's own counters say. */
+/**
+ * A client's dirty pages since its window opened: in all and by block, and what the guest's own
+ * counters say.
+ */
 export interface Reap {
   pages: number
   /** The same pages in bytes. */

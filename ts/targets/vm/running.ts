@@ -9,7 +9,10 @@ export const WITHIN = 'within the window'
 /** The end of a sentence that says why a measurement could not begin. */
 export const AT_BEGIN = 'when the measurement began'
 
-/** Throws unless the VM runs: ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED. `when` ends the sentence. */
+/**
+ * Throws unless the VM runs: ERR_STATE, ERR_PAUSED, ERR_GUEST_CRASHED, ERR_CLOSED. `when` ends the
+ * sentence.
+ */
 export function requireRunning(vm: NativeVirtualMachine, when: string): void {
   switch (vm.state) {
     case 'running':
@@ -32,7 +35,10 @@ export function requireRunning(vm: NativeVirtualMachine, when: string): void {
 }
 
 function crashError(vm: NativeVirtualMachine, when: string): DirtyRateError {
-  return new DirtyRateError('ERR_GUEST_CRASHED', `the guest crashed ${when}: ${crashText(vm.crash)}`)
+  return new DirtyRateError(
+    'ERR_GUEST_CRASHED',
+    `the guest crashed ${when}: ${crashText(vm.crash)}`,
+  )
 }
 
 /** How a guest crashed, as a part of a sentence. */

@@ -50,21 +50,30 @@ export const kernelScheme: Scheme<VirtualMachine> = {
   common: MACHINE_OPTIONS,
   adopt(text) {
     const [file = ''] = text.split(',', 1)
-    // What begins with a word and a colon names another kind of target, whether or not that is known.
+    // What begins with a word and a colon names another kind of target, whether or not that is
+    // known.
     if (/^[\w+-]+:/.test(text)) return undefined
     return file.includes('/') || existsSync(file) ? `kernel:${text}` : undefined
   },
   async open({ name }, given, options) {
     const image = kernelOfUri(name, given)
     const memory = memoryOfUri(given.memory ?? DEFAULT_MEMORY)
-    return startVm(given, typeof memory === 'string' ? memoryForKernel(memory) : memory, image, options)
+    return startVm(
+      given,
+      typeof memory === 'string' ? memoryForKernel(memory) : memory,
+      image,
+      options,
+    )
   },
 }
 
 function workloadKind(name: string): WorkloadKind {
   const kind = workloadKinds.find(known => known === name)
   if (kind === undefined)
-    throw argumentError(`target: the workload '${name}' is not known`, knownNames(name, workloadKinds))
+    throw argumentError(
+      `target: the workload '${name}' is not known`,
+      knownNames(name, workloadKinds),
+    )
   return kind
 }
 
@@ -107,7 +116,8 @@ function logOf(given: Given, mode: WantedMode = 'auto'): NonNullable<CreateOptio
   if (kind === 'bitmap' && entries !== undefined) {
     throw argumentError('ring-entries: used only with log=ring', 'Leave it out, or give log=ring.')
   }
-  if (wanted !== 'auto' && !modesOf(kind).includes(wanted)) throw modeUnavailable(wanted, kind, true)
+  if (wanted !== 'auto' && !modesOf(kind).includes(wanted))
+    throw modeUnavailable(wanted, kind, true)
   if (kind === 'bitmap') return 'bitmap'
   const longest = capabilities().dirtyRingEntries
   // The VM would get the bitmap, which cannot do this mode, so it is not made.

@@ -70,7 +70,8 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   ): Promise<VirtualMachineRound[]> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
-    if (method.mode === 'page-sampling') return samplePages(vm, method.samples, pageSize, deadlinesMs, token)
+    if (method.mode === 'page-sampling')
+      return samplePages(vm, method.samples, pageSize, deadlinesMs, token)
     return this.#withClient(signal, async client => {
       const rounds = await measureExactly(vm, client, deadlinesMs, token)
       return rounds.map(round => this.#exact(round))
@@ -119,7 +120,8 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     try {
       rounds = await measure(client)
     } catch (error) {
-      // The caller must see what ended the measurement, and not that the log could not be turned off after that.
+      // The caller must see what ended the measurement, and not that the log could not be turned
+      // off after that.
       await giveBack().catch(() => undefined)
       throw error
     }

@@ -13,7 +13,12 @@ import {
 import { CallOrder } from '../../ground/call-order.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { emit } from '../../ground/log.js'
-import { type CancelToken, callNative, type NativeVirtualMachine, native } from '../../ground/native.js'
+import {
+  type CancelToken,
+  callNative,
+  type NativeVirtualMachine,
+  native,
+} from '../../ground/native.js'
 import type { Warning } from '../../results/warning.js'
 import { MeasuredTarget } from '../measured-target.js'
 import type { Control, TargetDescription } from '../target.js'
@@ -33,7 +38,12 @@ import type { VirtualMachineFigures } from './figures.js'
 import { readMemory, writeMemory } from './guest-memory.js'
 import { type ImageUri, uriOfKernel, uriOfWorkload } from './images.js'
 import { type KernelImage, parseKernel } from './kernel-image.js'
-import { type EndState, Lifecycle, type StateChange, type VirtualMachineState } from './lifecycle.js'
+import {
+  type EndState,
+  Lifecycle,
+  type StateChange,
+  type VirtualMachineState,
+} from './lifecycle.js'
 import { uriOfCreation, uriOfMemory } from './machine.js'
 import { type Block, memoryForKernel, parseBlock, parseMemory } from './memory.js'
 import { abilitiesOf, type DirtyLogKind, RING_UNAVAILABLE } from './modes.js'
@@ -125,7 +135,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     const { pageSize, dirtyRingEntries } = callNative(() => native().capabilities(kvmPath))
     const historySize = parseHistorySize(options.historySize)
     const asked = parseCreate(options)
-    // The caller may change its options as soon as this call has returned its promise: from here on they are not read.
+    // The caller may change its options as soon as this call has returned its promise: from here on
+    // they are not read.
     const creation = uriOfCreation(asked)
     const kernelHasRing = dirtyRingEntries > 0
     const ringless = asked.ringEntries !== undefined && !kernelHasRing
@@ -156,7 +167,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
       ['memory', uriOfMemory(this.blocks, layOut)],
       ['vcpus', String(this.vcpus)],
     ]
-    if (this.dirtyLog === 'ring') machine.push(['log', 'ring'], ['ring-entries', String(this.ringEntries)])
+    if (this.dirtyLog === 'ring')
+      machine.push(['log', 'ring'], ['ring-entries', String(this.ringEntries)])
     machine.push(...this.#creation)
     if (this.#image === undefined) return `vm:${machine.map(option => option.join('=')).join(',')}`
     const { scheme, name, options } = this.#image
@@ -255,7 +267,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   async start(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = parseOptions(options, SIGNAL)
     try {
-      await untilAborted(signal, newToken(), token => this.#inOrder(() => this.#vm.start(token), signal))
+      await untilAborted(signal, newToken(), token =>
+        this.#inOrder(() => this.#vm.start(token), signal),
+      )
     } finally {
       this.#lifecycle.look()
     }
@@ -266,9 +280,12 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     const interrupted = await this.#inOrder(async () => {
       await this.#vm.pause()
       this.#lifecycle.look()
-      // This is not awaited here, because a measurement's clean-up waits for its turn in the same order.
+      // This is not awaited here, because a measurement's clean-up waits for its turn in the same
+      // order.
       return {
-        all: this.interruptMeasurements(new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`)),
+        all: this.interruptMeasurements(
+          new DirtyRateError('ERR_PAUSED', `the VM was paused ${WITHIN}`),
+        ),
       }
     })
     await interrupted.all
@@ -287,7 +304,9 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   async shutdown(): Promise<void> {
     await callNative(() => this.#vm.shutdown())
     this.#lifecycle.look()
-    await this.interruptMeasurements(new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`))
+    await this.interruptMeasurements(
+      new DirtyRateError('ERR_STATE', `the VM was shut down ${WITHIN}`),
+    )
   }
 
   /**
@@ -365,7 +384,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   override close(): Promise<void> {
     if (this.#closing === undefined) {
       let begin = (_: Promise<void>): void => {}
-      // It is there before the VM begins to close, because a listener that hears of the end may call close() too.
+      // It is there before the VM begins to close, because a listener that hears of the end may
+      // call close() too.
       this.#closing = new Promise(resolve => {
         begin = resolve
       })
@@ -384,7 +404,8 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   async #close(): Promise<void> {
-    // A guest that has ended by itself did so before the VM is closed, also if nobody has noticed yet.
+    // A guest that has ended by itself did so before the VM is closed, also if nobody has noticed
+    // yet.
     this.#lastCrash = this.#vm.crash
     this.#lifecycle.look()
     const interrupted = this.interruptMeasurements(

@@ -29,7 +29,13 @@ import { parseMemory, type RamBlock } from './memory.js'
 import type { WorkloadInstant } from './reports.js'
 
 /** The names of all built-in guests. */
-export const workloadKinds: readonly WorkloadKind[] = ['stride', 'random', 'hot-cold', 'silent', 'idle']
+export const workloadKinds: readonly WorkloadKind[] = [
+  'stride',
+  'random',
+  'hot-cold',
+  'silent',
+  'idle',
+]
 /** The name of a built-in guest, which says how it writes its memory. */
 export type WorkloadKind = 'stride' | 'random' | 'hot-cold' | 'silent' | 'idle'
 
@@ -61,9 +67,14 @@ export interface WorkloadOptions {
    * `rate`.
    */
   granted?: boolean | undefined
-  /** `split` (default): each vCPU has its own share of the pages; `shared`: every vCPU writes all of them. */
+  /**
+   * `split` (default): each vCPU has its own share of the pages; `shared`: every vCPU writes all of
+   * them.
+   */
   sharing?: 'split' | 'shared' | undefined
-  /** `packed` (default): from the first free address up; `spread`: over the ends of all RAM blocks. */
+  /**
+   * `packed` (default): from the first free address up; `spread`: over the ends of all RAM blocks.
+   */
   placement?: 'packed' | 'spread' | undefined
   /** Makes `random` and `hot-cold` repeatable; a whole number below 2^32. */
   seed?: number | undefined
@@ -140,7 +151,10 @@ export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Work
   const pages = parseCount(options.pages, 'pages', known === 'idle' ? 0 : 1)
   const unused = UNUSED[known]?.find(name => options[name] !== undefined)
   if (unused !== undefined || (known === 'idle' && pages > 0)) {
-    throw argumentError(`${unused ?? 'pages'}: the workload '${known}' does not use it`, 'Leave it out.')
+    throw argumentError(
+      `${unused ?? 'pages'}: the workload '${known}' does not use it`,
+      'Leave it out.',
+    )
   }
   if (options.rate !== undefined && options.granted) {
     throw argumentError('granted: it cannot be combined with rate', 'Leave out rate or granted.')
@@ -151,7 +165,9 @@ export function makeWorkload(kind: WorkloadKind, options: WorkloadOptions): Work
     ...paceOf(options),
     sharing: parseChoice(options.sharing ?? 'split', 'sharing', SHARINGS),
     placement: parseChoice(options.placement ?? 'packed', 'placement', PLACEMENTS),
-    ...(options.seed === undefined ? {} : { seed: parseCount(options.seed, 'seed', 0, 2 ** 32 - 1) }),
+    ...(options.seed === undefined
+      ? {}
+      : { seed: parseCount(options.seed, 'seed', 0, 2 ** 32 - 1) }),
   })
 }
 
@@ -174,7 +190,10 @@ function paceOf({
 /** A rate that the guest itself keeps, in whole bytes. Throws ERR_ARGUMENT. */
 function byClock(bytesPerSecond: number): { pacing: 'clock'; bytesPerSecond: number } {
   if (bytesPerSecond >= 1) return { pacing: 'clock', bytesPerSecond }
-  throw argumentError('rate: a guest cannot keep a rate below 1B/s by its own clock', 'Give a higher rate.')
+  throw argumentError(
+    'rate: a guest cannot keep a rate below 1B/s by its own clock',
+    'Give a higher rate.',
+  )
 }
 
 /**
@@ -236,10 +255,14 @@ export function parseWorkload(guest: Workload): Workload {
   parseCount(pages, 'pages', 0)
   const keeper = parseChoice(pacing, 'pacing', ['free', 'granted', 'clock'])
   if (keeper === 'free' && bytesPerSecond !== undefined) {
-    throw argumentError("bytesPerSecond: a workload whose pacing is 'free' does not use it", 'Leave it out.')
+    throw argumentError(
+      "bytesPerSecond: a workload whose pacing is 'free' does not use it",
+      'Leave it out.',
+    )
   }
   // Defaults are left out, because an idle guest accepts none of these options.
-  const unlessDefault = <T>(choice: T, usual: T): T | undefined => (choice === usual ? undefined : choice)
+  const unlessDefault = <T>(choice: T, usual: T): T | undefined =>
+    choice === usual ? undefined : choice
   return makeWorkload(parseChoice(kind, 'workload', workloadKinds), {
     pages,
     rate: bytesPerSecond,
@@ -251,7 +274,9 @@ export function parseWorkload(guest: Workload): Workload {
   })
 }
 
-/** A workload that {@link parseWorkload} has checked as the binding takes it, for a VM of `vcpus`. */
+/**
+ * A workload that {@link parseWorkload} has checked as the binding takes it, for a VM of `vcpus`.
+ */
 export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions {
   const { kind, pages } = guest
   // An idle guest writes no pages, but the binding needs at least one page for each vCPU.

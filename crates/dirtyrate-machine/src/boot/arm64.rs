@@ -1,5 +1,5 @@
-//! arm64's boot protocol (Linux, Documentation/arch/arm64/booting.rst): an `Image`, or an ELF, entered in EL1 with the MMU off
-//! and the device tree's address in x0.
+//! arm64's boot protocol (Linux, Documentation/arch/arm64/booting.rst): an `Image`, or an ELF, entered in EL1 with the
+//! MMU off and the device tree's address in x0.
 //!
 //! ```text
 //! RAM + 64 KiB  device tree: at address 0 Linux takes it for none

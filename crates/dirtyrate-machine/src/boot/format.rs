@@ -91,7 +91,8 @@ fn recognized(head: &[u8]) -> Option<String> {
 fn efi(head: &[u8]) -> String {
     let word = |at: usize| Some(u32::from_le_bytes(*head.get(at..)?.first_chunk()?));
     if head.get(4..8) == Some(b"zimg") {
-        // Linux, drivers/firmware/efi/libstub/zboot-header.S: where the payload is, its size, and what it is packed with.
+        // Linux, drivers/firmware/efi/libstub/zboot-header.S: where the payload is, its size, and what it is packed
+        // with.
         let (Some(offset), Some(size)) = (word(8), word(12)) else { return "a cut-off EFI zboot kernel".to_owned() };
         let packer = head.get(24..56).unwrap_or_default().split(|&byte| byte == 0).next().unwrap_or_default();
         let packer = String::from_utf8_lossy(packer);

@@ -128,7 +128,8 @@ mod tests {
         let ram = Ram::new(vec![(1 << 30, 64 << 20)], 4096, 2);
         let tree = super::super::device_tree::blob(&ram, 0x4001_0000, "", Some((0x4060_0000, 5000))).expect("a tree");
         let word = |at: usize| u64::from_be_bytes(*tree[at..].first_chunk().expect("8 bytes"));
-        // Devicetree Specification, 5.2 and 5.3: where the reservations are, pairs of address and size that end with zeros.
+        // Devicetree Specification, 5.2 and 5.3: where the reservations are, pairs of address and size that end with
+        // zeros.
         let map = u32::from_be_bytes(*tree[16..].first_chunk().expect("4 bytes")) as usize;
         let reserved: Vec<_> = (0..3).map(|entry| (word(map + entry * 16), word(map + entry * 16 + 8))).collect();
         assert_eq!(reserved, [(0x4001_0000, tree.len() as u64), (0x4060_0000, 5000), (0, 0)]);

@@ -1,4 +1,5 @@
-//! The map of guest memory that a kernel on x86-64 gets. PVH's memory map and Linux's E820 have the same numbers for its types.
+//! The map of guest memory that a kernel on x86-64 gets. PVH's memory map and Linux's E820 have the same numbers for
+//! its types.
 
 use std::ops::Range;
 

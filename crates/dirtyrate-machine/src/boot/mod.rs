@@ -44,8 +44,8 @@ use dirtyrate::Result;
 /// What is booted.
 #[derive(Debug, Clone)]
 pub struct KernelOptions {
-    /// An ELF with a PVH entry (a `vmlinux`, or a guest of [`workload`](crate::workload)), or a Linux bzImage. On arm64 an `Image`,
-    /// or an ELF that is entered with the MMU off.
+    /// An ELF with a PVH entry (a `vmlinux`, or a guest of [`workload`](crate::workload)), or a Linux bzImage. On arm64
+    /// an `Image`, or an ELF that is entered with the MMU off.
     pub kernel: PathBuf,
     /// A file that the kernel gets as PVH's first module, or as Linux's initrd.
     pub initrd: Option<PathBuf>,

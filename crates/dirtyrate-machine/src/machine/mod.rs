@@ -122,8 +122,9 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`MachineError::KernelImage`](crate::MachineError::KernelImage), which names the file; [`Error::Argument`] for the command line or a name; [`Error::State`] if something was
-    /// loaded or started already, or the machine is shut down meanwhile; [`Error::Cancelled`].
+    /// [`MachineError::KernelImage`](crate::MachineError::KernelImage), which names the file; [`Error::Argument`] for
+    /// the command line or a name; [`Error::State`] if something was loaded or started already, or the machine is shut
+    /// down meanwhile; [`Error::Cancelled`].
     pub fn load_kernel(&self, options: &KernelOptions, cancel: &CancelToken) -> Result<()> {
         let mut loaded = self.check_loadable()?;
         let vcpus = self.vm.vcpus()?;
@@ -144,7 +145,8 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`MachineError::Workload`](crate::MachineError::Workload); [`Error::State`] if something was loaded or started already.
+    /// [`MachineError::Workload`](crate::MachineError::Workload); [`Error::State`] if something was loaded or started
+    /// already.
     pub fn load_workload(&self, workload: &Workload, bytes_per_second: Option<f64>) -> Result<()> {
         let mut loaded = self.check_loadable()?;
         let vcpus = self.vm.vcpus()?.count();
@@ -240,7 +242,8 @@ impl Machine {
         ended
     }
 
-    /// Step 1 of a measurement: see [`DirtyMemory::start_tracking`](dirtyrate::dirty_memory::DirtyMemory::start_tracking).
+    /// Step 1 of a measurement: see
+    /// [`DirtyMemory::start_tracking`](dirtyrate::dirty_memory::DirtyMemory::start_tracking).
     pub fn start_tracking(&self, client: Client) -> Result<()> {
         self.vm.lock_dirty_memory().start_tracking(client)
     }
@@ -260,8 +263,8 @@ impl Machine {
         self.vm.lock_dirty_memory().abandon(client)
     }
 
-    /// Step 4: see [`sync_at`]. The guest must run from the client's last clear, take or start until the window closes: a
-    /// pause or a crash inside a window is an error, not a figure.
+    /// Step 4: see [`sync_at`]. The guest must run from the client's last clear, take or start until the window closes:
+    /// a pause or a crash inside a window is an error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running("measured")?;

@@ -73,8 +73,8 @@ impl Kick for ThreadKick {
         let Some(thread) = *lock(&self.thread) else { return Ok(()) };
         let mut outcome = Ok(());
         for signal in self.signals.all() {
-            // SAFETY: the thread takes its entry away before it ends, and is joined after that, so it can be named here; and if it has
-            // just taken the entry away, it is not in KVM_RUN.
+            // SAFETY: the thread takes its entry away before it ends, and is joined after that, so it can be named
+            // here; and if it has just taken the entry away, it is not in KVM_RUN.
             let errno = unsafe { libc::pthread_kill(thread, signal) };
             if errno == 0 {
                 return Ok(());

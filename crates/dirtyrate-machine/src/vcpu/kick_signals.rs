@@ -73,8 +73,8 @@ pub(super) fn signals() -> Result<KickSignals> {
 ///
 /// # Errors
 ///
-/// [`Error::Argument`] for a signal that is not a real-time one, SIGUSR1, SIGUSR2, SIGURG or SIGWINCH, or that has a handler;
-/// [`Error::State`] once another is in use.
+/// [`Error::Argument`] for a signal that is not a real-time one, SIGUSR1, SIGUSR2, SIGURG or SIGWINCH, or that has a
+/// handler; [`Error::State`] once another is in use.
 pub fn use_kick_signal(signal: c_int) -> Result<()> {
     let real_time = (SIGRTMIN()..=SIGRTMAX()).contains(&signal);
     if !real_time && !CHOOSABLE.contains(&signal) {
@@ -119,9 +119,9 @@ fn has_default_action(number: c_int) -> bool {
 
 /// Gives a signal the handler that does nothing.
 fn take(number: c_int) -> Result<()> {
-    // SAFETY: all zeros is a sigaction, a plain structure, whose members are set below. SA_ONSTACK: a thread of another language may
-    // have a stack that is too small for a handler. SA_RESTART: where the signal reaches another thread, its system call goes on;
-    // KVM_RUN is never restarted.
+    // SAFETY: all zeros is a sigaction, a plain structure, whose members are set below. SA_ONSTACK: a thread of another
+    // language may have a stack that is too small for a handler. SA_RESTART: where the signal reaches another thread,
+    // its system call goes on; KVM_RUN is never restarted.
     let result = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = interrupt as *const () as usize;
@@ -154,7 +154,8 @@ fn blocked_signals() -> u64 {
 /// The signals that the calling thread blocks. Without /proc, only these are known.
 fn own_mask() -> u64 {
     let mut mask = 0u64;
-    // SAFETY: with a null new set the kernel only writes the current one, of 64 signals, whose size is the last argument.
+    // SAFETY: with a null new set the kernel only writes the current one, of 64 signals, whose size is the last
+    // argument.
     unsafe {
         libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, null::<u64>(), &raw mut mask, size_of::<u64>());
     }

@@ -24,9 +24,9 @@
 //! | a lock of dirty memory | the sync that has it | that sync's token, which is checked between two calls of the kernel; a call is bounded by a chunk |
 //! | a call that a signal ended (EINTR) | the next try | a thousand tries |
 //!
-//! `vcpus` has the vCPUs of a VM, and what can be asked of them. `shared` has what all threads share. `state` is what a VM
-//! is doing, and how it ended. `exits` is what a vCPU asks of the devices. `kick` takes a vCPU out of KVM_RUN. `thread` is
-//! what the thread of a vCPU does. `timer` kicks a vCPU after some CPU time of its own.
+//! `vcpus` has the vCPUs of a VM, and what can be asked of them. `shared` has what all threads share. `state` is what a
+//! VM is doing, and how it ended. `exits` is what a vCPU asks of the devices. `kick` takes a vCPU out of KVM_RUN.
+//! `thread` is what the thread of a vCPU does. `timer` kicks a vCPU after some CPU time of its own.
 
 mod exits;
 mod kick;

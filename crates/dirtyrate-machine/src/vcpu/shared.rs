@@ -309,8 +309,8 @@ impl Holder {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] on a vCPU's own thread, which cannot wait for itself; [`Error::VcpuStuck`] and [`Error::Limit`] for a vCPU that
-    /// does not stop within ten seconds: `work` is not run then.
+    /// [`Error::State`] on a vCPU's own thread, which cannot wait for itself; [`Error::VcpuStuck`] and [`Error::Limit`]
+    /// for a vCPU that does not stop within ten seconds: `work` is not run then.
     pub fn hold<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         struct Hold<'a>(&'a Shared);
         impl Drop for Hold<'_> {

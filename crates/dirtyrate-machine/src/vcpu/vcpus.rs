@@ -90,7 +90,8 @@ impl Vcpus {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] unless the VM was only created; [`Error::Limit`] if there can be no more threads: then the VM has ended.
+    /// [`Error::State`] unless the VM was only created; [`Error::Limit`] if there can be no more threads: then the VM
+    /// has ended.
     pub fn start(&self, exits: &Arc<dyn ExitHandler>) -> Result<()> {
         let mut threads = lock(&self.threads);
         let mut idle = lock(&self.idle);

@@ -91,8 +91,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// Those of [`Capabilities::probe`]; [`Error::Unsupported`] for a kernel without KVM_CAP_IMMEDIATE_EXIT or the manual
-    /// protect that was asked for; those of [`Kernels::choose`].
+    /// Those of [`Capabilities::probe`]; [`Error::Unsupported`] for a kernel without KVM_CAP_IMMEDIATE_EXIT or the
+    /// manual protect that was asked for; those of [`Kernels::choose`].
     pub fn new(options: &VmOptions) -> Result<Self> {
         // If `DIRTYRATE_BACKEND` forces a backend that this CPU cannot run, it is refused here, and not in the middle
         // of a sync.
@@ -281,9 +281,9 @@ impl Vm {
         let others = self.read_layout().blocks_beside(spec).map(|block| spec_of(block, page_size)).collect::<Vec<_>>();
         check_layout(spec, &others, page_size, self.capabilities.guest_address_end)?;
         let region = Arc::new(block_spec::reserve(spec)?);
-        // SAFETY: the region goes into the layout below, which is dropped after the vCPU threads have ended, or never (`Drop`): a
-        // descriptor that outlives them, such as that of a `Holder`, runs no vCPU. If the region does not get there, its slot is removed again, or it is never
-        // unmapped.
+        // SAFETY: the region goes into the layout below, which is dropped after the vCPU threads have ended, or never
+        // (`Drop`): a descriptor that outlives them, such as that of a `Holder`, runs no vCPU. If the region does not
+        // get there, its slot is removed again, or it is never unmapped.
         let info = unsafe { self.slots.add(&spec.name, &region) }?;
         if let Err(error) = dirty_memory.add_block(info.clone()) {
             if let Err(second) = self.slots.remove(info.id) {
@@ -412,8 +412,8 @@ fn zero(slice: &VolatileSlice, page_size: usize) {
     // The whole pages in the range.
     let pages = address.next_multiple_of(page_size).min(end)..(end / page_size * page_size).max(address);
     let given_back = pages.start < pages.end && {
-        // SAFETY: these pages are in the slice, which is in a mapping of `reserve`: private and anonymous, so that what is given back reads
-        // as zeros. Nobody has a reference to guest memory.
+        // SAFETY: these pages are in the slice, which is in a mapping of `reserve`: private and anonymous, so that what
+        // is given back reads as zeros. Nobody has a reference to guest memory.
         let refused = unsafe {
             libc::madvise(
                 guard.as_ptr().add(pages.start - address).cast(),

@@ -9,7 +9,8 @@
 /// pages at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Clock {
-    /// Bytes written in a second by all vCPUs together; each has the same part. A write counts as the page that it goes to.
+    /// Bytes written in a second by all vCPUs together; each has the same part. A write counts as the page that it goes
+    /// to.
     pub bytes_per_second: u64,
     /// x86-64: ticks of the TSC in a second. With `None` the guest finds the frequency while it boots, by KVM's clock
     /// or else by the PC's timer. On arm64 a register says the frequency of the counter, so this is not used there.

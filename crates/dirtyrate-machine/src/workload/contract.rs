@@ -58,7 +58,8 @@ pub(super) const CLOCK_RATE: u64 = 64;
 pub(super) const CLOCK_MOST: u64 = 72;
 /// 1 if the VMM rests when a vCPU says that it has nothing to do; otherwise the vCPU spins.
 pub(super) const CLOCK_REST: u64 = 80;
-/// Writes in a tick, in units of 2^-64, and the ticks at its start: 0 in the file, stored by the vCPU before it is ready.
+/// Writes in a tick, in units of 2^-64, and the ticks at its start: 0 in the file, stored by the vCPU before it is
+/// ready.
 pub(super) const CLOCK_SCALE: u64 = 88;
 pub(super) const CLOCK_ORIGIN: u64 = 96;
 /// For a guest that walks: the address of the segment. For a guest that draws: the number of its first page.
@@ -89,7 +90,8 @@ pub const IDLE_PORT: u16 = 0xed;
 /// does not use it. If a VMM answers the write with an external abort, the guest goes on after it.
 pub const IDLE_ADDRESS: u64 = 0xfe00_00ed;
 
-/// A number of this copy of the crate, for the labels of `guest.s`: link-time optimization assembles every copy in a program at once.
+/// A number of this copy of the crate, for the labels of `guest.s`: link-time optimization assembles every copy in a
+/// program at once.
 pub(super) const COPY: u64 = {
     // FNV-1a over the path and the version, which differ between any two copies.
     let place = concat!(env!("CARGO_MANIFEST_DIR"), env!("CARGO_PKG_VERSION")).as_bytes();

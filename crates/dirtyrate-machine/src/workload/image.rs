@@ -115,8 +115,8 @@ impl Workload {
     /// Builds the guest for a VM with this RAM, given in any order. The VM may have more RAM than is given here, but
     /// not less.
     ///
-    /// The image takes the RAM from 1 MiB on, and on x86-64 the page at 0x8000; the working set is above it. On arm64, where
-    /// RAM is elsewhere on each machine, these count from the lowest address that is given.
+    /// The image takes the RAM from 1 MiB on, and on x86-64 the page at 0x8000; the working set is above it. On arm64,
+    /// where RAM is elsewhere on each machine, these count from the lowest address that is given.
     ///
     /// `page_size` is the page size of the host that will run the guest, because a dirty log has one bit for each of
     /// the host's pages, and the guest writes to each of them at most once in a pass. It is 4096 on x86-64, and 4096,

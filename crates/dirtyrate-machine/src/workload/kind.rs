@@ -183,7 +183,8 @@ impl Pace {
     ///
     /// # Errors
     ///
-    /// [`WorkloadError::Rate`] for a rate that is not above 0; [`WorkloadError::ClockWithoutRate`]; [`WorkloadError::FreeWithRate`].
+    /// [`WorkloadError::Rate`] for a rate that is not above 0; [`WorkloadError::ClockWithoutRate`];
+    /// [`WorkloadError::FreeWithRate`].
     pub fn new(name: Option<PacingName>, bytes_per_second: Option<f64>) -> std::result::Result<Self, WorkloadError> {
         if let Some(bytes_per_second) = bytes_per_second.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(WorkloadError::Rate { bytes_per_second });

@@ -1,5 +1,5 @@
-//! What the kernels over bitmaps are measured on, and beside: the limits of the machine, and what others do, each written from
-//! its description.
+//! What the kernels over bitmaps are measured on, and beside: the limits of the machine, and what others do, each
+//! written from its description.
 
 // Each benchmark is a program of its own, and uses what it needs.
 #![allow(dead_code)]
@@ -52,7 +52,8 @@ pub fn bitmap(bytes: usize, density: Density) -> Vec<u64> {
         }),
         Density::Full => words.fill(u64::MAX),
     }
-    // A bitmap that was never written is one page of zeros many times over, and no measure of a log that a kernel has filled.
+    // A bitmap that was never written is one page of zeros many times over, and no measure of a log that a kernel has
+    // filled.
     words.iter_mut().step_by(512).for_each(|word| *word = std::hint::black_box(*word));
     words
 }
@@ -85,8 +86,8 @@ pub fn stream(words: &[u64]) -> u64 {
     or(words)
 }
 
-/// Reads four bitmaps and writes three, and does next to nothing with them: the limit of a merge into three clients. Written with
-/// vectors by hand, or with hints ahead of itself, it is no faster.
+/// Reads four bitmaps and writes three, and does next to nothing with them: the limit of a merge into three clients.
+/// Written with vectors by hand, or with hints ahead of itself, it is no faster.
 pub fn move_four(source: &[u64], targets: &mut [&mut [u64]; 3]) {
     #[inline(always)]
     fn or(source: &[u64], [a, b, c]: &mut [&mut [u64]; 3]) {
@@ -133,8 +134,9 @@ pub fn empty(maps: &[Vec<AtomicU64>; 3]) {
     maps.iter().flatten().for_each(|word| word.store(0, Ordering::Relaxed));
 }
 
-/// As QEMU does it: word by word, what is not zero is added to the map of each of three clients by an atomic OR of its own. Then
-/// the bits of the measuring client, the last, are counted, by what a distribution's build for the baseline has.
+/// As QEMU does it: word by word, what is not zero is added to the map of each of three clients by an atomic OR of its
+/// own. Then the bits of the measuring client, the last, are counted, by what a distribution's build for the baseline
+/// has.
 pub fn qemu_shaped(source: &[u64], maps: &[Vec<AtomicU64>; 3]) -> u64 {
     let [vga, migration, dirty_rate] = maps;
     for (number, word) in source.iter().enumerate().filter(|(_, word)| **word != 0) {

@@ -32,7 +32,8 @@ impl Device {
         let (done, used) = channel();
         let work = move || {
             for Request { address, pages, page_size } in requests {
-                // A byte of each page, as a disk or a network card writes what has arrived. vm-memory notes the page after the write.
+                // A byte of each page, as a disk or a network card writes what has arrived. vm-memory notes the page
+                // after the write.
                 let written = (0..pages)
                     .try_for_each(|page| memory.write_slice(&[0xd5], GuestAddress(address + page * page_size)))
                     .map_err(|error| error.to_string());

@@ -1,8 +1,9 @@
-//! A VMM as Cloud Hypervisor and Firecracker are: its guest memory notes the VMM's own writes in an `AtomicBitmap`, a device writes that
-//! memory on a thread of its own while the guest runs, and a second vCPU comes while the first one runs.
+//! A VMM as Cloud Hypervisor and Firecracker are: its guest memory notes the VMM's own writes in an `AtomicBitmap`, a
+//! device writes that memory on a thread of its own while the guest runs, and a second vCPU comes while the first one
+//! runs.
 //!
-//! KVM's log has what the vCPUs write, and the `AtomicBitmap` what the device writes. Both go to two clients at once: a measurement, and
-//! a migration that runs beside it (`measure.rs`).
+//! KVM's log has what the vCPUs write, and the `AtomicBitmap` what the device writes. Both go to two clients at once: a
+//! measurement, and a migration that runs beside it (`measure.rs`).
 //!
 //! ```text
 //! cargo run -p dirtyrate --example device_vmm

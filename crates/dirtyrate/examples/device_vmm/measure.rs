@@ -1,4 +1,5 @@
-//! What the VMM does to measure, beside a migration: KVM's log for what its vCPUs write, and its own bitmap for what its device writes.
+//! What the VMM does to measure, beside a migration: KVM's log for what its vCPUs write, and its own bitmap for what
+//! its device writes.
 
 use dirtyrate::Result;
 use dirtyrate::bitmap::{PageRange, Ranges};

@@ -1,5 +1,6 @@
-//! A VMM that owes this crate nothing: it makes its VM, its memory slots and its vCPU with kvm-ioctls alone. To measure what its
-//! guest dirties it hands over the descriptor of its VM, its slots as it set them, and, for rings, what stops its vCPUs (`measure.rs`).
+//! A VMM that owes this crate nothing: it makes its VM, its memory slots and its vCPU with kvm-ioctls alone. To measure
+//! what its guest dirties it hands over the descriptor of its VM, its slots as it set them, and, for rings, what stops
+//! its vCPUs (`measure.rs`).
 //!
 //! ```text
 //! cargo run -p dirtyrate --example foreign_vmm

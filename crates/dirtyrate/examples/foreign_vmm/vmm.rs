@@ -38,8 +38,8 @@ fn refused(call: &'static str) -> impl Fn(kvm_ioctls::Error) -> Error {
 }
 
 impl Vmm {
-    /// A VM with its memory and its code, whose guest writes `pages` pages of the second block from the page `first` on. It has no
-    /// slots yet.
+    /// A VM with its memory and its code, whose guest writes `pages` pages of the second block from the page `first`
+    /// on. It has no slots yet.
     pub fn new(first: u64, pages: u64) -> Result<Self> {
         let kvm = Kvm::new().map_err(refused("open of /dev/kvm"))?;
         let capabilities = Capabilities::of(&kvm);

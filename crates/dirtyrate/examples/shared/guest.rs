@@ -1,4 +1,5 @@
-//! The guest: it adds one to a word of each page of its range, says so, and begins again. No paging, so it writes nothing else.
+//! The guest: it adds one to a word of each page of its range, says so, and begins again. No paging, so it writes
+//! nothing else.
 
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 

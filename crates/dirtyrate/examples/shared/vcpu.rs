@@ -25,8 +25,8 @@ pub struct VcpuThread {
 }
 
 impl VcpuThread {
-    /// Puts the vCPU on its thread, where it waits for its first round. `ring` is to know what ends its KVM_RUN, and calls it
-    /// `number`.
+    /// Puts the vCPU on its thread, where it waits for its first round. `ring` is to know what ends its KVM_RUN, and
+    /// calls it `number`.
     pub fn start(vcpu: VcpuFd, number: usize, pauser: &Pauser, ring: Option<Box<dyn RingExits>>) -> Result<Self> {
         extern "C" fn nothing(_: c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
         register_signal_handler(kick_signal(), nothing).map_err(|errno| Error::ioctl("sigaction", "the VMM", errno))?;

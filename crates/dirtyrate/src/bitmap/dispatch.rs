@@ -31,8 +31,9 @@ impl Kernels {
             .flat_map(|backend| Hints::ALL.into_iter().filter_map(move |hints| Self::new(backend, hints)))
     }
 
-    /// The kernels to use: those of the best backend that this CPU has, or of the one that `DIRTYRATE_BACKEND` names; with the
-    /// hints that are [best on this CPU](Hints::for_this_cpu), or as `DIRTYRATE_HINTS` says. They are chosen at the first call.
+    /// The kernels to use: those of the best backend that this CPU has, or of the one that `DIRTYRATE_BACKEND` names;
+    /// with the hints that are [best on this CPU](Hints::for_this_cpu), or as `DIRTYRATE_HINTS` says. They are chosen
+    /// at the first call.
     ///
     /// # Errors
     ///

@@ -235,7 +235,8 @@ pub(super) fn positions(
     scan::<false>(words, from, into, expand, ask)
 }
 
-/// See [`Kernels::ranges`](super::kernels::Kernels::ranges). A run is two edges: its first page, and the page after its last.
+/// See [`Kernels::ranges`](super::kernels::Kernels::ranges). A run is two edges: its first page, and the page after its
+/// last.
 #[inline(always)]
 pub(super) fn ranges(
     words: &[u64],

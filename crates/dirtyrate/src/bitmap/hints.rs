@@ -1,8 +1,9 @@
 //! Whether the kernels prefetch by hints.
 //!
-//! A hint costs an instruction for each line, and pays only where a processor's own prefetcher falls behind. That depends on the
-//! processor, so the choice is made at run time, by the processor's vendor: `docs/decisions/prefetch-hints.md` has the
-//! measurements, and the reason why the vendor decides and not a measurement at the first use.
+//! A hint costs an instruction for each line, and pays only where a processor's own prefetcher falls behind. That
+//! depends on the processor, so the choice is made at run time, by the processor's vendor:
+//! `docs/decisions/prefetch-hints.md` has the measurements, and the reason why the vendor decides and not a measurement
+//! at the first use.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,7 +11,8 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// The variable that turns the hints `on` or `off`. It is read once, when the first VM is created or the first bitmap is counted.
+/// The variable that turns the hints `on` or `off`. It is read once, when the first VM is created or the first bitmap
+/// is counted.
 pub const HINTS_VARIABLE: &str = "DIRTYRATE_HINTS";
 
 /// Whether the kernels over bitmaps hint to the processor which lines they will read next. Their results are the same

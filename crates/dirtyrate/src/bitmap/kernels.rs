@@ -106,8 +106,8 @@ impl Kernels {
 
     /// The number of set bits.
     pub fn count(&self, words: &[u64]) -> u64 {
-        // SAFETY: this table was handed out by its backend, which does that only where the CPU has every feature that its
-        // functions are compiled for. They ask for nothing else. The same holds of the calls below.
+        // SAFETY: this table was handed out by its backend, which does that only where the CPU has every feature that
+        // its functions are compiled for. They ask for nothing else. The same holds of the calls below.
         unsafe { (self.count)(words) }
     }
 

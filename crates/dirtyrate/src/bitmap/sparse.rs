@@ -12,8 +12,8 @@ pub const REGION_WORDS: usize = 8;
 const REGION_PAGES: u64 = REGION_WORDS as u64 * u64::BITS as u64;
 /// Regions below one node.
 const NODE_REGIONS: u64 = 512;
-/// The page numbers that a set can hold end here. A memory slot has fewer than 2^31 pages, and the root of a set has 4 bytes for each 2^18
-/// pages below its last one.
+/// The page numbers that a set can hold end here. A memory slot has fewer than 2^31 pages, and the root of a set has 4
+/// bytes for each 2^18 pages below its last one.
 const PAGES_END: u64 = 1 << 40;
 
 /// The index of a region or of a node, plus one; 0 if there is none.

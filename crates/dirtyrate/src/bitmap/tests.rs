@@ -198,8 +198,8 @@ impl Untouched {
     }
 
     fn words(&mut self) -> &mut [u64] {
-        // SAFETY: the mapping is readable, writable, aligned to pages, zeroed by the kernel, and lives as long as `self`, which
-        // is borrowed mutably meanwhile.
+        // SAFETY: the mapping is readable, writable, aligned to pages, zeroed by the kernel, and lives as long as
+        // `self`, which is borrowed mutably meanwhile.
         unsafe { std::slice::from_raw_parts_mut(self.address.cast(), self.pages * self.page / size_of::<u64>()) }
     }
 
@@ -253,8 +253,8 @@ fn a_backend_is_forced_by_name_or_refused_in_clear() {
     }
 }
 
-/// What the variables say is what runs, and a value that means nothing is refused before anything is counted. In processes of
-/// their own, because a choice is made once.
+/// What the variables say is what runs, and a value that means nothing is refused before anything is counted. In
+/// processes of their own, because a choice is made once.
 #[test]
 fn the_variables_force_the_kernels_of_a_process() {
     const CHILD: &str = "DIRTYRATE_TEST_CHOOSES";

@@ -18,8 +18,8 @@ impl DirtyBits {
     }
 
     /// The moment at which the client's window was open in every chunk; `None` if the client never asked for a window.
-    /// Deadlines are counted from this moment, because protecting a large guest can take longer than a short window, and
-    /// the chunk that was protected last must also be measured for the time that was asked for.
+    /// Deadlines are counted from this moment, because protecting a large guest can take longer than a short window,
+    /// and the chunk that was protected last must also be measured for the time that was asked for.
     ///
     /// A block that was added later does not count, because otherwise blocks that come again and again would put a
     /// deadline off for ever. If no other block is left, the deadline is counted from the moment at which the client
@@ -33,8 +33,8 @@ impl DirtyBits {
         Some(last.unwrap_or(asked.at))
     }
 
-    /// Whether the guest was asked to pause between the client's last clear, take or start, and the fetch that closed its
-    /// window.
+    /// Whether the guest was asked to pause between the client's last clear, take or start, and the fetch that closed
+    /// its window.
     pub(super) fn paused_in_window(&self, client: Client) -> bool {
         let windows = self.blocks.iter().filter_map(|block| block.bits.get(&client)).flat_map(|bits| &bits.windows);
         windows.filter_map(Window::closed).any(|closed| self.ledger.paused_by(client, closed.at))

@@ -122,11 +122,12 @@ pub trait DirtyLog: Send {
         None
     }
 
-    /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit may be lost.
+    /// Reads the block's log into `into`, which has one bit for each page of the block. When this fails, no bit may be
+    /// lost.
     fn fetch(&mut self, block: BlockId, into: &mut [u64]) -> Result<()>;
 
-    /// Takes the pages that are set in `bits` out of the log and protects them again. `bits` describes `pages` pages from
-    /// `first_page`, a multiple of 64; `pages` is a multiple of 64 too unless the range ends at the block's end.
+    /// Takes the pages that are set in `bits` out of the log and protects them again. `bits` describes `pages` pages
+    /// from `first_page`, a multiple of 64; `pages` is a multiple of 64 too unless the range ends at the block's end.
     fn reprotect(&mut self, block: BlockId, first_page: u64, pages: u64, bits: &[u64]) -> Result<()>;
 }
 

@@ -169,8 +169,8 @@ impl DirtyMemory {
     ///
     /// The error of the last fetch, or of `delete`. The block still exists then, and nothing is lost.
     ///
-    /// If the block's log is gone already, because the memory slot was deleted too early, then the writes since the last
-    /// fetch are lost. A warning says so (`tracing`), and the block is removed all the same.
+    /// If the block's log is gone already, because the memory slot was deleted too early, then the writes since the
+    /// last fetch are lost. A warning says so (`tracing`), and the block is removed all the same.
     pub fn remove_block(&mut self, name: &str, delete: impl FnOnce() -> Result<()>) -> Result<()> {
         let (index, id, logging) = {
             let bits = self.bits();

@@ -109,8 +109,8 @@ impl DirtyMemory {
         })
     }
 
-    /// Step 3: empties the client's bits, and only this client's. Its window opens where the current round of each chunk
-    /// began.
+    /// Step 3: empties the client's bits, and only this client's. Its window opens where the current round of each
+    /// chunk began.
     ///
     /// # Errors
     ///

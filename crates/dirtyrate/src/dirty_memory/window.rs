@@ -99,8 +99,8 @@ impl Window {
     /// Notes that the client does not get what was written before `at` and is not fetched yet, because it did not
     /// track, or because a client dropped the first round. The window goes on at `at`.
     ///
-    /// If the window was closed after `at`, it simply stays open: no page was protected since `at`, so the log still has
-    /// what was written since then, and the next fetch brings it.
+    /// If the window was closed after `at`, it simply stays open: no page was protected since `at`, so the log still
+    /// has what was written since then, and the next fetch brings it.
     pub fn go_on(&mut self, at: Edge) {
         match self.closed {
             Some(closed) if at.at.is_before(closed.at) => {}
@@ -113,16 +113,16 @@ impl Window {
         }
     }
 
-    /// Puts the window of bits that were `taken` back, and joins it with this window, which has bits that the client got
-    /// since, or bits that were put back before. The joined window has the parts of both.
+    /// Puts the window of bits that were `taken` back, and joins it with this window, which has bits that the client
+    /// got since, or bits that were put back before. The joined window has the parts of both.
     pub fn put_back(&mut self, taken: &Self) {
         let last_fetch = |window: &Self| window.last_closed().map(Edge::event);
         *self =
             if last_fetch(self) >= last_fetch(taken) { Self::joined(taken, self) } else { Self::joined(self, taken) };
     }
 
-    /// After a sync that could not protect the pages again, the newer window opened before the older one closed. The time
-    /// that is in both counts once, and two parts become one.
+    /// After a sync that could not protect the pages again, the newer window opened before the older one closed. The
+    /// time that is in both counts once, and two parts become one.
     fn joined(older: &Self, newer: &Self) -> Self {
         let (Some(until), Some(fetched)) = (older.last_closed(), newer.first_fetch) else { return *newer };
         let overlaps = until.event < fetched && newer.first.at.is_before(until.at);

@@ -33,9 +33,9 @@ pub fn emulated() -> Option<bool> {
     loaded("kvm_pvm").then_some(true)
 }
 
-/// Not known on arm64. The CPU's log there is HDBSS (FEAT_HDBSS of Armv9.5), and no released kernel uses it or says that it does: the
-/// patches that propose a capability (`KVM_CAP_ARM_HW_DIRTY_STATE_TRACK`) have no number for it that is reserved. What the CPU has
-/// (`ID_AA64MMFR1_EL1.HAFDBS`) does not say what KVM does with it.
+/// Not known on arm64. The CPU's log there is HDBSS (FEAT_HDBSS of Armv9.5), and no released kernel uses it or says
+/// that it does: the patches that propose a capability (`KVM_CAP_ARM_HW_DIRTY_STATE_TRACK`) have no number for it that
+/// is reserved. What the CPU has (`ID_AA64MMFR1_EL1.HAFDBS`) does not say what KVM does with it.
 #[cfg(target_arch = "aarch64")]
 pub fn page_modification_log() -> Option<bool> {
     None

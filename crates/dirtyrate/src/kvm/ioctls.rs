@@ -57,8 +57,8 @@ pub unsafe fn set_user_memory_region(
     region: &kvm_userspace_memory_region,
     context: impl FnOnce() -> String,
 ) -> Result<()> {
-    // SAFETY: the argument is a kvm_userspace_memory_region, as the ioctl's number says, and the kernel only reads it; its memory is
-    // mapped, as the caller promised.
+    // SAFETY: the argument is a kvm_userspace_memory_region, as the ioctl's number says, and the kernel only reads it;
+    // its memory is mapped, as the caller promised.
     uninterrupted(|| answer(unsafe { ioctl_with_ref(&vm, KVM_SET_USER_MEMORY_REGION(), region) }))
         .map(drop)
         .map_err(|errno| Error::ioctl("KVM_SET_USER_MEMORY_REGION", context(), errno))
@@ -67,8 +67,8 @@ pub unsafe fn set_user_memory_region(
 /// Enables a capability of a VM.
 pub fn enable_cap(vm: BorrowedFd<'_>, cap: u32, argument: u64) -> errno::Result<()> {
     let cap = kvm_enable_cap { cap, args: [argument, 0, 0, 0], ..Default::default() };
-    // SAFETY: the argument is a kvm_enable_cap, as the ioctl's number says, and the kernel only reads it. None of the capabilities that
-    // this crate enables takes a pointer.
+    // SAFETY: the argument is a kvm_enable_cap, as the ioctl's number says, and the kernel only reads it. None of the
+    // capabilities that this crate enables takes a pointer.
     uninterrupted(|| answer(unsafe { ioctl_with_ref(&vm, KVM_ENABLE_CAP(), &cap) })).map(drop)
 }
 
@@ -91,7 +91,8 @@ fn touch(words: &mut [u64]) {
     let last = words.len().saturating_sub(1);
     for at in (0..words.len()).step_by(step).chain([last]) {
         if let Some(word) = words.get_mut(at) {
-            // SAFETY: the word is borrowed exclusively, and what is written is what was there. Volatile, so that it is written.
+            // SAFETY: the word is borrowed exclusively, and what is written is what was there. Volatile, so that it is
+            // written.
             unsafe { std::ptr::write_volatile(word, *word) };
         }
     }
@@ -99,8 +100,8 @@ fn touch(words: &mut [u64]) {
 
 /// Reads the log of `slot`, which has `pages` pages, into `into`. Errors name the slot by `block`.
 ///
-/// Without manual protect the kernel clears the log before it copies it out, and a copy that fails loses the bits. So every page of the
-/// buffer is touched first.
+/// Without manual protect the kernel clears the log before it copies it out, and a copy that fails loses the bits. So
+/// every page of the buffer is touched first.
 pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64], block: &str) -> Result<()> {
     assert!(into.len() >= words_for(pages), "the kernel writes {} words", words_for(pages));
     touch(into);
@@ -109,8 +110,8 @@ pub fn get_dirty_log(vm: &impl AsRawFd, slot: u32, pages: u64, into: &mut [u64],
         padding1: 0,
         __bindgen_anon_1: kvm_dirty_log__bindgen_ty_1 { dirty_bitmap: into.as_mut_ptr().cast() },
     };
-    // SAFETY: the argument is a kvm_dirty_log, as the ioctl's number says. The kernel writes one bit for each page of the
-    // slot, rounded up to a long; the slot table registered the slot with `pages` pages and the buffer has room for
+    // SAFETY: the argument is a kvm_dirty_log, as the ioctl's number says. The kernel writes one bit for each page of
+    // the slot, rounded up to a long; the slot table registered the slot with `pages` pages and the buffer has room for
     // them (asserted above). The buffer is exclusively borrowed for the call.
     uninterrupted(|| answer(unsafe { ioctl_with_ref(vm, KVM_GET_DIRTY_LOG(), &log) }))
         .map(drop)

@@ -36,8 +36,8 @@ struct Mask(u64);
 impl Mask {
     fn set(mask: u64) -> Self {
         let mut before = 0u64;
-        // SAFETY: both are the kernel's sets of 64 signals, whose size is the last argument; it reads the one and writes the other. It
-        // fails for an unknown first argument or another size only.
+        // SAFETY: both are the kernel's sets of 64 signals, whose size is the last argument; it reads the one and
+        // writes the other. It fails for an unknown first argument or another size only.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigprocmask,

@@ -259,7 +259,8 @@ impl SlotTable {
     ///
     /// # Errors
     ///
-    /// [`Error::OtherLog`] if these slots have another kind of log, [`Error::LogInUse`] if one of the same kind is in use; those of `enable`.
+    /// [`Error::OtherLog`] if these slots have another kind of log, [`Error::LogInUse`] if one of the same kind is in
+    /// use; those of `enable`.
     pub fn enable_log(
         &mut self,
         log: &'static str,
@@ -397,8 +398,8 @@ impl SlotTable {
         self.by_block.get(&block).ok_or_else(|| Error::NoSlot { block: block.0 })
     }
 
-    /// Whether no slot has the first page of `region`, so that the slot of `region` cannot be there. `false` also if this
-    /// cannot be found out.
+    /// Whether no slot has the first page of `region`, so that the slot of `region` cannot be there. `false` also if
+    /// this cannot be found out.
     fn is_free(&self, region: &kvm_userspace_memory_region) -> Result<bool> {
         // The upper half of a number is the address space.
         let (space, limit) = (region.slot & !0xffff, u32::try_from(self.limit).unwrap_or(u32::MAX).min(1 << 16));
@@ -431,8 +432,8 @@ impl SlotTable {
     }
 
     fn set(&self, region: &kvm_userspace_memory_region, context: impl FnOnce() -> String) -> Result<()> {
-        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `Slots::add` and `Slots::adopt`), and it
-        // overlaps no other slot's (KVM refuses that with EEXIST).
+        // SAFETY: the region's memory is mapped for as long as the slot exists (the contract of `Slots::add` and
+        // `Slots::adopt`), and it overlaps no other slot's (KVM refuses that with EEXIST).
         unsafe { set_user_memory_region(self.vm(), region, context) }
     }
 }

@@ -1,7 +1,8 @@
 //! The two quantiles that intervals need.
 //!
-//! Of the crates that have the incomplete beta function, `puruspe` 0.4.4 returns 0 where both arguments are past 3000, `statrs`
-//! 0.18 gives up after 140 terms (0.460 for 0.520 at a = b = 8 × 10^6), and its next version needs a newer Rust than ours.
+//! Of the crates that have the incomplete beta function, `puruspe` 0.4.4 returns 0 where both arguments are past 3000,
+//! `statrs` 0.18 gives up after 140 terms (0.460 for 0.520 at a = b = 8 × 10^6), and its next version needs a newer
+//! Rust than ours.
 
 /// The value that a standard normal variable exceeds with probability `tail`, which is in (0, ½].
 pub fn normal_upper_quantile(tail: f64) -> f64 {
@@ -19,8 +20,8 @@ fn log_beta(a: f64, b: f64) -> f64 {
     libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b)
 }
 
-/// P(X ≤ x) for a beta variable: the regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22;
-/// Numerical Recipes, 3rd edition, 6.4), which takes O(√max(a, b)) terms. `log_beta` is that of a and b.
+/// P(X ≤ x) for a beta variable: the regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF
+/// 8.17.22; Numerical Recipes, 3rd edition, 6.4), which takes O(√max(a, b)) terms. `log_beta` is that of a and b.
 fn regularised(a: f64, b: f64, log_beta: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return if x <= 0.0 { 0.0 } else { 1.0 };

@@ -1,25 +1,26 @@
 //! Estimates of fractions of pages, from the samples that changed (hits).
 //!
-//! **One block.** Of n samples, k are hits; the fraction is k / n. In a simple random sample k is binomial. In a stratified one it is
-//! a sum of independent trials, whose chances p_i differ from stratum to stratum and have the mean p. Among such sums with one
-//! mean, the binomial one is the most spread: Hoeffding (1956, theorem 5) shows that P(b ≤ k ≤ c) is smallest for equal p_i,
-//! for all whole b ≤ np ≤ c. The hits at which an interval holds p are such a run, so a stratified sample is covered at least as
-//! often as a simple random one; and its variance, Σ p_i (1 − p_i) / n², is at most p (1 − p) / n.
+//! **One block.** Of n samples, k are hits; the fraction is k / n. In a simple random sample k is binomial. In a
+//! stratified one it is a sum of independent trials, whose chances p_i differ from stratum to stratum and have the mean
+//! p. Among such sums with one mean, the binomial one is the most spread: Hoeffding (1956, theorem 5) shows that P(b ≤
+//! k ≤ c) is smallest for equal p_i, for all whole b ≤ np ≤ c. The hits at which an interval holds p are such a run, so
+//! a stratified sample is covered at least as often as a simple random one; and its variance, Σ p_i (1 − p_i) / n², is
+//! at most p (1 − p) / n.
 //!
-//! **Several blocks.** Wanted is a mean with weights, p = Σ c_b p_b, Σ c_b = 1: of pages (c_b ∝ pages), or of bytes per second
-//! (c_b ∝ bytes / window). p̂ = Σ c_b k_b / n_b is unbiased, and with m = min n_b / c_b
+//! **Several blocks.** Wanted is a mean with weights, p = Σ c_b p_b, Σ c_b = 1: of pages (c_b ∝ pages), or of bytes per
+//! second (c_b ∝ bytes / window). p̂ = Σ c_b k_b / n_b is unbiased, and with m = min n_b / c_b
 //!
 //! ```text
 //! Var p̂ ≤ Σ c_b² p_b (1 − p_b) / n_b ≤ (1 / m) Σ c_b p_b (1 − p_b) ≤ p (1 − p) / m        (p (1 − p) is concave)
 //! ```
 //!
-//! so p̂ is no more spread than m simple random samples: m p̂ = Σ (m c_b / n_b) k_b is a sum of trials that count 1 at most. The
-//! interval is that of m p̂ hits in m samples. Because a plan rounds samples up in every block, m is never below
-//! pages × samples per GiB: a small block that has its one sample costs no precision. For one block m is n.
+//! so p̂ is no more spread than m simple random samples: m p̂ = Σ (m c_b / n_b) k_b is a sum of trials that count 1 at
+//! most. The interval is that of m p̂ hits in m samples. Because a plan rounds samples up in every block, m is never
+//! below pages × samples per GiB: a small block that has its one sample costs no precision. For one block m is n.
 //!
-//! **Increments.** The hits of one comparison that were none in the one before are trials of their own, with the chance that a page
-//! is first found changed there. So the interval of an increment is made of them as above, and not as a difference of two
-//! cumulative figures, which share their samples.
+//! **Increments.** The hits of one comparison that were none in the one before are trials of their own, with the chance
+//! that a page is first found changed there. So the interval of an increment is made of them as above, and not as a
+//! difference of two cumulative figures, which share their samples.
 
 use super::interval::{Interval, Intervals};
 use super::plan::Design;
@@ -75,10 +76,11 @@ pub fn combine(parts: impl Iterator<Item = Part> + Clone, intervals: &Intervals)
 
 /// Estimates the variance of k / n from the samples of one block, in their order.
 ///
-/// Stratified: one sample says nothing about the variance in its stratum, so neighbours are paired (the last three are a group if n is
-/// odd), as if they were two samples of one stratum twice as large: Σ m / (m − 1) Σ (z − z̄)² over the groups of m, over n². Its
-/// expectation is the variance and the squared differences of neighbouring strata: too large, never too small (Cochran,
-/// Sampling Techniques, 5A.12, "collapsed strata"). Simple random: p̂ (1 − p̂) / (n − 1). A sample alone: the most that it can be.
+/// Stratified: one sample says nothing about the variance in its stratum, so neighbours are paired (the last three are
+/// a group if n is odd), as if they were two samples of one stratum twice as large: Σ m / (m − 1) Σ (z − z̄)² over the
+/// groups of m, over n². Its expectation is the variance and the squared differences of neighbouring strata: too large,
+/// never too small (Cochran, Sampling Techniques, 5A.12, "collapsed strata"). Simple random: p̂ (1 − p̂) / (n − 1). A
+/// sample alone: the most that it can be.
 pub fn variance(design: Design, hits: &[bool]) -> f64 {
     let samples = hits.len() as f64;
     // m / (m − 1) Σ (z − z̄)² of a group.
@@ -150,8 +152,8 @@ mod tests {
         assert_eq!((full.fraction, full.interval.high), (1.0, 1.0));
     }
 
-    /// Over every outcome of a few strata with known chances, the mean of the estimate is at least the variance, and equal to
-    /// it where neighbours are alike.
+    /// Over every outcome of a few strata with known chances, the mean of the estimate is at least the variance, and
+    /// equal to it where neighbours are alike.
     #[test]
     fn the_variance_estimate_is_never_too_small_on_average() {
         for chances in [&[0.3; 6][..], &[0.1, 0.1, 0.8, 0.8], &[0.0, 0.2, 1.0, 0.5, 0.7], &[0.9, 0.1, 0.4], &[0.4, 0.4]]

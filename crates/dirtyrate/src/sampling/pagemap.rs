@@ -14,8 +14,8 @@ const NEAR: u64 = 32;
 /// The page is in RAM (bit 63) or swapped (bit 62): Documentation/admin-guide/mm/pagemap.rst.
 const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
 
-/// `/proc/self/pagemap`. It shows present and swapped to every process, without any privilege; only the frame numbers are
-/// hidden.
+/// `/proc/self/pagemap`. It shows present and swapped to every process, without any privilege; only the frame numbers
+/// are hidden.
 #[derive(Debug)]
 pub struct Pagemap {
     file: File,
@@ -46,8 +46,8 @@ impl Pagemap {
     /// [`forget`](Self::forget).
     ///
     /// A read costs 0.3–0.6 µs and 3–20 ns for each entry that it passes (huge pages, 4 KiB pages; measured), so a page
-    /// further away than [`NEAR`] has a read of its own. PAGEMAP_SCAN (Linux 6.7) is no better here: over one page it costs about
-    /// as much as a read, and over 64 samples 2 MiB apart, of 4 KiB pages, six times as much.
+    /// further away than [`NEAR`] has a read of its own. PAGEMAP_SCAN (Linux 6.7) is no better here: over one page it
+    /// costs about as much as a read, and over 64 samples 2 MiB apart, of 4 KiB pages, six times as much.
     pub fn is_touched(&mut self, page: u64, next: impl Iterator<Item = u64>) -> io::Result<bool> {
         if !self.known.contains(&page) {
             self.forget();

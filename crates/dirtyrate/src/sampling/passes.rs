@@ -54,8 +54,8 @@ pub struct UntracedLook {
     hash: u64,
 }
 
-/// One measurement by sampling: [`begin`](Self::begin) hashes every sample, and [`compare`](Self::compare), at each deadline,
-/// finds those whose contents are no longer what they were.
+/// One measurement by sampling: [`begin`](Self::begin) hashes every sample, and [`compare`](Self::compare), at each
+/// deadline, finds those whose contents are no longer what they were.
 ///
 /// If tracing is on, QEMU's events of each look are emitted after the pass.
 ///
@@ -79,9 +79,9 @@ impl<R: PageReader> Sampling<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a plan that was made for other blocks, and for a reader whose page size is not a power of
-    /// two; [`Error::OutOfMemory`]; [`Error::Cancelled`]; [`Error::State`] for a reader that shows other pages than it
-    /// was asked for, or another number of bytes than a page has; those of the reader.
+    /// [`Error::Argument`] for a plan that was made for other blocks, and for a reader whose page size is not a power
+    /// of two; [`Error::OutOfMemory`]; [`Error::Cancelled`]; [`Error::State`] for a reader that shows other pages than
+    /// it was asked for, or another number of bytes than a page has; those of the reader.
     pub fn begin(reader: R, plan: Plan, cancel: &CancelToken) -> Result<Self> {
         let sampling = Self::begin_untraced(reader, plan, cancel)?;
         sampling.trace_first_looks();
@@ -285,8 +285,8 @@ impl BlockSamples {
             let began = Instant::now();
             let (seen, asked) = (hashes.len(), batch.len());
             reader.read(block, batch, &mut |place, contents| {
-                // A reader that shows a page twice, in another order, or that it was not asked for, is caught below, and
-                // so is one that shows another number of bytes.
+                // A reader that shows a page twice, in another order, or that it was not asked for, is caught below,
+                // and so is one that shows another number of bytes.
                 strange.note(place != hashes.len() - seen || place >= asked, &contents, page_size);
                 if strange != Strange::No {
                     return;

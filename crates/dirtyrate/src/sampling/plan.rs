@@ -21,8 +21,8 @@ pub const MOST_SAMPLES_PER_GIB: u32 = 16384;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Design {
-    /// One page from each of n equal parts (strata) of a block, at a random place within its part. The variance is never
-    /// larger than a simple random sample's, and with dirty pages in runs much smaller.
+    /// One page from each of n equal parts (strata) of a block, at a random place within its part. The variance is
+    /// never larger than a simple random sample's, and with dirty pages in runs much smaller.
     #[default]
     Stratified,
     /// n pages of a block, each drawn from all pages, with replacement. This is QEMU's design, except that QEMU never
@@ -122,8 +122,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for an empty block, or one of 2^63 bytes and more; [`Error::OutOfMemory`] where there is no memory
-    /// for the samples.
+    /// [`Error::Argument`] for an empty block, or one of 2^63 bytes and more; [`Error::OutOfMemory`] where there is no
+    /// memory for the samples.
     pub fn add(&mut self, block: &PageBlock, page_size: u64) -> Result<()> {
         let seed = self.options.seed.wrapping_add(self.blocks.len() as u64);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
@@ -229,13 +229,15 @@ mod tests {
         }
     }
 
-    /// Every page, the last one too, is expected equally often. Over R plans, Σ (seen − expected)² / expected is at most that of
-    /// as many independent uniform draws (strata only take variance away), which is χ² with pages − 1 degrees of freedom d, about;
-    /// P(χ² ≥ d + 2√(dx) + 2x) ≤ e^−x (Laurent and Massart 2000, lemma 1). x = 20: a false alarm in 5 × 10^8 runs.
+    /// Every page, the last one too, is expected equally often. Over R plans, Σ (seen − expected)² / expected is at
+    /// most that of as many independent uniform draws (strata only take variance away), which is χ² with pages − 1
+    /// degrees of freedom d, about; P(χ² ≥ d + 2√(dx) + 2x) ≤ e^−x (Laurent and Massart 2000, lemma 1). x = 20: a false
+    /// alarm in 5 × 10^8 runs.
     #[test]
     fn every_page_is_chosen_equally_often() {
         for design in [Design::Stratified, Design::SimpleRandom] {
-            // Whole strata, strata with a fraction of a page, a block of less than two strata, and one less than a stratum.
+            // Whole strata, strata with a fraction of a page, a block of less than two strata, and one less than a
+            // stratum.
             for (pages, samples_per_gib) in [(1024, 4096), (997, 16384), (700, 512), (61, 512)] {
                 let rounds = 40_000;
                 let mut seen = vec![0_u32; pages as usize];
@@ -252,7 +254,8 @@ mod tests {
                 let (d, x) = (pages as f64 - 1.0, 20.0_f64);
                 let limit = d + 2.0 * (d * x).sqrt() + 2.0 * x;
                 assert!(statistic < limit, "{design:?}, {pages} pages: {statistic} is not below {limit}");
-                // A page's own count is at most binomial in its variance: Bernstein's bound, the same e^−x on either side.
+                // A page's own count is at most binomial in its variance: Bernstein's bound, the same e^−x on either
+                // side.
                 let off = (2.0 * x * expected).sqrt() + x / 3.0;
                 let last = f64::from(*seen.last().expect("a page"));
                 assert!(

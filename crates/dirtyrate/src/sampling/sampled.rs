@@ -48,8 +48,8 @@ pub struct BlockSampled {
 
 /// What a comparison found: the samples that changed since the beginning, at least once and visibly.
 ///
-/// The figures of several blocks weigh each block by its pages (or bytes per second): they are not hits / samples where blocks differ
-/// in their share of samples, if only by rounding.
+/// The figures of several blocks weigh each block by its pages (or bytes per second): they are not hits / samples where
+/// blocks differ in their share of samples, if only by rounding.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Sampled {
@@ -100,8 +100,8 @@ impl Sampled {
         }
     }
 
-    /// The fraction of pages that changed since the beginning. Comparisons with one begin share their samples, and their errors: to tell
-    /// how much was added between two, take [`increment`](Self::increment).
+    /// The fraction of pages that changed since the beginning. Comparisons with one begin share their samples, and
+    /// their errors: to tell how much was added between two, take [`increment`](Self::increment).
     pub fn dirty(&self, intervals: &Intervals) -> Estimate {
         self.by_pages(|block| block.hits, intervals)
     }
@@ -134,9 +134,9 @@ impl Sampled {
         rate(combine(watched.map(weights), intervals), most)
     }
 
-    /// The standard error of the dirty fraction, on the safe side: by pairing neighbouring strata, or a simple random sample's. It
-    /// shows what stratification gains on this memory. It is no replacement for the interval: with few hits it is itself a guess, and it
-    /// is 0 where no neighbours differ.
+    /// The standard error of the dirty fraction, on the safe side: by pairing neighbouring strata, or a simple random
+    /// sample's. It shows what stratification gains on this memory. It is no replacement for the interval: with few
+    /// hits it is itself a guess, and it is 0 where no neighbours differ.
     pub fn standard_error(&self) -> f64 {
         let share = |block: &BlockSampled| block.pages as f64 / self.pages as f64 * block.standard_error;
         self.blocks.iter().map(|block| share(block).powi(2)).sum::<f64>().sqrt()

@@ -1,5 +1,5 @@
-//! QEMU's trace events about single pages and blocks (migration/trace-events), by name and fields: `tracing` events of level `trace`
-//! whose message is the name.
+//! QEMU's trace events about single pages and blocks (migration/trace-events), by name and fields: `tracing` events of
+//! level `trace` whose message is the name.
 //!
 //! QEMU's `skip_sample_ramblock` is not among them: no block is skipped here, however small.
 

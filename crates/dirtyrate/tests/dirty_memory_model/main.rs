@@ -1,9 +1,10 @@
 //! Compares dirty memory with a naive model, over random sequences of all operations, with several clients and blocks,
 //! in all three states of manual protect. After every operation everything that can be seen is compared.
 //!
-//! `cargo test` does 100,000 operations, always the same. `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test
-//! dirty_memory_model -- --nocapture` does a million more. A failure prints a seed, for `DIRTYRATE_TEST_SEED`, and the
-//! shortest sequence of operations found that still fails, which can be pasted into a test as it is.
+//! `cargo test` does 100,000 operations, always the same.
+//! `DIRTYRATE_TEST_FULL=1 cargo test --release -p dirtyrate --test dirty_memory_model -- --nocapture` does a million
+//! more. A failure prints a seed, for `DIRTYRATE_TEST_SEED`, and the shortest sequence of operations found that still
+//! fails, which can be pasted into a test as it is.
 
 mod block;
 mod compare;
@@ -113,8 +114,8 @@ fn equals_the_model_where_a_log_begins_all_ones() {
     default_run(FakeProtect::ManualInitiallySet);
 }
 
-/// As a failure prints it. DIRTY_RATE starts and does not discard the first round; MIGRATION, which has every bit, ends that
-/// round when it takes them. What was written in it goes to nobody, as with a discard.
+/// As a failure prints it. DIRTY_RATE starts and does not discard the first round; MIGRATION, which has every bit, ends
+/// that round when it takes them. What was written in it goes to nobody, as with a discard.
 #[test]
 fn a_first_round_that_migration_ends_goes_to_nobody() {
     use operations::{Operation::*, Scenario, Step, Who::*, Written::*};

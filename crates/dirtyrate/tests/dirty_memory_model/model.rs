@@ -444,8 +444,8 @@ impl Model {
         self.clear(client)
     }
 
-    /// What the witness must say of a client's window: its counter where the window opened, earliest and latest, and where it
-    /// closed; when the client asked for it; and until when the host's writes count.
+    /// What the witness must say of a client's window: its counter where the window opened, earliest and latest, and
+    /// where it closed; when the client asked for it; and until when the host's writes count.
     pub fn witnessed(&self, client: Client) -> Option<[u64; 6]> {
         let asked = self.asked.get(&client)?;
         let mut ends = Vec::new();

@@ -1,5 +1,5 @@
-//! What can happen to a VM's dirty memory, in random order. Operations name blocks and clients by small numbers, so that a
-//! sequence still means something after shrinking has taken operations out of it.
+//! What can happen to a VM's dirty memory, in random order. Operations name blocks and clients by small numbers, so
+//! that a sequence still means something after shrinking has taken operations out of it.
 
 use dirtyrate::dirty_memory::{FakeCall, FakeProtect};
 use proptest::collection::vec;

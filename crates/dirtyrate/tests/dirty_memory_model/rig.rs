@@ -1,4 +1,5 @@
-//! Dirty memory and its model side by side: each operation is done to both, and everything that can be seen is compared.
+//! Dirty memory and its model side by side: each operation is done to both, and everything that can be seen is
+//! compared.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -35,7 +35,8 @@ pub const CONFIDENCE: f64 = 0.95;
 /// What a standard normal variable exceeds with probability (1 − 0.95) / 2, from the tables.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The share of binomial samples of `n` whose 95 % interval holds `p`, by the definition of the method and not by the code under test.
+/// The share of binomial samples of `n` whose 95 % interval holds `p`, by the definition of the method and not by the
+/// code under test.
 pub fn covered(method: IntervalMethod, n: u64, p: f64) -> f64 {
     let mass = binomial(n, p);
     let tail = (1.0 - CONFIDENCE) / 2.0;
@@ -70,8 +71,9 @@ impl Traced {
 /// Runs once, as it is the listener's.
 pub type Action = Box<dyn FnOnce() + Send>;
 
-/// Keeps the trace events of the thread whose default it is, and runs an action at one of them. Those of a first look come when the whole
-/// pass is over, and before anything else happens: so this is how a test acts within a window, without a clock.
+/// Keeps the trace events of the thread whose default it is, and runs an action at one of them. Those of a first look
+/// come when the whole pass is over, and before anything else happens: so this is how a test acts within a window,
+/// without a clock.
 pub struct Listener {
     heard: Mutex<Vec<Traced>>,
     action: Mutex<Option<(usize, Action)>>,

@@ -29,8 +29,8 @@ const VALID: u64 = 1 << 0;
 const TABLE: u64 = 1 << 1;
 const INNER_SHAREABLE: u64 = 3 << 8;
 const ACCESSED: u64 = 1 << 10;
-/// Bits of an entry that maps 2 MiB: attributes number 0, which are those of `MEMORY_ATTRIBUTES`; writable in EL1. Hardware
-/// may not mark it dirty (`TCR_EL1.HD`), so there is nothing to write to a table.
+/// Bits of an entry that maps 2 MiB: attributes number 0, which are those of `MEMORY_ATTRIBUTES`; writable in EL1.
+/// Hardware may not mark it dirty (`TCR_EL1.HD`), so there is nothing to write to a table.
 pub(super) const LEAF: u64 = VALID | INNER_SHAREABLE | ACCESSED;
 /// Bits of an entry that points to a table.
 pub(super) const LINK: u64 = VALID | TABLE;
@@ -39,8 +39,8 @@ pub(super) const LINK: u64 = VALID | TABLE;
 /// own caches. It would not see writes of a guest that bypasses the caches (as with the MMU off), unless the CPU forces
 /// write-back (FEAT_S2FWB).
 const MEMORY_ATTRIBUTES: u64 = 0xff;
-/// `TCR_EL1`: 48 bits of address in the lower half, none in the upper, granules of 4 KiB, walks through the caches, inner
-/// shareable. The size of physical addresses is put in by the guest.
+/// `TCR_EL1`: 48 bits of address in the lower half, none in the upper, granules of 4 KiB, walks through the caches,
+/// inner shareable. The size of physical addresses is put in by the guest.
 const TRANSLATION: u64 = T0SZ_48_BITS | WALK_INNER_WRITE_BACK | WALK_OUTER_WRITE_BACK | WALK_INNER_SHAREABLE | NO_UPPER;
 const T0SZ_48_BITS: u64 = 64 - 48;
 const WALK_INNER_WRITE_BACK: u64 = 1 << 8;
@@ -123,7 +123,7 @@ const _: () = assert!(contract::MAILBOX_WRITES == 0);
 
 /// The code, made to be loaded anywhere on a page and entered at its first byte.
 pub(super) fn code() -> &'static [u8; CODE_BYTES] {
-    // SAFETY: guest.s has `code_bytes` initialised bytes there, in a read-only section of this program, which stays mapped for as long as
-    // its functions can be called; nothing writes to them.
+    // SAFETY: guest.s has `code_bytes` initialised bytes there, in a read-only section of this program, which stays
+    // mapped for as long as its functions can be called; nothing writes to them.
     unsafe { &*assembled() }
 }

@@ -159,7 +159,7 @@ extern "C" fn assembled() -> *const [u8; CODE_BYTES] {
 /// The code, made to be loaded at the image's base and entered at its first byte, in the state of
 /// PVH's ABI.
 pub(super) fn code() -> &'static [u8; CODE_BYTES] {
-    // SAFETY: guest.s has `code_bytes` initialised bytes there, in a read-only section of this program, which stays mapped for as long as
-    // its functions can be called; nothing writes to them.
+    // SAFETY: guest.s has `code_bytes` initialised bytes there, in a read-only section of this program, which stays
+    // mapped for as long as its functions can be called; nothing writes to them.
     unsafe { &*assembled() }
 }

@@ -44,7 +44,8 @@ struct Kernel {
     pages: Vec<UnsafeCell<u64>>,
 }
 
-// SAFETY: an entry is the kernel's until its flag says that it is dirty, and again once it was reset. Loom checks each access.
+// SAFETY: an entry is the kernel's until its flag says that it is dirty, and again once it was reset. Loom checks each
+// access.
 unsafe impl Sync for Kernel {}
 // SAFETY: as above.
 unsafe impl Send for Kernel {}

@@ -27,8 +27,8 @@ pub struct MappedRing {
     size: u32,
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread. What is shared with the kernel is read and written by the
-// protocol below; on our side one thread at a time has it, through `&mut`.
+// SAFETY: the mapping belongs to the process, not to a thread. What is shared with the kernel is read and written by
+// the protocol below; on our side one thread at a time has it, through `&mut`.
 unsafe impl Send for MappedRing {}
 
 impl MappedRing {
@@ -41,8 +41,8 @@ impl MappedRing {
     pub fn new(vcpu: BorrowedFd<'_>, size: u32) -> Result<Self> {
         let offset = i64::from(KVM_DIRTY_LOG_PAGE_OFFSET) * host_page_size() as i64;
         let bytes = size as usize * size_of::<kvm_dirty_gfn>();
-        // SAFETY: a new mapping, of the vCPU's descriptor, at no address of ours. It reads and writes memory of the kernel's
-        // that is there for it.
+        // SAFETY: a new mapping, of the vCPU's descriptor, at no address of ours. It reads and writes memory of the
+        // kernel's that is there for it.
         let address = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -100,7 +100,8 @@ fn can_copy_all_pages(address: *mut u8, bytes: usize) -> std::io::Result<bool> {
         let mut byte = 0u8;
         let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         let remote = libc::iovec { iov_base: address.wrapping_add(at).cast(), iov_len: 1 };
-        // SAFETY: the kernel writes one byte to a place that has room for it. What it reads it checks, and answers EFAULT.
+        // SAFETY: the kernel writes one byte to a place that has room for it. What it reads it checks, and answers
+        // EFAULT.
         let copied = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
         if copied != 1 {
             let error = std::io::Error::last_os_error();
@@ -130,8 +131,8 @@ impl Entries for MappedRing {
 
     fn read(&self, position: u32) -> (u32, u64) {
         let entry = self.entry(position);
-        // SAFETY: the entry is mapped. The kernel writes it only where it is not dirty, but for an overrun, in which these
-        // plain numbers may be of one entry or of another; volatile, so that they are read here and once.
+        // SAFETY: the entry is mapped. The kernel writes it only where it is not dirty, but for an overrun, in which
+        // these plain numbers may be of one entry or of another; volatile, so that they are read here and once.
         unsafe { ((&raw const (*entry).slot).read_volatile(), (&raw const (*entry).offset).read_volatile()) }
     }
 

@@ -152,7 +152,8 @@ impl Watermark {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for a vCPU of a VM without rings of this size, [`Error::Ioctl`] if its ring cannot be mapped.
+    /// [`Error::Argument`] for a vCPU of a VM without rings of this size, [`Error::Ioctl`] if its ring cannot be
+    /// mapped.
     pub fn attach(&self, vcpu: impl AsFd) -> Result<usize> {
         lock(&self.0.rings).attach(vcpu.as_fd(), self.0.entries)
     }

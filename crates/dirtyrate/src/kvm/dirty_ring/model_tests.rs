@@ -65,7 +65,8 @@ enum Step {
     },
     Leave(usize),
     Enter(usize),
-    /// A RESET ends early, when it has counted so many entries, as of Linux 6.16 when a signal comes that could not be held back.
+    /// A RESET ends early, when it has counted so many entries, as of Linux 6.16 when a signal comes that could not be
+    /// held back.
     Interrupt(u32),
 }
 
@@ -83,7 +84,8 @@ struct Kernel {
     /// gets. A write to such a page is in no ring.
     unprotected: VecDeque<u64>,
     held: bool,
-    /// Each write is to a page of its own, but for those that are not protected. Those of the window that is open, by vCPU.
+    /// Each write is to a page of its own, but for those that are not protected. Those of the window that is open, by
+    /// vCPU.
     written: Vec<BTreeSet<u64>>,
     next_page: u64,
 }
@@ -363,10 +365,12 @@ fn worlds() -> impl Strategy<Value = World> {
     })
 }
 
-/// As when the reaper finds a ring out of step, and a vCPU that looks after its own ring harvests before the reaper has stopped them all.
+/// As when the reaper finds a ring out of step, and a vCPU that looks after its own ring harvests before the reaper has
+/// stopped them all.
 #[test]
 fn a_harvest_that_finds_nothing_leaves_the_place_of_a_ring_that_is_adrift_to_be_found() {
-    // The reader hands back all eight entries. RESET has taken two of them when the vCPU comes round, and writes over two others.
+    // The reader hands back all eight entries. RESET has taken two of them when the vCPU comes round, and writes over
+    // two others.
     let (read, reset) = (8 * 3, 2);
     let script = vec![Step::Nothing(read + reset - 1), Step::Write { vcpu: 0, pages: 4 }];
     let mut it = Harness::new(World { vcpus: 1, size: 8, start: 0, script, windows: Vec::new() }, false);
@@ -413,8 +417,8 @@ proptest! {
         }
         lock(&it.kernel).script.clear();
         for vcpu in 0..vcpus {
-            // However far it went, it comes in again, and one entry of it shows where it stands. That the ring is full must be said
-            // twice, for half a ring each time.
+            // However far it went, it comes in again, and one entry of it shows where it stands. That the ring is full
+            // must be said twice, for half a ring each time.
             let ahead = lock(&it.kernel).rings[vcpu].ahead();
             let goes_on = (0..2 * (ahead / (size / 2) + 2)).any(|_| {
                 it.reap();

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 /// Gets told by each vCPU thread why its KVM_RUN ended. A vCPU thread makes these calls outside of KVM_RUN, and without
 /// holding a lock of its own.
 pub trait RingExits: Send + Sync {
-    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it need not be called, as while no block is logged.
-    /// It is asked each time before a vCPU enters KVM_RUN.
+    /// How long a vCPU may run before [`kicked`](Self::kicked) is called; `None` if it need not be called, as while no
+    /// block is logged. It is asked each time before a vCPU enters KVM_RUN.
     fn longest_run(&self) -> Option<Duration>;
     /// A kick has taken a vCPU out of KVM_RUN, and the vCPU has not entered again.
     fn kicked(&self, vcpu: usize);

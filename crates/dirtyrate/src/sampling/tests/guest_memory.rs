@@ -71,7 +71,8 @@ fn looking_touches_nothing_and_sees_every_change() {
     assert_eq!(high.untouched_pages, pages.iter().filter(|&&page| !before[page as usize]).count() as u64);
     assert_eq!(found.blocks[0].untouched_pages, found.blocks[0].samples);
 
-    // A write to the last byte of an untouched page, one that puts zeros where there were none, and one of the same value.
+    // A write to the last byte of an untouched page, one that puts zeros where there were none, and one of the same
+    // value.
     for page in 0..PAGES {
         match page % 8 {
             0 => write(&memory, page, page_size, 77),
@@ -167,8 +168,8 @@ fn memfd() -> std::fs::File {
     file
 }
 
-/// A page past the block's end is refused, also where its address wraps around to one of the block, and where the region goes on
-/// behind the block.
+/// A page past the block's end is refused, also where its address wraps around to one of the block, and where the
+/// region goes on behind the block.
 #[test]
 fn a_look_past_the_end_is_refused() {
     let (memory, blocks, page_size) = memory();

@@ -327,8 +327,8 @@ fn a_page_size_that_is_no_power_of_two_is_an_error() {
     begin(1).expect("the smallest page");
 }
 
-/// A reader that shows each page twice, or the pages backwards, or places past those it was asked for: an error in either pass, no
-/// panic, and no sample that is judged by another one's contents.
+/// A reader that shows each page twice, or the pages backwards, or places past those it was asked for: an error in
+/// either pass, no panic, and no sample that is judged by another one's contents.
 #[test]
 fn a_reader_that_shows_what_it_was_not_asked_for_is_caught() {
     struct Odd {
