@@ -1,4 +1,6 @@
-/** The check of widths: prose in comments and in Markdown is held, and what cannot be broken is not. */
+/**
+ * The check of widths: prose in comments and in Markdown is held, and what cannot be broken is not.
+ */
 
 import { join } from 'node:path'
 import { expect, it } from 'vitest'

@@ -1,5 +1,5 @@
-// Checks that no line of prose is too long: 100 columns in Markdown and in the comments of TypeScript
-// and of scripts, 120 in those of Rust. The formatters hold the code itself.
+// Checks that no line of prose is too long: 100 columns in Markdown and in the comments of
+// TypeScript and of scripts, 120 in those of Rust. The formatters hold the code itself.
 //
 //   node scripts/lint/widths.mjs
 //
@@ -53,7 +53,9 @@ function tooLongInMarkdown(lines) {
   })
 }
 
-/** Whether a line is longer than `columns`, and could be broken behind its first `begin` characters. */
+/**
+ * Whether a line is longer than `columns`, and could be broken behind its first `begin` characters.
+ */
 function isTooLong(line, begin, columns) {
   return [...line].length > columns && line.lastIndexOf(' ', columns) >= begin
 }

@@ -13,7 +13,7 @@
 //!
 //! | who waits | for what | what ends it |
 //! |---|---|---|
-//! | `pause`, `hold`, and so a sync of rings, `add_block`, `remove_block` | each vCPU to leave KVM_RUN | it does; or after ten seconds of kicks [`Error::VcpuStuck`] or [`Error::Limit`] |
+//! | `pause`, `hold`, and so a sync of rings, `add_block`, `remove_block` | each vCPU to leave KVM_RUN | it does; or after ten seconds of kicks [`Error::VcpuStuck`](dirtyrate::Error::VcpuStuck) or [`Error::Limit`](dirtyrate::Error::Limit) |
 //! | `shutdown`, the drop of a VM | each vCPU's thread to end | the same; the guest's memory then stays mapped for good |
 //! | a vCPU's thread, outside KVM_RUN | leave to run | a resume, the end of the hold, the end of the VM |
 //! | a vCPU's thread whose KVM_RUN answers EAGAIN | a second of tries | the VM ends with the limit |

@@ -81,7 +81,7 @@ impl Vcpus {
     ///
     /// # Errors
     ///
-    /// [`Error::State`], [`MachineError::GuestCrashed`].
+    /// [`Error::State`], [`MachineError::GuestCrashed`](crate::MachineError::GuestCrashed).
     pub fn check_not_started(&self) -> Result<()> {
         not_started(&lock(&self.shared.state))
     }
@@ -137,7 +137,8 @@ impl Vcpus {
     ///
     /// # Errors
     ///
-    /// [`Error::State`] unless it runs, or on a vCPU's own thread; [`MachineError::GuestCrashed`].
+    /// [`Error::State`] unless it runs, or on a vCPU's own thread;
+    /// [`MachineError::GuestCrashed`](crate::MachineError::GuestCrashed).
     pub fn pause(&self) -> Result<()> {
         self.shared.pause()
     }
