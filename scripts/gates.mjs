@@ -35,9 +35,6 @@ const BUFFER_TESTS = ['measurement', 'qapi', 'targets'].map(folder => `__test__/
 /** The rigs whose short set CI runs: one for each architecture. */
 const SHORT_RIGS = ['svm', 'arm64-new']
 
-/** The crates that are published. */
-const CRATES = ['-p', 'dirtyrate', '-p', 'dirtyrate-machine']
-
 const node = (script, ...args) => ['node', `scripts/${script}.mjs`, ...args]
 const vitest = (...args) => ['node', 'node_modules/vitest/vitest.mjs', 'run', ...args]
 
@@ -130,7 +127,7 @@ const builds = [
   {
     name: 'crate',
     about: 'the crates as they are published',
-    command: ['cargo', 'package', ...CRATES, '--locked', '--allow-dirty', '--quiet'],
+    command: node('package/crates'),
     documents: true,
   },
   {
