@@ -29,7 +29,9 @@ const { status } = spawnSync(
 )
 process.exitCode = status ?? 1
 
-/** Removes packages of our crates that came from a registry of files, which has no host in its name. */
+/**
+ * Removes packages of our crates that came from a registry of files, which has no host in its name.
+ */
 function forget(folder) {
   const entries = path => (existsSync(path) ? readdirSync(path) : [])
   for (const registry of entries(folder).filter(name => name.startsWith('-')))
