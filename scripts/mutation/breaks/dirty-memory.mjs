@@ -238,8 +238,8 @@ export default [
   {
     name: 'add a time that overflows',
     file: 'crates/dirtyrate/src/dirty_memory/sync.rs',
-    find: 'self.fetch = self.fetch.saturating_add(took);',
-    replace: 'self.fetch += took;',
+    find: 'self.fetch = self.fetch.saturating_add(other.fetch);',
+    replace: 'self.fetch += other.fetch;',
     test: 'faulty_logs',
   },
   {

@@ -119,7 +119,7 @@ export default [
     file: window,
     find: 'let overlaps = until.event < fetched && newer.first.at.is_before(until.at);',
     replace: 'let overlaps = until.event < fetched && false;',
-    test: 'ledger',
+    test: 'dirty_memory_model',
   },
   {
     name: 'add the lengths of windows that are put back in another order',
