@@ -41,7 +41,7 @@ pub(super) struct Fetched {
 impl SyncReport {
     /// In all calls of the log together.
     pub fn calls(&self) -> Duration {
-        self.fetch + self.reprotect
+        self.fetch.saturating_add(self.reprotect)
     }
 
     fn add_fetch(&mut self, took: Duration) {
