@@ -3,8 +3,9 @@
 //   node scripts/package/crates.mjs
 //
 // Cargo builds the second crate with the package of the first one, which it puts into a registry
-// below target/. It keeps what it unpacks from there in its home folder, under the version. So the
-// package of an earlier state of this clone has to be removed first.
+// below target/. It takes a version in a registry for something that never changes: it keeps what it
+// unpacked in its home folder, and what it compiled in the target folder. Both are removed first,
+// because they may be of an earlier state of this clone.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
@@ -18,15 +19,14 @@ const CRATES = ['dirtyrate', 'dirtyrate-machine']
 commandLine(import.meta.url)
 const home = process.env.CARGO_HOME ?? join(homedir(), '.cargo')
 for (const kind of ['src', 'cache']) forget(join(home, 'registry', kind))
+const target = join(root, 'target/crates')
+rmSync(target, { recursive: true, force: true })
 const packages = CRATES.flatMap(name => ['-p', name])
-const { status } = spawnSync(
-  'cargo',
-  ['package', ...packages, '--locked', '--allow-dirty', '--quiet'],
-  {
-    cwd: root,
-    stdio: 'inherit',
-  },
-)
+const options = ['--locked', '--allow-dirty', '--quiet', '--target-dir', target]
+const { status } = spawnSync('cargo', ['package', ...packages, ...options], {
+  cwd: root,
+  stdio: 'inherit',
+})
 process.exitCode = status ?? 1
 
 /**
