@@ -3,9 +3,9 @@
 //   node scripts/package/crates.mjs
 //
 // Cargo builds the second crate with the package of the first one, which it puts into a registry
-// below target/. It takes a version in a registry for something that never changes: it keeps what it
-// unpacked in its home folder, and what it compiled in the target folder. Both are removed first,
-// because they may be of an earlier state of this clone.
+// below target/. It takes a version in a registry for something that never changes: it keeps what
+// it unpacked in its home folder, and what it compiled in the target folder. Both are removed
+// first, because they may be of an earlier state of this clone.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
