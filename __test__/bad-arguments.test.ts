@@ -1,6 +1,6 @@
 /**
  * Every call of the API refuses wrong arguments: the error is ERR_ARGUMENT, names the argument and
- * says what to give, and the VM stays as it was.
+ * says what to give. The VM stays as it was.
  */
 
 import { describe, expect, it } from 'vitest'
@@ -266,7 +266,7 @@ describeKvm('with a VM', () => {
     ]
     for (const [call, text] of calls) await refused(call, text)
     expect(dirtyMemory.loggingBlocks()).toEqual([])
-    // As in fetch(), null means no signal.
+    // `null` means that there is no signal, as it does in fetch().
     expectTruth(await vm.measureDirtyRate({ window: 20, signal: wrong(null) }))
   })
 

@@ -8,15 +8,18 @@ import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes, modes, warningCodes, workloadKinds } from '../ts/index.js'
 import { schemes } from '../ts/targets/open.js'
-import type { Scheme } from '../ts/targets/scheme.js'
+import { choicesOf, type Scheme } from '../ts/targets/scheme.js'
 import { root } from './fixtures/command.js'
 import { documented, exported, pages } from './install/docs.js'
 
 const {
   pageWithTables,
-}: { pageWithTables(schemes: readonly Scheme[]): { text: string; made: string } } = await import(
-  join(root, 'scripts/build/target-tables.mjs')
-)
+}: {
+  pageWithTables(
+    schemes: readonly Scheme[],
+    choices: typeof choicesOf,
+  ): { text: string; made: string }
+} = await import(join(root, 'scripts/build/target-tables.mjs'))
 
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 
@@ -42,7 +45,7 @@ describe('docs/troubleshooting.md', () => {
 
 describe('docs/targets.md', () => {
   it('has the tables that the schemes make', () => {
-    const { text, made } = pageWithTables(schemes)
+    const { text, made } = pageWithTables(schemes, choicesOf)
     expect(text, 'node scripts/build/target-tables.mjs').toBe(made)
     const [{ options = {}, common = {} } = {}] = schemes
     expect(firstColumn('docs/targets.md', 'Options of a target')).toEqual(

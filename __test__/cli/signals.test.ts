@@ -119,7 +119,8 @@ describeKvm('a signal', () => {
   })
 
   it('of Ctrl-C under npx is one, too', async () => {
-    // As npm does, a parent in the same job of the terminal passes its signals on to its child.
+    // The parent is in the same job of the terminal. It passes its signals on to its child, as npm
+    // does.
     const parent = `
       const child = require('child_process').spawn(process.execPath, process.argv.slice(1), { stdio: 'inherit' })
       process.on('SIGINT', () => child.kill('SIGINT'))
@@ -173,8 +174,8 @@ describeKvm('a signal', () => {
   })
 
   it('SIGTERM ends a command on a terminal that is not read', async () => {
-    // The terminal's program is stopped: what it does not take fills the terminal, and then stops
-    // whoever writes there and waits.
+    // The program that reads the terminal is stopped. So the terminal fills up, and then it blocks
+    // a command that writes to it and waits.
     const ended = await run('bash', [
       '-c',
       `out=$1; script -qec 'echo $$ >'"$out"'; exec "'"$0"'" dist/cli.js watch ${guest} --every 1ms --log-level trace' /dev/null >"$out.fifo" &

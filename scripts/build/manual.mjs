@@ -2,27 +2,13 @@
 
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { rolldown } from 'rolldown'
 import { root } from '../root.mjs'
+import { importTypeScript } from './import-typescript.mjs'
 
 /** Writes the pages into `dist`. */
 export async function buildManual() {
   const folder = join(root, 'dist/man')
-  const made = join(root, 'target/manual')
-  const bundle = await rolldown({
-    input: join(root, 'ts/cli/manual.ts'),
-    platform: 'node',
-    logLevel: 'silent',
-  })
-  await bundle.write({
-    dir: made,
-    entryFileNames: 'manual.mjs',
-    format: 'esm',
-    codeSplitting: false,
-  })
-  await bundle.close()
-  const { manualPages } = await import(pathToFileURL(join(made, 'manual.mjs')).href)
+  const { manualPages } = await importTypeScript('ts/cli/manual.ts')
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   for (const { file, text } of manualPages()) writeFileSync(join(folder, file), text)

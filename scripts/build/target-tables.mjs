@@ -5,11 +5,10 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { rolldown } from 'rolldown'
 import { commandLine } from '../command-line.mjs'
 import { isMain } from '../main-module.mjs'
 import { root } from '../root.mjs'
+import { importTypeScript } from './import-typescript.mjs'
 import { withPart } from './marked-part.mjs'
 
 const page = join(root, 'docs/targets.md')
@@ -31,25 +30,23 @@ const table = (head, rows) =>
 const code = text => `\`${text}\``
 /** A default is a value unless it is a phrase. */
 const defaultOf = ({ default: text = 'none' }) => (/[ ]|^none$/.test(text) ? text : code(text))
-const choicesOf = ({ value, choices }) => choices ?? (value.includes('|') ? value.split('|') : [])
 
-function optionRow(name, option, users) {
-  const choices = choicesOf(option)
+function optionRow(name, option, users, choices) {
   const form =
     choices.length > 0 ? choices.map(code).join(', ') : (FORMS[option.value] ?? option.value)
   return [code(name), form, defaultOf(option), option.meaning, users.map(code).join(', ')]
 }
 
 /** The tables by the names of their parts. */
-export function targetTables(schemes) {
+export function targetTables(schemes, choicesOf) {
+  const rows = (options, users) =>
+    Object.entries(options).map(([key, option]) => optionRow(key, option, users, choicesOf(option)))
   const forms = schemes.map(({ name, operand, about }) => [code(`${name}:${operand}`), about])
   const named = schemes.flatMap(({ operands = {} }) => Object.entries(operands))
-  const own = schemes.flatMap(({ name, options }) =>
-    Object.entries(options).map(([key, option]) => optionRow(key, option, [`${name}:`])),
-  )
+  const own = schemes.flatMap(({ name, options }) => rows(options, [`${name}:`]))
   const shared = [...new Set(schemes.map(({ common }) => common))].flatMap(common => {
     const users = schemes.filter(scheme => scheme.common === common).map(({ name }) => `${name}:`)
-    return Object.entries(common).map(([key, option]) => optionRow(key, option, users))
+    return rows(common, users)
   })
   return {
     'the table of schemes': table(['scheme', 'what it opens'], forms),
@@ -65,9 +62,9 @@ export function targetTables(schemes) {
 }
 
 /** The page as it is, and with the tables that `schemes` make. */
-export function pageWithTables(schemes) {
+export function pageWithTables(schemes, choicesOf) {
   const text = readFileSync(page, 'utf8')
-  const made = Object.entries(targetTables(schemes)).reduce(
+  const made = Object.entries(targetTables(schemes, choicesOf)).reduce(
     (page, [name, part]) => withPart(page, name, part),
     text,
   )
@@ -76,19 +73,7 @@ export function pageWithTables(schemes) {
 
 if (isMain(import.meta.url)) {
   commandLine(import.meta.url)
-  const folder = join(root, 'target/target-tables')
-  const bundle = await rolldown({
-    input: join(root, 'ts/targets/open.ts'),
-    platform: 'node',
-    logLevel: 'silent',
-  })
-  await bundle.write({
-    dir: folder,
-    entryFileNames: 'open.mjs',
-    format: 'esm',
-    codeSplitting: false,
-  })
-  await bundle.close()
-  const { schemes } = await import(pathToFileURL(join(folder, 'open.mjs')).href)
-  writeFileSync(page, pageWithTables(schemes).made)
+  const { schemes } = await importTypeScript('ts/targets/open.ts')
+  const { choicesOf } = await importTypeScript('ts/targets/scheme.ts')
+  writeFileSync(page, pageWithTables(schemes, choicesOf).made)
 }

@@ -13,8 +13,8 @@ use acpi_tables::xsdt::XSDT;
 use crate::devices::power::{CONTROL_BYTES, CONTROL_PORT, EVENT_BYTES, EVENT_PORT, OFF};
 use crate::layout::{KEYBOARD_PORT, KEYBOARD_RESET};
 
-/// The address of the tables, the first of which is the RSDP. It lies in the place of the firmware, where Linux looks
-/// for the RSDP at every 16th byte.
+/// The address of the tables. The RSDP comes first, because Linux looks for it at every 16th byte of the firmware's
+/// place, and this address is there.
 pub(super) const TABLES: u64 = 0xe_0000;
 
 const OEM: [u8; 6] = *b"DRTYRT";
