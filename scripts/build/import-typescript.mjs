@@ -1,4 +1,5 @@
-// Imports a module of ts/ into a script, bundled by rolldown. Node 20 cannot read TypeScript itself.
+// Imports a module of ts/ into a script, bundled by rolldown. Node 20 cannot read TypeScript
+// itself.
 
 import { basename, join } from 'node:path'
 import { pathToFileURL } from 'node:url'

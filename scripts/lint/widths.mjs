@@ -7,7 +7,7 @@
 // indented in a comment and a word that cannot be broken.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { commandLine } from '../command-line.mjs'
 import { isMain } from '../main-module.mjs'
@@ -64,8 +64,12 @@ const numbersOf = (lines, isBad) => lines.flatMap((line, at) => (isBad(line) ? [
 
 if (isMain(import.meta.url)) {
   commandLine(import.meta.url)
-  const tracked = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' })
-  const files = tracked.split('\0').filter(file => file !== '' && !MADE.test(file))
+  // A new file that is not added yet is one too.
+  const list = ['ls-files', '-z', '--cached', '--others', '--exclude-standard']
+  const listed = execFileSync('git', list, { cwd: root, encoding: 'utf8' })
+  const files = listed
+    .split('\0')
+    .filter(file => file !== '' && !MADE.test(file) && existsSync(join(root, file)))
   const found = files.flatMap(file =>
     tooLong(file, readFileSync(join(root, file), 'utf8')).map(number => `${file}:${number}`),
   )
