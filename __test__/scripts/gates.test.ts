@@ -22,7 +22,7 @@ interface RunGate {
   runGate(
     gate: Pick<Gate, 'command'>,
     options: { root: string; log?: string; signal?: AbortSignal },
-  ): Promise<Counts & { ok: boolean; seconds: number }>
+  ): Promise<Counts & { ok: boolean; seconds: number; failures: string[] }>
   countsOf(status: number, sum?: Counts): Counts
   sumReader(): { add(text: string): void; sum(): Counts | undefined }
 }
@@ -168,6 +168,19 @@ describe('a gate', () => {
     const reader = sumReader()
     for (const piece of ['12 pas', 'sed, 3 ', 'failed\nTests  4 passed (4)\n']) reader.add(piece)
     expect(reader.sum()).toEqual({ passed: 12, failed: 3, skipped: 0 })
+  })
+
+  it('names what failed, in the words of the runners, and not what passed', async () => {
+    const said = [
+      'test bitmap::counts ... ok',
+      'test tests::merges ... FAILED',
+      '',
+      "thread 'tests::merges' panicked at src/lib.rs:1:",
+      'left: 1',
+    ]
+    const file = folder()('said', said.join('\n'))
+    const { failures } = await shell(`cat ${file}; printf ' FAIL  a.test.ts > adds\\n' >&2; exit 1`)
+    expect(failures).toEqual([said[1], said[3], said[4], ' FAIL  a.test.ts > adds'])
   })
 
   it('keeps its output, of both streams', async () => {

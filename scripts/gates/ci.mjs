@@ -74,13 +74,15 @@ try {
     const result = await runGate(gate, { root, signal })
     for (const key of Object.keys(sum)) sum[key] += result[key]
     times.push(`${gate.name} ${result.seconds} s`)
-    if (!result.ok) failed.push(gate.name)
+    if (!result.ok) failed.push({ name: gate.name, failures: result.failures })
   }
 } catch (error) {
   if (error.name !== 'Interrupted') throw error
-  failed.push(error.message)
+  failed.push({ name: error.message, failures: [] })
   sum.failed += 1
 }
 process.stdout.write(`\n${times.join(', ')}\n`)
-for (const name of failed) process.stdout.write(`failed: ${name}\n`)
+// Whoever sees only the end of the output sees what failed, too.
+for (const { name, failures } of failed)
+  process.stdout.write([`failed: ${name}`, ...failures.map(line => `  ${line}`), ''].join('\n'))
 conclude(sum)

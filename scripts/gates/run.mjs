@@ -44,8 +44,43 @@ export function sumReader() {
   }
 }
 
+/** How the runners of this project name a test that failed, and a process what ended it. */
+const FAILURE =
+  /^(test .* FAILED$|\s*(FAIL|×|✗)\s|---- .* ----$|thread .* panicked at|error(\[\w+\])?:|\s*\w*Error: )/
+/** How many lines from such a line on tell what was wrong, and how many of the last are kept. */
+const FAILURE_LINES = 6
+const KEPT_LINES = 120
+
+/** Keeps the lines of text that say what failed: a reader of a long log wants them at its end. */
+export function failureReader() {
+  let rest = ''
+  let wanted = 0
+  const lines = []
+  const take = line => {
+    const text = stripVTControlCharacters(line).trimEnd()
+    if (FAILURE.test(text)) wanted = FAILURE_LINES
+    if (wanted === 0 || text === '') return
+    wanted -= 1
+    lines.push(text.slice(0, 300))
+    if (lines.length > KEPT_LINES) lines.shift()
+  }
+  return {
+    add(text) {
+      const all = (rest + text).split('\n')
+      rest = all.pop().slice(-LONGEST_LINE)
+      all.forEach(take)
+    },
+    lines() {
+      take(rest)
+      rest = ''
+      return lines
+    },
+  }
+}
+
 /**
- * Resolves with `{ ok, passed, failed, skipped, seconds }`. `log` is a file for its output, if it
+ * Resolves with `{ ok, passed, failed, skipped, seconds, failures }`; `failures` are the lines that
+ * say what failed. `log` is a file for its output, if it
  * is to be kept. An abort of `signal` ends the gate and everything that it has started; the promise
  * then rejects with the signal's reason.
  */
@@ -78,12 +113,14 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
   signal?.addEventListener('abort', onAbort)
   process.once('exit', onExit)
   const reader = sumReader()
+  const failures = { out: failureReader(), err: failureReader() }
   for (const [stream, shown] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ])
     stream.setEncoding('utf8').on('data', text => {
       if (stream === child.stdout) reader.add(text)
+      failures[stream === child.stdout ? 'out' : 'err'].add(text)
       kept?.write(text)
       shown.write(text)
     })
@@ -105,6 +142,7 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
   return {
     ok: counts.failed === 0,
     ...counts,
+    failures: [...failures.out.lines(), ...failures.err.lines()],
     seconds: Math.round((performance.now() - began) / 1000),
   }
 }
