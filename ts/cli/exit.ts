@@ -34,6 +34,9 @@ const ENVIRONMENT: readonly string[] = [
   'ERR_NATIVE_LOAD',
   'ERR_MEMORY',
   'ERR_UNSUPPORTED',
+  'ERR_TARGET_ABSENT',
+  'ERR_TARGET_PERMISSION',
+  'ERR_QMP_BUSY',
 ] satisfies ErrorCode[]
 
 /** The status for an error's code. */

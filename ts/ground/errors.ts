@@ -38,6 +38,16 @@ const HINTS = {
     'Ask for less memory, or raise what limits it: ulimit -v, ulimit -d, vm.overcommit_memory.',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",
+  ERR_TARGET_ABSENT: 'Check the name: nothing that can be measured is there.',
+  ERR_TARGET_PERMISSION: 'Run as the user of the virtual machine, or as root.',
+  ERR_TARGET_GONE:
+    'The virtual machine ended, or closed its monitor. Open the target again if it is still there.',
+  ERR_TARGET_TIMEOUT:
+    'The virtual machine did not answer in time: it is stopped, or its host is overloaded. Try again.',
+  ERR_QMP_BUSY:
+    'A monitor serves one client at a time: end the other client, or give QEMU a second monitor (-qmp). A VM of libvirt is reached through libvirt.',
+  ERR_QMP_PROTOCOL:
+    'Give the socket of a QMP monitor: QEMU makes one with -qmp unix:PATH,server=on,wait=off.',
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
 } as const
 

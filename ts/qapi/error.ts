@@ -19,10 +19,10 @@ import { DirtyRateError } from '../ground/errors.js'
 export class QapiError extends DirtyRateError {
   override readonly name: string = 'QapiError'
   /** QEMU's `QapiErrorClass`. */
-  readonly class: 'GenericError'
+  readonly class: string
 
-  constructor(desc: string, options: { hint?: string } = {}) {
+  constructor(desc: string, options: { hint?: string; class?: string } = {}) {
     super('ERR_QAPI', desc, options)
-    this.class = 'GenericError'
+    this.class = options.class ?? 'GenericError'
   }
 }

@@ -1,0 +1,322 @@
+/**
+ * A client's connection, against a real QEMU, and against peers that are none or that misbehave.
+ */
+
+import { Buffer } from 'node:buffer'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { QmpConnection, type QmpEvent } from '../../ts/qmp/connection.js'
+import { describeWith } from '../fixtures/kvm.js'
+
+interface Qemu {
+  readonly pid: number
+  execute(command: string, args?: object): Promise<unknown>
+  signal(name: string): void
+  kill(): Promise<void>
+}
+const { Qemu }: { Qemu: { start(args: string[], accel?: string): Promise<Qemu> } } = await import(
+  new URL('../../scripts/qemu/qemu.mjs', import.meta.url).href
+)
+
+function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-qmp-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** A peer that does `serve` with each client, and the path of its socket. */
+async function peer(serve: (client: Socket) => void): Promise<string> {
+  const path = join(scratch(), 'sock')
+  const server: Server = createServer(client => {
+    client.on('error', () => {})
+    onTestFinished(() => {
+      client.destroy()
+    })
+    serve(client)
+  }).listen(path)
+  onTestFinished(() => {
+    server.close()
+  })
+  await once(server, 'listening')
+  return path
+}
+
+const GREETING =
+  '{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, "major": 10}, "package": "x"}, "capabilities": ["oob"]}}'
+
+/** A peer that greets, accepts the negotiation, and answers other commands by `answer`. */
+const monitor = (answer: (client: Socket, id: string, command: string) => void): Promise<string> =>
+  peer(client => {
+    client.write(`${GREETING}\r\n`)
+    client.on('data', data => {
+      for (const line of data.toString().split('\r\n').filter(Boolean)) {
+        const { execute, id } = JSON.parse(line)
+        if (execute === 'qmp_capabilities') client.write(JSON.stringify({ return: {}, id }))
+        else answer(client, id, execute)
+      }
+    })
+  })
+
+async function opened(path: string, answerMs = 10_000): Promise<QmpConnection> {
+  const connection = await QmpConnection.open({ path }, { answerMs })
+  onTestFinished(() => connection.close())
+  return connection
+}
+
+describeWith('qemu-system-x86_64', 'a real QEMU', () => {
+  async function qemu(...more: string[]): Promise<{ qemu: Qemu; path: string }> {
+    const path = join(scratch(), 'qmp')
+    const started = await Qemu.start(
+      ['-S', '-qmp', `unix:${path},server=on,wait=off`, ...more],
+      'tcg',
+    )
+    onTestFinished(() => started.kill())
+    return { qemu: started, path }
+  }
+
+  it('greets, answers in any order of asking, and refuses in its own words', async () => {
+    const { path } = await qemu()
+    const connection = await opened(path)
+    expect(connection.version.major).toBeGreaterThanOrEqual(7)
+    const [status, dirtyRate, schema] = await Promise.all([
+      connection.execute('query-status'),
+      connection.execute('query-dirty-rate'),
+      connection.execute('query-qmp-schema'),
+    ])
+    expect(status).toMatchObject({ running: false })
+    expect(dirtyRate).toMatchObject({ status: 'unstarted', 'calc-time': 0 })
+    // Hundreds of kilobytes, which come in many pieces.
+    expect((schema as unknown[]).length).toBeGreaterThan(500)
+    await expect(connection.execute('no-such-command')).rejects.toMatchObject({
+      code: 'ERR_QAPI',
+      class: 'CommandNotFound',
+      message: 'The command no-such-command has not been found',
+    })
+    await expect(connection.execute('calc-dirty-rate', { 'calc-time': 0 })).rejects.toMatchObject({
+      class: 'GenericError',
+      message: 'Calculation time is out of range [50ms, 60000ms].',
+    })
+  })
+
+  it('tells of its events', async () => {
+    const { path } = await qemu()
+    const connection = await opened(path)
+    const events: QmpEvent[] = []
+    const stop = connection.onEvent(event => events.push(event))
+    await connection.execute('cont')
+    await connection.execute('stop')
+    expect(events.map(({ event }) => event)).toEqual(['RESUME', 'STOP'])
+    stop()
+    await connection.execute('cont')
+    expect(events).toHaveLength(2)
+  })
+
+  it('has one client at a time: the next one is told so, and has its turn afterwards', async () => {
+    const { path } = await qemu()
+    const first = await opened(path)
+    await expect(QmpConnection.open({ path }, { greetingMs: 300 })).rejects.toMatchObject({
+      code: 'ERR_QMP_BUSY',
+      message: `${path}: no greeting within 300 ms, so another client has this monitor, or it is none of QMP`,
+    })
+    first.close()
+    expect(await (await opened(path)).execute('query-status')).toMatchObject({ running: false })
+  })
+
+  it('that ends fails the commands under way, and those that follow', async () => {
+    const { qemu: started, path } = await qemu()
+    const connection = await opened(path)
+    // Stopped, it answers nothing, so that the command is surely under way when it ends.
+    started.signal('SIGSTOP')
+    const asked = connection.execute('query-status')
+    const lost = expect(asked).rejects.toMatchObject({ code: 'ERR_TARGET_GONE' })
+    await started.kill()
+    await lost
+    await expect(connection.execute('query-status')).rejects.toMatchObject({
+      code: 'ERR_TARGET_GONE',
+    })
+    // Killed, it leaves its socket behind.
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+      message: `${path}: nobody listens there: the QEMU of this socket has ended`,
+    })
+  })
+
+  it('that stands still is not waited for longer than was said, and answers later commands', async () => {
+    const { qemu: started, path } = await qemu()
+    const connection = await opened(path, 300)
+    started.signal('SIGSTOP')
+    await expect(connection.execute('query-status')).rejects.toMatchObject({
+      code: 'ERR_TARGET_TIMEOUT',
+      message: `${path}: no answer to query-status within 300 ms`,
+    })
+    const reason = new Error('enough')
+    const controller = new AbortController()
+    const asked = connection.execute('query-status', {}, controller.signal)
+    controller.abort(reason)
+    await expect(asked).rejects.toBe(reason)
+    started.signal('SIGCONT')
+    await expect.poll(() => connection.execute('query-name').catch(() => undefined)).toEqual({})
+  })
+})
+
+describe('what is no monitor', () => {
+  it.each([
+    [
+      'a path without a socket',
+      () => join(scratch(), 'none'),
+      'ERR_TARGET_ABSENT',
+      'there is no such socket',
+    ],
+    ['a file', () => fileOf('text'), 'ERR_TARGET_ABSENT', ''],
+  ])('%s', async (_, make, code, meaning) => {
+    await expect(QmpConnection.open({ path: make() })).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(meaning),
+    })
+  })
+
+  function fileOf(text: string): string {
+    const path = join(scratch(), 'file')
+    writeFileSync(path, text)
+    return path
+  }
+
+  it('a port that nobody serves', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as { port: number }
+    server.close()
+    await once(server, 'close')
+    await expect(QmpConnection.open({ host: '127.0.0.1', port })).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+    })
+  })
+
+  it.each([
+    ['a web server', 'HTTP/1.1 400 Bad Request\r\n\r\n', 'HTTP/1.1'],
+    ['JSON of another kind', '{"hello": 1}', 'hello'],
+    ['a greeting without a version', '{"QMP": {}}', 'QMP'],
+    ['control characters', '\u001b[2Jx \n', '"\\u001b"'],
+    ['brackets without end', '['.repeat(2000), 'deeper than 1024 levels'],
+  ])('%s', async (_, said, why) => {
+    const path = await peer(client => client.write(said))
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({
+      code: 'ERR_QMP_PROTOCOL',
+      message: expect.stringContaining(why),
+    })
+  })
+
+  it('one that hangs up at once', async () => {
+    const path = await peer(client => client.end())
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({ code: 'ERR_TARGET_GONE' })
+  })
+
+  it('one that greets and then never answers', async () => {
+    const path = await peer(client => client.write(GREETING))
+    await expect(QmpConnection.open({ path }, { answerMs: 200 })).rejects.toMatchObject({
+      code: 'ERR_TARGET_TIMEOUT',
+      message: `${path}: no answer to qmp_capabilities within 200 ms`,
+    })
+  })
+
+  it('one whose greeting comes byte by byte is one all the same, and nothing is sent to it before', async () => {
+    let early = 0
+    const path = await peer(async client => {
+      client.on('data', data => {
+        early += data.length
+        const { id } = JSON.parse(data.toString())
+        client.write(`{"return": {}, "id": "${id}"}`)
+      })
+      for (const byte of GREETING) {
+        expect(early).toBe(0)
+        client.write(byte)
+        await sleep(1)
+      }
+    })
+    expect((await opened(path)).version).toEqual({ major: 10, minor: 0, micro: 2, package: 'x' })
+  })
+})
+
+describe('a connection', () => {
+  it('takes answers that are joined, split, and out of order', async () => {
+    const waiting: string[] = []
+    const path = await monitor(async (client, id) => {
+      waiting.push(id)
+      if (waiting.length < 3) return
+      const answers = waiting.reverse().map(one => JSON.stringify({ id: one, return: `to ${one}` }))
+      const bytes = Buffer.from(`{"event": "X", "data": {"n": 1}}\r\n${answers.join('')}`)
+      for (let at = 0; at < bytes.length; at += 7) {
+        client.write(bytes.subarray(at, at + 7))
+        await sleep(1)
+      }
+    })
+    const connection = await opened(path)
+    const events: unknown[] = []
+    connection.onEvent(event => events.push(event))
+    const answers = await Promise.all(['a', 'b', 'c'].map(command => connection.execute(command)))
+    expect(answers).toEqual(['to 2', 'to 3', 'to 4'])
+    expect(events).toEqual([{ event: 'X', data: { n: 1 } }])
+  })
+
+  it.each([
+    ['rubbish', 'rubbish\n'],
+    ['an answer without an id', '{"return": {}}'],
+    ['an array', '[]'],
+    ['a text without end', `{"a": "${'x'.repeat(70 * 2 ** 20)}`],
+  ])('ends at %s, and says so to who waits', async (_, said) => {
+    const path = await monitor(client => client.write(said))
+    const connection = await opened(path)
+    await expect(connection.execute('query-status')).rejects.toMatchObject({
+      code: 'ERR_QMP_PROTOCOL',
+    })
+    expect(connection.closed).toBe(true)
+    await expect(connection.execute('query-status')).rejects.toMatchObject({
+      code: 'ERR_QMP_PROTOCOL',
+    })
+  })
+
+  it('drops an answer that comes too late, or twice', async () => {
+    const path = await monitor(async (client, id, command) => {
+      if (command === 'slow') await sleep(300)
+      client.write(JSON.stringify({ id, return: command }).repeat(2))
+    })
+    const connection = await opened(path, 150)
+    await expect(connection.execute('slow')).rejects.toMatchObject({ code: 'ERR_TARGET_TIMEOUT' })
+    await sleep(300)
+    expect(await connection.execute('quick')).toBe('quick')
+  })
+
+  it('is closed once, and refuses commands then', async () => {
+    const path = await monitor(() => {})
+    const connection = await opened(path)
+    const asked = connection.execute('query-status')
+    connection.close()
+    connection.close()
+    await expect(asked).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    await expect(connection.execute('query-status')).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+
+  it('leaves no socket and no timer behind, however it ends', async () => {
+    const handles = (): number =>
+      (process as unknown as { getActiveResourcesInfo(): string[] })
+        .getActiveResourcesInfo()
+        .filter(name => /Pipe|Timeout/.test(name)).length
+    const before = handles()
+    const path = await peer(client => client.write('rubbish\n'))
+    const within = handles()
+    for (let turn = 0; turn < 20; turn++) {
+      await expect(QmpConnection.open({ path })).rejects.toThrow()
+      await expect(QmpConnection.open({ path: `${path}-none` })).rejects.toThrow()
+      const signal = AbortSignal.abort(new Error('no'))
+      await expect(QmpConnection.open({ path }, { signal })).rejects.toThrow('no')
+    }
+    expect(existsSync(path)).toBe(true)
+    // The peer's own ends of the sockets close a moment later.
+    await expect.poll(handles).toBeLessThanOrEqual(Math.max(before, within))
+  })
+})
