@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { type DirtyRateCurve, workload } from '../../ts/index.js'
+import { type CountedCurve, type DirtyRateCurve, workload } from '../../ts/index.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created, PAGE, running } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor } from '../fixtures/modes.js'
@@ -12,7 +12,7 @@ import {
 } from '../fixtures/truth.js'
 
 /** What holds at every point of an exact curve, whatever the guest does. */
-function expectExact({ points, pageSize, complete, warnings }: DirtyRateCurve): void {
+function expectExact({ points, pageSize, complete, warnings }: CountedCurve): void {
   expect({ complete, warnings: besidesLength(warnings) }).toEqual({ complete: true, warnings: [] })
   for (const [at, point] of points.entries()) {
     const { pages, dirtyBytes, windowNs, requestedMs, bytesPerSecond, interval, truth } = point

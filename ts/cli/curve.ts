@@ -36,6 +36,7 @@ export async function runCurve(
     '50ms,100ms,1s',
   )
   const mode = parseModeOptions(options)
+  const open = { mode: mode.mode, force: options.force }
   const wait = parseWait(options)
   refuseCsvAnd(session, options)
   const rates = ratesOf(
@@ -43,7 +44,7 @@ export async function runCurve(
     session.options.json ? '--json' : options.csv ? '--csv' : undefined,
   )
   const { signal } = session
-  return withTarget(session, uri, mode.mode, async target => {
+  return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     const longest = windows.at(-1) ?? 0
     const curve = await during(
@@ -68,36 +69,49 @@ function print(session: Session, curve: DirtyRateCurve, rates: Rates): void {
   const { points, mode, target, warnings } = curve
   session.headline(mode, target)
   const rows = points.map(point => cells(point, rates))
-  const columns = TITLES.map((title, at) => ({
+  // A column that no point has a value for is left out.
+  const titles = TITLES.filter(title => rows.some(row => row[title] !== undefined))
+  const columns = titles.map(title => ({
     title,
-    width: Math.max(...rows.map(row => row[at]?.length ?? 0)),
+    width: Math.max(...rows.map(row => row[title]?.length ?? 0)),
     ...(ESSENTIAL.includes(title) ? { essential: true as const } : {}),
   }))
   const table = new Table(columns, text => session.bold(text))
-  for (const row of rows) for (const line of table.row(row, session.columns)) session.print(line)
+  for (const row of rows) {
+    const cells = titles.map(title => row[title] ?? '-')
+    for (const line of table.row(cells, session.columns)) session.print(line)
+  }
   if (process.stdout.isTTY === true) chart(session, points)
   for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
   session.explain()
   session.explain(
-    'Distinct pages: a page counts once, however often it was written. All windows have one opening.',
+    warnings.some(({ code }) => code === 'SEPARATE_WINDOWS')
+      ? 'Distinct pages: a page counts once in a window, however often it was written.'
+      : 'Distinct pages: a page counts once, however often it was written. All windows have one opening.',
   )
 }
+
+type Row = Readonly<Partial<Record<(typeof TITLES)[number], string>>>
 
 function cells(
   { windowNs, pages, dirtyBytes, bytesPerSecond, interval }: DirtyRatePoint,
   rates: Rates,
-): string[] {
-  return [
-    ms(windowNs),
-    count(pages),
-    measuredSize(dirtyBytes),
-    rates.rate(bytesPerSecond),
-    rates.interval(interval),
-  ]
+): Row {
+  return {
+    window: ms(windowNs),
+    ...(pages === undefined ? {} : { pages: count(pages) }),
+    ...(dirtyBytes === undefined ? {} : { dirty: measuredSize(dirtyBytes) }),
+    rate: rates.rate(bytesPerSecond),
+    interval: rates.interval(interval),
+  }
 }
 
-/** Dirty bytes by window, a bar each. */
-function chart(session: Session, points: readonly DirtyRatePoint[]): void {
+/** Dirty bytes by window, a bar each. A curve without them has no chart. */
+function chart(session: Session, all: readonly DirtyRatePoint[]): void {
+  const points = all.flatMap(({ windowNs, dirtyBytes }) =>
+    dirtyBytes === undefined ? [] : [{ windowNs, dirtyBytes }],
+  )
+  if (points.length < all.length) return
   const most = Math.max(...points.map(({ dirtyBytes }) => dirtyBytes), 1)
   const labels = points.map(({ windowNs }) => ms(windowNs))
   const label = Math.max(...labels.map(widthOf))

@@ -1,7 +1,7 @@
 /** Makes a curve from the rounds of one run. */
 
-import type { DirtyRateCurve, SampledPoint } from '../results/curve.js'
-import type { Frame } from '../results/measurement.js'
+import type { CurveOf, DirtyRateCurve, SampledPoint } from '../results/curve.js'
+import type { Figures, Frame } from '../results/measurement.js'
 import type { Warning } from '../results/warning.js'
 import type { Round } from './source.js'
 import { isLate, skippedWarning, windowWarnings } from './warnings.js'
@@ -13,29 +13,30 @@ const NS_PER_MS = 1e6
  * ended only when the next one was due too. Such a window has no point, because it would be the
  * same as the next one's. `warnings` name each such window, and each that was too long or short.
  */
-export function curveOf(rounds: readonly Round[], frame: Frame): DirtyRateCurve {
+export function curveOf<F extends Figures>(rounds: readonly Round<F>[], frame: Frame): CurveOf<F> {
   const last = rounds.at(-1)?.figures
   if (last === undefined) throw new RangeError('a curve has at least one window')
   const { had, warnings } = windowsHad(rounds)
   const curve = {
     ...frame,
     mode: last.mode,
-    pageSize: last.pageSize ?? 1,
+    ...(last.pageSize === undefined ? {} : { pageSize: last.pageSize }),
     points: had.map(pointOf),
     complete: rounds.every(({ figures }) => figures.complete),
     warnings: [...warnings, ...last.warnings],
   }
-  // All windows were measured in one mode, so all points have the members of this mode.
-  return curve as DirtyRateCurve
+  // All windows were measured in one mode by one source, so all points have the members of this
+  // mode, and the pages if the source counts them.
+  return curve as DirtyRateCurve as CurveOf<F>
 }
 
 function pointOf({ figures, increment }: Round): Partial<SampledPoint> {
-  const { window, pages = 0, pageSize = 1, bytesPerSecond, interval, truth } = figures
+  const { window, pages, pageSize, bytesPerSecond, interval, truth } = figures
   return {
     windowNs: window.ns,
     requestedMs: window.requestedMs,
-    pages,
-    dirtyBytes: pages * pageSize,
+    ...(pages === undefined ? {} : { pages }),
+    ...(pages === undefined || pageSize === undefined ? {} : { dirtyBytes: pages * pageSize }),
     bytesPerSecond,
     interval,
     ...(increment === undefined ? {} : { increment }),

@@ -27,12 +27,12 @@ export interface MeasurementBegun {
 }
 
 /** Each `start` is followed by one of the other events, with the same `id`. */
-export interface MeasurementEvents<M = DirtyRateMeasurement> {
+export interface MeasurementEvents<M = DirtyRateMeasurement, C = DirtyRateCurve> {
   start: MeasurementBegun
   /** The measurement has its result. */
-  done: MeasurementBegun & { result: M | DirtyRateCurve }
+  done: MeasurementBegun & { result: M | C }
   /** The measurement has a result that is only a lower bound: `result.warnings` say why. */
-  incomplete: MeasurementBegun & { result: M | DirtyRateCurve }
+  incomplete: MeasurementBegun & { result: M | C }
   /**
    * The measurement has no result. `error` is what its caller's promise rejected with, or
    * ERR_CANCELLED if a watch was left.

@@ -7,7 +7,7 @@ import { parseOptions } from '../ground/arguments.js'
 import { emit } from '../ground/log.js'
 import { type DirtyRateMeasurement, dirtyRateInfo, type WithInfo } from '../qapi/info.js'
 import { traceCalculation } from '../qapi/trace.js'
-import type { DirtyRateCurve } from '../results/curve.js'
+import type { CurveOf, DirtyRateCurve } from '../results/curve.js'
 import { freeze } from '../results/freeze.js'
 import type { Figures, Frame } from '../results/measurement.js'
 import { curveOf } from './curve.js'
@@ -44,7 +44,7 @@ export class Meter<F extends Figures = Figures> {
   readonly #uri: () => string
   readonly #history: History<ResultOf<F>>
   readonly measurements: Measurements
-  readonly events: Emitter<MeasurementEvents<ResultOf<F>>> = new Emitter()
+  readonly events: Emitter<MeasurementEvents<ResultOf<F>, CurveOf<F>>> = new Emitter()
   #lastId = 0
 
   /** `uri` returns the URI of the target to which the source belongs. */
@@ -70,7 +70,7 @@ export class Meter<F extends Figures = Figures> {
     )
   }
 
-  async curve(options: CurveOptions): Promise<DirtyRateCurve> {
+  async curve(options: CurveOptions): Promise<CurveOf<F>> {
     const windowsMs = parseWindows(
       parseOptions(options, CURVE, 'options', CURVE_FORM).windows,
       'windows',
@@ -117,7 +117,7 @@ export class Meter<F extends Figures = Figures> {
       ...round.figures,
       warnings,
     }
-    return freeze({ ...measured, qapi: dirtyRateInfo(measured) })
+    return freeze({ ...measured, qapi: round.info ?? dirtyRateInfo(measured) })
   }
 
   #keep(result: ResultOf<F>): void {
@@ -130,7 +130,7 @@ export class Meter<F extends Figures = Figures> {
   }
 
   /** Runs `measure`, and emits an event before and after it. */
-  async #reported<T extends ResultOf<F> | DirtyRateCurve>(
+  async #reported<T extends ResultOf<F> | CurveOf<F>>(
     by: Caller,
     { mode }: Method,
     windowsMs: readonly number[],

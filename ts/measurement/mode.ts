@@ -2,7 +2,7 @@
 
 import { parseChoice } from '../ground/arguments.js'
 import { type Mode, modes } from '../results/mode.js'
-import { parseSampling, refuseSampling, type SampleOptions } from './sampling.js'
+import { parseSampling, refuseIgnored, refuseSampling, type SampleOptions } from './sampling.js'
 import type { Method, Source } from './source.js'
 
 /** What a caller may ask for: a mode, or `auto`, which is the first mode that the target has. */
@@ -15,14 +15,18 @@ export function parseMode(wanted: unknown, name = 'mode'): WantedMode {
 
 /** How to measure `source`. Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE. */
 export function chooseMethod(
-  source: Pick<Source, 'modes' | 'modeUnavailable'>,
+  source: Pick<Source, 'modes' | 'modeUnavailable' | 'ignoredSampling'>,
   options: SampleOptions & { mode?: WantedMode | undefined },
 ): Method {
   const wanted = parseMode(options.mode ?? 'auto')
   const found = source.modes.find(({ mode }) => wanted === 'auto' || mode === wanted)
   if (found === undefined) throw source.modeUnavailable(wanted as Mode)
   const { mode } = found
-  if (mode === 'page-sampling') return { mode, samples: parseSampling(options) }
+  if (mode === 'page-sampling') {
+    const samples = parseSampling(options)
+    refuseIgnored(options, source.ignoredSampling)
+    return { mode, samples }
+  }
   refuseSampling(mode, options)
   return { mode }
 }

@@ -104,3 +104,16 @@ export function refuseSampling(mode: string, options: SampleOptions): void {
     )
   }
 }
+
+/** Throws ERR_ARGUMENT for a choice that somebody else makes, such as QEMU. */
+export function refuseIgnored(
+  { sampling = {} }: SampleOptions,
+  ignored: readonly (keyof SamplingOptions)[] = [],
+): void {
+  const given = ignored.find(name => sampling[name] !== undefined)
+  if (given === undefined) return
+  throw argumentError(
+    `sampling.${given}: this target is measured by a program that decides this itself`,
+    'Leave it out.',
+  )
+}

@@ -5,10 +5,11 @@
 
 import type { Signal } from '../ground/abort.js'
 import type { DirtyRateError } from '../ground/errors.js'
+import type { DirtyRateInfo } from '../qapi/types.js'
 import type { Increment } from '../results/curve.js'
 import type { Figures } from '../results/measurement.js'
 import type { Mode } from '../results/mode.js'
-import type { Samples } from './sampling.js'
+import type { Samples, SamplingOptions } from './sampling.js'
 
 /** A mode that a target can be measured in. */
 export interface ModeAbility {
@@ -33,6 +34,11 @@ export interface Round<F extends Figures = Figures> {
   readonly explainedNs: number
   /** In a curve by page sampling: the pages first seen dirty since the window before. */
   readonly increment?: Increment
+  /**
+   * What QEMU itself said, where QEMU measured: its answer to query-dirty-rate, with the time in
+   * ms.
+   */
+  readonly info?: DirtyRateInfo
   /** When the window opened, if that was not when the measurement was asked for. */
   readonly openedAt?: Date
 }
@@ -41,6 +47,8 @@ export interface Round<F extends Figures = Figures> {
 export interface Source<F extends Figures = Figures> {
   /** The modes of the target. `auto` is the first of them. */
   readonly modes: readonly ModeAbility[]
+  /** The options of sampling that have no effect here, so that a caller may not give them. */
+  readonly ignoredSampling?: readonly (keyof SamplingOptions)[]
   /** The error for a caller that asks for a mode which the target does not have. */
   modeUnavailable(mode: Mode): DirtyRateError
   /** Throws what keeps a measurement from beginning now. */

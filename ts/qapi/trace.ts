@@ -72,12 +72,13 @@ export function formatTrace(event: LogEvent): string | undefined {
 export function traceCalculation({
   mode,
   blocks = [],
-  pages = 0,
+  pages,
   window,
   qapi,
 }: DirtyRateMeasurement): void {
   const rate = qapi['dirty-rate'] ?? 0
-  if (mode === 'dirty-bitmap') {
+  // Where QEMU has measured, QEMU has traced this itself, and the pages are not known here.
+  if (mode === 'dirty-bitmap' && pages !== undefined) {
     for (const block of blocks)
       trace('dirtyrate_bitmap_reap', { idstr: block.name, pages: block.pages })
     trace('dirtyrate_do_calculate_bitmap', { pages, time: Math.floor(window.ns / 1e9), rate })

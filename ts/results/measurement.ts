@@ -15,8 +15,11 @@ export interface Window {
    * samples' own windows.
    */
   readonly ns: number
-  /** The spread between the windows of the RAM blocks, or between those of the samples. */
-  readonly skewNs: number
+  /**
+   * The spread between the windows of the RAM blocks, or between those of the samples. Absent where
+   * nobody knows.
+   */
+  readonly skewNs?: number
   /**
    * The part of the window in which the guest was paused or had ended. Rates leave this time out.
    * Absent if it is not known.

@@ -17,7 +17,7 @@ import type {
   DirtyRateInfo,
   QueryDirtyRateArguments,
 } from '../qapi/types.js'
-import type { DirtyRateCurve } from '../results/curve.js'
+import type { CurveOf } from '../results/curve.js'
 import type { Figures } from '../results/measurement.js'
 import type { InMode, Mode } from '../results/mode.js'
 import type { Target, TargetDescription } from './target.js'
@@ -26,7 +26,9 @@ import type { Target, TargetDescription } from './target.js'
  * A target over a source whose figures are `F`. A kind of target adds its URI, its description, and
  * how it ends.
  */
-export abstract class MeasuredTarget<F extends Figures = Figures> implements Target<ResultOf<F>> {
+export abstract class MeasuredTarget<F extends Figures = Figures>
+  implements Target<ResultOf<F>, CurveOf<F>>
+{
   readonly #source: Source<F>
   readonly #meter: Meter<F>
   readonly #job: DirtyRateJob
@@ -78,9 +80,9 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
    * stop()
    * ```
    */
-  on<Name extends keyof MeasurementEvents<ResultOf<F>>>(
+  on<Name extends keyof MeasurementEvents<ResultOf<F>, CurveOf<F>>>(
     name: Name,
-    listener: (event: MeasurementEvents<ResultOf<F>>[Name]) => void,
+    listener: (event: MeasurementEvents<ResultOf<F>, CurveOf<F>>[Name]) => void,
   ): () => void {
     parseChoice(name, 'event', ['start', 'done', 'incomplete', 'failed'])
     this.requireOpen()
@@ -115,8 +117,8 @@ export abstract class MeasuredTarget<F extends Figures = Figures> implements Tar
    */
   async measureDirtyCurve<W extends WantedMode = WantedMode>(
     options: CurveOptions<W>,
-  ): Promise<InMode<DirtyRateCurve, W>> {
-    return (await this.#meter.curve(options)) as InMode<DirtyRateCurve, W>
+  ): Promise<InMode<CurveOf<F>, W>> {
+    return (await this.#meter.curve(options)) as InMode<CurveOf<F>, W>
   }
 
   /**

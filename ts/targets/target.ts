@@ -12,6 +12,7 @@ import type {
   QueryDirtyRateArguments,
 } from '../qapi/types.js'
 import type { DirtyRateCurve } from '../results/curve.js'
+import type { MigrationProgress } from '../results/migration.js'
 import type { InMode, Mode } from '../results/mode.js'
 
 declare global {
@@ -32,6 +33,10 @@ export interface TargetDescription {
   state: string
   /** The modes of the target, and what each costs the guest. */
   modes: ModeAbility[]
+  /** What runs the VM, as far as it is not this package: `QEMU 10.0.2, with KVM`. */
+  software?: string
+  /** The migration of the VM that is under way, if one is. */
+  migration?: MigrationProgress
 }
 
 /** The ability to stop a VM's guest, and to let it go on. */
@@ -45,10 +50,11 @@ export interface Control {
 }
 
 /**
- * A VM that can be measured; its results are of type `M`. An ability that only some kinds of VM
- * have is an optional member: check for `target.control`, and not for a class.
+ * A VM that can be measured; its results are of type `M`, and its curves of type `C`. An ability
+ * that only some kinds of VM have is an optional member: check for `target.control`, and not for a
+ * class.
  */
-export interface Target<M = DirtyRateMeasurement> {
+export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
   /** The target URI, which opens the same target again. */
   readonly uri: string
   /** The modes of the target. `auto` is the first of them. */
@@ -65,9 +71,9 @@ export interface Target<M = DirtyRateMeasurement> {
   /** What the VM has, and the modes that it can be measured in. */
   describe(): Promise<TargetDescription>
   /** Calls `listener` at each event of that name. The returned function removes the listener. */
-  on<Name extends keyof MeasurementEvents<M>>(
+  on<Name extends keyof MeasurementEvents<M, C>>(
     name: Name,
-    listener: (event: MeasurementEvents<M>[Name]) => void,
+    listener: (event: MeasurementEvents<M, C>[Name]) => void,
   ): () => void
   /** Measures one window. */
   measureDirtyRate<W extends WantedMode = WantedMode>(
@@ -76,7 +82,7 @@ export interface Target<M = DirtyRateMeasurement> {
   /** Measures the distinct pages for every window, in one run. */
   measureDirtyCurve<W extends WantedMode = WantedMode>(
     options: CurveOptions<W>,
-  ): Promise<InMode<DirtyRateCurve, W>>
+  ): Promise<InMode<C, W>>
   /** Measures one window after the other, for as long as the loop asks. */
   watchDirtyRate<W extends WantedMode = WantedMode>(
     options?: WatchOptions<W>,

@@ -12,6 +12,7 @@ import type {
   RingMeasurement,
   SamplingMeasurement,
   VcpuMeasurement,
+  Window,
 } from '../../results/measurement.js'
 
 /**
@@ -19,6 +20,7 @@ import type {
  * target.
  */
 export interface KnownOfVirtualMachine {
+  readonly window: Window & Required<Pick<Window, 'skewNs'>>
   readonly pages: number
   readonly pageSize: number
   readonly blocks: readonly BlockMeasurement[]
