@@ -412,6 +412,14 @@ export interface NativeSampleReport {
   truth?: NativeTruth | null
 }
 
+/** The bounds of a share of samples. */
+export interface NativeShareInterval {
+  /** The lower end, in [0, 1]. */
+  low: number
+  /** The upper end. */
+  high: number
+}
+
 /** What a virtual machine is doing. */
 export type NativeState = 'created' | 'running' | 'paused' | 'shutdown' | 'crashed' | 'closed'
 
@@ -475,6 +483,9 @@ export interface NativeWorkloadOptions {
 
 /** Removes the listener with this number. The other listeners go on. */
 export declare function removeLog(id: number): void
+
+/** The interval of the share of samples that changed, where somebody else has sampled: QEMU tells only its rate. */
+export declare function sampleInterval(hits: number, samples: number, confidence: number, method: 'wilson' | 'clopper-pearson'): NativeShareInterval
 
 /** The next events of the listener with this number, oldest first; none if it has taken all of them, or was removed. */
 export declare function takeLog(id: number): Array<NativeLogEvent>

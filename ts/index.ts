@@ -36,6 +36,10 @@ export type {
   TimeUnit,
 } from './qapi/types.js'
 export type {
+  CountedCurve,
+  CountedPoint,
+  CountedSampledPoint,
+  CurveOf,
   DirtyRateCurve,
   DirtyRatePoint,
   ExactCurve,
@@ -57,11 +61,13 @@ export type {
   VcpuMeasurement,
   Window,
 } from './results/measurement.js'
+export type { MigrationProgress } from './results/migration.js'
 export { type InMode, type Mode, modes } from './results/mode.js'
 export type { Truth } from './results/truth.js'
 export { type Warning, type WarningCode, warningCodes } from './results/warning.js'
 export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
+export type { QmpTarget } from './targets/qmp/qmp-target.js'
 export type { OpenOptions } from './targets/scheme.js'
 export type { Control, Target, TargetDescription } from './targets/target.js'
 export { capabilities } from './targets/vm/capabilities.js'

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { schemes } from '../../ts/targets/open.js'
 import { memoryForKernel, QEMU_ARM64_RAM } from '../../ts/targets/vm/memory.js'
-import { GUEST_OPTIONS, KERNEL_OPTIONS, MACHINE_OPTIONS } from '../../ts/targets/vm/options.js'
 import { buildGuest, makeWorkload } from '../../ts/targets/vm/workload.js'
 import { dirtyrate, root, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
@@ -46,7 +46,9 @@ describe('the command', () => {
   })
 
   it('lists every option of targets in its help', async () => {
-    const names = Object.keys({ ...GUEST_OPTIONS, ...KERNEL_OPTIONS, ...MACHINE_OPTIONS })
+    const names = new Set(
+      schemes.flatMap(({ options, common }) => Object.keys({ ...options, ...common })),
+    )
     for (const command of ['calc', 'curve', 'watch']) {
       const { stdout } = await dirtyrate([command, '--help'])
       const written = [...stdout.matchAll(/^ {2}([a-z-]+)=/gm)].map(([, name]) => name)

@@ -1,8 +1,10 @@
 /** The candidates that complete a command line. */
 
+import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { candidates } from '../../ts/cli/complete.js'
 import { makeProgram } from '../../ts/cli/program.js'
 import { rateUnits } from '../../ts/ground/units.js'
@@ -57,7 +59,7 @@ describe('the candidates', () => {
   })
 
   it('are the schemes, the workloads and the options of a target', () => {
-    expect(words('calc', '')).toEqual(['guest:', 'kernel:'])
+    expect(words('calc', '')).toEqual(['guest:', 'kernel:', 'qmp:'])
     expect(words('calc', '--json', 'guest:')).toEqual(workloadKinds.map(kind => `guest:${kind}`))
     const machine = Object.keys(MACHINE_OPTIONS)
     expect(words('calc', 'guest:stride,')).toEqual(
@@ -91,6 +93,22 @@ describe('the candidates', () => {
     expect(words('calc', `kernel:x,initrd=${path}/bz`)).toEqual([`kernel:x,initrd=${file}`])
     expect(words('guest', '-o', `${path}/bz`)).toEqual([file])
     expect(words('guest', '-o', '/nonexistent/')).toEqual([])
+  })
+
+  it('are sockets, and folders that may have some, where a socket is named', async () => {
+    const file = folder()('plain', '')
+    const path = dirname(file)
+    mkdirSync(join(path, 'run'))
+    const server = createServer().listen(join(path, 'vm.sock'))
+    onTestFinished(() => {
+      server.close()
+    })
+    await once(server, 'listening')
+    expect(words('calc', `qmp:${path}/`).toSorted()).toEqual([
+      `qmp:${path}/run/`,
+      `qmp:${path}/vm.sock`,
+    ])
+    expect(words('calc', `qmp:${path}/vm.sock,`)).toEqual([`qmp:${path}/vm.sock,force=`])
   })
 
   it('leave out a file whose name a line cannot have', () => {

@@ -88,7 +88,15 @@ const curveOf = (complete: boolean): object => ({
 it('an incomplete result ends with 1, and says that it is a lower bound', async () => {
   opened.measurement = incomplete
   opened.closed = 0
-  const options = { mode: 'auto', window: '1s', every: '1s', windows: '1s', hmp: false, csv: false }
+  const options = {
+    mode: 'auto',
+    force: false,
+    window: '1s',
+    every: '1s',
+    windows: '1s',
+    hmp: false,
+    csv: false,
+  }
   const calc = await inSession({ json: false }, session =>
     runCalc(session, 'guest:stride', options),
   )

@@ -31,6 +31,7 @@ export async function runCalc(
   // Mistakes in the command line are reported before a VM is made.
   const window = parseWindow(options.window, '--window')
   const mode = parseModeOptions(options)
+  const open = { mode: mode.mode, force: options.force }
   const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
   const rates = ratesOf(
@@ -38,7 +39,7 @@ export async function runCalc(
     session.options.json ? '--json' : options.hmp ? '--hmp' : undefined,
   )
   const { signal } = session
-  return withTarget(session, uri, mode.mode, async target => {
+  return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     const measurement = await during(session, `measuring for ${options.window}`, window, () =>
       target.measureDirtyRate({ ...mode, window, signal }),

@@ -22,6 +22,8 @@ export interface Candidate {
 const FILES = ['--output']
 /** What stands for the name of a file in the forms of targets and of their options. */
 const FILE = 'FILE'
+/** What stands for the name of a socket there. */
+const SOCKET = 'SOCKET'
 
 /** The candidates for the last of `words`. `words` are the words after the program's name. */
 export function candidates(program: Command, words: readonly string[]): Candidate[] {
@@ -124,10 +126,14 @@ function targets(last: string): Candidate[] {
       word,
       meaning,
     }))
-    return prefixed(
-      prefix,
-      scheme.operand === FILE ? filesOfTarget(last.slice(prefix.length)) : named,
-    )
+    const path = last.slice(prefix.length)
+    if (scheme.operand === FILE) return prefixed(prefix, filesOfTarget(path))
+    if (scheme.operand === SOCKET)
+      return prefixed(
+        prefix,
+        filesOfTarget(path, entry => entry.isSocket()),
+      )
+    return prefixed(prefix, named)
   }
   const options: Readonly<Record<string, TargetOption>> = { ...scheme.options, ...scheme.common }
   const [key = '', value] = part.split(/=(.*)/s, 2)
@@ -163,8 +169,8 @@ function usefulOptions(scheme: Scheme, before: string): [string, TargetOption][]
 }
 
 /** The files whose paths begin with `path`; the commas of `path` and of the files are doubled. */
-function filesOfTarget(path: string): Candidate[] {
-  return files(path.replaceAll(',,', ',')).map(({ word, meaning }) => ({
+function filesOfTarget(path: string, isWanted?: (entry: Dirent) => boolean): Candidate[] {
+  return files(path.replaceAll(',,', ','), isWanted).map(({ word, meaning }) => ({
     word: escapeOption(word),
     meaning,
   }))
@@ -176,8 +182,8 @@ function filesOfTarget(path: string): Candidate[] {
  */
 const UNNAMEABLE = /[\p{Cc}\ufffd]/u
 
-/** The files whose paths begin with `path`; folders end with a slash. */
-function files(path: string): Candidate[] {
+/** The files whose paths begin with `path`, if they are wanted, and folders, with a slash. */
+function files(path: string, isWanted: (entry: Dirent) => boolean = () => true): Candidate[] {
   const folder = path.slice(0, path.lastIndexOf('/') + 1)
   let entries: Dirent[]
   try {
@@ -187,9 +193,10 @@ function files(path: string): Candidate[] {
   }
   return entries
     .filter(
-      ({ name }) =>
-        !UNNAMEABLE.test(name) &&
-        (!name.startsWith('.') || path.slice(folder.length).startsWith('.')),
+      entry =>
+        !UNNAMEABLE.test(entry.name) &&
+        (entry.isDirectory() || isWanted(entry)) &&
+        (!entry.name.startsWith('.') || path.slice(folder.length).startsWith('.')),
     )
     .map(entry => ({
       word: `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`,

@@ -24,6 +24,8 @@ const USAGE: readonly string[] = [
   'ERR_KERNEL_IMAGE',
   'ERR_MODE_UNAVAILABLE',
   'ERR_QAPI',
+  'ERR_UNSAFE_MODE',
+  'ERR_LIBVIRT_SOCKET',
 ] satisfies ErrorCode[]
 const ENVIRONMENT: readonly string[] = [
   'ERR_KVM_ABSENT',

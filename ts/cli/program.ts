@@ -62,10 +62,15 @@ function measuring(command: Command): Command {
     .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
     .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
     .addOption(
-      choosing('--mode <mode>', 'how to measure; auto is the exact mode', [
+      choosing('--mode <mode>', 'how to measure; auto is the first mode of the target', [
         ...modes,
         'auto',
       ]).default('auto'),
+    )
+    .option(
+      '--force',
+      'measure also in a mode that is known to harm this VM, or to read nonsense there',
+      false,
     )
     .option('--delay <duration>', 'wait this long before the first window')
     .option(

@@ -26,6 +26,7 @@ import type { Session } from './session.js'
 /** The options about the mode, as they are on the command line. */
 export interface ModeOptions {
   mode: string
+  force: boolean
   samplePages?: string
   confidence?: string
   interval?: string
@@ -123,15 +124,15 @@ export function printHmp(session: Session, { qapi }: DirtyRateMeasurement): void
   for (const line of dirtyRateLinesOfMs(qapi)) session.print(line)
 }
 
-/** Opens `uri` with the log that `mode` needs, calls `use`, and closes the target. */
+/** Opens `uri` to be measured in `mode`, calls `use`, and closes the target. */
 export async function withTarget<T>(
   session: Session,
   uri: string,
-  mode: Mode | 'auto',
+  { mode, force }: { mode: Mode | 'auto'; force: boolean },
   use: (target: Target) => Promise<T>,
 ): Promise<T> {
-  session.progress(`starting ${uri}`)
-  const target = await openTarget(uri, { signal: session.signal, mode })
+  session.progress(`opening ${uri}`)
+  const target = await openTarget(uri, { signal: session.signal, mode, force })
   try {
     return await use(target)
   } catch (error) {

@@ -39,6 +39,7 @@ export async function runWatch(
       ? Number.POSITIVE_INFINITY
       : parseCountText(options.count, '--count', 1)
   const mode = parseModeOptions(options)
+  const open = { mode: mode.mode, force: options.force }
   const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
   refuseCsvAnd(session, options)
@@ -46,7 +47,7 @@ export async function runWatch(
   const other = session.options.json ? '--json' : csv ? '--csv' : hmp ? '--hmp' : undefined
   const rates = ratesOf(options.unit, other)
   const { signal } = session
-  return withTarget(session, uri, mode.mode, async target => {
+  return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     if (csv) session.write(csvHeader(WATCH_COLUMNS))
     let seen = 0

@@ -8,6 +8,8 @@ const MEANINGS = {
   RING_OVERRUN: 'Entries of a dirty ring were lost, so that the figures are lower bounds.',
   RING_UNAVAILABLE:
     'The VM was created with dirty rings, but the kernel has none, so the dirty bitmap measured instead.',
+  SEPARATE_WINDOWS:
+    'The windows of the curve did not open together, so that each point is of another time.',
   BLOCK_REMOVED:
     'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
 } as const

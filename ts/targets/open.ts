@@ -3,18 +3,21 @@
  * file.
  */
 
+import type { QmpTarget } from './qmp/qmp-target.js'
+import { qmpScheme } from './qmp/scheme.js'
 import { type OpenOptions, opener, type Scheme } from './scheme.js'
 import type { Target } from './target.js'
 import { guestScheme, kernelScheme } from './vm/schemes.js'
 import type { VirtualMachine } from './vm/virtual-machine.js'
 
 /** Every scheme. */
-export const schemes: readonly Scheme[] = [guestScheme, kernelScheme]
+export const schemes: readonly Scheme[] = [guestScheme, kernelScheme, qmpScheme]
 
 /** What the schemes open. */
 export interface SchemeTargets {
   guest: VirtualMachine
   kernel: VirtualMachine
+  qmp: QmpTarget
 }
 
 /** The type of the target that a URI opens, as far as the type of the URI says it. */

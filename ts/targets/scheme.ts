@@ -3,7 +3,7 @@
  * its scheme up in a table.
  */
 
-import { type OptionNames, parseOptions, parseSignal } from '../ground/arguments.js'
+import { type OptionNames, parseFlag, parseOptions, parseSignal } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { knownNames } from '../ground/suggest.js'
 import type { WantedMode } from '../measurement/mode.js'
@@ -58,9 +58,14 @@ export interface OpenOptions {
   mode?: WantedMode | undefined
   /** Ends the opening; the promise rejects with `signal.reason`. */
   signal?: AbortSignal | undefined
+  /**
+   * The same as `force=on` in the URI: measure in a mode that is known to harm the VM, or to read
+   * nonsense there. Only kinds of targets whose URI has this option take it.
+   */
+  force?: boolean | undefined
 }
 
-const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true }
+const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true, force: true }
 
 /** Makes the function that opens a target of any of `schemes`. */
 export function opener(
@@ -83,12 +88,22 @@ export function opener(
   return async (uri, options = {}) => {
     try {
       const { scheme, parsed, given } = find(uri)
-      parseSignal(parseOptions(options, OPEN).signal)
-      return await scheme.open(parsed, given, options)
+      const { signal, force } = parseOptions(options, OPEN)
+      parseSignal(signal)
+      return await scheme.open(parsed, forced(scheme, given, force), options)
     } catch (error) {
       throw withLikelyTarget(error, uri, schemes)
     }
   }
+}
+
+/** The options with `force=on`, if the caller wants that. Throws ERR_ARGUMENT. */
+function forced({ name, options }: Scheme, given: Given, force = false): Given {
+  if (!parseFlag(force, 'force')) return given
+  if (!Object.hasOwn(options, 'force')) {
+    throw argumentError(`force: ${name}: has no mode that would be refused`, 'Leave it out.')
+  }
+  return { ...given, force: 'on' }
 }
 
 /** The options of `uri`. Throws ERR_ARGUMENT for an option that its scheme does not have. */

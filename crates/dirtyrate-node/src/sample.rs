@@ -104,6 +104,28 @@ impl NativeVirtualMachine {
     }
 }
 
+/// The bounds of a share of samples.
+#[napi(object)]
+pub struct NativeShareInterval {
+    /// The lower end, in [0, 1].
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// The interval of the share of samples that changed, where somebody else has sampled: QEMU tells only its rate.
+#[napi]
+pub fn sample_interval(
+    hits: f64,
+    samples: f64,
+    confidence: f64,
+    #[napi(ts_arg_type = "'wilson' | 'clopper-pearson'")] method: String,
+) -> Result<NativeShareInterval> {
+    let method = word(Some(&method))?.unwrap_or_default();
+    let interval = Intervals::new(method, confidence).map_err(thrown)?.interval(hits, samples);
+    Ok(NativeShareInterval { low: interval.low, high: interval.high })
+}
+
 fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
     let refuse = |text: String| thrown(Error::Argument(text));
     let method = word(options.interval.as_deref())?.unwrap_or_default();

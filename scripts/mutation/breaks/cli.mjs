@@ -368,7 +368,7 @@ export default [
   {
     name: 'a name with a newline is two candidates',
     file: 'ts/cli/complete.ts',
-    find: '!UNNAMEABLE.test(name) &&\n        ',
+    find: '!UNNAMEABLE.test(entry.name) &&\n        ',
     replace: '',
     test: '__test__/cli/complete.test.ts -t whose name a line cannot have',
   },

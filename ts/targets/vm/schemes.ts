@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { parseChoice, parseCountText } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
+import { isSocketFile } from '../../ground/socket-file.js'
 import { knownNames } from '../../ground/suggest.js'
 import { parseMode, type WantedMode } from '../../measurement/mode.js'
 import type { Given, OpenOptions, Scheme } from '../scheme.js'
@@ -53,6 +54,7 @@ export const kernelScheme: Scheme<VirtualMachine> = {
     // What begins with a word and a colon names another kind of target, whether or not that is
     // known.
     if (/^[\w+-]+:/.test(text)) return undefined
+    if (isSocketFile(file)) return undefined
     return file.includes('/') || existsSync(file) ? `kernel:${text}` : undefined
   },
   async open({ name }, given, options) {

@@ -1,0 +1,74 @@
+/**
+ * What would harm a VM, or measure nonsense, and is refused before anything is sent. Each rule was
+ * seen on a real QEMU.
+ */
+
+import { DirtyRateError } from '../../ground/errors.js'
+import type { QemuVersion } from '../../qmp/connection.js'
+import type { MigrationProgress } from '../../results/migration.js'
+import type { Mode } from '../../results/mode.js'
+import { migrationText } from './migration.js'
+import { isAtLeast, versionText } from './version.js'
+
+/** What decides whether a VM of QEMU can be measured now, and in which modes. */
+export interface Circumstances {
+  readonly version: QemuVersion
+  /**
+   * Whether KVM runs the guest. Otherwise QEMU translates it (TCG), or another hypervisor runs it.
+   */
+  readonly kvm: boolean
+  /** QEMU's `RunState`. */
+  readonly state: string
+  readonly running: boolean
+  /** The migration that is under way, if one is. */
+  readonly migration?: MigrationProgress
+}
+
+/** How a VM is to be measured. */
+export interface Wanted {
+  readonly mode: Mode
+  /** The caller accepts that the VM may be harmed. */
+  readonly force: boolean
+  /** Whether KVM emulates the guests of the VM's host; undefined where nobody knows. */
+  readonly emulated: boolean | undefined
+}
+
+/** Throws ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE. */
+export function requireSafe(facts: Circumstances, wanted: Wanted): void {
+  if (facts.migration !== undefined) {
+    throw new DirtyRateError(
+      'ERR_MIGRATING',
+      `the VM is being migrated: ${migrationText(facts.migration)}`,
+      {
+        details: { status: facts.migration.status },
+      },
+    )
+  }
+  if (!facts.running) {
+    const isPaused = facts.state === 'paused' || facts.state === 'prelaunch'
+    throw new DirtyRateError(
+      isPaused ? 'ERR_PAUSED' : 'ERR_STATE',
+      `the guest does not run: QEMU says '${facts.state}', and would measure 0`,
+      {
+        hint: isPaused
+          ? "Let it go on (QMP 'cont'), then measure."
+          : 'Measure while the guest runs.',
+      },
+    )
+  }
+  const why = wanted.force ? undefined : harm(facts, wanted)
+  if (why === undefined) return
+  throw new DirtyRateError('ERR_UNSAFE_MODE', `mode ${wanted.mode} is refused: ${why}`)
+}
+
+/** What this mode would do to the VM; undefined if nothing is known against it. */
+function harm({ kvm, version }: Circumstances, { mode, emulated }: Wanted): string | undefined {
+  if (mode === 'dirty-bitmap' && !kvm) {
+    return !isAtLeast(version, 8, 0)
+      ? `QEMU ${versionText(version)} crashes in this mode where KVM does not run the guest`
+      : `QEMU ${versionText(version)} reads 0 in this mode where KVM does not run the guest`
+  }
+  if (mode === 'dirty-ring' && emulated === true)
+    return 'KVM emulates the guests of this host, and a guest with dirty rings would stand still for ever'
+  return undefined
+}

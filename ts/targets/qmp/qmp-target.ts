@@ -1,0 +1,60 @@
+/** A VM that is reached through the QMP monitor of its QEMU. */
+
+import { DirtyRateError } from '../../ground/errors.js'
+import { QmpConnection } from '../../qmp/connection.js'
+import { MeasuredTarget } from '../measured-target.js'
+import { MODES } from '../qemu/modes.js'
+import { versionText } from '../qemu/version.js'
+import type { TargetDescription } from '../target.js'
+import { escapeOption } from '../uri.js'
+import { formatAddress } from './address.js'
+import { readFacts } from './facts.js'
+import { type Measured, QmpSource } from './source.js'
+
+const HISTORY_SIZE = 100
+
+export class QmpTarget extends MeasuredTarget {
+  readonly #of: Measured
+  #closed = false
+
+  constructor(of: Measured) {
+    super(new QmpSource(of), HISTORY_SIZE)
+    this.#of = of
+  }
+
+  get uri(): string {
+    const { address, force } = this.#of
+    return `qmp:${escapeOption(formatAddress(address))}${force ? ',force=on' : ''}`
+  }
+
+  async describe(): Promise<TargetDescription> {
+    this.requireOpen()
+    const connection = await QmpConnection.open(this.#of.address)
+    try {
+      const { version, kvm, state, vcpus, memoryBytes, migration } = await readFacts(connection)
+      return {
+        uri: this.uri,
+        memoryBytes,
+        vcpus,
+        state,
+        modes: [...MODES],
+        software: `QEMU ${versionText(version)}, ${kvm ? 'with KVM' : 'without KVM'}`,
+        ...(migration === undefined ? {} : { migration }),
+      }
+    } finally {
+      connection.close()
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.interruptMeasurements(
+      new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
+    )
+  }
+
+  protected isClosed(): boolean {
+    return this.#closed
+  }
+}

@@ -1,0 +1,68 @@
+/** The scheme of VMs that QEMU runs and whose QMP monitor is given. */
+
+import { parseChoice } from '../../ground/arguments.js'
+import { DirtyRateError } from '../../ground/errors.js'
+import { native } from '../../ground/native.js'
+import { isSocketFile } from '../../ground/socket-file.js'
+import { type QmpAddress, QmpConnection } from '../../qmp/connection.js'
+import type { Scheme } from '../scheme.js'
+import { isLocal, parseAddress } from './address.js'
+import { readFacts } from './facts.js'
+import { libvirtDomainOf } from './libvirt-socket.js'
+import { QmpTarget } from './qmp-target.js'
+
+/** A VM behind a QMP monitor. */
+export const qmpScheme: Scheme<QmpTarget> = {
+  name: 'qmp',
+  operand: 'SOCKET',
+  about: 'a virtual machine that QEMU runs, through its QMP monitor: a socket, or HOST:PORT',
+  options: {
+    force: {
+      value: 'on|off',
+      default: 'off',
+      meaning: 'on: measure in a mode that is known to harm this VM, or to read nonsense there',
+    },
+  },
+  common: {},
+  adopt: text => (isSocketFile(text.split(',', 1)[0] ?? '') ? `qmp:${text}` : undefined),
+  async open({ name }, { force = 'off' }, { signal }) {
+    const address = parseAddress(name)
+    const forced = parseChoice(force, 'force', ['on', 'off']) === 'on'
+    refuseLibvirts(address)
+    // Whoever opens a target wants to know at once whether it can be reached.
+    const connection = await QmpConnection.open(address, { signal })
+    try {
+      await readFacts(connection, signal)
+    } finally {
+      connection.close()
+    }
+    return new QmpTarget({
+      address,
+      force: forced,
+      emulated: isLocal(address) ? emulatedHere() : undefined,
+    })
+  },
+}
+
+/** Throws ERR_LIBVIRT_SOCKET for the socket that libvirt has for itself. */
+function refuseLibvirts(address: QmpAddress): void {
+  const domain = 'path' in address ? libvirtDomainOf(address.path) : undefined
+  if (domain === undefined) return
+  throw new DirtyRateError(
+    'ERR_LIBVIRT_SOCKET',
+    `this socket is libvirt's own, of the domain '${domain}'`,
+    {
+      hint: `Use libvirt:${domain}. A second client of this socket can block each command of libvirt on the domain.`,
+      details: { domain },
+    },
+  )
+}
+
+/** Whether KVM emulates the guests of this host; undefined where nobody knows. */
+function emulatedHere(): boolean | undefined {
+  try {
+    return native().capabilities().emulated
+  } catch {
+    return undefined
+  }
+}
