@@ -6,6 +6,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { RIGHTS } from '../ts/host/rights.js'
 import { errorCodes, modes, warningCodes, workloadKinds } from '../ts/index.js'
 import { schemes } from '../ts/targets/open.js'
 import { choicesOf, type Scheme } from '../ts/targets/scheme.js'
@@ -20,6 +21,12 @@ const {
     choices: typeof choicesOf,
   ): { text: string; made: string }
 } = await import(join(root, 'scripts/build/target-tables.mjs'))
+
+const {
+  pageWithTable,
+}: {
+  pageWithTable(rights: typeof RIGHTS): { text: string; made: string }
+} = await import(join(root, 'scripts/build/rights-table.mjs'))
 
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 
@@ -57,6 +64,11 @@ describe('docs/targets.md', () => {
     expect(firstColumn('docs/targets.md', 'Workloads')).toEqual([...workloadKinds])
     expect(firstColumn('docs/targets.md', 'Modes').sort()).toEqual([...modes].sort())
   })
+})
+
+it('docs/hosts.md has the table of rights that the code has', () => {
+  const { text, made } = pageWithTable(RIGHTS)
+  expect(text, 'node scripts/build/rights-table.mjs').toBe(made)
 })
 
 it('each function and class of the package has an example in its comment', () => {

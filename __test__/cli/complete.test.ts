@@ -25,6 +25,8 @@ describe('the candidates', () => {
       'curve',
       'watch',
       'guest',
+      'list',
+      'doctor',
       'completion',
       'help',
     ])

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { describe, expect, it } from 'vitest'
+import { programFile } from '../../ts/host/program-checks.js'
 import { errorCodes, workloadKinds } from '../../ts/index.js'
 import { modes } from '../../ts/results/mode.js'
 import { dirtyrate, root } from '../fixtures/command.js'
@@ -11,6 +12,7 @@ import { folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY } from '../fixtures/machine.js'
 import { modesHere } from '../fixtures/modes.js'
+import { started } from '../fixtures/programs.js'
 
 const { pageWithTables }: { pageWithTables(): { text: string; made: string } } = await import(
   join(root, 'scripts/build/output-tables.mjs')
@@ -97,6 +99,13 @@ describe('the schema fits', () => {
       (await dirtyrate(['guest', '-o', folder()('guest.elf', ''), '--json'])).stdout,
       'guestFile',
     )
+  })
+
+  it('the VMs of this host, while one runs, and what this host can measure', async () => {
+    const machine = ['-machine', 'none', '-nodefaults', '-display', 'none', '-name', 'schema']
+    if (programFile('qemu-system-x86_64') !== undefined) started('qemu-system-x86_64', machine)
+    expectForm((await dirtyrate(['list', '--json'])).stdout, 'vmList')
+    expectForm((await dirtyrate(['doctor', '--json'])).stdout, 'diagnosis')
   })
 
   it.each([

@@ -42,6 +42,7 @@ it.each([
   ['ERR_NATIVE_LOAD', 3],
   ['ERR_MEMORY', 3],
   ['ERR_UNSUPPORTED', 3],
+  ['ERR_PROGRAM_ABSENT', 3],
   ['ERR_KVM_IOCTL', 1],
   ['ERR_GUEST_CRASHED', 1],
   ['ERR_INTERNAL', 1],

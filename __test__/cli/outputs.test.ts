@@ -22,6 +22,8 @@ const commands = [
   `curve ${guest} --windows 10ms,20ms`,
   `watch ${guest} --every 20ms`,
   'guest --pages 10 -o /dev/null',
+  'list',
+  'doctor',
   '--help',
   'watch --help',
   '--version',

@@ -9,6 +9,7 @@
 //   qapi          QEMU's types, limits, arithmetic and texts, which are computed from a result
 //   measurement   the meter, over a source; it knows no kind of VM
 //   targets       one room for each kind of target, and the table of schemes
+//   host          the VMs of others on this host, and what this host can measure
 //   users         the command, the dashboard, the metrics, the server: none imports another
 //   index.ts      what the package exports
 //
@@ -24,6 +25,7 @@ const ROOMS = [
   ['qapi', 'ts/qapi/'],
   ['measurement', 'ts/measurement/'],
   ['targets', 'ts/targets/'],
+  ['host', 'ts/host/'],
   ['users', 'ts/(cli|dashboard|metrics|server)/'],
   ['index', 'ts/index\\.ts$'],
 ].map(([name, files]) => ({ name, files: `^${files}` }))

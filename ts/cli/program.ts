@@ -14,8 +14,10 @@ import { runCapabilities } from './capabilities.js'
 import { runComplete } from './complete.js'
 import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
+import { runDoctor } from './doctor.js'
 import { EXIT_MEANINGS } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
+import { type ListOptions, runList } from './list.js'
 import { DEFAULT_UNIT } from './rate-unit.js'
 import type { Session } from './session.js'
 import { runCompletion, shells } from './shells.js'
@@ -208,6 +210,21 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .action((options: GuestOptions & { output: string }) =>
       act(session => runGuest(session, options)),
     )
+
+  program
+    .command('list')
+    .description(
+      'show the virtual machines on this host, and the targets that reach them. It connects to no monitor',
+    )
+    .option('--watch', 'show the list again at each change, until interrupted', false)
+    .action((options: ListOptions) => act(session => runList(session, options)))
+
+  program
+    .command('doctor')
+    .description(
+      'show what this host can measure, and the command that mends what is missing. The exit status is 0 if something can be measured here, and 3 if nothing can',
+    )
+    .action(() => act(runDoctor))
 
   const completion = program
     .command('completion')

@@ -12,7 +12,7 @@ import { documentText } from './json.js'
 import { LiveLine } from './live-line.js'
 import type { Output } from './output.js'
 import { named } from './table.js'
-import { columnsOf, paint } from './terminal.js'
+import { canOverwrite, columnsOf, paint } from './terminal.js'
 import { shorten, visible, widthOf, wrap } from './text.js'
 
 /** The options that every command has. */
@@ -28,6 +28,8 @@ export interface GlobalOptions {
 const WIDEST_PROSE = 120
 /** The column in which values begin that come after their names. */
 const VALUES_BEGIN = 9
+/** Moves the cursor to the first column of the first row, and erases the rows from there on. */
+const CLEAR_SCREEN = '\x1b[H\x1b[J'
 /** How long the command waits, after a signal, for a reader to take the rest of the output. */
 const LAST_WORDS_MS = 300
 
@@ -132,6 +134,26 @@ export class Session {
     this.#progress.clear()
     if (this.options.json || this.#live.show(draw)) return
     this.print(draw(this.columns))
+  }
+
+  /**
+   * The whole result as it is now. On a terminal it replaces the one before, as far as it fits the
+   * terminal. Nothing with --json.
+   */
+  screen(draw: () => readonly string[]): void {
+    if (this.options.json) return
+    const { stream } = this.#out
+    const lines = draw()
+    if (!canOverwrite(stream)) {
+      for (const line of [...lines, '']) this.print(line)
+      return
+    }
+    // A terminal that does not know its height says 0.
+    const rows = Math.max((stream.rows || lines.length + 1) - 1, 1)
+    const fits = lines.length <= rows
+    const shown = fits ? lines : lines.slice(0, rows - 1)
+    const rest = fits ? [] : [`${lines.length - shown.length} more lines: make the terminal taller`]
+    this.write(`${CLEAR_SCREEN}${[...shown, ...rest].join('\n')}\n`)
   }
 
   /** The one document of --json, or one of many. */

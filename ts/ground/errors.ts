@@ -36,6 +36,8 @@ const HINTS = {
     'Give files that can be read and that fit the memory: a kernel is an ELF with a PVH entry (note XEN_ELFNOTE_PHYS32_ENTRY) or a Linux bzImage, on arm64 an ELF or a Linux Image.',
   ERR_MEMORY:
     'Ask for less memory, or raise what limits it: ulimit -v, ulimit -d, vm.overcommit_memory.',
+  ERR_PROGRAM_ABSENT:
+    'Install the program that the message names. virsh is in the package libvirt-clients (Debian, Ubuntu) or libvirt-client (Fedora, openSUSE).',
   ERR_UNSUPPORTED: 'See capabilities() for what this kernel can do.',
   ERR_QAPI: "The text is QEMU's own; its documentation of calc-dirty-rate says what is accepted.",
   ERR_TARGET_ABSENT: 'Check the name: nothing that can be measured is there.',

@@ -428,4 +428,25 @@ export default [
     replace: '',
     test: '__test__/cli/rate-unit.test.ts',
   },
+  {
+    name: 'show the name of a VM as it is',
+    file: 'ts/cli/list.ts',
+    find: "session.bold(visible(name ?? '(no name)'))",
+    replace: "session.bold(name ?? '(no name)')",
+    test: '__test__/cli/list.test.ts -t shows no control character',
+  },
+  {
+    name: 'list --watch prints at each look',
+    file: 'ts/cli/list.ts',
+    find: '      last = text\n',
+    replace: '',
+    test: '__test__/cli/list.test.ts -t each line is another list',
+  },
+  {
+    name: 'doctor ends with 0 where nothing can be measured',
+    file: 'ts/cli/doctor.ts',
+    find: 'return measurable ? EXIT_OK : EXIT_ENVIRONMENT',
+    replace: 'return measurable ? EXIT_OK : EXIT_OK',
+    test: '__test__/cli/doctor.test.ts -t ends with 3',
+  },
 ]

@@ -1,0 +1,86 @@
+/** `dirtyrate list`, as a program. */
+
+import { spawn } from 'node:child_process'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, it, onTestFinished } from 'vitest'
+import { cli, dirtyrate } from '../fixtures/command.js'
+import { folder } from '../fixtures/elf.js'
+import { describeInstalled } from '../fixtures/installed-programs.js'
+import { appeared, ended, started } from '../fixtures/programs.js'
+import { dirtyrateOnTerminal } from '../fixtures/terminal.js'
+
+const QEMU = 'qemu-system-x86_64'
+/** A name that would erase the screen, end the line, and leave a shell's word. */
+const HOSTILE = "evil\u001b[2J\r\nname'; $(reboot)"
+
+/** A QEMU without a guest, whose name is `name`; resolves when its monitor is there. */
+async function qemu(name: string): Promise<{ pid: number; end(): Promise<void> }> {
+  const socket = join(dirname(folder()('x', '')), 'q.sock')
+  const machine = ['-machine', 'none', '-nodefaults', '-display', 'none', '-m', '128']
+  const monitor = ['-qmp', `unix:${socket},server=on,wait=off`]
+  const child = started(QEMU, [...machine, ...monitor, '-name', `guest=${name}`])
+  await appeared(socket, child)
+  return { pid: child.pid, end: () => ended(child) }
+}
+
+describeInstalled(QEMU, 'dirtyrate list', () => {
+  it('names each VM, its process and its size', async () => {
+    const { pid } = await qemu('web-server')
+    const { status, stdout, stderr } = await dirtyrate(['list'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(
+      new RegExp(`^web-server  QEMU, TCG, 128 MiB, 1 vCPU, process ${pid} of \\S+$`, 'm'),
+    )
+  })
+
+  it('shows no control character of a name to the terminal', async () => {
+    const { pid } = await qemu(HOSTILE)
+    const { stdout } = await dirtyrate(['list'])
+    const line = stdout.split('\n').find(one => one.includes(`process ${pid} of`))
+    expect(line).toContain("evil\\x1b[2J\\r\\nname'; $(reboot)")
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+    expect(stdout).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f]/)
+    const { stdout: json } = await dirtyrate(['list', '--json'])
+    const listed = JSON.parse(json).vms.find((vm: { pid: number }) => vm.pid === pid)
+    expect(listed.name).toBe(HOSTILE)
+  })
+
+  it('--watch --json prints a line at each change, and each line is another list, until a signal', async () => {
+    const child = spawn(process.execPath, [cli, 'list', '--watch', '--json'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => ended(child))
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+    let last = ''
+    /** Reads on until the list has, or does not have, a process. Each line is another list. */
+    const until = async (pid: number, listed: boolean): Promise<void> => {
+      for (;;) {
+        const { value: line } = await lines.next()
+        expect(line).not.toBe(last)
+        last = line
+        const { vms } = JSON.parse(line)
+        if (vms.some((vm: { pid: number }) => vm.pid === pid) === listed) return
+      }
+    }
+    expect(JSON.parse((await lines.next()).value).schemaVersion).toBe(1)
+    const { pid, end } = await qemu('comes-and-goes')
+    await until(pid, true)
+    // Meanwhile the host is looked at twice.
+    await sleep(2500)
+    await end()
+    await until(pid, false)
+    child.kill('SIGTERM')
+    const status = await new Promise(resolve => child.once('exit', resolve))
+    expect(status).toBe(143)
+  })
+
+  it('--watch draws the list over the one before on a terminal', async () => {
+    const { pid } = await qemu('on-a-terminal')
+    const line = 'list --watch & sleep 2; kill -TERM $!; wait'
+    const { stdout } = await dirtyrateOnTerminal(line, { columns: 80 })
+    expect(stdout).toContain('on-a-terminal')
+    expect(stdout).toContain(`process ${pid} of`)
+  })
+})

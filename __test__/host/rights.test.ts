@@ -1,0 +1,106 @@
+/** Compares the table of rights with what this kernel does, for readers of each kind. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { capabilitiesOf, RIGHTS, type RightName, rightOf } from '../../ts/host/rights.js'
+import { root, run } from '../fixtures/command.js'
+
+const { importTypeScript }: { importTypeScript(file: string): Promise<unknown> } = await import(
+  join(root, 'scripts/build/import-typescript.mjs')
+)
+
+const isRoot = process.getuid?.() === 0
+const NOBODY = 65_534
+const as = (uid: number): string[] => [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
+const ambient = (list: string): string[] => [`--inh-caps=${list}`, `--ambient-caps=${list}`]
+
+/** Says what this process can open of another one, and by which row of the table. */
+const LOOK = `
+  const { closeSync, openSync } = await import('node:fs')
+  const { rightOf, subjectOf, thisReader } = await import('${root}/target/import-typescript/rights.mjs')
+  const pid = Number(process.argv[1])
+  const opens = name => {
+    try {
+      closeSync(openSync('/proc/' + pid + '/' + name, 'r'))
+      return true
+    } catch (error) {
+      if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error
+      return false
+    }
+  }
+  const found = { maps: opens('maps'), memory: opens('mem'), pagemap: opens('pagemap') }
+  console.log(JSON.stringify({ right: rightOf(thisReader(), subjectOf(pid)), found }))
+`
+
+describe.skipIf(!isRoot)('the table of rights (only root can become each kind of reader)', () => {
+  const subjects: Record<string, ChildProcess> = {}
+  beforeAll(async () => {
+    // As JavaScript it can be read by users who may not write it.
+    await importTypeScript('ts/host/rights.ts')
+    subjects.root = spawn('sleep', ['1000'])
+    subjects.nobody = spawn('setpriv', [...as(NOBODY), 'sleep', '1000'])
+  })
+  afterAll(() => {
+    for (const child of Object.values(subjects)) child.kill('SIGKILL')
+  })
+
+  it.each<[RightName, string, string[]]>([
+    ['root', 'root', []],
+    ['root', 'nobody', []],
+    ['privileged', 'root', ['--bounding-set=-sys_ptrace', '--inh-caps=-sys_ptrace']],
+    ['sameUser', 'nobody', as(NOBODY)],
+    ['otherUser', 'root', as(NOBODY)],
+    ['otherUser', 'nobody', as(NOBODY - 1)],
+    ['ptrace', 'root', [...as(NOBODY), ...ambient('+sys_ptrace')]],
+    ['ptraceAndRead', 'root', [...as(NOBODY), ...ambient('+sys_ptrace,+dac_read_search')]],
+  ])('has the row %s for a process of %s, as this kernel does', async (right, subject, reader) => {
+    const look = [process.execPath, '--input-type=module', '--eval', LOOK]
+    const { stdout, stderr } = await run('setpriv', [
+      ...reader,
+      ...look,
+      String(subjects[subject]?.pid),
+    ])
+    expect(stderr).toBe('')
+    const said = JSON.parse(stdout)
+    const { files: _, ...access } = RIGHTS[right].access
+    // The file `mem` needs the right to open it as well, which process_vm_readv(2) does not.
+    const memory = right === 'ptrace' ? false : access.memory
+    expect(said).toEqual({ right, found: { ...access, memory } })
+  })
+})
+
+it('a row that is not enough says what to do', () => {
+  for (const { access, mend } of Object.values(RIGHTS)) {
+    const isEnough = access.maps && access.memory && access.pagemap
+    expect(mend === undefined).toBe(isEnough)
+  }
+})
+
+it('ptrace_scope closes memory to its own user, and 3 to all', () => {
+  const subject = { uid: 1000, dumpable: true, privileged: false }
+  const user = { uid: 1000, capabilities: [] }
+  const admin = { uid: 0, capabilities: ['CAP_SYS_PTRACE'] as const }
+  const rows = [0, 1, 2, 3].map(ptraceScope => [
+    rightOf({ ...user, ptraceScope }, subject),
+    rightOf({ ...admin, ptraceScope }, subject),
+  ])
+  expect(rows).toEqual([
+    ['sameUser', 'root'],
+    ['scope', 'root'],
+    ['scope', 'root'],
+    ['closedScope', 'closedScope'],
+  ])
+  const closed = { ...subject, dumpable: false }
+  expect(rightOf({ ...user, ptraceScope: 0 }, closed)).toBe('notDumpable')
+})
+
+it('the capabilities are those bits that capabilities(7) has for them', () => {
+  expect(capabilitiesOf(0n)).toEqual([])
+  expect(capabilitiesOf(1n << 19n)).toEqual(['CAP_SYS_PTRACE'])
+  expect(capabilitiesOf((1n << 40n) | 0b110n)).toEqual([
+    'CAP_DAC_OVERRIDE',
+    'CAP_DAC_READ_SEARCH',
+    'CAP_CHECKPOINT_RESTORE',
+  ])
+})

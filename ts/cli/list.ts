@@ -1,0 +1,147 @@
+/** `dirtyrate list`: the VMs on this host, and the targets that reach them. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DirtyRateError, hasCode } from '../ground/errors.js'
+import { programFile } from '../host/program-checks.js'
+import { type Means, type Way, waysTo } from '../host/reach.js'
+import { thisReader } from '../host/rights.js'
+import { usersByUid } from '../host/users.js'
+import { findVms, type VmProcess } from '../host/virtual-machines.js'
+import type { Vmm } from '../host/vmm.js'
+import { schemes } from '../targets/open.js'
+import { EXIT_OK } from './exit.js'
+import type { Session } from './session.js'
+import { named } from './table.js'
+import { count, shellWord, size, visible } from './text.js'
+
+export interface ListOptions {
+  watch: boolean
+}
+
+/** A VM as the document of --json has it. */
+export interface ListedVm {
+  pid: number
+  vmm: Vmm
+  program: string
+  uid: number
+  user?: string
+  name?: string
+  accelerator?: string
+  memoryBytes?: number
+  vcpus?: number
+  targets: Way[]
+}
+
+export interface VmList {
+  vms: ListedVm[]
+  /** Processes of other users that could not be looked into. */
+  closedProcesses: number
+}
+
+/** How often the host is looked at with --watch. */
+const EVERY_MS = 1000
+/** The column in which the reasons begin, unless a target is longer. */
+const WHY_BEGINS = 30
+
+export async function runList(session: Session, { watch }: ListOptions): Promise<number> {
+  if (!watch) {
+    const list = await listVms()
+    for (const line of lines(list, session)) session.print(line)
+    session.document(list)
+    return EXIT_OK
+  }
+  session.streamDocuments()
+  let last = ''
+  for (;;) {
+    const list = await listVms()
+    const text = JSON.stringify(list)
+    if (text !== last) {
+      last = text
+      session.screen(() => lines(list, session))
+      session.document(list)
+      await session.delivered()
+    }
+    await sleep(EVERY_MS, undefined, { signal: session.signal }).catch(() => {})
+    if (session.signal.aborted) throw endOf(session.signal.reason)
+  }
+}
+
+/** A signal is the usual end of --watch, and nothing was measured. */
+function endOf(reason: unknown): unknown {
+  if (!hasCode(reason, 'ERR_CANCELLED')) return reason
+  return new DirtyRateError('ERR_CANCELLED', 'interrupted', { hint: 'Nothing was connected to.' })
+}
+
+/** Looks at the host once. */
+export async function listVms(): Promise<VmList> {
+  const means: Means = { reader: thisReader(), virsh: programFile('virsh') !== undefined }
+  const { vms, closed } = await findVms()
+  const users = usersByUid()
+  return { vms: vms.map(vm => listed(vm, users.get(vm.uid), means)), closedProcesses: closed }
+}
+
+const known = schemes.map(({ name }) => `${name}:`)
+
+function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm {
+  const { pid, vmm, program, uid, name, accelerator, memoryBytes, vcpus } = vm
+  const targets = waysTo(vm, means).filter(({ target }) =>
+    known.some(scheme => target.startsWith(scheme)),
+  )
+  return {
+    pid,
+    vmm,
+    program,
+    uid,
+    ...(user === undefined ? {} : { user }),
+    ...(name === undefined ? {} : { name }),
+    ...(accelerator === undefined ? {} : { accelerator }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(vcpus === undefined ? {} : { vcpus }),
+    targets,
+  }
+}
+
+/** What people call the programs. */
+const PROGRAMS: Readonly<Record<Vmm, string>> = {
+  qemu: 'QEMU',
+  'cloud-hypervisor': 'Cloud Hypervisor',
+  firecracker: 'Firecracker',
+  crosvm: 'crosvm',
+  dirtyrate: 'dirtyrate',
+  other: 'another user of KVM',
+}
+
+function lines({ vms, closedProcesses }: VmList, session: Session): string[] {
+  const all = vms.flatMap((vm, at) => [...(at === 0 ? [] : ['']), ...vmLines(vm, session)])
+  if (session.options.quiet) return all
+  const none = vms.length === 0 ? ['No virtual machine was found on this host.'] : []
+  const closed =
+    closedProcesses === 0
+      ? []
+      : [
+          `${count(closedProcesses)} ${closedProcesses === 1 ? 'process' : 'processes'} of other users could not be looked into, and may run more: sudo dirtyrate list`,
+        ]
+  const gap = all.length > 0 && closed.length > 0 ? [''] : []
+  return [...all, ...none, ...gap, ...closed]
+}
+
+/** A line about the VM, then one line for each target. */
+function vmLines(vm: ListedVm, session: Session): string[] {
+  const { pid, vmm, name, program, accelerator, memoryBytes, vcpus, uid, user, targets } = vm
+  const facts = [
+    vmm === 'other' ? `${PROGRAMS.other} (${program})` : PROGRAMS[vmm],
+    ...(accelerator === undefined || vmm === 'other' ? [] : [accelerator.toUpperCase()]),
+    ...(memoryBytes === undefined ? [] : [size(memoryBytes)]),
+    ...(vcpus === undefined ? [] : [`${count(vcpus)} ${vcpus === 1 ? 'vCPU' : 'vCPUs'}`]),
+    `process ${pid} of ${user ?? `user ${uid}`}`,
+  ]
+  const title = `${session.bold(visible(name ?? '(no name)'))}  ${visible(facts.join(', '))}`
+  return [title, ...targets.flatMap(way => wayLines(way, session))]
+}
+
+function wayLines({ target, reachable, why, mend }: Way, session: Session): string[] {
+  const word = `  ${shellWord(target)}`
+  const begin = Math.max(WHY_BEGINS, word.length + 2)
+  const text = reachable ? `yes: ${why}` : `no: ${why}. ${mend ?? ''}`.trimEnd()
+  return named(word, visible(text), begin, session.columns)
+}

@@ -1,0 +1,42 @@
+/**
+ * The domains of libvirt that run on this host, without libvirt: by the files in which it keeps the
+ * process of each domain.
+ */
+
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { readText } from './proc.js'
+
+/** A domain of libvirt's system daemon, or of the session of a user. */
+export interface LibvirtDomain {
+  readonly name: string
+  readonly session: boolean
+}
+
+/** libvirt's own process has a file beside those of the domains. */
+const DAEMON = 'driver'
+
+/** The domains by the process of each. A file that outlived its process is in it too. */
+export function libvirtDomains(): Map<number, LibvirtDomain> {
+  const found = new Map<number, LibvirtDomain>()
+  const read = (folder: string, session: boolean): void => {
+    for (const file of namesIn(folder)) {
+      const name = /^(.+)\.pid$/s.exec(file)?.[1]
+      const pid = Number(readText(join(folder, file)))
+      if (name !== undefined && name !== DAEMON && pid > 0) found.set(pid, { name, session })
+    }
+  }
+  for (const user of namesIn('/run/user')) read(join('/run/user', user, 'libvirt/qemu/run'), true)
+  const own = process.env.XDG_RUNTIME_DIR
+  if (own !== undefined && own !== '') read(join(own, 'libvirt/qemu/run'), true)
+  read('/run/libvirt/qemu', false)
+  return found
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}

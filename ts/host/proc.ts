@@ -1,0 +1,103 @@
+/**
+ * Reads the entries of processes in /proc. A process may end while it is read, and most entries of
+ * another user's process are closed to this one, so each reader returns undefined instead of
+ * throwing.
+ */
+
+import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+
+/** What a file of /proc contains; undefined if it cannot be read. */
+export function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+/** The numbers of all processes that this one can see, ascending. */
+export function processIds(): number[] {
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b)
+}
+
+/** The command line of a process, word by word; undefined for a kernel thread or a zombie. */
+export function argumentsOf(pid: number): string[] | undefined {
+  const text = readText(`/proc/${pid}/cmdline`)
+  if (text === undefined || text === '') return undefined
+  return text.replace(/\0$/, '').split('\0')
+}
+
+/** Where a link of /proc leads; undefined if this process may not read it. */
+export function linkOf(pid: number, name: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/${name}`)
+  } catch {
+    return undefined
+  }
+}
+
+/** What each file descriptor is; undefined if this process may not look at them. */
+export function descriptorsOf(pid: number): Map<number, string> | undefined {
+  let names: string[]
+  try {
+    names = readdirSync(`/proc/${pid}/fd`)
+  } catch {
+    return undefined
+  }
+  const links = names.flatMap(name => {
+    const link = linkOf(pid, `fd/${name}`)
+    return link === undefined ? [] : [[Number(name), link] as const]
+  })
+  return new Map(links)
+}
+
+/** What is known of a process from its status. */
+export interface ProcessStatus {
+  readonly parent: number
+  /** The user whose rights it has. */
+  readonly uid: number
+  /** The masks of its capabilities: those that it may have, and those that it uses. */
+  readonly permitted: bigint
+  readonly effective: bigint
+}
+
+/** The status of a process; undefined if it has ended. */
+export function statusOf(pid: number | 'self'): ProcessStatus | undefined {
+  const text = readText(`/proc/${pid}/status`) ?? ''
+  const parent = /^PPid:\t(\d+)$/m.exec(text)?.[1]
+  const uid = /^Uid:\t\d+\t(\d+)\t/m.exec(text)?.[1]
+  if (parent === undefined || uid === undefined) return undefined
+  const mask = (name: string): bigint =>
+    BigInt(`0x${new RegExp(`^${name}:\\t([0-9a-f]+)$`, 'm').exec(text)?.[1] ?? '0'}`)
+  return {
+    parent: Number(parent),
+    uid: Number(uid),
+    permitted: mask('CapPrm'),
+    effective: mask('CapEff'),
+  }
+}
+
+/** The user who owns a file of /proc; undefined if there is no such file. */
+export function ownerOf(file: string): number | undefined {
+  try {
+    return lstatSync(file).uid
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Whether a file of /proc can be opened for reading. The kernel checks all rights when the file is
+ * opened, so nothing of the other process has to be read.
+ */
+export function opens(file: string): boolean {
+  try {
+    closeSync(openSync(file, 'r'))
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,153 @@
+/** Which targets can reach a VM of this host, and by which rights. */
+
+import { accessSync, constants, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { formatTargetUri } from '../targets/uri.js'
+import { linkOf, opens } from './proc.js'
+import type { MonitorPlace } from './qemu-arguments.js'
+import { type Reader, RIGHTS, rightOf, subjectOf } from './rights.js'
+import { inodeOf, type UnixSocket, unixSocketsOf } from './unix-sockets.js'
+import type { VmProcess } from './virtual-machines.js'
+
+/** A target for a VM, and whether this process can use it. */
+export interface Way {
+  /** The target's URI. */
+  readonly target: string
+  readonly reachable: boolean
+  /** By which right the VM can be reached, or why it cannot. */
+  readonly why: string
+  /** What makes it reachable, if it is not. */
+  readonly mend?: string
+}
+
+/** What this process can use besides the VM. */
+export interface Means {
+  readonly reader: Reader
+  /** Whether there is a virsh. */
+  readonly virsh: boolean
+}
+
+/** The targets for a VM, those that say most of it first. */
+export function waysTo(vm: VmProcess, means: Means): Way[] {
+  const process = processWay(vm, means.reader)
+  // libvirt owns the monitor of its domains: a second client of it could block libvirt.
+  if (vm.libvirt !== undefined) return [libvirtWay(vm, means), process]
+  return [...monitorWays(vm), process]
+}
+
+const SYSTEM = 'qemu:///system'
+const SESSION = 'qemu:///session'
+/** The sockets of libvirt's daemon for all drivers, and of that for QEMU alone. */
+const DAEMON_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock']
+
+function libvirtWay({ libvirt, uid, name = '' }: VmProcess, { reader, virsh }: Means): Way {
+  const session = libvirt?.session === true
+  const usual = process.env.LIBVIRT_DEFAULT_URI
+  const connect = session ? SESSION : usual === undefined || usual === SYSTEM ? undefined : SYSTEM
+  const options = new Map(connect === undefined ? [] : [['connect', connect]])
+  const target = formatTargetUri({ scheme: 'libvirt', name, options })
+  const no = (why: string, mend: string): Way => ({ target, reachable: false, why, mend })
+  if (!virsh) return no('virsh is not installed', VIRSH_PACKAGES)
+  if (session) {
+    return uid === reader.uid
+      ? { target, reachable: true, why: "a domain of this user's session" }
+      : no(`a domain of the session of user ${uid}`, `Run it as that user: sudo -u '#${uid}'`)
+  }
+  if (reader.uid === 0) return { target, reachable: true, why: 'root' }
+  const writable = DAEMON_SOCKETS.some(socket => isWritable(socket))
+  return writable
+    ? { target, reachable: true, why: "libvirt's socket is open to this user, if polkit agrees" }
+    : no("libvirt's socket is closed to this user", JOIN_LIBVIRT)
+}
+
+export const VIRSH_PACKAGES =
+  'Install virsh: apt install libvirt-clients, dnf install libvirt-client, zypper install libvirt-client'
+export const JOIN_LIBVIRT =
+  'Join the group, then log in again: sudo usermod -aG libvirt "$USER". Or run it as root'
+
+function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
+  const target = `pid:${pid}`
+  const subject = subjectOf(pid) ?? { uid, dumpable: true, privileged: false }
+  const right = RIGHTS[rightOf(reader, subject)]
+  // The table says why; the kernel says whether.
+  const reachable = ['maps', 'mem', 'pagemap'].every(name => opens(`/proc/${pid}/${name}`))
+  if (reachable)
+    return { target, reachable, why: right.mend === undefined ? right.reader : 'allowed' }
+  const { mend = AS_ITS_USER } = right
+  const missing = right.mend === undefined ? 'the kernel refuses to open its memory' : right.reader
+  return { target, reachable, why: missing, mend }
+}
+
+function monitorWays(vm: VmProcess): Way[] {
+  const sockets = vm.monitors.length === 0 ? new Map() : unixSocketsOf(vm.pid)
+  return vm.monitors.flatMap(place => {
+    const way = 'port' in place ? portWay(place) : socketWay(vm, place, sockets)
+    return way === undefined ? [] : [way]
+  })
+}
+
+const qmp = (name: string): string => formatTargetUri({ scheme: 'qmp', name, options: new Map() })
+
+function portWay({ host, port }: { host: string; port: number }): Way {
+  const name = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  return { target: qmp(name), reachable: true, why: 'a port that any user of this host can use' }
+}
+
+/** The way to a monitor on a Unix socket; undefined if its path is not known. */
+function socketWay(
+  vm: VmProcess,
+  place: Exclude<MonitorPlace, { port: number }>,
+  sockets: ReadonlyMap<number, UnixSocket>,
+): Way | undefined {
+  const { pid, descriptors } = vm
+  const mine = [...(descriptors ?? [])].flatMap(([fd, link]) => {
+    const inode = inodeOf(link)
+    const socket = inode === undefined ? undefined : sockets.get(inode)
+    return socket === undefined ? [] : [{ fd, ...socket }]
+  })
+  const bound = 'fd' in place ? mine.find(({ fd }) => fd === place.fd)?.path : place.path
+  if (bound === undefined) return undefined
+  const cwd = linkOf(pid, 'cwd')
+  if (!bound.startsWith('/') && cwd === undefined) return undefined
+  const path = resolve(cwd ?? '/', bound)
+  const target = qmp(path)
+  const no = (why: string, mend: string): Way => ({ target, reachable: false, why, mend })
+  if (linkOf(pid, 'ns/mnt') !== undefined && linkOf(pid, 'ns/mnt') !== ownMounts()) {
+    const seen = join(`/proc/${pid}/root`, path)
+    return isWritable(seen)
+      ? { target: qmp(seen), reachable: true, why: 'a socket in the files of its container' }
+      : no('its socket is in the files of a container', AS_ITS_USER)
+  }
+  const same = mine.filter(socket => socket.path === bound)
+  if (descriptors !== undefined && !same.some(({ listens }) => listens))
+    return no('it no longer listens on this socket', 'Start it again with -qmp')
+  if (!isSocket(path)) return no('its socket is gone from the folder', 'Start it again with -qmp')
+  if (!isWritable(path)) return no('the socket is closed to this user', AS_ITS_USER)
+  const busy = same.some(({ listens }) => !listens)
+  return busy
+    ? no(
+        'the monitor has a client, and serves one at a time',
+        'End that client, or add a second -qmp',
+      )
+    : { target, reachable: true, why: 'a socket that is open to this user' }
+}
+
+const AS_ITS_USER = 'Run it as root, or as the user of the VM'
+const ownMounts = (): string | undefined => linkOf(process.pid, 'ns/mnt')
+
+function isSocket(path: string): boolean {
+  try {
+    return statSync(path).isSocket()
+  } catch {
+    return false
+  }
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Finds the VMs of this host. Everything is read from /proc and from the files of libvirt: nobody
+ * is connected to, so no monitor is taken from its user.
+ */
+
+import { setImmediate } from 'node:timers/promises'
+import { type LibvirtDomain, libvirtDomains } from './libvirt-domains.js'
+import {
+  argumentsOf,
+  descriptorsOf,
+  linkOf,
+  type ProcessStatus,
+  processIds,
+  readText,
+  statusOf,
+} from './proc.js'
+import type { MonitorPlace } from './qemu-arguments.js'
+import { type Told, toldBy, type Vmm, vmmOf } from './vmm.js'
+
+/** A process that runs a VM. */
+export interface VmProcess {
+  readonly pid: number
+  readonly vmm: Vmm
+  /** The file that it runs, or the first word of its command line. */
+  readonly program: string
+  readonly uid: number
+  readonly name?: string
+  /** `kvm` if it has a VM of KVM; undefined if this process may not see that. */
+  readonly accelerator?: string
+  readonly memoryBytes?: number
+  readonly vcpus?: number
+  readonly libvirt?: LibvirtDomain
+  readonly monitors: readonly MonitorPlace[]
+  /** What each of its file descriptors is; undefined if this process may not look at them. */
+  readonly descriptors?: ReadonlyMap<number, string>
+}
+
+/** The VMs of this host, and how many processes could not be looked into. */
+export interface Found {
+  readonly vms: readonly VmProcess[]
+  /** Processes of other users that may have VMs too: only their command lines could be read. */
+  readonly closed: number
+}
+
+/** What the kernel calls the file of a VM, and that of a vCPU. */
+const VM_FILE = 'anon_inode:kvm-vm'
+const VCPU = /anon_inode:kvm-vcpu:(\d+)$/gm
+
+/** After this many processes, events get their turn. */
+const BATCH = 50
+
+/** Looks at every process once. */
+export async function findVms(): Promise<Found> {
+  const domains = libvirtDomains()
+  const vms: VmProcess[] = []
+  let closed = 0
+  for (const [at, pid] of processIds().entries()) {
+    if (at % BATCH === BATCH - 1) await setImmediate()
+    const found = pid === process.pid ? undefined : lookAt(pid, domains.get(pid))
+    if (found === 'closed') closed++
+    else if (found !== undefined) vms.push(found)
+  }
+  return { vms: vms.filter(vm => !isPartOf(vm, vms)), closed }
+}
+
+/** A VMM may have processes of its own for devices, which have the VM open, but run none of it. */
+function isPartOf(vm: VmProcess, vms: readonly VmProcess[]): boolean {
+  if (vm.vcpus !== undefined && vm.vcpus > 0) return false
+  const parent = statusOf(vm.pid)?.parent
+  return vms.some(({ pid, program }) => pid === parent && program === vm.program)
+}
+
+/** The VM of a process; `closed` if this process may not look whether there is one. */
+function lookAt(pid: number, domain: LibvirtDomain | undefined): VmProcess | 'closed' | undefined {
+  const words = argumentsOf(pid)
+  const status = statusOf(pid)
+  // A kernel thread has no command line, and a process that has just ended has no status.
+  if (words === undefined || status === undefined) return undefined
+  const program = (linkOf(pid, 'exe') ?? words[0] ?? '').replace(/ \(deleted\)$/, '')
+  const descriptors = descriptorsOf(pid)
+  const hasVm = descriptors !== undefined && [...descriptors.values()].includes(VM_FILE)
+  const vmm = hasVm || isNamedAsVmm(program) ? vmmOf(pid, program) : undefined
+  if (vmm !== undefined)
+    return vmOf({ pid, vmm, program, words, status, descriptors, hasVm, domain })
+  return descriptors === undefined ? 'closed' : undefined
+}
+
+const isNamedAsVmm = (program: string): boolean =>
+  /(^|\/)(qemu-system-[^/]*|qemu-kvm|cloud-hypervisor[^/]*|firecracker[^/]*|crosvm[^/]*)$/.test(
+    program,
+  )
+
+interface Seen {
+  pid: number
+  vmm: Vmm
+  program: string
+  words: readonly string[]
+  status: ProcessStatus
+  descriptors: ReadonlyMap<number, string> | undefined
+  hasVm: boolean
+  domain: LibvirtDomain | undefined
+}
+
+function vmOf(seen: Seen): VmProcess {
+  const { pid, vmm, program, words, status, descriptors, hasVm } = seen
+  const told = toldBy(vmm, words)
+  const accelerator = acceleratorOf(seen, told)
+  const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? told.vcpus
+  const libvirt = seen.domain ?? libvirtBy(told)
+  const name = libvirt?.name ?? told.name
+  return {
+    pid,
+    vmm,
+    program,
+    uid: status.uid,
+    monitors: told.qemu?.monitors ?? [],
+    ...(name === undefined ? {} : { name }),
+    ...(accelerator === undefined ? {} : { accelerator }),
+    ...(told.memoryBytes === undefined ? {} : { memoryBytes: told.memoryBytes }),
+    ...(vcpus === undefined ? {} : { vcpus }),
+    ...(libvirt === undefined ? {} : { libvirt }),
+    ...(descriptors === undefined ? {} : { descriptors }),
+  }
+}
+
+/**
+ * The domain of a QEMU that libvirt has started, if the file of its process could not be read. That
+ * of another user's session is in a folder that only this user can read.
+ */
+function libvirtBy({ qemu }: Told): LibvirtDomain | undefined {
+  if (qemu?.libvirt === undefined || qemu.name === undefined) return undefined
+  return { name: qemu.name, session: qemu.libvirt === 'session' }
+}
+
+function acceleratorOf({ hasVm, descriptors, vmm }: Seen, { qemu }: Told): string | undefined {
+  if (hasVm) return 'kvm'
+  if (vmm !== 'qemu') return undefined
+  // A QEMU that has no VM of KVM translates its guest, unless it was told something else.
+  const named = qemu?.accelerator
+  return descriptors === undefined ? named : named === undefined || named === 'kvm' ? 'tcg' : named
+}
+
+/** A vCPU has files, a mapping, or both, each with its number. Undefined if there is neither. */
+function vcpusOf(
+  pid: number,
+  descriptors: ReadonlyMap<number, string> | undefined,
+): number | undefined {
+  const texts = [...(descriptors?.values() ?? []), readText(`/proc/${pid}/maps`) ?? '']
+  const ids = texts.flatMap(text => [...text.matchAll(VCPU)].map(([, id]) => id))
+  return ids.length === 0 ? undefined : new Set(ids).size
+}
