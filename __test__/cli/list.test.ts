@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
-import { cli, dirtyrate } from '../fixtures/command.js'
+import { cli, dirtyrate, run } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { describeInstalled } from '../fixtures/installed-programs.js'
 import { appeared, ended, started } from '../fixtures/programs.js'
@@ -16,22 +16,25 @@ const QEMU = 'qemu-system-x86_64'
 const HOSTILE = "evil\u001b[2J\r\nname'; $(reboot)"
 
 /** A QEMU without a guest, whose name is `name`; resolves when its monitor is there. */
-async function qemu(name: string): Promise<{ pid: number; end(): Promise<void> }> {
+async function qemu(name: string): Promise<{ pid: number; socket: string; end(): Promise<void> }> {
   const socket = join(dirname(folder()('x', '')), 'q.sock')
   const machine = ['-machine', 'none', '-nodefaults', '-display', 'none', '-m', '128']
   const monitor = ['-qmp', `unix:${socket},server=on,wait=off`]
   const child = started(QEMU, [...machine, ...monitor, '-name', `guest=${name}`])
   await appeared(socket, child)
-  return { pid: child.pid, end: () => ended(child) }
+  return { pid: child.pid, socket, end: () => ended(child) }
 }
 
 describeInstalled(QEMU, 'dirtyrate list', () => {
-  it('names each VM, its process and its size', async () => {
-    const { pid } = await qemu('web-server')
+  it('names each VM, its process, its size, and the targets that reach it', async () => {
+    const { pid, socket } = await qemu('web-server')
     const { status, stdout, stderr } = await dirtyrate(['list'])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toMatch(
-      new RegExp(`^web-server  QEMU, TCG, 128 MiB, 1 vCPU, process ${pid} of \\S+$`, 'm'),
+      new RegExp(
+        `^web-server  QEMU, TCG, 128 MiB, 1 vCPU, process ${pid} of \\S+\n  qmp:${socket} +yes: `,
+        'm',
+      ),
     )
   })
 
@@ -45,6 +48,20 @@ describeInstalled(QEMU, 'dirtyrate list', () => {
     const { stdout: json } = await dirtyrate(['list', '--json'])
     const listed = JSON.parse(json).vms.find((vm: { pid: number }) => vm.pid === pid)
     expect(listed.name).toBe(HOSTILE)
+  })
+
+  it.skipIf(process.getuid?.() !== 0)('tells another user that the socket is closed', async () => {
+    const { pid, socket } = await qemu('closed')
+    const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups']
+    const { stdout } = await run('setpriv', [...nobody, process.execPath, cli, 'list', '--json'])
+    const { vms, closedProcesses } = JSON.parse(stdout)
+    const listed = vms.find((vm: { pid: number }) => vm.pid === pid)
+    expect(listed.targets[0]).toMatchObject({
+      target: `qmp:${socket}`,
+      reachable: false,
+      mend: 'Run it as root, or as the user of the VM',
+    })
+    expect(closedProcesses).toBeGreaterThan(0)
   })
 
   it('--watch --json prints a line at each change, and each line is another list, until a signal', async () => {
