@@ -2,6 +2,7 @@
 
 import { accessSync, constants, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { codeOf } from '../ground/errors.js'
 import { formatTargetUri } from '../targets/uri.js'
 import { linkOf, opens } from './proc.js'
 import type { MonitorPlace } from './qemu-arguments.js'
@@ -121,8 +122,9 @@ function socketWay(
   const same = mine.filter(socket => socket.path === bound)
   if (descriptors !== undefined && !same.some(({ listens }) => listens))
     return no('it no longer listens on this socket', 'Start it again with -qmp')
-  if (!isSocket(path)) return no('its socket is gone from the folder', 'Start it again with -qmp')
-  if (!isWritable(path)) return no('the socket is closed to this user', AS_ITS_USER)
+  const state = socketAt(path)
+  if (state === 'gone') return no('its socket is gone from the folder', 'Start it again with -qmp')
+  if (state === 'closed') return no('the socket is closed to this user', AS_ITS_USER)
   const busy = same.some(({ listens }) => !listens)
   return busy
     ? no(
@@ -135,12 +137,14 @@ function socketWay(
 const AS_ITS_USER = 'Run it as root, or as the user of the VM'
 const ownMounts = (): string | undefined => linkOf(process.pid, 'ns/mnt')
 
-function isSocket(path: string): boolean {
+/** Whether a client of this user can connect to the socket at `path`. */
+function socketAt(path: string): 'open' | 'closed' | 'gone' {
   try {
-    return statSync(path).isSocket()
-  } catch {
-    return false
+    if (!statSync(path).isSocket()) return 'gone'
+  } catch (error) {
+    return codeOf(error) === 'EACCES' ? 'closed' : 'gone'
   }
+  return isWritable(path) ? 'open' : 'closed'
 }
 
 function isWritable(path: string): boolean {
