@@ -4,7 +4,9 @@
  */
 
 import { connect, type Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import { clearTimeout, setTimeout } from 'node:timers'
+import type { Signal } from '../ground/abort.js'
 import { shortened } from '../ground/arguments.js'
 import { DirtyRateError, type ErrorCode } from '../ground/errors.js'
 import { QapiError } from '../qapi/error.js'
@@ -36,7 +38,7 @@ export interface ConnectOptions {
   /** How long to wait for the answer to a command, in ms. Default 10,000. */
   readonly answerMs?: number
   /** Ends the connecting; the promise then rejects with `signal.reason`. */
-  readonly signal?: AbortSignal | undefined
+  readonly signal?: Signal | undefined
 }
 
 /** How an open connection is used. */
@@ -57,6 +59,8 @@ interface Pending {
 
 const GREETING_MS = 2000
 const ANSWER_MS = 10_000
+/** How long to wait until the queue of a monitor may have room again. */
+const QUEUE_LOOK_MS = 50
 
 /** What the errors of a socket mean to somebody who wants to reach a VM. */
 const SOCKET_ERRORS: Readonly<Record<string, { code: ErrorCode; meaning: string }>> = {
@@ -91,7 +95,7 @@ export class QmpConnection {
    */
   static async open(address: QmpAddress, options: ConnectOptions = {}): Promise<QmpConnection> {
     const { answerMs = ANSWER_MS, signal } = options
-    const open = await greeted(address, options)
+    const open = await queued(address, options)
     const connection = new QmpConnection({ ...open, answerMs })
     try {
       await connection.execute('qmp_capabilities', {}, signal)
@@ -132,7 +136,7 @@ export class QmpConnection {
   execute(
     command: string,
     args: Readonly<Record<string, unknown>> = {},
-    signal?: AbortSignal | undefined,
+    signal?: Signal | undefined,
   ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#end !== undefined) return reject(this.#end)
@@ -208,6 +212,31 @@ export class QmpConnection {
     this.#listeners.clear()
   }
 }
+
+/**
+ * Connects as soon as the queue of the monitor has room. QEMU takes a while to drop clients that
+ * have left the queue.
+ */
+async function queued(
+  address: QmpAddress,
+  { greetingMs = GREETING_MS, signal }: ConnectOptions,
+): Promise<Omit<Open, 'answerMs'>> {
+  const give = performance.now() + greetingMs
+  for (;;) {
+    const left = Math.max(Math.ceil(give - performance.now()), QUEUE_LOOK_MS)
+    try {
+      return await greeted(address, { greetingMs: left, signal })
+    } catch (error) {
+      if (!isQueueFull(error) || performance.now() >= give) throw error
+    }
+    await new Promise<void>(resolve => {
+      setTimeout(resolve, QUEUE_LOOK_MS)
+    })
+  }
+}
+
+const isQueueFull = (error: unknown): boolean =>
+  ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
 
 /**
  * Connects and reads the greeting; sends nothing, because another client may have its turn before

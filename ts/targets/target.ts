@@ -35,7 +35,7 @@ export interface TargetDescription {
   modes: ModeAbility[]
   /** What runs the VM, as far as it is not this package: `QEMU 10.0.2, with KVM`. */
   software?: string
-  /** The migration of the VM that is under way, if one is. */
+  /** The migration of the VM that is under way, or the last one. */
   migration?: MigrationProgress
 }
 

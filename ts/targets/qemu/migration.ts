@@ -2,30 +2,36 @@
 
 import type { MigrationProgress } from '../../results/migration.js'
 
-/** The states in which nothing of a migration is under way. */
-const AT_REST: readonly unknown[] = [undefined, 'none', 'cancelled', 'completed', 'failed', 'colo']
+/** The states in which no migration is under way. */
+const AT_REST: readonly string[] = ['none', 'cancelled', 'completed', 'failed']
 
-/** The migration under way that `answer` of query-migrate tells of; undefined if none is. */
+/** The migration that `answer` of query-migrate is about; undefined if there was none. */
 export function migrationOf(answer: unknown): MigrationProgress | undefined {
   const info = recordOf(answer)
-  const { status } = info
-  if (typeof status !== 'string' || AT_REST.includes(status)) return undefined
+  const { status, 'error-desc': error } = info
+  if (typeof status !== 'string' || status === 'none') return undefined
   const ram = recordOf(info.ram)
   const figures = {
     elapsedMs: info['total-time'],
-    // Since 2026 the whole of it stands beside `ram`, with devices in it.
+    // Newer versions have the sum of all devices beside `ram`.
     remainingBytes: ram.remaining ?? info.remaining,
     transferredBytes: ram.transferred ?? info.transferred,
     passes: ram['dirty-sync-count'],
     dirtyPagesPerSecond: ram['dirty-pages-rate'],
     pageSize: ram['page-size'],
     expectedDowntimeMs: info['expected-downtime'],
+    downtimeMs: info.downtime,
   }
   const known = Object.entries(figures).filter(([, value]) => typeof value === 'number')
-  return { status, ...Object.fromEntries(known) }
+  return {
+    status,
+    underWay: !AT_REST.includes(status),
+    ...Object.fromEntries(known),
+    ...(typeof error === 'string' ? { error } : {}),
+  }
 }
 
-/** What is known of it in a sentence. */
+/** What is known about a migration, as a part of a sentence. */
 export function migrationText(progress: MigrationProgress): string {
   const { status, passes, remainingBytes, dirtyPagesPerSecond, pageSize = 1 } = progress
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

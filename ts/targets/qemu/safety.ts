@@ -20,7 +20,7 @@ export interface Circumstances {
   /** QEMU's `RunState`. */
   readonly state: string
   readonly running: boolean
-  /** The migration that is under way, if one is. */
+  /** The migration that is under way, or the last one. */
   readonly migration?: MigrationProgress
 }
 
@@ -35,7 +35,7 @@ export interface Wanted {
 
 /** Throws ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE. */
 export function requireSafe(facts: Circumstances, wanted: Wanted): void {
-  if (facts.migration !== undefined) {
+  if (facts.migration?.underWay === true) {
     throw new DirtyRateError(
       'ERR_MIGRATING',
       `the VM is being migrated: ${migrationText(facts.migration)}`,
@@ -50,15 +50,19 @@ export function requireSafe(facts: Circumstances, wanted: Wanted): void {
       isPaused ? 'ERR_PAUSED' : 'ERR_STATE',
       `the guest does not run: QEMU says '${facts.state}', and would measure 0`,
       {
-        hint: isPaused
-          ? "Let it go on (QMP 'cont'), then measure."
-          : 'Measure while the guest runs.',
+        hint: isPaused ? "Let it go on (QMP 'cont'), then measure." : restHint(facts),
       },
     )
   }
   const why = wanted.force ? undefined : harm(facts, wanted)
   if (why === undefined) return
   throw new DirtyRateError('ERR_UNSAFE_MODE', `mode ${wanted.mode} is refused: ${why}`)
+}
+
+function restHint({ state, migration }: Circumstances): string {
+  return state === 'postmigrate' && migration?.status === 'completed'
+    ? 'The guest has moved: measure it at its destination.'
+    : 'Measure while the guest runs.'
 }
 
 /** What this mode would do to the VM; undefined if nothing is known against it. */

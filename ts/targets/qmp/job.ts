@@ -1,16 +1,20 @@
 /** One job of calc-dirty-rate, from its start to its figures. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Signal } from '../../ground/abort.js'
 import { argumentError, DirtyRateError, hasCode } from '../../ground/errors.js'
+import { emit } from '../../ground/log.js'
 import type { Method } from '../../measurement/source.js'
 import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
-import { type QmpAddress, QmpConnection } from '../../qmp/connection.js'
+import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
+import type { MigrationProgress } from '../../results/migration.js'
 import { migrationOf, migrationText } from '../qemu/migration.js'
 import { requireSafe, type Wanted } from '../qemu/safety.js'
 import { isAtLeast, versionText } from '../qemu/version.js'
 import { type Facts, readFacts } from './facts.js'
+import type { Monitor, Use } from './monitor.js'
+import { pause, untilAborted } from './pause.js'
 
 /** A job to run. */
 export interface Job extends Omit<Wanted, 'mode'> {
@@ -36,79 +40,118 @@ const LOOK_MS = 25
  * twice.
  */
 const GRACE_MS = 60_000
+/** How long QEMU may say after calc-dirty-rate that nothing has started. */
+const UNSTARTED_MS = 5000
 const MS_PER_SECOND = 1000
 
-/**
- * Runs a job and waits for its figures. Rejects with ERR_ARGUMENT, ERR_MODE_UNAVAILABLE,
- * ERR_MEASURING, ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE, the errors of
- * `QmpConnection`, or the signal's reason. QEMU cannot be told to stop a job: it then ends by
- * itself.
- */
-export async function runJob(
-  address: QmpAddress,
-  job: Job,
-  signal: AbortSignal,
-): Promise<JobResult> {
-  let connection = await QmpConnection.open(address, { signal })
-  try {
-    const facts = await readFacts(connection, signal)
-    requireSafe(facts, { ...job, mode: job.method.mode })
-    const stops = watchStops(connection)
-    const startedAt = new Date()
-    await start(connection, facts, job, signal)
-    const give = Date.now() + job.windowMs + GRACE_MS
-    for (;;) {
-      await sleep(LOOK_MS, undefined, { signal }).catch(() => signal.throwIfAborted())
-      let info: DirtyRateInfo
+/** The jobs of one target, one after the other: QEMU has one job for all of its clients. */
+export class Jobs {
+  readonly #monitor: Monitor
+  /** The end of the last job that was asked for. */
+  #turn: Promise<unknown> = Promise.resolve()
+  /** A job of ours may run in QEMU for which nobody waits any more. */
+  #abandoned = false
+
+  constructor(monitor: Monitor) {
+    this.#monitor = monitor
+  }
+
+  /**
+   * Runs a job when those before it have ended, and waits for its figures. Rejects with
+   * ERR_ARGUMENT, ERR_MODE_UNAVAILABLE, ERR_MEASURING, ERR_PAUSED, ERR_STATE, ERR_MIGRATING,
+   * ERR_UNSAFE_MODE, the errors of `QmpConnection`, or the signal's reason. QEMU cannot be told to
+   * stop a job: after an abort it ends by itself, and the next job waits for that.
+   */
+  run(job: Job, signal: Signal): Promise<JobResult> {
+    const before = this.#turn
+    const run = this.#run(before, job, signal)
+    this.#turn = Promise.allSettled([before, run])
+    return run
+  }
+
+  async #run(before: Promise<unknown>, job: Job, signal: Signal): Promise<JobResult> {
+    await untilAborted(before, signal)
+    return this.#monitor.use(async use => {
+      const facts = await readFacts(use)
+      requireSafe(facts, { ...job, mode: job.method.mode })
+      requireWindow(facts, job)
+      if (this.#abandoned) await this.#awaitAbandoned(use, facts, signal)
+      const connection = await use.connection()
+      const stops = new Stops(connection)
       try {
-        info = await look(connection, facts, signal)
-      } catch (error) {
-        // The job goes on without us: a monitor that only lost this client can be asked again.
-        if (!hasCode(error, 'ERR_TARGET_GONE')) throw error
-        connection = await reopened(address, signal, error)
-        continue
-      }
-      if (info.status === 'measured') {
-        await requireUndisturbed(connection, stops(), signal)
+        const startedAt = new Date()
+        await this.#start(connection, facts, job, signal)
+        const info = await finished(use, facts, job, signal).catch(error => {
+          if (signal.aborted) reportAbandoned(job)
+          throw error
+        })
+        this.#abandoned = false
+        await requireRunning(use, stops.seen)
         return { info: checked(info, job, startedAt), startedAt, memoryBytes: facts.memoryBytes }
+      } finally {
+        stops.end()
       }
-      if (Date.now() > give) throw overdue(job)
+    }, signal)
+  }
+
+  /** Sends calc-dirty-rate, as this version takes it. */
+  async #start(
+    connection: QmpConnection,
+    { version }: Facts,
+    { method, windowMs }: Job,
+    signal: Signal,
+  ): Promise<void> {
+    const hasUnits = isAtLeast(version, 8, 2)
+    const args = {
+      'calc-time': hasUnits ? windowMs : windowMs / MS_PER_SECOND,
+      ...(hasUnits ? { 'calc-time-unit': 'millisecond' } : {}),
+      ...(method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}),
+      mode: measureModeOf(method.mode),
     }
-  } finally {
-    connection.close()
+    // QEMU may have the command even if nobody waits for its answer.
+    this.#abandoned = true
+    try {
+      await connection.execute('calc-dirty-rate', args, signal)
+    } catch (error) {
+      if (hasCode(error, 'ERR_QAPI')) this.#abandoned = false
+      throw refusal(error, method.mode)
+    }
+  }
+
+  /** Waits for the end of a job that an abort left in QEMU. */
+  async #awaitAbandoned(use: Use, facts: Facts, signal: Signal): Promise<void> {
+    const give = Date.now() + LONGEST_MS + GRACE_MS
+    while ((await look(use, facts)).status === 'measuring') {
+      if (Date.now() > give) throw occupied()
+      await pause(LOOK_MS, signal)
+    }
+    this.#abandoned = false
   }
 }
 
-/** Sends calc-dirty-rate, as this version takes it. */
-async function start(
-  connection: QmpConnection,
-  { version }: Facts,
-  { method, windowMs }: Job,
-  signal: AbortSignal,
-): Promise<void> {
-  const hasUnits = isAtLeast(version, 8, 2)
+function reportAbandoned({ windowMs }: Job): void {
+  emit('info', 'dirtyrate::qmp', 'QEMU goes on measuring until the end of the window', { windowMs })
+}
+
+/** Throws ERR_ARGUMENT for a window that this QEMU cannot measure. */
+function requireWindow({ version }: Facts, { windowMs }: Job): void {
   if (windowMs < SHORTEST_MS || windowMs > LONGEST_MS) {
     throw argumentError(
       `window: QEMU measures ${SHORTEST_MS} ms to ${LONGEST_MS} ms, and not ${windowMs} ms`,
       'Give a window within these limits.',
     )
   }
-  if (!hasUnits && windowMs % MS_PER_SECOND !== 0) {
+  if (!Number.isInteger(windowMs)) {
+    throw argumentError(
+      `window: QEMU measures whole milliseconds, and not ${windowMs} ms`,
+      'Give a whole number of milliseconds.',
+    )
+  }
+  if (!isAtLeast(version, 8, 2) && windowMs % MS_PER_SECOND !== 0) {
     throw argumentError(
       `window: QEMU ${versionText(version)} measures whole seconds, and not ${windowMs} ms`,
       'Give 1s, 2s and so on. QEMU 8.2 and later measure milliseconds too.',
     )
-  }
-  const args = {
-    'calc-time': hasUnits ? windowMs : windowMs / MS_PER_SECOND,
-    ...(hasUnits ? { 'calc-time-unit': 'millisecond' } : {}),
-    ...(method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}),
-    mode: measureModeOf(method.mode),
-  }
-  try {
-    await connection.execute('calc-dirty-rate', args, signal)
-  } catch (error) {
-    throw refusal(error, method.mode)
   }
 }
 
@@ -116,12 +159,7 @@ async function start(
 function refusal(error: unknown, mode: string): unknown {
   if (!hasCode(error, 'ERR_QAPI')) return error
   const { message } = error as DirtyRateError
-  if (/already being measured/.test(message)) {
-    return new DirtyRateError('ERR_MEASURING', 'QEMU measures the dirty rate for another client', {
-      hint: 'QEMU has one job for all of its monitors: wait until it has ended, then try again.',
-      cause: error,
-    })
-  }
+  if (/already being measured/.test(message)) return occupied(error)
   if (/is not enabled/.test(message)) {
     return new DirtyRateError('ERR_MODE_UNAVAILABLE', `this QEMU cannot measure in mode ${mode}`, {
       hint: 'A VM with KVM and dirty rings (-accel kvm,dirty-ring-size=N) has dirty-ring, one with KVM alone has dirty-bitmap, and page-sampling is always there.',
@@ -131,17 +169,42 @@ function refusal(error: unknown, mode: string): unknown {
   return error
 }
 
+function occupied(cause?: unknown): DirtyRateError {
+  return new DirtyRateError('ERR_MEASURING', 'QEMU measures the dirty rate for another client', {
+    hint: 'QEMU has one job for all of its monitors: wait until it has ended, then try again.',
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
 /** The state of the job, its times in ms. */
-async function look(
-  connection: QmpConnection,
-  { version }: Facts,
-  signal: AbortSignal,
-): Promise<DirtyRateInfo> {
+async function look({ ask }: Use, { version }: Facts): Promise<DirtyRateInfo> {
   const hasUnits = isAtLeast(version, 8, 2)
   const args = hasUnits ? { 'calc-time-unit': 'millisecond' } : {}
-  const info = (await connection.execute('query-dirty-rate', args, signal)) as DirtyRateInfo
+  const info = (await ask('query-dirty-rate', args)) as DirtyRateInfo
   const time = hasUnits ? info['calc-time'] : info['calc-time'] * MS_PER_SECOND
   return { ...info, 'calc-time': time, 'calc-time-unit': 'millisecond' }
+}
+
+/** Waits for the end of the job that was just started. */
+async function finished(
+  use: Use,
+  facts: Facts,
+  { windowMs }: Job,
+  signal: Signal,
+): Promise<DirtyRateInfo> {
+  const begun = Date.now()
+  for (;;) {
+    await pause(LOOK_MS, signal)
+    // The job goes on without us, so a monitor that only lost this client can be asked again.
+    const info = await look(use, facts)
+    // An exact mode counts pages again at each sync of a migration, also of one that ends within
+    // the window.
+    requireAtRest(migrationOf(await use.ask('query-migrate')))
+    if (info.status === 'measured') return info
+    const waited = Date.now() - begun
+    if (info.status === 'unstarted' && waited > UNSTARTED_MS) throw forgotten(use)
+    if (waited > windowMs + GRACE_MS) throw overdue(windowMs)
+  }
 }
 
 /**
@@ -149,70 +212,72 @@ async function look(
  * failed.
  */
 function checked(info: DirtyRateInfo, { method, windowMs }: Job, startedAt: Date): DirtyRateInfo {
+  const isOurs =
+    info.mode === measureModeOf(method.mode) &&
+    info['calc-time'] >= windowMs &&
+    (method.mode !== 'page-sampling' || info['sample-pages'] === method.samples.samplesPerGiB)
+  if (!isOurs) {
+    throw new DirtyRateError(
+      'ERR_MEASURING',
+      'another client of this QEMU has measured in the meantime',
+      { hint: 'QEMU keeps only the last result of all of its clients: try again.' },
+    )
+  }
   const rate = info['dirty-rate']
   if (rate === undefined || rate < 0) {
     throw new DirtyRateError('ERR_STATE', 'QEMU could not measure: it gives no rate for this job', {
       hint: 'Try again. A vCPU that is plugged in within the window is one reason.',
     })
   }
-  if (info.mode !== measureModeOf(method.mode) || info['calc-time'] < windowMs) {
-    throw new DirtyRateError(
-      'ERR_MEASURING',
-      'another client of this QEMU has measured in the meantime',
-      {
-        hint: 'QEMU keeps only the last result of all of its clients: try again.',
-      },
-    )
-  }
   // Old versions count the start from the start of the host.
   return { ...info, 'start-time': Math.floor(startedAt.getTime() / MS_PER_SECOND) }
 }
 
-/** Notes whether the guest is stopped from now on; the returned function says so. */
-function watchStops(connection: QmpConnection): () => boolean {
-  let stopped = false
-  connection.onEvent(({ event }) => {
-    if (event === 'STOP' || event === 'SUSPEND') stopped = true
-  })
-  return () => stopped
-}
+/** Notes whether the guest is stopped. */
+class Stops {
+  seen = false
+  readonly end: () => void
 
-/**
- * Throws ERR_PAUSED, ERR_MIGRATING: the figure of such a window says nothing about the guest, or
- * counts pages twice.
- */
-async function requireUndisturbed(
-  connection: QmpConnection,
-  stopped: boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  const migration = migrationOf(await connection.execute('query-migrate', {}, signal))
-  if (migration !== undefined) {
-    throw new DirtyRateError(
-      'ERR_MIGRATING',
-      `a migration of the VM began within the window: ${migrationText(migration)}`,
-    )
-  }
-  if (stopped) throw new DirtyRateError('ERR_PAUSED', 'the guest was paused within the window')
-}
-
-/**
- * A new connection in the place of one that the monitor has closed. Throws `lost` where there is no
- * QEMU any more.
- */
-async function reopened(
-  address: QmpAddress,
-  signal: AbortSignal,
-  lost: unknown,
-): Promise<QmpConnection> {
-  try {
-    return await QmpConnection.open(address, { signal })
-  } catch (error) {
-    throw hasCode(error, 'ERR_TARGET_ABSENT') ? lost : error
+  constructor(connection: QmpConnection) {
+    this.end = connection.onEvent(({ event }: QmpEvent) => {
+      if (event === 'STOP' || event === 'SUSPEND') this.seen = true
+    })
   }
 }
 
-function overdue({ windowMs }: Job): DirtyRateError {
+/** Throws ERR_MIGRATING if a migration is under way. */
+function requireAtRest(migration: MigrationProgress | undefined): void {
+  if (migration?.underWay !== true) return
+  throw new DirtyRateError(
+    'ERR_MIGRATING',
+    `a migration of the VM began within the window: ${migrationText(migration)}`,
+    { details: { status: migration.status } },
+  )
+}
+
+/** Throws ERR_PAUSED: the figure of such a window says nothing about the guest. */
+async function requireRunning({ ask }: Use, stopped: boolean): Promise<void> {
+  const { running } = (await ask('query-status')) as { running?: unknown }
+  if (stopped || running === false) {
+    throw new DirtyRateError('ERR_PAUSED', 'the guest was paused within the window', {
+      hint: 'Measure while the guest runs: a paused guest writes nothing.',
+    })
+  }
+}
+
+/** QEMU does not know of the job. */
+function forgotten({ reconnected }: Use): DirtyRateError {
+  return reconnected
+    ? new DirtyRateError(
+        'ERR_TARGET_GONE',
+        'QEMU was started again within the window: it knows nothing of this measurement',
+      )
+    : new DirtyRateError('ERR_STATE', 'QEMU took the measurement and never began it', {
+        hint: 'Try again.',
+      })
+}
+
+function overdue(windowMs: number): DirtyRateError {
   return new DirtyRateError(
     'ERR_TARGET_TIMEOUT',
     `QEMU still measures ${GRACE_MS / MS_PER_SECOND} s after the end of the window of ${windowMs} ms`,

@@ -1,7 +1,6 @@
 /** A VM that is reached through the QMP monitor of its QEMU. */
 
 import { DirtyRateError } from '../../ground/errors.js'
-import { QmpConnection } from '../../qmp/connection.js'
 import { MeasuredTarget } from '../measured-target.js'
 import { MODES } from '../qemu/modes.js'
 import { versionText } from '../qemu/version.js'
@@ -23,15 +22,14 @@ export class QmpTarget extends MeasuredTarget {
   }
 
   get uri(): string {
-    const { address, force } = this.#of
-    return `qmp:${escapeOption(formatAddress(address))}${force ? ',force=on' : ''}`
+    const { monitor, force } = this.#of
+    return `qmp:${escapeOption(formatAddress(monitor.address))}${force ? ',force=on' : ''}`
   }
 
   async describe(): Promise<TargetDescription> {
     this.requireOpen()
-    const connection = await QmpConnection.open(this.#of.address)
-    try {
-      const { version, kvm, state, vcpus, memoryBytes, migration } = await readFacts(connection)
+    return this.#of.monitor.use(async use => {
+      const { version, kvm, state, vcpus, memoryBytes, migration } = await readFacts(use)
       return {
         uri: this.uri,
         memoryBytes,
@@ -41,9 +39,7 @@ export class QmpTarget extends MeasuredTarget {
         software: `QEMU ${versionText(version)}, ${kvm ? 'with KVM' : 'without KVM'}`,
         ...(migration === undefined ? {} : { migration }),
       }
-    } finally {
-      connection.close()
-    }
+    })
   }
 
   async close(): Promise<void> {

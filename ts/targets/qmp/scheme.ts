@@ -4,11 +4,12 @@ import { parseChoice } from '../../ground/arguments.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import { isSocketFile } from '../../ground/socket-file.js'
-import { type QmpAddress, QmpConnection } from '../../qmp/connection.js'
+import type { QmpAddress } from '../../qmp/connection.js'
 import type { Scheme } from '../scheme.js'
 import { isLocal, parseAddress } from './address.js'
 import { readFacts } from './facts.js'
 import { libvirtDomainOf } from './libvirt-socket.js'
+import { Monitor } from './monitor.js'
 import { QmpTarget } from './qmp-target.js'
 
 /** A VM behind a QMP monitor. */
@@ -30,14 +31,10 @@ export const qmpScheme: Scheme<QmpTarget> = {
     const forced = parseChoice(force, 'force', ['on', 'off']) === 'on'
     refuseLibvirts(address)
     // Whoever opens a target wants to know at once whether it can be reached.
-    const connection = await QmpConnection.open(address, { signal })
-    try {
-      await readFacts(connection, signal)
-    } finally {
-      connection.close()
-    }
+    const monitor = new Monitor(address)
+    await monitor.use(readFacts, signal)
     return new QmpTarget({
-      address,
+      monitor,
       force: forced,
       emulated: isLocal(address) ? emulatedHere() : undefined,
     })

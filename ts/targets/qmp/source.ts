@@ -1,16 +1,17 @@
 /** A VM that QEMU measures, as a source of the meter. */
 
+import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
-import type { QmpAddress } from '../../qmp/connection.js'
 import type { Mode } from '../../results/mode.js'
 import { figuresOf } from '../qemu/figures.js'
 import { MODES, SEPARATE_WINDOWS } from '../qemu/modes.js'
-import { runJob } from './job.js'
+import { Jobs } from './job.js'
+import type { Monitor } from './monitor.js'
 
 /** What a source needs of its VM. */
 export interface Measured {
-  readonly address: QmpAddress
+  readonly monitor: Monitor
   readonly force: boolean
   readonly emulated: boolean | undefined
 }
@@ -20,9 +21,11 @@ export class QmpSource implements Source {
   // QEMU takes pages at random, with replacement, and cannot be told which.
   readonly ignoredSampling = ['design', 'seed'] as const
   readonly #of: Measured
+  readonly #jobs: Jobs
 
   constructor(of: Measured) {
     this.#of = of
+    this.#jobs = new Jobs(of.monitor)
   }
 
   modeUnavailable(mode: Mode): DirtyRateError {
@@ -36,11 +39,7 @@ export class QmpSource implements Source {
     return error
   }
 
-  async measure(
-    method: Method,
-    deadlinesMs: readonly number[],
-    signal: AbortSignal,
-  ): Promise<Round[]> {
+  async measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round[]> {
     const rounds: Round[] = []
     for (const windowMs of deadlinesMs) rounds.push(await this.#round(method, windowMs, signal))
     if (rounds.length < 2) return rounds
@@ -53,15 +52,14 @@ export class QmpSource implements Source {
   async *rounds(
     method: Method,
     everyMs: number,
-    signal: AbortSignal,
+    signal: Signal,
   ): AsyncGenerator<Round, void, undefined> {
     for (;;) yield await this.#round(method, everyMs, signal)
   }
 
-  async #round(method: Method, windowMs: number, signal: AbortSignal): Promise<Round> {
-    const { address, force, emulated } = this.#of
-    const { info, startedAt, memoryBytes } = await runJob(
-      address,
+  async #round(method: Method, windowMs: number, signal: Signal): Promise<Round> {
+    const { force, emulated } = this.#of
+    const { info, startedAt, memoryBytes } = await this.#jobs.run(
       { method, windowMs, force, emulated },
       signal,
     )
