@@ -16,7 +16,7 @@ import {
 import { crashOnFlag, elf, FLAG_ADDRESS, folder } from '../fixtures/elf.js'
 import { MEMORY_BYTES, PAGE, running, sleep, windowOpened } from '../fixtures/machine.js'
 import { describeMode, exactModesHere, logFor, modesHere } from '../fixtures/modes.js'
-import { expectCounted, expectTruth } from '../fixtures/truth.js'
+import { expectCounted, expectTruth, windowsOf } from '../fixtures/truth.js'
 
 const MIB = 2 ** 20
 
@@ -166,8 +166,13 @@ for (const mode of exactModesHere) {
       for (const { name } of vm.blocks) await vm.removeBlock(name)
       await measured
       expect(vm.uri).toContain(',memory=0B,')
-      const { points } = await vm.measureDirtyCurve({ windows: [5, 10], mode })
-      expect(points).toMatchObject([{ pages: 0 }, { pages: 0 }])
+      const curve = await vm.measureDirtyCurve({ windows: [5, 10], mode })
+      expect(windowsOf(curve)).toEqual([5, 10])
+      for (const { pages, bytesPerSecond, interval } of curve.points) {
+        expect(pages).toBe(0)
+        // None of these is -0.
+        expect([bytesPerSecond, interval.low, interval.high]).toEqual([0, 0, 0])
+      }
     })
   })
 }

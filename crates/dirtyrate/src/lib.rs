@@ -27,6 +27,7 @@ pub mod names;
 mod page_size;
 mod prefetch;
 pub mod sampling;
+mod sum;
 #[doc(hidden)]
 pub mod threads;
 mod wait;

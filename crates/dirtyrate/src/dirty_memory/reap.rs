@@ -12,6 +12,7 @@ use super::witness::WitnessedWindow;
 use crate::block::BlockInfo;
 use crate::clock::Moment;
 use crate::error::Result;
+use crate::sum::sum;
 
 /// One block's share of a [`Reap`].
 #[derive(Debug, Clone, PartialEq)]
@@ -210,7 +211,7 @@ impl DirtyBits {
         Ok(Reap {
             pages: blocks.iter().map(|block| block.pages).sum(),
             page_size: self.page_size,
-            bytes_per_second: blocks.iter().map(|block| block.bytes_per_second).sum(),
+            bytes_per_second: sum(blocks.iter().map(|block| block.bytes_per_second)),
             window: whole.elapsed,
             stood: whole.stood,
             skew: span.longest - span.shortest.unwrap_or(span.longest),

@@ -22,6 +22,8 @@
 //! that a page is first found changed there. So the interval of an increment is made of them as above, and not as a
 //! difference of two cumulative figures, which share their samples.
 
+use crate::sum::sum;
+
 use super::interval::{Interval, Intervals};
 use super::plan::Design;
 
@@ -65,9 +67,9 @@ pub struct Part {
 
 /// The weighted mean of the blocks' fractions, with its interval. The weights must be positive.
 pub fn combine(parts: impl Iterator<Item = Part> + Clone, intervals: &Intervals) -> Estimate {
-    let total: f64 = parts.clone().map(|part| part.weight).sum();
+    let total = sum(parts.clone().map(|part| part.weight));
     let shares = parts.clone().map(|part| (part.weight / total, part));
-    let fraction: f64 = shares.clone().map(|(share, part)| share * part.hits as f64 / part.samples as f64).sum();
+    let fraction = sum(shares.clone().map(|(share, part)| share * part.hits as f64 / part.samples as f64));
     let effective = shares.map(|(share, part)| part.samples as f64 / share).reduce(f64::min).unwrap_or(0.0);
     // If every sample is a hit, the fraction is exactly 1, although the sum of the shares may be rounded.
     let fraction = if effective > 0.0 && parts.clone().all(|part| part.hits == part.samples) { 1.0 } else { fraction };
@@ -93,8 +95,8 @@ pub fn variance(design: Design, hits: &[bool]) -> f64 {
         (_, Design::SimpleRandom) => spread(hits) / (samples * samples),
         (length, Design::Stratified) => {
             let (pairs, last) = hits.split_at(if length % 2 == 0 { length } else { length - 3 });
-            let sum: f64 = pairs.chunks_exact(2).map(spread).sum();
-            (sum + if last.is_empty() { 0.0 } else { spread(last) }) / (samples * samples)
+            let paired = sum(pairs.chunks_exact(2).map(spread));
+            (paired + if last.is_empty() { 0.0 } else { spread(last) }) / (samples * samples)
         }
     }
 }

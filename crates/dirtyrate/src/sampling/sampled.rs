@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::estimate::{Estimate, EstimatedPages, Part, combine};
 use super::interval::{Interval, Intervals};
+use crate::sum::sum;
 
 /// A dirty rate with its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,7 +84,7 @@ impl Sampled {
     pub(super) fn new(page_size: u64, blocks: Vec<BlockSampled>) -> Self {
         let total = |of: fn(&BlockSampled) -> u64| blocks.iter().map(of).sum::<u64>();
         let samples = total(|block| block.samples);
-        let windows: f64 = blocks.iter().map(|block| block.samples as f64 * block.window.as_secs_f64()).sum();
+        let windows = sum(blocks.iter().map(|block| block.samples as f64 * block.window.as_secs_f64()));
         Self {
             page_size,
             pages: total(|block| block.pages),
@@ -129,7 +130,7 @@ impl Sampled {
     /// Dirty bytes per second: fraction × bytes / window, by block, summed. A block without a window has no part in it.
     pub fn rate(&self, intervals: &Intervals) -> Rate {
         let watched = self.blocks.iter().filter(|block| !block.window.is_zero());
-        let most = watched.clone().map(BlockSampled::most_bytes_per_second).sum();
+        let most = sum(watched.clone().map(BlockSampled::most_bytes_per_second));
         let weights = |block: &BlockSampled| block.part(block.most_bytes_per_second(), block.hits);
         rate(combine(watched.map(weights), intervals), most)
     }
@@ -139,7 +140,7 @@ impl Sampled {
     /// hits it is itself a guess, and it is 0 where no neighbours differ.
     pub fn standard_error(&self) -> f64 {
         let share = |block: &BlockSampled| block.pages as f64 / self.pages as f64 * block.standard_error;
-        self.blocks.iter().map(|block| share(block).powi(2)).sum::<f64>().sqrt()
+        sum(self.blocks.iter().map(|block| share(block).powi(2))).sqrt()
     }
 
     fn by_pages(&self, hits: fn(&BlockSampled) -> u64, intervals: &Intervals) -> Estimate {
