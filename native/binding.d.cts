@@ -20,6 +20,23 @@ export declare class NativeBitmap {
   read(first: number, into: BigUint64Array): number
 }
 
+/** A guest for a machine with given RAM, and what is known about it. */
+export declare class NativeGuestProgram {
+  /** Builds a guest for a machine with this RAM. Throws ERR_ARGUMENT. */
+  constructor(options: NativeWorkloadOptions, ram: Array<NativeRamRange>)
+  /** The guest as an ELF, which boots by PVH on x86-64. */
+  elf(): Buffer
+  /** The guest address of each vCPU's mailbox, whose first 16 bytes `counted` understands. */
+  get mailboxes(): Array<number>
+  /**
+   * How many writes a vCPU has made, from the first 16 bytes of its mailbox. Null if it has not begun. Throws
+   * ERR_ARGUMENT for another number of bytes.
+   */
+  counted(mailbox: Uint8Array): number | null
+  /** How many distinct pages the guest has written between two readings of all counters, its mailboxes included. */
+  written(from: Array<number>, to: Array<number>): Promise<number>
+}
+
 /**
  * A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every
  * failure is an Error with a `code`; after `close` it is ERR_CLOSED.
@@ -160,9 +177,6 @@ export declare class NativeVirtualMachine {
  * when its environment ends.
  */
 export declare function addLog(level: NativeLogLevel, wake: () => void): number
-
-/** Builds a guest for a machine with this RAM, as an ELF that boots by PVH. Throws ERR_ARGUMENT. */
-export declare function buildGuest(options: NativeWorkloadOptions, ram: Array<NativeRamRange>): Buffer
 
 /** Asks the KVM at `path`, /dev/kvm by default. Throws ERR_KVM_ABSENT, ERR_KVM_PERMISSION, ERR_KVM_VERSION. */
 export declare function capabilities(path?: string | undefined | null): NativeCapabilities
@@ -480,6 +494,12 @@ export interface NativeWorkloadOptions {
   /** Default 1. */
   seed?: number
 }
+
+/**
+ * The CPU time of all threads of a process, including those that have ended, in ns. Throws ERR_ARGUMENT if there is no
+ * such process.
+ */
+export declare function processCpuNs(pid: number): number
 
 /** Removes the listener with this number. The other listeners go on. */
 export declare function removeLog(id: number): void

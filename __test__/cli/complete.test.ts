@@ -27,10 +27,11 @@ describe('the candidates', () => {
       'guest',
       'list',
       'doctor',
+      'compare',
       'completion',
       'help',
     ])
-    expect(words('c')).toEqual(['capabilities', 'calc', 'curve', 'completion'])
+    expect(words('c')).toEqual(['capabilities', 'calc', 'curve', 'compare', 'completion'])
     expect(words('--quiet', 'wa')).toEqual(['watch'])
     expect(words('help', 'de')).toEqual(['demo'])
     expect(words('help', 'demo', '')).toEqual([])

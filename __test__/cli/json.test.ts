@@ -1,8 +1,6 @@
 /** Compares what the command prints with --json with the schema in the package. */
 
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { describe, expect, it } from 'vitest'
 import { programFile } from '../../ts/host/program-checks.js'
 import { errorCodes, workloadKinds } from '../../ts/index.js'
@@ -13,54 +11,11 @@ import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY } from '../fixtures/machine.js'
 import { modesHere } from '../fixtures/modes.js'
 import { started } from '../fixtures/programs.js'
+import { expectForm, formOf, published, schema } from '../fixtures/schema.js'
 
 const { pageWithTables }: { pageWithTables(): { text: string; made: string } } = await import(
   join(root, 'scripts/build/output-tables.mjs')
 )
-
-type Schema = { [key: string]: unknown; $defs: Record<string, object>; oneOf: object[] }
-
-const schema = (): Schema => JSON.parse(readFileSync(`${root}/schema.json`, 'utf8'))
-
-/** The schema as users have it. */
-const published = new Ajv2020({ strict: true, strictRequired: false, allowUnionTypes: true })
-published.addSchema(schema())
-/** The same schema, which refuses every field that it does not name. */
-const closed = new Ajv2020({ strict: false })
-closed.addSchema(withoutOtherFields(schema()))
-
-const formOf = (ajv: Ajv2020, name: string): ValidateFunction =>
-  ajv.getSchema(`urn:dirtyrate:schema:1#/$defs/${name}`) as ValidateFunction
-const anyDocument = published.getSchema('urn:dirtyrate:schema:1') as ValidateFunction
-
-/**
- * Adds to each object of a schema that it has no other fields, apart from objects that are a part
- * of another one.
- */
-function withoutOtherFields(whole: Schema): Schema {
-  const parts = new Set(
-    [...JSON.stringify(whole).matchAll(/"allOf":\[\{"\$ref":"#\/\$defs\/(\w+)"/g)].map(
-      ([, name]) => name,
-    ),
-  )
-  const close = (value: unknown): void => {
-    if (typeof value !== 'object' || value === null) return
-    for (const [key, inner] of Object.entries(value)) if (!parts.has(key)) close(inner)
-    if ('type' in value && value.type === 'object')
-      Object.assign(value, { unevaluatedProperties: false })
-  }
-  close(whole)
-  return whole
-}
-
-/** Expects a document of this form, and that the published schema knows it too. */
-function expectForm(text: string, name: string): void {
-  const document = JSON.parse(text)
-  for (const validate of [formOf(closed, name), formOf(published, name), anyDocument]) {
-    expect(validate(document), `${JSON.stringify(validate.errors)} ${text}`).toBe(true)
-  }
-  expect(Object.keys(document)[0]).toBe('schemaVersion')
-}
 
 const guest = `guest:stride,pages=1000,memory=${MEMORY},vcpus=2`
 

@@ -15,7 +15,7 @@ const blocks = [{ name: 'ram', guestAddress: 0, bytes: MEMORY }]
 
 /** Builds a guest with one option of another value. */
 const build = (options: Wrong): unknown =>
-  native().buildGuest({ kind: 'stride', pages: 1, vcpus: 1, ...options }, [
+  new (native().NativeGuestProgram)({ kind: 'stride', pages: 1, vcpus: 1, ...options }, [
     { guestAddress: 0, bytes: MEMORY },
   ])
 

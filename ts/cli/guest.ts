@@ -4,7 +4,6 @@ import { fstatSync, statSync } from 'node:fs'
 import { parseCountText } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { formatRate, formatSize, parseRate, parseSize } from '../ground/units.js'
-import { type Block, QEMU_ARM64_RAM } from '../targets/vm/memory.js'
 import {
   buildGuest,
   defaultPages,
@@ -14,6 +13,7 @@ import {
 } from '../targets/vm/workload.js'
 import { EXIT_OK } from './exit.js'
 import { systemReason } from './failure.js'
+import { qemuMachine } from './qemu-machine.js'
 import type { Session } from './session.js'
 import { shellWord, size, visible } from './text.js'
 import { writeWholeFile } from './whole-file.js'
@@ -28,16 +28,6 @@ export interface GuestOptions {
   sharing?: string
   placement?: string
   seed?: string
-}
-
-/**
- * A QEMU machine with this much memory: the command that starts it, and the layout of its memory.
- */
-function qemuMachine(memory: number): { command: string; memory: number | Block[] } {
-  if (process.arch !== 'arm64')
-    return { command: 'qemu-system-x86_64 -accel kvm -machine q35,smm=off', memory }
-  const command = 'qemu-system-aarch64 -accel kvm -machine virt,gic-version=host -cpu host'
-  return { command, memory: [{ name: 'ram', guestAddress: QEMU_ARM64_RAM, bytes: memory }] }
 }
 
 export async function runGuest(
@@ -77,7 +67,7 @@ export async function runGuest(
   if (!session.options.quiet) {
     // One line, so that it can be copied.
     session.print(
-      `Boot it with: ${machine.command} -m ${formatSize(memory).replace('iB', '')} -smp ${vcpus} -nographic -kernel ${shellWord(options.output)}`,
+      `Boot it with: ${[machine.program, ...machine.args].join(' ')} -m ${formatSize(memory).replace('iB', '')} -smp ${vcpus} -nographic -kernel ${shellWord(options.output)}`,
     )
   }
   session.document({

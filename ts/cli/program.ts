@@ -11,6 +11,7 @@ import { modes } from '../results/mode.js'
 import { workloadKinds } from '../targets/vm/workload.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
+import { type CompareOptions, runCompare } from './compare.js'
 import { runComplete } from './complete.js'
 import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
@@ -225,6 +226,24 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       'show what this host can measure, and the command that mends what is missing. The exit status is 0 if something can be measured here, and 3 if nothing can',
     )
     .action(() => act(runDoctor))
+    .command('compare')
+    .description(
+      'run a guest here and in QEMU, and compare what both say with the truth, and what it takes',
+    )
+    .option('--memory <size>', "the guest's memory", '1GiB')
+    .option('--vcpus <n>', 'how many vCPUs it has', '1')
+    .addOption(workloadOption())
+    .addOption(pagesOption())
+    .option(
+      '--rate <rate>',
+      'the rate that the guest keeps by its own clock (default: as fast as it can)',
+    )
+    .option('--window <duration>', 'how long each measurement is', '1s')
+    .option('--rounds <n>', 'how many measurements in each mode', '5')
+    .option('--sample-pages <n>', 'page-sampling: pages looked at per GiB, by both tools', '512')
+    .option('--qemu <program>', 'the QEMU to compare with (default: that of this architecture)')
+    .addOption(unitOption())
+    .action((options: CompareOptions) => act(session => runCompare(session, options)))
 
   const completion = program
     .command('completion')

@@ -15,6 +15,7 @@ export type {
   NativeCrash,
   NativeCreateOptions,
   NativeDeadlineReport,
+  NativeGuestProgram,
   NativeInstant,
   NativeReap,
   NativeSampleOptions,

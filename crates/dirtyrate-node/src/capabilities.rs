@@ -1,17 +1,14 @@
-//! The functions that need no virtual machine: the probe, the layout of RAM, and building a guest.
+//! The functions that need no virtual machine: the probe, the layout of RAM, and the time of a process.
 
 use std::path::Path;
 
 use dirtyrate::host_page_size;
 use dirtyrate::kvm::Capabilities;
 use dirtyrate::kvm::capabilities::DEFAULT_KVM_PATH;
-use dirtyrate_machine::workload::RamRange;
-use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::convert::whole;
 use crate::errors::{Result, thrown};
-use crate::guest::{NativeWorkloadOptions, workload};
 use crate::virtual_machine::{NativeBlockSpec, NativeManualProtect};
 
 /// What this kernel's KVM can do.
@@ -81,25 +78,6 @@ pub fn page_size() -> f64 {
     host_page_size() as f64
 }
 
-/// A range of RAM.
-#[napi(object)]
-pub struct NativeRamRange {
-    pub guest_address: f64,
-    pub bytes: f64,
-}
-
-/// Builds a guest for a machine with this RAM, as an ELF that boots by PVH. Throws ERR_ARGUMENT.
-#[napi]
-pub fn build_guest(options: NativeWorkloadOptions, ram: Vec<NativeRamRange>) -> Result<Buffer> {
-    let (workload, _) = workload(&options)?;
-    let range = |range: &NativeRamRange| {
-        Ok(RamRange { guest_address: whole("guestAddress", range.guest_address)?, bytes: whole("bytes", range.bytes)? })
-    };
-    let ram = ram.iter().map(range).collect::<Result<Vec<_>>>()?;
-    let image = workload.build(&ram, host_page_size()).map_err(|error| thrown(error.into()))?;
-    Ok(image.elf().to_vec().into())
-}
-
 /// Lays `bytes` of RAM out around the hole between 3 and 4 GiB. Throws ERR_ARGUMENT.
 #[napi]
 pub fn layout_ram(bytes: f64) -> Result<Vec<NativeBlockSpec>> {
@@ -111,4 +89,11 @@ pub fn layout_ram(bytes: f64) -> Result<Vec<NativeBlockSpec>> {
         bytes: block.bytes as f64,
     };
     Ok(blocks.into_iter().map(native).collect())
+}
+
+/// The CPU time of all threads of a process, including those that have ended, in ns. Throws ERR_ARGUMENT if there is no
+/// such process.
+#[napi]
+pub fn process_cpu_ns(pid: u32) -> Result<f64> {
+    Ok(dirtyrate_machine::process_cpu_time(pid).map_err(thrown)?.as_nanos() as f64)
 }

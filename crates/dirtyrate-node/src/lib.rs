@@ -15,6 +15,7 @@ mod environment;
 mod error_codes;
 mod errors;
 mod guest;
+mod guest_program;
 mod log;
 mod promise;
 #[cfg(feature = "refuse-external-buffers")]

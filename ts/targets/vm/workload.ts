@@ -18,6 +18,7 @@ import { argumentError } from '../../ground/errors.js'
 import {
   type CancelToken,
   callNative,
+  type NativeGuestProgram,
   type NativeVirtualMachine,
   type NativeWorkloadOptions,
   native,
@@ -300,6 +301,11 @@ export function toNative(guest: Workload, vcpus: number): NativeWorkloadOptions 
  * ```
  */
 export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Array {
+  return callNative(() => guestProgram(guest, machine).elf()) as OwnUint8Array
+}
+
+/** {@link buildGuest}, with what is known about the guest beside its file. Throws ERR_ARGUMENT. */
+export function guestProgram(guest: Workload, machine: GuestMachine): NativeGuestProgram {
   if (!isWorkload(guest))
     throw argumentError('guest: not a workload', 'Give workload.stride({ pages: 25600 }).')
   const vcpus = parseCount(
@@ -311,7 +317,8 @@ export function buildGuest(guest: Workload, machine: GuestMachine): OwnUint8Arra
   const made = parseWorkload(guest)
   const { bytesPerSecond } = made
   const alone = bytesPerSecond === undefined ? made : { ...made, ...byClock(bytesPerSecond) }
-  return callNative(() => native().buildGuest(toNative(alone, vcpus), ram)) as OwnUint8Array
+  const Program = callNative(() => native().NativeGuestProgram)
+  return callNative(() => new Program(toNative(alone, vcpus), ram))
 }
 
 /** Throws ERR_ARGUMENT for an object that `instant()` did not give. */

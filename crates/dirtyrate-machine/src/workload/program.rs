@@ -167,6 +167,12 @@ impl Program {
         (0..self.vcpus()).all(|vcpu| memory.load(self.mailbox_page(vcpu) + MAILBOX_READY) != 0)
     }
 
+    /// The number of writes that a vCPU has made, from the first two words of its mailbox. None if it has not begun.
+    /// For whoever can read the memory of the guest, but has no [`GuestWords`] of it.
+    pub fn counted([writes, ready]: [u64; 2]) -> Option<u64> {
+        (ready != 0).then_some(writes & COUNT_MASK)
+    }
+
     /// The guest's counters now. `grants` is the number of writes by the host to the control page so far. It must be
     /// read while no grant is half done, for example under the lock that a grant takes.
     pub fn counters(&self, memory: &dyn GuestWords, grants: u64) -> Counters {

@@ -1,0 +1,108 @@
+/** The same guest here and in a real QEMU, and what becomes of a QEMU that does not run. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { dirtyrate, root } from '../fixtures/command.js'
+import { folder } from '../fixtures/elf.js'
+import { describeWith } from '../fixtures/kvm.js'
+import { MEMORY, PAGE } from '../fixtures/machine.js'
+import { modesHere } from '../fixtures/modes.js'
+import { expectForm } from '../fixtures/schema.js'
+
+const PAGES = 1000
+const quick = ['--pages', String(PAGES), '--memory', MEMORY, '--window', '200ms', '--rounds', '2']
+
+interface Round {
+  bytesPerSecond: number
+  interval: { low: number; high: number }
+  pages?: number
+  windowNs: number
+  truth: { pages: number; bytesPerSecond: number }
+}
+interface Result {
+  tool: { name: string }
+  mode: string
+  rounds?: Round[]
+  refused?: string
+}
+
+/** The processes whose command line has `text`. */
+function processesWith(text: string): string[] {
+  return readdirSync('/proc').filter(pid => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
+    } catch {
+      return false
+    }
+  })
+}
+
+describeWith('qemu-system-x86_64', 'compare', () => {
+  it('shows what both tools say of the same guest', { timeout: 120_000 }, async () => {
+    const { stdout, status, stderr } = await dirtyrate(['compare', ...quick, '--json'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expectForm(stdout, 'comparison')
+    const { results }: { results: Result[] } = JSON.parse(stdout)
+    const of = (name: string): string[] =>
+      results.filter(({ tool }) => tool.name === name).map(({ mode }) => mode)
+    expect(of('QEMU').sort()).toEqual([...modesHere].sort())
+    expect(of('dirtyrate').sort()).toEqual([...modesHere].sort())
+    const exact = results.filter(({ mode }) => mode !== 'page-sampling')
+    for (const { tool, rounds = [], refused } of exact) {
+      if (refused !== undefined) expect(tool.name).toBe('QEMU')
+      for (const { interval, pages, windowNs, truth } of rounds) {
+        // A guest that writes as fast as it can writes its whole working set in each window, and
+        // its page of counters.
+        expect(truth.pages).toBe(PAGES + 1)
+        if (pages === undefined) {
+          // QEMU counts the time in whole milliseconds, rounded down.
+          const longest = truth.bytesPerSecond * (1 + 1e6 / (windowNs - 1e6))
+          expect(interval.low).toBeLessThanOrEqual(longest)
+          expect(interval.high).toBeGreaterThan(truth.bytesPerSecond)
+        } else {
+          expect(pages).toBe(truth.pages)
+          expect(truth.bytesPerSecond).toBe((truth.pages * PAGE) / (windowNs / 1e9))
+        }
+      }
+    }
+  })
+
+  it('names each tool in a table, and says why a mode was refused', async () => {
+    const { stdout, status } = await dirtyrate(['compare', ...quick, '--rounds', '1'])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/QEMU \d+\.\d+\.\d+ +dirty-bitmap +[\d.]+ MiB\/s/)
+    expect(stdout).toMatch(/dirtyrate \d+\.\d+\.\d+ +page-sampling +[\d.]+ MiB\/s/)
+    expect(/refused/.test(stdout)).toBe(/was not measured by dirty-ring: KVM emulates/.test(stdout))
+  })
+
+  it('ends its QEMU when it is interrupted', { timeout: 60_000 }, async () => {
+    // This name is in the command line of the QEMU, and nowhere else.
+    const program = folder()('qemu', '#!/bin/bash\nexec -a "$0" qemu-system-x86_64 "$@"\n')
+    chmodSync(program, 0o755)
+    const child = spawn(
+      process.execPath,
+      [`${root}/dist/cli.js`, 'compare', ...quick, '--rounds', '1000', '--qemu', program],
+      { stdio: 'ignore' },
+    )
+    const ended = once(child, 'exit')
+    const others = (): string[] => processesWith(program).filter(pid => Number(pid) !== child.pid)
+    await expect.poll(() => others().length, { timeout: 20_000 }).toBe(1)
+    child.kill('SIGINT')
+    expect(await ended).toEqual([130, null])
+    expect(others()).toEqual([])
+  })
+})
+
+describe('compare with a QEMU that does not run', () => {
+  it.each([
+    ['/no/such/qemu', /ENOENT/],
+    ['/bin/false', /false does not run/],
+  ])('%s ends with status 3', async (qemu, why) => {
+    const { status, stderr, stdout } = await dirtyrate(['compare', ...quick, '--qemu', qemu])
+    expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
+    expect(stderr).toMatch(why)
+    expect(stderr).toMatch(/--qemu/)
+  })
+})

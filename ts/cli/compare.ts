@@ -1,0 +1,165 @@
+/**
+ * `dirtyrate compare`: the same guest file here and in a QEMU, measured by both tools in each of
+ * their modes, with the truth beside each figure and with what each measurement took.
+ */
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { cpus, release, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseCountText } from '../ground/arguments.js'
+import { callNative, type NativeGuestProgram } from '../ground/native.js'
+import { parseSize } from '../ground/units.js'
+import { parseWindow } from '../measurement/windows.js'
+import { FEWEST_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
+import type { Mode } from '../results/mode.js'
+import { capabilities } from '../targets/vm/capabilities.js'
+import { DEFAULT_RING_ENTRIES } from '../targets/vm/schemes.js'
+import { guestProgram } from '../targets/vm/workload.js'
+import { type Observed, observe, untilAtWork } from './compare/observed.js'
+import { type Machine, OWN_TOOL, startOwn } from './compare/own-peer.js'
+import type { Peer } from './compare/peer.js'
+import { startQemu } from './compare/qemu-peer.js'
+import {
+  compareTable,
+  explainComparison,
+  introduceComparison,
+  type Refused,
+  rowOf,
+} from './compare/text.js'
+import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { type GuestOptions, guestOf } from './guest.js'
+import { during } from './progress.js'
+import { qemuMachine } from './qemu-machine.js'
+import { ratesOf } from './rate-unit.js'
+import type { Session } from './session.js'
+
+export interface CompareOptions extends GuestOptions {
+  window: string
+  rounds: string
+  samplePages: string
+  qemu?: string
+  unit?: string
+}
+
+/** What QEMU's ring does where KVM emulates guests; measured with QEMU 10.0.2. */
+const RING_STOPS_GUEST =
+  'KVM emulates its guests here, and the dirty ring of QEMU then stops the guest for good'
+
+export async function runCompare(session: Session, options: CompareOptions): Promise<number> {
+  const guest = guestOf(options)
+  const memoryBytes = parseSize(options.memory, '--memory')
+  const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
+  const windowMs = parseWindow(options.window, '--window')
+  const rounds = parseCountText(options.rounds, '--rounds', 1)
+  const samplePages = parseCountText(
+    options.samplePages,
+    '--sample-pages',
+    FEWEST_SAMPLES,
+    MOST_SAMPLES,
+  )
+  const rates = ratesOf(options.unit, session.options.json ? '--json' : undefined)
+  const found = capabilities()
+  const { signal } = session
+  const plain = named(qemuMachine(memoryBytes), options.qemu)
+  const ringEntries = Math.min(DEFAULT_RING_ENTRIES, found.dirtyRingEntries)
+  const program = guestProgram(guest, { memory: plain.memory, vcpus })
+  const folder = await mkdtemp(join(tmpdir(), 'dirtyrate-'))
+  const results: (Observed | Refused)[] = []
+  try {
+    const kernel = join(folder, 'guest.elf')
+    await writeFile(
+      kernel,
+      callNative(() => program.elf()),
+    )
+    const machine: Machine = { kernel, memory: plain.memory, vcpus, samplePages, signal }
+    const table = compareTable(session)
+    const show = (result: Observed | Refused): void => {
+      if (results.length === 0) introduceComparison(session, guest, memoryBytes, vcpus, rates)
+      results.push(result)
+      for (const line of table.row(rowOf(session, result, rates), session.columns))
+        session.print(line)
+    }
+    const each = async (start: () => Promise<Peer>, modes: readonly Mode[]): Promise<void> => {
+      await observed(start, modes, { session, program, windowMs, rounds }, show)
+    }
+    // QEMU first: if it is not there, nobody waits for half of the comparison.
+    await each(() => startQemu(plain, machine, memoryBytes), ['dirty-bitmap', 'page-sampling'])
+    if (found.dirtyRingEntries > 0) {
+      const qemu = results[0]?.tool ?? { name: 'QEMU', version: '' }
+      const ring = named(qemuMachine(memoryBytes, `,dirty-ring-size=${ringEntries}`), options.qemu)
+      if (found.emulated === true)
+        show({ tool: qemu, mode: 'dirty-ring', refused: RING_STOPS_GUEST })
+      else await each(() => startQemu(ring, machine, memoryBytes), ['dirty-ring'])
+    }
+    await each(() => startOwn(machine, 'bitmap'), ['dirty-bitmap', 'page-sampling'])
+    if (found.dirtyRingEntries > 0)
+      await each(() => startOwn(machine, { ringEntries }), ['dirty-ring'])
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+  const refused = results.filter((result): result is Refused => 'refused' in result)
+  explainComparison(session, refused, { windowMs, rounds })
+  session.document({
+    host: { cpu: cpus()[0]?.model ?? 'unknown', kernel: release(), arch: found.arch },
+    guest: {
+      workload: guest.kind,
+      pages: guest.pages,
+      memoryBytes,
+      vcpus,
+      ...(guest.bytesPerSecond === undefined ? {} : { bytesPerSecond: guest.bytesPerSecond }),
+    },
+    windowMs,
+    samplesPerGiB: samplePages,
+    results,
+  })
+  return ownIsRight(results) ? EXIT_OK : EXIT_FAILED
+}
+
+/** A machine of a QEMU program that the user may have named. */
+function named<M extends { program: string }>(machine: M, program: string | undefined): M {
+  return program === undefined ? machine : { ...machine, program }
+}
+
+interface Plan {
+  session: Session
+  program: NativeGuestProgram
+  windowMs: number
+  rounds: number
+}
+
+/** Starts a guest, observes it in each of `modes`, and ends it. */
+async function observed(
+  start: () => Promise<Peer>,
+  modes: readonly Mode[],
+  { session, program, windowMs, rounds }: Plan,
+  each: (result: Observed) => void,
+): Promise<void> {
+  const { signal } = session
+  const { pageSize } = capabilities()
+  session.progress('starting the guest')
+  const peer = await start()
+  try {
+    await untilAtWork(peer, { program, windowMs, signal })
+    for (const mode of modes) {
+      const text = `${peer.tool.name}: ${mode}`
+      // Each round is three windows: before, during and after the measurement.
+      each(
+        await during(session, text, 3 * windowMs * rounds, () =>
+          observe(peer, { program, mode, windowMs, rounds, pageSize, signal }),
+        ),
+      )
+    }
+  } finally {
+    await peer.close()
+  }
+}
+
+/** Whether none of our own figures is a lower bound only. */
+function ownIsRight(results: readonly (Observed | Refused)[]): boolean {
+  return results.every(
+    result =>
+      'refused' in result ||
+      result.tool.name !== OWN_TOOL.name ||
+      result.rounds.every(({ complete }) => complete),
+  )
+}

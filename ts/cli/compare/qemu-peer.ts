@@ -1,0 +1,156 @@
+/** The guest of a comparison in a QEMU, which measures it by its own commands. */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DirtyRateError, isDirtyRateError } from '../../ground/errors.js'
+import type { DirtyRateInfo } from '../../qapi/types.js'
+import { QmpConnection } from '../../qmp/connection.js'
+import type { Mode } from '../../results/mode.js'
+import type { QemuMachine } from '../qemu-machine.js'
+import type { Machine } from './own-peer.js'
+import type { Figure, Peer, Tool } from './peer.js'
+
+const MIB = 2 ** 20
+const NS_PER_MS = 1e6
+/** How long a QEMU may take until its monitor listens. */
+const START_MS = 30_000
+/** How often it is asked whether it has begun, and whether it has measured. */
+const POLL_MS = 20
+/** How much of what QEMU complains about is shown. */
+const COMPLAINT_LENGTH = 500
+
+/** Starts the guest in this QEMU machine. Rejects with ERR_UNSUPPORTED if QEMU does not run. */
+export async function startQemu(
+  { program, args }: QemuMachine,
+  { kernel, vcpus, samplePages, signal }: Machine,
+  memoryBytes: number,
+): Promise<Peer> {
+  const folder = await mkdtemp(join(tmpdir(), 'dirtyrate-'))
+  const path = join(folder, 'qmp')
+  const size = ['-m', `${memoryBytes / MIB}M`, '-smp', String(vcpus)]
+  const io = ['-nodefaults', '-display', 'none', '-qmp', `unix:${path},server=on,wait=off`]
+  const child = spawn(program, [...args, ...size, ...io, '-kernel', kernel], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  const close = async (): Promise<void> => {
+    child.kill('SIGKILL')
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+      await once(child, 'exit')
+    await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    const connection = await connected(child, program, path, signal)
+    const threads = (await connection.execute('query-cpus-fast', {}, signal)) as {
+      'thread-id': number
+    }[]
+    return {
+      tool: toolOf(connection),
+      pid: child.pid ?? 0,
+      vcpuThreads: threads.map(vcpu => vcpu['thread-id']),
+      mailbox: address => mailbox(connection, address, signal),
+      measure: (mode, windowMs) => measure(connection, mode, windowMs, samplePages, signal),
+      close: async () => {
+        connection.close()
+        await close()
+      },
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function toolOf({ version: { major, minor, micro } }: QmpConnection): Tool {
+  return { name: 'QEMU', version: `${major}.${minor}.${micro}` }
+}
+
+/** The connection to a QEMU that has just been started. */
+async function connected(
+  child: ChildProcess,
+  program: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<QmpConnection> {
+  let complaint = ''
+  let failure: NodeJS.ErrnoException | undefined
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    complaint = `${complaint}${text}`.slice(-COMPLAINT_LENGTH)
+  })
+  child.once('error', error => {
+    failure = error
+  })
+  for (const begun = performance.now(); ; await sleep(POLL_MS, undefined, { signal })) {
+    if (failure !== undefined) throw notStarted(program, failure.message)
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw notStarted(program, complaint.trim())
+    try {
+      return await QmpConnection.open({ path }, { signal })
+    } catch (error) {
+      // Its monitor does not listen yet.
+      if (!isDirtyRateError(error, 'ERR_TARGET_ABSENT')) throw error
+      if (performance.now() - begun > START_MS)
+        throw notStarted(program, `its monitor did not listen within ${START_MS / 1000} s`)
+    }
+  }
+}
+
+function notStarted(program: string, reason: string): DirtyRateError {
+  return new DirtyRateError('ERR_UNSUPPORTED', `${program} does not run: ${reason}`, {
+    hint: 'Install QEMU, for example with: apt-get install qemu-system. Or name its program with --qemu.',
+  })
+}
+
+/** Reads guest memory through the monitor's command for people: `0000000000105000: 0x… 0x…`. */
+async function mailbox(
+  connection: QmpConnection,
+  address: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const said = await connection.execute(
+    'human-monitor-command',
+    { 'command-line': `xp /2gx ${address}` },
+    signal,
+  )
+  const words = [...String(said).matchAll(/0x([0-9a-f]{16})/g)].map(([word]) => BigInt(word))
+  if (words.length !== 2)
+    throw new DirtyRateError('ERR_QMP_PROTOCOL', `QEMU answered ${said} to xp /2gx ${address}`)
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  words.forEach((word, at) => {
+    view.setBigUint64(8 * at, word, true)
+  })
+  return bytes
+}
+
+async function measure(
+  connection: QmpConnection,
+  mode: Mode,
+  windowMs: number,
+  samplePages: number,
+  signal: AbortSignal,
+): Promise<Figure> {
+  const unit = { 'calc-time-unit': 'millisecond' }
+  const samples = mode === 'page-sampling' ? { 'sample-pages': samplePages } : {}
+  await connection.execute(
+    'calc-dirty-rate',
+    { 'calc-time': windowMs, ...unit, mode, ...samples },
+    signal,
+  )
+  for (;;) {
+    await sleep(POLL_MS, undefined, { signal })
+    const info = (await connection.execute('query-dirty-rate', unit, signal)) as DirtyRateInfo
+    const { status, 'dirty-rate': rate } = info
+    if (status !== 'measured' || rate === undefined) continue
+    return {
+      bytesPerSecond: rate * MIB,
+      // QEMU rounds down to whole MiB/s, and tells no more.
+      interval: { low: rate * MIB, high: (rate + 1) * MIB, confidence: 1 },
+      windowNs: info['calc-time'] * NS_PER_MS,
+      complete: true,
+    }
+  }
+}
