@@ -226,6 +226,8 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       'show what this host can measure, and the command that mends what is missing. The exit status is 0 if something can be measured here, and 3 if nothing can',
     )
     .action(() => act(runDoctor))
+
+  program
     .command('compare')
     .description(
       'run a guest here and in QEMU, and compare what both say with the truth, and what it takes',
