@@ -54,6 +54,8 @@ export type {
   DirtyRingFigures,
   Figures,
   Frame,
+  GuestActivity,
+  GuestCost,
   Interval,
   PageSamplingFigures,
   RingMeasurement,

@@ -2,7 +2,12 @@
 
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
-import type { Cost, DirtyRingFigures, SamplingMeasurement } from '../results/measurement.js'
+import type {
+  Cost,
+  DirtyRingFigures,
+  GuestCost,
+  SamplingMeasurement,
+} from '../results/measurement.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
@@ -89,7 +94,7 @@ function printRings(session: Session, { ring, vcpus }: DirtyRingFigures, rates: 
 }
 
 /** The known parts of the cost, each as a text. */
-function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs }: Cost = {}): string[] {
+function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs, guest }: Cost = {}): string[] {
   const parts: [string, number | undefined][] = [
     ['hashing', hashNs],
     ['start', startNs],
@@ -97,5 +102,22 @@ function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs }: Cost = {}
     ['reap', reapNs],
     ['longest lock', longestLockNs],
   ]
-  return parts.flatMap(([name, ns]) => (ns === undefined ? [] : [`${name} ${ms(ns)}`]))
+  const times = parts.flatMap(([name, ns]) => (ns === undefined ? [] : [`${name} ${ms(ns)}`]))
+  return guest === undefined ? times : [...times, ...guestParts(guest)]
+}
+
+const ACTIVITIES = {
+  exitsPerSecond: 'exits',
+  pageFaultsPerSecond: 'page faults',
+  tlbFlushesPerSecond: 'TLB flushes',
+} as const
+
+/** What KVM counted before, during and after the window. */
+function guestParts({ before, during, after }: GuestCost): string[] {
+  return (Object.keys(ACTIVITIES) as (keyof typeof ACTIVITIES)[]).flatMap(key => {
+    const rates = [before[key], during[key], after[key]]
+    return rates.includes(undefined)
+      ? []
+      : [`${ACTIVITIES[key]} ${rates.map(rate => count(rate ?? 0)).join(' / ')} per s`]
+  })
 }

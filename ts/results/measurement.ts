@@ -37,6 +37,25 @@ export interface Interval {
   readonly confidence: number
 }
 
+/** What KVM counted for all vCPUs together. A figure that this KVM does not count is absent. */
+export interface GuestActivity {
+  /** How often a vCPU left the guest. */
+  readonly exitsPerSecond?: number
+  /** Page faults of the guest that KVM handled, among them the first write to a logged page. */
+  readonly pageFaultsPerSecond?: number
+  readonly tlbFlushesPerSecond?: number
+}
+
+/**
+ * What the measurement cost the guest: what KVM counted shortly before the window, within it, and
+ * shortly after it.
+ */
+export interface GuestCost {
+  readonly before: GuestActivity
+  readonly during: GuestActivity
+  readonly after: GuestActivity
+}
+
 /**
  * What the measurement took, in ns. A part that did not happen, or that is not known, is absent.
  */
@@ -63,6 +82,8 @@ export interface Cost {
   readonly longestLockNs?: number
   /** Hashing the samples at both ends of the window. */
   readonly hashNs?: number
+  /** What KVM's own statistics say, where the VM's software gives them and KVM counts. */
+  readonly guest?: GuestCost
 }
 
 /**

@@ -8,6 +8,7 @@ import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
+import type { GuestCost } from '../../results/measurement.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { migrationOf, migrationText } from '../qemu/migration.js'
 import { requireSafe, type Wanted } from '../qemu/safety.js'
@@ -15,11 +16,14 @@ import { isAtLeast, versionText } from '../qemu/version.js'
 import { type Facts, readFacts } from './facts.js'
 import type { Monitor, Use } from './monitor.js'
 import { pause, untilAborted } from './pause.js'
+import { observed } from './statistics.js'
 
 /** A job to run. */
 export interface Job extends Omit<Wanted, 'mode'> {
   readonly method: Method
   readonly windowMs: number
+  /** Whether to observe the guest before the window and after it too, which takes time. */
+  readonly observed: boolean
 }
 
 /** What a job has measured. */
@@ -31,6 +35,8 @@ export interface JobResult {
   readonly info: DirtyRateInfo
   readonly startedAt: Date
   readonly memoryBytes: number
+  /** What it cost the guest, if the job asked for that and KVM counts. */
+  readonly guestCost?: GuestCost
 }
 
 /** How long to wait from one look at a running job to the next one. */
@@ -76,22 +82,38 @@ export class Jobs {
       requireSafe(facts, { ...job, mode: job.method.mode })
       requireWindow(facts, job)
       if (this.#abandoned) await this.#awaitAbandoned(use, facts, signal)
-      const connection = await use.connection()
-      const stops = new Stops(connection)
-      try {
-        const startedAt = new Date()
-        await this.#start(connection, facts, job, signal)
-        const info = await finished(use, facts, job, signal).catch(error => {
-          if (signal.aborted) reportAbandoned(job)
-          throw error
-        })
-        this.#abandoned = false
-        await requireRunning(use, stops.seen)
-        return { info: checked(info, job, startedAt), startedAt, memoryBytes: facts.memoryBytes }
-      } finally {
-        stops.end()
-      }
+      const { memoryBytes } = facts
+      // An emulated guest does what KVM's statistics would count outside of them.
+      if (!job.observed || job.emulated === true || !facts.kvm)
+        return { ...(await this.#measured(use, facts, job, signal)), memoryBytes }
+      const { result, cost } = await observed(use, signal, () =>
+        this.#measured(use, facts, job, signal),
+      )
+      return { ...result, memoryBytes, ...(cost === undefined ? {} : { guestCost: cost }) }
     }, signal)
+  }
+
+  async #measured(
+    use: Use,
+    facts: Facts,
+    job: Job,
+    signal: Signal,
+  ): Promise<Pick<JobResult, 'info' | 'startedAt'>> {
+    const connection = await use.connection()
+    const stops = new Stops(connection)
+    try {
+      const startedAt = new Date()
+      await this.#start(connection, facts, job, signal)
+      const info = await finished(use, facts, job, signal).catch(error => {
+        if (signal.aborted) reportAbandoned(job)
+        throw error
+      })
+      this.#abandoned = false
+      await requireRunning(use, stops.seen)
+      return { info: checked(info, job, startedAt), startedAt }
+    } finally {
+      stops.end()
+    }
   }
 
   /** Sends calc-dirty-rate, as this version takes it. */

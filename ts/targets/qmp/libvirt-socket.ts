@@ -6,26 +6,31 @@
 
 import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { hostProcess } from '../../ground/host-process.js'
+
+/** Where libvirt cuts a name off in the name of the folder. */
+const LONGEST_NAME = 20
 
 /**
  * The folders in which libvirt keeps the state of running domains: of the system, and of this
  * user's session.
  */
-const STATES = [
-  '/run/libvirt/qemu',
-  '/var/run/libvirt/qemu',
-  ...(process.env.XDG_RUNTIME_DIR === undefined
-    ? []
-    : [join(process.env.XDG_RUNTIME_DIR, 'libvirt/qemu/run')]),
-]
+function stateFolders(): readonly string[] {
+  const session = hostProcess.env.XDG_RUNTIME_DIR
+  return [
+    '/run/libvirt/qemu',
+    '/var/run/libvirt/qemu',
+    ...(session === undefined ? [] : [join(session, 'libvirt/qemu/run')]),
+  ]
+}
 
 /**
- * The name of the domain to which the socket at `path` belongs; undefined if it is none of
+ * The name, or the id, of the domain to which the socket at `path` belongs; undefined if it is none of
  * libvirt's.
  */
 export function libvirtDomainOf(
   path: string,
-  states: readonly string[] = STATES,
+  states: readonly string[] = stateFolders(),
 ): string | undefined {
   const real = realPath(path)
   for (const folder of states) {
@@ -37,7 +42,9 @@ export function libvirtDomainOf(
   // Only root can read those files. The folder of a domain's socket says enough:
   // libvirt/qemu/…/domain-ID-NAME/monitor.sock.
   if (basename(real) !== 'monitor.sock' || !/\/libvirt\/qemu\//.test(real)) return undefined
-  return /^domain-\d+-(.+)$/.exec(basename(dirname(real)))?.[1]
+  const [, id, name = ''] = /^domain-(\d+)-(.+)$/.exec(basename(dirname(real))) ?? []
+  // libvirt takes the id of a domain as well as its name.
+  return name.length < LONGEST_NAME ? name || undefined : id
 }
 
 function domainFiles(folder: string): string[] {

@@ -41,7 +41,9 @@ export class QmpSource implements Source {
 
   async measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round[]> {
     const rounds: Round[] = []
-    for (const windowMs of deadlinesMs) rounds.push(await this.#round(method, windowMs, signal))
+    const observed = deadlinesMs.length === 1
+    for (const windowMs of deadlinesMs)
+      rounds.push(await this.#round(method, windowMs, observed, signal))
     if (rounds.length < 2) return rounds
     return rounds.map(({ figures, ...round }) => ({
       ...round,
@@ -54,17 +56,23 @@ export class QmpSource implements Source {
     everyMs: number,
     signal: Signal,
   ): AsyncGenerator<Round, void, undefined> {
-    for (;;) yield await this.#round(method, everyMs, signal)
+    for (;;) yield await this.#round(method, everyMs, false, signal)
   }
 
-  async #round(method: Method, windowMs: number, signal: Signal): Promise<Round> {
+  async #round(
+    method: Method,
+    windowMs: number,
+    observed: boolean,
+    signal: Signal,
+  ): Promise<Round> {
     const { force, emulated } = this.#of
-    const { info, startedAt, memoryBytes } = await this.#jobs.run(
-      { method, windowMs, force, emulated },
+    const { info, startedAt, memoryBytes, guestCost } = await this.#jobs.run(
+      { method, windowMs, force, emulated, observed },
       signal,
     )
+    const figures = figuresOf(info, method, windowMs, memoryBytes)
     return {
-      figures: figuresOf(info, method, windowMs, memoryBytes),
+      figures: guestCost === undefined ? figures : { ...figures, cost: { guest: guestCost } },
       info,
       openedAt: startedAt,
       lateNs: 0,

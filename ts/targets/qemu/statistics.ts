@@ -1,0 +1,51 @@
+/** What KVM counts for the vCPUs of a guest, which shows what a measurement costs the guest. */
+
+import type { GuestActivity, GuestCost } from '../../results/measurement.js'
+
+/** KVM's names of each figure, the best one first: older kernels have only the later ones. */
+const COUNTERS: Readonly<Record<keyof GuestActivity, readonly string[]>> = {
+  exitsPerSecond: ['exits'],
+  pageFaultsPerSecond: ['pf_taken', 'pf_fixed'],
+  tlbFlushesPerSecond: ['tlb_flush'],
+}
+
+/** The names of the statistics that {@link guestCost} has a use for. */
+export const STATISTICS: readonly string[] = Object.values(COUNTERS).flat()
+
+/** The statistics at one instant, each the sum over all vCPUs. */
+export interface Statistics {
+  /** The instant, by a clock that only goes forward. */
+  readonly atMs: number
+  readonly counts: ReadonlyMap<string, number>
+}
+
+/** The statistics at the beginning and at the end of a time. */
+export type Span = readonly [Statistics, Statistics]
+
+const MS_PER_SECOND = 1000
+
+/**
+ * How busy the guest kept KVM before the window, within it, and after it. A counter that has not
+ * moved in all that time counts nothing on this host, and is left out; undefined if none has moved.
+ */
+export function guestCost(before: Span, during: Span, after: Span): GuestCost | undefined {
+  const moved = Object.entries(COUNTERS).flatMap(([figure, names]) => {
+    const name = names.find(known => (delta([before[0], after[1]], known) ?? 0) > 0)
+    return name === undefined ? [] : [{ figure, name }]
+  })
+  if (moved.length === 0) return undefined
+  const activity = (span: Span): GuestActivity =>
+    Object.fromEntries(moved.map(({ figure, name }) => [figure, rate(span, name)]))
+  return { before: activity(before), during: activity(during), after: activity(after) }
+}
+
+function delta([from, to]: Span, name: string): number | undefined {
+  const first = from.counts.get(name)
+  const last = to.counts.get(name)
+  return first === undefined || last === undefined ? undefined : last - first
+}
+
+function rate(span: Span, name: string): number {
+  const ms = Math.max(span[1].atMs - span[0].atMs, 1)
+  return Math.round(((delta(span, name) ?? 0) * MS_PER_SECOND) / ms)
+}
