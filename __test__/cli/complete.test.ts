@@ -81,7 +81,9 @@ describe('the candidates', () => {
     ])
     expect(words('calc', 'guest:stride,memory=')).toEqual([])
     expect(words('calc', 'qemu:')).toEqual([])
-    expect(words('calc', 'guest:stride', '')).toEqual([])
+    // Only some commands take several targets.
+    expect(words('curve', 'guest:stride', '')).toEqual([])
+    expect(words('calc', 'guest:stride', '')).toEqual(words('calc', ''))
     expect(words('completion', '')).toEqual(['bash', 'zsh', 'fish'])
   })
 

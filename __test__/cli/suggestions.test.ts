@@ -49,7 +49,7 @@ describe('a hint', () => {
 })
 
 it.each([
-  [['calc'], "missing required argument 'target'"],
+  [['curve'], "missing required argument 'target'"],
   [['clac'], "unknown command 'clac' (Did you mean calc?)"],
   [['calc', 'guest:idle', '--windo', '1s'], "unknown option '--windo' (Did you mean --window?)"],
   [['calc', 'guest:idle', '-j'], "unknown option '-j'"],

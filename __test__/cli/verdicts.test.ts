@@ -96,19 +96,20 @@ it('an incomplete result ends with 1, and says that it is a lower bound', async 
     windows: '1s',
     hmp: false,
     csv: false,
+    all: false,
   }
   const calc = await inSession({ json: false }, session =>
-    runCalc(session, 'guest:stride', options),
+    runCalc(session, ['guest:stride'], options),
   )
   expect(calc).toMatchObject({ status: 1, err: '' })
   expect(calc.out).toMatch(/^100\.0 MiB\/s or more {2}guest:stride\n/)
   expect(calc.out).toContain('warning  RING_OVERRUN: entries were lost\n')
   const watch = await inSession({ json: false }, session =>
-    runWatch(session, 'guest:stride', options),
+    runWatch(session, ['guest:stride'], options),
   )
   expect(watch.status).toBe(1)
   expect(watch.out).toMatch(/^([\d:.]+ +>= 100\.0 MiB\/s .*RING_OVERRUN\n){2}$/)
-  const json = await inSession({}, session => runCalc(session, 'guest:stride', options))
+  const json = await inSession({}, session => runCalc(session, ['guest:stride'], options))
   expect(json.status).toBe(1)
   expect(JSON.parse(json.out).complete).toBe(false)
   opened.measurement = curveOf(false)

@@ -1,4 +1,4 @@
-/** `dirtyrate calc TARGET`: one measurement. */
+/** `dirtyrate calc TARGET…`: one measurement of each target. */
 
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
@@ -13,27 +13,41 @@ import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 import {
+  checkChoice,
+  isSingle,
+  type Opened,
+  refuseSingleOutputs,
+  type TargetChoice,
+  withEach,
+} from './several-targets.js'
+import { Table } from './table.js'
+import {
   type ModeOptions,
+  type ParsedMode,
   parseModeOptions,
   printHmp,
   refuseHmpAndJson,
   withTarget,
 } from './target.js'
-import { count, ms } from './text.js'
-import { parseWait, type WaitOptions, waitBefore } from './wait.js'
+import { count, ms, visible, widthOf } from './text.js'
+import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
 
 export interface CalcOptions extends ModeOptions, WaitOptions {
   window: string
   unit?: string
   hmp: boolean
+  all: boolean
 }
 
 export async function runCalc(
   session: Session,
-  uri: string,
+  uris: readonly string[],
   options: CalcOptions,
 ): Promise<number> {
   // Mistakes in the command line are reported before a VM is made.
+  const choice: TargetChoice = { uris, all: options.all }
+  checkChoice(choice)
+  refuseSingleOutputs(choice, options)
   const window = parseWindow(options.window, '--window')
   const mode = parseModeOptions(options)
   const open = { mode: mode.mode, force: options.force }
@@ -44,6 +58,9 @@ export async function runCalc(
     session.options.json ? '--json' : options.hmp ? '--hmp' : undefined,
   )
   const { signal } = session
+  const [uri = ''] = uris
+  if (!isSingle(choice))
+    return calcEach(session, choice, { ...open, method: mode, window, wait, rates })
   return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     const measurement = await during(session, `measuring for ${options.window}`, window, () =>
@@ -54,6 +71,94 @@ export async function runCalc(
     session.document(measurement)
     return measurement.complete ? EXIT_OK : EXIT_FAILED
   })
+}
+
+/** How several targets are measured. */
+interface Each {
+  mode: ParsedMode['mode']
+  force: boolean
+  method: ParsedMode
+  window: number
+  wait: Wait
+  rates: Rates
+}
+
+/** The widest name of a target for which the columns behind it still begin at the same place. */
+const WIDEST_TARGET = 60
+
+/** Measures several targets in the same window, with a line for each. */
+function calcEach(
+  session: Session,
+  choice: TargetChoice,
+  { mode, force, method, window, wait, rates }: Each,
+): Promise<number> {
+  const { signal } = session
+  const measured: DirtyRateMeasurement[] = []
+  let table: Table | undefined
+  return withEach(
+    session,
+    choice,
+    { mode, force },
+    async ({ target, uri }, all) => {
+      await waitBefore(session, target, wait)
+      const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
+        target.measureDirtyRate({ ...method, window, signal }),
+      )
+      const widest = widestOf(all)
+      table ??= targetTable(session, widest)
+      measured.push(measurement)
+      for (const text of table.row(cellsOf(uri, measurement, rates, widest), session.columns))
+        session.print(text)
+      session.document(measurement)
+      return measurement.complete
+    },
+    failed => {
+      const sum = measured.reduce((all, { bytesPerSecond }) => all + bytesPerSecond, 0)
+      session.explain()
+      session.explain(
+        `${count(measured.length)} of ${count(measured.length + failed)} targets were measured. Together they dirty ${rates.rate(sum)}.`,
+      )
+    },
+  )
+}
+
+/** The width of the column of targets. */
+function widestOf(all: readonly Opened[]): number {
+  return Math.min(Math.max(...all.map(({ uri }) => widthOf(visible(uri)))), WIDEST_TARGET)
+}
+
+function targetTable(session: Session, widest: number): Table {
+  return new Table(
+    [
+      { title: 'target'.padEnd(widest), width: widest, essential: true },
+      { title: 'rate', width: 16, essential: true },
+      { title: 'mode', width: 13 },
+      { title: 'interval', width: 30 },
+      { title: 'pages', width: 11 },
+      { title: 'window', width: 11 },
+      { title: 'warnings', width: 8 },
+    ],
+    text => session.bold(text),
+  )
+}
+
+function cellsOf(
+  uri: string,
+  measurement: DirtyRateMeasurement,
+  rates: Rates,
+  widest: number,
+): string[] {
+  const { bytesPerSecond, complete, mode, interval, pages, window, warnings } = measurement
+  return [
+    // Names begin below each other.
+    visible(uri).padEnd(widest),
+    `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`,
+    mode,
+    rates.interval(interval),
+    pages === undefined ? '-' : count(pages),
+    ms(window.ns),
+    warnings.length === 0 ? '-' : warnings.map(({ code }) => code).join(' '),
+  ]
 }
 
 function printMeasurement(session: Session, measurement: DirtyRateMeasurement, rates: Rates): void {

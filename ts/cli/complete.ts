@@ -59,7 +59,9 @@ function everything(program: Command, before: readonly string[], last: string): 
     return [...options, { word: '--help', meaning: 'display help for command' }]
   }
   if (command === program || (command.name() === 'help' && values === 0)) return commandsOf(program)
-  const argument = command.registeredArguments[values]
+  const rest = command.registeredArguments.at(-1)
+  const argument =
+    command.registeredArguments[values] ?? (rest?.variadic === true ? rest : undefined)
   if (argument === undefined) return []
   return argument.name() === 'target' ? targets(last) : words(argument.argChoices ?? [], '')
 }

@@ -80,13 +80,14 @@ export async function listVms(): Promise<VmList> {
   return { vms: vms.map(vm => listed(vm, users.get(vm.uid), means)), closedProcesses: closed }
 }
 
-const known = schemes.map(({ name }) => `${name}:`)
+/** Whether a scheme of this version opens the target. */
+function isKnown({ target }: Way): boolean {
+  return schemes.some(({ name }) => target.startsWith(`${name}:`))
+}
 
 function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm {
   const { pid, vmm, program, uid, name, accelerator, memoryBytes, vcpus } = vm
-  const targets = waysTo(vm, means).filter(({ target }) =>
-    known.some(scheme => target.startsWith(scheme)),
-  )
+  const targets = waysTo(vm, means).filter(isKnown)
   return {
     pid,
     vmm,

@@ -58,10 +58,18 @@ const hmpOption = (): Option =>
 const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
 
-/** Adds the options that all commands which measure a target have in common. */
-function measuring(command: Command): Command {
+/**
+ * Adds the options that all commands which measure a target have in common, for one target or for
+ * `several`.
+ */
+function measuring(command: Command, several = false): Command {
+  const argument = several ? '[target...]' : '<target>'
+  if (several)
+    command
+      .usage('[options] <target...>')
+      .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
   return command
-    .argument('<target>', `${targetForms()}: the options are below`)
+    .argument(argument, `${targetForms()}: the options are below`)
     .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
     .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
     .addOption(
@@ -146,11 +154,11 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .addOption(unitOption())
     .action((options: DemoOptions) => act(session => runDemo(session, options)))
 
-  measuring(program.command('calc').description('measure a target once'))
+  measuring(program.command('calc').description('measure a target once, or several at once'), true)
     .option('--window <duration>', 'how long to measure', '1s')
     .addOption(hmpOption())
-    .action((target: string, options: CalcOptions) =>
-      act(session => runCalc(session, target, options)),
+    .action((targets: string[], options: CalcOptions) =>
+      act(session => runCalc(session, targets, options)),
     )
 
   measuring(
@@ -172,13 +180,14 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       .description(
         'measure a target again and again. A terminal shows one line that is rewritten; --json prints a document in each line',
       ),
+    true,
   )
     .option('--every <duration>', 'how long each window is', '1s')
     .option('--count <n>', 'how many windows (default: until interrupted)')
     .addOption(csvOption())
     .addOption(hmpOption())
-    .action((target: string, options: WatchCommandOptions) =>
-      act(session => runWatch(session, target, options)),
+    .action((targets: string[], options: WatchCommandOptions) =>
+      act(session => runWatch(session, targets, options)),
     )
 
   program

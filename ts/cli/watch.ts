@@ -1,4 +1,4 @@
-/** `dirtyrate watch TARGET`: one measurement after the other. */
+/** `dirtyrate watch TARGET…`: one measurement after the other. */
 
 import { parseCountText } from '../ground/arguments.js'
 import { parseWindow } from '../measurement/windows.js'
@@ -9,15 +9,23 @@ import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 import {
+  checkChoice,
+  isSingle,
+  refuseSingleOutputs,
+  type TargetChoice,
+  withEach,
+} from './several-targets.js'
+import {
   type ModeOptions,
+  type ParsedMode,
   parseModeOptions,
   printHmp,
   refuseCsvAnd,
   refuseHmpAndJson,
   withTarget,
 } from './target.js'
-import { count, ms } from './text.js'
-import { parseWait, type WaitOptions, waitBefore } from './wait.js'
+import { count, ms, visible } from './text.js'
+import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
 
 export interface WatchCommandOptions extends ModeOptions, WaitOptions {
   every: string
@@ -25,14 +33,18 @@ export interface WatchCommandOptions extends ModeOptions, WaitOptions {
   csv: boolean
   count?: string
   hmp: boolean
+  all: boolean
 }
 
 export async function runWatch(
   session: Session,
-  uri: string,
+  uris: readonly string[],
   options: WatchCommandOptions,
 ): Promise<number> {
   session.streamDocuments()
+  const choice: TargetChoice = { uris, all: options.all }
+  checkChoice(choice)
+  refuseSingleOutputs(choice, options)
   const every = parseWindow(options.every, '--every')
   const rounds =
     options.count === undefined
@@ -47,6 +59,11 @@ export async function runWatch(
   const other = session.options.json ? '--json' : csv ? '--csv' : hmp ? '--hmp' : undefined
   const rates = ratesOf(options.unit, other)
   const { signal } = session
+  const [uri = ''] = uris
+  if (!isSingle(choice)) {
+    const plan = { ...open, method: mode, every, rounds, wait, rates, everyText: options.every }
+    return watchEach(session, choice, plan)
+  }
   return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     if (csv) session.write(csvHeader(WATCH_COLUMNS))
@@ -74,6 +91,77 @@ export async function runWatch(
     }
     return complete ? EXIT_OK : EXIT_FAILED
   })
+}
+
+/** How several targets are watched. */
+interface Each {
+  mode: ParsedMode['mode']
+  force: boolean
+  method: ParsedMode
+  every: number
+  everyText: string
+  rounds: number
+  wait: Wait
+  rates: Rates
+}
+
+/** What was seen of one target. */
+interface Seen {
+  windows: number
+  sum: number
+  most: number
+}
+
+/** Watches several targets, with a line for each window of each of them. */
+function watchEach(
+  session: Session,
+  choice: TargetChoice,
+  { mode, force, method, every, everyText, rounds, wait, rates }: Each,
+): Promise<number> {
+  const { signal } = session
+  const seen = new Map<string, Seen>()
+  return withEach(
+    session,
+    choice,
+    { mode, force },
+    async ({ target, uri }, all) => {
+      await waitBefore(session, target, wait)
+      const of: Seen = { windows: 0, sum: 0, most: 0 }
+      seen.set(uri, of)
+      const name = visible(uri).padEnd(Math.max(...all.map(one => visible(one.uri).length)))
+      const watch = target.watchDirtyRate({ ...method, every, signal })[Symbol.asyncIterator]()
+      let complete = true
+      try {
+        while (of.windows < rounds) {
+          const next = (): ReturnType<typeof watch.next> => watch.next()
+          const { done, value } = await (of.windows === 0
+            ? during(session, `measuring every ${everyText}`, every, next)
+            : next())
+          if (done) break
+          session.print(`${name}  ${line(value, rates)}`)
+          session.document(value)
+          of.windows += 1
+          of.sum += value.bytesPerSecond
+          of.most = Math.max(of.most, value.bytesPerSecond)
+          complete &&= value.complete
+          if (of.windows < rounds) await session.delivered()
+        }
+      } finally {
+        await watch.return?.()
+      }
+      return complete
+    },
+    failed => {
+      session.explain()
+      for (const [uri, { windows, sum, most }] of seen) {
+        if (windows === 0) continue
+        session.explain(
+          `${visible(uri)}: ${count(windows)} window${windows === 1 ? '' : 's'}, ${rates.rate(sum / windows)} on average, ${rates.rate(most)} at most.`,
+        )
+      }
+      if (failed > 0) session.explain(`${count(failed)} failed.`)
+    },
+  )
 }
 
 /** A figure of a line. */

@@ -1,0 +1,86 @@
+/** `calc` and `watch` with several targets, some of which fail. */
+
+import { expect, it } from 'vitest'
+import { dirtyrate } from '../fixtures/command.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { MEMORY, PAGE } from '../fixtures/machine.js'
+import { expectForm } from '../fixtures/schema.js'
+
+const PAGES = 500
+/** A guest that writes its whole working set again and again. */
+const busy = `guest:stride,pages=${PAGES},memory=${MEMORY}`
+const idle = `guest:idle,memory=${MEMORY}`
+const absent = 'qmp:/no/such/socket'
+
+const lines = (text: string): string[] => text.trimEnd().split('\n')
+
+describeKvm('several targets', () => {
+  it('have a line each, in the same window, and a sum', async () => {
+    const { status, stdout } = await dirtyrate(['calc', busy, idle, '--window', '200ms'])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(new RegExp(`^${busy} .* dirty-bitmap +exact +${PAGES + 1} `, 'm'))
+    expect(stdout).toMatch(new RegExp(`^${idle} .* dirty-bitmap +exact +0 `, 'm'))
+    expect(stdout).toMatch(/2 of 2 targets were measured\. Together they dirty [\d.]+ MiB\/s\./)
+  })
+
+  it('have a document each, also those that fail', async () => {
+    const args = ['calc', busy, absent, idle, '--window', '200ms', '--json']
+    const { status, stdout } = await dirtyrate(args)
+    // One of them failed, and the others were measured.
+    expect(status).toBe(1)
+    const documents = lines(stdout).map(text => JSON.parse(text))
+    expect(documents).toHaveLength(3)
+    const [failure] = documents.filter(({ error }) => error !== undefined)
+    expect(failure).toMatchObject({ target: absent, error: { code: 'ERR_TARGET_ABSENT' } })
+    expectForm(JSON.stringify(failure), 'failure')
+    const measured = documents.filter(({ error }) => error === undefined)
+    for (const one of measured) expectForm(JSON.stringify(one), 'measurement')
+    expect(measured.map(({ pages }) => pages).sort((a, b) => a - b)).toEqual([0, PAGES + 1])
+    // The windows are beside each other, and not one after the other.
+    const [first, second] = measured.map(({ startedAt }) => Date.parse(startedAt))
+    const window = Math.min(...measured.map(({ window: { ns } }) => ns / 1e6))
+    expect(Math.abs((first ?? 0) - (second ?? Number.NaN))).toBeLessThan(window)
+  })
+
+  it('are named in each line of a watch, and summed up at its end', async () => {
+    const args = ['watch', busy, idle, '--every', '100ms', '--count', '3']
+    const { status, stdout } = await dirtyrate(args)
+    expect(status).toBe(0)
+    const of = (target: string): string[] =>
+      lines(stdout).filter(line => line.startsWith(`${target} `))
+    expect([of(busy).length, of(idle).length]).toEqual([3, 3])
+    const bytes = ((PAGES + 1) * PAGE) / 2 ** 20
+    const [, mean, most] =
+      new RegExp(
+        `^${busy}: 3 windows, ([\\d.]+) MiB/s on average, ([\\d.]+) MiB/s at most\\.`,
+        'm',
+      ).exec(stdout) ?? []
+    // Each window has the whole working set, and is about a tenth of a second long.
+    expect(Number(mean)).toBeGreaterThan(0)
+    expect(Number(mean)).toBeLessThanOrEqual(Number(most))
+    expect(Number(most)).toBeLessThan(bytes / 0.05)
+    expect(stdout).toMatch(new RegExp(`^${idle}: 3 windows, 0\\.0 MiB/s on average`, 'm'))
+  })
+
+  it('have a document for each window of each of them', async () => {
+    const args = ['watch', busy, absent, '--every', '50ms', '--count', '2', '--json']
+    const { status, stdout } = await dirtyrate(args)
+    expect(status).toBe(1)
+    const documents = lines(stdout)
+    expect(documents.map(text => 'error' in JSON.parse(text)).sort()).toEqual([false, false, true])
+  })
+})
+
+it.each([
+  [['calc'], /missing required argument 'target'\n.*--all/],
+  [['watch', '--json'], /missing required argument 'target'/],
+  [['calc', 'guest:idle', 'memory=4GiB'], /'memory=4GiB' is an option of a target.*\n.*one word/],
+  [['calc', 'guest:idle', 'guest:strid'], /the workload 'strid' is not known/],
+  [['watch', 'guest:idle', 'guest:stride', '--csv'], /--csv: its output has no place/],
+  [['calc', 'guest:idle', 'guest:stride', '--hmp'], /--hmp: its output has no place/],
+])('%j is a mistake, and nothing is measured', async (args, why) => {
+  const { status, stdout, stderr } = await dirtyrate(args)
+  expect(status).toBe(2)
+  expect(args.includes('--json') ? JSON.parse(stdout).error.message : stderr).toMatch(why)
+  if (!args.includes('--json')) expect(stdout).toBe('')
+})
