@@ -18,13 +18,13 @@ export class Qemu {
   /**
    * Starts QEMU with these arguments and KVM. It ends with {@link kill}, or when this process does.
    */
-  static async start(args, accel = 'kvm') {
+  static async start(args, accel = 'kvm', program = 'qemu-system-x86_64') {
     const qemu = new Qemu()
-    await qemu.#start(args, accel)
+    await qemu.#start(args, accel, program)
     return qemu
   }
 
-  async #start(args, accel) {
+  async #start(args, accel, program) {
     this.#folder = mkdtempSync(join(tmpdir(), 'dirtyrate-qemu-'))
     const path = join(this.#folder, 'qmp')
     const all = [
@@ -37,13 +37,9 @@ export class Qemu {
       'none',
       ...args,
     ]
-    this.#process = spawn(
-      'qemu-system-x86_64',
-      [...all, '-qmp', `unix:${path},server=on,wait=off`],
-      {
-        stdio: ['ignore', 'ignore', 'pipe'],
-      },
-    )
+    this.#process = spawn(program, [...all, '-qmp', `unix:${path},server=on,wait=off`], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
     let complaint = ''
     this.#process.stderr.setEncoding('utf8').on('data', text => {
       complaint += text
