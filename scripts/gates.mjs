@@ -7,7 +7,7 @@
 //                 lint    npm run lint: what reads the code; needs neither KVM nor root
 //                 build   what builds in other ways than the tests take; needs no KVM
 //                 test    the tests, on this machine's own kernel
-//                 short   the short sets of two rigs
+//                 short   what downloads a kernel: the short sets of two rigs, and a Linux guest
 //                 rig     every test in a rig
 //                 full    npm run test:full
 //               .ci/run runs the first four, or the part that is named
@@ -263,6 +263,13 @@ export function gatesOf(root) {
       in: ['short'],
       command: node('rig/run', name, '--short'),
     })),
+    {
+      name: 'linux-guest',
+      about: 'a Linux of Debian under QEMU without KVM, whose writes are known',
+      in: ['short'],
+      command: node('test/run', 'typescript', '__test__/targets/linux-guest.test.ts'),
+      env: { DIRTYRATE_TEST_DOWNLOADS: '1' },
+    },
     ...full,
     ...areas(root).map(area => ({
       name: `mutation:${area}`,

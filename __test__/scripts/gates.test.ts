@@ -54,6 +54,7 @@ describe('the list of gates', () => {
       'install-host': 'install',
       'electron-buffers': 'electron',
       tests: 'vitest',
+      'linux-guest': 'vitest',
       'mutation-fast': 'mutation:facade-pure',
     }
     const full = names('full')
