@@ -9,7 +9,8 @@ import { checkArguments } from './arguments.js'
 import { infoInUnit } from './arithmetic.js'
 import { QapiError } from './error.js'
 import { DEFAULT_SAMPLES, FEWEST_SAMPLES, LONGEST_MS, MOST_SAMPLES, SHORTEST_MS } from './limits.js'
-import { type DirtyRateMeasureMode, measureModes, modeOf } from './measure-mode.js'
+import { type DirtyRateMeasureMode, modeOf } from './measure-mode.js'
+import { commandTypes } from './schema.js'
 import { trace } from './trace.js'
 import type {
   CalcDirtyRateArguments,
@@ -17,15 +18,6 @@ import type {
   DirtyRateStatus,
   QueryDirtyRateArguments,
 } from './types.js'
-
-const unit = { type: { oneOf: ['second', 'millisecond'] } } as const
-const CALC = {
-  'calc-time': { type: 'integer', required: true },
-  'calc-time-unit': unit,
-  'sample-pages': { type: 'integer' },
-  mode: { type: { oneOf: measureModes } },
-} as const
-const QUERY = { 'calc-time-unit': unit } as const
 
 /** `calc-time` is in milliseconds here, and in the caller's unit in the answer. */
 const UNSTARTED: DirtyRateInfo = {
@@ -68,7 +60,7 @@ export class DirtyRateJob {
    * `requireMeasurable` throws.
    */
   calc(given: CalcDirtyRateArguments): void {
-    checkArguments(given, CALC)
+    checkArguments(given, commandTypes['calc-dirty-rate'].args)
     const {
       'calc-time': time,
       'calc-time-unit': timeUnit = 'second',
@@ -108,7 +100,7 @@ export class DirtyRateJob {
    * this throws its error, until the next job starts.
    */
   query(given: QueryDirtyRateArguments): DirtyRateInfo {
-    checkArguments(given, QUERY)
+    checkArguments(given, commandTypes['query-dirty-rate'].args)
     trace('query_dirty_rate_info', { new_state: this.#info.status })
     if (this.#failure !== undefined) throw this.#failure
     return infoInUnit(this.#info, given['calc-time-unit'] ?? 'second')
