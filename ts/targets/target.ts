@@ -39,8 +39,16 @@ export interface TargetDescription {
   migration?: MigrationProgress
 }
 
+/** A change of what a VM is doing, in the words of {@link TargetDescription.state}. */
+export interface TargetStateChange {
+  readonly from: string
+  readonly to: string
+}
+
 /** The ability to stop a VM's guest, and to let it go on. */
 export interface Control {
+  /** Whether this process made the VM, which then ends with the process in any case. */
+  readonly isOwn: boolean
   /** Pauses the vCPUs. Measurements under way reject with ERR_PAUSED. */
   pause(): Promise<void>
   /** Lets the vCPUs of a paused VM run again. */
@@ -66,6 +74,11 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
   readonly history: readonly M[]
   /** Pauses, resumes and ends the guest. Present if the target can do that. */
   readonly control?: Control
+  /**
+   * Calls `listener` at each change of the VM's state. The returned function removes the listener.
+   * Present if the target hears of changes, also of the end of a guest that ends by itself.
+   */
+  onStateChange?(listener: (change: TargetStateChange) => void): () => void
   /** The output of the guest's console, piece by piece. Present if it can be read. */
   readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */

@@ -362,6 +362,11 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
     await this.#order.run(() => writeMemory(this.#vm, address, bytes))
   }
 
+  /** True: this process made the VM. */
+  get isOwn(): true {
+    return true
+  }
+
   /** The VM itself, because it can be paused, resumed and shut down. */
   get control(): Control {
     return this
