@@ -35,6 +35,13 @@ export type {
   QueryDirtyRateArguments,
   TimeUnit,
 } from './qapi/types.js'
+export type { ServedTarget } from './qmp/server/commands.js'
+export {
+  createQmpServer,
+  type QmpServer,
+  type QmpServerEnd,
+  type QmpServerOptions,
+} from './qmp/server/server.js'
 export type {
   CountedCurve,
   CountedPoint,
@@ -71,7 +78,7 @@ export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
 export type { QmpTarget } from './targets/qmp/qmp-target.js'
 export type { OpenOptions } from './targets/scheme.js'
-export type { Control, Target, TargetDescription } from './targets/target.js'
+export type { Control, Target, TargetDescription, TargetStateChange } from './targets/target.js'
 export { capabilities } from './targets/vm/capabilities.js'
 export type { CreateOptions, ManualProtect } from './targets/vm/create-options.js'
 export type { Client, DirtyMemory } from './targets/vm/dirty-memory.js'

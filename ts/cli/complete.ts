@@ -19,7 +19,7 @@ export interface Candidate {
 }
 
 /** Options of commands whose value is the name of a file. */
-const FILES = ['--output']
+const FILES = ['--output', '--socket']
 /** What stands for the name of a file in the forms of targets and of their options. */
 const FILE = 'FILE'
 /** What stands for the name of a socket there. */

@@ -26,6 +26,7 @@ const USAGE: readonly string[] = [
   'ERR_QAPI',
   'ERR_UNSAFE_MODE',
   'ERR_LIBVIRT_SOCKET',
+  'ERR_SOCKET',
 ] satisfies ErrorCode[]
 const ENVIRONMENT: readonly string[] = [
   'ERR_KVM_ABSENT',

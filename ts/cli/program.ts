@@ -19,6 +19,7 @@ import { runDoctor } from './doctor.js'
 import { EXIT_MEANINGS } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { type ListOptions, runList } from './list.js'
+import { type QmpOptions, runQmp } from './qmp.js'
 import { DEFAULT_UNIT } from './rate-unit.js'
 import type { Session } from './session.js'
 import { runCompletion, shells } from './shells.js'
@@ -58,20 +59,24 @@ const hmpOption = (): Option =>
 const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
 
+/** Adds the target, and the help about targets. */
+function onTarget(command: Command, argument = '<target>'): Command {
+  return command
+    .argument(argument, `${targetForms()}: the options are below`)
+    .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
+    .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
+}
+
 /**
  * Adds the options that all commands which measure a target have in common, for one target or for
  * `several`.
  */
 function measuring(command: Command, several = false): Command {
-  const argument = several ? '[target...]' : '<target>'
   if (several)
     command
       .usage('[options] <target...>')
       .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
-  return command
-    .argument(argument, `${targetForms()}: the options are below`)
-    .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
-    .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
+  return onTarget(command, several ? '[target...]' : '<target>')
     .addOption(
       choosing('--mode <mode>', 'how to measure; auto is the first mode of the target', [
         ...modes,
@@ -188,6 +193,24 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .addOption(hmpOption())
     .action((targets: string[], options: WatchCommandOptions) =>
       act(session => runWatch(session, targets, options)),
+    )
+
+  onTarget(
+    program
+      .command('qmp')
+      .description(
+        "serve QEMU's commands about the dirty rate of a target, at a Unix socket, to clients that speak QMP",
+      ),
+  )
+    .requiredOption('--socket <path>', 'where to listen; only the user of this command can connect')
+    .option(
+      '--allow-control',
+      'serve stop, cont and quit also for a VM that this command has not started',
+      false,
+    )
+    .usage('--socket <path> [options] <target>')
+    .action((target: string, options: QmpOptions) =>
+      act(session => runQmp(session, target, options)),
     )
 
   program

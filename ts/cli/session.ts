@@ -109,6 +109,16 @@ export class Session {
     this.print(shown)
   }
 
+  /** Sentences about what the command does, on standard error. Nothing with --quiet. */
+  note(text: string): void {
+    if (this.options.quiet) return
+    this.#progress.clear()
+    this.#live.end()
+    const { stream } = this.#err
+    const columns = Math.min(columnsOf(stream) ?? WIDEST_PROSE, WIDEST_PROSE)
+    for (const line of wrap(visible(text), columns)) this.#err.write(`${line}\n`)
+  }
+
   /** A value with its name before it, or above it if the terminal is narrow. */
   field(name: string, value: string, begin: number = VALUES_BEGIN): void {
     for (const line of named(name, visible(value), begin, this.columns)) this.print(line)

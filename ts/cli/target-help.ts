@@ -9,7 +9,7 @@ import { wrap } from './text.js'
 const DEFAULT_COLUMNS = 80
 const INDENT = '  '
 
-/** Three command lines of each command that measures a target, from the usual one to a rare one. */
+/** Three command lines of each command that takes a target, from the usual one to a rare one. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   calc: [
     'dirtyrate calc guest:stride --window 500ms',
@@ -25,6 +25,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'dirtyrate watch guest:hot-cold,rate=100MiB/s',
     'dirtyrate watch guest:stride,vcpus=2 --mode dirty-ring --every 500ms --count 10',
     'dirtyrate watch guest:random --delay 2s --json',
+  ],
+  qmp: [
+    'dirtyrate qmp guest:stride,rate=100MiB/s --socket /tmp/vm.qmp',
+    'dirtyrate qmp guest:random,log=ring,vcpus=2 --socket /tmp/vm.qmp',
+    'dirtyrate qmp kernel:bzImage,initrd=rootfs.cpio --socket /tmp/vm.qmp --json',
   ],
 }
 

@@ -54,6 +54,8 @@ const HINTS = {
   ERR_UNSAFE_MODE:
     'Use page-sampling, which harms no VM. force=on in the target (--force of the command) measures all the same.',
   ERR_LIBVIRT_SOCKET: 'Reach the domain through libvirt.',
+  ERR_SOCKET:
+    'Give a path at which nothing is yet, in a folder of your own, such as /run/user/1000/vm.qmp.',
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
 } as const
 
