@@ -111,6 +111,9 @@ describeWith('qemu-system-x86_64', 'a VM behind a QMP monitor, with KVM', () => 
     })
     expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual([200, 500])
     expect(curve.warnings.map(({ code }) => code)).toEqual(['SEPARATE_WINDOWS'])
+    // The second window opened when the first one was over.
+    const [, spread] = /opened (\d+) ms after/.exec(curve.warnings[0]?.message ?? '') ?? []
+    expect(Number(spread)).toBeGreaterThanOrEqual(200)
     for (const point of [curve, ...curve.points]) {
       for (const name of ['pages', 'dirtyBytes', 'pageSize']) expect(point).not.toHaveProperty(name)
     }

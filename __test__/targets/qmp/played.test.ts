@@ -73,6 +73,25 @@ describe('a mode that is known to do harm', () => {
   )
 })
 
+describe('dirty rings', () => {
+  it.each([
+    [true, 'KVM emulates the guests of this host'],
+    [undefined, 'nobody here can see whether KVM emulates'],
+  ])('are refused unless KVM is known not to emulate its guests: %s', async (emulated, why) => {
+    const qemu = await PlayedQemu.start()
+    const monitor = new Monitor({ path: qemu.path })
+    const target = new QmpTarget({ monitor, force: false, emulated })
+    await expect(target.measureDirtyRate({ mode: 'dirty-ring' })).rejects.toMatchObject({
+      code: 'ERR_UNSAFE_MODE',
+      message: expect.stringContaining(why),
+    })
+    expect(qemu.jobs).toEqual([])
+    const hardware = new QmpTarget({ monitor, force: false, emulated: false })
+    await hardware.measureDirtyRate({ mode: 'dirty-ring', window: 50 })
+    expect(qemu.jobs).toHaveLength(1)
+  })
+})
+
 describe('an answer of QEMU', () => {
   const answering = (info: object): Played => ({
     answers: {
@@ -123,6 +142,35 @@ describe('an answer of QEMU', () => {
     })
     const words = ['calc', target.uri, '--mode', 'dirty-ring', '--window', '100ms']
     expect((await dirtyrate(words)).stdout).toContain('4.0 MiB/s')
+  })
+
+  it('that nothing has started is no error right after the start', async () => {
+    let looks = 0
+    const measured = answering({}).answers?.['query-dirty-rate']
+    const { target } = await opened({
+      answers: {
+        'query-dirty-rate': args =>
+          looks++ < 3
+            ? { status: 'unstarted', 'sample-pages': 0, mode: 'page-sampling', 'calc-time': 0 }
+            : measured?.(args),
+      },
+    })
+    expect(await target.measureDirtyRate({ window: 100 })).toMatchObject({ bytesPerSecond: MIB })
+    expect(looks).toBe(4)
+  })
+
+  it('about a migration that began and ended between two looks is noticed', async () => {
+    let asked = 0
+    const { target } = await opened({
+      answers: {
+        'query-migrate': () =>
+          asked++ < 2 ? { status: 'completed', 'total-time': 5 } : { status: 'cancelled' },
+      },
+    })
+    await expect(target.measureDirtyRate({ window: 100 })).rejects.toMatchObject({
+      code: 'ERR_MIGRATING',
+      details: { status: 'cancelled' },
+    })
   })
 
   it('that a mode is not enabled is a mode that the VM does not have', async () => {

@@ -16,7 +16,7 @@ const { oldQemu }: { oldQemu(): { program: string; args: string[] } | undefined 
 
 /** 40 MiB: an emulated guest too writes all of it several times in a second. */
 const PAGES = 10_240
-/** Pages that the guest writes beside its working set: its mailbox, its stack, what its boot left. */
+/** Pages that the guest writes beside these: its mailbox, its stack, what its boot left. */
 const OTHERS = 8
 /** The guests and the accelerators that a QEMU is measured with. */
 const old = full ? oldQemu() : undefined

@@ -23,9 +23,11 @@ export const MODES: readonly ModeAbility[] = [
   },
 ]
 
-/** The warning of a curve whose windows did not open together. */
-export const SEPARATE_WINDOWS: Warning = {
-  code: 'SEPARATE_WINDOWS',
-  message:
-    'QEMU measured one window after the other, so each point is of another time: they are one curve only while the guest does the same',
+/** The warning of a curve whose windows opened at these instants, in ms, one after the other. */
+export function separateWindows(openedAtMs: readonly number[]): Warning {
+  const spread = Math.max(...openedAtMs) - Math.min(...openedAtMs)
+  return {
+    code: 'SEPARATE_WINDOWS',
+    message: `QEMU measured one window after the other: the last one opened ${spread} ms after the first, so the points are one curve only if the guest did the same all the time`,
+  }
 }

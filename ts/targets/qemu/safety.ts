@@ -72,7 +72,8 @@ function harm({ kvm, version }: Circumstances, { mode, emulated }: Wanted): stri
       ? `QEMU ${versionText(version)} crashes in this mode where KVM does not run the guest`
       : `QEMU ${versionText(version)} reads 0 in this mode where KVM does not run the guest`
   }
-  if (mode === 'dirty-ring' && emulated === true)
-    return 'KVM emulates the guests of this host, and a guest with dirty rings would stand still for ever'
-  return undefined
+  if (mode !== 'dirty-ring' || !kvm || emulated === false) return undefined
+  return emulated === true
+    ? 'KVM emulates the guests of this host, and a guest with dirty rings would stand still for ever'
+    : 'nobody here can see whether KVM emulates the guests of that host, where a guest with dirty rings would stand still for ever'
 }

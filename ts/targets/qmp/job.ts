@@ -39,8 +39,12 @@ export interface JobResult {
   readonly guestCost?: GuestCost
 }
 
-/** How long to wait from one look at a running job to the next one. */
+/**
+ * How long to wait from one look at a running job to the next one. QEMU answers in the thread that
+ * also serves the guest's devices, so it is asked seldom while the end of the window is far.
+ */
 const LOOK_MS = 25
+const SELDOM_MS = 250
 /**
  * How much longer than its window a job may take: page sampling looks at the pages of a large VM
  * twice.
@@ -216,12 +220,11 @@ async function finished(
 ): Promise<DirtyRateInfo> {
   const begun = Date.now()
   for (;;) {
-    await pause(LOOK_MS, signal)
+    const left = windowMs - (Date.now() - begun)
+    await pause(Math.min(Math.max(left / 2, LOOK_MS), SELDOM_MS), signal)
     // The job goes on without us, so a monitor that only lost this client can be asked again.
     const info = await look(use, facts)
-    // An exact mode counts pages again at each sync of a migration, also of one that ends within
-    // the window.
-    requireAtRest(migrationOf(await use.ask('query-migrate')))
+    requireNoOther(facts.migration, migrationOf(await use.ask('query-migrate')))
     if (info.status === 'measured') return info
     const waited = Date.now() - begun
     if (info.status === 'unstarted' && waited > UNSTARTED_MS) throw forgotten(use)
@@ -267,9 +270,15 @@ class Stops {
   }
 }
 
-/** Throws ERR_MIGRATING if a migration is under way. */
-function requireAtRest(migration: MigrationProgress | undefined): void {
-  if (migration?.underWay !== true) return
+/**
+ * Throws ERR_MIGRATING if there is another migration than there was before. An exact mode counts
+ * pages again at each sync of a migration, also of one that ends within the window.
+ */
+function requireNoOther(
+  before: MigrationProgress | undefined,
+  migration: MigrationProgress | undefined,
+): void {
+  if (migration === undefined || JSON.stringify(migration) === JSON.stringify(before)) return
   throw new DirtyRateError(
     'ERR_MIGRATING',
     `a migration of the VM began within the window: ${migrationText(migration)}`,

@@ -25,8 +25,8 @@ function stateFolders(): readonly string[] {
 }
 
 /**
- * The name, or the id, of the domain to which the socket at `path` belongs; undefined if it is none of
- * libvirt's.
+ * The name, or the id, of the domain to which the socket at `path` belongs; undefined if it is none
+ * of libvirt's.
  */
 export function libvirtDomainOf(
   path: string,

@@ -5,7 +5,7 @@ import { DirtyRateError } from '../../ground/errors.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { Mode } from '../../results/mode.js'
 import { figuresOf } from '../qemu/figures.js'
-import { MODES, SEPARATE_WINDOWS } from '../qemu/modes.js'
+import { MODES, separateWindows } from '../qemu/modes.js'
 import { Jobs } from './job.js'
 import type { Monitor } from './monitor.js'
 
@@ -45,9 +45,10 @@ export class QmpSource implements Source {
     for (const windowMs of deadlinesMs)
       rounds.push(await this.#round(method, windowMs, observed, signal))
     if (rounds.length < 2) return rounds
+    const warning = separateWindows(rounds.map(({ openedAt }) => openedAt?.getTime() ?? 0))
     return rounds.map(({ figures, ...round }) => ({
       ...round,
-      figures: { ...figures, warnings: [...figures.warnings, SEPARATE_WINDOWS] },
+      figures: { ...figures, warnings: [...figures.warnings, warning] },
     }))
   }
 
