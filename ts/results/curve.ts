@@ -77,12 +77,12 @@ export interface SampledCurve<P extends SampledPoint = SampledPoint> extends Com
 /** U(t) from one run: a union by `mode`. */
 export type DirtyRateCurve = ExactCurve<'dirty-bitmap'> | ExactCurve<'dirty-ring'> | SampledCurve
 
-/** The members that a point has where the pages were counted. */
-type Counted = Required<Pick<DirtyRatePoint, 'pages' | 'dirtyBytes'>>
 /** One window of a curve whose pages were counted. */
-export type CountedPoint = DirtyRatePoint & Counted
+export type CountedPoint = DirtyRatePoint & Required<Pick<DirtyRatePoint, 'pages' | 'dirtyBytes'>>
 /** One window of a curve by page sampling whose pages were estimated. */
-export type CountedSampledPoint = SampledPoint & Counted & Required<Pick<SampledPoint, 'increment'>>
+export type CountedSampledPoint = CountedPoint &
+  SampledPoint &
+  Required<Pick<SampledPoint, 'increment'>>
 
 /** U(t) of a VM whose pages are counted, as those of our own VMs are: a union by `mode`. */
 export type CountedCurve = (
