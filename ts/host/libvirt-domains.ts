@@ -5,6 +5,7 @@
 
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { textOfXml } from '../targets/libvirt/xml.js'
 import { readText } from './proc.js'
 
 /** A domain of libvirt's system daemon, or of the session of a user. */
@@ -20,10 +21,14 @@ const DAEMON = 'driver'
 export function libvirtDomains(): Map<number, LibvirtDomain> {
   const found = new Map<number, LibvirtDomain>()
   const read = (folder: string, session: boolean): void => {
-    for (const file of namesIn(folder)) {
-      const name = /^(.+)\.pid$/s.exec(file)?.[1]
+    const files = namesIn(folder)
+    for (const file of files) {
+      const written = /^(.+)\.pid$/s.exec(file)?.[1]
       const pid = Number(readText(join(folder, file)))
-      if (name !== undefined && name !== DAEMON && pid > 0) found.set(pid, { name, session })
+      if (written === undefined || written === DAEMON || !(pid > 0)) continue
+      // libvirt 9 writes the name of this file, and of no other one, as XML does.
+      const name = files.includes(`${written}.xml`) ? written : textOfXml(written)
+      found.set(pid, { name, session })
     }
   }
   for (const user of namesIn('/run/user')) read(join('/run/user', user, 'libvirt/qemu/run'), true)

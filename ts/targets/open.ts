@@ -3,6 +3,8 @@
  * file.
  */
 
+import type { LibvirtTarget } from './libvirt/libvirt-target.js'
+import { libvirtScheme } from './libvirt/scheme.js'
 import type { QmpTarget } from './qmp/qmp-target.js'
 import { qmpScheme } from './qmp/scheme.js'
 import { type OpenOptions, opener, type Scheme } from './scheme.js'
@@ -11,13 +13,14 @@ import { guestScheme, kernelScheme } from './vm/schemes.js'
 import type { VirtualMachine } from './vm/virtual-machine.js'
 
 /** Every scheme. */
-export const schemes: readonly Scheme[] = [guestScheme, kernelScheme, qmpScheme]
+export const schemes: readonly Scheme[] = [guestScheme, kernelScheme, qmpScheme, libvirtScheme]
 
 /** What the schemes open. */
 export interface SchemeTargets {
   guest: VirtualMachine
   kernel: VirtualMachine
   qmp: QmpTarget
+  libvirt: LibvirtTarget
 }
 
 /** The type of the target that a URI opens, as far as the type of the URI says it. */

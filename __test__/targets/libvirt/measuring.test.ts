@@ -1,0 +1,238 @@
+/** Domains of a real libvirt, with KVM: every way of measuring them, and what goes wrong. */
+
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { type LibvirtTarget, openTarget, workload } from '../../../ts/index.js'
+import { cli, dirtyrate, run } from '../../fixtures/command.js'
+import { full } from '../../fixtures/kvm.js'
+import { describeLibvirt, type Libvirt, processOf, startLibvirt } from '../../fixtures/libvirt.js'
+import { PAGE } from '../../fixtures/machine.js'
+
+const MIB = 2 ** 20
+/** 40 MiB, which an emulated guest too writes several times in a second. */
+const PAGES = 10_240
+/** Pages that the guest writes beside its working set: its mailbox, its stack, its boot's. */
+const OTHERS = 8
+/** A confidence at which an interval that is right fails no run of the tests. */
+const SURE = 0.999999
+/** A name with each character that has a meaning somewhere on the way. */
+const NAME = "web,1 &'$(x)"
+
+let libvirt: Libvirt
+
+const uriOf = (domain: string, options = ''): string =>
+  `libvirt:${domain.replaceAll(',', ',,')},connect=${libvirt.uri}${options}`
+const opened = async (domain = NAME, options = ''): Promise<LibvirtTarget> => {
+  const target = await openTarget(uriOf(domain, options) as `libvirt:${string}`)
+  onTestFinished(() => target.close())
+  return target
+}
+/** The rate at which all pages of the guest are dirtied once in `s` seconds. */
+const rateOf = (pages: number, s: number): number => (pages * PAGE) / s
+
+describeLibvirt('a domain of libvirt', () => {
+  beforeAll(async () => {
+    libvirt = await startLibvirt()
+    await libvirt.start(NAME, workload.stride({ pages: PAGES }), true)
+    await libvirt.atWork(NAME)
+  }, 120_000)
+  afterAll(() => libvirt.end())
+
+  it('says what it is, by its name, its UUID or its number', async () => {
+    const uuid = (await libvirt.virsh('domuuid', '--', NAME)).trim()
+    const id = (await libvirt.virsh('domid', '--', NAME)).trim()
+    for (const domain of [NAME, uuid, id]) {
+      const { modes, ...rest } = await (await opened(domain)).describe()
+      expect(rest).toEqual({
+        uri: uriOf(NAME),
+        memoryBytes: 256 * MIB,
+        vcpus: 1,
+        state: 'running',
+        software: expect.stringMatching(/^QEMU \d+\.\d+\.\d+ of libvirt, with KVM$/),
+      })
+      expect(modes.map(({ mode }) => mode)).toEqual(['page-sampling', 'dirty-bitmap', 'dirty-ring'])
+    }
+  })
+
+  it('has a rate by the bitmap, between the MiB/s that libvirt says and the next', async () => {
+    const target = await opened()
+    const measured = await target.measureDirtyRate({ mode: 'dirty-bitmap', window: '1s' })
+    const { interval, bytesPerSecond, window } = measured
+    expect(interval).toEqual({ low: bytesPerSecond, high: bytesPerSecond + MIB, confidence: 1 })
+    // libvirt says only the whole seconds of the window.
+    const seconds = window.ns / 1e9
+    expect(Number.isInteger(seconds)).toBe(true)
+    expect(rateOf(PAGES, seconds + 1)).toBeLessThan(interval.high ?? 0)
+    expect(rateOf(PAGES + OTHERS, seconds)).toBeGreaterThanOrEqual(interval.low)
+    expect(measured).not.toHaveProperty('pages')
+    expect(measured.qapi).toMatchObject({ mode: 'dirty-bitmap', 'sample-pages': 0 })
+  })
+
+  it('is sampled unless another mode is named, with an interval that has the truth', async () => {
+    const target = await opened()
+    const measured = await target.measureDirtyRate({ window: '1s', confidence: SURE })
+    expect(measured).toMatchObject({
+      mode: 'page-sampling',
+      sampling: { samplesPerGiB: 512 },
+      window: { requestedMs: 1000, ns: 1e9 },
+    })
+    expect(measured.interval.low).toBeLessThan(rateOf(PAGES, 1))
+    expect(measured.interval.high).toBeGreaterThan(rateOf(PAGES, 2))
+  })
+
+  it('has a curve of separate windows, and can be watched', async () => {
+    const target = await opened()
+    const curve = await target.measureDirtyCurve({ mode: 'dirty-bitmap', windows: ['1s', '2s'] })
+    expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual([1000, 2000])
+    expect(curve.warnings.map(({ code }) => code)).toEqual(['SEPARATE_WINDOWS'])
+    for await (const { bytesPerSecond } of target.watchDirtyRate({ every: '1s' })) {
+      expect(bytesPerSecond).toBeGreaterThan(0)
+      break
+    }
+  })
+
+  it.each([
+    ['50ms', 512],
+    ['1500ms', 512],
+    ['1s', 4096],
+  ])('refuses %s with %d samples per GiB, and does not round it', async (window, samplePages) => {
+    const target = await opened()
+    await expect(
+      target.measureDirtyRate({ mode: 'page-sampling', window, samplePages }),
+    ).rejects.toMatchObject({ code: 'ERR_ARGUMENT', hint: expect.stringContaining('monitor=yes') })
+    expect(() => target.watchDirtyRate({ every: '61s' })).not.toThrow()
+  })
+
+  it('was not tainted by any of that, and is by monitor=yes, which measures 300 ms', async () => {
+    const tainted = async (): Promise<boolean> =>
+      (await libvirt.virsh('dominfo', '--', NAME)).includes('custom monitor')
+    expect(await tainted()).toBe(false)
+    const target = await opened(NAME, ',monitor=yes')
+    const { window, interval } = await target.measureDirtyRate({
+      mode: 'page-sampling',
+      window: '300ms',
+      samplePages: 16_384,
+      confidence: SURE,
+    })
+    const seconds = window.ns / 1e9
+    expect(seconds).toBeGreaterThanOrEqual(0.3)
+    expect(interval.low).toBeLessThan(rateOf(PAGES, seconds))
+    expect(target.uri).toBe(uriOf(NAME, ',monitor=yes'))
+    expect(await tainted()).toBe(true)
+  })
+
+  it('is measured by one client at a time', async () => {
+    const [one, other] = [await opened(), await opened()]
+    const running = one.measureDirtyRate({ window: '2s' })
+    await libvirt.virsh('domstate', '--', NAME)
+    for (;;) {
+      const text = await libvirt.virsh('domstats', '--dirtyrate', '--', NAME)
+      if (/calc_status=1/.test(text)) break
+    }
+    await expect(other.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_MEASURING',
+    })
+    expect((await running).complete).toBe(true)
+  })
+
+  it('is left at once when the signal is aborted', async () => {
+    const target = await opened()
+    const reason = new Error('enough')
+    const { signal, abort } = abortable(reason)
+    const measuring = target.measureDirtyRate({ window: '2s', signal })
+    setTimeout(abort, 300)
+    await expect(measuring).rejects.toBe(reason)
+    // QEMU cannot stop the job, so the next test waits for its end.
+    while (/calc_status=1/.test(await libvirt.virsh('domstats', '--dirtyrate', '--', NAME)));
+  })
+
+  it('that is paused, or is paused within the window, is refused', async () => {
+    const target = await opened()
+    const measuring = target.measureDirtyRate({ window: '2s' })
+    await libvirt.virsh('suspend', '--', NAME)
+    await expect(measuring).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_PAUSED',
+      hint: expect.stringContaining('virsh resume'),
+    })
+    expect((await target.describe()).state).toBe('paused')
+    await libvirt.virsh('resume', '--', NAME)
+  })
+
+  it('is listed as libvirt: and by its process, and never as qmp:', async () => {
+    const pid = processOf(libvirt, NAME)
+    const enter = ['--target', String(libvirt.pid), '--mount', '--wdns', process.cwd()]
+    for (const command of [[], ['nsenter', ...enter]]) {
+      const [program = '', ...args] = [...command, process.execPath, cli, 'list', '--json']
+      const { stdout } = await run(program, args)
+      const vms: { pid: number; name: string; targets: { target: string }[] }[] =
+        JSON.parse(stdout).vms
+      const vm = vms.find(one => one.pid === pid)
+      expect(vm).toMatchObject({ name: NAME, vmm: 'qemu', accelerator: 'kvm', vcpus: 1 })
+      const targets = (vm?.targets ?? []).map(({ target }) => target)
+      expect(targets).toContain(`libvirt:${NAME.replaceAll(',', ',,')}`)
+      expect(targets.filter(target => target.startsWith('qmp:'))).toEqual([])
+    }
+  })
+
+  it('is printed with its target, which opens it again', async () => {
+    const { status, stdout } = await dirtyrate(['calc', uriOf(NAME), '--json'])
+    expect(status).toBe(0)
+    const { target } = JSON.parse(stdout)
+    expect(target).toBe(uriOf(NAME))
+    expect((await openTarget(target)).uri).toBe(target)
+  })
+
+  it('that is shut off, or not there, is refused', async () => {
+    const name = 'shut-off'
+    await libvirt.start(name, workload.idle(), true)
+    const target = await opened(name)
+    await libvirt.virsh('destroy', name)
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_STATE',
+      hint: expect.stringContaining('virsh start'),
+    })
+    await libvirt.virsh('undefine', name)
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+    })
+    for (const nobody of ['nobody-has-this-name', '--nonsense', '99'])
+      await expect(opened(nobody)).rejects.toMatchObject({ code: 'ERR_TARGET_ABSENT' })
+  })
+
+  it('that a read-only connection names can be described and not measured', async () => {
+    const connect = `${libvirt.uri}-ro`
+    const target = await openTarget(`libvirt:${NAME.replaceAll(',', ',,')},connect=${connect}`)
+    onTestFinished(() => target.close())
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_TARGET_PERMISSION',
+      message: expect.stringContaining('read-only'),
+    })
+  })
+
+  it.runIf(full)('that migrates is refused, at both ends, and its progress is said', async () => {
+    const other = await startLibvirt('second-host')
+    onTestFinished(() => other.end())
+    const target = await opened()
+    const to = ['--live', '--', NAME, other.uri, 'tcp://127.0.0.1']
+    const migrating = libvirt.tryVirsh('migrate', '--bandwidth', '1', ...to)
+    for (;;) {
+      const { migration } = await target.describe()
+      if ((migration?.passes ?? 0) > 0) break
+    }
+    const refused = { code: 'ERR_MIGRATING' }
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject(refused)
+    const { migration } = await target.describe()
+    expect(migration).toMatchObject({ status: 'active', pageSize: PAGE })
+    const end = await openTarget(`libvirt:${NAME.replaceAll(',', ',,')},connect=${other.uri}`)
+    await expect(end.measureDirtyRate({ window: '1s' })).rejects.toMatchObject(refused)
+    await libvirt.virsh('domjobabort', '--', NAME)
+    expect((await migrating).status).not.toBe(0)
+    expect((await target.measureDirtyRate({ window: '1s' })).complete).toBe(true)
+  })
+})
+
+/** A signal, and what aborts it with `reason`. */
+function abortable(reason: Error): { signal: AbortSignal; abort(): void } {
+  const controller = new AbortController()
+  return { signal: controller.signal, abort: () => controller.abort(reason) }
+}

@@ -1,0 +1,69 @@
+/**
+ * Measures a domain by the monitor of its QEMU, which libvirt passes commands on to. libvirt marks
+ * the domain as tainted for as long as it runs, so this is done only if the target asks for it.
+ */
+
+import { argumentError, DirtyRateError } from '../../ground/errors.js'
+import type { Method } from '../../measurement/source.js'
+import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
+import { measureModeOf } from '../../qapi/measure-mode.js'
+import type { DirtyRateInfo } from '../../qapi/types.js'
+import { failure, type LibvirtConnection } from './connection.js'
+import type { Identity } from './domain.js'
+import type { Way } from './way.js'
+
+export class ByMonitor implements Way {
+  readonly #connection: LibvirtConnection
+  readonly #domain: Identity
+
+  constructor(connection: LibvirtConnection, domain: Identity) {
+    this.#connection = connection
+    this.#domain = domain
+  }
+
+  requirePossible(_: Method, windowMs: number): void {
+    if (windowMs >= SHORTEST_MS && windowMs <= LONGEST_MS) return
+    throw argumentError(
+      `window: QEMU measures ${SHORTEST_MS} ms to ${LONGEST_MS} ms, and not ${windowMs} ms`,
+      'Give a window within these limits.',
+    )
+  }
+
+  async start(method: Method, windowMs: number, signal: AbortSignal): Promise<void> {
+    const samples =
+      method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}
+    const args = {
+      'calc-time': windowMs,
+      ...UNIT,
+      ...samples,
+      mode: measureModeOf(method.mode),
+    }
+    await this.#execute('calc-dirty-rate', args, signal)
+  }
+
+  async look(signal: AbortSignal): Promise<DirtyRateInfo> {
+    return (await this.#execute('query-dirty-rate', UNIT, signal)) as DirtyRateInfo
+  }
+
+  async #execute(command: string, args: object, signal: AbortSignal): Promise<unknown> {
+    const { uuid, name } = this.#domain
+    const further = [JSON.stringify({ execute: command, arguments: args })]
+    const options = { domain: uuid, further, signal }
+    const text = await this.#connection.ask(['qemu-monitor-command'], options)
+    const answer: { return?: unknown; error?: { desc?: string } } = JSON.parse(text)
+    if (answer.error === undefined) return answer.return
+    const { desc = '' } = answer.error
+    if (/calc-time-unit/.test(desc)) throw tooOld(name)
+    throw failure(desc, name, this.#connection.uri)
+  }
+}
+
+const UNIT = { 'calc-time-unit': 'millisecond' } as const
+
+function tooOld(name: string): DirtyRateError {
+  return new DirtyRateError(
+    'ERR_UNSUPPORTED',
+    `the QEMU of the domain '${name}' measures whole seconds only`,
+    { hint: 'Leave monitor=yes out of the target. QEMU 8.2 and later measure milliseconds too.' },
+  )
+}

@@ -1,0 +1,137 @@
+/** What libvirt says of a domain, before anything is measured. */
+
+import type { Signal } from '../../ground/abort.js'
+import { DirtyRateError } from '../../ground/errors.js'
+import type { QemuVersion } from '../../qmp/connection.js'
+import type { MigrationProgress } from '../../results/migration.js'
+import type { LibvirtConnection } from './connection.js'
+import { type Fields, numberIn, parseJob } from './domain-stats.js'
+import { textOfXml } from './xml.js'
+
+/** Which domain it is. Neither changes while the domain exists. */
+export interface Identity {
+  readonly name: string
+  readonly uuid: string
+  /** Whether KVM runs its guest. */
+  readonly kvm: boolean
+}
+
+/** What applies now. */
+export interface DomainFacts {
+  readonly state: string
+  readonly running: boolean
+  readonly vcpus: number
+  readonly memoryBytes: number
+  readonly version: QemuVersion
+  readonly kvm: boolean
+  readonly migration?: MigrationProgress
+}
+
+/** The values of `virDomainState`. */
+const STATES = [
+  'no state',
+  'running',
+  'blocked',
+  'paused',
+  'shutting down',
+  'shut off',
+  'crashed',
+  'suspended by its guest',
+]
+
+/** The values of `virDomainJobOperation` that are no migration, as part of a sentence. */
+const OPERATIONS: Readonly<Record<string, string>> = {
+  1: 'is being started',
+  2: 'is being saved',
+  3: 'is being restored',
+  6: 'has a snapshot made',
+  7: 'is being reverted to a snapshot',
+  8: 'has its memory dumped',
+  9: 'is being backed up',
+}
+const MIGRATION_IN = 4
+const MIGRATION_OUT = 5
+
+/** Asks which domain `domain` is: a name, a UUID, or the number of a running domain. */
+export async function identify(
+  connection: LibvirtConnection,
+  domain: string,
+  signal?: Signal,
+): Promise<Identity> {
+  const asking = { domain, ...(signal === undefined ? {} : { signal }) }
+  const xml = await connection.ask(['dumpxml'], asking)
+  const text = (tag: string): string =>
+    textOfXml(new RegExp(`<${tag}>([^<]*)</${tag}>`).exec(xml)?.[1] ?? '')
+  const kvm = /^<domain type='kvm'/.test(xml.trimStart())
+  return { name: text('name'), uuid: text('uuid'), kvm }
+}
+
+/** Asks for the facts. Nothing of it waits for a job of the domain. */
+export async function readFacts(
+  connection: LibvirtConnection,
+  { name, uuid, kvm }: Identity,
+  signal?: Signal,
+): Promise<DomainFacts> {
+  const asking = { domain: uuid, ...(signal === undefined ? {} : { signal }) }
+  const [stats, job, version] = await Promise.all([
+    connection.stats(['state', 'balloon', 'vcpu'], asking),
+    jobOf(connection, asking),
+    connection.qemuVersion(),
+  ])
+  const state = STATES[numberIn(stats, 'state.state') ?? 0] ?? 'no state'
+  const migration = migrationOf(job, name)
+  return {
+    state,
+    running: state === 'running' || state === 'blocked',
+    vcpus: numberIn(stats, 'vcpu.current') ?? 0,
+    memoryBytes: (numberIn(stats, 'balloon.maximum') ?? 0) * 1024,
+    version,
+    kvm,
+    ...(migration === undefined ? {} : { migration }),
+  }
+}
+
+/** What libvirt does with the domain now. */
+async function jobOf(
+  connection: LibvirtConnection,
+  asking: { domain: string; signal?: Signal },
+): Promise<Fields> {
+  try {
+    return parseJob(await connection.ask(['domjobinfo', '--rawstats'], asking))
+  } catch (error) {
+    // The end to which a domain migrates has no figures, and the error says so.
+    const { virsh = '' } = (error as DirtyRateError).details ?? {}
+    if (!/only on the source host/.test(String(virsh))) throw error
+    return new Map([
+      ['Job type', '2'],
+      ['operation', String(MIGRATION_IN)],
+    ])
+  }
+}
+
+/**
+ * The migration that a job is; undefined if there is no job. Throws ERR_STATE for a job of another
+ * kind, because libvirt would let a measurement wait until that job ends.
+ */
+function migrationOf(job: Fields, name: string): MigrationProgress | undefined {
+  const type = job.get('Job type') ?? '0'
+  if (type === '0' || type === 'None') return undefined
+  const operation = numberIn(job, 'operation') ?? MIGRATION_OUT
+  if (operation !== MIGRATION_IN && operation !== MIGRATION_OUT) {
+    const what = OPERATIONS[operation] ?? `has a job of libvirt (operation ${operation})`
+    throw new DirtyRateError('ERR_STATE', `the domain '${name}' ${what}`, {
+      hint: 'Measure when virsh domjobinfo says that the job has ended.',
+    })
+  }
+  const figures = {
+    elapsedMs: numberIn(job, 'time_elapsed'),
+    remainingBytes: numberIn(job, 'memory_remaining'),
+    transferredBytes: numberIn(job, 'memory_processed'),
+    passes: numberIn(job, 'memory_iteration'),
+    dirtyPagesPerSecond: numberIn(job, 'memory_dirty_rate'),
+    pageSize: numberIn(job, 'memory_page_size'),
+  }
+  const known = Object.entries(figures).filter(([, value]) => value !== undefined)
+  const status = operation === MIGRATION_OUT ? 'active' : 'incoming'
+  return { status, ...Object.fromEntries(known) }
+}

@@ -1,0 +1,123 @@
+/** One measurement of a domain, from its start to its figures. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DirtyRateError } from '../../ground/errors.js'
+import type { Method } from '../../measurement/source.js'
+import { measureModeOf } from '../../qapi/measure-mode.js'
+import type { DirtyRateInfo } from '../../qapi/types.js'
+import type { Mode } from '../../results/mode.js'
+import { requireSafe } from '../qemu/safety.js'
+import type { LibvirtConnection } from './connection.js'
+import { type DomainFacts, type Identity, readFacts } from './domain.js'
+import type { Way } from './way.js'
+
+/** A domain to measure. */
+export interface Measured {
+  readonly connection: LibvirtConnection
+  readonly identity: Identity
+  readonly way: Way
+  readonly force: boolean
+  /** Whether KVM emulates the guests of the domain's host; undefined where nobody knows. */
+  readonly emulated: boolean | undefined
+}
+
+/** What a job has measured. */
+export interface JobResult {
+  /** What QEMU said, with its time in ms. */
+  readonly info: DirtyRateInfo
+  readonly startedAt: Date
+  readonly memoryBytes: number
+}
+
+const MS_PER_SECOND = 1000
+/** How long to wait from one look at a running job to the next one. */
+const LOOK_MS = 200
+/** How much longer than its window a job may take. */
+const GRACE_MS = 60_000
+
+/**
+ * Measures one window. Rejects with ERR_MODE_UNAVAILABLE, ERR_MEASURING, ERR_PAUSED, ERR_STATE,
+ * ERR_MIGRATING, ERR_UNSAFE_MODE, the errors of `LibvirtConnection`, or the signal's reason. Nobody
+ * can stop a job of QEMU: after an abort it ends by itself.
+ */
+export async function runJob(
+  measured: Measured,
+  method: Method,
+  windowMs: number,
+  signal: AbortSignal,
+): Promise<JobResult> {
+  const { identity, way } = measured
+  // A measurement that waits for a job of libvirt would hang, so the domain is looked at first.
+  const { memoryBytes } = await requireMeasurable(measured, method.mode, signal)
+  const startedAt = new Date()
+  await way.start(method, windowMs, signal)
+  const give = Date.now() + windowMs + GRACE_MS
+  await pause(windowMs, signal)
+  for (;;) {
+    const info = await way.look(signal)
+    if (info?.status === 'measured') {
+      requireOurs(info, identity, method, windowMs)
+      // A figure of a window in which the guest stood still says nothing about the guest.
+      await requireMeasurable(measured, method.mode, signal)
+      return { info, startedAt, memoryBytes }
+    }
+    if (Date.now() > give) throw overdue(identity, windowMs)
+    await pause(LOOK_MS, signal)
+  }
+}
+
+async function requireMeasurable(
+  { connection, identity, force, emulated }: Measured,
+  mode: Mode,
+  signal: AbortSignal,
+): Promise<DomainFacts> {
+  const facts = await readFacts(connection, identity, signal)
+  const { running, state, migration } = facts
+  if (!running && migration === undefined) throw notRunning(identity, state)
+  requireSafe(facts, { mode, force, emulated })
+  return facts
+}
+
+function notRunning({ name }: Identity, state: string): DirtyRateError {
+  const isPaused = state === 'paused' || state === 'suspended by its guest'
+  return new DirtyRateError(
+    isPaused ? 'ERR_PAUSED' : 'ERR_STATE',
+    `the domain '${name}' does not run: it is ${state}`,
+    {
+      hint: isPaused
+        ? 'Let it go on (virsh resume), then measure: a paused guest writes nothing.'
+        : 'Start it (virsh start), then measure.',
+    },
+  )
+}
+
+/** Throws if the answer is that of a job which failed, or of another client's. */
+function requireOurs(
+  info: DirtyRateInfo,
+  { name }: Identity,
+  { mode }: Method,
+  windowMs: number,
+): void {
+  const rate = info['dirty-rate']
+  if (rate === undefined || rate < 0) {
+    throw new DirtyRateError('ERR_STATE', `QEMU could not measure the domain '${name}'`, {
+      hint: 'Try again. A vCPU that is plugged in within the window is one reason.',
+    })
+  }
+  if (info.mode === measureModeOf(mode) && info['calc-time'] >= windowMs) return
+  throw new DirtyRateError('ERR_MEASURING', `another client has measured '${name}' meanwhile`, {
+    hint: 'QEMU keeps only the last result of all of its clients: try again.',
+  })
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted())
+}
+
+function overdue({ name }: Identity, windowMs: number): DirtyRateError {
+  return new DirtyRateError(
+    'ERR_TARGET_TIMEOUT',
+    `the domain '${name}' is still measured ${GRACE_MS / MS_PER_SECOND} s after the end of the window of ${windowMs} ms`,
+    { hint: 'A busy domain gives no answer: virsh domjobinfo says with what. Try again.' },
+  )
+}

@@ -1,0 +1,64 @@
+/** A domain of libvirt. */
+
+import { DirtyRateError } from '../../ground/errors.js'
+import { MeasuredTarget } from '../measured-target.js'
+import { MODES } from '../qemu/modes.js'
+import { versionText } from '../qemu/version.js'
+import type { TargetDescription } from '../target.js'
+import { formatTargetUri } from '../uri.js'
+import { defaultConnection } from './connection.js'
+import { readFacts } from './domain.js'
+import type { Measured } from './job.js'
+import { LibvirtSource } from './source.js'
+
+const HISTORY_SIZE = 100
+
+export class LibvirtTarget extends MeasuredTarget {
+  readonly #of: Measured
+  readonly #byMonitor: boolean
+  #closed = false
+
+  /** @internal */
+  constructor(of: Measured, byMonitor: boolean) {
+    super(new LibvirtSource(of), HISTORY_SIZE)
+    this.#of = of
+    this.#byMonitor = byMonitor
+  }
+
+  get uri(): string {
+    const { connection, identity, force } = this.#of
+    const options = new Map<string, string>()
+    if (connection.uri !== defaultConnection()) options.set('connect', connection.uri)
+    if (this.#byMonitor) options.set('monitor', 'yes')
+    if (force) options.set('force', 'on')
+    return formatTargetUri({ scheme: 'libvirt', name: identity.name, options })
+  }
+
+  async describe(): Promise<TargetDescription> {
+    this.requireOpen()
+    const { connection, identity } = this.#of
+    const facts = await readFacts(connection, identity)
+    const { version, kvm, state, vcpus, memoryBytes, migration } = facts
+    return {
+      uri: this.uri,
+      memoryBytes,
+      vcpus,
+      state,
+      modes: [...MODES],
+      software: `QEMU ${versionText(version)} of libvirt, ${kvm ? 'with KVM' : 'without KVM'}`,
+      ...(migration === undefined ? {} : { migration }),
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.interruptMeasurements(
+      new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
+    )
+  }
+
+  protected isClosed(): boolean {
+    return this.#closed
+  }
+}
