@@ -98,9 +98,9 @@ export function opener(
 }
 
 /** The options with `force=on`, if the caller wants that. Throws ERR_ARGUMENT. */
-function forced({ name, options }: Scheme, given: Given, force = false): Given {
+function forced({ name, options, common }: Scheme, given: Given, force = false): Given {
   if (!parseFlag(force, 'force')) return given
-  if (!Object.hasOwn(options, 'force')) {
+  if (!Object.hasOwn({ ...options, ...common }, 'force')) {
     throw argumentError(`force: ${name}: has no mode that would be refused`, 'Leave it out.')
   }
   return { ...given, force: 'on' }

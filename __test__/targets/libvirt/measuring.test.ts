@@ -160,10 +160,11 @@ describeLibvirt('a domain of libvirt', () => {
 
   it('is listed as libvirt: and by its process, and never as qmp:', async () => {
     const pid = processOf(libvirt, NAME)
-    const enter = ['--target', String(libvirt.pid), '--mount', '--wdns', process.cwd()]
+    const enter = ['--target', String(libvirt.pid), '--mount']
     for (const command of [[], ['nsenter', ...enter]]) {
       const [program = '', ...args] = [...command, process.execPath, cli, 'list', '--json']
-      const { stdout } = await run(program, args)
+      const { stdout, stderr } = await run(program, args)
+      expect(stderr).toBe('')
       const vms: { pid: number; name: string; targets: { target: string }[] }[] =
         JSON.parse(stdout).vms
       const vm = vms.find(one => one.pid === pid)

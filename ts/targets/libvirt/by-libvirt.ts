@@ -3,6 +3,7 @@
  * leave no trace on the domain, and take whole seconds.
  */
 
+import type { Signal } from '../../ground/abort.js'
 import { argumentError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
@@ -45,13 +46,15 @@ export class ByLibvirt implements Way {
     )
   }
 
-  async start({ mode }: Method, windowMs: number, signal: AbortSignal): Promise<void> {
+  async start({ mode }: Method, windowMs: number, signal: Signal): Promise<void> {
     const seconds = String(windowMs / MS_PER_SECOND)
-    const command = ['domdirtyrate-calc', '--seconds', seconds, '--mode', measureModeOf(mode)]
+    // Before libvirt 8.1 virsh has no --mode, and always samples.
+    const others = mode === 'page-sampling' ? [] : ['--mode', measureModeOf(mode)]
+    const command = ['domdirtyrate-calc', '--seconds', seconds, ...others]
     await this.#connection.ask(command, { domain: this.#domain.uuid, signal })
   }
 
-  async look(signal: AbortSignal): Promise<DirtyRateInfo | undefined> {
+  async look(signal: Signal): Promise<DirtyRateInfo | undefined> {
     const fields = await this.#connection.dirtyRate(this.#domain.name, signal)
     const number = (key: string): number | undefined => numberIn(fields, `dirtyrate.${key}`)
     const status = STATUSES[number('calc_status') ?? -1]

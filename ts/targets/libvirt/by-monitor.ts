@@ -3,6 +3,7 @@
  * the domain as tainted for as long as it runs, so this is done only if the target asks for it.
  */
 
+import type { Signal } from '../../ground/abort.js'
 import { argumentError, DirtyRateError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
@@ -29,7 +30,7 @@ export class ByMonitor implements Way {
     )
   }
 
-  async start(method: Method, windowMs: number, signal: AbortSignal): Promise<void> {
+  async start(method: Method, windowMs: number, signal: Signal): Promise<void> {
     const samples =
       method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}
     const args = {
@@ -41,11 +42,11 @@ export class ByMonitor implements Way {
     await this.#execute('calc-dirty-rate', args, signal)
   }
 
-  async look(signal: AbortSignal): Promise<DirtyRateInfo> {
+  async look(signal: Signal): Promise<DirtyRateInfo> {
     return (await this.#execute('query-dirty-rate', UNIT, signal)) as DirtyRateInfo
   }
 
-  async #execute(command: string, args: object, signal: AbortSignal): Promise<unknown> {
+  async #execute(command: string, args: object, signal: Signal): Promise<unknown> {
     const { uuid, name } = this.#domain
     const further = [JSON.stringify({ execute: command, arguments: args })]
     const options = { domain: uuid, further, signal }

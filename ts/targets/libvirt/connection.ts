@@ -5,6 +5,7 @@ import { Abort, type Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
 import type { QemuVersion } from '../../qmp/connection.js'
+import { untilAborted } from '../qemu/pause.js'
 import { type Fields, parseDomainStats } from './domain-stats.js'
 import { CALL_MS, virsh } from './virsh.js'
 
@@ -125,18 +126,11 @@ export class LibvirtConnection {
 
 /** The answer of a call. Rejects with the reason of `signal` as soon as it is aborted. */
 async function leavable(call: SharedCall, signal: Signal): Promise<Map<string, Fields>> {
-  let leave = (): void => {}
-  const left = new Promise<never>((_, reject) => {
-    leave = () => {
-      if (--call.waiting === 0) call.abort.abort(signal.reason)
-      reject(signal.reason)
-    }
-  })
-  signal.addEventListener('abort', leave, { once: true })
   try {
-    return await Promise.race([call.answer, left])
-  } finally {
-    signal.removeEventListener('abort', leave)
+    return await untilAborted(call.answer, signal)
+  } catch (error) {
+    if (--call.waiting === 0) call.abort.abort(error)
+    throw error
   }
 }
 

@@ -133,5 +133,5 @@ function migrationOf(job: Fields, name: string): MigrationProgress | undefined {
   }
   const known = Object.entries(figures).filter(([, value]) => value !== undefined)
   const status = operation === MIGRATION_OUT ? 'active' : 'incoming'
-  return { status, ...Object.fromEntries(known) }
+  return { status, underWay: true, ...Object.fromEntries(known) }
 }

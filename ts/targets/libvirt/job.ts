@@ -1,11 +1,12 @@
 /** One measurement of a domain, from its start to its figures. */
 
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { Mode } from '../../results/mode.js'
+import { pause } from '../qemu/pause.js'
 import { requireSafe } from '../qemu/safety.js'
 import type { LibvirtConnection } from './connection.js'
 import { type DomainFacts, type Identity, readFacts } from './domain.js'
@@ -44,7 +45,7 @@ export async function runJob(
   measured: Measured,
   method: Method,
   windowMs: number,
-  signal: AbortSignal,
+  signal: Signal,
 ): Promise<JobResult> {
   const { identity, way } = measured
   // A measurement that waits for a job of libvirt would hang, so the domain is looked at first.
@@ -69,7 +70,7 @@ export async function runJob(
 async function requireMeasurable(
   { connection, identity, force, emulated }: Measured,
   mode: Mode,
-  signal: AbortSignal,
+  signal: Signal,
 ): Promise<DomainFacts> {
   const facts = await readFacts(connection, identity, signal)
   const { running, state, migration } = facts
@@ -108,10 +109,6 @@ function requireOurs(
   throw new DirtyRateError('ERR_MEASURING', `another client has measured '${name}' meanwhile`, {
     hint: 'QEMU keeps only the last result of all of its clients: try again.',
   })
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted())
 }
 
 function overdue({ name }: Identity, windowMs: number): DirtyRateError {

@@ -3,6 +3,7 @@
 import { parseChoice } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
+import { QEMU_OPTIONS } from '../qemu/options.js'
 import type { Scheme } from '../scheme.js'
 import { ByLibvirt } from './by-libvirt.js'
 import { ByMonitor } from './by-monitor.js'
@@ -27,13 +28,8 @@ export const libvirtScheme: Scheme<LibvirtTarget> = {
       meaning:
         'yes: measure by the monitor of QEMU, with any window and number of samples; libvirt marks the domain as tainted for that',
     },
-    force: {
-      value: 'on|off',
-      default: 'off',
-      meaning: 'on: measure in a mode that is known to harm this VM, or to read nonsense there',
-    },
   },
-  common: {},
+  common: QEMU_OPTIONS,
   async open({ name }, { connect, monitor = 'no', force = 'off' }, { signal }) {
     if (connect === '') throw argumentError('connect: it is empty', 'Give a URI of libvirt.')
     const forced = parseChoice(force, 'force', ['on', 'off']) === 'on'

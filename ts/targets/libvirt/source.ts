@@ -1,5 +1,6 @@
 /** A domain that libvirt lets QEMU measure, as a source of the meter. */
 
+import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { Mode } from '../../results/mode.js'
@@ -28,11 +29,7 @@ export class LibvirtSource implements Source {
     return error
   }
 
-  async measure(
-    method: Method,
-    deadlinesMs: readonly number[],
-    signal: AbortSignal,
-  ): Promise<Round[]> {
+  async measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round[]> {
     // A window that cannot be measured is refused before the first one is.
     for (const windowMs of deadlinesMs) this.#of.way.requirePossible(method, windowMs)
     const rounds: Round[] = []
@@ -47,13 +44,13 @@ export class LibvirtSource implements Source {
   async *rounds(
     method: Method,
     everyMs: number,
-    signal: AbortSignal,
+    signal: Signal,
   ): AsyncGenerator<Round, void, undefined> {
     this.#of.way.requirePossible(method, everyMs)
     for (;;) yield await this.#round(method, everyMs, signal)
   }
 
-  async #round(method: Method, windowMs: number, signal: AbortSignal): Promise<Round> {
+  async #round(method: Method, windowMs: number, signal: Signal): Promise<Round> {
     const { info, startedAt, memoryBytes } = await runJob(this.#of, method, windowMs, signal)
     return {
       figures: figuresOf(info, method, windowMs, memoryBytes),

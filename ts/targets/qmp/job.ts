@@ -11,11 +11,11 @@ import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
 import type { GuestCost } from '../../results/measurement.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { migrationOf, migrationText } from '../qemu/migration.js'
+import { pause, untilAborted } from '../qemu/pause.js'
 import { requireSafe, type Wanted } from '../qemu/safety.js'
 import { isAtLeast, versionText } from '../qemu/version.js'
 import { type Facts, readFacts } from './facts.js'
 import type { Monitor, Use } from './monitor.js'
-import { pause, untilAborted } from './pause.js'
 import { observed } from './statistics.js'
 
 /** A job to run. */

@@ -6,7 +6,7 @@
 import type { Signal } from '../../ground/abort.js'
 import { hasCode } from '../../ground/errors.js'
 import { type QmpAddress, QmpConnection } from '../../qmp/connection.js'
-import { untilAborted } from './pause.js'
+import { untilAborted } from '../qemu/pause.js'
 
 /** A connection for the time of one use. */
 export interface Use {

@@ -5,6 +5,7 @@ import { DirtyRateError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import { isSocketFile } from '../../ground/socket-file.js'
 import type { QmpAddress } from '../../qmp/connection.js'
+import { QEMU_OPTIONS } from '../qemu/options.js'
 import type { Scheme } from '../scheme.js'
 import { isLocal, parseAddress } from './address.js'
 import { readFacts } from './facts.js'
@@ -17,14 +18,8 @@ export const qmpScheme: Scheme<QmpTarget> = {
   name: 'qmp',
   operand: 'SOCKET',
   about: 'a virtual machine that QEMU runs, through its QMP monitor: a socket, or HOST:PORT',
-  options: {
-    force: {
-      value: 'on|off',
-      default: 'off',
-      meaning: 'on: measure in a mode that is known to harm this VM, or to read nonsense there',
-    },
-  },
-  common: {},
+  options: {},
+  common: QEMU_OPTIONS,
   adopt: text => (isSocketFile(text.split(',', 1)[0] ?? '') ? `qmp:${text}` : undefined),
   async open({ name }, { force = 'off' }, { signal }) {
     const address = parseAddress(name)

@@ -4,9 +4,9 @@ import { performance } from 'node:perf_hooks'
 import type { Signal } from '../../ground/abort.js'
 import { hasCode } from '../../ground/errors.js'
 import type { GuestCost } from '../../results/measurement.js'
+import { pause } from '../qemu/pause.js'
 import { guestCost, type Span, STATISTICS, type Statistics } from '../qemu/statistics.js'
 import type { Use } from './monitor.js'
-import { pause } from './pause.js'
 
 /** How long the guest is observed before a window, and after it. */
 const BASELINE_MS = 100

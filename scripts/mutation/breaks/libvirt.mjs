@@ -1,0 +1,60 @@
+// Breaks of the targets of libvirt: what is asked of virsh, when, and what its answers mean.
+
+export default [
+  {
+    name: 'round a window to whole seconds',
+    file: 'ts/targets/libvirt/by-libvirt.ts',
+    find: '!Number.isInteger(seconds) || seconds < 1',
+    replace: 'seconds < 1',
+    test: '__test__/targets/libvirt/measuring.test.ts -t refuses 1500ms',
+  },
+  {
+    name: 'take a name that begins with a dash for an option of virsh',
+    file: 'ts/targets/libvirt/connection.ts',
+    find: "[...command, '--', domain, ...further]",
+    replace: '[...command, domain, ...further]',
+    test: '__test__/targets/libvirt/measuring.test.ts -t that is shut off, or not there',
+  },
+  {
+    name: 'believe a figure of a window in which the domain was paused',
+    file: 'ts/targets/libvirt/job.ts',
+    find: '      await requireMeasurable(measured, method.mode, signal)\n      return',
+    replace: '      return',
+    test: '__test__/targets/libvirt/measuring.test.ts -t is paused within the window',
+  },
+  {
+    name: 'let virsh run on after an abort',
+    file: 'ts/targets/libvirt/virsh.ts',
+    find: "signal?.addEventListener('abort', end, { once: true })",
+    replace: "signal?.addEventListener('abort', () => {}, { once: true })",
+    test: '__test__/targets/libvirt/absent.test.ts -t never answers',
+  },
+  {
+    name: 'wait for virsh without a limit',
+    file: 'ts/targets/libvirt/virsh.ts',
+    find: '      timedOut = true\n      end()',
+    replace: '      timedOut = true',
+    test: '__test__/targets/libvirt/absent.test.ts -t never answers',
+  },
+  {
+    name: 'call a domain by the name that XML gives it',
+    file: 'ts/targets/libvirt/domain.ts',
+    find: "textOfXml(new RegExp(`<${tag}>([^<]*)</${tag}>`).exec(xml)?.[1] ?? '')",
+    replace: "(new RegExp(`<${tag}>([^<]*)</${tag}>`).exec(xml)?.[1] ?? textOfXml(''))",
+    test: '__test__/targets/libvirt/measuring.test.ts -t says what it is',
+  },
+  {
+    name: 'call a domain by the name of its file',
+    file: 'ts/host/libvirt-domains.ts',
+    find: '? written : textOfXml(written)',
+    replace: '? written : (textOfXml(written), written)',
+    test: '__test__/targets/libvirt/measuring.test.ts -t is listed',
+  },
+  {
+    name: 'measure by the monitor unasked',
+    file: 'ts/targets/libvirt/scheme.ts',
+    find: "parseChoice(monitor, 'monitor', ['yes', 'no']) === 'yes'",
+    replace: "parseChoice(monitor, 'monitor', ['yes', 'no']) !== ''",
+    test: '__test__/targets/libvirt/measuring.test.ts -t refuses 50ms',
+  },
+]
