@@ -1,9 +1,11 @@
 /** What libvirt says of a domain, before anything is measured. */
 
+import { performance } from 'node:perf_hooks'
 import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { QemuVersion } from '../../qmp/connection.js'
 import type { MigrationProgress } from '../../results/migration.js'
+import { STATISTICS, type Statistics } from '../qemu/statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type Fields, numberIn, parseJob } from './domain-stats.js'
 import { textOfXml } from './xml.js'
@@ -89,6 +91,23 @@ export async function readFacts(
     kvm,
     ...(migration === undefined ? {} : { migration }),
   }
+}
+
+/** KVM's statistics of the vCPUs now; undefined where libvirt gives none. */
+export async function readStatistics(
+  connection: LibvirtConnection,
+  { uuid }: Identity,
+  signal: Signal,
+): Promise<Statistics | undefined> {
+  const stats = await connection.stats(['vcpu'], { domain: uuid, signal })
+  const counts = new Map<string, number>()
+  for (const key of stats.keys()) {
+    const name = /^vcpu\.\d+\.(\w+)\.sum$/.exec(key)?.[1]
+    const value = numberIn(stats, key)
+    if (name === undefined || value === undefined || !STATISTICS.includes(name)) continue
+    counts.set(name, (counts.get(name) ?? 0) + value)
+  }
+  return counts.size === 0 ? undefined : { atMs: performance.now(), counts }
 }
 
 /** What libvirt does with the domain now. */

@@ -5,11 +5,13 @@ import { DirtyRateError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
+import type { GuestCost } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
-import { pause } from '../qemu/pause.js'
+import { pause, untilAborted } from '../qemu/pause.js'
 import { requireSafe } from '../qemu/safety.js'
+import { observed } from '../qemu/statistics.js'
 import type { LibvirtConnection } from './connection.js'
-import { type DomainFacts, type Identity, readFacts } from './domain.js'
+import { type DomainFacts, type Identity, readFacts, readStatistics } from './domain.js'
 import type { Way } from './way.js'
 
 /** A domain to measure. */
@@ -22,12 +24,22 @@ export interface Measured {
   readonly emulated: boolean | undefined
 }
 
+/** A window to measure. */
+export interface Job {
+  readonly method: Method
+  readonly windowMs: number
+  /** Whether what it costs the guest is to be measured too. */
+  readonly observed: boolean
+}
+
 /** What a job has measured. */
 export interface JobResult {
   /** What QEMU said, with its time in ms. */
   readonly info: DirtyRateInfo
   readonly startedAt: Date
   readonly memoryBytes: number
+  /** What it cost the guest, if the job asked for that and KVM counts. */
+  readonly guestCost?: GuestCost
 }
 
 const MS_PER_SECOND = 1000
@@ -36,34 +48,82 @@ const LOOK_MS = 200
 /** How much longer than its window a job may take. */
 const GRACE_MS = 60_000
 
-/**
- * Measures one window. Rejects with ERR_MODE_UNAVAILABLE, ERR_MEASURING, ERR_PAUSED, ERR_STATE,
- * ERR_MIGRATING, ERR_UNSAFE_MODE, the errors of `LibvirtConnection`, or the signal's reason. Nobody
- * can stop a job of QEMU: after an abort it ends by itself.
- */
-export async function runJob(
-  measured: Measured,
-  method: Method,
-  windowMs: number,
-  signal: Signal,
-): Promise<JobResult> {
-  const { identity, way } = measured
-  // A measurement that waits for a job of libvirt would hang, so the domain is looked at first.
-  const { memoryBytes } = await requireMeasurable(measured, method.mode, signal)
-  const startedAt = new Date()
-  await way.start(method, windowMs, signal)
-  const give = Date.now() + windowMs + GRACE_MS
-  await pause(windowMs, signal)
-  for (;;) {
-    const info = await way.look(signal)
-    if (info?.status === 'measured') {
-      requireOurs(info, identity, method, windowMs)
-      // A figure of a window in which the guest stood still says nothing about the guest.
-      await requireMeasurable(measured, method.mode, signal)
-      return { info, startedAt, memoryBytes }
+/** The jobs of one target, which run one after the other, because QEMU has one at a time. */
+export class Jobs {
+  readonly #of: Measured
+  /** The end of the last job that was asked for. */
+  #turn: Promise<unknown> = Promise.resolve()
+  /** When a job of ours ends in QEMU for which nobody waits any more. */
+  #abandonedUntil = 0
+
+  constructor(of: Measured) {
+    this.#of = of
+  }
+
+  /**
+   * Measures one window when the jobs before it have ended. Rejects with ERR_MODE_UNAVAILABLE,
+   * ERR_MEASURING, ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE, the errors of
+   * `LibvirtConnection`, or the signal's reason. Nobody can stop a job of QEMU: after an abort it
+   * ends by itself, and the next job waits for that.
+   */
+  run(job: Job, signal: Signal): Promise<JobResult> {
+    const before = this.#turn
+    const run = untilAborted(before, signal).then(() => this.#run(job, signal))
+    this.#turn = Promise.allSettled([before, run])
+    return run
+  }
+
+  async #run(job: Job, signal: Signal): Promise<JobResult> {
+    const { connection, identity, emulated } = this.#of
+    const { mode } = job.method
+    // A measurement that waits for a job of libvirt would hang, so the domain is looked at first.
+    const { memoryBytes, kvm } = await requireMeasurable(this.#of, mode, signal)
+    await this.#awaitAbandoned(signal)
+    // An emulated guest does what KVM's statistics would count outside of them.
+    if (!job.observed || emulated === true || !kvm)
+      return { ...(await this.#measured(job, signal)), memoryBytes }
+    const { result, cost } = await observed(
+      () => readStatistics(connection, identity, signal),
+      signal,
+      () => this.#measured(job, signal),
+    )
+    return { ...result, memoryBytes, ...(cost === undefined ? {} : { guestCost: cost }) }
+  }
+
+  async #measured(
+    { method, windowMs }: Job,
+    signal: Signal,
+  ): Promise<Pick<JobResult, 'info' | 'startedAt'>> {
+    const { identity, way } = this.#of
+    const startedAt = new Date()
+    await way.start(method, windowMs, signal)
+    const end = startedAt.getTime() + windowMs
+    try {
+      await pause(windowMs, signal)
+      for (;;) {
+        const info = await way.look(signal)
+        if (info?.status === 'measured') {
+          requireOurs(info, identity, method, windowMs)
+          // A figure of a window in which the guest stood still says nothing about the guest.
+          await requireMeasurable(this.#of, method.mode, signal)
+          return { info, startedAt }
+        }
+        if (Date.now() > end + GRACE_MS) throw overdue(identity, windowMs)
+        await pause(LOOK_MS, signal)
+      }
+    } catch (error) {
+      this.#abandonedUntil = end + GRACE_MS
+      throw error
     }
-    if (Date.now() > give) throw overdue(identity, windowMs)
-    await pause(LOOK_MS, signal)
+  }
+
+  /** Waits until QEMU has ended a job of ours that nobody waits for any more. */
+  async #awaitAbandoned(signal: Signal): Promise<void> {
+    while (Date.now() < this.#abandonedUntil) {
+      if ((await this.#of.way.look(signal))?.status !== 'measuring') break
+      await pause(LOOK_MS, signal)
+    }
+    this.#abandonedUntil = 0
   }
 }
 

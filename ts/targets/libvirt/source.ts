@@ -5,17 +5,19 @@ import { DirtyRateError } from '../../ground/errors.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { Mode } from '../../results/mode.js'
 import { figuresOf } from '../qemu/figures.js'
-import { MODES, SEPARATE_WINDOWS } from '../qemu/modes.js'
-import { type Measured, runJob } from './job.js'
+import { MODES, separateWindows } from '../qemu/modes.js'
+import { type Job, Jobs, type Measured } from './job.js'
 
 export class LibvirtSource implements Source {
   readonly modes: readonly ModeAbility[] = MODES
   // QEMU takes pages at random, with replacement, and cannot be told which.
   readonly ignoredSampling = ['design', 'seed'] as const
   readonly #of: Measured
+  readonly #jobs: Jobs
 
   constructor(of: Measured) {
     this.#of = of
+    this.#jobs = new Jobs(of)
   }
 
   modeUnavailable(mode: Mode): DirtyRateError {
@@ -33,11 +35,14 @@ export class LibvirtSource implements Source {
     // A window that cannot be measured is refused before the first one is.
     for (const windowMs of deadlinesMs) this.#of.way.requirePossible(method, windowMs)
     const rounds: Round[] = []
-    for (const windowMs of deadlinesMs) rounds.push(await this.#round(method, windowMs, signal))
+    const observed = deadlinesMs.length === 1
+    for (const windowMs of deadlinesMs)
+      rounds.push(await this.#round({ method, windowMs, observed }, signal))
     if (rounds.length < 2) return rounds
+    const warning = separateWindows(rounds.map(({ openedAt }) => openedAt?.getTime() ?? 0))
     return rounds.map(({ figures, ...round }) => ({
       ...round,
-      figures: { ...figures, warnings: [...figures.warnings, SEPARATE_WINDOWS] },
+      figures: { ...figures, warnings: [...figures.warnings, warning] },
     }))
   }
 
@@ -47,13 +52,15 @@ export class LibvirtSource implements Source {
     signal: Signal,
   ): AsyncGenerator<Round, void, undefined> {
     this.#of.way.requirePossible(method, everyMs)
-    for (;;) yield await this.#round(method, everyMs, signal)
+    const job = { method, windowMs: everyMs, observed: false }
+    for (;;) yield await this.#round(job, signal)
   }
 
-  async #round(method: Method, windowMs: number, signal: Signal): Promise<Round> {
-    const { info, startedAt, memoryBytes } = await runJob(this.#of, method, windowMs, signal)
+  async #round(job: Job, signal: Signal): Promise<Round> {
+    const { info, startedAt, memoryBytes, guestCost } = await this.#jobs.run(job, signal)
+    const figures = figuresOf(info, job.method, job.windowMs, memoryBytes)
     return {
-      figures: figuresOf(info, method, windowMs, memoryBytes),
+      figures: guestCost === undefined ? figures : { ...figures, cost: { guest: guestCost } },
       info,
       openedAt: startedAt,
       lateNs: 0,

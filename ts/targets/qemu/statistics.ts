@@ -1,6 +1,8 @@
 /** What KVM counts for the vCPUs of a guest, which shows what a measurement costs the guest. */
 
+import type { Signal } from '../../ground/abort.js'
 import type { GuestActivity, GuestCost } from '../../results/measurement.js'
+import { pause } from './pause.js'
 
 /** KVM's names of each figure, the best one first: older kernels have only the later ones. */
 const COUNTERS: Readonly<Record<keyof GuestActivity, readonly string[]>> = {
@@ -23,6 +25,37 @@ export interface Statistics {
 export type Span = readonly [Statistics, Statistics]
 
 const MS_PER_SECOND = 1000
+/** How long the guest is observed before a window, and after it. */
+const BASELINE_MS = 100
+
+/**
+ * Runs `measure` between two times in which the guest is only observed. `read` gives the statistics
+ * now, or undefined where there are none. A guest without them, and a KVM that counts nothing, give
+ * no cost, and cost no time.
+ */
+export async function observed<T>(
+  read: () => Promise<Statistics | undefined>,
+  signal: Signal,
+  measure: () => Promise<T>,
+): Promise<{ result: T; cost?: GuestCost }> {
+  const first = await read()
+  if (first === undefined || [...first.counts.values()].every(count => count === 0))
+    return { result: await measure() }
+  await pause(BASELINE_MS, signal)
+  const opened = await read()
+  const result = await measure()
+  const closed = await read()
+  await pause(BASELINE_MS, signal)
+  const last = await read()
+  if (opened === undefined || closed === undefined || last === undefined) return { result }
+  const spans: [Span, Span, Span] = [
+    [first, opened],
+    [opened, closed],
+    [closed, last],
+  ]
+  const cost = guestCost(...spans)
+  return { result, ...(cost === undefined ? {} : { cost }) }
+}
 
 /**
  * How busy the guest kept KVM before the window, within it, and after it. A counter that has not

@@ -13,10 +13,11 @@ import type { MigrationProgress } from '../../results/migration.js'
 import { migrationOf, migrationText } from '../qemu/migration.js'
 import { pause, untilAborted } from '../qemu/pause.js'
 import { requireSafe, type Wanted } from '../qemu/safety.js'
+import { observed } from '../qemu/statistics.js'
 import { isAtLeast, versionText } from '../qemu/version.js'
 import { type Facts, readFacts } from './facts.js'
 import type { Monitor, Use } from './monitor.js'
-import { observed } from './statistics.js'
+import { readStatistics } from './statistics.js'
 
 /** A job to run. */
 export interface Job extends Omit<Wanted, 'mode'> {
@@ -90,8 +91,10 @@ export class Jobs {
       // An emulated guest does what KVM's statistics would count outside of them.
       if (!job.observed || job.emulated === true || !facts.kvm)
         return { ...(await this.#measured(use, facts, job, signal)), memoryBytes }
-      const { result, cost } = await observed(use, signal, () =>
-        this.#measured(use, facts, job, signal),
+      const { result, cost } = await observed(
+        () => readStatistics(use),
+        signal,
+        () => this.#measured(use, facts, job, signal),
       )
       return { ...result, memoryBytes, ...(cost === undefined ? {} : { guestCost: cost }) }
     }, signal)
