@@ -12,7 +12,13 @@ import { modesHere } from '../fixtures/modes.js'
 import { expectForm } from '../fixtures/schema.js'
 
 const PAGES = 1000
-const quick = ['--pages', String(PAGES), '--memory', MEMORY, '--window', '200ms', '--rounds', '2']
+const WINDOW_MS = 200
+const quick = ['--pages', String(PAGES), '--memory', MEMORY].concat(
+  '--window',
+  `${WINDOW_MS}ms`,
+  '--rounds',
+  '1',
+)
 
 interface Round {
   bytesPerSecond: number
@@ -25,6 +31,7 @@ interface Result {
   tool: { name: string }
   mode: string
   rounds?: Round[]
+  cpuNs?: number
   refused?: string
 }
 
@@ -49,6 +56,10 @@ describeWith('qemu-system-x86_64', 'compare', () => {
       results.filter(({ tool }) => tool.name === name).map(({ mode }) => mode)
     expect(of('QEMU').sort()).toEqual([...modesHere].sort())
     expect(of('dirtyrate').sort()).toEqual([...modesHere].sort())
+    for (const { cpuNs = 0, refused } of results) {
+      // A vCPU that writes as fast as it can takes the whole window. It is not the tool's time.
+      if (refused === undefined) expect(cpuNs).toBeLessThan((WINDOW_MS * 1e6) / 2)
+    }
     const exact = results.filter(({ mode }) => mode !== 'page-sampling')
     for (const { tool, rounds = [], refused } of exact) {
       if (refused !== undefined) expect(tool.name).toBe('QEMU')
@@ -69,8 +80,23 @@ describeWith('qemu-system-x86_64', 'compare', () => {
     }
   })
 
+  it('cuts the window out of what the guest wrote', { timeout: 60_000 }, async () => {
+    // The guest writes a tenth of its pages in a window, so that none is written twice.
+    const paced = ['--pages', '5000', '--rate', '10MiB/s', '--window', '200ms', '--rounds', '1']
+    const args = ['compare', ...paced, '--memory', MEMORY, '--json']
+    const { results }: { results: Result[] } = JSON.parse((await dirtyrate(args)).stdout)
+    for (const { rounds = [] } of results) {
+      for (const { truth, windowNs } of rounds) {
+        // Its clock may let it make up for the time in which it did not run, but not for ten
+        // windows.
+        const paceOf = (10 * 2 ** 20 * (windowNs / 1e9)) / PAGE
+        expect(truth.pages).toBeLessThan(3 * paceOf)
+      }
+    }
+  })
+
   it('names each tool in a table, and says why a mode was refused', async () => {
-    const { stdout, status } = await dirtyrate(['compare', ...quick, '--rounds', '1'])
+    const { stdout, status } = await dirtyrate(['compare', ...quick])
     expect(status).toBe(0)
     expect(stdout).toMatch(/QEMU \d+\.\d+\.\d+ +dirty-bitmap +[\d.]+ MiB\/s/)
     expect(stdout).toMatch(/dirtyrate \d+\.\d+\.\d+ +page-sampling +[\d.]+ MiB\/s/)

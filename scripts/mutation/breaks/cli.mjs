@@ -449,4 +449,47 @@ export default [
     replace: 'return measurable ? EXIT_OK : EXIT_OK',
     test: '__test__/cli/doctor.test.ts -t ends with 3',
   },
+  {
+    name: 'take the time of the vCPUs for that of the tool',
+    file: 'ts/cli/compare/process-use.ts',
+    find: ' - ofVcpus.reduce((sum, ns) => sum + ns, 0)',
+    replace: '',
+    test: '__test__/cli/compare.test.ts -t shows what both tools say',
+  },
+  {
+    name: 'leave the QEMU of a comparison running',
+    file: 'ts/cli/compare/qemu-peer.ts',
+    find: "    child.kill('SIGKILL')\n",
+    replace: '',
+    test: '__test__/cli/compare.test.ts -t ends its QEMU',
+  },
+  {
+    name: 'count the pages of the whole time between two readings',
+    file: 'ts/cli/compare/observed.ts',
+    find: 'const share = figure.windowNs / NS_PER_MS / (end.atMs - begin.atMs)',
+    replace: 'const share = (figure.windowNs / NS_PER_MS / (end.atMs - begin.atMs)) * 10',
+    test: '__test__/cli/compare.test.ts -t cuts the window out',
+  },
+  {
+    name: 'end with 0 although one of several targets failed',
+    file: 'ts/cli/several-targets.ts',
+    find: 'return complete && failed.length === 0 ? EXIT_OK : EXIT_FAILED',
+    replace: 'return complete ? EXIT_OK : EXIT_FAILED',
+    test: '__test__/cli/several-targets.test.ts -t have a document each',
+  },
+  {
+    name: 'measure targets one after the other',
+    file: 'ts/cli/several-targets.ts',
+    find: '          complete = (await use(one, opened)) && complete\n',
+    replace:
+      '          const before = opened.indexOf(one)\n          await new Promise(go => setTimeout(go, before * 300))\n          complete = (await use(one, opened)) && complete\n',
+    test: '__test__/cli/several-targets.test.ts -t have a document each',
+  },
+  {
+    name: 'take a word with an option in it for a target',
+    file: 'ts/cli/several-targets.ts',
+    find: '  if (part !== undefined) {\n',
+    replace: '  if (part !== undefined && uris.length === 0) {\n',
+    test: '__test__/cli/several-targets.test.ts -t is a mistake',
+  },
 ]
