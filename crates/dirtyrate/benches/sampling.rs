@@ -107,7 +107,7 @@ fn measure(gib: u64, advice: i32) -> [f64; ROWS.len()] {
                         Contents::Bytes(bytes) => {
                             black_box(twox_hash::XxHash3_64::oneshot(bytes));
                         }
-                        Contents::Untouched => unreachable!("all is touched"),
+                        Contents::Untouched | Contents::NotInMemory => unreachable!("all is touched"),
                     };
                     reader.read(0, std::slice::from_ref(look), hash).expect("pages");
                 }

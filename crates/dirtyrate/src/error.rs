@@ -172,6 +172,35 @@ pub enum Error {
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// There is no process with this number, as this process sees the numbers.
+    #[error(
+        "there is no process {pid}{}",
+        if *other_namespace { " in the pid namespace of this process, although /proc shows one" } else { "" }
+    )]
+    ProcessAbsent {
+        /// The number that was asked for.
+        pid: u32,
+        /// Whether `/proc` shows the processes of another pid namespace than that of this process.
+        other_namespace: bool,
+    },
+    /// The memory of another process may not be read.
+    #[error("no permission to read the memory of process {pid} ({what}): {source}")]
+    ProcessPermission {
+        /// The process's number.
+        pid: u32,
+        /// The call or the file that was refused.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A process ended, or is no longer what it was, while it was measured.
+    #[error("process {pid} {how}")]
+    ProcessGone {
+        /// The process's number.
+        pid: u32,
+        /// What happened, as the rest of a sentence.
+        how: String,
+    },
     /// The VMM's own error, from one of its callbacks: the one that stops its vCPUs, or the one that says whether its
     /// guest still runs.
     #[error(transparent)]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`Plan`] says which pages are looked at. A [`PageReader`] reads their contents; [`GuestMemoryReader`] does it for
-//! memory that is mapped into this process. [`Sampling`] is the measurement, and [`sample_at`] runs it to a list of
+//! memory that is mapped into this process, and [`process::ProcessReader`] for memory of another one. [`Sampling`] is the measurement, and [`sample_at`] runs it to a list of
 //! deadlines. [`Intervals`] says how far a figure may be off. Blocks may be added and removed meanwhile; each block
 //! counts for the time in which it existed. Nothing here needs KVM, and the guest is neither stopped nor slowed by
 //! write protection.
@@ -27,6 +27,7 @@ mod interval;
 mod pagemap;
 mod passes;
 mod plan;
+pub mod process;
 mod reader;
 mod room;
 mod sampled;

@@ -11,10 +11,12 @@ const ENTRY: usize = 8;
 const ENTRIES: usize = 512;
 /// How many entries a read passes over at most. Reading so many entries is cheaper than another read.
 const NEAR: u64 = 32;
-/// The page is in RAM (bit 63) or swapped (bit 62): Documentation/admin-guide/mm/pagemap.rst.
-const PRESENT_OR_SWAPPED: u64 = 0b11 << 62;
+/// The page is in RAM: Documentation/admin-guide/mm/pagemap.rst.
+const PRESENT: u64 = 1 << 63;
+/// The page is swapped.
+const SWAPPED: u64 = 1 << 62;
 
-/// `/proc/self/pagemap`. It shows present and swapped to every process, without any privilege; only the frame numbers
+/// A pagemap: `/proc/self/pagemap`, or another process's. It shows present and swapped to every process, without any privilege; only the frame numbers
 /// are hidden.
 #[derive(Debug)]
 pub struct Pagemap {
@@ -30,8 +32,7 @@ impl Pagemap {
         Ok(Self { file: File::open("/proc/self/pagemap")?, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 })
     }
 
-    /// A pagemap that reads another file, for tests.
-    #[cfg(test)]
+    /// A pagemap that reads another file, such as another process's.
     pub fn of(file: File) -> Self {
         Self { file, entries: Box::new([0; ENTRIES * ENTRY]), known: 0..0 }
     }
@@ -41,14 +42,19 @@ impl Pagemap {
         self.known = 0..0;
     }
 
-    /// Whether `page` (an address divided by the page size) is in RAM or swapped. `next` has the pages that will be
-    /// asked about next, in ascending order; the near ones are read in the same call, and are known until
-    /// [`forget`](Self::forget).
+    /// Whether `page` (an address divided by the page size) is in RAM or swapped. `next` is as for
+    /// [`entry`](Self::entry).
+    pub fn is_touched(&mut self, page: u64, next: impl Iterator<Item = u64>) -> io::Result<bool> {
+        self.entry(page, next).map(|entry| is_present(entry) || is_swapped(entry))
+    }
+
+    /// The entry of `page` (an address divided by the page size). `next` has the pages that will be asked about next, in
+    /// ascending order; the near ones are read in the same call, and are known until [`forget`](Self::forget).
     ///
     /// A read costs 0.3–0.6 µs and 3–20 ns for each entry that it passes (huge pages, 4 KiB pages; measured), so a page
     /// further away than [`NEAR`] has a read of its own. PAGEMAP_SCAN (Linux 6.7) is no better here: over one page it
     /// costs about as much as a read, and over 64 samples 2 MiB apart, of 4 KiB pages, six times as much.
-    pub fn is_touched(&mut self, page: u64, next: impl Iterator<Item = u64>) -> io::Result<bool> {
+    pub fn entry(&mut self, page: u64, next: impl Iterator<Item = u64>) -> io::Result<u64> {
         if !self.known.contains(&page) {
             self.forget();
             let mut last = page;
@@ -63,12 +69,18 @@ impl Pagemap {
             self.known = page..last + 1;
         }
         let (entries, _) = self.entries.as_chunks::<ENTRY>();
-        Ok(exists(u64::from_ne_bytes(entries[(page - self.known.start) as usize])))
+        Ok(u64::from_ne_bytes(entries[(page - self.known.start) as usize]))
     }
 }
 
-fn exists(entry: u64) -> bool {
-    entry & PRESENT_OR_SWAPPED != 0
+/// Whether the page of an entry is in RAM.
+pub fn is_present(entry: u64) -> bool {
+    entry & PRESENT != 0
+}
+
+/// Whether the page of an entry is in swap.
+pub fn is_swapped(entry: u64) -> bool {
+    entry & SWAPPED != 0
 }
 
 #[cfg(test)]
@@ -80,7 +92,7 @@ mod tests {
     fn a_page_in_swap_exists() {
         for (entry, expected) in [(1 << 63, true), (1 << 62, true), (3 << 62, true), (0, false), (u64::MAX >> 2, false)]
         {
-            assert_eq!(exists(entry), expected, "{entry:#x}");
+            assert_eq!(is_present(entry) || is_swapped(entry), expected, "{entry:#x}");
         }
     }
 }

@@ -16,6 +16,10 @@ use crate::wait::CancelToken;
 /// How many samples share a time stamp and are read in one call, which a cancel does not interrupt.
 const BATCH: usize = 64;
 
+/// The hash of a sample whose contents no look has seen yet. A page has this hash once in 2^64, which is as likely as a
+/// change that goes unnoticed.
+const NOT_SEEN: u64 = 0;
+
 /// When the looks of one batch began and ended. The middle counts as the time of all samples of the batch, so it is
 /// wrong by at most half of the batch's duration.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +45,7 @@ struct BlockSamples {
     opened: Vec<Stamp>,
     zero_pages: u64,
     untouched_pages: u64,
+    unjudged: u64,
     /// The hits of the last comparison that was finished.
     reported: u64,
     /// When the block was removed.
@@ -192,6 +197,7 @@ impl<R: PageReader> Sampling<R> {
                 new_hits: hits - samples.reported,
                 zero_pages: samples.zero_pages,
                 untouched_pages: samples.untouched_pages,
+                unjudged: samples.unjudged,
                 window: Duration::from_secs_f64(sum / count as f64),
                 removed: samples.removed.is_some(),
                 standard_error: variance(design, &samples.changed).sqrt(),
@@ -240,6 +246,11 @@ impl<R: PageReader> Sampling<R> {
         self.first_pass
     }
 
+    /// The reader.
+    pub fn reader(&self) -> &R {
+        &self.reader
+    }
+
     /// The reader, to which a block may be added: see [`add_zeroed`](Self::add_zeroed).
     pub fn reader_mut(&mut self) -> &mut R {
         &mut self.reader
@@ -272,6 +283,7 @@ impl BlockSamples {
             opened: reserved(count.div_ceil(BATCH))?,
             zero_pages: 0,
             untouched_pages: 0,
+            unjudged: 0,
             reported: 0,
             removed: None,
         };
@@ -291,9 +303,9 @@ impl BlockSamples {
                 if strange != Strange::No {
                     return;
                 }
-                let found = hash_of(&contents, hash_of_zeros);
+                let found = hash_of(&contents, hash_of_zeros).unwrap_or(NOT_SEEN);
                 touched[place] = matches!(contents, Contents::Bytes(_));
-                untouched_pages += u64::from(!touched[place]);
+                untouched_pages += u64::from(matches!(contents, Contents::Untouched));
                 // Comparing the hash with the hash of zeros is as good as comparing the page with zeros, because two
                 // different pages have the same hash only once in 2^64, and the page is hashed in any case.
                 zero_pages += u64::from(found == hash_of_zeros);
@@ -317,6 +329,7 @@ impl BlockSamples {
             opened: filled(count.div_ceil(BATCH), Stamp { middle: opened, half: Duration::ZERO })?,
             zero_pages: count as u64,
             untouched_pages: count as u64,
+            unjudged: 0,
             reported: 0,
             removed: None,
         })
@@ -354,21 +367,27 @@ impl BlockSamples {
                 return;
             }
             let sample = places[place];
+            visited += 1;
+            let Some(found) = hash_of(&contents, hash_of_zeros) else { return };
             self.looks[sample].touched = matches!(contents, Contents::Bytes(_));
-            let found = hash_of(&contents, hash_of_zeros);
+            if self.hashes[sample] == NOT_SEEN {
+                self.hashes[sample] = found;
+                self.unjudged += 1;
+            }
             self.changed[sample] = found != self.hashes[sample];
             note(sample, found);
-            visited += 1;
         })?;
         check_visited(visited, count, strange)?;
         Ok(Stamp::since(began))
     }
 }
 
-fn hash_of(contents: &Contents<'_>, hash_of_zeros: u64) -> u64 {
+/// The hash of a page; none if its contents were not read.
+fn hash_of(contents: &Contents<'_>, hash_of_zeros: u64) -> Option<u64> {
     match contents {
-        Contents::Untouched => hash_of_zeros,
-        Contents::Bytes(bytes) => hash(bytes),
+        Contents::Untouched => Some(hash_of_zeros),
+        Contents::NotInMemory => None,
+        Contents::Bytes(bytes) => Some(hash(bytes)),
     }
 }
 

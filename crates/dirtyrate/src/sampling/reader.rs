@@ -35,6 +35,10 @@ pub struct Look {
 pub enum Contents<'a> {
     /// The page was never touched. It would read as zeros, and is left untouched.
     Untouched,
+    /// The page has contents, but they are in swap or on the disk only, and the reader left them there. Such a page
+    /// counts as unchanged. If the first look did not find the page in memory, the first look that does sets its
+    /// contents, and the sample counts as [unjudged](super::Sampled::unjudged).
+    NotInMemory,
     /// The page's bytes at some instant within the call, [`PageReader::page_size`] of them. A page that is being
     /// written may be half old and half new, which counts as a change in any case.
     Bytes(&'a [u8]),

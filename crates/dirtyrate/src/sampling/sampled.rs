@@ -39,6 +39,8 @@ pub struct BlockSampled {
     pub zero_pages: u64,
     /// How many samples were untouched at the beginning.
     pub untouched_pages: u64,
+    /// How many samples came into memory only after the first look, so that nobody knows whether they changed.
+    pub unjudged: u64,
     /// The mean of the samples' own windows. Zero for a block that was removed before its samples were looked at.
     pub window: Duration,
     /// Whether the block was removed. It contributes what was written before its removal, and its window ends there.
@@ -68,6 +70,9 @@ pub struct Sampled {
     pub zero_pages: u64,
     /// How many samples were untouched at the beginning.
     pub untouched_pages: u64,
+    /// How many samples were in swap or on the disk at the first look, and came into memory after it. They count as
+    /// unchanged, although they may have been written, so with such samples the figures are lower bounds.
+    pub unjudged: u64,
     /// The mean of the samples' own windows, each from its first look to this one.
     pub window: Duration,
     /// The longest window of a sample less the shortest one's.
@@ -93,6 +98,7 @@ impl Sampled {
             new_hits: total(|block| block.new_hits),
             zero_pages: total(|block| block.zero_pages),
             untouched_pages: total(|block| block.untouched_pages),
+            unjudged: total(|block| block.unjudged),
             window: Duration::from_secs_f64(windows / samples.max(1) as f64),
             skew: Duration::ZERO,
             window_error: Duration::ZERO,

@@ -114,7 +114,7 @@ fn what_was_untouched_is_asked_about_again() {
         let mut value = None;
         let visit = &mut |_: usize, contents: Contents<'_>| {
             value = match contents {
-                Contents::Untouched => None,
+                Contents::Untouched | Contents::NotInMemory => None,
                 Contents::Bytes(bytes) => bytes.last().copied(),
             };
         };
@@ -194,7 +194,7 @@ fn a_pagemap_that_cannot_be_read_ends_no_measurement() {
     let looks = [4, 5, 6].map(|page| Look { page, touched: false });
     let mut last_bytes = Vec::new();
     let visit = &mut |_: usize, contents: Contents<'_>| match contents {
-        Contents::Untouched => last_bytes.push(None),
+        Contents::Untouched | Contents::NotInMemory => last_bytes.push(None),
         Contents::Bytes(bytes) => last_bytes.push(bytes.last().copied()),
     };
     reader.read(1, &looks, visit).expect("the pages");

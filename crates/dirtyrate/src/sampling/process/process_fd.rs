@@ -1,0 +1,148 @@
+//! Another process, held so that neither its end nor another program in its place goes unnoticed.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+
+/// Another process, and files of its address space.
+///
+/// A pidfd tells when the process has ended, and keeps its number from meaning another process. An exec changes neither
+/// the number nor the pidfd, but gives the process a new address space; files of `/proc` that are open stay with the
+/// old one, and read 0 bytes from then on.
+#[derive(Debug)]
+pub struct Process {
+    pid: u32,
+    pidfd: OwnedFd,
+    pagemap: File,
+    maps: Mutex<File>,
+}
+
+impl Process {
+    /// Opens the process with the number `pid`, as this process sees the numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProcessAbsent`] if there is no such process; [`Error::ProcessPermission`] if its memory may not be
+    /// read; [`Error::Unsupported`] before Linux 5.3; [`Error::ProcessGone`] if it ends just now.
+    pub fn open(pid: u32) -> Result<Self> {
+        let pidfd = pidfd_open(pid)?;
+        if number_in_proc(pidfd.as_fd()).is_some_and(|number| number != i64::from(pid)) {
+            return Err(Error::ProcessAbsent { pid, other_namespace: true });
+        }
+        let open = |name: &str| {
+            let path = format!("/proc/{pid}/{name}");
+            File::open(&path).map_err(|source| match source.raw_os_error() {
+                Some(libc::ENOENT | libc::ESRCH) => Error::ProcessAbsent { pid, other_namespace: false },
+                _ => Error::ProcessPermission { pid, what: path, source },
+            })
+        };
+        let process = Self { pid, pidfd, maps: Mutex::new(open("maps")?), pagemap: open("pagemap")? };
+        // If the process still lives, the files that were opened by its number are its own.
+        process.check()?;
+        process.check_readable()?;
+        Ok(process)
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Fails if the process has ended, or has executed another program. This is one call of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProcessGone`].
+    pub fn check(&self) -> Result<()> {
+        if has_address_space(&self.pagemap) {
+            return Ok(());
+        }
+        // A process that is ending gives up its address space before its pidfd tells the end. One that has executed
+        // another program has a new address space.
+        let has_another = File::open(format!("/proc/{}/pagemap", self.pid)).is_ok_and(|file| has_address_space(&file));
+        Err(self.gone(if has_another && !self.has_ended() { "has executed another program" } else { "has ended" }))
+    }
+
+    /// The error for a process that is no longer what it was.
+    pub(super) fn gone(&self, how: &str) -> Error {
+        Error::ProcessGone { pid: self.pid, how: how.to_owned() }
+    }
+
+    /// `/proc/PID/pagemap`.
+    pub(super) fn pagemap(&self) -> &File {
+        &self.pagemap
+    }
+
+    /// The text of `/proc/PID/maps`.
+    pub(super) fn maps(&self) -> Result<String> {
+        let mut text = String::new();
+        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = maps.seek(SeekFrom::Start(0)).and_then(|_| maps.read_to_string(&mut text));
+        self.check()?;
+        match read {
+            Ok(_) => Ok(text),
+            Err(source) => Err(Error::ProcessPermission { pid: self.pid, what: format!("/proc/{}/maps", self.pid), source }),
+        }
+    }
+
+    /// Whether the process has ended; a zombie has.
+    fn has_ended(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: there is one entry, and the call does not wait.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    }
+
+    /// Asks for permission by a read at the address 0, which nothing is mapped at: the kernel checks the permission
+    /// first.
+    fn check_readable(&self) -> Result<()> {
+        let mut byte = 0_u8;
+        let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let remote = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 1 };
+        // SAFETY: the local part is a byte of this function; the remote part is read only.
+        let read = unsafe { libc::process_vm_readv(self.pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
+        let source = io::Error::last_os_error();
+        if read < 0 && matches!(source.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) {
+            return Err(self.refused(source));
+        }
+        self.check()
+    }
+
+    /// The error for a `process_vm_readv` that is not allowed.
+    pub(super) fn refused(&self, source: io::Error) -> Error {
+        Error::ProcessPermission { pid: self.pid, what: "process_vm_readv".to_owned(), source }
+    }
+}
+
+/// Whether the address space of a pagemap still exists.
+fn has_address_space(pagemap: &File) -> bool {
+    matches!(pagemap.read_at(&mut [0; 8], 0), Ok(8))
+}
+
+fn pidfd_open(pid: u32) -> Result<OwnedFd> {
+    // SAFETY: the call takes two numbers, and gives a new descriptor or an error.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    if descriptor >= 0 {
+        // SAFETY: the descriptor is new, and nobody else has it.
+        return Ok(unsafe { OwnedFd::from_raw_fd(descriptor as i32) });
+    }
+    let source = io::Error::last_os_error();
+    match source.raw_os_error() {
+        // EINVAL: no process can have this number; ENOENT: it is a thread of another process.
+        Some(libc::ESRCH | libc::EINVAL | libc::ENOENT) => {
+            let other_namespace = fs::exists(format!("/proc/{pid}/maps")).unwrap_or(false);
+            Err(Error::ProcessAbsent { pid, other_namespace })
+        }
+        Some(libc::ENOSYS) => Err(Error::Unsupported("sampling another process needs Linux 5.3 (pidfd_open)".to_owned())),
+        _ => Err(Error::ProcessPermission { pid, what: "pidfd_open".to_owned(), source }),
+    }
+}
+
+/// The number of the process of a pidfd in the pid namespace of `/proc`, which can be another one than this process's.
+fn number_in_proc(pidfd: BorrowedFd<'_>) -> Option<i64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+}

@@ -1,0 +1,42 @@
+//! Page sampling of another process, to a list of deadlines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::deadline::SampleReport;
+use super::super::passes::Sampling;
+use super::super::plan::{Plan, PlanOptions};
+use super::super::reader::PageReader;
+use super::process_fd::Process;
+use super::reader::{ProcessRange, ProcessReader};
+use crate::error::Result;
+use crate::wait::CancelToken;
+
+/// Looks at pages of `ranges`, and again at each of `deadlines`, which are counted from the beginning of the first
+/// look, as [`sample_at`](super::super::sample_at) does. The process is watched all the time, and after each comparison
+/// its mappings must still be those of the beginning.
+///
+/// # Errors
+///
+/// [`Error::ProcessGone`](crate::Error::ProcessGone) if the process ends, executes another program, or unmaps or
+/// replaces some of the memory; [`Error::Argument`](crate::Error::Argument) for a range that is no memory of the
+/// process; [`Error::Cancelled`](crate::Error::Cancelled); those of [`Plan::new`].
+pub fn sample_process_at(
+    process: &Arc<Process>,
+    ranges: &[ProcessRange],
+    options: PlanOptions,
+    deadlines: &[Duration],
+    cancel: &CancelToken,
+) -> Result<Vec<SampleReport>> {
+    let reader = ProcessReader::new(Arc::clone(process), ranges)?;
+    let plan = Plan::new(reader.blocks(), reader.page_size(), options)?;
+    let mut sampling = Sampling::begin(reader, plan, cancel)?;
+    let mut reports = Vec::with_capacity(deadlines.len());
+    for &requested in deadlines {
+        let late = sampling.wait(requested, cancel, || process.check())?;
+        let sampled = sampling.compare(cancel)?;
+        sampling.reader().check_mappings()?;
+        reports.push(SampleReport { requested, late, hashing: sampling.first_pass() + sampled.took, sampled });
+    }
+    Ok(reports)
+}
