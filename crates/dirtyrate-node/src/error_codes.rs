@@ -38,6 +38,9 @@ pub fn code(error: &Error) -> &'static str {
         | Error::OtherLog { .. }
         | Error::LogInUse { .. }
         | Error::NotAttached { .. } => "ERR_STATE",
+        Error::ProcessAbsent { .. } => "ERR_TARGET_ABSENT",
+        Error::ProcessPermission { .. } => "ERR_TARGET_PERMISSION",
+        Error::ProcessGone { .. } => "ERR_TARGET_GONE",
         Error::Paused(_) => "ERR_PAUSED",
         Error::Cancelled => "ERR_CANCELLED",
         _ => UNKNOWN,
@@ -83,7 +86,8 @@ impl From<u64> for Detail {
     }
 }
 
-/// The facts that a program can use: `call` and `errno` of a refused call, `limit`, `vcpu`, `block`, `path`, `bytes`.
+/// The facts that a program can use: `call` and `errno` of a refused call, `limit`, `vcpu`, `block`, `path`, `bytes`,
+/// `pid`.
 /// Some errors have only a message, and no such facts.
 pub fn details(error: &Error) -> Details {
     if let Some(error) = MachineError::of(error) {
@@ -110,6 +114,12 @@ pub fn details(error: &Error) -> Details {
         Error::Limit { call, context, limit, source } => {
             let mut details = refused(call, context, source);
             details.push(("limit", limit.name().into()));
+            details
+        }
+        Error::ProcessAbsent { pid, .. } | Error::ProcessGone { pid, .. } => vec![("pid", u64::from(*pid).into())],
+        Error::ProcessPermission { pid, what, source } => {
+            let mut details = vec![("pid", u64::from(*pid).into()), ("call", what.as_str().into())];
+            details.extend(errno(source));
             details
         }
         Error::VcpuStuck { vcpu, waited } => {

@@ -17,6 +17,7 @@ mod errors;
 mod guest;
 mod guest_program;
 mod log;
+mod process;
 mod promise;
 #[cfg(feature = "refuse-external-buffers")]
 mod refuse_external_buffers;

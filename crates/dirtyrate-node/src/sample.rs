@@ -1,8 +1,10 @@
-//! `NativeVirtualMachine`: page sampling.
+//! Page sampling: its options and reports, and `NativeVirtualMachine.sampleAt`.
+
+use std::time::Duration;
 
 use dirtyrate::Error;
-use dirtyrate::sampling::{BlockSampled, Intervals};
-use dirtyrate_machine::{SampleOptions, SampleReport};
+use dirtyrate::sampling::{BlockSampled, Intervals, Sampled};
+use dirtyrate_machine::SampleOptions;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -59,6 +61,8 @@ pub struct NativeSampleReport {
     pub hits: f64,
     /// Samples that were all zeros at the first look.
     pub zero_pages: f64,
+    /// Samples that came into memory only after the first look, so that nobody knows whether they changed.
+    pub unjudged: f64,
     pub samples_per_gib: f64,
     /// The mean of the samples' own windows.
     pub window_ns: f64,
@@ -99,7 +103,11 @@ impl NativeVirtualMachine {
         self.run(env, move |machine| {
             // This thread holds no lock of the machine, so its events about pages may wait for JavaScript.
             let reports = patiently(|| machine.sample_at(&options, &deadlines, &cancel))?;
-            Ok(reports.iter().map(|report| native(report, &options)).collect::<Vec<_>>())
+            let native = |report: &dirtyrate_machine::SampleReport| NativeSampleReport {
+                truth: report.truth.as_ref().map(|truth| native_truth(truth.counts())),
+                ..native_report(report.requested, report.late, report.hashing, &report.sampled, &options)
+            };
+            Ok(reports.iter().map(native).collect::<Vec<_>>())
         })
     }
 }
@@ -126,7 +134,8 @@ pub fn sample_interval(
     Ok(NativeShareInterval { low: interval.low, high: interval.high })
 }
 
-fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
+/// The options, checked and with their defaults.
+pub fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
     let refuse = |text: String| thrown(Error::Argument(text));
     let method = word(options.interval.as_deref())?.unwrap_or_default();
     let samples = options.samples_per_gib.unwrap_or(f64::from(dirtyrate::sampling::DEFAULT_SAMPLES_PER_GIB));
@@ -139,8 +148,14 @@ fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
     })
 }
 
-fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport {
-    let sampled = &report.sampled;
+/// A report without a truth.
+pub fn native_report(
+    requested: Duration,
+    late: Duration,
+    hashing: Duration,
+    sampled: &Sampled,
+    options: &SampleOptions,
+) -> NativeSampleReport {
     let (dirty, new) = (sampled.dirty_pages(&options.intervals), sampled.new_pages(&options.intervals));
     let rate = sampled.rate(&options.intervals);
     let block = |block: &BlockSampled| {
@@ -160,15 +175,16 @@ fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport 
         }
     };
     NativeSampleReport {
-        requested_ms: report.requested.as_secs_f64() * 1000.0,
-        late_ns: nanoseconds(report.late),
+        requested_ms: requested.as_secs_f64() * 1000.0,
+        late_ns: nanoseconds(late),
         samples: sampled.samples as f64,
         hits: sampled.hits as f64,
         zero_pages: sampled.zero_pages as f64,
+        unjudged: sampled.unjudged as f64,
         samples_per_gib: f64::from(options.samples_per_gib),
         window_ns: nanoseconds(sampled.window),
         skew_ns: nanoseconds(sampled.skew),
-        hash_ns: nanoseconds(report.hashing),
+        hash_ns: nanoseconds(hashing),
         pages: dirty.pages,
         pages_low: dirty.interval.low,
         pages_high: dirty.interval.high,
@@ -179,6 +195,6 @@ fn native(report: &SampleReport, options: &SampleOptions) -> NativeSampleReport 
         increment_low: new.interval.low,
         increment_high: new.interval.high,
         blocks: sampled.blocks.iter().map(block).collect(),
-        truth: report.truth.as_ref().map(|truth| native_truth(truth.counts())),
+        truth: None,
     }
 }

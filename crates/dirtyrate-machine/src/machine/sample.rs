@@ -1,13 +1,14 @@
 //! Page sampling of a machine's own memory, at deadlines.
 
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use super::{Machine, Truth};
 use crate::vm::{BlockChange, BlockWatch};
 use dirtyrate::Moment;
 use dirtyrate::dirty_memory::{Bounds, Witness, WitnessedWindow, paused_within};
-use dirtyrate::sampling::{Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling};
+use dirtyrate::sampling::{
+    Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling, random_seed,
+};
 use dirtyrate::{BlockId, CancelToken, Error, Result};
 
 /// How to sample.
@@ -134,9 +135,4 @@ fn follow(watch: &BlockWatch, sampling: &mut Sampling<GuestMemoryReader>, ids: &
         }
     }
     Ok(())
-}
-
-/// A random seed. The standard library seeds its hashers from the system's random source.
-fn random_seed() -> u64 {
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

@@ -40,6 +40,8 @@ pub use estimate::{Estimate, EstimatedPages};
 pub use guest_memory::GuestMemoryReader;
 pub use interval::{Interval, IntervalMethod, Intervals, upper_bound_without_hits};
 pub use passes::{Sampling, UntracedLook};
-pub use plan::{DEFAULT_SAMPLES_PER_GIB, Design, LEAST_SAMPLES_PER_GIB, MOST_SAMPLES_PER_GIB, Plan, PlanOptions};
+pub use plan::{
+    DEFAULT_SAMPLES_PER_GIB, Design, LEAST_SAMPLES_PER_GIB, MOST_SAMPLES_PER_GIB, Plan, PlanOptions, random_seed,
+};
 pub use reader::{Contents, Look, PageBlock, PageReader};
 pub use sampled::{BlockSampled, Rate, Sampled};

@@ -1,5 +1,7 @@
 //! The plan: which pages are looked at.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::str::FromStr;
 
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -84,6 +86,11 @@ impl PlanOptions {
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
+}
+
+/// A random seed. The standard library seeds its hashers from the system's random source.
+pub fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The pages to look at, block by block, by address.

@@ -85,7 +85,9 @@ impl Process {
         self.check()?;
         match read {
             Ok(_) => Ok(text),
-            Err(source) => Err(Error::ProcessPermission { pid: self.pid, what: format!("/proc/{}/maps", self.pid), source }),
+            Err(source) => {
+                Err(Error::ProcessPermission { pid: self.pid, what: format!("/proc/{}/maps", self.pid), source })
+            }
         }
     }
 
@@ -103,7 +105,8 @@ impl Process {
         let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         let remote = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 1 };
         // SAFETY: the local part is a byte of this function; the remote part is read only.
-        let read = unsafe { libc::process_vm_readv(self.pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
+        let read =
+            unsafe { libc::process_vm_readv(self.pid as libc::pid_t, &raw const local, 1, &raw const remote, 1, 0) };
         let source = io::Error::last_os_error();
         if read < 0 && matches!(source.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS)) {
             return Err(self.refused(source));
@@ -136,7 +139,9 @@ fn pidfd_open(pid: u32) -> Result<OwnedFd> {
             let other_namespace = fs::exists(format!("/proc/{pid}/maps")).unwrap_or(false);
             Err(Error::ProcessAbsent { pid, other_namespace })
         }
-        Some(libc::ENOSYS) => Err(Error::Unsupported("sampling another process needs Linux 5.3 (pidfd_open)".to_owned())),
+        Some(libc::ENOSYS) => {
+            Err(Error::Unsupported("sampling another process needs Linux 5.3 (pidfd_open)".to_owned()))
+        }
         _ => Err(Error::ProcessPermission { pid, what: "pidfd_open".to_owned(), source }),
     }
 }

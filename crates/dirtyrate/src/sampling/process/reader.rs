@@ -79,7 +79,10 @@ impl ProcessReader {
             let with_backing = |mapping: Mapping| {
                 let backing = mapping.has_file().then(|| Backing::open(process.pid(), &maps, &mapping)).flatten();
                 if mapping.has_file() && backing.is_none() {
-                    tracing::debug!(range = range.name, "the file of this memory cannot be opened: it is read by its pages");
+                    tracing::debug!(
+                        range = range.name,
+                        "the file of this memory cannot be opened: it is read by its pages"
+                    );
                 }
                 Segment { mapping, backing }
             };
@@ -218,7 +221,9 @@ impl ProcessReader {
                     None => visit(place, Contents::Untouched),
                     Some(backing) => {
                         let read = backing.read(mapping.file_offset(address), &mut self.page);
-                        match read.map_err(|source| Error::refused("pread", "the file of a process's memory", source))? {
+                        match read
+                            .map_err(|source| Error::refused("pread", "the file of a process's memory", source))?
+                        {
                             FilePage::Hole => visit(place, Contents::Untouched),
                             FilePage::NotInMemory => visit(place, Contents::NotInMemory),
                             FilePage::Read => visit(place, Contents::Bytes(&self.page)),
@@ -276,7 +281,10 @@ fn check_range(range: &ProcessRange, page_size: u64) -> Result<()> {
 
 fn check_mapped(range: &ProcessRange, mappings: &[Mapping]) -> Result<()> {
     let refuse = |address: u64, what: &str| {
-        Err(Error::Argument(format!("range '{}': there is {what} at {address:#x}, so it is no RAM of a guest", range.name)))
+        Err(Error::Argument(format!(
+            "range '{}': there is {what} at {address:#x}, so it is no RAM of a guest",
+            range.name
+        )))
     };
     let mut address = range.start;
     for mapping in mappings {

@@ -1,0 +1,85 @@
+//! `NativeProcess`: page sampling of another process.
+
+use std::sync::Arc;
+
+use dirtyrate::sampling::process::{Process, ProcessRange, sample_process_at};
+use dirtyrate::sampling::{PlanOptions, random_seed};
+use napi::Env;
+use napi::bindgen_prelude::Object;
+use napi_derive::napi;
+
+use crate::cancel_token::{CancelToken, token};
+use crate::convert::{deadlines, whole};
+use crate::errors::{Result, thrown};
+use crate::log::patiently;
+use crate::promise;
+use crate::sample::{NativeSampleOptions, native_report, sample_options};
+
+/// Memory of another process that is a block for sampling.
+#[napi(object)]
+pub struct NativeProcessRange {
+    pub name: String,
+    /// 0 if it is not known.
+    pub guest_address: f64,
+    /// The address in the process, a multiple of the page size.
+    pub start: f64,
+    pub bytes: f64,
+}
+
+/// Another process whose memory is sampled. Its memory is only read.
+#[napi]
+pub struct NativeProcess(Arc<Process>);
+
+#[napi]
+impl NativeProcess {
+    /// Opens the process with this number. Throws ERR_TARGET_ABSENT, ERR_TARGET_PERMISSION, ERR_TARGET_GONE,
+    /// ERR_UNSUPPORTED.
+    #[napi(constructor)]
+    pub fn new(pid: u32) -> Result<Self> {
+        Ok(Self(Arc::new(Process::open(pid).map_err(thrown)?)))
+    }
+
+    /// Throws ERR_TARGET_GONE if the process has ended, or has executed another program.
+    #[napi]
+    pub fn check(&self) -> Result<()> {
+        self.0.check().map_err(thrown)
+    }
+
+    /// Page sampling of `ranges`: looks at the samples, and again at each deadline. Deadlines are in ms from the
+    /// beginning of the first look, ascending. Rejects with ERR_TARGET_GONE if the process ends, executes another
+    /// program, or unmaps or replaces some of the memory; ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY.
+    #[napi(ts_return_type = "Promise<NativeSampleReport[]>")]
+    pub fn sample_at(
+        &self,
+        env: Env,
+        ranges: Vec<NativeProcessRange>,
+        options: NativeSampleOptions,
+        deadlines_ms: Vec<f64>,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let options = sample_options(&options)?;
+        let deadlines = deadlines(&deadlines_ms)?;
+        let ranges = ranges.into_iter().map(process_range).collect::<Result<Vec<_>>>()?;
+        let (process, cancel) = (Arc::clone(&self.0), token(cancel));
+        promise::run(env, move || {
+            let plan = PlanOptions::default()
+                .with_samples_per_gib(options.samples_per_gib)
+                .with_design(options.design)
+                .with_seed(options.seed.unwrap_or_else(random_seed));
+            let reports = patiently(|| sample_process_at(&process, &ranges, plan, &deadlines, &cancel))?;
+            let native = |report: &dirtyrate::sampling::SampleReport| {
+                native_report(report.requested, report.late, report.hashing, &report.sampled, &options)
+            };
+            Ok(reports.iter().map(native).collect::<Vec<_>>())
+        })
+    }
+}
+
+fn process_range(range: NativeProcessRange) -> Result<ProcessRange> {
+    Ok(ProcessRange {
+        guest_address: whole("guestAddress", range.guest_address)?,
+        start: whole("start", range.start)?,
+        bytes: whole("bytes", range.bytes)?,
+        name: range.name,
+    })
+}
