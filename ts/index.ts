@@ -77,9 +77,18 @@ export { type Warning, type WarningCode, warningCodes } from './results/warning.
 export type { LibvirtTarget } from './targets/libvirt/libvirt-target.js'
 export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
+export type { ProcessTarget } from './targets/process/process-target.js'
+export type { ProcessFigures } from './targets/process/source.js'
 export type { QmpTarget } from './targets/qmp/qmp-target.js'
 export type { OpenOptions } from './targets/scheme.js'
-export type { Control, Target, TargetDescription, TargetStateChange } from './targets/target.js'
+export type {
+  Control,
+  GuestMemory,
+  GuestRange,
+  Target,
+  TargetDescription,
+  TargetStateChange,
+} from './targets/target.js'
 export { capabilities } from './targets/vm/capabilities.js'
 export type { CreateOptions, ManualProtect } from './targets/vm/create-options.js'
 export type { Client, DirtyMemory } from './targets/vm/dirty-memory.js'

@@ -8,11 +8,11 @@ import type {
 } from '../../ts/ground/native.js'
 import { parseSampling, refuseSampling } from '../../ts/measurement/sampling.js'
 import { dirtyRateInfo } from '../../ts/qapi/info.js'
+import { samplePages } from '../../ts/targets/page-sampling.js'
 import { bitmapFigures } from '../../ts/targets/vm/dirty-bitmap.js'
 import { ringFigures } from '../../ts/targets/vm/dirty-ring.js'
 import type { VirtualMachineFigures } from '../../ts/targets/vm/figures.js'
 import { type ExactRound, measureExactly } from '../../ts/targets/vm/five-steps.js'
-import { samplePages } from '../../ts/targets/vm/page-sampling.js'
 
 const cost = {
   startNs: 1,
@@ -142,6 +142,7 @@ describe('a window by sampling', () => {
     samples: 512,
     hits: 10,
     zeroPages: 400,
+    unjudged: 0,
     samplesPerGib: 512,
     windowNs: 500_000_000,
     skewNs: 3,
@@ -185,11 +186,11 @@ describe('a window by sampling', () => {
     ],
     truth: { low: 5000, pages: 5001, high: 5002 },
   }
-  const vm = { sampleAt: async () => [report] } as unknown as NativeVirtualMachine
+  const sampleAt = async (): Promise<NativeSampleReport[]> => [report]
 
   it('has an interval, and what is behind it', async () => {
     const samples = parseSampling({ confidence: 0.9 })
-    const [measured] = await samplePages(vm, samples, PAGE, [500], undefined as never)
+    const [measured] = await samplePages(sampleAt, samples, PAGE, [500], undefined as never)
     if (measured === undefined) throw new Error('no round')
     const result = resultOf(measured.figures)
     expect(result).toMatchObject({
@@ -246,7 +247,7 @@ describe('a window by sampling', () => {
 
   it('is refused a report too few', async () => {
     await expect(
-      samplePages(vm, parseSampling({}), PAGE, [1, 2], undefined as never),
+      samplePages(sampleAt, parseSampling({}), PAGE, [1, 2], undefined as never),
     ).rejects.toThrow(RangeError)
   })
 })

@@ -5,7 +5,7 @@
  */
 
 import { parseSignal } from './arguments.js'
-import type { CancelToken } from './native.js'
+import { type CancelToken, native } from './native.js'
 
 /** The part of an AbortSignal that this package uses. */
 export interface Signal {
@@ -51,6 +51,14 @@ export class Abort implements Signal {
     for (const listener of this.#listeners) listener()
     this.#listeners.clear()
   }
+}
+
+/** A token that is cancelled when `signal` is aborted. */
+export function tokenOf(signal: Signal): CancelToken {
+  const token: CancelToken = new (native().CancelToken)()
+  if (signal.aborted) token.cancel()
+  else signal.addEventListener('abort', () => token.cancel(), { once: true })
+  return token
 }
 
 /**

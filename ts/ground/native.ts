@@ -17,6 +17,7 @@ export type {
   NativeDeadlineReport,
   NativeGuestProgram,
   NativeInstant,
+  NativeProcess,
   NativeReap,
   NativeSampleOptions,
   NativeSampleReport,

@@ -80,3 +80,17 @@ export function removalWarnings(blocks: readonly BlockMeasurement[]): Warning[] 
       message: `RAM block '${name}' was removed within the window: it counts by what was written in its ${(windowNs / 1e6).toFixed(1)} ms`,
     }))
 }
+
+/**
+ * A `PAGES_UNJUDGED` if some of the `samples` came into memory only after the first look, so that
+ * nobody knows whether they changed.
+ */
+export function unjudgedWarnings(unjudged: number, samples: number): Warning[] {
+  if (unjudged === 0) return []
+  return [
+    {
+      code: 'PAGES_UNJUDGED',
+      message: `${unjudged} of ${samples} samples came back from swap or from the disk within the window: they may have been written, and count as unchanged`,
+    },
+  ]
+}

@@ -92,7 +92,8 @@ export interface Cost {
  */
 export interface BlockMeasurement {
   readonly name: string
-  readonly guestAddress: number
+  /** Where the guest sees its first byte. Absent where nobody outside of the VM knows. */
+  readonly guestAddress?: number
   readonly bytes: number
   /** Distinct pages. */
   readonly pages: number

@@ -10,6 +10,8 @@ const MEANINGS = {
     'The VM was created with dirty rings, but the kernel has none, so the dirty bitmap measured instead.',
   SEPARATE_WINDOWS:
     'The windows of the curve did not open together, so that each point is of another time.',
+  PAGES_UNJUDGED:
+    'Some samples came back from swap or from the disk within the window. Nobody knows whether they changed, so the figures are lower bounds.',
   BLOCK_REMOVED:
     'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
 } as const

@@ -5,6 +5,8 @@
 
 import type { LibvirtTarget } from './libvirt/libvirt-target.js'
 import { libvirtScheme } from './libvirt/scheme.js'
+import type { ProcessTarget } from './process/process-target.js'
+import { processScheme } from './process/scheme.js'
 import type { QmpTarget } from './qmp/qmp-target.js'
 import { qmpScheme } from './qmp/scheme.js'
 import { type OpenOptions, opener, type Scheme } from './scheme.js'
@@ -13,7 +15,13 @@ import { guestScheme, kernelScheme } from './vm/schemes.js'
 import type { VirtualMachine } from './vm/virtual-machine.js'
 
 /** Every scheme. */
-export const schemes: readonly Scheme[] = [guestScheme, kernelScheme, qmpScheme, libvirtScheme]
+export const schemes: readonly Scheme[] = [
+  guestScheme,
+  kernelScheme,
+  qmpScheme,
+  libvirtScheme,
+  processScheme,
+]
 
 /** What the schemes open. */
 export interface SchemeTargets {
@@ -21,6 +29,7 @@ export interface SchemeTargets {
   kernel: VirtualMachine
   qmp: QmpTarget
   libvirt: LibvirtTarget
+  pid: ProcessTarget
 }
 
 /** The type of the target that a URI opens, as far as the type of the URI says it. */

@@ -29,7 +29,8 @@ declare global {
 export interface TargetDescription {
   uri: string
   memoryBytes: number
-  vcpus: number
+  /** Absent where nobody outside of the VM knows. */
+  vcpus?: number
   state: string
   /** The modes of the target, and what each costs the guest. */
   modes: ModeAbility[]
@@ -37,6 +38,25 @@ export interface TargetDescription {
   software?: string
   /** The migration of the VM that is under way, or the last one. */
   migration?: MigrationProgress
+  /** Which memory of the process is the guest's, if that had to be found out. */
+  guestMemory?: GuestMemory
+}
+
+/** The memory of a process that is a guest's, as it was found from outside. */
+export interface GuestMemory {
+  readonly ranges: readonly GuestRange[]
+  /** How the ranges were found, in sentences, and what was left out. */
+  readonly why: readonly string[]
+}
+
+/** A range of a process's memory. */
+export interface GuestRange {
+  readonly name: string
+  /** The first address in the process, and the one behind the last, as `range=` takes them. */
+  readonly addresses: string
+  readonly bytes: number
+  /** Where the guest sees the first byte; absent if that cannot be known from outside. */
+  readonly guestAddress?: number
 }
 
 /** A change of what a VM is doing, in the words of {@link TargetDescription.state}. */
@@ -79,6 +99,8 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
    * Present if the target hears of changes, also of the end of a guest that ends by itself.
    */
   onStateChange?(listener: (change: TargetStateChange) => void): () => void
+  /** Which memory of a process is the guest's. Present if that had to be found out. */
+  readonly guestMemory?: GuestMemory
   /** The output of the guest's console, piece by piece. Present if it can be read. */
   readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */

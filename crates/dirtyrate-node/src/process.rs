@@ -1,9 +1,10 @@
 //! `NativeProcess`: page sampling of another process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dirtyrate::sampling::process::{Process, ProcessRange, sample_process_at};
 use dirtyrate::sampling::{PlanOptions, random_seed};
+use dirtyrate_machine::MachineError;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -28,7 +29,14 @@ pub struct NativeProcessRange {
 
 /// Another process whose memory is sampled. Its memory is only read.
 #[napi]
-pub struct NativeProcess(Arc<Process>);
+pub struct NativeProcess(Mutex<Option<Arc<Process>>>);
+
+impl NativeProcess {
+    fn process(&self) -> Result<Arc<Process>> {
+        let process = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        process.ok_or_else(|| thrown(MachineError::Closed.into()))
+    }
+}
 
 #[napi]
 impl NativeProcess {
@@ -36,13 +44,20 @@ impl NativeProcess {
     /// ERR_UNSUPPORTED.
     #[napi(constructor)]
     pub fn new(pid: u32) -> Result<Self> {
-        Ok(Self(Arc::new(Process::open(pid).map_err(thrown)?)))
+        let process = Process::open(pid).map_err(thrown)?;
+        Ok(Self(Mutex::new(Some(Arc::new(process)))))
     }
 
     /// Throws ERR_TARGET_GONE if the process has ended, or has executed another program.
     #[napi]
     pub fn check(&self) -> Result<()> {
-        self.0.check().map_err(thrown)
+        self.process()?.check().map_err(thrown)
+    }
+
+    /// Gives the process up, once the calls under way have ended.
+    #[napi]
+    pub fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Page sampling of `ranges`: looks at the samples, and again at each deadline. Deadlines are in ms from the
@@ -60,7 +75,7 @@ impl NativeProcess {
         let options = sample_options(&options)?;
         let deadlines = deadlines(&deadlines_ms)?;
         let ranges = ranges.into_iter().map(process_range).collect::<Result<Vec<_>>>()?;
-        let (process, cancel) = (Arc::clone(&self.0), token(cancel));
+        let (process, cancel) = (self.process()?, token(cancel));
         promise::run(env, move || {
             let plan = PlanOptions::default()
                 .with_samples_per_gib(options.samples_per_gib)

@@ -4,7 +4,7 @@
  */
 
 import { removalWarnings } from '../../measurement/warnings.js'
-import type { BlockMeasurement } from '../../results/measurement.js'
+import type { PlacedBlock } from '../page-sampling.js'
 import type { BitmapFigures } from './figures.js'
 import type { ExactRound } from './five-steps.js'
 
@@ -15,7 +15,7 @@ export function bitmapFigures(
 ): BitmapFigures {
   const { bytesPerSecond, pages, windowNs, pausedNs } = reap
   const blocks = reap.blocks.map(
-    ({ name, guestAddress, bytes, pages, windowNs, removed }): BlockMeasurement => ({
+    ({ name, guestAddress, bytes, pages, windowNs, removed }): PlacedBlock => ({
       name,
       guestAddress,
       bytes,

@@ -3,7 +3,6 @@
 import type { Round } from '../../measurement/source.js'
 import type { WithInfo } from '../../qapi/info.js'
 import type {
-  BlockMeasurement,
   Cost,
   DirtyBitmapFigures,
   DirtyRingFigures,
@@ -14,6 +13,7 @@ import type {
   VcpuMeasurement,
   Window,
 } from '../../results/measurement.js'
+import type { PlacedBlock } from '../page-sampling.js'
 
 /**
  * The members that the figures of our own VMs always have, in addition to the figures of any
@@ -23,7 +23,7 @@ export interface KnownOfVirtualMachine {
   readonly window: Window & Required<Pick<Window, 'skewNs'>>
   readonly pages: number
   readonly pageSize: number
-  readonly blocks: readonly BlockMeasurement[]
+  readonly blocks: readonly PlacedBlock[]
   readonly cost: Cost
 }
 

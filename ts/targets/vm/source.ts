@@ -1,13 +1,14 @@
 /** A VM of our own as a source of the meter. */
 
-import type { Signal } from '../../ground/abort.js'
+import { type Signal, tokenOf } from '../../ground/abort.js'
 import { type DirtyRateError, hasCode } from '../../ground/errors.js'
-import { type CancelToken, type NativeVirtualMachine, native } from '../../ground/native.js'
+import type { NativeVirtualMachine } from '../../ground/native.js'
 import { fromNative } from '../../ground/native-errors.js'
 import type { Method, ModeAbility, Source } from '../../measurement/source.js'
 import { logLeftOn } from '../../measurement/warnings.js'
 import type { Mode } from '../../results/mode.js'
 import type { Warning } from '../../results/warning.js'
+import { type SampleAt, samplePages } from '../page-sampling.js'
 import type { DirtyRateClient } from './client.js'
 import { bitmapFigures } from './dirty-bitmap.js'
 import { ringFigures } from './dirty-ring.js'
@@ -15,7 +16,6 @@ import { exactRounds } from './exact-rounds.js'
 import type { VirtualMachineFigures, VirtualMachineRound } from './figures.js'
 import { type ExactRound, measureExactly } from './five-steps.js'
 import { abilitiesOf, type DirtyLogKind, modeUnavailable } from './modes.js'
-import { samplePages } from './page-sampling.js'
 import { AT_BEGIN, requireRunning, WITHIN } from './running.js'
 
 /** The codes of native calls that fail because the guest no longer runs. */
@@ -71,7 +71,7 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'page-sampling')
-      return samplePages(vm, method.samples, pageSize, deadlinesMs, token)
+      return samplePages(this.#sampleAt, method.samples, pageSize, deadlinesMs, token)
     return this.#withClient(signal, async client => {
       const rounds = await measureExactly(vm, client, deadlinesMs, token)
       return rounds.map(round => this.#exact(round))
@@ -86,7 +86,7 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'page-sampling')
-      for (;;) yield* await samplePages(vm, method.samples, pageSize, [everyMs], token)
+      for (;;) yield* await samplePages(this.#sampleAt, method.samples, pageSize, [everyMs], token)
     // An exact window opens where the one before it closed, even if the next round is asked for
     // later.
     let openedAt = new Date()
@@ -96,6 +96,9 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
       yield of
     }
   }
+
+  readonly #sampleAt: SampleAt = (options, deadlinesMs, cancel) =>
+    this.#of.vm.sampleAt(options, deadlinesMs, cancel)
 
   #exact(round: ExactRound): VirtualMachineRound {
     const { log, pageSize, warnings } = this.#of
@@ -136,12 +139,4 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     }
     return rounds
   }
-}
-
-/** A token that is cancelled when `signal` is aborted. */
-function tokenOf(signal: Signal): CancelToken {
-  const token: CancelToken = new (native().CancelToken)()
-  if (signal.aborted) token.cancel()
-  else signal.addEventListener('abort', () => token.cancel(), { once: true })
-  return token
 }

@@ -1,29 +1,54 @@
 /**
- * The mode 'page-sampling', which compares hashes of some pages at both ends of the window. It
+ * The mode 'page-sampling' of all kinds of targets whose pages this package samples itself. It compares hashes of some pages at both ends of the window. It
  * gives an estimate with an interval. It tracks nothing, so it costs the guest next to nothing, but
  * it does not see a write that changes nothing.
  */
 
-import type { CancelToken, NativeSampleReport, NativeVirtualMachine } from '../../ground/native.js'
-import type { Samples } from '../../measurement/sampling.js'
-import type { Round } from '../../measurement/source.js'
-import { removalWarnings } from '../../measurement/warnings.js'
-import type { BlockMeasurement } from '../../results/measurement.js'
-import type { SampledFigures } from './figures.js'
+import type { CancelToken, NativeSampleOptions, NativeSampleReport } from '../ground/native.js'
+import type { Samples } from '../measurement/sampling.js'
+import type { Round } from '../measurement/source.js'
+import { removalWarnings, unjudgedWarnings } from '../measurement/warnings.js'
+import type {
+  BlockMeasurement,
+  Cost,
+  PageSamplingFigures,
+  SamplingMeasurement,
+  Window,
+} from '../results/measurement.js'
+
+/** A block of guest memory whose guest address is known. */
+export type PlacedBlock = BlockMeasurement & { readonly guestAddress: number }
+
+/** What samples that we have taken ourselves say. */
+export type OwnSamplesFigures = PageSamplingFigures & {
+  readonly window: Window & Required<Pick<Window, 'skewNs'>>
+  readonly pages: number
+  readonly pageSize: number
+  readonly blocks: readonly PlacedBlock[]
+  readonly cost: Cost
+  readonly sampling: Required<SamplingMeasurement>
+}
+
+/** The call of the binding that samples: of a VM of our own, or of another process. */
+export type SampleAt = (
+  options: NativeSampleOptions,
+  deadlinesMs: number[],
+  cancel: CancelToken,
+) => Promise<NativeSampleReport[]>
 
 /**
  * Looks at the samples, and again at each deadline. Deadlines are in ms from the beginning of the
  * first look, ascending.
  */
 export async function samplePages(
-  vm: NativeVirtualMachine,
+  sampleAt: SampleAt,
   { samplesPerGiB, ...samples }: Samples,
   pageSize: number,
   deadlinesMs: readonly number[],
   cancel: CancelToken,
-): Promise<Round<SampledFigures>[]> {
+): Promise<Round<OwnSamplesFigures>[]> {
   const options = { samplesPerGib: samplesPerGiB, ...samples }
-  const reports = await vm.sampleAt(options, [...deadlinesMs], cancel)
+  const reports = await sampleAt(options, [...deadlinesMs], cancel)
   if (reports.length !== deadlinesMs.length)
     throw new RangeError('sampleAt answered with no report for a deadline')
   return reports.map(report => ({
@@ -41,8 +66,9 @@ function samplingFigures(
   report: NativeSampleReport,
   confidence: number,
   pageSize: number,
-): SampledFigures {
-  const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, samplesPerGib } = report
+): OwnSamplesFigures {
+  const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, unjudged, samplesPerGib } =
+    report
   const blocks = report.blocks.map(block => blockFigures(block, confidence))
   return {
     mode: 'page-sampling',
@@ -54,8 +80,8 @@ function samplingFigures(
     blocks,
     sampling: { samples, hits, zeroPages, samplesPerGiB: samplesPerGib },
     cost: { hashNs: report.hashNs },
-    complete: true,
-    warnings: removalWarnings(blocks),
+    complete: unjudged === 0,
+    warnings: [...removalWarnings(blocks), ...unjudgedWarnings(unjudged, samples)],
     ...(report.truth ? { truth: report.truth } : {}),
   }
 }
@@ -63,7 +89,7 @@ function samplingFigures(
 function blockFigures(
   block: NativeSampleReport['blocks'][number],
   confidence: number,
-): BlockMeasurement {
+): PlacedBlock {
   const { name, guestAddress, bytes, windowNs, removed, samples, hits, zeroPages } = block
   return {
     name,

@@ -1,0 +1,283 @@
+/**
+ * Measures VMs in other processes from outside, and compares with what their guests are known to
+ * write: `stride` writes its whole working set in much less than a second, over and over.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { buildGuest, openTarget, type Target, workload } from '../../../ts/index.js'
+import { cli, dirtyrate, root } from '../../fixtures/command.js'
+import { folder } from '../../fixtures/elf.js'
+import { describeKvm, describeWith, full } from '../../fixtures/kvm.js'
+import { PAGE, sleep } from '../../fixtures/machine.js'
+
+const {
+  Qemu,
+}: { Qemu: { start(args: string[]): Promise<{ pid: number; kill(): Promise<void> }> } } =
+  await import(new URL('../../../scripts/qemu/qemu.mjs', import.meta.url).href)
+
+/** The working set of the guests. */
+const PAGES = 25_600
+/** How often a test measures, and how sure each interval is. */
+const [COUNT, CONFIDENCE] = full ? [100, 0.95] : [3, 1 - 1e-6]
+
+/** P(more than `k` of `n` miss), if each misses with a probability of `p`. */
+function moreThan(k: number, n: number, p: number): number {
+  let mass = (1 - p) ** n
+  let sum = mass
+  for (let i = 0; i < k; i++) {
+    mass *= ((n - i) / (i + 1)) * (p / (1 - p))
+    sum += mass
+  }
+  return 1 - sum
+}
+
+/** So many of the intervals may miss the truth: more do so once in a million runs. */
+function allowedMisses(): number {
+  let k = 0
+  while (moreThan(k, COUNT, 1 - CONFIDENCE) > 1e-6 * COUNT) k++
+  return k
+}
+
+/** Waits until the guest writes its whole working set in each window. */
+async function atWork(target: Target): Promise<void> {
+  const samplePages = 4096
+  for (;;) {
+    const { interval, pages = 0 } = await target.measureDirtyRate({ samplePages, window: '500ms' })
+    if (interval.low > 0 && pages > PAGES * 0.9) return
+  }
+}
+
+/** Measures again and again; the intervals must have the truth in them at their nominal rate. */
+async function expectTruth(target: Target): Promise<void> {
+  await atWork(target)
+  const missed: unknown[] = []
+  for (let i = 0; i < COUNT; i++) {
+    const measured = await target.measureDirtyRate({
+      window: '500ms',
+      samplePages: [512, 2048, 16_384][i % 3],
+      confidence: CONFIDENCE,
+    })
+    const { interval, window, complete } = measured
+    expect(complete).toBe(true)
+    const truth = (PAGES * PAGE) / (window.ns / 1e9)
+    if (interval.low > truth || (interval.high ?? 0) < truth) missed.push(measured)
+  }
+  if (missed.length > allowedMisses()) expect(missed).toEqual([])
+}
+
+/** What measuring could cost a process: the pages of its guest's memory, and its page tables. */
+async function footprint(target: Target, pid: number): Promise<unknown> {
+  const { guestMemory } = await target.describe()
+  const [start = ''] = guestMemory?.ranges[0]?.addresses.slice(2).split('-') ?? []
+  const [, entry = ''] = readFileSync(`/proc/${pid}/smaps`, 'utf8').split(
+    new RegExp(`^${start}-`, 'm'),
+  )
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return { rss: /^Rss:.*$/m.exec(entry)?.[0], tables: /^VmPTE:.*$/m.exec(status)?.[0] }
+}
+
+/** Opens a process's memory, until the test is over. */
+async function opened(uri: string): Promise<Target> {
+  const target = await openTarget(uri)
+  onTestFinished(() => target.close())
+  return target
+}
+
+/** A process with a VM of this package, which runs until the test is over. */
+async function ownProcess(uri: string): Promise<ChildProcess & { pid: number }> {
+  const program = `const { openTarget } = await import('dirtyrate'); await openTarget('${uri}'); console.log('ready'); setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  onTestFinished(() => void child.kill('SIGKILL'))
+  const lines = createInterface({ input: child.stdout })
+  await once(lines, 'line')
+  return child as ChildProcess & { pid: number }
+}
+
+const LONG = full ? 300_000 : 120_000
+
+describeKvm('a VM of this package in another process', () => {
+  it.each(['memory=256MiB', 'memory=4GiB,vcpus=2'])(
+    'is measured as it is, with %s',
+    { timeout: LONG },
+    async machine => {
+      const { pid } = await ownProcess(`guest:stride,pages=${PAGES},${machine}`)
+      const target = await opened(`pid:${pid}`)
+      expect(target.uri).toBe(`pid:${pid}`)
+      expect(target.modes).toEqual(['page-sampling'])
+      await expectTruth(target)
+      const { points } = await target.measureDirtyCurve({ windows: ['100ms', '500ms'] })
+      expect(points).toHaveLength(2)
+      expect(points[0]?.pages).toBeLessThanOrEqual(points[1]?.pages ?? 0)
+      let rounds = 0
+      for await (const { target: uri, blocks = [] } of target.watchDirtyRate({ every: '50ms' })) {
+        expect(uri).toBe(target.uri)
+        // Where a VM of ours has its blocks is not known from outside.
+        expect(blocks[0]).not.toHaveProperty('guestAddress')
+        if (++rounds === 2) break
+      }
+      await target.calcDirtyRate({ 'calc-time': 50, 'calc-time-unit': 'millisecond' })
+      await expect.poll(() => target.queryDirtyRate()).toMatchObject({ status: 'measured' })
+    },
+  )
+
+  it('ends a measurement when it ends, and says so when it is stopped', {
+    timeout: LONG,
+  }, async () => {
+    const child = await ownProcess('guest:idle,memory=64MiB')
+    const target = await opened(`pid:${child.pid}`)
+    child.kill('SIGSTOP')
+    await expect.poll(async () => (await target.describe()).state).toBe('stopped')
+    await expect(target.measureDirtyRate({ window: '50ms' })).rejects.toMatchObject({
+      code: 'ERR_PAUSED',
+      hint: expect.stringContaining(`kill -CONT ${child.pid}`),
+    })
+    child.kill('SIGCONT')
+    await expect.poll(async () => (await target.describe()).state).toBe('running')
+    const measuring = target.measureDirtyRate({ window: '30s' })
+    const ended = expect(measuring).rejects.toMatchObject({
+      code: 'ERR_TARGET_GONE',
+      message: `process ${child.pid} has ended`,
+    })
+    await sleep(100)
+    child.kill('SIGKILL')
+    await ended
+    await expect(target.measureDirtyRate()).rejects.toMatchObject({ code: 'ERR_TARGET_GONE' })
+    await expect(openTarget(`pid:${child.pid}`)).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+    })
+  })
+
+  it('ends a measurement that is aborted, and one whose target is closed', async () => {
+    const { pid } = await ownProcess('guest:idle,memory=64MiB')
+    const target = await opened(`pid:${pid}`)
+    const abort = new AbortController()
+    const aborted = target.measureDirtyRate({ window: '30s', signal: abort.signal })
+    abort.abort(new Error('enough'))
+    await expect(aborted).rejects.toThrow('enough')
+    const measuring = expect(target.measureDirtyRate({ window: '30s' })).rejects.toMatchObject({
+      code: 'ERR_CLOSED',
+    })
+    await target.close()
+    await measuring
+    await expect(target.measureDirtyRate()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    await expect(target.describe()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+})
+
+describeWith('qemu-system-x86_64', 'a QEMU', () => {
+  const shared = '-object memory-backend-memfd,id=m,size=256M,share=on -machine memory-backend=m'
+  const file = (path: string): string =>
+    `-object memory-backend-file,id=m,size=256M,share=on,mem-path=${path} -machine memory-backend=m`
+  const machines = [
+    { name: 'anonymous memory', mib: 256, vcpus: 1, args: () => '' },
+    { name: 'a memfd', mib: 256, vcpus: 1, args: () => shared },
+    { name: 'a file', mib: 256, vcpus: 1, args: () => file(folder()('ram', Buffer.alloc(0))) },
+    { name: '3 GiB and two vCPUs', mib: 3072, vcpus: 2, args: () => '' },
+  ]
+  it.each(machines)(
+    'is measured as it is, and not disturbed: $name',
+    { timeout: LONG },
+    async ({ mib, vcpus, args }) => {
+      const guest = workload.stride({ pages: PAGES })
+      const kernel = folder()('guest.elf', buildGuest(guest, { memory: `${mib}MiB`, vcpus }))
+      const more = args()
+        .split(' ')
+        .filter(word => word !== '')
+      const qemu = await Qemu.start([
+        '-m',
+        String(mib),
+        '-smp',
+        String(vcpus),
+        '-kernel',
+        kernel,
+        ...more,
+      ])
+      onTestFinished(() => qemu.kill())
+      const target = await opened(`pid:${qemu.pid}`)
+      const { memoryBytes, vcpus: found, guestMemory, software } = await target.describe()
+      expect({ memoryBytes, found, software }).toEqual({
+        memoryBytes: mib * 2 ** 20,
+        found: vcpus,
+        software: 'QEMU',
+      })
+      const addresses = guestMemory?.ranges.map(({ guestAddress }) => guestAddress)
+      expect(addresses).toEqual(mib > 2816 ? [0, 2 ** 32] : [0])
+      await atWork(target)
+      const before = await footprint(target, qemu.pid)
+      await expectTruth(target)
+      expect(await footprint(target, qemu.pid)).toEqual(before)
+    },
+  )
+})
+
+describe('a process without a guest', () => {
+  const sleeping = (): number => {
+    const child = spawn('sleep', ['1000'], { stdio: 'ignore' })
+    onTestFinished(() => void child.kill())
+    return child.pid ?? 0
+  }
+
+  it('has no memory to measure, unless the caller names it', async () => {
+    const pid = sleeping()
+    await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('sleep\n')
+    await expect(openTarget(`pid:${pid}`)).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+      message: expect.stringContaining("the unknown program 'sleep' and has no vCPU at KVM"),
+      hint: expect.stringContaining('range=START-END'),
+    })
+    const heap = /^([0-9a-f]+-[0-9a-f]+) .*\[heap\]$/m.exec(
+      readFileSync(`/proc/${pid}/maps`, 'utf8'),
+    )?.[1]
+    const target = await opened(`pid:${pid},range=${heap}`)
+    expect(target.uri).toBe(`pid:${pid},range=0x${heap?.replace('-', '-0x')}`)
+    const measured = await target.measureDirtyRate({ window: '50ms' })
+    expect(measured).toMatchObject({ pages: 0, complete: true, mode: 'page-sampling' })
+    await expect(target.measureDirtyRate({ mode: 'dirty-bitmap' })).rejects.toMatchObject({
+      code: 'ERR_MODE_UNAVAILABLE',
+    })
+    const hole = await opened(`pid:${pid},range=1000-2000`)
+    await expect(hole.measureDirtyRate({ window: '50ms' })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining('no memory at 0x1000'),
+    })
+  })
+
+  it('is refused if it is not there, or no number', async () => {
+    await expect(openTarget('pid:4194303')).rejects.toMatchObject({ code: 'ERR_TARGET_ABSENT' })
+    for (const bad of ['0', '-1', 'x', '1.5', '4294967297'])
+      await expect(openTarget(`pid:${bad}`)).rejects.toMatchObject({ code: 'ERR_ARGUMENT' })
+    expect((await dirtyrate(['calc', 'pid:4194303'])).status).toBe(3)
+  })
+
+  it.runIf(process.getuid?.() === 0)('of another user is refused, with what helps', async () => {
+    const pid = sleeping()
+    const child = spawn(
+      'setpriv',
+      [
+        '--reuid=65534',
+        '--clear-groups',
+        '--inh-caps=-all',
+        process.execPath,
+        cli,
+        'calc',
+        `pid:${pid},min-size=4KiB`,
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', text => {
+      said += text
+    })
+    const [status] = await once(child, 'close')
+    expect(said).toContain(`process ${pid}`)
+    expect(said).toContain('CAP_SYS_PTRACE')
+    expect(status).toBe(3)
+  })
+})

@@ -1,0 +1,75 @@
+/** A VM of any VMM, measured from outside of its process. */
+
+import { DirtyRateError } from '../../ground/errors.js'
+import { formatSize } from '../../ground/units.js'
+import { MeasuredTarget } from '../measured-target.js'
+import type { GuestMemory, TargetDescription } from '../target.js'
+import { type Chosen, formatRanges } from './guest-memory.js'
+import { isStopped } from './proc.js'
+import { type Measured, MODES, type ProcessFigures, ProcessSource } from './source.js'
+import type { ProcessFacts } from './vmms/vmm.js'
+
+const HISTORY_SIZE = 100
+
+/** What the URI has said. */
+export interface GivenMemory {
+  readonly isRangeGiven: boolean
+  readonly minBytes: number | undefined
+}
+
+export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
+  readonly #of: Measured
+  readonly #facts: ProcessFacts
+  readonly #chosen: Chosen
+  readonly #given: GivenMemory
+  #closed = false
+
+  constructor(of: Measured, facts: ProcessFacts, chosen: Chosen, given: GivenMemory) {
+    super(new ProcessSource(of), HISTORY_SIZE)
+    this.#of = of
+    this.#facts = facts
+    this.#chosen = chosen
+    this.#given = given
+  }
+
+  get uri(): string {
+    const { isRangeGiven, minBytes } = this.#given
+    const range = isRangeGiven ? `,range=${formatRanges(this.#chosen.ranges)}` : ''
+    const least = minBytes === undefined ? '' : `,min-size=${formatSize(minBytes)}`
+    return `pid:${this.#of.pid}${range}${least}`
+  }
+
+  /** Which memory of the process is the guest's, and why. */
+  get guestMemory(): GuestMemory {
+    return this.#chosen.description
+  }
+
+  async describe(): Promise<TargetDescription> {
+    this.requireOpen()
+    const { ranges, vmm } = this.#chosen
+    const { vcpus, program } = this.#facts
+    return {
+      uri: this.uri,
+      memoryBytes: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
+      ...(vcpus === 0 ? {} : { vcpus }),
+      state: isStopped(this.#of.pid) ? 'stopped' : 'running',
+      modes: [...MODES],
+      software: vmm.name === 'an unknown program' ? program : vmm.name,
+      guestMemory: this.guestMemory,
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const interrupted = this.interruptMeasurements(
+      new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
+    )
+    this.#of.process.close()
+    await interrupted
+  }
+
+  protected isClosed(): boolean {
+    return this.#closed
+  }
+}

@@ -1,0 +1,63 @@
+/** The scheme of VMs of any VMM, by the number of their process. */
+
+import { parseCountText } from '../../ground/arguments.js'
+import { native } from '../../ground/native.js'
+import { parseSize } from '../../ground/units.js'
+import type { Scheme } from '../scheme.js'
+import { chooseMemory, parseRanges } from './guest-memory.js'
+import { explained } from './permission.js'
+import { readProcess } from './proc.js'
+import { ProcessTarget } from './process-target.js'
+
+/** The largest number that a Linux kernel gives a process (PID_MAX_LIMIT). */
+const LARGEST_PID = 2 ** 22
+
+/** A VM in another process. */
+export const processScheme: Scheme<ProcessTarget> = {
+  name: 'pid',
+  operand: 'N',
+  about: 'a virtual machine of any VMM, measured from outside of the process with this number',
+  options: {
+    range: {
+      value: 'START-END',
+      default: 'what is found',
+      meaning: "the guest's memory in the process, as in /proc/N/maps; several with colons",
+    },
+    'min-size': {
+      value: 'SIZE',
+      default: 'what the VMM needs',
+      meaning: 'the smallest mapping that is taken for memory of the guest',
+    },
+  },
+  common: {},
+  async open({ name }, { range, 'min-size': minSize }, { signal }) {
+    const pid = parseCountText(name, 'pid', 1, LARGEST_PID)
+    const ranges = range === undefined ? undefined : parseRanges(range)
+    const minBytes = minSize === undefined ? undefined : parseSize(minSize, 'min-size')
+    signal?.throwIfAborted()
+    const process = openProcess(pid)
+    try {
+      const facts = await readProcess(pid)
+      // What was read was this process, if it is still there.
+      process.check()
+      signal?.throwIfAborted()
+      const chosen = chooseMemory(facts, { ranges, minBytes })
+      const pageSize = native().hostPageSize()
+      return new ProcessTarget({ pid, process, ranges: chosen.ranges, pageSize }, facts, chosen, {
+        isRangeGiven: ranges !== undefined,
+        minBytes,
+      })
+    } catch (error) {
+      process.close()
+      throw explained(error)
+    }
+  },
+}
+
+function openProcess(pid: number): InstanceType<ReturnType<typeof native>['NativeProcess']> {
+  try {
+    return new (native().NativeProcess)(pid)
+  } catch (error) {
+    throw explained(error)
+  }
+}
