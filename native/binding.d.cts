@@ -37,6 +37,25 @@ export declare class NativeGuestProgram {
   written(from: Array<number>, to: Array<number>): Promise<number>
 }
 
+/** Another process whose memory is sampled. Its memory is only read. */
+export declare class NativeProcess {
+  /**
+   * Opens the process with this number. Throws ERR_TARGET_ABSENT, ERR_TARGET_PERMISSION, ERR_TARGET_GONE,
+   * ERR_UNSUPPORTED.
+   */
+  constructor(pid: number)
+  /** Throws ERR_TARGET_GONE if the process has ended, or has executed another program. */
+  check(): void
+  /** Gives the process up, once the calls under way have ended. */
+  close(): void
+  /**
+   * Page sampling of `ranges`: looks at the samples, and again at each deadline. Deadlines are in ms from the
+   * beginning of the first look, ascending. Rejects with ERR_TARGET_GONE if the process ends, executes another
+   * program, or unmaps or replaces some of the memory; ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY.
+   */
+  sampleAt(ranges: Array<NativeProcessRange>, options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
+}
+
 /**
  * A virtual machine. `client` is 'vga', 'code', 'migration', 'dirty-rate' or what `openAccumulator` returned. Every
  * failure is an Error with a `code`; after `close` it is ERR_CLOSED.
@@ -321,6 +340,16 @@ export type NativeLogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace'
 /** How the kernel protects pages again after its log was read. */
 export type NativeManualProtect = 'none' | 'enable' | 'initially-set'
 
+/** Memory of another process that is a block for sampling. */
+export interface NativeProcessRange {
+  name: string
+  /** 0 if it is not known. */
+  guestAddress: number
+  /** The address in the process, a multiple of the page size. */
+  start: number
+  bytes: number
+}
+
 /** A range of RAM. */
 export interface NativeRamRange {
   guestAddress: number
@@ -405,6 +434,8 @@ export interface NativeSampleReport {
   hits: number
   /** Samples that were all zeros at the first look. */
   zeroPages: number
+  /** Samples that came into memory only after the first look, so that nobody knows whether they changed. */
+  unjudged: number
   samplesPerGib: number
   /** The mean of the samples' own windows. */
   windowNs: number

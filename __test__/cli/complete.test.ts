@@ -63,7 +63,7 @@ describe('the candidates', () => {
   })
 
   it('are the schemes, the workloads and the options of a target', () => {
-    expect(words('calc', '')).toEqual(['guest:', 'kernel:', 'qmp:', 'libvirt:'])
+    expect(words('calc', '')).toEqual(['guest:', 'kernel:', 'qmp:', 'libvirt:', 'pid:'])
     expect(words('calc', '--json', 'guest:')).toEqual(workloadKinds.map(kind => `guest:${kind}`))
     const machine = Object.keys(MACHINE_OPTIONS)
     expect(words('calc', 'guest:stride,')).toEqual(

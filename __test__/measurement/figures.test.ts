@@ -245,6 +245,18 @@ describe('a window by sampling', () => {
     expect(result).not.toHaveProperty('increment')
   })
 
+  it('is a lower bound if samples came back from swap', async () => {
+    const sampled = async (): Promise<NativeSampleReport[]> => [{ ...report, unjudged: 3 }]
+    const rounds = await samplePages(sampled, parseSampling({}), PAGE, [500], undefined as never)
+    expect(rounds[0]?.figures).toMatchObject({
+      complete: false,
+      warnings: [
+        { code: 'BLOCK_REMOVED' },
+        { code: 'PAGES_UNJUDGED', message: expect.stringContaining('3 of 512 samples') },
+      ],
+    })
+  })
+
   it('is refused a report too few', async () => {
     await expect(
       samplePages(sampleAt, parseSampling({}), PAGE, [1, 2], undefined as never),

@@ -19,6 +19,7 @@ const FORMS = {
   SIZE: 'a size',
   FILE: 'a file',
   TEXT: 'a text',
+  'START-END': 'a range of addresses',
 }
 
 const table = (head, rows) =>

@@ -46,6 +46,9 @@ impl Backing {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
             descriptors.flatten().find_map(|entry| open_if(entry.path().to_str()?, mapping))
         })?;
+        // Otherwise the kernel would read pages ahead from the disk.
+        // SAFETY: the call takes a descriptor and numbers. It is advice, so that a refusal does no harm.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
         let offsets = mapping.offset..mapping.file_offset(mapping.addresses.end);
         let window = if is_hugetlbfs(&file).ok()? { None } else { Some(Window::new(&file, offsets).ok()?) };
         Some(Self { file, window, page_size: host_page_size(), hole: 0..0 })
