@@ -140,7 +140,7 @@ describeKvm('a VM of this package in another process', () => {
     const child = await ownProcess('guest:idle,memory=64MiB')
     const target = await opened(`pid:${child.pid}`)
     child.kill('SIGSTOP')
-    await expect.poll(async () => (await target.describe()).state).toBe('stopped')
+    await expect.poll(async () => (await target.describe()).state).toBe('paused')
     await expect(target.measureDirtyRate({ window: '50ms' })).rejects.toMatchObject({
       code: 'ERR_PAUSED',
       hint: expect.stringContaining(`kill -CONT ${child.pid}`),

@@ -150,7 +150,8 @@ export class Commands {
 
   async #requireCpu(index: unknown): Promise<void> {
     if (index === undefined) return
-    const { vcpus } = await this.#target.describe()
+    // A VM whose vCPUs nobody knows has one at least.
+    const { vcpus = 1 } = await this.#target.describe()
     if ((index as number) < 0 || (index as number) >= vcpus)
       throw new QapiError("Parameter 'cpu-index' expects a CPU number")
   }

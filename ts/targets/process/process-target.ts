@@ -52,7 +52,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
       uri: this.uri,
       memoryBytes: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
       ...(vcpus === 0 ? {} : { vcpus }),
-      state: isStopped(this.#of.pid) ? 'stopped' : 'running',
+      state: isStopped(this.#of.pid) ? 'paused' : 'running',
       modes: [...MODES],
       software: vmm.name === 'an unknown program' ? program : vmm.name,
       guestMemory: this.guestMemory,
