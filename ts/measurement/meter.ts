@@ -39,6 +39,16 @@ export type ResultOf<F extends Figures> = WithInfo<Frame & F>
 /** Which method started a measurement. */
 type Caller = MeasurementBegun['by']
 
+/** The target to which a source belongs, as far as the meter needs it. */
+interface Owner {
+  /** Its URI. */
+  uri(): string
+  /** Throws ERR_CLOSED if it is closed. */
+  requireOpen(): void
+  /** How many results it keeps. */
+  readonly historySize: number
+}
+
 export class Meter<F extends Figures = Figures> {
   readonly #source: Source<F>
   readonly #uri: () => string
@@ -47,12 +57,17 @@ export class Meter<F extends Figures = Figures> {
   readonly events: Emitter<MeasurementEvents<ResultOf<F>, CurveOf<F>>> = new Emitter()
   #lastId = 0
 
-  /** `uri` returns the URI of the target to which the source belongs. */
-  constructor(source: Source<F>, uri: () => string, historySize: number) {
+  constructor(source: Source<F>, { uri, requireOpen, historySize }: Owner) {
     this.#source = source
     this.#uri = uri
     this.#history = new History(historySize)
-    this.measurements = new Measurements(source)
+    this.measurements = new Measurements({
+      requireMeasurable() {
+        requireOpen()
+        source.requireMeasurable()
+      },
+      explain: error => source.explain(error),
+    })
   }
 
   get history(): ResultOf<F>[] {

@@ -40,7 +40,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
    */
   protected constructor(source: Source<F>, historySize: number) {
     this.#source = source
-    this.#meter = new Meter(source, () => this.uri, historySize)
+    this.#meter = new Meter(source, {
+      uri: () => this.uri,
+      requireOpen: () => this.requireOpen(),
+      historySize,
+    })
     this.#job = new DirtyRateJob({
       modes: this.modes,
       requireMeasurable: () => source.requireMeasurable(),

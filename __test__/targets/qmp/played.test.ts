@@ -73,6 +73,42 @@ describe('a mode that is known to do harm', () => {
   )
 })
 
+it('a program that speaks QMP and runs no VM is recognised', async () => {
+  const notFound = (): Refusal =>
+    new Refusal('The command query-kvm has not been found', 'CommandNotFound')
+  const qemu = await PlayedQemu.start({ answers: { 'query-kvm': notFound } })
+  await expect(openTarget(`qmp:${qemu.path}`)).rejects.toMatchObject({
+    code: 'ERR_QMP_PROTOCOL',
+    message: expect.stringContaining('does not know query-kvm'),
+  })
+})
+
+describe('a call that is ended', () => {
+  it('leaves the monitor alone: an abort while it opens', async () => {
+    const { qemu } = await opened()
+    qemu.fail('query-status', () => {})
+    const controller = new AbortController()
+    const opening = openTarget(`qmp:${qemu.path}`, { signal: controller.signal })
+    setTimeout(() => controller.abort(new Error('enough')), 100)
+    await expect(opening).rejects.toThrow('enough')
+    await expect.poll(() => qemu.clients).toBe(0)
+  })
+
+  it('leaves the monitor alone: close() within a window, and while others wait', async () => {
+    const { qemu, target } = await opened()
+    const measured = [5000, 200].map(window =>
+      expect(target.measureDirtyRate({ window })).rejects.toMatchObject({ code: 'ERR_CLOSED' }),
+    )
+    await expect.poll(() => qemu.jobs).toHaveLength(1)
+    await target.close()
+    await Promise.all(measured)
+    await expect.poll(() => qemu.clients).toBe(0)
+    expect(qemu.jobs).toHaveLength(1)
+    await expect(target.measureDirtyRate()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    await expect(target.describe()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+  })
+})
+
 describe('dirty rings', () => {
   it.each([
     [true, 'KVM emulates the guests of this host'],

@@ -7,6 +7,7 @@ import { isSocketFile } from '../../ground/socket-file.js'
 import type { QmpAddress } from '../../qmp/connection.js'
 import { QEMU_OPTIONS } from '../qemu/options.js'
 import type { Scheme } from '../scheme.js'
+import { escapeOption } from '../uri.js'
 import { isLocal, parseAddress } from './address.js'
 import { readFacts } from './facts.js'
 import { libvirtDomainOf } from './libvirt-socket.js'
@@ -44,7 +45,7 @@ function refuseLibvirts(address: QmpAddress): void {
     'ERR_LIBVIRT_SOCKET',
     `this socket is libvirt's own, of the domain '${domain}'`,
     {
-      hint: `Use libvirt:${domain}. A second client of this socket can block each command of libvirt on the domain.`,
+      hint: `Use libvirt:${escapeOption(domain)}. A second client of this socket can block each command of libvirt on the domain.`,
       details: { domain },
     },
   )
