@@ -156,6 +156,12 @@ const tests = [
     command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS)],
   },
   {
+    name: 'fuzz-qmp',
+    about: 'the reader of the QMP server, for some seconds',
+    in: ['build'],
+    command: node('test/fuzz-qmp', String(FUZZ_SECONDS)),
+  },
+  {
     name: 'loom',
     about: "loom's models, with two preemptions",
     in: ['test'],
@@ -184,6 +190,12 @@ const tests = [
     about: 'the breaks of the facade that are noticed in seconds',
     in: ['test'],
     command: node('mutation/gate', ...FAST_AREAS.flatMap(area => ['--area', area])),
+  },
+  {
+    name: 'qmp-client',
+    about: "QEMU's own client in Python, against our QMP server",
+    in: ['test'],
+    command: node('test/qmp-clients', 'python'),
   },
   { name: 'tests', about: 'npm test', in: ['test'], command: ['npm', 'test'] },
 ]
@@ -214,6 +226,16 @@ const full = [
     name: 'electron',
     about: 'every test of TypeScript, without external buffers, as in Electron',
     command: node('test/electron'),
+  },
+  {
+    name: 'qmp-clients',
+    about: 'clients of QMP in Python, JavaScript and Rust, against our server',
+    command: node('test/qmp-clients'),
+  },
+  {
+    name: 'fuzz-qmp-long',
+    about: `the reader of the QMP server, for ${FUZZ_SECONDS_FULL} s`,
+    command: node('test/fuzz-qmp', String(FUZZ_SECONDS_FULL)),
   },
   {
     name: 'semver',

@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   createQmpServer,
@@ -384,6 +385,27 @@ describeKvm('a server ends', () => {
     const client = await RawClient.negotiated(server.socket)
     await client.ask(execute('query-dirty-rate'))
     expect(await returned(client, 'query-status')).toEqual({ status: 'prelaunch', running: false })
+  })
+
+  it('with the answer that a client waits for', async () => {
+    const vm = await created()
+    let begun = (): void => {}
+    const asked = new Promise<void>(resolve => {
+      begun = resolve
+    })
+    const slow = async (): ReturnType<VirtualMachine['describe']> => {
+      begun()
+      await sleep(100)
+      return vm.describe()
+    }
+    const server = await served(foreign(vm, { describe: slow }))
+    const client = await RawClient.negotiated(server.socket)
+    client.send(execute('query-status', 1) + execute('query-status', 2))
+    await asked
+    await server.close()
+    const all = await client.end()
+    expect(all).toContain('"id": 1')
+    expect(all).not.toContain('"id": 2')
   })
 
   it('at once, also with clients that say nothing', async () => {

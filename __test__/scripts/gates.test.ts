@@ -50,6 +50,8 @@ describe('the list of gates', () => {
   it('has in the full run a counterpart of everything that CI checks', () => {
     const longForm: Record<string, string> = {
       fuzz: 'fuzz:count',
+      'fuzz-qmp': 'fuzz-qmp-long',
+      'qmp-client': 'qmp-clients',
       loom: 'loom-3',
       'install-host': 'install',
       'electron-buffers': 'electron',

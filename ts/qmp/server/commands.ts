@@ -25,13 +25,22 @@ export type ServedTarget = Pick<
 type Arguments = Readonly<Record<string, unknown>>
 type Action = (args: Arguments) => Promise<unknown>
 
-/** What QEMU calls the states that only our own targets have. */
+/** What QEMU calls the states of targets. */
 const RUN_STATES: ReadonlyMap<string, RunState> = new Map<string, RunState>([
   ...runStates.map(state => [state, state] as const),
   ['created', 'prelaunch'],
   ['crashed', 'internal-error'],
   ['closed', 'shutdown'],
+  // The words of libvirt, where they differ.
+  ['blocked', 'running'],
+  ['shutting down', 'running'],
+  ['shut off', 'shutdown'],
+  ['suspended by its guest', 'suspended'],
 ])
+
+/** Whether the VM has ended, or the way to it. */
+const isGone = (error: unknown): boolean =>
+  hasCode(error, 'ERR_TARGET_GONE') || hasCode(error, 'ERR_TARGET_ABSENT')
 
 /** The names of the commands that stop, continue and end a VM. */
 export const CONTROLLING: readonly CommandName[] = ['stop', 'cont', 'quit']
@@ -78,7 +87,7 @@ export class Commands {
     try {
       return (await this.#actions.get(name)?.(args)) ?? {}
     } catch (error) {
-      if (hasCode(error, 'ERR_TARGET_GONE')) await this.#lookForEnd()
+      if (isGone(error)) await this.#lookForEnd()
       throw error
     }
   }
@@ -88,7 +97,7 @@ export class Commands {
     try {
       await this.#target.describe()
     } catch (error) {
-      if (hasCode(error, 'ERR_TARGET_GONE')) this.#onGone()
+      if (isGone(error)) this.#onGone()
     }
   }
 

@@ -72,6 +72,11 @@ export class Lexer {
     let from = 0
     let at = 0
     while (at < chunk.length) {
+      // Most bytes of a long request are in strings, and change nothing.
+      if (this.#state === 'string') {
+        at = this.#endOfPlain(chunk, at)
+        if (at === chunk.length) break
+      }
       const byte = chunk[at] as number
       const kind = kindOf(this.#state)
       const step = this.#step(byte)
@@ -102,6 +107,17 @@ export class Lexer {
     // A copy: the socket uses its buffer again.
     this.#pieces.push(Buffer.from(rest))
     this.#bytes += rest.length
+  }
+
+  /** Where the bytes end, from `at` on, that leave a string as it is. */
+  #endOfPlain(chunk: Uint8Array, at: number): number {
+    let end = at
+    while (end < chunk.length) {
+      const byte = chunk[end] as number
+      if (byte === this.#quote || byte === BACKSLASH || isForbidden(byte)) break
+      end++
+    }
+    return end
   }
 
   #token(kind: TokenKind, last: Uint8Array): Token {

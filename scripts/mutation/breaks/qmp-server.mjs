@@ -1,0 +1,141 @@
+// Breaks of the QMP server: its socket, its reader, its clients, and who may control the VM.
+
+const SERVER = '__test__/qmp/server.test.ts'
+const READER = '__test__/qmp/requests.test.ts'
+const QEMU = '__test__/qmp/server-and-qemu.test.ts'
+
+export default [
+  {
+    name: 'every user can connect',
+    file: 'ts/qmp/server/socket-file.ts',
+    find: 'const OWNER_ONLY = 0o177',
+    replace: 'const OWNER_ONLY = 0o000',
+    test: `${SERVER} -t by its owner alone`,
+  },
+  {
+    name: 'the mask of the process stays changed',
+    file: 'ts/qmp/server/socket-file.ts',
+    find: '    hostProcess.umask(before)\n',
+    replace: '    hostProcess.umask(OWNER_ONLY)\n',
+    test: `${SERVER} -t by its owner alone`,
+  },
+  {
+    name: 'a socket that is served is replaced',
+    file: 'ts/qmp/server/socket-file.ts',
+    find: "if (failure === 'ECONNREFUSED') return true",
+    replace: "if (failure !== 'ENOENT') return true",
+    test: `${SERVER} -t of one that is served`,
+  },
+  {
+    name: 'a socket whose server was killed is in the way',
+    file: 'ts/qmp/server/socket-file.ts',
+    find: '    await unlink(aside)\n',
+    replace: '    await rename(aside, path)\n',
+    test: `${SERVER} -t whose server was killed`,
+  },
+  {
+    name: 'what took the place of the socket is removed at the end',
+    file: 'ts/qmp/server/socket-file.ts',
+    find: 'if (isForeign) await rename(path, aside)',
+    replace: 'if (isForeign) await unlink(path)',
+    test: `${SERVER} -t is removed at the end`,
+  },
+  {
+    name: 'a request may be as long as it likes',
+    file: 'ts/qmp/server/requests.ts',
+    find: '    this.#requireShort(this.#lexer.pending)\n',
+    replace: '',
+    test: `${READER} -t without an end`,
+  },
+  {
+    name: 'a request may have any number of tokens',
+    file: 'ts/qmp/server/requests.ts',
+    find: '> MAX_REQUEST_TOKENS)',
+    replace: '> MAX_REQUEST_BYTES)',
+    test: `${READER} -t of many tokens`,
+  },
+  {
+    name: 'a bracket that is closed too often does not end the request',
+    file: 'ts/qmp/server/requests.ts',
+    find: 'this.#braces >= 0 && this.#brackets >= 0 && ',
+    replace: '',
+    test: QEMU,
+  },
+  {
+    name: 'a token that comes in pieces loses the first one',
+    file: 'ts/qmp/server/lexer.ts',
+    find: 'Buffer.concat([...this.#pieces, last])',
+    replace: 'Buffer.concat([last])',
+    test: `${READER} -t in however many pieces`,
+  },
+  {
+    name: 'an error ends with the next space',
+    file: 'ts/qmp/server/lexer.ts',
+    find: 'return endsRecovery(byte) ?',
+    replace: 'return endsRecovery(byte) || SPACE.has(byte) ?',
+    test: QEMU,
+  },
+  {
+    name: 'a number with a point is an integer',
+    file: 'ts/qmp/server/json.ts',
+    find: 'if (!/^-?[0-9]+$/.test(this.text)) return undefined',
+    replace: 'if (!/^-?[0-9]+$/.test(this.text)) return Number(this.text)',
+    test: `${READER} -t integers for a command`,
+  },
+  {
+    name: 'a command may come before the negotiation',
+    file: 'ts/qmp/server/dispatcher.ts',
+    find: 'if (!this.#isNegotiated) return this.#negotiate(name, args)',
+    replace: 'if (name === NEGOTIATION) return this.#negotiate(name, args)',
+    test: `${QEMU} -t before the negotiation`,
+  },
+  {
+    name: 'a refusal has no id',
+    file: 'ts/qmp/server/dispatcher.ts',
+    find: 'return { ...id, ...refusal(error) }',
+    replace: 'return { ...refusal(error) }',
+    test: `${QEMU} -t after it`,
+  },
+  {
+    name: 'events go to clients that still negotiate',
+    file: 'ts/qmp/server/client.ts',
+    find: 'if (this.#dispatcher.isNegotiated) this.#send(message)',
+    replace: 'this.#send(message)',
+    test: `${SERVER} -t tells every client`,
+  },
+  {
+    name: 'a client that is hung up on gets no last answer',
+    file: 'ts/qmp/server/client.ts',
+    find: 'if (!this.#isAnswering) void this.#hangUp()',
+    replace: 'this.#socket.destroy()',
+    test: `${SERVER} -t the answer that a client waits for`,
+  },
+  {
+    name: 'a client that has gone is kept',
+    file: 'ts/qmp/server/server.ts',
+    find: '.finally(() => this.#clients.delete(client))',
+    replace: '.finally(() => {})',
+    test: `${SERVER} -t half a command`,
+  },
+  {
+    name: 'every client controls the VM of somebody else',
+    file: 'ts/qmp/server/server.ts',
+    find: 'return allowed || control?.isOwn === true ? control : undefined',
+    replace: 'return control',
+    test: `${SERVER} -t unless it is allowed`,
+  },
+  {
+    name: 'the server goes on without its guest',
+    file: 'ts/qmp/server/server.ts',
+    find: '    if (end !== undefined) this.#onEnd(',
+    replace: '    if (end !== undefined && this.#isQuitting) this.#onEnd(',
+    test: `${SERVER} -t with its guest`,
+  },
+  {
+    name: 'the schema lacks the optional mark',
+    file: 'ts/qapi/introspection.ts',
+    find: '...(optional === true ? { default: null } : {}),',
+    replace: '',
+    test: '__test__/qmp/server-schema.test.ts -t real QEMU',
+  },
+]
