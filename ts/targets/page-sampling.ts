@@ -1,7 +1,8 @@
 /**
- * The mode 'page-sampling' of all kinds of targets whose pages this package samples itself. It compares hashes of some pages at both ends of the window. It
- * gives an estimate with an interval. It tracks nothing, so it costs the guest next to nothing, but
- * it does not see a write that changes nothing.
+ * The mode 'page-sampling' of all kinds of targets whose pages this package samples itself. It
+ * compares hashes of some pages at both ends of the window. It gives an estimate with an interval.
+ * It tracks nothing, so it costs the guest next to nothing, but it does not see a write that
+ * changes nothing.
  */
 
 import type { CancelToken, NativeSampleOptions, NativeSampleReport } from '../ground/native.js'

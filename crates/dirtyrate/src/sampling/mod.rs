@@ -7,10 +7,10 @@
 //! ```
 //!
 //! [`Plan`] says which pages are looked at. A [`PageReader`] reads their contents; [`GuestMemoryReader`] does it for
-//! memory that is mapped into this process, and [`process::ProcessReader`] for memory of another one. [`Sampling`] is the measurement, and [`sample_at`] runs it to a list of
-//! deadlines. [`Intervals`] says how far a figure may be off. Blocks may be added and removed meanwhile; each block
-//! counts for the time in which it existed. Nothing here needs KVM, and the guest is neither stopped nor slowed by
-//! write protection.
+//! memory that is mapped into this process, and [`process::ProcessReader`] for memory of another one. [`Sampling`] is
+//! the measurement, and [`sample_at`] runs it to a list of deadlines. [`Intervals`] says how far a figure may be off.
+//! Blocks may be added and removed meanwhile; each block counts for the time in which it existed. Nothing here needs
+//! KVM, and the guest is neither stopped nor slowed by write protection.
 //!
 //! Sampling cannot see a write that does not change the contents of a page, nor a write that is undone before the next
 //! look. It sees writes by the host and by devices, which KVM's log does not see.

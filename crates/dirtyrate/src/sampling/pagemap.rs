@@ -16,8 +16,8 @@ const PRESENT: u64 = 1 << 63;
 /// The page is swapped.
 const SWAPPED: u64 = 1 << 62;
 
-/// A pagemap: `/proc/self/pagemap`, or another process's. It shows present and swapped to every process, without any privilege; only the frame numbers
-/// are hidden.
+/// A pagemap: `/proc/self/pagemap`, or another process's. It shows present and swapped to every process, without any
+/// privilege; only the frame numbers are hidden.
 #[derive(Debug)]
 pub struct Pagemap {
     file: File,
@@ -48,8 +48,8 @@ impl Pagemap {
         self.entry(page, next).map(|entry| is_present(entry) || is_swapped(entry))
     }
 
-    /// The entry of `page` (an address divided by the page size). `next` has the pages that will be asked about next, in
-    /// ascending order; the near ones are read in the same call, and are known until [`forget`](Self::forget).
+    /// The entry of `page` (an address divided by the page size). `next` has the pages that will be asked about next,
+    /// in ascending order; the near ones are read in the same call, and are known until [`forget`](Self::forget).
     ///
     /// A read costs 0.3–0.6 µs and 3–20 ns for each entry that it passes (huge pages, 4 KiB pages; measured), so a page
     /// further away than [`NEAR`] has a read of its own. PAGEMAP_SCAN (Linux 6.7) is no better here: over one page it

@@ -56,8 +56,8 @@ struct PageRegion {
 
 /// How many looks one scan may pass over.
 const MOST_AHEAD: usize = 64;
-/// A scan that takes longer than this for each look that it settles walks page tables without a page in them. Then it is
-/// cheaper to ask about single pages: a call of the kernel takes about 0.3 µs, and the walk of a table 2 to 3 µs
+/// A scan that takes longer than this for each look that it settles walks page tables without a page in them. Then it
+/// is cheaper to ask about single pages: a call of the kernel takes about 0.3 µs, and the walk of a table 2 to 3 µs
 /// (measured).
 const CHEAP: Duration = Duration::from_nanos(500);
 

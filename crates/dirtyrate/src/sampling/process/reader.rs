@@ -39,8 +39,8 @@ impl ProcessRange {
 /// **Private memory** is read with `process_vm_readv`, and only those of its pages that are in memory and are not the
 /// kernel's page of zeros. **Shared memory** is read by its file, because the page tables of one process do not say
 /// which of its pages exist, and because reading a file maps nothing. If the file cannot be opened, it is read as
-/// private memory is, and pages that the process has not mapped are not read. **A page in swap, or of a file and only on
-/// the disk**, is [`Contents::NotInMemory`].
+/// private memory is, and pages that the process has not mapped are not read. **A page in swap, or of a file and only
+/// on the disk**, is [`Contents::NotInMemory`].
 #[derive(Debug)]
 pub struct ProcessReader {
     process: Arc<Process>,
