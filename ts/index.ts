@@ -77,6 +77,7 @@ export { type Warning, type WarningCode, warningCodes } from './results/warning.
 export type { LibvirtTarget } from './targets/libvirt/libvirt-target.js'
 export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
+export type { PlacedBlock } from './targets/page-sampling.js'
 export type { ProcessTarget } from './targets/process/process-target.js'
 export type { ProcessFigures } from './targets/process/source.js'
 export type { QmpTarget } from './targets/qmp/qmp-target.js'

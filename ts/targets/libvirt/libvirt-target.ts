@@ -58,6 +58,7 @@ export class LibvirtTarget extends MeasuredTarget {
     )
   }
 
+  /** @internal */
   protected isClosed(): boolean {
     return this.#closed
   }

@@ -24,6 +24,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
   readonly #given: GivenMemory
   #closed = false
 
+  /** @internal */
   constructor(of: Measured, facts: ProcessFacts, chosen: Chosen, given: GivenMemory) {
     super(new ProcessSource(of), HISTORY_SIZE)
     this.#of = of
@@ -69,6 +70,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
     await interrupted
   }
 
+  /** @internal */
   protected isClosed(): boolean {
     return this.#closed
   }

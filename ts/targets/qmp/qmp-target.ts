@@ -16,6 +16,7 @@ export class QmpTarget extends MeasuredTarget {
   readonly #of: Measured
   #closed = false
 
+  /** @internal */
   constructor(of: Measured) {
     super(new QmpSource(of), HISTORY_SIZE)
     this.#of = of
@@ -50,6 +51,7 @@ export class QmpTarget extends MeasuredTarget {
     )
   }
 
+  /** @internal */
   protected isClosed(): boolean {
     return this.#closed
   }
