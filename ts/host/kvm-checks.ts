@@ -91,7 +91,7 @@ function featureChecks(found: Capabilities): Check[] {
             state: 'limited',
             found:
               'this KVM emulates guests, so a QEMU with dirty rings would stand still for ever',
-            mend: "Measure QEMU's VMs here by page-sampling only",
+            mend: 'Measure VMs of QEMU by page-sampling or dirty-bitmap',
           },
         ]
       : []

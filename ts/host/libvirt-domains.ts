@@ -3,10 +3,9 @@
  * process of each domain.
  */
 
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { textOfXml } from '../targets/libvirt/xml.js'
-import { readText } from './proc.js'
+import { namesIn, readText } from './proc.js'
 
 /** A domain of libvirt's system daemon, or of the session of a user. */
 export interface LibvirtDomain {
@@ -36,12 +35,4 @@ export function libvirtDomains(): Map<number, LibvirtDomain> {
   if (own !== undefined && own !== '') read(join(own, 'libvirt/qemu/run'), true)
   read('/run/libvirt/qemu', false)
   return found
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder)
-  } catch {
-    return []
-  }
 }

@@ -15,12 +15,21 @@ export function readText(file: string): string | undefined {
   }
 }
 
-/** The numbers of all processes that this one can see, ascending. */
+/** The numbers of all processes that this one can see, ascending; none where there is no /proc. */
 export function processIds(): number[] {
-  return readdirSync('/proc')
+  return namesIn('/proc')
     .filter(name => /^\d+$/.test(name))
     .map(Number)
     .sort((a, b) => a - b)
+}
+
+/** The names of the files in a folder; none if it cannot be read. */
+export function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
 }
 
 /** The command line of a process, word by word; undefined for a kernel thread or a zombie. */

@@ -2,6 +2,7 @@
 
 import { readlinkSync } from 'node:fs'
 import type { Check } from './check.js'
+import { ownerOf } from './proc.js'
 import { type Access, type Reader, RIGHTS, type Right, rightOf } from './rights.js'
 
 /** Any user other than the reader. */
@@ -35,12 +36,12 @@ function accessCheck(id: string, name: string, { reader, access, mend }: Right):
 
 function capabilitiesCheck({ uid, capabilities }: Reader): Check {
   const has = capabilities.includes('CAP_SYS_PTRACE')
-  const list = capabilities.length === 0 ? 'none' : capabilities.join(', ')
+  const list = capabilities.length === 0 ? 'none that matters here' : capabilities.join(', ')
   return {
     id: 'capabilities',
     name: 'capabilities',
     state: has ? 'good' : 'limited',
-    found: `${list}, of those that matter; user ${uid}`,
+    found: `user ${uid} has ${list}`,
     ...(has ? {} : { mend: uid === 0 ? (RIGHTS.privileged.mend ?? '') : 'sudo dirtyrate' }),
   }
 }
@@ -67,6 +68,15 @@ function namespaceCheck(): Check {
     self = undefined
   }
   if (self === String(process.pid)) {
+    // The first process is always there, and /proc can hide it from a user (hidepid).
+    if (ownerOf('/proc/1') === undefined) {
+      return {
+        ...check,
+        state: 'limited',
+        found: '/proc hides the processes of other users from this one (hidepid)',
+        mend: 'Run it as root: sudo dirtyrate',
+      }
+    }
     return { ...check, state: 'good', found: '/proc shows the processes of this namespace' }
   }
   return {

@@ -45,9 +45,13 @@ describeInstalled('virsh', 'with virsh', () => {
     const controller = new AbortController()
     const reason = new Error('enough')
     setTimeout(() => controller.abort(reason), 200)
-    await expect(
-      openTarget(`libvirt:x,connect=${connect}`, { signal: controller.signal }),
-    ).rejects.toBe(reason)
+    const { signal } = controller
+    await expect(openTarget(`libvirt:x,connect=${connect}`, { signal })).rejects.toBe(reason)
+    const later = new AbortController()
+    setTimeout(() => later.abort(reason), 200)
+    // Longer than a test may take.
+    const asked = virsh(['list'], { connect, timeoutMs: 3_600_000, signal: later.signal })
+    await expect(asked).rejects.toBe(reason)
   })
 })
 

@@ -210,6 +210,21 @@ describeLibvirt('a domain of libvirt', () => {
     })
   })
 
+  it.runIf(full)('whose QEMU stands still gives an error in a bounded time', async () => {
+    const target = await opened()
+    const pid = processOf(libvirt, NAME)
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+        code: 'ERR_TARGET_TIMEOUT',
+        message: expect.stringContaining(NAME),
+      })
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    expect((await target.measureDirtyRate({ window: '1s' })).complete).toBe(true)
+  })
+
   it.runIf(full)('that migrates is refused, at both ends, and its progress is said', async () => {
     const other = await startLibvirt('second-host')
     onTestFinished(() => other.end())

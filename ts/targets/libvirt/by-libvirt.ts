@@ -51,7 +51,8 @@ export class ByLibvirt implements Way {
     // Before libvirt 8.1 virsh has no --mode, and always samples.
     const others = mode === 'page-sampling' ? [] : ['--mode', measureModeOf(mode)]
     const command = ['domdirtyrate-calc', '--seconds', seconds, ...others]
-    await this.#connection.ask(command, { domain: this.#domain.uuid, signal })
+    const { uuid, name } = this.#domain
+    await this.#connection.ask(command, { domain: uuid, name, signal })
   }
 
   async look(signal: Signal): Promise<DirtyRateInfo | undefined> {

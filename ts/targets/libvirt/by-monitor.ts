@@ -49,7 +49,7 @@ export class ByMonitor implements Way {
   async #execute(command: string, args: object, signal: Signal): Promise<unknown> {
     const { uuid, name } = this.#domain
     const further = [JSON.stringify({ execute: command, arguments: args })]
-    const options = { domain: uuid, further, signal }
+    const options = { domain: uuid, name, further, signal }
     const text = await this.#connection.ask(['qemu-monitor-command'], options)
     const answer: { return?: unknown; error?: { desc?: string } } = JSON.parse(text)
     if (answer.error === undefined) return answer.return

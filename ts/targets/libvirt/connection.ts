@@ -27,6 +27,8 @@ const EXAMINE_MS = 60_000
 /** What is asked of a domain, and how long the answer may take. */
 interface Asking {
   readonly domain: string
+  /** What errors call it. Default: `domain`. */
+  readonly name?: string
   /** The arguments behind the domain. */
   readonly further?: readonly string[]
   readonly signal?: Signal
@@ -58,14 +60,14 @@ export class LibvirtConnection {
    * ERR_MEASURING, ERR_MODE_UNAVAILABLE, ERR_STATE, or the reason of the signal.
    */
   async ask(command: readonly string[], asking: Asking): Promise<string> {
-    const { domain, further = [], ...options } = asking
+    const { domain, name = domain, further = [], ...options } = asking
     const { timeoutMs = CALL_MS } = options
     // After `--` a name that begins with a dash is no option.
     const args = [...command, '--', domain, ...further]
     const { status, stdout, stderr } = await virsh(args, { connect: this.uri, ...options })
     if (status === 0) return stdout
-    if (status === undefined) throw noAnswer(command[0] ?? '', domain, timeoutMs)
-    throw failure(stderr, domain, this.uri)
+    if (status === undefined) throw noAnswer(command[0] ?? '', name, timeoutMs)
+    throw failure(stderr, name, this.uri)
   }
 
   /**

@@ -74,7 +74,7 @@ export async function readFacts(
   { name, uuid, kvm }: Identity,
   signal?: Signal,
 ): Promise<DomainFacts> {
-  const asking = { domain: uuid, ...(signal === undefined ? {} : { signal }) }
+  const asking = { domain: uuid, name, ...(signal === undefined ? {} : { signal }) }
   const [stats, job, version] = await Promise.all([
     connection.stats(['state', 'balloon', 'vcpu'], asking),
     jobOf(connection, asking),
@@ -96,10 +96,10 @@ export async function readFacts(
 /** KVM's statistics of the vCPUs now; undefined where libvirt gives none. */
 export async function readStatistics(
   connection: LibvirtConnection,
-  { uuid }: Identity,
+  { uuid, name: called }: Identity,
   signal: Signal,
 ): Promise<Statistics | undefined> {
-  const stats = await connection.stats(['vcpu'], { domain: uuid, signal })
+  const stats = await connection.stats(['vcpu'], { domain: uuid, name: called, signal })
   const counts = new Map<string, number>()
   for (const key of stats.keys()) {
     const name = /^vcpu\.\d+\.(\w+)\.sum$/.exec(key)?.[1]
@@ -113,7 +113,7 @@ export async function readStatistics(
 /** What libvirt does with the domain now. */
 async function jobOf(
   connection: LibvirtConnection,
-  asking: { domain: string; signal?: Signal },
+  asking: { domain: string; name: string; signal?: Signal },
 ): Promise<Fields> {
   try {
     return parseJob(await connection.ask(['domjobinfo', '--rawstats'], asking))
