@@ -74,7 +74,6 @@ export type { MigrationProgress } from './results/migration.js'
 export { type InMode, type Mode, modes } from './results/mode.js'
 export type { Truth } from './results/truth.js'
 export { type Warning, type WarningCode, warningCodes } from './results/warning.js'
-export type { LibvirtTarget } from './targets/libvirt/libvirt-target.js'
 export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
 export type { PlacedBlock } from './targets/page-sampling.js'
@@ -86,6 +85,7 @@ export type {
   Control,
   GuestMemory,
   GuestRange,
+  MeasuringWay,
   Target,
   TargetDescription,
   TargetStateChange,

@@ -3,10 +3,9 @@
  * file.
  */
 
-import type { LibvirtTarget } from './libvirt/libvirt-target.js'
-import { libvirtScheme } from './libvirt/scheme.js'
+import { makeLibvirtScheme } from './libvirt/scheme.js'
 import type { ProcessTarget } from './process/process-target.js'
-import { processScheme } from './process/scheme.js'
+import { openProcessTarget, processScheme } from './process/scheme.js'
 import type { QmpTarget } from './qmp/qmp-target.js'
 import { qmpScheme } from './qmp/scheme.js'
 import { type OpenOptions, opener, type Scheme } from './scheme.js'
@@ -19,7 +18,7 @@ export const schemes: readonly Scheme[] = [
   guestScheme,
   kernelScheme,
   qmpScheme,
-  libvirtScheme,
+  makeLibvirtScheme((pid, uri, signal) => openProcessTarget({ pid, uri }, signal)),
   processScheme,
 ]
 
@@ -28,7 +27,7 @@ export interface SchemeTargets {
   guest: VirtualMachine
   kernel: VirtualMachine
   qmp: QmpTarget
-  libvirt: LibvirtTarget
+  libvirt: Target
   pid: ProcessTarget
 }
 

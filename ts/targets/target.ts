@@ -40,6 +40,16 @@ export interface TargetDescription {
   migration?: MigrationProgress
   /** Which memory of the process is the guest's, if that had to be found out. */
   guestMemory?: GuestMemory
+  /** The ways in which the VM can be measured, if there are several. */
+  ways?: readonly MeasuringWay[]
+}
+
+/** A way in which a VM can be measured, by a target of its own. */
+export interface MeasuringWay {
+  /** The URI of the target. */
+  readonly target: string
+  /** What its results have and what it costs, as a part of a sentence. */
+  readonly gives: string
 }
 
 /** The memory of a process that is a guest's, as it was found from outside. */

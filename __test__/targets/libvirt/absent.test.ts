@@ -63,6 +63,20 @@ it.each([
   await expect(openTarget(`libvirt:x,${option}`)).rejects.toMatchObject({ code })
 })
 
+it.each([
+  ['connect=qemu+ssh://host/system,outside=yes', 'another host'],
+  ['monitor=yes,outside=yes', 'monitor=yes'],
+  ['force=on,outside=yes', 'force=on'],
+])(
+  'from outside a domain of another host, or in another way, is refused: %s',
+  async (options, why) => {
+    await expect(openTarget(`libvirt:x,${options}`)).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining(why),
+    })
+  },
+)
+
 describe('what virsh prints', () => {
   it.each([
     ["error: failed to get domain 'x'", 'ERR_TARGET_ABSENT'],

@@ -1,7 +1,7 @@
 /** Domains of a real libvirt, with KVM: every way of measuring them, and what goes wrong. */
 
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
-import { type LibvirtTarget, openTarget, workload } from '../../../ts/index.js'
+import { openTarget, type Target, workload } from '../../../ts/index.js'
 import { cli, dirtyrate, run } from '../../fixtures/command.js'
 import { full } from '../../fixtures/kvm.js'
 import { describeLibvirt, type Libvirt, processOf, startLibvirt } from '../../fixtures/libvirt.js'
@@ -21,10 +21,17 @@ let libvirt: Libvirt
 
 const uriOf = (domain: string, options = ''): string =>
   `libvirt:${domain.replaceAll(',', ',,')},connect=${libvirt.uri}${options}`
-const opened = async (domain = NAME, options = ''): Promise<LibvirtTarget> => {
+const opened = async (domain = NAME, options = ''): Promise<Target> => {
   const target = await openTarget(uriOf(domain, options) as `libvirt:${string}`)
   onTestFinished(() => target.close())
   return target
+}
+/** Resolves when QEMU measures the domain. */
+async function begun(): Promise<void> {
+  for (;;) {
+    const text = await libvirt.virsh('domstats', '--nowait', '--dirtyrate', '--', NAME)
+    if (/calc_status=1/.test(text)) return
+  }
 }
 /** The rate at which all pages of the guest are dirtied once in `s` seconds. */
 const rateOf = (pages: number, s: number): number => (pages * PAGE) / s
@@ -41,7 +48,7 @@ describeLibvirt('a domain of libvirt', () => {
     const uuid = (await libvirt.virsh('domuuid', '--', NAME)).trim()
     const id = (await libvirt.virsh('domid', '--', NAME)).trim()
     for (const domain of [NAME, uuid, id]) {
-      const { modes, ...rest } = await (await opened(domain)).describe()
+      const { modes, ways: _, ...rest } = await (await opened(domain)).describe()
       expect(rest).toEqual({
         uri: uriOf(NAME),
         memoryBytes: 256 * MIB,
@@ -120,14 +127,32 @@ describeLibvirt('a domain of libvirt', () => {
     expect(await tainted()).toBe(true)
   })
 
+  it('is measured from outside with any window, and in a curve with pages', async () => {
+    const target = await opened(NAME, ',outside=yes')
+    expect(target.uri).toBe(uriOf(NAME, ',outside=yes'))
+    expect(target.modes).toEqual(['page-sampling'])
+    const curve = await target.measureDirtyCurve({
+      windows: ['100ms', '1s'],
+      samplePages: 16_384,
+      confidence: SURE,
+    })
+    expect(curve.warnings).toEqual([])
+    const { pages = 0, interval } = curve.points[1] ?? { interval: { low: 0, high: 0 } }
+    expect(pages).toBeGreaterThan(0)
+    expect(interval.low).toBeLessThan(rateOf(PAGES + OTHERS, 1))
+    expect(interval.high).toBeGreaterThan(rateOf(PAGES, 1.5))
+    const { ways = [] } = await (await opened()).describe()
+    expect(ways.map(way => way.target)).toEqual([
+      uriOf(NAME),
+      uriOf(NAME, ',monitor=yes'),
+      uriOf(NAME, ',outside=yes'),
+    ])
+  })
+
   it('is measured by one client at a time', async () => {
     const [one, other] = [await opened(), await opened()]
     const running = one.measureDirtyRate({ window: '2s' })
-    await libvirt.virsh('domstate', '--', NAME)
-    for (;;) {
-      const text = await libvirt.virsh('domstats', '--dirtyrate', '--', NAME)
-      if (/calc_status=1/.test(text)) break
-    }
+    await begun()
     await expect(other.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
       code: 'ERR_MEASURING',
     })
@@ -139,8 +164,10 @@ describeLibvirt('a domain of libvirt', () => {
     const reason = new Error('enough')
     const { signal, abort } = abortable(reason)
     const measuring = target.measureDirtyRate({ window: '2s', signal })
-    setTimeout(abort, 300)
-    await expect(measuring).rejects.toBe(reason)
+    const left = expect(measuring).rejects.toBe(reason)
+    await begun()
+    abort()
+    await left
     // QEMU cannot stop the job, so the next one of this target waits for its end.
     expect((await target.measureDirtyRate({ window: '1s' })).complete).toBe(true)
   })
@@ -148,8 +175,10 @@ describeLibvirt('a domain of libvirt', () => {
   it('that is paused, or is paused within the window, is refused', async () => {
     const target = await opened()
     const measuring = target.measureDirtyRate({ window: '2s' })
+    const refused = expect(measuring).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    await begun()
     await libvirt.virsh('suspend', '--', NAME)
-    await expect(measuring).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    await refused
     await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
       code: 'ERR_PAUSED',
       hint: expect.stringContaining('virsh resume'),

@@ -64,4 +64,11 @@ export default [
     replace: 'this.#abandonedUntil = 0',
     test: '__test__/targets/libvirt/measuring.test.ts -t is left at once',
   },
+  {
+    name: 'offer a domain of another host from outside',
+    file: 'ts/targets/libvirt/scheme.ts',
+    find: '  if (!isLocal(uri)) {',
+    replace: '  if (uri === undefined) {',
+    test: '__test__/targets/libvirt/absent.test.ts -t of another host',
+  },
 ]

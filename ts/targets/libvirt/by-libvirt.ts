@@ -35,14 +35,14 @@ export class ByLibvirt implements Way {
     if (!Number.isInteger(seconds) || seconds < 1 || seconds > LONGEST_S) {
       throw argumentError(
         `window: libvirt measures 1 to ${LONGEST_S} whole seconds, and not ${windowMs} ms`,
-        'Give 1s, 2s and so on, or monitor=yes in the target, which marks the domain as tainted.',
+        'Give 1s, 2s and so on. In the target, outside=yes takes any window, and so does monitor=yes, which marks the domain as tainted.',
       )
     }
     const samples = 'samples' in method ? method.samples.samplesPerGiB : SAMPLES_PER_GIB
     if (samples === SAMPLES_PER_GIB) return
     throw argumentError(
       `samplePages: libvirt measures ${SAMPLES_PER_GIB} pages per GiB, and not ${samples}`,
-      'Leave it out, or give monitor=yes in the target, which marks the domain as tainted.',
+      'Leave it out. In the target, outside=yes takes any number, and so does monitor=yes, which marks the domain as tainted.',
     )
   }
 

@@ -5,11 +5,10 @@ import { MeasuredTarget } from '../measured-target.js'
 import { MODES } from '../qemu/modes.js'
 import { versionText } from '../qemu/version.js'
 import type { TargetDescription } from '../target.js'
-import { formatTargetUri } from '../uri.js'
-import { defaultConnection } from './connection.js'
 import { readFacts } from './domain.js'
 import type { Measured } from './job.js'
 import { LibvirtSource } from './source.js'
+import { uriOf, waysOf } from './ways.js'
 
 const HISTORY_SIZE = 100
 
@@ -27,11 +26,10 @@ export class LibvirtTarget extends MeasuredTarget {
 
   get uri(): string {
     const { connection, identity, force } = this.#of
-    const options = new Map<string, string>()
-    if (connection.uri !== defaultConnection()) options.set('connect', connection.uri)
-    if (this.#byMonitor) options.set('monitor', 'yes')
-    if (force) options.set('force', 'on')
-    return formatTargetUri({ scheme: 'libvirt', name: identity.name, options })
+    return uriOf(connection, identity, {
+      ...(this.#byMonitor ? { monitor: 'yes' } : {}),
+      ...(force ? { force: 'on' } : {}),
+    })
   }
 
   async describe(): Promise<TargetDescription> {
@@ -47,6 +45,7 @@ export class LibvirtTarget extends MeasuredTarget {
       modes: [...MODES],
       software: `QEMU ${versionText(version)} of libvirt, ${kvm ? 'with KVM' : 'without KVM'}`,
       ...(migration === undefined ? {} : { migration }),
+      ways: waysOf(connection, identity),
     }
   }
 

@@ -5,14 +5,27 @@ import { argumentError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import { QEMU_OPTIONS } from '../qemu/options.js'
 import type { Scheme } from '../scheme.js'
+import type { Target } from '../target.js'
 import { ByLibvirt } from './by-libvirt.js'
 import { ByMonitor } from './by-monitor.js'
-import { connectionTo, defaultConnection, isLocal } from './connection.js'
+import { connectionTo, defaultConnection, isLocal, type LibvirtConnection } from './connection.js'
 import { identify } from './domain.js'
+import { processOf } from './domain-process.js'
 import { LibvirtTarget } from './libvirt-target.js'
+import { uriOf } from './ways.js'
 
-/** A domain of libvirt, which virsh measures. */
-export const libvirtScheme: Scheme<LibvirtTarget> = {
+/** Opens the VM in a process, as a target with the URI `uri`. */
+export type OpenProcess = (
+  pid: number,
+  uri: string,
+  signal: AbortSignal | undefined,
+) => Promise<Target>
+
+/**
+ * The scheme of domains, which virsh measures. `openProcess` opens the process of a domain, because
+ * this kind of target knows nothing of processes.
+ */
+export const makeLibvirtScheme = (openProcess: OpenProcess): Scheme => ({
   name: 'libvirt',
   operand: 'DOMAIN',
   about: 'a domain of libvirt, through virsh: its name, its UUID, or the number that it runs under',
@@ -22,6 +35,12 @@ export const libvirtScheme: Scheme<LibvirtTarget> = {
       default: 'LIBVIRT_DEFAULT_URI, or qemu:///system',
       meaning: 'which libvirt has the domain, such as qemu:///session or qemu+ssh://host/system',
     },
+    outside: {
+      value: 'yes|no',
+      default: 'no',
+      meaning:
+        "yes: sample the memory of the domain's process from outside, as pid: does, with any window",
+    },
     monitor: {
       value: 'yes|no',
       default: 'no',
@@ -30,19 +49,42 @@ export const libvirtScheme: Scheme<LibvirtTarget> = {
     },
   },
   common: QEMU_OPTIONS,
-  async open({ name }, { connect, monitor = 'no', force = 'off' }, { signal }) {
+  async open({ name }, given, { signal }) {
+    const { connect, monitor = 'no', outside = 'no', force = 'off' } = given
     if (connect === '') throw argumentError('connect: it is empty', 'Give a URI of libvirt.')
-    const forced = parseChoice(force, 'force', ['on', 'off']) === 'on'
+    const isForced = parseChoice(force, 'force', ['on', 'off']) === 'on'
     const byMonitor = parseChoice(monitor, 'monitor', ['yes', 'no']) === 'yes'
+    const fromOutside = parseChoice(outside, 'outside', ['yes', 'no']) === 'yes'
     const connection = connectionTo(connect ?? defaultConnection())
+    if (fromOutside) requireOutside(connection, { byMonitor, isForced })
     const identity = await identify(connection, name, signal)
-    const emulated = isLocal(connection.uri) ? emulatedHere() : undefined
+    if (fromOutside) {
+      const uri = uriOf(connection, identity, { outside: 'yes' })
+      return openProcess(processOf(identity), uri, signal)
+    }
     const way = byMonitor
       ? new ByMonitor(connection, identity)
       : new ByLibvirt(connection, identity)
-    const of = { connection, identity, way, force: forced, emulated }
+    const emulated = isLocal(connection.uri) ? emulatedHere() : undefined
+    const of = { connection, identity, way, force: isForced, emulated }
     return new LibvirtTarget(of, byMonitor)
   },
+})
+
+/** Throws ERR_ARGUMENT for a domain of another host, and for options of the other ways. */
+function requireOutside(
+  { uri }: LibvirtConnection,
+  { byMonitor, isForced }: { byMonitor: boolean; isForced: boolean },
+): void {
+  if (!isLocal(uri)) {
+    throw argumentError(
+      `outside: the domain runs on another host: ${uri}`,
+      'Leave it out, or run dirtyrate on that host.',
+    )
+  }
+  const other = byMonitor ? 'monitor=yes' : isForced ? 'force=on' : undefined
+  if (other === undefined) return
+  throw argumentError(`outside: it cannot be combined with ${other}`, 'Give one of the two.')
 }
 
 /** Whether KVM emulates the guests of this host; undefined where nobody knows. */

@@ -15,6 +15,8 @@ const HISTORY_SIZE = 100
 export interface GivenMemory {
   readonly isRangeGiven: boolean
   readonly minBytes: number | undefined
+  /** The URI, if it is of another kind than `pid:`. */
+  readonly uri: string | undefined
 }
 
 export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
@@ -34,7 +36,8 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
   }
 
   get uri(): string {
-    const { isRangeGiven, minBytes } = this.#given
+    const { isRangeGiven, minBytes, uri } = this.#given
+    if (uri !== undefined) return uri
     const range = isRangeGiven ? `,range=${formatRanges(this.#chosen.ranges)}` : ''
     const least = minBytes === undefined ? '' : `,min-size=${formatSize(minBytes)}`
     return `pid:${this.#of.pid}${range}${least}`

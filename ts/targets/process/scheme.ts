@@ -8,6 +8,7 @@ import { chooseMemory, parseRanges } from './guest-memory.js'
 import { explained } from './permission.js'
 import { readProcess } from './proc.js'
 import { ProcessTarget } from './process-target.js'
+import type { FoundRange } from './vmms/vmm.js'
 
 /** The largest number that a Linux kernel gives a process (PID_MAX_LIMIT). */
 const LARGEST_PID = 2 ** 22
@@ -34,24 +35,44 @@ export const processScheme: Scheme<ProcessTarget> = {
     const pid = parseCountText(name, 'pid', 1, LARGEST_PID)
     const ranges = range === undefined ? undefined : parseRanges(range)
     const minBytes = minSize === undefined ? undefined : parseSize(minSize, 'min-size')
-    signal?.throwIfAborted()
-    const process = openProcess(pid)
-    try {
-      const facts = await readProcess(pid)
-      // What was read was this process, if it is still there.
-      process.check()
-      signal?.throwIfAborted()
-      const chosen = chooseMemory(facts, { ranges, minBytes })
-      const pageSize = native().hostPageSize()
-      return new ProcessTarget({ pid, process, ranges: chosen.ranges, pageSize }, facts, chosen, {
-        isRangeGiven: ranges !== undefined,
-        minBytes,
-      })
-    } catch (error) {
-      process.close()
-      throw explained(error)
-    }
+    return openProcessTarget({ pid, ranges, minBytes }, signal)
   },
+}
+
+/** Which process to measure, and what of it. */
+export interface ProcessChoice {
+  readonly pid: number
+  readonly ranges?: FoundRange[] | undefined
+  readonly minBytes?: number | undefined
+  /** The URI of the target, if it was opened by the URI of another kind. */
+  readonly uri?: string
+}
+
+/**
+ * Opens the VM in a process. Rejects with ERR_TARGET_ABSENT, ERR_TARGET_PERMISSION, ERR_ARGUMENT.
+ */
+export async function openProcessTarget(
+  { pid, ranges, minBytes, uri }: ProcessChoice,
+  signal: AbortSignal | undefined,
+): Promise<ProcessTarget> {
+  signal?.throwIfAborted()
+  const process = openProcess(pid)
+  try {
+    const facts = await readProcess(pid)
+    // What was read was this process, if it is still there.
+    process.check()
+    signal?.throwIfAborted()
+    const chosen = chooseMemory(facts, { ranges, minBytes })
+    const pageSize = native().hostPageSize()
+    return new ProcessTarget({ pid, process, ranges: chosen.ranges, pageSize }, facts, chosen, {
+      isRangeGiven: ranges !== undefined,
+      minBytes,
+      uri,
+    })
+  } catch (error) {
+    process.close()
+    throw explained(error)
+  }
 }
 
 function openProcess(pid: number): InstanceType<ReturnType<typeof native>['NativeProcess']> {

@@ -1,0 +1,46 @@
+/** The process of a domain that runs on this host. */
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename } from 'node:path'
+import { DirtyRateError } from '../../ground/errors.js'
+import type { Identity } from './domain.js'
+
+/**
+ * The number of the process in which QEMU runs the domain: the one whose command line has the
+ * domain's UUID. Throws ERR_TARGET_ABSENT if there is none, and ERR_STATE if there are several.
+ */
+export function processOf({ name, uuid }: Identity): number {
+  const found = readdirSync('/proc')
+    .filter(entry => /^\d+$/.test(entry))
+    .filter(pid => hasUuid(pid, uuid))
+    .map(Number)
+  const [pid] = found
+  if (pid === undefined) {
+    throw new DirtyRateError(
+      'ERR_TARGET_ABSENT',
+      `outside: no process of this host runs the domain '${name}'`,
+      {
+        hint: 'Start the domain, or leave outside=yes out: a domain of another host has none here.',
+      },
+    )
+  }
+  if (found.length > 1) {
+    throw new DirtyRateError(
+      'ERR_STATE',
+      `outside: several processes run the domain '${name}': ${found.join(', ')}`,
+      { hint: 'The domain migrates within this host. Give the process itself: pid:N.' },
+    )
+  }
+  return pid
+}
+
+function hasUuid(pid: string, uuid: string): boolean {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    const at = words.indexOf('-uuid')
+    return /^qemu/.test(basename(words[0] ?? '')) && at > 0 && words[at + 1] === uuid
+  } catch {
+    // The process has ended.
+    return false
+  }
+}
