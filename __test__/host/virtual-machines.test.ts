@@ -11,7 +11,7 @@ import { cli } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { describeInstalled } from '../fixtures/installed-programs.js'
 import { describeKvm } from '../fixtures/kvm.js'
-import { MEMORY } from '../fixtures/machine.js'
+import { MEMORY, MEMORY_BYTES } from '../fixtures/machine.js'
 import { appeared, ended, started } from '../fixtures/programs.js'
 
 const QEMU = 'qemu-system-x86_64'
@@ -117,7 +117,13 @@ describeKvm('a VM of our own', () => {
     const guest = `guest:idle,memory=${MEMORY},vcpus=3`
     const { pid } = started(process.execPath, [cli, 'watch', guest, '--json'])
     const vm = await vmOf(pid, ({ vcpus }) => vcpus === 3)
-    expect(vm).toMatchObject({ vmm: 'dirtyrate', accelerator: 'kvm', vcpus: 3 })
+    expect(vm).toMatchObject({
+      vmm: 'dirtyrate',
+      name: guest,
+      accelerator: 'kvm',
+      vcpus: 3,
+      memoryBytes: MEMORY_BYTES,
+    })
     expect(ways(vm)).toMatchObject([{ target: `pid:${pid}`, reachable: true }])
   })
 })

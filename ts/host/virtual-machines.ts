@@ -103,7 +103,7 @@ interface Seen {
 
 function vmOf(seen: Seen): VmProcess {
   const { pid, vmm, program, words, status, descriptors, hasVm } = seen
-  const told = toldBy(vmm, words)
+  const told = toldBy(vmm, words, pid)
   const accelerator = acceleratorOf(seen, told)
   const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? told.vcpus
   const libvirt = seen.domain ?? libvirtBy(told)

@@ -1,7 +1,7 @@
 /** Which program runs a VM, and what its command line says of the VM. */
 
-import { basename } from 'node:path'
-import { readText } from './proc.js'
+import { basename, join, resolve } from 'node:path'
+import { linkOf, readText } from './proc.js'
 import { parseQemuArguments, parseValues, type QemuArguments } from './qemu-arguments.js'
 
 /** The programs that are known, and `other` for any other user of KVM. */
@@ -39,8 +39,8 @@ function hasOurBinding(pid: number): boolean {
   return /\/dirtyrate[^/\n]*\.node$/m.test(readText(`/proc/${pid}/maps`) ?? '')
 }
 
-/** Reads the command line of a program. */
-export function toldBy(vmm: Vmm, words: readonly string[]): Told {
+/** Reads the command line of a program, and the file of its configuration if it names one. */
+export function toldBy(vmm: Vmm, words: readonly string[], pid: number): Told {
   const [, ...rest] = words
   if (vmm === 'qemu') {
     const qemu = parseQemuArguments(rest)
@@ -54,7 +54,8 @@ export function toldBy(vmm: Vmm, words: readonly string[]): Told {
       ...vcpus(partOf(of('--cpus'), 'boot')),
     }
   }
-  if (vmm === 'firecracker') return name(of('--id'))
+  if (vmm === 'firecracker') return { ...configured(of('--config-file'), pid), ...name(of('--id')) }
+  if (vmm === 'dirtyrate') return ours(rest)
   if (vmm !== 'crosvm') return {}
   return {
     ...name(of('--name')),
@@ -64,6 +65,30 @@ export function toldBy(vmm: Vmm, words: readonly string[]): Told {
 }
 
 const MIB = 2 ** 20
+
+/** What a configuration of Firecracker says. Its path is one of the files that the process sees. */
+function configured(file: string | undefined, pid: number): Told {
+  if (file === undefined) return {}
+  const seen = resolve(linkOf(pid, 'cwd') ?? '/', file)
+  try {
+    const machine = JSON.parse(readText(join(`/proc/${pid}/root`, seen)) ?? '')['machine-config']
+    return {
+      ...vcpus(String(machine?.vcpu_count)),
+      ...size(String(machine?.mem_size_mib), MIB),
+    }
+  } catch {
+    // It is not the JSON that Firecracker reads, or it has changed since.
+    return {}
+  }
+}
+
+/** A command of this package has the target that it made in its command line. */
+function ours(words: readonly string[]): Told {
+  const target = words.find(word => /^(guest|kernel):/.test(word))
+  if (target === undefined) return {}
+  const memory = parseValues(target, 'name').get('memory')
+  return { name: target, ...size(memory?.replace(/iB$/, '') ?? '1G') }
+}
 
 /** The value of an option, which follows it or stands behind an equals sign. */
 function optionOf(words: readonly string[], names: readonly string[]): string | undefined {
@@ -85,8 +110,8 @@ function vcpus(text: string | undefined): Told {
 }
 
 function size(text: string | undefined, unit = 1): Told {
-  const [, digits, suffix = ''] = /^(\d+)([KMGT]?)/i.exec(text ?? '') ?? []
+  const [, digits, suffix = ''] = /^(\d+(?:\.\d+)?)([KMGT]?)B?$/i.exec(text ?? '') ?? []
   if (digits === undefined) return {}
   const factor = suffix === '' ? unit : 1024 ** ('KMGT'.indexOf(suffix.toUpperCase()) + 1)
-  return { memoryBytes: Number(digits) * factor }
+  return { memoryBytes: Math.round(Number(digits) * factor) }
 }

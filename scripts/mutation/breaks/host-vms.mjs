@@ -50,4 +50,11 @@ export default [
     replace: '',
     test: '__test__/host/rights.test.ts',
   },
+  {
+    name: "take crosvm's MiB for bytes",
+    file: 'ts/host/vmm.ts',
+    find: "...size(partOf(of('--mem', '-m'), 'size'), MIB),",
+    replace: "...size(partOf(of('--mem', '-m'), 'size')),",
+    test: '__test__/host/vmm.test.ts',
+  },
 ]

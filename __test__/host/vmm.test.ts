@@ -1,0 +1,72 @@
+/** What is read from the command lines of VMMs other than QEMU. */
+
+import { expect, it } from 'vitest'
+import { toldBy, type Vmm, vmmOf } from '../../ts/host/vmm.js'
+import { folder } from '../fixtures/elf.js'
+
+const MIB = 2 ** 20
+const told = (vmm: Vmm, line: string): ReturnType<typeof toldBy> =>
+  toldBy(vmm, line.split(' '), process.pid)
+
+it.each<[Vmm, string, object]>([
+  [
+    'cloud-hypervisor',
+    'ch --memory size=512M,shared=on --cpus boot=4,max=8',
+    { memoryBytes: 512 * MIB, vcpus: 4 },
+  ],
+  ['cloud-hypervisor', 'ch --api-socket /run/ch.sock', {}],
+  [
+    'crosvm',
+    'crosvm run --mem=1024 -c 2 --name x',
+    { memoryBytes: 1024 * MIB, vcpus: 2, name: 'x' },
+  ],
+  ['crosvm', 'crosvm run -m size=256 --cpus num-cores=3', { memoryBytes: 256 * MIB, vcpus: 3 }],
+  ['firecracker', 'firecracker --id vm-1 --api-sock /run/fc.sock', { name: 'vm-1' }],
+  ['firecracker', 'firecracker --config-file /nowhere/config.json', {}],
+  [
+    'dirtyrate',
+    'node cli.js calc kernel:k,memory=2GiB',
+    { name: 'kernel:k,memory=2GiB', memoryBytes: 2048 * MIB },
+  ],
+  ['dirtyrate', 'node cli.js calc guest:idle', { name: 'guest:idle', memoryBytes: 1024 * MIB }],
+  [
+    'dirtyrate',
+    'node cli.js calc guest:idle,memory=low@0B+2GiB:high@4GiB+2GiB',
+    { name: 'guest:idle,memory=low@0B+2GiB:high@4GiB+2GiB' },
+  ],
+  ['dirtyrate', 'node server.js', {}],
+  [
+    'dirtyrate',
+    'node cli.js calc guest:idle,memory=1.5GiB',
+    { name: 'guest:idle,memory=1.5GiB', memoryBytes: 1536 * MIB },
+  ],
+  ['other', 'something -m 512', {}],
+])('%s of "%s"', (vmm, line, expected) => {
+  expect(told(vmm, line)).toEqual(expected)
+})
+
+it('Firecracker says its size in the file of its configuration', () => {
+  const write = folder()
+  const config = { 'machine-config': { vcpu_count: 2, mem_size_mib: 1024 } }
+  const file = write('config.json', JSON.stringify(config))
+  expect(told('firecracker', `fc --config-file ${file} --id a`)).toEqual({
+    name: 'a',
+    memoryBytes: 1024 * MIB,
+    vcpus: 2,
+  })
+  const broken = write('broken.json', '{')
+  expect(told('firecracker', `fc --config-file=${broken}`)).toEqual({})
+})
+
+it.each<[string, Vmm]>([
+  ['/usr/bin/qemu-system-x86_64', 'qemu'],
+  ['/usr/libexec/qemu-kvm', 'qemu'],
+  ['/usr/bin/cloud-hypervisor-static', 'cloud-hypervisor'],
+  ['/usr/bin/firecracker-v1.7', 'firecracker'],
+  ['/usr/bin/crosvm', 'crosvm'],
+  ['/usr/bin/qemu-img', 'other'],
+  ['/usr/bin/something', 'other'],
+])('%s is %s', (program, vmm) => {
+  // The first process has no binding of this package.
+  expect(vmmOf(1, program)).toBe(vmm)
+})
