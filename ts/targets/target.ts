@@ -32,6 +32,8 @@ export interface TargetDescription {
   /** Absent where nobody outside of the VM knows. */
   vcpus?: number
   state: string
+  /** Whether KVM runs the guest; absent where nobody outside of the VM knows. */
+  kvm?: boolean
   /** The modes of the target, and what each costs the guest. */
   modes: ModeAbility[]
   /** What runs the VM, as far as it is not this package: `QEMU 10.0.2, with KVM`. */

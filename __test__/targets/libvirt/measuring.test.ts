@@ -54,6 +54,7 @@ describeLibvirt('a domain of libvirt', () => {
         memoryBytes: 256 * MIB,
         vcpus: 1,
         state: 'running',
+        kvm: true,
         software: expect.stringMatching(/^QEMU \d+\.\d+\.\d+ of libvirt, with KVM$/),
       })
       expect(modes.map(({ mode }) => mode)).toEqual(['page-sampling', 'dirty-bitmap', 'dirty-ring'])

@@ -48,6 +48,7 @@ describeWith('qemu-system-x86_64', 'a VM behind a QMP monitor, with KVM', () => 
       memoryBytes: 256 * MIB,
       vcpus: 1,
       state: 'running',
+      kvm: true,
       software: expect.stringMatching(/^QEMU \d+\.\d+\.\d+, with KVM$/),
     })
     expect(modes.map(({ mode }) => mode)).toEqual(['page-sampling', 'dirty-bitmap', 'dirty-ring'])

@@ -42,6 +42,7 @@ export class LibvirtTarget extends MeasuredTarget {
       memoryBytes,
       vcpus,
       state,
+      kvm,
       modes: [...MODES],
       software: `QEMU ${versionText(version)} of libvirt, ${kvm ? 'with KVM' : 'without KVM'}`,
       ...(migration === undefined ? {} : { migration }),

@@ -1,12 +1,15 @@
 /** A VM of any VMM, measured from outside of its process. */
 
+import { parseListener } from '../../ground/arguments.js'
 import { DirtyRateError } from '../../ground/errors.js'
+import { callNative } from '../../ground/native.js'
 import { formatSize } from '../../ground/units.js'
 import { MeasuredTarget } from '../measured-target.js'
-import type { GuestMemory, TargetDescription } from '../target.js'
+import type { GuestMemory, TargetDescription, TargetStateChange } from '../target.js'
 import { type Chosen, formatRanges } from './guest-memory.js'
 import { isStopped } from './proc.js'
 import { type Measured, MODES, type ProcessFigures, ProcessSource } from './source.js'
+import { StateWatch } from './state-watch.js'
 import type { ProcessFacts } from './vmms/vmm.js'
 
 const HISTORY_SIZE = 100
@@ -24,6 +27,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
   readonly #facts: ProcessFacts
   readonly #chosen: Chosen
   readonly #given: GivenMemory
+  readonly #watch: StateWatch
   #closed = false
 
   /** @internal */
@@ -33,6 +37,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
     this.#facts = facts
     this.#chosen = chosen
     this.#given = given
+    this.#watch = new StateWatch(of.pid, of.process)
   }
 
   get uri(): string {
@@ -50,12 +55,13 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
 
   async describe(): Promise<TargetDescription> {
     this.requireOpen()
+    callNative(() => this.#of.process.check())
     const { ranges, vmm } = this.#chosen
     const { vcpus, program } = this.#facts
     return {
       uri: this.uri,
       memoryBytes: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
-      ...(vcpus === 0 ? {} : { vcpus }),
+      ...(vcpus === 0 ? {} : { vcpus, kvm: true }),
       state: isStopped(this.#of.pid) ? 'paused' : 'running',
       modes: [...MODES],
       software: vmm.name === 'an unknown program' ? program : vmm.name,
@@ -63,9 +69,19 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
     }
   }
 
+  /**
+   * Calls `listener` within half a second after the process was stopped, was continued, or has
+   * ended (`closed`). The returned function removes it.
+   */
+  onStateChange(listener: (change: TargetStateChange) => void): () => void {
+    this.requireOpen()
+    return this.#watch.onChange(parseListener(listener, 'listener'))
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#watch.stop()
     const interrupted = this.interruptMeasurements(
       new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
     )

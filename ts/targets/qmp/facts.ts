@@ -1,12 +1,14 @@
 /** What a QEMU says of itself and of its VM. */
 
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
+import type { MigrationProgress } from '../../results/migration.js'
 import { migrationOf } from '../qemu/migration.js'
 import type { Circumstances } from '../qemu/safety.js'
 import type { Use } from './monitor.js'
 
 export interface Facts extends Circumstances {
-  readonly vcpus: number
+  /** Absent for a monitor that does not know the command. */
+  readonly vcpus?: number
   readonly memoryBytes: number
 }
 
@@ -14,20 +16,34 @@ export interface Facts extends Circumstances {
 const QUERIES = [
   'query-kvm',
   'query-status',
-  'query-cpus-fast',
   'query-memory-size-summary',
+  'query-cpus-fast',
   'query-migrate',
 ] as const
+/** What other servers of QMP, such as `dirtyrate qmp`, need not have. */
+const OPTIONAL: readonly string[] = ['query-cpus-fast', 'query-migrate']
+
+/** The migration of the VM, if there is one. Rejects as `QmpConnection.execute`. */
+export async function readMigration({ ask }: Use): Promise<MigrationProgress | undefined> {
+  return migrationOf(
+    await ask('query-migrate').catch(error => {
+      // A server without the command migrates nothing.
+      if (!hasCode(error, 'ERR_QAPI')) throw error
+    }),
+  )
+}
 
 /** Asks for the facts. Rejects as `QmpConnection.execute`. */
 export async function readFacts({ ask, connection }: Use): Promise<Facts> {
   const { version } = await connection()
   const answers = QUERIES.map(query =>
     ask(query).catch(error => {
-      throw hasCode(error, 'ERR_QAPI') ? noVm(query, error) : error
+      if (!hasCode(error, 'ERR_QAPI')) throw error
+      if (OPTIONAL.includes(query)) return undefined
+      throw noVm(query, error)
     }),
   )
-  const [kvm, status, cpus, memory, migrate] = (await Promise.all(answers)) as Record<
+  const [kvm, status, memory, cpus, migrate] = (await Promise.all(answers)) as Record<
     string,
     unknown
   >[]
@@ -37,7 +53,7 @@ export async function readFacts({ ask, connection }: Use): Promise<Facts> {
     kvm: kvm?.enabled === true,
     state: String(status?.status),
     running: status?.running === true,
-    vcpus: Array.isArray(cpus) ? cpus.length : 0,
+    ...(Array.isArray(cpus) ? { vcpus: cpus.length } : {}),
     memoryBytes: Number(memory?.['base-memory'] ?? 0) + Number(memory?.['plugged-memory'] ?? 0),
     ...(migration === undefined ? {} : { migration }),
   }

@@ -10,12 +10,12 @@ import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
 import type { GuestCost } from '../../results/measurement.js'
 import type { MigrationProgress } from '../../results/migration.js'
-import { migrationOf, migrationText } from '../qemu/migration.js'
+import { migrationText } from '../qemu/migration.js'
 import { pause, untilAborted } from '../qemu/pause.js'
 import { requireSafe, type Wanted } from '../qemu/safety.js'
 import { observed } from '../qemu/statistics.js'
 import { isAtLeast, versionText } from '../qemu/version.js'
-import { type Facts, readFacts } from './facts.js'
+import { type Facts, readFacts, readMigration } from './facts.js'
 import type { Monitor, Use } from './monitor.js'
 import { readStatistics } from './statistics.js'
 
@@ -227,7 +227,7 @@ async function finished(
     await pause(Math.min(Math.max(left / 2, LOOK_MS), SELDOM_MS), signal)
     // The job goes on without us, so a monitor that only lost this client can be asked again.
     const info = await look(use, facts)
-    requireNoOther(facts.migration, migrationOf(await use.ask('query-migrate')))
+    requireNoOther(facts.migration, await readMigration(use))
     if (info.status === 'measured') return info
     const waited = Date.now() - begun
     if (info.status === 'unstarted' && waited > UNSTARTED_MS) throw forgotten(use)

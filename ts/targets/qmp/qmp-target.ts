@@ -34,8 +34,9 @@ export class QmpTarget extends MeasuredTarget {
       return {
         uri: this.uri,
         memoryBytes,
-        vcpus,
+        ...(vcpus === undefined ? {} : { vcpus }),
         state,
+        kvm,
         modes: [...MODES],
         software: `QEMU ${versionText(version)}, ${kvm ? 'with KVM' : 'without KVM'}`,
         ...(migration === undefined ? {} : { migration }),

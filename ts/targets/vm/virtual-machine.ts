@@ -378,6 +378,7 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
       memoryBytes: this.blocks.reduce((sum, block) => sum + block.bytes, 0),
       vcpus: this.vcpus,
       state: this.state,
+      kvm: true,
       modes: [...abilitiesOf(this.dirtyLog)],
     }
   }
