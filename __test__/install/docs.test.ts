@@ -129,7 +129,11 @@ it('finds them', () => {
     'calc',
     'curve',
     'watch',
+    'list',
+    'doctor',
+    'qmp',
     'guest',
+    'compare',
   ])
   expect(forms.flatMap(({ options }) => options)).toContain('--windows')
   expect(programs.filter(({ prints }) => prints !== undefined).length).toBeGreaterThanOrEqual(8)

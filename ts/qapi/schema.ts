@@ -164,6 +164,8 @@ export type CommandName =
   | 'query-commands'
   | 'query-qmp-schema'
   | 'query-name'
+  | 'query-kvm'
+  | 'query-memory-size-summary'
   | 'query-status'
   | 'calc-dirty-rate'
   | 'query-dirty-rate'
@@ -183,6 +185,16 @@ export const commandTypes: Readonly<Record<CommandName, CommandType>> = {
   'query-commands': command('query-commands', NOTHING, listOf(object(member('name', STR)))),
   'query-qmp-schema': command('query-qmp-schema', NOTHING, listOf(SCHEMA_INFO)),
   'query-name': command('query-name', NOTHING, object(optional('name', STR))),
+  'query-kvm': command(
+    'query-kvm',
+    NOTHING,
+    object(member('enabled', BOOL), member('present', BOOL)),
+  ),
+  'query-memory-size-summary': command(
+    'query-memory-size-summary',
+    NOTHING,
+    object(member('base-memory', INT), optional('plugged-memory', INT)),
+  ),
   'query-status': command(
     'query-status',
     NOTHING,

@@ -121,6 +121,14 @@ export class Commands {
       'query-commands': async () => this.names.map(name => ({ name })),
       'query-qmp-schema': async () => this.#introspected(),
       'query-name': async () => ({ name: target.uri }),
+      'query-kvm': async () => {
+        const { kvm } = await target.describe()
+        if (kvm === undefined) throw new QapiError('nobody can say whether KVM runs this VM')
+        return { enabled: kvm, present: true }
+      },
+      'query-memory-size-summary': async () => ({
+        'base-memory': (await target.describe()).memoryBytes,
+      }),
       'query-status': () => this.#status(),
       'calc-dirty-rate': args => target.calcDirtyRate(args as unknown as CalcDirtyRateArguments),
       'query-dirty-rate': args => target.queryDirtyRate(args as QueryDirtyRateArguments),
