@@ -22,7 +22,7 @@ export default [
   {
     name: 'a migration that begins within the window is not noticed',
     file: 'ts/targets/qmp/job.ts',
-    find: "    requireNoOther(facts.migration, migrationOf(await use.ask('query-migrate')))\n",
+    find: '    requireNoOther(facts.migration, await readMigration(use))\n',
     replace: '',
     test: '__test__/targets/qmp/migrating.test.ts',
   },
