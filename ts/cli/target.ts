@@ -5,6 +5,7 @@
 
 import { parseChoice, parseCountText, shortened, show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
+import { formatSize } from '../ground/units.js'
 import { parseMode } from '../measurement/mode.js'
 import {
   designs,
@@ -133,6 +134,7 @@ export async function withTarget<T>(
 ): Promise<T> {
   session.progress(`opening ${uri}`)
   const target = await openTarget(uri, { signal: session.signal, mode, force })
+  noteGuestMemory(session, target)
   try {
     return await use(target)
   } catch (error) {
@@ -140,4 +142,14 @@ export async function withTarget<T>(
   } finally {
     await target.close()
   }
+}
+
+/** Says which memory of another process is measured, because a rule has found it. */
+function noteGuestMemory(session: Session, { guestMemory }: Target): void {
+  if (guestMemory === undefined) return
+  const { ranges, why } = guestMemory
+  const list = ranges.map(
+    ({ name, addresses, bytes }) => `${name} ${addresses} (${formatSize(bytes)})`,
+  )
+  session.note(`Guest memory: ${list.join(', ')}. ${why.join(' ')}`)
 }

@@ -249,6 +249,9 @@ describe('a process without a guest', () => {
     await expect(target.measureDirtyRate({ mode: 'dirty-bitmap' })).rejects.toMatchObject({
       code: 'ERR_MODE_UNAVAILABLE',
     })
+    const said = await dirtyrate(['calc', target.uri, '--window', '50ms'])
+    expect(said.stderr).toContain(`Guest memory: ram 0x${heap?.replace('-', '-0x')}`)
+    expect(said.status).toBe(0)
     const hole = await opened(`pid:${pid},range=1000-2000`)
     await expect(hole.measureDirtyRate({ window: '50ms' })).rejects.toMatchObject({
       code: 'ERR_ARGUMENT',
