@@ -13,8 +13,8 @@ export default [
   {
     name: 'read shared memory by the page tables of one process',
     file: `${core}/reader.rs`,
-    find: 'let by_file = of.mapping.shared && of.backing.is_some();',
-    replace: 'let by_file = false;',
+    find: '.then(|| Backing::open(process.pid(), &maps, &mapping)).flatten();',
+    replace: '.then(|| None::<Backing>).flatten();',
     test: 'sampling_process',
   },
   {
