@@ -1,5 +1,6 @@
 /** Finds real QEMUs, VMs of our own, and processes that only look like one. */
 
+import { mkdirSync } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -86,6 +87,16 @@ describeInstalled(QEMU, 'a QEMU', () => {
     const child = started(QEMU, [...EMPTY])
     await vmOf(child.pid)
     await ended(child)
+    const { vms } = await findVms()
+    expect(vms.map(({ pid }) => pid)).not.toContain(child.pid)
+  })
+
+  it('that libvirt only asks what it can do is none', async () => {
+    const at = join(place(), 'libvirt/qemu/qmp-AB12CD')
+    mkdirSync(at, { recursive: true })
+    const socket = join(at, 'qmp.monitor')
+    const child = started(QEMU, [...EMPTY, '-qmp', `unix:${socket},server=on,wait=off`])
+    await appeared(socket, child)
     const { vms } = await findVms()
     expect(vms.map(({ pid }) => pid)).not.toContain(child.pid)
   })

@@ -21,7 +21,12 @@ export interface QemuArguments {
   readonly monitors: readonly MonitorPlace[]
   /** Which libvirt has made this command line: that of the system, or that of a user's session. */
   readonly libvirt?: 'system' | 'session'
+  /** Whether it runs no VM: libvirt has started it for a moment, to ask what this QEMU can do. */
+  readonly isProbe: boolean
 }
+
+/** The monitor of a QEMU that libvirt asks what it can do. */
+const PROBE = /\/libvirt\/qemu\/(?:.*\/)?qmp-[^/]+\/qmp\.monitor$/
 
 /** The values of an option in QEMU's syntax, where `,,` is a comma. */
 type Values = ReadonlyMap<string, string>
@@ -44,12 +49,14 @@ export function parseQemuArguments(words: readonly string[]): QemuArguments {
     }),
   )
   const accelerator = acceleratorOf(words, of)
+  const monitors = monitorsOf(of, chardevs)
   return {
     ...(name === undefined ? {} : { name }),
     memoryBytes: memoryOf(of('m')),
     vcpus: vcpusOf(of('smp')),
     ...(accelerator === undefined ? {} : { accelerator }),
-    monitors: monitorsOf(of, chardevs),
+    monitors,
+    isProbe: monitors.some(place => 'path' in place && PROBE.test(place.path)),
     ...libvirtOf(chardevs, of('object')),
   }
 }

@@ -80,8 +80,11 @@ function lookAt(pid: number, domain: LibvirtDomain | undefined): VmProcess | 'cl
   const descriptors = descriptorsOf(pid)
   const hasVm = descriptors !== undefined && [...descriptors.values()].includes(VM_FILE)
   const vmm = hasVm || isNamedAsVmm(program) ? vmmOf(pid, program) : undefined
-  if (vmm !== undefined)
-    return vmOf({ pid, vmm, program, words, status, descriptors, hasVm, domain })
+  if (vmm !== undefined) {
+    const told = toldBy(vmm, words, pid)
+    if (told.qemu?.isProbe === true) return undefined
+    return vmOf({ pid, vmm, program, told, status, descriptors, hasVm, domain })
+  }
   return descriptors === undefined ? 'closed' : undefined
 }
 
@@ -94,7 +97,7 @@ interface Seen {
   pid: number
   vmm: Vmm
   program: string
-  words: readonly string[]
+  told: Told
   status: ProcessStatus
   descriptors: ReadonlyMap<number, string> | undefined
   hasVm: boolean
@@ -102,9 +105,8 @@ interface Seen {
 }
 
 function vmOf(seen: Seen): VmProcess {
-  const { pid, vmm, program, words, status, descriptors, hasVm } = seen
-  const told = toldBy(vmm, words, pid)
-  const accelerator = acceleratorOf(seen, told)
+  const { pid, vmm, program, told, status, descriptors, hasVm } = seen
+  const accelerator = acceleratorOf(seen)
   const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? told.vcpus
   const libvirt = seen.domain ?? libvirtBy(told)
   const name = libvirt?.name ?? told.name
@@ -132,7 +134,8 @@ function libvirtBy({ qemu }: Told): LibvirtDomain | undefined {
   return { name: qemu.name, session: qemu.libvirt === 'session' }
 }
 
-function acceleratorOf({ hasVm, descriptors, vmm }: Seen, { qemu }: Told): string | undefined {
+function acceleratorOf({ hasVm, descriptors, vmm, told }: Seen): string | undefined {
+  const { qemu } = told
   if (hasVm) return 'kvm'
   if (vmm !== 'qemu') return undefined
   // A QEMU that has no VM of KVM translates its guest, unless it was told something else.

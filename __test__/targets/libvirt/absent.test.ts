@@ -35,6 +35,16 @@ describeInstalled('virsh', 'with virsh', () => {
     })
   })
 
+  it('the environment names the connection, unless the target does', async () => {
+    const env = { LIBVIRT_DEFAULT_URI: 'qemu+unix:///system?socket=/by-the-environment' }
+    const named = 'libvirt:x,connect=qemu+unix:///system?socket=/by-the-target'
+    const [one, other] = await Promise.all(
+      ['libvirt:x', named].map(uri => run(process.execPath, [cli, 'calc', uri], { env })),
+    )
+    expect(one?.stderr).toContain('/by-the-environment')
+    expect(other?.stderr).toContain('/by-the-target')
+  })
+
   it('a daemon that never answers is left when the time is up, or by the signal', async () => {
     const socket = join(dirname(folder()('x', '')), 'silent')
     const server = createServer(() => {}).listen(socket)

@@ -57,4 +57,11 @@ export default [
     replace: "...size(partOf(of('--mem', '-m'), 'size')),",
     test: '__test__/host/vmm.test.ts',
   },
+  {
+    name: 'take a QEMU that libvirt examines for a VM',
+    file: 'ts/host/virtual-machines.ts',
+    find: 'if (told.qemu?.isProbe === true) return undefined',
+    replace: 'if (told.qemu === null) return undefined',
+    test: '__test__/host/virtual-machines.test.ts -t only asks what it can do',
+  },
 ]

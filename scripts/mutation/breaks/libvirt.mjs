@@ -54,7 +54,7 @@ export default [
     name: 'measure by the monitor unasked',
     file: 'ts/targets/libvirt/scheme.ts',
     find: "parseChoice(monitor, 'monitor', ['yes', 'no']) === 'yes'",
-    replace: "parseChoice(monitor, 'monitor', ['yes', 'no']) !== ''",
+    replace: "parseChoice(monitor, 'monitor', ['yes', 'no']).length > 0",
     test: '__test__/targets/libvirt/measuring.test.ts -t refuses 50ms',
   },
   {
