@@ -112,10 +112,10 @@ export class Jobs {
       const startedAt = new Date()
       await this.#start(connection, facts, job, signal)
       const info = await finished(use, facts, job, signal).catch(error => {
+        this.#abandoned = true
         if (signal.aborted) reportAbandoned(job)
         throw error
       })
-      this.#abandoned = false
       await requireRunning(use, stops.seen)
       return { info: checked(info, job, startedAt), startedAt }
     } finally {
@@ -137,12 +137,11 @@ export class Jobs {
       ...(method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}),
       mode: measureModeOf(method.mode),
     }
-    // QEMU may have the command even if nobody waits for its answer.
-    this.#abandoned = true
     try {
       await connection.execute('calc-dirty-rate', args, signal)
     } catch (error) {
-      if (hasCode(error, 'ERR_QAPI')) this.#abandoned = false
+      // Unless QEMU has refused the command, it may have it, also without an answer.
+      this.#abandoned = !hasCode(error, 'ERR_QAPI')
       throw refusal(error, method.mode)
     }
   }
