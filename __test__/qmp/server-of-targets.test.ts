@@ -30,8 +30,8 @@ function folder(): string {
   return made
 }
 
-async function served(target: ServedTarget): Promise<QmpServer> {
-  const server = await createQmpServer(target, { socket: join(folder(), 'served') })
+async function served(target: ServedTarget, allowControl = false): Promise<QmpServer> {
+  const server = await createQmpServer(target, { socket: join(folder(), 'served'), allowControl })
   onTestFinished(() => server.close())
   return server
 }
@@ -92,6 +92,31 @@ describeWith('qemu-system-x86_64', 'a server of a real QEMU', () => {
     await client.ask('{"execute":"query-status"}')
     expect(await server.ended).toBe('target-gone')
     expect(existsSync(server.socket)).toBe(false)
+  })
+
+  it('stops it, lets it go on, and ends it, if that is allowed', async () => {
+    const { monitor } = await qemu()
+    const target = await openTarget(`qmp:${monitor}`)
+    onTestFinished(() => target.close())
+    const server = await served(target, true)
+    const [client, other] = [
+      await RawClient.negotiated(server.socket),
+      await RawClient.negotiated(server.socket),
+    ]
+    client.send('{"execute":"stop"}{"execute":"query-status","id":1}')
+    expect(await client.until('"id": 1')).toContain('{"status": "paused", "running": false}')
+    expect((await target.describe()).state).toBe('paused')
+    client.send('{"execute":"cont"}{"execute":"query-status","id":2}')
+    expect(await client.until('"id": 2')).toContain('{"status": "running", "running": true}')
+    client.send('{"execute":"quit","id":3}')
+    expect(await client.end()).toContain('{"return": {}, "id": 3}')
+    expect(await server.ended).toBe('quit')
+    expect((await other.end()).match(/"event": "[A-Z]+"/g)).toEqual([
+      '"event": "STOP"',
+      '"event": "RESUME"',
+      '"event": "SHUTDOWN"',
+    ])
+    await expect(target.describe()).rejects.toMatchObject({ code: 'ERR_TARGET_ABSENT' })
   })
 
   it('measures its process, tells that it was stopped, and ends with it by itself', async () => {

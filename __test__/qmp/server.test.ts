@@ -1,6 +1,7 @@
 /** The QMP server over a real VM: its socket, its clients, good and bad, and its end. */
 
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import {
   existsSync,
   lstatSync,
@@ -15,6 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   createQmpServer,
@@ -418,6 +420,21 @@ describeKvm('a server ends', () => {
     expect(await server.ended).toBe('closed')
     await Promise.all(clients.map(client => client.end()))
     expect(server.clients).toBe(0)
+  })
+})
+
+describe('a worker thread', () => {
+  it('is told that it cannot serve', async () => {
+    const text = `
+      const { parentPort } = require('node:worker_threads')
+      const { createQmpServer } = require('dirtyrate')
+      createQmpServer({ uri: 'guest:idle' }, { socket: '/tmp/never' })
+        .catch(({ code, message }) => parentPort.postMessage({ code, message }))`
+    const [answer] = await once(new Worker(text, { eval: true }), 'message')
+    expect(answer).toEqual({
+      code: 'ERR_UNSUPPORTED',
+      message: 'a worker thread cannot set the mode of a socket',
+    })
   })
 })
 

@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { lstat, rename, stat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { basename, dirname, join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { show } from '../../ground/arguments.js'
 import { argumentError, DirtyRateError, isError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
@@ -38,9 +39,15 @@ interface Identity {
 
 /**
  * Lets `server` listen at `path`. A socket at which nobody listens any more is replaced. Resolves
- * with a function that ends the listening, and removes the socket. Rejects with ERR_SOCKET.
+ * with a function that ends the listening, and removes the socket. Rejects with ERR_SOCKET, and in
+ * a worker thread with ERR_UNSUPPORTED.
  */
 export async function listenAt(server: Server, path: string): Promise<() => Promise<void>> {
+  if (!isMainThread) {
+    throw new DirtyRateError('ERR_UNSUPPORTED', 'a worker thread cannot set the mode of a socket', {
+      hint: 'Serve from the main thread.',
+    })
+  }
   await makeRoom(path)
   const listening = once(server, 'listening')
   const before = hostProcess.umask(OWNER_ONLY)

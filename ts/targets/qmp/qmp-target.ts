@@ -4,9 +4,10 @@ import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
 import { MODES } from '../qemu/modes.js'
 import { versionText } from '../qemu/version.js'
-import type { TargetDescription } from '../target.js'
+import type { Control, TargetDescription } from '../target.js'
 import { escapeOption } from '../uri.js'
 import { formatAddress } from './address.js'
+import { controlBy } from './control.js'
 import { readFacts } from './facts.js'
 import { type Measured, QmpSource } from './source.js'
 
@@ -25,6 +26,12 @@ export class QmpTarget extends MeasuredTarget {
   get uri(): string {
     const { monitor, force } = this.#of
     return `qmp:${escapeOption(formatAddress(monitor.address))}${force ? ',force=on' : ''}`
+  }
+
+  /** Stops the VM, lets it go on, and ends it together with its QEMU. */
+  get control(): Control {
+    this.requireOpen()
+    return controlBy(this.#of.monitor)
   }
 
   async describe(): Promise<TargetDescription> {
