@@ -25,11 +25,11 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
 
 /**
  * Tests that need the machine on which the project is built: npm, a compiler, the repository,
- * namespaces or a QEMU. They do not run in a rig. The test rig/installed.rig tests the installed
+ * namespaces, libvirt or a QEMU. They do not run in a rig. The test rig/installed.rig tests the installed
  * package there.
  */
 const OF_THE_MACHINE =
-  /^(faults|install|scripts)\/|^(cli\/(csv|environment|json|manual|shells)|docs|paced-by-clock|qapi\/golden-peer|qemu)\.test$/
+  /^(faults|host|install|scripts|targets\/libvirt)\/|^(cli\/(csv|doctor|environment|json|list|manual|shells)|docs|paced-by-clock|qapi\/golden-peer|qemu)\.test$/
 
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'
