@@ -25,8 +25,8 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
 
 /**
  * Tests that need the machine on which the project is built: npm, a compiler, the repository,
- * namespaces, libvirt or a QEMU. They do not run in a rig. The test rig/installed.rig tests the installed
- * package there.
+ * namespaces, libvirt or a QEMU. They do not run in a rig. The test rig/installed.rig tests the
+ * installed package there.
  */
 const OF_THE_MACHINE =
   /^(faults|host|install|scripts|targets\/libvirt)\/|^(cli\/(csv|doctor|environment|json|list|manual|shells)|docs|paced-by-clock|qapi\/golden-peer|qemu)\.test$/
