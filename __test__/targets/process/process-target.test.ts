@@ -41,10 +41,10 @@ function moreThan(k: number, n: number, p: number): number {
   return 1 - sum
 }
 
-/** So many of the intervals may miss the truth: more do so once in a million runs. */
+/** So many of the intervals may miss the truth: more do so in three of a million runs. */
 function allowedMisses(): number {
   let k = 0
-  while (moreThan(k, COUNT, 1 - CONFIDENCE) > 1e-6 * COUNT) k++
+  while (moreThan(k, COUNT, 1 - CONFIDENCE) > 3e-6) k++
   return k
 }
 

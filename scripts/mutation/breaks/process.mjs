@@ -57,7 +57,7 @@ export default [
     file: 'crates/dirtyrate/src/sampling/passes.rs',
     find: 'if self.hashes[sample] == NOT_SEEN {',
     replace: 'if false {',
-    test: 'sampling_process',
+    test: 'sampling::tests',
   },
   {
     name: 'take every block of QEMU for RAM',

@@ -14,6 +14,8 @@ const PAGE: u64 = 4096;
 struct State {
     /// The value of every byte of each page of each block; `None`: untouched.
     pages: Vec<Vec<Option<u8>>>,
+    /// Pages of block 0 that are in swap.
+    swapped: Vec<u64>,
     /// Pages that were looked at.
     looks: Vec<(usize, Look)>,
     /// Fails, or cancels, at that look.
@@ -51,6 +53,7 @@ impl PageReader for Fake {
             }
             state.looks.push((block, *look));
             match state.pages[block][look.page as usize] {
+                _ if block == 0 && state.swapped.contains(&look.page) => visit(place, Contents::NotInMemory),
                 Some(value) => visit(place, Contents::Bytes(&[value; PAGE as usize])),
                 None => visit(place, Contents::Untouched),
             }
@@ -80,6 +83,30 @@ fn change(state: &Mutex<State>, which: impl Fn(usize, u64) -> bool, to: Option<u
             *value = to;
         }
     }
+}
+
+/// A page that was in swap at the first look is judged by the first look that finds it in memory.
+#[test]
+fn a_page_in_swap_counts_as_unchanged_until_it_was_seen() {
+    let (reader, state) = fake(&[1000]);
+    let plan = plan(&reader, 16384);
+    let pages = plan.blocks()[0].clone();
+    let cancel = CancelToken::new();
+    // The first page is in swap at the first look, and the second one only later.
+    state.lock().expect("not poisoned").swapped = vec![pages[0]];
+    let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");
+    state.lock().expect("not poisoned").swapped = vec![pages[0], pages[1]];
+    change(&state, |_, page| page == pages[0] || page == pages[1], Some(2));
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((found.hits, found.unjudged, found.zero_pages, found.untouched_pages), (0, 0, 0, 0));
+
+    // Both come back: what the first one was is not known, and the second one was seen before.
+    state.lock().expect("not poisoned").swapped.clear();
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((found.hits, found.unjudged, found.blocks[0].unjudged), (1, 1, 1));
+    change(&state, |_, page| page == pages[0], Some(3));
+    let found = sampling.compare(&cancel).expect("a comparison");
+    assert_eq!((found.hits, found.unjudged), (2, 1));
 }
 
 #[test]
