@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path'
-import { textOfXml } from '../targets/libvirt/xml.js'
+import { textOfXml } from '../ground/xml.js'
 import { namesIn, readText } from './proc.js'
 
 /** A domain of libvirt's system daemon, or of the session of a user. */

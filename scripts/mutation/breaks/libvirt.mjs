@@ -60,8 +60,8 @@ export default [
   {
     name: 'start a job while one of ours that was left still runs',
     file: 'ts/targets/libvirt/job.ts',
-    find: 'this.#abandonedUntil = end + GRACE_MS',
-    replace: 'this.#abandonedUntil = 0',
+    find: '      this.#abandonedUntil = end + GRACE_MS',
+    replace: '      this.#abandonedUntil = 0',
     test: '__test__/targets/libvirt/measuring.test.ts -t is left at once',
   },
   {

@@ -64,7 +64,7 @@ export default [
   {
     name: "the measurements of a target get in each other's way",
     file: 'ts/targets/qmp/job.ts',
-    find: '    await untilAborted(before, signal)\n',
+    find: '    await abortable(before, signal)\n',
     replace: '',
     test: `${SHARING} -t several things at once`,
   },

@@ -4,8 +4,8 @@ import { setImmediate } from 'node:timers/promises'
 import { Abort, type Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
+import { abortable } from '../../ground/pause.js'
 import type { QemuVersion } from '../../qmp/connection.js'
-import { untilAborted } from '../qemu/pause.js'
 import { type Fields, parseDomainStats } from './domain-stats.js'
 import { CALL_MS, virsh } from './virsh.js'
 
@@ -129,7 +129,7 @@ export class LibvirtConnection {
 /** The answer of a call. Rejects with the reason of `signal` as soon as it is aborted. */
 async function leavable(call: SharedCall, signal: Signal): Promise<Map<string, Fields>> {
   try {
-    return await untilAborted(call.answer, signal)
+    return await abortable(call.answer, signal)
   } catch (error) {
     if (--call.waiting === 0) call.abort.abort(error)
     throw error

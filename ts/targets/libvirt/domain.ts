@@ -3,12 +3,12 @@
 import { performance } from 'node:perf_hooks'
 import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
+import { textOfXml } from '../../ground/xml.js'
 import type { QemuVersion } from '../../qmp/connection.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { STATISTICS, type Statistics } from '../qemu/statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type Fields, numberIn, parseJob } from './domain-stats.js'
-import { textOfXml } from './xml.js'
 
 /** Which domain it is. Neither changes while the domain exists. */
 export interface Identity {

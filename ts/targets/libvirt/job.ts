@@ -1,14 +1,14 @@
-/** One measurement of a domain, from its start to its figures. */
+/** The measurements of one domain, each from its start to its answer. */
 
 import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
+import { abortable, pause } from '../../ground/pause.js'
 import type { Method } from '../../measurement/source.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
-import type { GuestCost } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
-import { pause, untilAborted } from '../qemu/pause.js'
 import { requireSafe } from '../qemu/safety.js'
+import type { Job, JobResult, Jobs } from '../qemu/source.js'
 import { observed } from '../qemu/statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type DomainFacts, type Identity, readFacts, readStatistics } from './domain.js'
@@ -24,24 +24,6 @@ export interface Measured {
   readonly emulated: boolean | undefined
 }
 
-/** A window to measure. */
-export interface Job {
-  readonly method: Method
-  readonly windowMs: number
-  /** Whether what it costs the guest is to be measured too. */
-  readonly observed: boolean
-}
-
-/** What a job has measured. */
-export interface JobResult {
-  /** What QEMU said, with its time in ms. */
-  readonly info: DirtyRateInfo
-  readonly startedAt: Date
-  readonly memoryBytes: number
-  /** What it cost the guest, if the job asked for that and KVM counts. */
-  readonly guestCost?: GuestCost
-}
-
 const MS_PER_SECOND = 1000
 /** How long to wait from one look at a running job to the next one. */
 const LOOK_MS = 200
@@ -49,7 +31,7 @@ const LOOK_MS = 200
 const GRACE_MS = 60_000
 
 /** The jobs of one target, which run one after the other, because QEMU has one at a time. */
-export class Jobs {
+export class LibvirtJobs implements Jobs {
   readonly #of: Measured
   /** The end of the last job that was asked for. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -60,6 +42,10 @@ export class Jobs {
     this.#of = of
   }
 
+  requirePossible(method: Method, windowMs: number): void {
+    this.#of.way.requirePossible(method, windowMs)
+  }
+
   /**
    * Measures one window when the jobs before it have ended. Rejects with ERR_MODE_UNAVAILABLE,
    * ERR_MEASURING, ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE, the errors of
@@ -68,7 +54,7 @@ export class Jobs {
    */
   run(job: Job, signal: Signal): Promise<JobResult> {
     const before = this.#turn
-    const run = untilAborted(before, signal).then(() => this.#run(job, signal))
+    const run = abortable(before, signal).then(() => this.#run(job, signal))
     this.#turn = Promise.allSettled([before, run])
     return run
   }
@@ -96,8 +82,12 @@ export class Jobs {
   ): Promise<Pick<JobResult, 'info' | 'startedAt'>> {
     const { identity, way } = this.#of
     const startedAt = new Date()
-    await way.start(method, windowMs, signal)
     const end = startedAt.getTime() + windowMs
+    await way.start(method, windowMs, signal).catch(error => {
+      // libvirt may have passed the command on before the call was ended.
+      if (signal.aborted) this.#abandonedUntil = end + GRACE_MS
+      throw error
+    })
     try {
       await pause(windowMs, signal)
       for (;;) {

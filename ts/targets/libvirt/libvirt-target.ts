@@ -3,11 +3,11 @@
 import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
 import { MODES } from '../qemu/modes.js'
+import { QemuSource } from '../qemu/source.js'
 import { versionText } from '../qemu/version.js'
 import type { TargetDescription } from '../target.js'
 import { readFacts } from './domain.js'
-import type { Measured } from './job.js'
-import { LibvirtSource } from './source.js'
+import { LibvirtJobs, type Measured } from './job.js'
 import { uriOf, waysOf } from './ways.js'
 
 const HISTORY_SIZE = 100
@@ -19,7 +19,7 @@ export class LibvirtTarget extends MeasuredTarget {
 
   /** @internal */
   constructor(of: Measured, byMonitor: boolean) {
-    super(new LibvirtSource(of), HISTORY_SIZE)
+    super(new QemuSource(new LibvirtJobs(of)), HISTORY_SIZE)
     this.#of = of
     this.#byMonitor = byMonitor
   }

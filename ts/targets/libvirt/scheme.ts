@@ -2,8 +2,8 @@
 
 import { parseChoice } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
-import { native } from '../../ground/native.js'
-import { QEMU_OPTIONS } from '../qemu/options.js'
+import { parseForce, QEMU_OPTIONS } from '../qemu/options.js'
+import { emulatedHere } from '../qemu/safety.js'
 import type { Scheme } from '../scheme.js'
 import type { Target } from '../target.js'
 import { ByLibvirt } from './by-libvirt.js'
@@ -50,9 +50,9 @@ export const makeLibvirtScheme = (openProcess: OpenProcess): Scheme => ({
   },
   common: QEMU_OPTIONS,
   async open({ name }, given, { signal }) {
-    const { connect, monitor = 'no', outside = 'no', force = 'off' } = given
+    const { connect, monitor = 'no', outside = 'no', force } = given
     if (connect === '') throw argumentError('connect: it is empty', 'Give a URI of libvirt.')
-    const isForced = parseChoice(force, 'force', ['on', 'off']) === 'on'
+    const isForced = parseForce(force)
     const byMonitor = parseChoice(monitor, 'monitor', ['yes', 'no']) === 'yes'
     const fromOutside = parseChoice(outside, 'outside', ['yes', 'no']) === 'yes'
     const connection = connectionTo(connect ?? defaultConnection())
@@ -85,13 +85,4 @@ function requireOutside(
   const other = byMonitor ? 'monitor=yes' : isForced ? 'force=on' : undefined
   if (other === undefined) return
   throw argumentError(`outside: it cannot be combined with ${other}`, 'Give one of the two.')
-}
-
-/** Whether KVM emulates the guests of this host; undefined where nobody knows. */
-function emulatedHere(): boolean | undefined {
-  try {
-    return native().capabilities().emulated
-  } catch {
-    return undefined
-  }
 }

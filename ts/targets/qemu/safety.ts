@@ -4,6 +4,7 @@
  */
 
 import { DirtyRateError } from '../../ground/errors.js'
+import { native } from '../../ground/native.js'
 import type { QemuVersion } from '../../qmp/connection.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import type { Mode } from '../../results/mode.js'
@@ -31,6 +32,15 @@ export interface Wanted {
   readonly force: boolean
   /** Whether KVM emulates the guests of the VM's host; undefined where nobody knows. */
   readonly emulated: boolean | undefined
+}
+
+/** Whether KVM emulates the guests of this host; undefined where nobody knows. */
+export function emulatedHere(): boolean | undefined {
+  try {
+    return native().capabilities().emulated
+  } catch {
+    return undefined
+  }
 }
 
 /** Throws ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE. */

@@ -1,43 +1,29 @@
-/** One job of calc-dirty-rate, from its start to its figures. */
+/** The jobs of calc-dirty-rate in one QEMU, each from its start to its answer. */
 
 import type { Signal } from '../../ground/abort.js'
 import { argumentError, DirtyRateError, hasCode } from '../../ground/errors.js'
 import { emit } from '../../ground/log.js'
-import type { Method } from '../../measurement/source.js'
+import { abortable, pause } from '../../ground/pause.js'
 import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
-import type { GuestCost } from '../../results/measurement.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { migrationText } from '../qemu/migration.js'
-import { pause, untilAborted } from '../qemu/pause.js'
-import { requireSafe, type Wanted } from '../qemu/safety.js'
+import { requireSafe } from '../qemu/safety.js'
+import type { Job, JobResult, Jobs } from '../qemu/source.js'
 import { observed } from '../qemu/statistics.js'
 import { isAtLeast, versionText } from '../qemu/version.js'
 import { type Facts, readFacts, readMigration } from './facts.js'
 import type { Monitor, Use } from './monitor.js'
 import { readStatistics } from './statistics.js'
 
-/** A job to run. */
-export interface Job extends Omit<Wanted, 'mode'> {
-  readonly method: Method
-  readonly windowMs: number
-  /** Whether to observe the guest before the window and after it too, which takes time. */
-  readonly observed: boolean
-}
-
-/** What a job has measured. */
-export interface JobResult {
-  /**
-   * QEMU's answer, with its time in ms and its start in seconds since the Epoch, whatever the
-   * version.
-   */
-  readonly info: DirtyRateInfo
-  readonly startedAt: Date
-  readonly memoryBytes: number
-  /** What it cost the guest, if the job asked for that and KVM counts. */
-  readonly guestCost?: GuestCost
+/** A VM to measure. */
+export interface Measured {
+  readonly monitor: Monitor
+  readonly force: boolean
+  /** Whether KVM emulates the guests of the VM's host; undefined where nobody knows. */
+  readonly emulated: boolean | undefined
 }
 
 /**
@@ -56,15 +42,15 @@ const UNSTARTED_MS = 5000
 const MS_PER_SECOND = 1000
 
 /** The jobs of one target, one after the other: QEMU has one job for all of its clients. */
-export class Jobs {
-  readonly #monitor: Monitor
+export class QmpJobs implements Jobs {
+  readonly #of: Measured
   /** The end of the last job that was asked for. */
   #turn: Promise<unknown> = Promise.resolve()
   /** A job of ours may run in QEMU for which nobody waits any more. */
   #abandoned = false
 
-  constructor(monitor: Monitor) {
-    this.#monitor = monitor
+  constructor(of: Measured) {
+    this.#of = of
   }
 
   /**
@@ -81,15 +67,16 @@ export class Jobs {
   }
 
   async #run(before: Promise<unknown>, job: Job, signal: Signal): Promise<JobResult> {
-    await untilAborted(before, signal)
-    return this.#monitor.use(async use => {
+    await abortable(before, signal)
+    const { monitor, force, emulated } = this.#of
+    return monitor.use(async use => {
       const facts = await readFacts(use)
-      requireSafe(facts, { ...job, mode: job.method.mode })
+      requireSafe(facts, { force, emulated, mode: job.method.mode })
       requireWindow(facts, job)
       if (this.#abandoned) await this.#awaitAbandoned(use, facts, signal)
       const { memoryBytes } = facts
       // An emulated guest does what KVM's statistics would count outside of them.
-      if (!job.observed || job.emulated === true || !facts.kvm)
+      if (!job.observed || emulated === true || !facts.kvm)
         return { ...(await this.#measured(use, facts, job, signal)), memoryBytes }
       const { result, cost } = await observed(
         () => readStatistics(use),

@@ -7,6 +7,7 @@
 import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { hostProcess } from '../../ground/host-process.js'
+import { textOfXml } from '../../ground/xml.js'
 
 /** Where libvirt cuts a name off in the name of the folder. */
 const LONGEST_NAME = 20
@@ -61,7 +62,7 @@ function domainFiles(folder: string): string[] {
 function monitorsIn(file: string): string[] {
   try {
     return [...readFileSync(file, 'utf8').matchAll(/<monitor path='([^']*)'/g)].map(([, path]) =>
-      (path ?? '').replaceAll('&apos;', "'").replaceAll('&amp;', '&'),
+      textOfXml(path ?? ''),
     )
   } catch {
     return []

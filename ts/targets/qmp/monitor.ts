@@ -5,8 +5,8 @@
 
 import type { Signal } from '../../ground/abort.js'
 import { hasCode } from '../../ground/errors.js'
+import { abortable } from '../../ground/pause.js'
 import { type QmpAddress, QmpConnection } from '../../qmp/connection.js'
-import { untilAborted } from '../qemu/pause.js'
 
 /** A connection for the time of one use. */
 export interface Use {
@@ -39,7 +39,7 @@ export class Monitor {
       let first: QmpConnection | undefined
       let reconnected = false
       const connection = async (): Promise<QmpConnection> => {
-        const open = await untilAborted(this.#connect(), signal)
+        const open = await abortable(this.#connect(), signal)
         first ??= open
         reconnected ||= open !== first
         return open

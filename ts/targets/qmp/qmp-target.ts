@@ -3,13 +3,14 @@
 import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
 import { MODES } from '../qemu/modes.js'
+import { QemuSource } from '../qemu/source.js'
 import { versionText } from '../qemu/version.js'
 import type { Control, TargetDescription } from '../target.js'
 import { escapeOption } from '../uri.js'
 import { formatAddress } from './address.js'
 import { controlBy } from './control.js'
 import { readFacts } from './facts.js'
-import { type Measured, QmpSource } from './source.js'
+import { type Measured, QmpJobs } from './job.js'
 
 const HISTORY_SIZE = 100
 
@@ -19,7 +20,7 @@ export class QmpTarget extends MeasuredTarget {
 
   /** @internal */
   constructor(of: Measured) {
-    super(new QmpSource(of), HISTORY_SIZE)
+    super(new QemuSource(new QmpJobs(of)), HISTORY_SIZE)
     this.#of = of
   }
 

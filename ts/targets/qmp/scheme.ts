@@ -1,11 +1,10 @@
 /** The scheme of VMs that QEMU runs and whose QMP monitor is given. */
 
-import { parseChoice } from '../../ground/arguments.js'
 import { DirtyRateError } from '../../ground/errors.js'
-import { native } from '../../ground/native.js'
 import { isSocketFile } from '../../ground/socket-file.js'
 import type { QmpAddress } from '../../qmp/connection.js'
-import { QEMU_OPTIONS } from '../qemu/options.js'
+import { parseForce, QEMU_OPTIONS } from '../qemu/options.js'
+import { emulatedHere } from '../qemu/safety.js'
 import type { Scheme } from '../scheme.js'
 import { escapeOption } from '../uri.js'
 import { isLocal, parseAddress } from './address.js'
@@ -22,9 +21,9 @@ export const qmpScheme: Scheme<QmpTarget> = {
   options: {},
   common: QEMU_OPTIONS,
   adopt: text => (isSocketFile(text.split(',', 1)[0] ?? '') ? `qmp:${text}` : undefined),
-  async open({ name }, { force = 'off' }, { signal }) {
+  async open({ name }, { force }, { signal }) {
     const address = parseAddress(name)
-    const forced = parseChoice(force, 'force', ['on', 'off']) === 'on'
+    const forced = parseForce(force)
     refuseLibvirts(address)
     // Whoever opens a target wants to know at once whether it can be reached.
     const monitor = new Monitor(address)
@@ -49,13 +48,4 @@ function refuseLibvirts(address: QmpAddress): void {
       details: { domain },
     },
   )
-}
-
-/** Whether KVM emulates the guests of this host; undefined where nobody knows. */
-function emulatedHere(): boolean | undefined {
-  try {
-    return native().capabilities().emulated
-  } catch {
-    return undefined
-  }
 }

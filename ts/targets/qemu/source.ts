@@ -1,30 +1,58 @@
-/** A domain that libvirt lets QEMU measure, as a source of the meter. */
+/** A VM that QEMU measures, as a source of the meter. */
 
 import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
+import type { DirtyRateInfo } from '../../qapi/types.js'
+import type { GuestCost } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
-import { figuresOf } from '../qemu/figures.js'
-import { MODES, separateWindows } from '../qemu/modes.js'
-import { type Job, Jobs, type Measured } from './job.js'
+import { figuresOf } from './figures.js'
+import { MODES, separateWindows } from './modes.js'
 
-export class LibvirtSource implements Source {
+/** A window to measure. */
+export interface Job {
+  readonly method: Method
+  readonly windowMs: number
+  /** Whether to observe the guest before the window and after it too, which takes time. */
+  readonly observed: boolean
+}
+
+/** What a job has measured. */
+export interface JobResult {
+  /**
+   * QEMU's answer, with its time in ms and its start in seconds since the Epoch, whatever the
+   * version.
+   */
+  readonly info: DirtyRateInfo
+  readonly startedAt: Date
+  readonly memoryBytes: number
+  /** What it cost the guest, if the job asked for that and KVM counts. */
+  readonly guestCost?: GuestCost
+}
+
+/** The jobs of one target, which run one after the other, because QEMU has one at a time. */
+export interface Jobs {
+  /** Throws ERR_ARGUMENT for a window of which it is known beforehand that it cannot be measured. */
+  requirePossible?(method: Method, windowMs: number): void
+  /** Runs a job when those before it have ended. */
+  run(job: Job, signal: Signal): Promise<JobResult>
+}
+
+export class QemuSource implements Source {
   readonly modes: readonly ModeAbility[] = MODES
   // QEMU takes pages at random, with replacement, and cannot be told which.
   readonly ignoredSampling = ['design', 'seed'] as const
-  readonly #of: Measured
   readonly #jobs: Jobs
 
-  constructor(of: Measured) {
-    this.#of = of
-    this.#jobs = new Jobs(of)
+  constructor(jobs: Jobs) {
+    this.#jobs = jobs
   }
 
   modeUnavailable(mode: Mode): DirtyRateError {
-    return new DirtyRateError('ERR_MODE_UNAVAILABLE', `libvirt has no mode ${mode}`)
+    return new DirtyRateError('ERR_MODE_UNAVAILABLE', `QEMU has no mode ${mode}`)
   }
 
-  // Only libvirt knows, and is asked at the beginning of each job.
+  // Only QEMU knows, and is asked at the beginning of each job.
   requireMeasurable(): void {}
 
   explain(error: unknown): unknown {
@@ -32,8 +60,8 @@ export class LibvirtSource implements Source {
   }
 
   async measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round[]> {
-    // A window that cannot be measured is refused before the first one is.
-    for (const windowMs of deadlinesMs) this.#of.way.requirePossible(method, windowMs)
+    // A window that cannot be measured is refused before the first one is measured.
+    for (const windowMs of deadlinesMs) this.#jobs.requirePossible?.(method, windowMs)
     const rounds: Round[] = []
     const observed = deadlinesMs.length === 1
     for (const windowMs of deadlinesMs)
@@ -51,7 +79,7 @@ export class LibvirtSource implements Source {
     everyMs: number,
     signal: Signal,
   ): AsyncGenerator<Round, void, undefined> {
-    this.#of.way.requirePossible(method, everyMs)
+    this.#jobs.requirePossible?.(method, everyMs)
     const job = { method, windowMs: everyMs, observed: false }
     for (;;) yield await this.#round(job, signal)
   }

@@ -1,4 +1,4 @@
-/** The texts of libvirt's XML. */
+/** Texts in XML, as libvirt writes it. */
 
 /** A text of XML, with the characters that XML writes in another way. */
 export function textOfXml(text: string): string {

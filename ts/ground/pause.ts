@@ -1,10 +1,10 @@
 /** Waits that an abort ends. */
 
 import { clearTimeout, setTimeout } from 'node:timers'
-import type { Signal } from '../../ground/abort.js'
+import type { Signal } from './abort.js'
 
 /** Settles as `promise` does, or rejects with `signal.reason` if that comes first. */
-export function untilAborted<T>(promise: Promise<T>, signal: Signal | undefined): Promise<T> {
+export function abortable<T>(promise: Promise<T>, signal: Signal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
     if (signal.aborted) reject(signal.reason)
@@ -20,5 +20,5 @@ export function pause(ms: number, signal: Signal): Promise<void> {
   const elapsed = new Promise<void>(resolve => {
     timer = setTimeout(resolve, ms)
   })
-  return untilAborted(elapsed, signal).finally(() => clearTimeout(timer))
+  return abortable(elapsed, signal).finally(() => clearTimeout(timer))
 }
