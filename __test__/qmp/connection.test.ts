@@ -121,7 +121,7 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     const first = await opened(path)
     await expect(QmpConnection.open({ path }, { greetingMs: 300 })).rejects.toMatchObject({
       code: 'ERR_QMP_BUSY',
-      message: `${path}: no greeting within 300 ms, so another client has this monitor, or it is none of QMP`,
+      message: `${path}: no greeting within 300 ms, so another client has this monitor, or the socket is no QMP monitor`,
     })
     first.close()
     expect(await (await opened(path)).execute('query-status')).toMatchObject({ running: false })

@@ -176,6 +176,9 @@ function printMeasurement(session: Session, measurement: DirtyRateMeasurement, r
     session.field('truth', `${count(truth.low)} to ${count(truth.high)}, by the guest's own count`)
   const cost = costParts(measurement.cost)
   if (cost.length > 0) session.field('cost', cost.join(', '))
+  const { guest } = measurement.cost ?? {}
+  if (guest !== undefined)
+    for (const activity of guestParts(guest)) session.field('guest', activity)
   for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
 }
 
@@ -199,7 +202,7 @@ function printRings(session: Session, { ring, vcpus }: DirtyRingFigures, rates: 
 }
 
 /** The known parts of the cost, each as a text. */
-function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs, guest }: Cost = {}): string[] {
+function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs }: Cost = {}): string[] {
   const parts: [string, number | undefined][] = [
     ['hashing', hashNs],
     ['start', startNs],
@@ -207,8 +210,7 @@ function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs, guest }: Co
     ['reap', reapNs],
     ['longest lock', longestLockNs],
   ]
-  const times = parts.flatMap(([name, ns]) => (ns === undefined ? [] : [`${name} ${ms(ns)}`]))
-  return guest === undefined ? times : [...times, ...guestParts(guest)]
+  return parts.flatMap(([name, ns]) => (ns === undefined ? [] : [`${name} ${ms(ns)}`]))
 }
 
 const ACTIVITIES = {
@@ -221,8 +223,11 @@ const ACTIVITIES = {
 function guestParts({ before, during, after }: GuestCost): string[] {
   return (Object.keys(ACTIVITIES) as (keyof typeof ACTIVITIES)[]).flatMap(key => {
     const rates = [before[key], during[key], after[key]]
+    const [first, within, last] = rates.map(rate => count(rate ?? 0))
     return rates.includes(undefined)
       ? []
-      : [`${ACTIVITIES[key]} ${rates.map(rate => count(rate ?? 0)).join(' / ')} per s`]
+      : [
+          `${ACTIVITIES[key]} per second: ${first} before, ${within} during and ${last} after the window`,
+        ]
   })
 }

@@ -332,7 +332,7 @@ function silent(where: string, ms: number, connecting: boolean): DirtyRateError 
   }
   return new DirtyRateError(
     'ERR_QMP_BUSY',
-    `${where}: no greeting within ${ms} ms, so another client has this monitor, or it is none of QMP`,
+    `${where}: no greeting within ${ms} ms, so another client has this monitor, or the socket is no QMP monitor`,
     { details: { path: where } },
   )
 }

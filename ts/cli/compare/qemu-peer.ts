@@ -7,19 +7,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError, isDirtyRateError } from '../../ground/errors.js'
+import type { Method } from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import { QmpConnection } from '../../qmp/connection.js'
 import type { Mode } from '../../results/mode.js'
+import { figuresOf } from '../../targets/qemu/figures.js'
 import type { QemuMachine } from '../qemu-machine.js'
 import type { Machine } from './own-peer.js'
 import type { Figure, Peer, Tool } from './peer.js'
 
 const MIB = 2 ** 20
-const NS_PER_MS = 1e6
 /** How long a QEMU may take until its monitor listens. */
 const START_MS = 30_000
 /** How often it is asked whether it has begun, and whether it has measured. */
 const POLL_MS = 20
+/** How much longer than its window a measurement may take. */
+const GRACE_MS = 60_000
+/** How QEMU samples, and the confidence of both tools in a comparison. */
+const SAMPLES = { confidence: 0.95, design: 'simple-random', interval: 'wilson' } as const
 /** How much of what QEMU complains about is shown. */
 const COMPLAINT_LENGTH = 500
 
@@ -52,7 +57,8 @@ export async function startQemu(
       pid: child.pid ?? 0,
       vcpuThreads: threads.map(vcpu => vcpu['thread-id']),
       mailbox: address => mailbox(connection, address, signal),
-      measure: (mode, windowMs) => measure(connection, mode, windowMs, samplePages, signal),
+      measure: (mode, windowMs) =>
+        measure(connection, mode, windowMs, { memoryBytes, samplePages, signal }),
       close: async () => {
         connection.close()
         await close()
@@ -130,9 +136,12 @@ async function measure(
   connection: QmpConnection,
   mode: Mode,
   windowMs: number,
-  samplePages: number,
-  signal: AbortSignal,
+  { memoryBytes, samplePages, signal }: Measuring,
 ): Promise<Figure> {
+  const method: Method =
+    mode === 'page-sampling'
+      ? { mode, samples: { ...SAMPLES, samplesPerGiB: samplePages } }
+      : { mode }
   const unit = { 'calc-time-unit': 'millisecond' }
   const samples = mode === 'page-sampling' ? { 'sample-pages': samplePages } : {}
   await connection.execute(
@@ -140,17 +149,46 @@ async function measure(
     { 'calc-time': windowMs, ...unit, mode, ...samples },
     signal,
   )
+  const begun = performance.now()
   for (;;) {
     await sleep(POLL_MS, undefined, { signal })
     const info = (await connection.execute('query-dirty-rate', unit, signal)) as DirtyRateInfo
-    const { status, 'dirty-rate': rate } = info
-    if (status !== 'measured' || rate === undefined) continue
-    return {
-      bytesPerSecond: rate * MIB,
-      // QEMU rounds down to whole MiB/s, and tells no more.
-      interval: { low: rate * MIB, high: (rate + 1) * MIB, confidence: 1 },
-      windowNs: info['calc-time'] * NS_PER_MS,
-      complete: true,
-    }
+    if (info.status === 'measured') return figureOf(info, method, windowMs, memoryBytes)
+    if (performance.now() - begun > windowMs + GRACE_MS) throw overdue(mode)
   }
+}
+
+/** What one measurement needs beside its mode and its window. */
+interface Measuring {
+  readonly memoryBytes: number
+  readonly samplePages: number
+  readonly signal: AbortSignal
+}
+
+/** The figures of QEMU's answer, by the rules by which a `qmp:` target reads it. */
+function figureOf(
+  info: DirtyRateInfo,
+  method: Method,
+  windowMs: number,
+  memoryBytes: number,
+): Figure {
+  if ((info['dirty-rate'] ?? -1) < 0) {
+    throw new DirtyRateError('ERR_STATE', `QEMU gives no rate in mode ${method.mode}`, {
+      hint: 'Try again.',
+    })
+  }
+  const { bytesPerSecond, interval, window, complete } = figuresOf(
+    info,
+    method,
+    windowMs,
+    memoryBytes,
+  )
+  return { bytesPerSecond, interval, windowNs: window.ns, complete }
+}
+
+function overdue(mode: Mode): DirtyRateError {
+  return new DirtyRateError(
+    'ERR_TARGET_TIMEOUT',
+    `QEMU still measures in mode ${mode} ${GRACE_MS / 1000} s after the end of the window`,
+  )
 }

@@ -58,7 +58,7 @@ export function chooseMemory(
     )
   }
   if (ranges.length === 0) throw nothingFound(process, found, given.minBytes)
-  const by = vmm.recognises === undefined ? '' : `The process runs ${processName(process, vmm)}.`
+  const by = `The process runs ${processName(process, vmm)}.`
   const untested = vmm.isTested ? [] : ['The rule for this program has not been tested with it.']
   return chosen(ranges, vmm, [by, ...found.why, ...untested])
 }
@@ -90,7 +90,7 @@ function nothingFound(
   const noVcpus = process.vcpus === 0 ? ' and has no vCPU at KVM' : ''
   return new DirtyRateError(
     'ERR_TARGET_ABSENT',
-    `process ${process.pid} runs ${processName(process, vmm)}${noVcpus}, and no guest memory was found in it: ${vmm.looksFor}${size}`,
+    `process ${process.pid} runs ${processName(process, vmm)}${noVcpus}, and no guest memory was found in it. Looked for: ${vmm.looksFor}${size}`,
     {
       hint: `Give the memory with range=START-END, as in /proc/${process.pid}/maps, or min-size=SIZE to take all that is as large.`,
     },

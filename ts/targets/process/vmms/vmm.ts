@@ -94,6 +94,3 @@ export function leftOut(mappings: readonly Mapping[], because: string): string[]
   const list = mappings.map(mapping => `${formatAddresses(mapping)} (${formatSize(mapping.bytes)})`)
   return [`Left out, because ${because}: ${list.join(', ')}.`]
 }
-
-/** A mapping's size as people write it. */
-export const sizeOf = ({ bytes }: Mapping): string => formatSize(bytes)
