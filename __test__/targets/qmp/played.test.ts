@@ -304,9 +304,10 @@ describe("KVM's statistics", () => {
     const { before, during, after } = cost?.guest ?? {}
     for (const activity of [before, during, after]) {
       expect(Object.keys(activity ?? {})).toEqual(['exitsPerSecond', 'pageFaultsPerSecond'])
-      // Two vCPUs, in 100 ms and in 200 ms at least: never more than that.
-      expect(activity?.exitsPerSecond).toBeLessThanOrEqual(1000)
-      expect(activity?.pageFaultsPerSecond).toBeLessThanOrEqual(400)
+      // Two vCPUs, in 100 ms and in 200 ms at least: never more than that. A timer of Node may fire
+      // 1 ms early.
+      expect(activity?.exitsPerSecond).toBeLessThanOrEqual(100 / 0.099)
+      expect(activity?.pageFaultsPerSecond).toBeLessThanOrEqual(40 / 0.099)
       expect(activity?.exitsPerSecond).toBeGreaterThan(0)
     }
     expect(await target.measureDirtyCurve({ windows: [50, 60] })).not.toHaveProperty('cost')
