@@ -4,6 +4,7 @@ import { expect, it } from 'vitest'
 import { makeProgram } from '../../ts/cli/program.js'
 import { EXAMPLES } from '../../ts/cli/target-help.js'
 import { workloadKinds } from '../../ts/index.js'
+import { schemes } from '../../ts/targets/open.js'
 import { parseTargetUri } from '../../ts/targets/uri.js'
 import { WORKLOADS } from '../../ts/targets/vm/options.js'
 import { dirtyrate, run } from '../fixtures/command.js'
@@ -28,7 +29,7 @@ it.each(Object.values(EXAMPLES).flat())('has an example of the right form: %s', 
   const [name, command, target = '', ...rest] = example.split(' ')
   const known = program.commands.find(each => each.name() === command)
   expect({ name, known: known !== undefined }).toEqual({ name: 'dirtyrate', known: true })
-  expect(['guest', 'kernel']).toContain(parseTargetUri(target).scheme)
+  expect(schemes.map(scheme => scheme.name)).toContain(parseTargetUri(target).scheme)
   const options = [...(known?.options ?? []), ...program.options].map(({ long }) => long)
   for (const word of rest.filter(word => word.startsWith('--'))) expect(options).toContain(word)
 })

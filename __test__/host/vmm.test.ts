@@ -1,12 +1,12 @@
 /** What is read from the command lines of VMMs other than QEMU. */
 
 import { expect, it } from 'vitest'
-import { toldBy, type Vmm, vmmOf } from '../../ts/host/vmm.js'
+import { readCommandLine, type Vmm, vmmOf } from '../../ts/host/vmm.js'
 import { folder } from '../fixtures/elf.js'
 
 const MIB = 2 ** 20
-const told = (vmm: Vmm, line: string): ReturnType<typeof toldBy> =>
-  toldBy(vmm, line.split(' '), process.pid)
+const told = (vmm: Vmm, line: string): ReturnType<typeof readCommandLine> =>
+  readCommandLine(vmm, line.split(' '), process.pid)
 
 it.each<[Vmm, string, object]>([
   [

@@ -12,17 +12,17 @@ const INDENT = '  '
 /** Three command lines of each command that takes a target, from the usual one to a rare one. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   calc: [
-    'dirtyrate calc guest:stride --window 500ms',
+    'dirtyrate calc libvirt:web --window 2s',
     'dirtyrate calc guest:random,pages=100000,rate=100MiB/s,memory=2GiB --mode page-sampling',
     "dirtyrate calc kernel:bzImage,initrd=rootfs.cpio,cmdline=console=ttyS0 --until-console 'login:'",
   ],
   curve: [
-    'dirtyrate curve guest:hot-cold',
+    'dirtyrate curve pid:4711',
     'dirtyrate curve guest:random,pages=100000 --windows 50ms,200ms,1s --unit Gbit/s',
     'dirtyrate curve guest:stride,rate=100MiB/s --csv >curve.csv',
   ],
   watch: [
-    'dirtyrate watch guest:hot-cold,rate=100MiB/s',
+    'dirtyrate watch qmp:/run/vm.sock',
     'dirtyrate watch guest:stride,vcpus=2 --mode dirty-ring --every 500ms --count 10',
     'dirtyrate watch guest:random --delay 2s --json',
   ],

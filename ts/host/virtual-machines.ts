@@ -15,7 +15,7 @@ import {
   statusOf,
 } from './proc.js'
 import type { MonitorPlace } from './qemu-arguments.js'
-import { type Told, toldBy, type Vmm, vmmOf } from './vmm.js'
+import { type CommandLine, readCommandLine, type Vmm, vmmOf } from './vmm.js'
 
 /** A process that runs a VM. */
 export interface VmProcess {
@@ -81,9 +81,9 @@ function lookAt(pid: number, domain: LibvirtDomain | undefined): VmProcess | 'cl
   const hasVm = descriptors !== undefined && [...descriptors.values()].includes(VM_FILE)
   const vmm = hasVm || isNamedAsVmm(program) ? vmmOf(pid, program) : undefined
   if (vmm !== undefined) {
-    const told = toldBy(vmm, words, pid)
-    if (told.qemu?.isProbe === true) return undefined
-    return vmOf({ pid, vmm, program, told, status, descriptors, hasVm, domain })
+    const commandLine = readCommandLine(vmm, words, pid)
+    if (commandLine.qemu?.isProbe === true) return undefined
+    return vmOf({ pid, vmm, program, commandLine, status, descriptors, hasVm, domain })
   }
   return descriptors === undefined ? 'closed' : undefined
 }
@@ -97,7 +97,7 @@ interface Seen {
   pid: number
   vmm: Vmm
   program: string
-  told: Told
+  commandLine: CommandLine
   status: ProcessStatus
   descriptors: ReadonlyMap<number, string> | undefined
   hasVm: boolean
@@ -105,20 +105,20 @@ interface Seen {
 }
 
 function vmOf(seen: Seen): VmProcess {
-  const { pid, vmm, program, told, status, descriptors, hasVm } = seen
+  const { pid, vmm, program, commandLine, status, descriptors, hasVm } = seen
   const accelerator = acceleratorOf(seen)
-  const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? told.vcpus
-  const libvirt = seen.domain ?? libvirtBy(told)
-  const name = libvirt?.name ?? told.name
+  const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? commandLine.vcpus
+  const libvirt = seen.domain ?? libvirtBy(commandLine)
+  const name = libvirt?.name ?? commandLine.name
   return {
     pid,
     vmm,
     program,
     uid: status.uid,
-    monitors: told.qemu?.monitors ?? [],
+    monitors: commandLine.qemu?.monitors ?? [],
     ...(name === undefined ? {} : { name }),
     ...(accelerator === undefined ? {} : { accelerator }),
-    ...(told.memoryBytes === undefined ? {} : { memoryBytes: told.memoryBytes }),
+    ...(commandLine.memoryBytes === undefined ? {} : { memoryBytes: commandLine.memoryBytes }),
     ...(vcpus === undefined ? {} : { vcpus }),
     ...(libvirt === undefined ? {} : { libvirt }),
     ...(descriptors === undefined ? {} : { descriptors }),
@@ -129,16 +129,17 @@ function vmOf(seen: Seen): VmProcess {
  * The domain of a QEMU that libvirt has started, if the file of its process could not be read. That
  * of another user's session is in a folder that only this user can read.
  */
-function libvirtBy({ qemu }: Told): LibvirtDomain | undefined {
+function libvirtBy({ qemu }: CommandLine): LibvirtDomain | undefined {
   if (qemu?.libvirt === undefined || qemu.name === undefined) return undefined
   return { name: qemu.name, session: qemu.libvirt === 'session' }
 }
 
-function acceleratorOf({ hasVm, descriptors, vmm, told }: Seen): string | undefined {
-  const { qemu } = told
+function acceleratorOf({ hasVm, descriptors, vmm, commandLine }: Seen): string | undefined {
+  const { qemu } = commandLine
   if (hasVm) return 'kvm'
   if (vmm !== 'qemu') return undefined
-  // A QEMU that has no VM of KVM translates its guest, unless it was told something else.
+  // A QEMU that has no VM of KVM translates its guest, unless its command line names another
+  // accelerator.
   const named = qemu?.accelerator
   return descriptors === undefined ? named : named === undefined || named === 'kvm' ? 'tcg' : named
 }

@@ -17,7 +17,7 @@ export const vmms = [
 export type Vmm = (typeof vmms)[number]
 
 /** What a command line says. */
-export interface Told {
+export interface CommandLine {
   readonly name?: string
   readonly memoryBytes?: number
   readonly vcpus?: number
@@ -40,7 +40,7 @@ function hasOurBinding(pid: number): boolean {
 }
 
 /** Reads the command line of a program, and the file of its configuration if it names one. */
-export function toldBy(vmm: Vmm, words: readonly string[], pid: number): Told {
+export function readCommandLine(vmm: Vmm, words: readonly string[], pid: number): CommandLine {
   const [, ...rest] = words
   if (vmm === 'qemu') {
     const qemu = parseQemuArguments(rest)
@@ -67,7 +67,7 @@ export function toldBy(vmm: Vmm, words: readonly string[], pid: number): Told {
 const MIB = 2 ** 20
 
 /** What a configuration of Firecracker says. Its path is one of the files that the process sees. */
-function configured(file: string | undefined, pid: number): Told {
+function configured(file: string | undefined, pid: number): CommandLine {
   if (file === undefined) return {}
   const seen = resolve(linkOf(pid, 'cwd') ?? '/', file)
   try {
@@ -83,7 +83,7 @@ function configured(file: string | undefined, pid: number): Told {
 }
 
 /** A command of this package has the target that it made in its command line. */
-function ours(words: readonly string[]): Told {
+function ours(words: readonly string[]): CommandLine {
   const target = words.find(word => /^(guest|kernel):/.test(word))
   if (target === undefined) return {}
   const memory = parseValues(target, 'name').get('memory')
@@ -103,13 +103,13 @@ function optionOf(words: readonly string[], names: readonly string[]): string | 
 const partOf = (text: string | undefined, key: string): string | undefined =>
   text === undefined ? undefined : parseValues(text, key).get(key)
 
-const name = (text: string | undefined): Told => (text === undefined ? {} : { name: text })
+const name = (text: string | undefined): CommandLine => (text === undefined ? {} : { name: text })
 
-function vcpus(text: string | undefined): Told {
+function vcpus(text: string | undefined): CommandLine {
   return /^[1-9]\d*$/.test(text ?? '') ? { vcpus: Number(text) } : {}
 }
 
-function size(text: string | undefined, unit = 1): Told {
+function size(text: string | undefined, unit = 1): CommandLine {
   const [, digits, suffix = ''] = /^(\d+(?:\.\d+)?)([KMGT]?)B?$/i.exec(text ?? '') ?? []
   if (digits === undefined) return {}
   const factor = suffix === '' ? unit : 1024 ** ('KMGT'.indexOf(suffix.toUpperCase()) + 1)

@@ -60,8 +60,8 @@ export default [
   {
     name: 'take a QEMU that libvirt examines for a VM',
     file: 'ts/host/virtual-machines.ts',
-    find: 'if (told.qemu?.isProbe === true) return undefined',
-    replace: 'if (told.qemu === null) return undefined',
+    find: 'if (commandLine.qemu?.isProbe === true) return undefined',
+    replace: 'if (commandLine.qemu === null) return undefined',
     test: '__test__/host/virtual-machines.test.ts -t only asks what it can do',
   },
 ]
