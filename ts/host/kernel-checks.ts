@@ -30,8 +30,8 @@ function pagemapScanCheck(): Check {
 
 /**
  * A kernel without soft-dirty bits takes the command that clears them, too, and then never sets
- * one. So the bits of this process are cleared, and then looked for in a page that it writes all
- * the time: that of its stack.
+ * one. So the bits of this process are cleared, and then looked for in its stack, which it writes
+ * all the time.
  */
 function softDirtyCheck(): Check {
   const check = { id: 'soft-dirty', name: 'soft-dirty bits' }

@@ -265,8 +265,9 @@ describe('range=', () => {
   })
 })
 
-it('the hint about permission says what Yama forbids', () => {
-  expect(permissionHint(0)).toContain('CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH')
-  expect(permissionHint(1)).toContain('ptrace_scope is 1')
+it('the hint about permission says what Yama forbids, and sends no root to root', () => {
+  expect(permissionHint(0, false)).toContain('CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH')
+  expect(permissionHint(1, false)).toContain('ptrace_scope is 1')
+  expect(permissionHint(0, true)).not.toContain('Run as root')
   expect(permissionHint(3)).toContain('forbids this to everyone')
 })

@@ -128,7 +128,7 @@ function controlOf(target: ServedTarget, allowed: boolean): Control | undefined 
   if (control === undefined && allowed) {
     throw argumentError(
       `allowControl: ${target.uri} can be measured, but not controlled`,
-      'Leave it away.',
+      'Leave it out.',
     )
   }
   return allowed || control?.isOwn === true ? control : undefined

@@ -144,7 +144,7 @@ function unusable(path: string, error: unknown): DirtyRateError {
   const { code, message } = isError(error) ? (error as Error & { code?: string }) : {}
   const why: Readonly<Record<string, string>> = {
     ENOENT: 'its folder does not exist',
-    ENOTDIR: 'its folder is none',
+    ENOTDIR: 'a part of its path is a file, and not a folder',
     EACCES: 'this user may not make a socket there',
     EPERM: 'this user may not make a socket there',
     EROFS: 'this file system can only be read',

@@ -142,7 +142,7 @@ function notRunning({ name }: Identity, state: string): DirtyRateError {
   )
 }
 
-/** Throws if the answer is that of a job which failed, or of another client's. */
+/** Throws if the job has failed, or if the answer is about the job of another client. */
 function requireOurs(
   info: DirtyRateInfo,
   { name }: Identity,

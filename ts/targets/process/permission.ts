@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
+import { hostProcess } from '../../ground/host-process.js'
 import { fromNative } from '../../ground/native-errors.js'
 
 const YAMA = '/proc/sys/kernel/yama/ptrace_scope'
@@ -16,9 +17,14 @@ function ptraceScope(): number | undefined {
 }
 
 /** What helps, under a `ptrace_scope`. */
-export function permissionHint(scope: number | undefined = ptraceScope()): string {
+export function permissionHint(
+  scope: number | undefined = ptraceScope(),
+  isRoot: boolean = hostProcess.geteuid?.() === 0,
+): string {
   if (scope === 3)
     return 'kernel.yama.ptrace_scope is 3, which forbids this to everyone until the host is started again.'
+  if (isRoot)
+    return 'This process is root, but lacks CAP_SYS_PTRACE, or a security module of the kernel protects that process. dirtyrate doctor shows the capabilities.'
   const rights =
     'Run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. The user of the process may read it too, unless the process has changed its user.'
   return scope === undefined || scope === 0

@@ -42,7 +42,7 @@ export function figuresOf(
     id,
     bytesPerSecond: mib * MIB,
   }))
-  // The rate of the VM is the sum of the vCPUs', of which each is rounded down.
+  // The rate of the VM is the sum of the rates of its vCPUs, and QEMU rounds each of them down.
   const high = rate + MIB * Math.max(vcpus.length, 1)
   return { ...common, mode: 'dirty-ring', interval: { ...rounded, high }, vcpus }
 }

@@ -8,7 +8,7 @@ import type { QmpAddress } from '../../qmp/connection.js'
 const LARGEST_PORT = 65_535
 
 /**
- * The address that `name` is. A name with a slash, and that of a file, is a path. Throws
+ * The address that `name` is. A name that has a slash or names a file is a path. Throws
  * ERR_ARGUMENT.
  */
 export function parseAddress(name: string): QmpAddress {

@@ -222,8 +222,8 @@ async function finished(
 }
 
 /**
- * The answer of the job that was asked for. Throws where it is that of another one, or of one that
- * failed.
+ * The answer of the job that was asked for. Throws if the job has failed, or if the answer is about
+ * the job of another client.
  */
 function checked(info: DirtyRateInfo, { method, windowMs }: Job, startedAt: Date): DirtyRateInfo {
   const isOurs =

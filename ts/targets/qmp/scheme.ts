@@ -25,7 +25,7 @@ export const qmpScheme: Scheme<QmpTarget> = {
     const address = parseAddress(name)
     const forced = parseForce(force)
     refuseLibvirts(address)
-    // Whoever opens a target wants to know at once whether it can be reached.
+    // A caller who opens a target wants to know at once whether it can be reached.
     const monitor = new Monitor(address)
     await monitor.use(readFacts, signal)
     return new QmpTarget({
