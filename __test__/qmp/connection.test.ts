@@ -172,7 +172,7 @@ describe('what is no monitor', () => {
       'ERR_TARGET_ABSENT',
       'there is no such socket',
     ],
-    ['a file', () => fileOf('text'), 'ERR_TARGET_ABSENT', ''],
+    ['a file', () => fileOf('text'), 'ERR_TARGET_ABSENT', 'this file is no socket'],
   ])('%s', async (_, make, code, meaning) => {
     await expect(QmpConnection.open({ path: make() })).rejects.toMatchObject({
       code,

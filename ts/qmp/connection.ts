@@ -9,6 +9,7 @@ import { clearTimeout, setTimeout } from 'node:timers'
 import type { Signal } from '../ground/abort.js'
 import { shortened } from '../ground/arguments.js'
 import { DirtyRateError, type ErrorCode } from '../ground/errors.js'
+import { isSocketFile } from '../ground/socket-file.js'
 import { QapiError } from '../qapi/error.js'
 import { JsonStream } from './json-stream.js'
 
@@ -314,7 +315,9 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 function unreachable(where: string, error: Error & { code?: string }): DirtyRateError {
-  const { code, meaning } = SOCKET_ERRORS[error.code ?? ''] ?? {
+  // Linux refuses a connection to any other file as it does at a socket that nobody serves.
+  const isOther = error.code === 'ECONNREFUSED' && where.includes('/') && !isSocketFile(where)
+  const { code, meaning } = SOCKET_ERRORS[isOther ? 'ENOTSOCK' : (error.code ?? '')] ?? {
     code: 'ERR_TARGET_ABSENT',
     meaning: error.message,
   }

@@ -101,7 +101,10 @@ export function opener(
 function forced({ name, options, common }: Scheme, given: Given, force = false): Given {
   if (!parseFlag(force, 'force')) return given
   if (!Object.hasOwn({ ...options, ...common }, 'force')) {
-    throw argumentError(`force: ${name}: has no mode that would be refused`, 'Leave it out.')
+    throw argumentError(
+      `force: a target of ${name}: has no mode that would be refused`,
+      'Leave it out.',
+    )
   }
   return { ...given, force: 'on' }
 }

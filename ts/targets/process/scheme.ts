@@ -1,6 +1,7 @@
 /** The scheme of VMs of any VMM, by the number of their process. */
 
-import { parseCountText } from '../../ground/arguments.js'
+import { parseCountText, show } from '../../ground/arguments.js'
+import { argumentError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import { parseSize } from '../../ground/units.js'
 import type { Scheme } from '../scheme.js'
@@ -32,6 +33,8 @@ export const processScheme: Scheme<ProcessTarget> = {
   },
   common: {},
   async open({ name }, { range, 'min-size': minSize }, { signal }) {
+    if (!/^\d+$/.test(name))
+      throw argumentError(`pid: ${show(name)} is no number of a process`, 'Write it as pid:4711.')
     const pid = parseCountText(name, 'pid', 1, LARGEST_PID)
     const ranges = range === undefined ? undefined : parseRanges(range)
     const minBytes = minSize === undefined ? undefined : parseSize(minSize, 'min-size')
