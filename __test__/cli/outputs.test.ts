@@ -154,7 +154,7 @@ describeKvm('a command line without a command', () => {
   it.each([
     [['capabilites'], "unknown command 'capabilites' (Did you mean capabilities?)"],
     [['calc', 'guest:idle', '--windw', '1s'], "unknown option '--windw' (Did you mean --window?)"],
-    [['calc', 'guest:idle', 'guest:idle'], "too many arguments for 'calc'"],
+    [['curve', 'guest:idle', 'guest:idle'], "too many arguments for 'curve'"],
     [['--log-level', '--json'], "argument '--json' is invalid"],
     [['--', '--json'], "unknown command '--json'"],
   ])('or with one that there is not (%j) says what may be meant', async (args, message) => {

@@ -118,10 +118,10 @@ describeKvm('a terminal', () => {
   it('has progress, cut between words, and nothing of it stays', async () => {
     const { stdout } = await dirtyrateOnTerminal(`calc ${guest} --window 20ms`, { columns: 24 })
     const { rows, overwritten } = shown(stdout)
-    expect(overwritten).toEqual(['starting ...', 'measuring for 20ms'])
-    expect(rows.join('\n')).not.toMatch(/starting|measuring/)
+    expect(overwritten).toEqual(['opening ...', 'measuring for 20ms'])
+    expect(rows.join('\n')).not.toMatch(/opening|measuring/)
     const quiet = await dirtyrateOnTerminal(`calc ${guest} --window 20ms --quiet`, { columns: 24 })
-    expect(quiet.stdout).not.toMatch(/starting|measuring/)
+    expect(quiet.stdout).not.toMatch(/opening|measuring/)
   })
 
   it('has whole lines of the log beside the line that is written over', async () => {
