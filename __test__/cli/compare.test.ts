@@ -110,13 +110,19 @@ describeWith('qemu-system-x86_64', 'compare', () => {
     const child = spawn(
       process.execPath,
       [`${root}/dist/cli.js`, 'compare', ...quick, '--rounds', '1000', '--qemu', program],
-      { stdio: 'ignore' },
+      { stdio: ['ignore', 'ignore', 'pipe'] },
     )
-    const ended = once(child, 'exit')
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
+    const ended = once(child, 'close')
     const others = (): string[] => processesWith(program).filter(pid => Number(pid) !== child.pid)
     await expect.poll(() => others().length, { timeout: 20_000 }).toBe(1)
     child.kill('SIGINT')
     expect(await ended).toEqual([130, null])
+    expect(said).toMatch(/^dirtyrate: .*(interrupted|SIGINT)/m)
+    expect(said).not.toContain('defect')
     expect(others()).toEqual([])
   })
 })

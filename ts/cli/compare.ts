@@ -94,6 +94,10 @@ export async function runCompare(session: Session, options: CompareOptions): Pro
     await each(() => startOwn(machine, 'bitmap'), ['dirty-bitmap', 'page-sampling'])
     if (found.dirtyRingEntries > 0)
       await each(() => startOwn(machine, { ringEntries }), ['dirty-ring'])
+  } catch (error) {
+    // The signal's own reason, and not that of the wait, or of the connection, which it has ended.
+    signal.throwIfAborted()
+    throw error
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
