@@ -41,17 +41,18 @@ export type TargetOf<Uri extends string> = Uri extends `${infer Name}:${string}`
 const open = opener(schemes)
 
 /**
- * Opens what `uri` names:
- * `guest:WORKLOAD,pages=N,rate=R,pacing=host|clock,granted=on|off,sharing=split|shared,placement=packed|spread,seed=N`,
- * a VM with a built-in workload, or `kernel:FILE,initrd=FILE,cmdline=TEXT`, a VM with a PVH ELF or
- * a bzImage; on arm64 with an ELF or an Image, and RAM from 1 GiB on, as in QEMU's `virt`. Both
- * take `memory=SIZE`, or blocks as `memory=low@0B+2GiB:high@4GiB+2GiB`, `vcpus=N`,
- * `log=bitmap|ring` and `ring-entries=N`, and `manual-protect`, `unknown-mmio` and `clear-chunk`
- * with the values that `VirtualMachine.create` takes. The VM is started, and ends with `close()`.
- * Rejects with ERR_ARGUMENT, which lists what exists; with ERR_MODE_UNAVAILABLE if the log that the
- * URI names cannot do `options.mode`; with ERR_UNSUPPORTED if no VM on this kernel can; and as
- * `VirtualMachine` does. On a kernel without rings `log=ring` gives the bitmap, and each exact
- * measurement has a warning that says so.
+ * Opens the VM that `uri` names. `qmp:SOCKET`, `libvirt:DOMAIN` and `pid:N` are VMs of others,
+ * which go on after `close()`. `guest:WORKLOAD` is a new VM with a built-in workload, and
+ * `kernel:FILE` one that boots a PVH ELF or a bzImage; on arm64 an ELF or an Image, with RAM from 1
+ * GiB on, as in QEMU's `virt`. A new VM is started, and ends with `close()`. `docs/targets.md` has
+ * the options of each.
+ *
+ * Rejects with ERR_ARGUMENT, which lists what exists. For a VM of others it rejects with
+ * ERR_TARGET_ABSENT, ERR_TARGET_PERMISSION, ERR_TARGET_GONE, ERR_TARGET_TIMEOUT, ERR_QMP_BUSY,
+ * ERR_QMP_PROTOCOL, ERR_LIBVIRT_SOCKET or ERR_PROGRAM_ABSENT, and for a new VM as `VirtualMachine`
+ * does: with ERR_MODE_UNAVAILABLE if the log that the URI names cannot do `options.mode`, and with
+ * ERR_UNSUPPORTED if no VM on this kernel can. On a kernel without rings `log=ring` gives the
+ * bitmap, and each exact measurement has a warning that says so.
  *
  * @example
  * ```ts
