@@ -105,7 +105,7 @@ export function explainComparison(
   define('rate', `the median of ${rounds} measurement${rounds === 1 ? '' : 's'} of ${windowMs} ms`)
   define(
     'truth',
-    "distinct pages by the guest's own count of its writes, which is read from its memory, in a window of the same length",
+    "distinct pages by the guest's own count of its writes, which is read from its memory, in a window of the same length. The guest is taken to write evenly. On a busy machine it does not, and then the truth itself is off by some percent",
   )
   define('error', 'the median error of the rate. QEMU rounds its rate down to whole MiB/s')
   define('worst', 'the error that is farthest from 0')

@@ -32,7 +32,9 @@ export interface JobResult {
 
 /** The jobs of one target, which run one after the other, because QEMU has one at a time. */
 export interface Jobs {
-  /** Throws ERR_ARGUMENT for a window that certainly cannot be measured, before anything is asked. */
+  /**
+   * Throws ERR_ARGUMENT for a window that certainly cannot be measured, before anything is asked.
+   */
   requirePossible?(method: Method, windowMs: number): void
   /** Runs a job when those before it have ended. */
   run(job: Job, signal: Signal): Promise<JobResult>
