@@ -28,8 +28,16 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
  * namespaces, libvirt or a QEMU. They do not run in a rig. The test rig/installed.rig tests the
  * installed package there.
  */
-const OF_THE_MACHINE =
-  /^(faults|host|install|scripts|targets\/libvirt)\/|^(cli\/(csv|doctor|environment|json|list|manual|shells)|docs|paced-by-clock|qapi\/golden-peer|qemu)\.test$/
+const OF_THE_MACHINE = new RegExp(
+  [
+    '^(faults|host|install|scripts|targets/libvirt)/',
+    '^cli/(compare|csv|doctor|environment|json|list|manual|shells)\\.test$',
+    '^qmp/(connection|server-and-qemu|server-of-targets|server-schema)\\.test$',
+    '^targets/qmp/(libvirt-socket|measuring|migrating|sharing|truth)\\.test$',
+    '^targets/process/process-target\\.test$',
+    '^(docs|paced-by-clock|qapi/golden-peer|qemu|targets/linux-guest)\\.test$',
+  ].join('|'),
+)
 
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'
