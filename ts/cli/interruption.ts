@@ -3,6 +3,7 @@
  * second one ends the process at once.
  */
 
+import { setMaxListeners } from 'node:events'
 import { constants as fsConstants, fstatSync, readFileSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { basename } from 'node:path'
@@ -31,6 +32,8 @@ export class Interruption {
   /** Listens from now on. `onSecond` is called before a second signal ends the process. */
   constructor(onSecond: () => void) {
     this.#onSecond = onSecond
+    // Each target of a command listens, and Node warns of more than ten listeners as of a leak.
+    setMaxListeners(0, this.signal)
     for (const name of SIGNALS) process.on(name, this.#listener)
   }
 
