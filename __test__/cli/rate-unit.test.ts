@@ -35,6 +35,8 @@ it('an interval has the same unit', () => {
   )
   expect(rates.interval({ low: 125_000, high: null, confidence: 0.95 })).toBe('1.0 Mbit/s or more')
   expect(rates.interval({ low: 1, high: 1, confidence: 1 })).toBe('exact')
+  // An exact mode of QEMU counts whole MiB/s.
+  expect(rates.interval({ low: 125_000, high: 250_000, confidence: 1 })).toBe('1.0 to 2.0 Mbit/s')
 })
 
 describeKvm('--unit', () => {

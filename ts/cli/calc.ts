@@ -10,7 +10,7 @@ import type {
 } from '../results/measurement.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
-import { type Rates, ratesOf } from './rate-unit.js'
+import { isPoint, type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 import {
   checkChoice,
@@ -162,12 +162,14 @@ function cellsOf(
 }
 
 function printMeasurement(session: Session, measurement: DirtyRateMeasurement, rates: Rates): void {
-  const { bytesPerSecond, pages, window, mode, complete, warnings, truth } = measurement
+  const { bytesPerSecond, interval, pages, window, mode, complete, warnings, truth } = measurement
   const isEstimate = mode === 'page-sampling'
   session.headline(`${rates.rate(bytesPerSecond)}${complete ? '' : ' or more'}`, measurement.target)
   session.field('mode', mode)
   session.field('window', ms(window.ns))
-  if (isEstimate) session.field('interval', rates.interval(measurement.interval))
+  // The headline already says that an incomplete exact figure has no upper bound.
+  if (isEstimate || (complete && !isPoint(interval)))
+    session.field('interval', rates.interval(interval))
   if (pages !== undefined)
     session.field('pages', `${count(pages)} ${isEstimate ? 'estimated' : 'distinct'}`)
   if (isEstimate) printSamples(session, measurement.sampling)

@@ -36,16 +36,29 @@ export class Rates {
     return `${this.#figure(bytesPerSecond)} ${this.unit}`
   }
 
-  /** An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. */
-  interval({ low, high, confidence }: Interval): string {
+  /**
+   * An interval of a rate: `93.1 to 104.6 MiB/s (95 %)`. If it is certain, it has no confidence:
+   * `19.0 to 20.0 MiB/s`.
+   */
+  interval(interval: Interval): string {
+    const { low, high, confidence } = interval
     if (high === null) return `${this.rate(low)} or more`
-    if (confidence === 1) return 'exact'
-    return `${this.#figure(low)} to ${this.rate(high)} (${Number((confidence * 100).toPrecision(4))} %)`
+    if (isPoint(interval)) return 'exact'
+    const bounds = `${this.#figure(low)} to ${this.rate(high)}`
+    return confidence === 1 ? bounds : `${bounds} (${Number((confidence * 100).toPrecision(4))} %)`
   }
 
   #figure(bytesPerSecond: number): string {
     return inRateUnit(bytesPerSecond, this.unit).toFixed(this.#decimals)
   }
+}
+
+/**
+ * Whether the interval is one certain figure. An exact mode of QEMU counts whole MiB/s, so that its
+ * interval is certain, and 1 MiB/s wide.
+ */
+export function isPoint({ low, high, confidence }: Interval): boolean {
+  return confidence === 1 && low === high
 }
 
 /**

@@ -6,7 +6,7 @@ import type { DirtyRateMeasurement } from '../qapi/info.js'
 import { csvHeader, csvRecord, WATCH_COLUMNS } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
-import { type Rates, ratesOf } from './rate-unit.js'
+import { isPoint, type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 import {
   checkChoice,
@@ -191,9 +191,7 @@ function line(
           pages: { text: `${count(pages)} pages`, aligned: `${count(pages).padStart(11)} pages` },
         }),
     window: { text: `in ${ms(window.ns)}` },
-    ...(interval.confidence === 1 && complete
-      ? {}
-      : { interval: { text: rates.interval(interval) } }),
+    ...(isPoint(interval) && complete ? {} : { interval: { text: rates.interval(interval) } }),
     ...(warnings.length === 0
       ? {}
       : { warnings: { text: warnings.map(({ code }) => code).join('  ') } }),
