@@ -63,6 +63,32 @@ it.each([
   expect(error.hint).toBe('See dirtyrate --help, and --help of each command.')
 })
 
+it.each([
+  ['nu1', /^Write it as .* dirtyrate list shows the virtual machines and their targets\.$/],
+  ['qmp:', /^Write it as 'qmp:SOCKET'\. dirtyrate list shows the virtual machines/],
+  ['libvirt:,force=on', /^Write it as 'libvirt:DOMAIN'\. dirtyrate list shows/],
+  ['guest:', /^Write it as 'guest:stride'\.$/],
+  ['kernel:', /^Write it as 'kernel:FILE'\.$/],
+  ['pid:abc', /^Write it as pid:4711\. dirtyrate list shows/],
+])('a hint for the target %s says where targets are found', async (uri, hint) => {
+  await expect(openTarget(uri)).rejects.toMatchObject({
+    code: 'ERR_ARGUMENT',
+    hint: expect.stringMatching(hint),
+  })
+})
+
+it.each([
+  [['curve', 'guest:idle', '--all'], '--all is an option of calc and watch. See '],
+  [['calc', 'guest:idle', '--csv'], '--csv is an option of curve and watch. See '],
+  [['list', '--csv'], '--csv is an option of curve and watch. See '],
+  [['calc', 'guest:idle', '--socket=/x'], '--socket is an option of qmp. See '],
+  [['list', '-o', 'f'], '-o is an option of guest. See '],
+])('a hint for %j says which command has the option', async (args, hint) => {
+  const { status, stdout } = await dirtyrate([...args, '--json'])
+  expect(status).toBe(2)
+  expect(JSON.parse(stdout).error.hint.slice(0, hint.length)).toBe(hint)
+})
+
 describe('the likely target', () => {
   it.each([
     ['stride', 'guest:stride'],
@@ -78,6 +104,8 @@ describe('the likely target', () => {
     ['guest:stride,pages=25,600', 'guest:stride,pages=25600'],
     ['guest:stride,pages=1,234,567,vcpus=2', 'guest:stride,pages=1234567,vcpus=2'],
     ['/boot/vmlinuz,memory=1GiB', 'kernel:/boot/vmlinuz,memory=1GiB'],
+    [String(process.pid), `pid:${process.pid}`],
+    [`${process.pid},min-size=1MiB`, `pid:${process.pid},min-size=1MiB`],
   ])('for %s is %s', (uri, meant) => expect(likelyTarget(uri, schemes)).toBe(meant))
 
   it('is in the hint of openTarget() too', async () => {
@@ -94,6 +122,8 @@ describe('the likely target', () => {
 
   it.each([
     'nonsense',
+    // No process has so large a number.
+    '99999999',
     'qemu:x',
     'qemu:/run/vm.sock',
     'guest:nonsense',

@@ -57,7 +57,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       if (failed === 'watch') session.streamDocuments()
       throw isHelp
         ? usageError('no command is given')
-        : usageError(error.message, likelyMeant(error))
+        : usageError(error.message, likelyMeant(error, program))
     })
   }
 }
@@ -100,8 +100,12 @@ function usageError(message: string, meant = ''): Error {
   return argumentError(text, `${meant}See dirtyrate --help, and --help of each command.`)
 }
 
-/** A suggestion for an unknown choice, or for a target that was written as several words. */
-function likelyMeant({ code, message }: CommanderError): string {
+/**
+ * A suggestion for an unknown choice, for an option of another command, or for a target that was
+ * written as several words.
+ */
+function likelyMeant({ code, message }: CommanderError, program: Command): string {
+  if (code === 'commander.unknownOption') return commandsWith(message, program)
   if (
     code === 'commander.excessArguments' &&
     process.argv.slice(2).some(word => /^[a-z-]+=/.test(word))
@@ -112,6 +116,18 @@ function likelyMeant({ code, message }: CommanderError): string {
   if (match === undefined) return ''
   const meant = closest(given, choices.split(', '))
   return meant === undefined ? '' : `Did you mean '${meant}'? `
+}
+
+/** The commands that have the option which another command does not know. */
+function commandsWith(message: string, program: Command): string {
+  const [, flag] = /unknown option '(-[^'=]*)/.exec(message) ?? []
+  const owners = program
+    .createHelp()
+    .visibleCommands(program)
+    .filter(({ options }) => options.some(({ long, short }) => flag === long || flag === short))
+    .map(command => command.name())
+  if (flag === undefined || owners.length === 0) return ''
+  return `${flag} is an option of ${new Intl.ListFormat('en').format(owners)}. `
 }
 
 /** Reports an error that no code has caught, in the same form as every other failure. */

@@ -9,7 +9,7 @@ import { knownNames } from '../ground/suggest.js'
 import type { WantedMode } from '../measurement/mode.js'
 import { type Named, withLikelyTarget } from './likely-target.js'
 import type { Target } from './target.js'
-import { parseTargetUri, type TargetUri } from './uri.js'
+import { parseTargetUri, SEE_LIST, type TargetUri } from './uri.js'
 
 /** An option of a target, as the help, the completion and the page of targets show it. */
 export interface TargetOption {
@@ -34,6 +34,11 @@ export type Given = Partial<Record<string, string>>
 export interface Scheme<T extends Target = Target> extends Named {
   /** What the URI names after the colon, as the help shows it: `WORKLOAD`, `FILE`. */
   readonly operand: string
+  /**
+   * Whether opening makes a VM, whose mode `auto` is an exact one. The other kinds reach VMs that
+   * are there, and that `dirtyrate list` shows; their `auto` is page sampling. Default: false.
+   */
+  readonly makesVm?: boolean
   /** One sentence about what it opens. */
   readonly about: string
   /** The options that only this scheme has. */
@@ -72,7 +77,7 @@ export function opener(
   schemes: readonly Scheme[],
 ): (uri: string, options?: OpenOptions) => Promise<Target> {
   const find = (uri: string): { scheme: Scheme; parsed: TargetUri; given: Given } => {
-    const parsed = parseTargetUri(uri)
+    const parsed = parseTargetUri(uri, formOf(uri, schemes))
     const scheme = schemes.find(({ name }) => name === parsed.scheme)
     if (scheme === undefined) {
       throw argumentError(
@@ -95,6 +100,15 @@ export function opener(
       throw withLikelyTarget(error, uri, schemes)
     }
   }
+}
+
+/** The hint for a URI that names nothing behind its scheme; undefined without a known scheme. */
+function formOf(uri: string, schemes: readonly Scheme[]): string | undefined {
+  const scheme = schemes.find(({ name }) => typeof uri === 'string' && uri.startsWith(`${name}:`))
+  if (scheme === undefined) return undefined
+  const { name, operand, operands = {}, makesVm = false } = scheme
+  const [example = operand] = Object.keys(operands)
+  return `Write it as '${name}:${example}'.${makesVm ? '' : ` ${SEE_LIST}`}`
 }
 
 /** The options with `force=on`, if the caller wants that. Throws ERR_ARGUMENT. */

@@ -14,9 +14,16 @@ export interface TargetUri {
   options: ReadonlyMap<string, string>
 }
 
-/** Splits `uri` into its parts. Throws ERR_ARGUMENT if it does not have this form. */
-export function parseTargetUri(uri: string): TargetUri {
-  const form = "Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE,memory=512MiB'."
+/** Where a user finds targets. */
+export const SEE_LIST = 'dirtyrate list shows the virtual machines and their targets.'
+
+const FORM = `Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE,memory=512MiB'. ${SEE_LIST}`
+
+/**
+ * Splits `uri` into its parts. Throws ERR_ARGUMENT if it does not have this form; `form` is the
+ * hint.
+ */
+export function parseTargetUri(uri: string, form: string = FORM): TargetUri {
   if (typeof uri !== 'string') throw argumentError(`target: ${show(uri)} is not a string`, form)
   const colon = uri.indexOf(':')
   if (colon <= 0) throw argumentError(`target: '${uri}' has no scheme`, form)

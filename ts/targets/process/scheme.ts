@@ -1,10 +1,12 @@
 /** The scheme of VMs of any VMM, by the number of their process. */
 
+import { existsSync } from 'node:fs'
 import { parseCountText, show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import { parseSize } from '../../ground/units.js'
 import type { Scheme } from '../scheme.js'
+import { SEE_LIST } from '../uri.js'
 import { chooseMemory, parseRanges } from './guest-memory.js'
 import { explained } from './permission.js'
 import { readProcess } from './proc.js'
@@ -32,9 +34,17 @@ export const processScheme: Scheme<ProcessTarget> = {
     },
   },
   common: {},
+  adopt(text) {
+    const [, pid] = /^([1-9][0-9]*)(?:,|$)/.exec(text) ?? []
+    return pid !== undefined && existsSync(`/proc/${pid}`) ? `pid:${text}` : undefined
+  },
   async open({ name }, { range, 'min-size': minSize }, { signal }) {
-    if (!/^\d+$/.test(name))
-      throw argumentError(`pid: ${show(name)} is no number of a process`, 'Write it as pid:4711.')
+    if (!/^\d+$/.test(name)) {
+      throw argumentError(
+        `pid: ${show(name)} is no number of a process`,
+        `Write it as pid:4711. ${SEE_LIST}`,
+      )
+    }
     const pid = parseCountText(name, 'pid', 1, LARGEST_PID)
     const ranges = range === undefined ? undefined : parseRanges(range)
     const minBytes = minSize === undefined ? undefined : parseSize(minSize, 'min-size')

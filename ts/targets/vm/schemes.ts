@@ -30,6 +30,7 @@ export const DEFAULT_RING_ENTRIES = 65_536
 export const guestScheme: Scheme<VirtualMachine> = {
   name: 'guest',
   operand: 'WORKLOAD',
+  makesVm: true,
   operands: WORKLOADS,
   about: 'a virtual machine with a built-in guest, which counts its own writes',
   options: GUEST_OPTIONS,
@@ -46,6 +47,7 @@ export const guestScheme: Scheme<VirtualMachine> = {
 export const kernelScheme: Scheme<VirtualMachine> = {
   name: 'kernel',
   operand: 'FILE',
+  makesVm: true,
   about: 'a virtual machine that boots a kernel from a file',
   options: KERNEL_OPTIONS,
   common: MACHINE_OPTIONS,
