@@ -1,7 +1,10 @@
 /** `calc` and `watch` with several targets, some of which fail. */
 
 import { expect, it } from 'vitest'
+import { InOrder, measuredOf } from '../../ts/cli/calc.js'
+import { memoryForKernel } from '../../ts/targets/vm/memory.js'
 import { dirtyrate } from '../fixtures/command.js'
+import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY, PAGE } from '../fixtures/machine.js'
 import { expectForm } from '../fixtures/schema.js'
@@ -40,6 +43,36 @@ describeKvm('several targets', () => {
     const [first, second] = measured.map(({ startedAt }) => Date.parse(startedAt))
     const window = Math.min(...measured.map(({ window: { ns } }) => ns / 1e6))
     expect(Math.abs((first ?? 0) - (second ?? Number.NaN))).toBeLessThan(window)
+  })
+
+  it('have their lines in the order in which they are named', async () => {
+    const named = Array.from({ length: 12 }, (_, at) => `guest:idle,memory=${at + 8}MiB`)
+    const { status, stdout, stderr } = await dirtyrate(['calc', busy, ...named, '--window', '50ms'])
+    // Node would warn here of a leak, because each target listens to the signal of the command.
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    const rows = lines(stdout).filter(line => line.startsWith('guest:'))
+    expect(rows.map(line => line.split(' ')[0])).toEqual([busy, ...named])
+    expect(stdout).toContain('13 of 13 targets were measured.')
+  })
+
+  it('behind one that fails have their lines too', async () => {
+    const { status, stdout } = await dirtyrate(['calc', absent, idle, busy, '--window', '50ms'])
+    expect(status).toBe(1)
+    const named = lines(stdout).filter(line => /^(guest|qmp):/.test(line))
+    expect(named.map(line => line.split(' ')[0])).toEqual([absent, idle, busy])
+    expect(stdout).toContain('2 of 3 targets were measured.')
+  })
+
+  it('have their lines although one before them fails while it is measured', async () => {
+    const ram = memoryForKernel(MEMORY)[0]?.guestAddress ?? 0
+    const image = folder()('crash.elf', elf(crashAtOnce, { ram }))
+    const crashing = `kernel:${image},memory=${MEMORY}`
+    const args = ['calc', crashing, idle, '--delay', '100ms', '--window', '50ms']
+    const { status, stdout } = await dirtyrate(args)
+    expect(status).toBe(1)
+    expect(stdout).toMatch(new RegExp(`^${crashing} +failed: --delay: the guest crashed`, 'm'))
+    expect(stdout).toMatch(new RegExp(`^${idle} .* dirty-bitmap +exact +0 `, 'm'))
+    expect(stdout).toContain('1 of 2 targets was measured.')
   })
 
   it('are named in each line of a watch, and summed up at its end', async () => {
@@ -83,4 +116,24 @@ it.each([
   expect(status).toBe(2)
   expect(args.includes('--json') ? JSON.parse(stdout).error.message : stderr).toMatch(why)
   if (!args.includes('--json')) expect(stdout).toBe('')
+})
+
+it.each([
+  [0, 1, '0 of 1 target was measured.'],
+  [1, 1, '1 of 1 target was measured.'],
+  [1, 2, '1 of 2 targets was measured.'],
+  [2, 2, '2 of 2 targets were measured.'],
+])('%i of %i are counted in English', (measured, all, text) => {
+  expect(measuredOf(measured, all)).toBe(text)
+})
+
+it('actions are called in the order of their places, whenever they are settled', () => {
+  const inOrder = new InOrder()
+  const called: number[] = []
+  const after: number[][] = []
+  for (const place of [2, 0, 3, 1]) {
+    inOrder.settle(place, () => called.push(place))
+    after.push([...called])
+  }
+  expect(after).toEqual([[], [0], [0], [0, 1, 2, 3]])
 })

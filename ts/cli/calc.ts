@@ -23,7 +23,7 @@ import {
 import { Table } from './table.js'
 import {
   type ModeOptions,
-  type ParsedMode,
+  type Opening,
   parseModeOptions,
   printHmp,
   refuseHmpAndJson,
@@ -49,8 +49,8 @@ export async function runCalc(
   checkChoice(choice)
   refuseSingleOutputs(choice, options)
   const window = parseWindow(options.window, '--window')
-  const mode = parseModeOptions(options)
-  const open = { mode: mode.mode, force: options.force }
+  const mode = parseModeOptions(options, uris)
+  const open = { mode, force: options.force }
   const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
   const rates = ratesOf(
@@ -59,8 +59,7 @@ export async function runCalc(
   )
   const { signal } = session
   const [uri = ''] = uris
-  if (!isSingle(choice))
-    return calcEach(session, choice, { ...open, method: mode, window, wait, rates })
+  if (!isSingle(choice)) return calcEach(session, choice, { ...open, window, wait, rates })
   return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     const measurement = await during(session, `measuring for ${options.window}`, window, () =>
@@ -74,10 +73,7 @@ export async function runCalc(
 }
 
 /** How several targets are measured. */
-interface Each {
-  mode: ParsedMode['mode']
-  force: boolean
-  method: ParsedMode
+interface Each extends Opening {
   window: number
   wait: Wait
   rates: Rates
@@ -90,36 +86,67 @@ const WIDEST_TARGET = 60
 function calcEach(
   session: Session,
   choice: TargetChoice,
-  { mode, force, method, window, wait, rates }: Each,
+  { mode, force, window, wait, rates }: Each,
 ): Promise<number> {
   const { signal } = session
   const measured: DirtyRateMeasurement[] = []
+  const inOrder = new InOrder()
   let table: Table | undefined
   return withEach(
     session,
     choice,
     { mode, force },
-    async ({ target, uri }, all) => {
-      await waitBefore(session, target, wait)
-      const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
-        target.measureDirtyRate({ ...method, window, signal }),
-      )
-      const widest = widestOf(all)
-      table ??= targetTable(session, widest)
-      measured.push(measurement)
-      for (const text of table.row(cellsOf(uri, measurement, rates, widest), session.columns))
-        session.print(text)
-      session.document(measurement)
-      return measurement.complete
+    async (one, all) => {
+      const { target, uri } = one
+      let show = (): void => {}
+      try {
+        await waitBefore(session, target, wait)
+        const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
+          target.measureDirtyRate({ ...mode, window, signal }),
+        )
+        measured.push(measurement)
+        show = () => {
+          const widest = widestOf(all)
+          table ??= targetTable(session, widest)
+          for (const text of table.row(cellsOf(uri, measurement, rates, widest), session.columns))
+            session.print(text)
+          session.document(measurement)
+        }
+        return measurement.complete
+      } finally {
+        // A target that fails has no row, and lets the rows behind it be printed.
+        inOrder.settle(all.indexOf(one), show)
+      }
     },
     failed => {
       const sum = measured.reduce((all, { bytesPerSecond }) => all + bytesPerSecond, 0)
       session.explain()
       session.explain(
-        `${count(measured.length)} of ${count(measured.length + failed)} targets were measured. Together they dirty ${rates.rate(sum)}.`,
+        `${measuredOf(measured.length, measured.length + failed)} Together they dirty ${rates.rate(sum)}.`,
       )
     },
   )
+}
+
+/** `1 of 2 targets was measured.` */
+export function measuredOf(measured: number, all: number): string {
+  return `${count(measured)} of ${count(all)} target${all === 1 ? '' : 's'} ${measured === 1 || all === 1 ? 'was' : 'were'} measured.`
+}
+
+/** Calls actions in the order of their places, each as soon as every place before it is settled. */
+export class InOrder {
+  readonly #settled = new Map<number, () => void>()
+  #next = 0
+
+  settle(place: number, action: () => void): void {
+    this.#settled.set(place, action)
+    for (;;) {
+      const next = this.#settled.get(this.#next)
+      if (next === undefined) return
+      this.#next += 1
+      next()
+    }
+  }
 }
 
 /** The width of the column of targets. */

@@ -35,8 +35,8 @@ export async function runCurve(
     '--windows',
     '50ms,100ms,1s',
   )
-  const mode = parseModeOptions(options)
-  const open = { mode: mode.mode, force: options.force }
+  const mode = parseModeOptions(options, [uri])
+  const open = { mode, force: options.force }
   const wait = parseWait(options)
   refuseCsvAnd(session, options)
   const rates = ratesOf(

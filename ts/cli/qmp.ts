@@ -26,7 +26,7 @@ export async function runQmp(session: Session, uri: string, options: QmpOptions)
   session.streamDocuments()
   const { signal } = session
   const socket = parseSocketPath(options.socket, '--socket')
-  return withTarget(session, uri, { mode: 'auto', force: false }, async target => {
+  return withTarget(session, uri, { mode: { mode: 'auto' }, force: false }, async target => {
     const { allowControl } = options
     const server = await createQmpServer(target, { socket, allowControl, signal })
     const interrupted = new Promise<'interrupted'>(resolve => {

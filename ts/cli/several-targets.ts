@@ -8,7 +8,7 @@ import { failureOf } from './failure.js'
 import { withOwnHint } from './guest-end.js'
 import { listVms } from './list.js'
 import type { Session } from './session.js'
-import type { ParsedMode } from './target.js'
+import type { Opening } from './target.js'
 import { visible } from './text.js'
 
 /** The targets of a command line. */
@@ -74,7 +74,7 @@ export function refuseSingleOutputs(
 export async function withEach(
   session: Session,
   choice: TargetChoice,
-  { mode, force }: { mode: ParsedMode['mode']; force: boolean },
+  { mode, force }: Opening,
   use: (opened: Opened, all: readonly Opened[]) => Promise<boolean>,
   summary: (failed: number) => void,
 ): Promise<number> {
@@ -86,7 +86,7 @@ export async function withEach(
     session.progress(`opening ${uris.length} targets`)
     const openings = await Promise.allSettled(
       uris.map(async uri => {
-        opened.push({ uri, target: await openTarget(uri, { signal, mode, force }) })
+        opened.push({ uri, target: await openTarget(uri, { signal, mode: mode.mode, force }) })
       }),
     )
     openings.forEach((opening, at) => {

@@ -19,7 +19,7 @@ import { dirtyRateLinesOfMs } from '../qapi/hmp.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import { FEWEST_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
 import type { Mode } from '../results/mode.js'
-import { openTarget } from '../targets/open.js'
+import { openTarget, schemes } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import { withOwnHint } from './guest-end.js'
 import type { Session } from './session.js'
@@ -48,19 +48,16 @@ const SAMPLING = {
   seed: '--seed',
 } as const
 
-/** Checks the options before a VM is made. Throws ERR_ARGUMENT. */
-export function parseModeOptions(options: ModeOptions): ParsedMode {
+/**
+ * Checks the options before a VM is made for one of `uris`. Throws ERR_ARGUMENT, also if the mode
+ * `auto` of one of them is an exact one, and would have to ignore an option.
+ */
+export function parseModeOptions(options: ModeOptions, uris: readonly string[]): ParsedMode {
   const { samplePages, confidence } = options
   const mode = parseMode(options.mode, '--mode')
-  const given = (Object.keys(SAMPLING) as (keyof typeof SAMPLING)[]).find(
-    key => options[key] !== undefined,
-  )
-  if (given !== undefined && mode !== 'page-sampling') {
-    throw argumentError(
-      `${SAMPLING[given]}: used only in page-sampling mode`,
-      'Give --mode page-sampling too.',
-    )
-  }
+  const isExact = mode === 'auto' ? uris.some(makesVm) : mode !== 'page-sampling'
+  if (isExact) refuseSamplingOptions(options)
+  const sampling = parseSamplingOptions(options)
   return {
     mode,
     ...(samplePages === undefined
@@ -74,8 +71,25 @@ export function parseModeOptions(options: ModeOptions): ParsedMode {
           ),
         }),
     ...(confidence === undefined ? {} : { confidence: parseConfidenceText(confidence) }),
-    ...(mode === 'page-sampling' ? { sampling: parseSamplingOptions(options) } : {}),
+    ...(Object.keys(sampling).length === 0 ? {} : { sampling }),
   }
+}
+
+/** Whether opening `uri` makes a VM, whose mode `auto` is an exact one. */
+function makesVm(uri: string): boolean {
+  return schemes.some(({ name, makesVm = false }) => makesVm && uri.startsWith(`${name}:`))
+}
+
+/** Throws ERR_ARGUMENT for an option that only page sampling has. */
+function refuseSamplingOptions(options: Partial<Record<keyof typeof SAMPLING, unknown>>): void {
+  const given = (Object.keys(SAMPLING) as (keyof typeof SAMPLING)[]).find(
+    key => options[key] !== undefined,
+  )
+  if (given === undefined) return
+  throw argumentError(
+    `${SAMPLING[given]}: used only in page-sampling mode`,
+    'Give --mode page-sampling too.',
+  )
 }
 
 function parseSamplingOptions({ interval, design, seed }: ModeOptions): SamplingOptions {
@@ -125,15 +139,21 @@ export function printHmp(session: Session, { qapi }: DirtyRateMeasurement): void
   for (const line of dirtyRateLinesOfMs(qapi)) session.print(line)
 }
 
-/** Opens `uri` to be measured in `mode`, calls `use`, and closes the target. */
+/** How a target is opened: for which mode, and whether in a mode that is refused otherwise. */
+export interface Opening {
+  readonly mode: ParsedMode
+  readonly force: boolean
+}
+
+/** Opens `uri` to be measured in a mode, calls `use`, and closes the target. */
 export async function withTarget<T>(
   session: Session,
   uri: string,
-  { mode, force }: { mode: Mode | 'auto'; force: boolean },
+  { mode, force }: Opening,
   use: (target: Target) => Promise<T>,
 ): Promise<T> {
   session.progress(`opening ${uri}`)
-  const target = await openTarget(uri, { signal: session.signal, mode, force })
+  const target = await openTarget(uri, { signal: session.signal, mode: mode.mode, force })
   noteGuestMemory(session, target)
   try {
     return await use(target)

@@ -17,7 +17,7 @@ import {
 } from './several-targets.js'
 import {
   type ModeOptions,
-  type ParsedMode,
+  type Opening,
   parseModeOptions,
   printHmp,
   refuseCsvAnd,
@@ -50,8 +50,8 @@ export async function runWatch(
     options.count === undefined
       ? Number.POSITIVE_INFINITY
       : parseCountText(options.count, '--count', 1)
-  const mode = parseModeOptions(options)
-  const open = { mode: mode.mode, force: options.force }
+  const mode = parseModeOptions(options, uris)
+  const open = { mode, force: options.force }
   const wait = parseWait(options)
   refuseHmpAndJson(session, options.hmp)
   refuseCsvAnd(session, options)
@@ -61,7 +61,7 @@ export async function runWatch(
   const { signal } = session
   const [uri = ''] = uris
   if (!isSingle(choice)) {
-    const plan = { ...open, method: mode, every, rounds, wait, rates, everyText: options.every }
+    const plan = { ...open, every, rounds, wait, rates, everyText: options.every }
     return watchEach(session, choice, plan)
   }
   return withTarget(session, uri, open, async target => {
@@ -94,10 +94,7 @@ export async function runWatch(
 }
 
 /** How several targets are watched. */
-interface Each {
-  mode: ParsedMode['mode']
-  force: boolean
-  method: ParsedMode
+interface Each extends Opening {
   every: number
   everyText: string
   rounds: number
@@ -116,7 +113,7 @@ interface Seen {
 function watchEach(
   session: Session,
   choice: TargetChoice,
-  { mode, force, method, every, everyText, rounds, wait, rates }: Each,
+  { mode, force, every, everyText, rounds, wait, rates }: Each,
 ): Promise<number> {
   const { signal } = session
   const seen = new Map<string, Seen>()
@@ -129,7 +126,7 @@ function watchEach(
       const of: Seen = { windows: 0, sum: 0, most: 0 }
       seen.set(uri, of)
       const name = visible(uri).padEnd(Math.max(...all.map(one => visible(one.uri).length)))
-      const watch = target.watchDirtyRate({ ...method, every, signal })[Symbol.asyncIterator]()
+      const watch = target.watchDirtyRate({ ...mode, every, signal })[Symbol.asyncIterator]()
       let complete = true
       try {
         while (of.windows < rounds) {
