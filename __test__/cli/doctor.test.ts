@@ -76,6 +76,36 @@ describe('dirtyrate doctor', () => {
     })
   })
 
+  it('says that libvirt can be measured only where its daemon answers', async () => {
+    const { found, check } = await here({
+      LIBVIRT_DEFAULT_URI: 'qemu+unix:///system?socket=/nowhere',
+    })
+    expect(check('libvirt')?.state).not.toBe('good')
+    expect(found.targets.find(({ scheme }) => scheme === 'libvirt')).toMatchObject({
+      possible: false,
+      why: expect.stringMatching(/gives this user no answer|is not installed/),
+    })
+  })
+
+  it.skipIf(!isRoot || !existsSync('/dev/kvm'))(
+    'says the same of the device and of its group, without USER',
+    async () => {
+      const nobody = ['env', '-u', 'USER', 'setpriv', '--reuid=65534', '--regid=65534']
+      // In the place of the device a copy that is closed to its group, for this command only.
+      const line =
+        'cp -a /dev/kvm /tmp/kvm.$$ && chown 0:0 /tmp/kvm.$$ && chmod 600 /tmp/kvm.$$ && mount --bind /tmp/kvm.$$ /dev/kvm && rm /tmp/kvm.$$ && exec "$@"'
+      const inside = ['unshare', '-m', 'bash', '-c', line, 'bash', ...nobody, '--clear-groups']
+      const { check } = await examine(inside)
+      const group = check('kvm-group')
+      expect(group).toMatchObject({
+        state: 'missing',
+        found: expect.stringContaining('root, mode'),
+      })
+      expect(check('kvm-device')?.mend).toBe(group?.mend)
+      expect(group?.mend).toContain('sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm')
+    },
+  )
+
   it.skipIf(!isRoot)(
     'shows a user without rights what to do, and ends with 3 if nothing can be measured',
     async () => {

@@ -14,6 +14,8 @@ const isRoot = process.getuid?.() === 0
 const NOBODY = 65_534
 const as = (uid: number): string[] => [`--reuid=${uid}`, `--regid=${uid}`, '--clear-groups']
 const ambient = (list: string): string[] => [`--inh-caps=${list}`, `--ambient-caps=${list}`]
+const without = (...names: string[]): string[] =>
+  ['bounding-set', 'inh-caps'].map(set => `--${set}=${names.map(name => `-${name}`).join(',')}`)
 
 /** Says what this process can open of another one, and by which row of the table. */
 const LOOK = `
@@ -48,7 +50,8 @@ describe.skipIf(!isRoot)('the table of rights (only root can become each kind of
   it.each<[RightName, string, string[]]>([
     ['root', 'root', []],
     ['root', 'nobody', []],
-    ['privileged', 'root', ['--bounding-set=-sys_ptrace', '--inh-caps=-sys_ptrace']],
+    ['rootOfContainer', 'nobody', without('sys_ptrace', 'perfmon', 'sys_admin')],
+    ['privileged', 'root', without('sys_ptrace', 'perfmon', 'sys_admin')],
     ['sameUser', 'nobody', as(NOBODY)],
     ['otherUser', 'root', as(NOBODY)],
     ['otherUser', 'nobody', as(NOBODY - 1)],

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError, hasCode } from '../ground/errors.js'
 import { programFile } from '../host/program-checks.js'
 import { type Means, type Way, waysTo } from '../host/reach.js'
-import { thisReader } from '../host/rights.js'
+import { AS_ROOT_COMMAND, thisReader } from '../host/rights.js'
 import { usersByUid } from '../host/users.js'
 import { findVms, type VmProcess } from '../host/virtual-machines.js'
 import type { Vmm } from '../host/vmm.js'
@@ -120,7 +120,7 @@ function lines({ vms, closedProcesses }: VmList, session: Session): string[] {
     closedProcesses === 0
       ? []
       : [
-          `${count(closedProcesses)} ${closedProcesses === 1 ? 'process' : 'processes'} of other users could not be looked into, and may run more: sudo dirtyrate list`,
+          `${count(closedProcesses)} ${closedProcesses === 1 ? 'process' : 'processes'} of other users could not be looked into, and may run more: ${AS_ROOT_COMMAND} list`,
         ]
   const gap = all.length > 0 && closed.length > 0 ? [''] : []
   return [...all, ...none, ...gap, ...closed]

@@ -9,7 +9,7 @@ const HINTS = {
   ERR_KVM_ABSENT:
     'Use a Linux machine, x86-64 or arm64, with virtualization switched on (in a VM: nested virtualization) and its kvm module loaded.',
   ERR_KVM_PERMISSION:
-    'Join the group that owns the device (sudo usermod -aG kvm "$USER", then log in again), or run as root.',
+    'Run as root, or as a user who may read and write the device. dirtyrate doctor shows how.',
   ERR_KVM_VERSION:
     'The device must be the KVM of the running kernel, not one passed through an emulator.',
   ERR_KVM_BUSY:

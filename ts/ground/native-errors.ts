@@ -1,6 +1,7 @@
 /** Failures of the native binding as errors of this package. */
 
 import { codeOf, DirtyRateError, type ErrorDetails, isError, isErrorCode } from './errors.js'
+import { deviceAccess, KVM_DEVICE } from './kvm-device.js'
 import { memoryHint } from './memory-limits.js'
 
 /** The hint for each limit of the host, by the name in `details.limit`. */
@@ -54,10 +55,15 @@ export function fromNative(error: unknown): unknown {
 }
 
 /** A better hint than the default of the code, if the details name the cause. */
-function hintFor(code: string, { limit, errno }: ErrorDetails): string | undefined {
+function hintFor(
+  code: string,
+  { limit, errno, path = KVM_DEVICE }: ErrorDetails,
+): string | undefined {
   if (code === 'ERR_MEMORY') return memoryHint()
   if (typeof limit === 'string' && Object.hasOwn(LIMIT_HINTS, limit)) return LIMIT_HINTS[limit]
-  return code === 'ERR_KVM_PERMISSION' && errno === EPERM ? DEVICE_FORBIDDEN : undefined
+  if (code !== 'ERR_KVM_PERMISSION') return undefined
+  if (errno === EPERM) return DEVICE_FORBIDDEN
+  return path === KVM_DEVICE ? deviceAccess()?.mend : undefined
 }
 
 /** The details from the binding, which are JSON in the message of the native error's cause. */

@@ -4,8 +4,8 @@ import type { Check } from './check.js'
 import { kernelChecks } from './kernel-checks.js'
 import { kvmChecks } from './kvm-checks.js'
 import { programChecks, programFile } from './program-checks.js'
-import { waysTo } from './reach.js'
-import { thisReader } from './rights.js'
+import { type Means, waysTo } from './reach.js'
+import { type Reader, thisReader } from './rights.js'
 import { rightsChecks } from './rights-checks.js'
 import { findVms } from './virtual-machines.js'
 
@@ -35,7 +35,9 @@ const FOREIGN: readonly { scheme: string; none: string }[] = [
 export async function diagnose(schemes: readonly string[]): Promise<Diagnosis> {
   const reader = thisReader()
   const kvm = await kvmChecks()
-  const checks = [...kvm, ...rightsChecks(reader), ...kernelChecks(), ...(await programChecks())]
+  const programs = await programChecks()
+  const checks = [...kvm, ...rightsChecks(reader), ...kernelChecks(), ...programs]
+  const daemonAnswers = programs.some(({ id, state }) => id === 'libvirt' && state === 'good')
   const own = kvm.find(({ id }) => id === 'kvm-device')
   const canMake = own?.state === 'good'
   const ours = ['guest', 'kernel'].map(scheme => ({
@@ -43,21 +45,28 @@ export async function diagnose(schemes: readonly string[]): Promise<Diagnosis> {
     possible: canMake,
     why: canMake ? 'virtual machines can be made here' : 'no virtual machine can be made here',
   }))
-  const targets = [...ours, ...(await foreign(reader))].filter(({ scheme }) =>
+  const targets = [...ours, ...(await foreign(reader, daemonAnswers))].filter(({ scheme }) =>
     schemes.includes(scheme),
   )
   return { measurable: targets.some(({ possible }) => possible), targets, checks }
 }
 
-async function foreign(reader: ReturnType<typeof thisReader>): Promise<Ability[]> {
-  const means = { reader, virsh: programFile('virsh') !== undefined }
+async function foreign(reader: Reader, daemonAnswers: boolean): Promise<Ability[]> {
+  const means: Means = { reader, virsh: programFile('virsh') !== undefined, daemonAnswers }
   const { vms } = await findVms()
   const ways = vms.flatMap(vm => waysTo(vm, means))
   return FOREIGN.map(({ scheme, none }) => {
     const count = ways.filter(
       ({ target, reachable }) => reachable && target.startsWith(`${scheme}:`),
     ).length
-    const why = count === 0 ? none : `${count} ${count === 1 ? 'VM' : 'VMs'} can be reached`
+    const nothing = scheme === 'libvirt' ? (withoutLibvirt(means) ?? none) : none
+    const why = count === 0 ? nothing : `${count} ${count === 1 ? 'VM' : 'VMs'} can be reached`
     return { scheme, possible: count > 0, why }
   })
+}
+
+/** Why no domain of libvirt can be reached, if that is not for want of domains. */
+function withoutLibvirt({ virsh, daemonAnswers }: Means): string | undefined {
+  if (!virsh) return 'virsh is not installed'
+  return daemonAnswers === false ? "libvirt's daemon gives this user no answer" : undefined
 }

@@ -1,12 +1,10 @@
 /** Whether this process can use KVM, and what this KVM can do. */
 
-import { readFileSync, statSync } from 'node:fs'
+import { deviceAccess, KVM_DEVICE } from '../ground/kvm-device.js'
 import { capabilities } from '../targets/vm/capabilities.js'
 import type { Capabilities } from '../targets/vm/reports.js'
 import { VirtualMachine } from '../targets/vm/virtual-machine.js'
 import type { Check } from './check.js'
-
-const DEVICE = '/dev/kvm'
 
 /** The device, its group, and its features. */
 export async function kvmChecks(): Promise<Check[]> {
@@ -16,7 +14,7 @@ export async function kvmChecks(): Promise<Check[]> {
 }
 
 async function deviceCheck(): Promise<Check> {
-  const check = { id: 'kvm-device', name: DEVICE }
+  const check = { id: 'kvm-device', name: KVM_DEVICE }
   try {
     // Another hypervisor that has the CPU is noticed only by making a VM.
     const vm = await VirtualMachine.create({ memory: '2MiB' })
@@ -33,51 +31,14 @@ async function deviceCheck(): Promise<Check> {
   }
 }
 
-/** Whether this process is in the group that owns the device. Root needs no group. */
+/** Whether the owner, the group and the mode of the device let this process open it. */
 function groupCheck(): Check {
   const check = { id: 'kvm-group', name: 'group of /dev/kvm' }
-  let stat: { gid: number; mode: number }
-  try {
-    stat = statSync(DEVICE)
-  } catch {
-    return { ...check, state: 'unknown', found: 'there is no device' }
-  }
-  const { gid, mode } = stat
-  const group = groupOf(gid)
-  const name = group?.name ?? String(gid)
-  if (process.geteuid?.() === 0)
-    return { ...check, state: 'good', found: `${name}; root needs none` }
-  if ((mode & 0o006) === 0o006)
-    return { ...check, state: 'good', found: `${name}; open to all users` }
-  if (process.getgroups?.().includes(gid) || process.getegid?.() === gid)
-    return { ...check, state: 'good', found: `this process is in ${name}` }
-  const user = process.env.USER ?? ''
-  if (group?.members.includes(user) === true) {
-    return {
-      ...check,
-      state: 'missing',
-      found: `${user} is in ${name}, but has not logged in since`,
-      mend: `Log in again, or begin a shell that has the group: newgrp ${name}`,
-    }
-  }
-  return {
-    ...check,
-    state: 'missing',
-    found: `this process is not in ${name}`,
-    mend: `sudo usermod -aG ${name} "$USER", then log in again`,
-  }
-}
-
-function groupOf(gid: number): { name: string; members: string[] } | undefined {
-  try {
-    for (const line of readFileSync('/etc/group', 'utf8').split('\n')) {
-      const [name = '', , id, members = ''] = line.split(':')
-      if (Number(id) === gid && id !== '') return { name, members: members.split(',') }
-    }
-  } catch {
-    // Some containers have no such file.
-  }
-  return undefined
+  const access = deviceAccess()
+  if (access === undefined) return { ...check, state: 'unknown', found: 'there is no device' }
+  const { opens, why, mend } = access
+  const state = opens ? 'good' : 'missing'
+  return { ...check, state, found: why, ...(mend === undefined ? {} : { mend }) }
 }
 
 function featureChecks(found: Capabilities): Check[] {

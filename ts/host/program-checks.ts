@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
 import { virsh } from '../targets/libvirt/virsh.js'
 import type { Check } from './check.js'
-import { JOIN_LIBVIRT, VIRSH_PACKAGES } from './reach.js'
+import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from './reach.js'
 
 /** How long a program may take to print its version. */
 const VERSION_MS = 5000
@@ -43,9 +43,6 @@ function virshCheck(): Check {
     : { ...check, state: 'good', found: file }
 }
 
-const START_LIBVIRT =
-  'sudo systemctl start libvirtd (or virtqemud.socket where libvirt has a daemon for each driver)'
-
 async function daemonCheck(): Promise<Check> {
   const check = { id: 'libvirt', name: 'libvirt' }
   if (programFile('virsh') === undefined)
@@ -69,7 +66,7 @@ async function daemonCheck(): Promise<Check> {
     ...check,
     state: 'missing',
     found: `${connect}: ${why}`,
-    mend: isClosed ? JOIN_LIBVIRT : START_LIBVIRT,
+    mend: isClosed ? whenRefused() : START_LIBVIRT,
   }
 }
 

@@ -1,12 +1,13 @@
 /** Which targets can reach a VM of this host, and by which rights. */
 
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
+import { type Group, groups, joinCommand, membershipIn, userName } from '../ground/groups.js'
 import { formatTargetUri } from '../targets/uri.js'
 import { linkOf, opens } from './proc.js'
 import type { MonitorPlace } from './qemu-arguments.js'
-import { type Reader, RIGHTS, rightOf, subjectOf } from './rights.js'
+import { AS_ROOT_COMMAND, type Reader, RIGHTS, rightOf, subjectOf } from './rights.js'
 import { inodeOf, type UnixSocket, unixSocketsOf } from './unix-sockets.js'
 import type { VmProcess } from './virtual-machines.js'
 
@@ -26,6 +27,8 @@ export interface Means {
   readonly reader: Reader
   /** Whether there is a virsh. */
   readonly virsh: boolean
+  /** Whether libvirt's usual daemon answers this user; undefined if it was not asked. */
+  readonly daemonAnswers?: boolean
 }
 
 /** The targets for a VM, those that say most of it first. */
@@ -41,7 +44,8 @@ const SESSION = 'qemu:///session'
 /** The sockets of libvirt's daemon for all drivers, and of that for QEMU alone. */
 const DAEMON_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock']
 
-function libvirtWay({ libvirt, uid, name = '' }: VmProcess, { reader, virsh }: Means): Way {
+function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
+  const { reader, virsh, daemonAnswers } = means
   const session = libvirt?.session === true
   const usual = process.env.LIBVIRT_DEFAULT_URI
   const connect = session ? SESSION : usual === undefined || usual === SYSTEM ? undefined : SYSTEM
@@ -52,19 +56,47 @@ function libvirtWay({ libvirt, uid, name = '' }: VmProcess, { reader, virsh }: M
   if (session) {
     return uid === reader.uid
       ? { target, reachable: true, why: "a domain of this user's session" }
-      : no(`a domain of the session of user ${uid}`, `Run it as that user: sudo -u '#${uid}'`)
+      : no(`a domain of the session of user ${uid}`, asUserOfSession(uid))
   }
-  if (reader.uid === 0) return { target, reachable: true, why: 'root' }
-  const writable = DAEMON_SOCKETS.some(socket => isWritable(socket))
-  return writable
-    ? { target, reachable: true, why: "libvirt's socket is open to this user, if polkit agrees" }
-    : no("libvirt's socket is closed to this user", JOIN_LIBVIRT)
+  if (daemonAnswers === false && connect === undefined)
+    return no("libvirt's daemon gives this user no answer", 'dirtyrate doctor shows the reason')
+  const sockets = DAEMON_SOCKETS.filter(socket => existsSync(socket))
+  if (sockets.length === 0) return no('no daemon of libvirt listens', START_LIBVIRT)
+  const condition = daemonAnswers === true && connect === undefined ? '' : ', if its daemon answers'
+  if (reader.uid === 0) return { target, reachable: true, why: `root${condition}` }
+  return sockets.some(isWritable)
+    ? { target, reachable: true, why: `libvirt's socket is open to this user${condition}` }
+    : no("libvirt's socket is closed to this user", whenRefused())
 }
+
+/** A daemon of a session listens in a folder that only its user has, and that sudo does not name. */
+const asUserOfSession = (uid: number): string =>
+  `Run it as that user: sudo -u '#${uid}' env XDG_RUNTIME_DIR=/run/user/${uid} npx dirtyrate list`
 
 export const VIRSH_PACKAGES =
   'Install virsh: apt install libvirt-clients, dnf install libvirt-client, zypper install libvirt-client'
-export const JOIN_LIBVIRT =
-  'Join the group, then log in again: sudo usermod -aG libvirt "$USER". Or run it as root'
+export const START_LIBVIRT =
+  'Start it: sudo systemctl start libvirtd (or virtqemud.socket where libvirt has a daemon for each driver)'
+
+/** The group to which distributions open the socket of libvirt's daemon. */
+const LIBVIRT_GROUP = 'libvirt'
+
+/** What helps a user whom libvirt refuses. */
+export function whenRefused(
+  group: Group | undefined = groups().find(({ name }) => name === LIBVIRT_GROUP),
+  user: string | undefined = userName(),
+): string {
+  const membership = group === undefined ? undefined : membershipIn(group, user)
+  if (membership === 'later')
+    return `This user is in the group ${LIBVIRT_GROUP}, but has not logged in since: log in again`
+  if (membership === 'none')
+    return `Join the group, then log in again: ${joinCommand(LIBVIRT_GROUP, user)}. Or run it as root: ${AS_ROOT_COMMAND}`
+  const why =
+    membership === undefined
+      ? `This host has no group ${LIBVIRT_GROUP}`
+      : `This user is in the group ${LIBVIRT_GROUP} already, so a rule of polkit or the settings of the daemon refuse it`
+  return `${why}. Run it as root: ${AS_ROOT_COMMAND}`
+}
 
 function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
   const target = `pid:${pid}`
@@ -74,7 +106,7 @@ function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
   const reachable = ['maps', 'mem', 'pagemap'].every(name => opens(`/proc/${pid}/${name}`))
   if (reachable)
     return { target, reachable, why: right.mend === undefined ? right.reader : 'allowed' }
-  const { mend = AS_ITS_USER } = right
+  const { mend = reader.uid === 0 ? PROTECTED : AS_ITS_USER } = right
   const missing = right.mend === undefined ? 'the kernel refuses to open its memory' : right.reader
   return { target, reachable, why: missing, mend }
 }
@@ -134,6 +166,7 @@ function socketWay(
     : { target, reachable: true, why: 'a socket that is open to this user' }
 }
 
+const PROTECTED = 'A security module of the kernel protects this process: see the log of the kernel'
 const AS_ITS_USER = 'Run it as root, or as the user of the VM'
 const ownMounts = (): string | undefined => linkOf(process.pid, 'ns/mnt')
 

@@ -3,7 +3,7 @@
 import { readlinkSync } from 'node:fs'
 import type { Check } from './check.js'
 import { ownerOf } from './proc.js'
-import { type Access, type Reader, RIGHTS, type Right, rightOf } from './rights.js'
+import { type Access, AS_ROOT_COMMAND, type Reader, RIGHTS, type Right, rightOf } from './rights.js'
 
 /** Any user other than the reader. */
 const SOMEBODY = -1
@@ -42,7 +42,7 @@ function capabilitiesCheck({ uid, capabilities }: Reader): Check {
     name: 'capabilities',
     state: has ? 'good' : 'limited',
     found: `user ${uid} has ${list}`,
-    ...(has ? {} : { mend: uid === 0 ? (RIGHTS.privileged.mend ?? '') : 'sudo dirtyrate' }),
+    ...(has ? {} : { mend: uid === 0 ? (RIGHTS.privileged.mend ?? '') : AS_ROOT_COMMAND }),
   }
 }
 
@@ -74,7 +74,7 @@ function namespaceCheck(): Check {
         ...check,
         state: 'limited',
         found: '/proc hides the processes of other users from this one (hidepid)',
-        mend: 'Run it as root: sudo dirtyrate',
+        mend: `Run it as root: ${AS_ROOT_COMMAND}`,
       }
     }
     return { ...check, state: 'good', found: '/proc shows the processes of this namespace' }

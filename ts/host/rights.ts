@@ -29,7 +29,10 @@ export interface Right {
 
 const ALL: Access = { maps: true, memory: true, pagemap: true, files: true }
 const NONE: Access = { maps: false, memory: false, pagemap: false, files: false }
-const AS_ROOT = 'Run it as root: sudo dirtyrate'
+/** How a user runs this program as root, also where it is installed in one project only. */
+export const AS_ROOT_COMMAND = 'sudo npx dirtyrate'
+const AS_ROOT = `Run it as root: ${AS_ROOT_COMMAND}`
+const ADD_CAPABILITY = 'Give the container the capability: --cap-add SYS_PTRACE'
 
 /** The names of the rows. */
 export type RightName =
@@ -37,6 +40,7 @@ export type RightName =
   | 'sameUser'
   | 'notDumpable'
   | 'otherUser'
+  | 'rootOfContainer'
   | 'ptrace'
   | 'ptraceAndRead'
   | 'privileged'
@@ -53,6 +57,11 @@ export const RIGHTS: Readonly<Record<RightName, Right>> = {
     mend: `${AS_ROOT}. The process has changed its user, so the kernel closes it to its own user`,
   },
   otherUser: { reader: 'another user', access: NONE, mend: AS_ROOT },
+  rootOfContainer: {
+    reader: 'root without CAP_SYS_PTRACE, as in a container, if another user has the process',
+    access: NONE,
+    mend: ADD_CAPABILITY,
+  },
   ptrace: {
     reader: 'another user with CAP_SYS_PTRACE',
     access: { maps: true, memory: true, pagemap: false, files: false },
@@ -65,8 +74,9 @@ export const RIGHTS: Readonly<Record<RightName, Right>> = {
   privileged: {
     reader:
       'the user whose process it is, if the process has more capabilities, as root in a container',
-    access: { maps: true, memory: false, pagemap: true, files: false },
-    mend: 'Give the container the capability: --cap-add SYS_PTRACE',
+    // CAP_PERFMON and CAP_SYS_ADMIN open maps and pagemap on newer kernels, but never the memory.
+    access: NONE,
+    mend: ADD_CAPABILITY,
   },
   scope: {
     reader: 'the user whose process it is, where kernel.yama.ptrace_scope is 1 or 2',
@@ -119,7 +129,7 @@ export function rightOf(reader: Reader, subject: Subject): RightName {
     const opensFiles = has('CAP_DAC_READ_SEARCH') || has('CAP_DAC_OVERRIDE')
     return opensFiles ? 'ptraceAndRead' : 'ptrace'
   }
-  if (reader.uid !== subject.uid) return 'otherUser'
+  if (reader.uid !== subject.uid) return isRoot ? 'rootOfContainer' : 'otherUser'
   if (!subject.dumpable) return 'notDumpable'
   if (subject.privileged) return 'privileged'
   return reader.ptraceScope > 0 ? 'scope' : 'sameUser'

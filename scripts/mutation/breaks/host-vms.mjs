@@ -64,4 +64,18 @@ export default [
     replace: 'if (commandLine.qemu === null) return undefined',
     test: '__test__/host/virtual-machines.test.ts -t only asks what it can do',
   },
+  {
+    name: 'advise to join the group root, or one that may not open the device',
+    file: 'ts/ground/kvm-device.ts',
+    find: '(mode & GROUP_MAY) !== GROUP_MAY || gid === 0',
+    replace: 'mode === 0',
+    test: '__test__/ground/kvm-device.test.ts -t gives the device to the group kvm',
+  },
+  {
+    name: "reach a domain although libvirt's daemon does not answer",
+    file: 'ts/host/reach.ts',
+    find: 'if (daemonAnswers === false && connect === undefined)',
+    replace: 'if (daemonAnswers === null)',
+    test: '__test__/host/reach.test.ts -t gives no answer',
+  },
 ]

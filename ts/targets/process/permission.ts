@@ -24,7 +24,7 @@ export function permissionHint(
   if (scope === 3)
     return 'kernel.yama.ptrace_scope is 3, which forbids this to everyone until the host is started again.'
   if (isRoot)
-    return 'This process is root, but lacks CAP_SYS_PTRACE, or a security module of the kernel protects that process. dirtyrate doctor shows the capabilities.'
+    return 'This process is root, but lacks CAP_SYS_PTRACE, or a security module of the kernel protects that process. A container gets the capability by --cap-add SYS_PTRACE. dirtyrate doctor shows the capabilities.'
   const rights =
     'Run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH. The user of the process may read it too, unless the process has changed its user.'
   return scope === undefined || scope === 0
