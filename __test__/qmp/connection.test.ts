@@ -146,6 +146,15 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     })
   })
 
+  it('is told from a file that is no socket', async () => {
+    const path = join(scratch(), 'g.elf')
+    writeFileSync(path, 'x')
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+      message: `${path}: this file is no socket`,
+    })
+  })
+
   it('that stands still is not waited for longer than was said, and answers later commands', async () => {
     const { qemu: started, path } = await qemu()
     const connection = await opened(path, 300)

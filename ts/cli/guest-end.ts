@@ -13,6 +13,8 @@ interface Ending {
   readonly ended?: Promise<EndState>
   readonly state?: string
   readonly crash?: Crash | null
+  /** How long QEMU goes on with a measurement that was aborted, in ms. */
+  readonly goesOnMs?: number
 }
 
 const SHUT_DOWN =
@@ -46,8 +48,24 @@ export function endedError(
   )
 }
 
-/** `error` with a hint for the command line, if the guest of `target` has ended. */
+/**
+ * `error` of a command that was interrupted, with a longer hint if a QEMU goes on measuring one of
+ * the targets. Nobody can stop that.
+ */
+export function interrupted(error: unknown, targets: readonly Target[]): unknown {
+  const leftMs = Math.max(0, ...targets.map(target => (target as Ending).goesOnMs ?? 0))
+  if (leftMs === 0 || !hasCode(error, 'ERR_CANCELLED')) return error
+  const { code, message, hint, details } = error as DirtyRateError
+  const goesOn = `QEMU goes on measuring until its window ends, in ${Math.ceil(leftMs / 1000)} s.`
+  return new DirtyRateError(code, message, { hint: `${hint} ${goesOn}`, details, cause: error })
+}
+
+/**
+ * `error` with a hint for the command line, if the guest of `target` has ended, or if QEMU goes on
+ * measuring it.
+ */
 export function withOwnHint(error: unknown, target: Target): unknown {
+  if (hasCode(error, 'ERR_CANCELLED')) return interrupted(error, [target])
   const { state } = target as Ending
   const hint =
     state === 'shutdown' && hasCode(error, 'ERR_STATE')

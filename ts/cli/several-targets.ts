@@ -5,7 +5,7 @@ import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureOf } from './failure.js'
-import { withOwnHint } from './guest-end.js'
+import { interrupted, withOwnHint } from './guest-end.js'
 import { listVms } from './list.js'
 import type { Session } from './session.js'
 import type { Opening } from './target.js'
@@ -112,7 +112,12 @@ export async function withEach(
       }),
     )
     summary(failed.length)
-    signal.throwIfAborted()
+    if (signal.aborted) {
+      throw interrupted(
+        signal.reason,
+        opened.map(({ target }) => target),
+      )
+    }
     return complete && failed.length === 0 ? EXIT_OK : EXIT_FAILED
   } finally {
     await Promise.all(opened.map(({ target }) => target.close()))

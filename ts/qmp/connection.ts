@@ -3,6 +3,7 @@
  * monitor serves one client at a time, so a connection is held for no longer than it is used.
  */
 
+import { statSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { clearTimeout, setTimeout } from 'node:timers'
@@ -268,7 +269,7 @@ function greeted(
     const onAbort = (): void => refuse(signal?.reason)
     const timer = setTimeout(() => refuse(silent(where, greetingMs, socket.connecting)), greetingMs)
     signal?.addEventListener('abort', onAbort, { once: true })
-    socket.on('error', error => refuse(unreachable(where, error)))
+    socket.on('error', error => refuse(unreachable(where, ofFile(address, error))))
     socket.on('close', () => refuse(lost(where, 'it said nothing')))
     socket.on('data', chunk => {
       let texts: string[]
@@ -285,6 +286,13 @@ function greeted(
       end(() => resolve({ socket, stream, version, where, early }))
     })
   })
+}
+
+/** Linux refuses a connection to any file, and Node reports the same for a socket without a server. */
+function ofFile(address: QmpAddress, error: Error & { code?: string }): Error & { code?: string } {
+  if (error.code !== 'ECONNREFUSED' || !('path' in address)) return error
+  const isSocket = statSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? true
+  return isSocket ? error : Object.assign(error, { code: 'ENOTSOCK' })
 }
 
 function versionOf(greeting: Record<string, unknown> | undefined): QemuVersion | undefined {

@@ -177,10 +177,21 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
    */
   protected requireOpen(measuring = false): void {
     if (!this.isClosed()) return
+    const { subject, hint } = this.closedText()
     throw new DirtyRateError(
       'ERR_CLOSED',
-      measuring ? 'the VM was closed within the window' : 'the VM is closed',
+      measuring ? `the ${subject} was closed within the window` : `the ${subject} is closed`,
+      hint === undefined ? {} : { hint },
     )
+  }
+
+  /**
+   * What the error of a closed target calls the target, and its hint.
+   *
+   * @internal
+   */
+  protected closedText(): { subject: string; hint?: string } {
+    return { subject: 'target', hint: `Open it again: openTarget('${this.uri}').` }
   }
 
   /**

@@ -30,8 +30,9 @@ describeInstalled('virsh', 'with virsh', () => {
       code: 'ERR_TARGET_ABSENT',
       hint: expect.stringContaining('systemctl start libvirtd'),
     })
-    await expect(openTarget('libvirt:x,connect=nonsense:///x')).rejects.toMatchObject({
-      code: 'ERR_TARGET_ABSENT',
+    await expect(openTarget('libvirt:x,connect=foo')).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: "connect: 'foo' is no URI of a libvirt with QEMU",
     })
   })
 

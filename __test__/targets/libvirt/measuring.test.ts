@@ -156,6 +156,7 @@ describeLibvirt('a domain of libvirt', () => {
     await begun()
     await expect(other.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
       code: 'ERR_MEASURING',
+      hint: expect.stringMatching(/its window ends in at most [1-3] s/),
     })
     expect((await running).complete).toBe(true)
   })
@@ -186,6 +187,42 @@ describeLibvirt('a domain of libvirt', () => {
     })
     expect((await target.describe()).state).toBe('paused')
     await libvirt.virsh('resume', '--', NAME)
+  })
+
+  it.each(['', ',monitor=yes'])(
+    'with a pause that ends within the window is refused%s',
+    async way => {
+      const target = await opened(NAME, way)
+      const refused = expect(target.measureDirtyRate({ window: '3s' })).rejects.toMatchObject({
+        code: 'ERR_PAUSED',
+        message: expect.stringContaining('within the window'),
+      })
+      await begun()
+      await libvirt.virsh('suspend', '--', NAME)
+      await libvirt.virsh('resume', '--', NAME)
+      await refused
+      expect((await target.measureDirtyRate({ window: '1s' })).complete).toBe(true)
+    },
+  )
+
+  it('goes on being measured after Ctrl-C, which the command says, and so does the next', async () => {
+    let isInterrupted = false
+    const words = ['calc', uriOf(NAME), '--window', '6s', '--log-level', 'debug']
+    const first = await dirtyrate(words, {
+      onStderr(text, kill) {
+        if (isInterrupted || !text.includes('measurement began')) return
+        isInterrupted = true
+        void begun().then(() => kill('SIGINT'))
+      },
+    })
+    expect(first.stderr).toMatch(/QEMU goes on measuring until its window ends, in [1-6] s\./)
+    expect((await dirtyrate(['calc', uriOf(NAME), '--window', '1s'])).stderr).toMatch(
+      /for another client\n.* its window ends in at most [1-7] s/,
+    )
+    const target = await opened()
+    await expect
+      .poll(() => target.measureDirtyRate({ window: '1s' }), { timeout: 20_000 })
+      .toHaveProperty('bytesPerSecond')
   })
 
   it('is listed as libvirt: and by its process, and never as qmp:', async () => {

@@ -8,7 +8,10 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { argumentError } from '../../../ts/ground/errors.js'
 import { buildGuest, openTarget, type Target, workload } from '../../../ts/index.js'
+import { hasNoMemory } from '../../../ts/targets/process/proc.js'
+import { type Measured, ProcessSource } from '../../../ts/targets/process/source.js'
 import { cli, dirtyrate, root } from '../../fixtures/command.js'
 import { folder } from '../../fixtures/elf.js'
 import { describeKvm, describeWith, full } from '../../fixtures/kvm.js'
@@ -155,6 +158,8 @@ describeKvm('a VM of this package in another process', () => {
     await sleep(100)
     child.kill('SIGKILL')
     await ended
+    expect(hasNoMemory(child.pid)).toBe(true)
+    expect(hasNoMemory(process.pid)).toBe(false)
     await expect(target.measureDirtyRate()).rejects.toMatchObject({ code: 'ERR_TARGET_GONE' })
     await expect(openTarget(`pid:${child.pid}`)).rejects.toMatchObject({
       code: 'ERR_TARGET_ABSENT',
@@ -174,7 +179,34 @@ describeKvm('a VM of this package in another process', () => {
     await target.close()
     await measuring
     await expect(target.measureDirtyRate()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
-    await expect(target.describe()).rejects.toMatchObject({ code: 'ERR_CLOSED' })
+    await expect(target.describe()).rejects.toMatchObject({
+      code: 'ERR_CLOSED',
+      message: 'the target is closed',
+      hint: `Open it again: openTarget('pid:${pid}').`,
+    })
+  })
+})
+
+it('a process without memory has ended, whatever the refusal of its ranges says', async () => {
+  // The shell becomes a sleep, which never asks for the status of its child.
+  const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'])
+  onTestFinished(() => void parent.kill('SIGKILL'))
+  const [line] = await once(createInterface({ input: parent.stdout }), 'line')
+  const pid = Number(line)
+  const stat = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8')
+  await expect.poll(stat).toMatch(/\) Z /)
+  const refusal = argumentError("range 'ram': there is no memory at 0x7f0000000000")
+  const explained = (pid: number | undefined): unknown =>
+    new ProcessSource({ pid, ranges: [] } as unknown as Measured).explain(refusal)
+  expect(explained(pid)).toMatchObject({
+    code: 'ERR_TARGET_GONE',
+    message: `process ${pid} has ended`,
+  })
+  // The same refusal about a process that runs is a mistake of the caller.
+  expect(explained(parent.pid)).toBe(refusal)
+  await expect(openTarget(`pid:${parent.pid}`)).rejects.toMatchObject({
+    code: 'ERR_TARGET_ABSENT',
+    message: expect.stringMatching(/Looked for: writable memory of 128MiB and more$/),
   })
 })
 
@@ -234,6 +266,8 @@ describe('a process without a guest', () => {
   it('has no memory to measure, unless the caller names it', async () => {
     const pid = sleeping()
     await expect.poll(() => readFileSync(`/proc/${pid}/comm`, 'utf8')).toBe('sleep\n')
+    // It has its name a moment before it has a heap.
+    await expect.poll(() => readFileSync(`/proc/${pid}/maps`, 'utf8')).toContain('[heap]')
     await expect(openTarget(`pid:${pid}`)).rejects.toMatchObject({
       code: 'ERR_TARGET_ABSENT',
       message: expect.stringContaining("the unknown program 'sleep' and has no vCPU at KVM"),

@@ -94,7 +94,10 @@ describeWith('qemu-system-x86_64', 'a VM that is migrated', () => {
       'max-bandwidth': 4 * 2 ** 30,
       'downtime-limit': 5000,
     })
-    const completed = await until(target, ({ state }) => state === 'postmigrate')
+    const completed = await until(
+      target,
+      ({ state, migration }) => state === 'postmigrate' && migration?.status === 'completed',
+    )
     expect(completed.migration).toMatchObject({
       status: 'completed',
       underWay: false,

@@ -84,6 +84,7 @@ describeWith('qemu-system-x86_64', 'a QEMU that has other clients', () => {
     await expect(target.measureDirtyRate({ window: '100ms' })).rejects.toMatchObject({
       code: 'ERR_MEASURING',
       message: expect.stringContaining('for another client'),
+      hint: expect.stringMatching(/its window ends in at most [1-3] s/),
     })
     await idle()
     expect(await target.measureDirtyRate({ window: '100ms' })).toHaveProperty('bytesPerSecond')
@@ -134,6 +135,7 @@ describeWith('qemu-system-x86_64', 'a QEMU that has other clients', () => {
     })
     expect(status).toBe(130)
     expect(stderr).toContain('dirtyrate: interrupted')
+    expect(stderr).toMatch(/QEMU goes on measuring until its window ends, in [1-4] s\./)
     const client = await occupy(guest.path)
     client.destroy()
     await idle()

@@ -67,7 +67,8 @@ export class LibvirtConnection {
     const { status, stdout, stderr } = await virsh(args, { connect: this.uri, ...options })
     if (status === 0) return stdout
     if (status === undefined) throw noAnswer(command[0] ?? '', name, timeoutMs)
-    throw failure(stderr, name, this.uri)
+    // libvirt names the domain by what it was asked for, which users may not know.
+    throw failure(stderr.replaceAll(domain, name), name, this.uri)
   }
 
   /**
@@ -180,7 +181,14 @@ const MEANINGS: readonly [RegExp, (domain: string, uri: string) => DirtyRateErro
       }),
   ],
   [
-    /failed to connect|Cannot recv data|End of file while reading|no connection driver/,
+    /no connection driver available for|missing scheme in URI|Failed to parse URI|URI scheme .* not supported|unexpected QEMU URI path|no QEMU URI path/i,
+    (_, uri) =>
+      new DirtyRateError('ERR_ARGUMENT', `connect: '${uri}' is no URI of a libvirt with QEMU`, {
+        hint: 'Give connect=qemu:///system, connect=qemu:///session or connect=qemu+ssh://HOST/system.',
+      }),
+  ],
+  [
+    /failed to connect|Cannot recv data|End of file while reading/,
     (_, uri) =>
       new DirtyRateError('ERR_TARGET_ABSENT', `no daemon of libvirt answers at ${uri}`, {
         hint: 'Start it: sudo systemctl start libvirtd (or virtqemud.socket). dirtyrate doctor says more.',

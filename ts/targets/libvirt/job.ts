@@ -1,17 +1,19 @@
 /** The measurements of one domain, each from its start to its answer. */
 
 import type { Signal } from '../../ground/abort.js'
-import { DirtyRateError } from '../../ground/errors.js'
+import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { abortable, pause } from '../../ground/pause.js'
 import type { Method } from '../../measurement/source.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { Mode } from '../../results/mode.js'
+import { occupied } from '../qemu/occupied.js'
 import { requireSafe } from '../qemu/safety.js'
 import type { Job, JobResult, Jobs } from '../qemu/source.js'
 import { observed } from '../qemu/statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type DomainFacts, type Identity, readFacts, readStatistics } from './domain.js'
+import { listenForPauses } from './pauses.js'
 import type { Way } from './way.js'
 
 /** A domain to measure. */
@@ -37,9 +39,15 @@ export class LibvirtJobs implements Jobs {
   #turn: Promise<unknown> = Promise.resolve()
   /** When a job of ours ends in QEMU for which nobody waits any more. */
   #abandonedUntil = 0
+  /** When the window of the last job ends. */
+  #end = 0
 
   constructor(of: Measured) {
     this.#of = of
+  }
+
+  get goesOnMs(): number {
+    return this.#abandonedUntil === 0 ? 0 : Math.max(this.#end - Date.now(), 0)
   }
 
   requirePossible(method: Method, windowMs: number): void {
@@ -76,17 +84,32 @@ export class LibvirtJobs implements Jobs {
     return { ...result, memoryBytes, ...(cost === undefined ? {} : { guestCost: cost }) }
   }
 
-  async #measured(
+  async #measured(job: Job, signal: Signal): Promise<Pick<JobResult, 'info' | 'startedAt'>> {
+    const { connection, identity } = this.#of
+    const pauses = listenForPauses(connection, identity, job.windowMs + GRACE_MS)
+    try {
+      const measured = await this.#answered(job, signal)
+      if (await pauses.ended()) throw pausedWithin(identity)
+      return measured
+    } finally {
+      // A measurement that has failed does not wait for the end of the events.
+      void pauses.ended()
+    }
+  }
+
+  async #answered(
     { method, windowMs }: Job,
     signal: Signal,
   ): Promise<Pick<JobResult, 'info' | 'startedAt'>> {
     const { identity, way } = this.#of
     const startedAt = new Date()
     const end = startedAt.getTime() + windowMs
-    await way.start(method, windowMs, signal).catch(error => {
+    this.#end = end
+    await way.start(method, windowMs, signal).catch(async error => {
       // libvirt may have passed the command on before the call was ended.
       if (signal.aborted) this.#abandonedUntil = end + GRACE_MS
-      throw error
+      if (!hasCode(error, 'ERR_MEASURING')) throw error
+      throw occupied(`the dirty rate of '${identity.name}'`, await way.look(signal), error)
     })
     try {
       await pause(windowMs, signal)
@@ -127,6 +150,13 @@ async function requireMeasurable(
   if (!running && migration === undefined) throw notRunning(identity, state)
   requireSafe(facts, { mode, force, emulated })
   return facts
+}
+
+/** The figure of such a window says nothing about the guest. */
+function pausedWithin({ name }: Identity): DirtyRateError {
+  return new DirtyRateError('ERR_PAUSED', `the domain '${name}' was paused within the window`, {
+    hint: 'Measure while the guest runs: a paused guest writes nothing.',
+  })
 }
 
 function notRunning({ name }: Identity, state: string): DirtyRateError {

@@ -14,13 +14,16 @@ const HISTORY_SIZE = 100
 
 export class LibvirtTarget extends MeasuredTarget {
   readonly #of: Measured
+  readonly #jobs: LibvirtJobs
   readonly #byMonitor: boolean
   #closed = false
 
   /** @internal */
   constructor(of: Measured, byMonitor: boolean) {
-    super(new QemuSource(new LibvirtJobs(of)), HISTORY_SIZE)
+    const jobs = new LibvirtJobs(of)
+    super(new QemuSource(jobs), HISTORY_SIZE)
     this.#of = of
+    this.#jobs = jobs
     this.#byMonitor = byMonitor
   }
 
@@ -56,6 +59,15 @@ export class LibvirtTarget extends MeasuredTarget {
     await this.interruptMeasurements(
       new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
     )
+  }
+
+  /**
+   * How long QEMU goes on with a measurement that was aborted, in ms; 0 if there is none.
+   *
+   * @internal
+   */
+  get goesOnMs(): number {
+    return this.#jobs.goesOnMs
   }
 
   /** @internal */

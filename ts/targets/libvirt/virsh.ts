@@ -41,12 +41,7 @@ export function virsh(
 ): Promise<VirshAnswer> {
   signal?.throwIfAborted()
   return new Promise((resolve, reject) => {
-    // LC_ALL=C: the texts are compared with those of the source.
-    const env = { ...hostProcess.env, LC_ALL: 'C', LANGUAGE: 'C' }
-    const child = spawn('virsh', ['--quiet', '--connect', connect, ...args], {
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+    const child = spawnVirsh(args, connect)
     let timedOut = false
     // virsh has nothing to clean up, and one that waits for libvirt ignores softer signals.
     const end = (): void => void child.kill('SIGKILL')
@@ -72,6 +67,45 @@ export function virsh(
     child.on('close', status =>
       settle(() => resolve({ status: timedOut ? undefined : (status ?? 1), ...texts })),
     )
+  })
+}
+
+/** How long a virsh that is interrupted may take to print what it has. */
+const END_MS = 2000
+
+/**
+ * Starts a virsh that goes on until `end` is called, which interrupts it and resolves with what it
+ * printed. A virsh that cannot be started has printed nothing.
+ */
+export function startVirsh(args: readonly string[], connect: string): { end(): Promise<string> } {
+  const child = spawnVirsh(args, connect)
+  let text = ''
+  child.stdout.setEncoding('utf8').on('data', (more: string) => {
+    if (text.length < LONGEST_ANSWER) text += more
+  })
+  child.stderr.resume()
+  const closed = new Promise<void>(resolve => {
+    child.on('error', () => resolve())
+    child.on('close', () => resolve())
+  })
+  return {
+    async end() {
+      // virsh writes to a pipe only when it ends, and ends in order by this signal.
+      child.kill('SIGINT')
+      const timer = setTimeout(() => child.kill('SIGKILL'), END_MS)
+      await closed
+      clearTimeout(timer)
+      return text
+    },
+  }
+}
+
+function spawnVirsh(args: readonly string[], connect: string) {
+  // LC_ALL=C: the texts are compared with those of the source.
+  const env = { ...hostProcess.env, LC_ALL: 'C', LANGUAGE: 'C' }
+  return spawn('virsh', ['--quiet', '--connect', connect, ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
 }
 

@@ -86,7 +86,8 @@ function nothingFound(
   { vmm }: FoundMemory,
   minBytes: number | undefined,
 ): DirtyRateError {
-  const size = minBytes === undefined ? '' : ` of ${formatSize(minBytes)} and more`
+  const least = minBytes ?? vmm.leastBytes
+  const size = least === undefined ? '' : ` of ${formatSize(least)} and more`
   const noVcpus = process.vcpus === 0 ? ' and has no vCPU at KVM' : ''
   return new DirtyRateError(
     'ERR_TARGET_ABSENT',

@@ -16,6 +16,24 @@ export function absent(pid: number, cause?: unknown): DirtyRateError {
   })
 }
 
+/** The error of a process that has ended since the target was opened, or while it was opened. */
+export function gone(pid: number, cause: unknown): DirtyRateError {
+  return new DirtyRateError('ERR_TARGET_GONE', `process ${pid} has ended`, { cause })
+}
+
+/**
+ * Whether the process has no memory any more. A process that ends loses its memory a moment before
+ * its end is reported.
+ */
+export function hasNoMemory(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/maps`, 'latin1') === ''
+  } catch (error) {
+    const { code } = error as { code?: unknown }
+    return code === 'ENOENT' || code === 'ESRCH'
+  }
+}
+
 /** The error of a call on `/proc/PID/…`. */
 function failed(pid: number, path: string, error: unknown): unknown {
   const { code } = error as { code?: unknown }

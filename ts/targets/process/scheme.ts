@@ -2,14 +2,14 @@
 
 import { existsSync } from 'node:fs'
 import { parseCountText, show } from '../../ground/arguments.js'
-import { argumentError } from '../../ground/errors.js'
+import { argumentError, hasCode } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import { parseSize } from '../../ground/units.js'
 import type { Scheme } from '../scheme.js'
 import { SEE_LIST } from '../uri.js'
 import { chooseMemory, parseRanges } from './guest-memory.js'
 import { explained } from './permission.js'
-import { readProcess } from './proc.js'
+import { gone, hasNoMemory, readProcess } from './proc.js'
 import { ProcessTarget } from './process-target.js'
 import type { FoundRange } from './vmms/vmm.js'
 
@@ -62,7 +62,8 @@ export interface ProcessChoice {
 }
 
 /**
- * Opens the VM in a process. Rejects with ERR_TARGET_ABSENT, ERR_TARGET_PERMISSION, ERR_ARGUMENT.
+ * Opens the VM in a process. Rejects with ERR_TARGET_ABSENT, ERR_TARGET_GONE,
+ * ERR_TARGET_PERMISSION, ERR_ARGUMENT.
  */
 export async function openProcessTarget(
   { pid, ranges, minBytes, uri }: ProcessChoice,
@@ -84,7 +85,11 @@ export async function openProcessTarget(
     })
   } catch (error) {
     process.close()
-    throw explained(error)
+    const said = explained(error)
+    // What was opened was there, so that a process without memory has ended since then.
+    throw !hasCode(said, 'ERR_TARGET_GONE') && !signal?.aborted && hasNoMemory(pid)
+      ? gone(pid, said)
+      : said
   }
 }
 

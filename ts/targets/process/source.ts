@@ -1,14 +1,14 @@
 /** The memory of another process as a source of the meter. */
 
 import { type Signal, tokenOf } from '../../ground/abort.js'
-import { DirtyRateError } from '../../ground/errors.js'
+import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess } from '../../ground/native.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { explained } from './permission.js'
-import { isStopped } from './proc.js'
+import { gone, hasNoMemory, isStopped } from './proc.js'
 import type { FoundRange } from './vmms/vmm.js'
 
 /** The figures of a process: those of samples, without the guest addresses that nobody knows. */
@@ -76,7 +76,10 @@ export class ProcessSource implements Source<ProcessFigures> {
   }
 
   explain(error: unknown): unknown {
-    return explained(error)
+    const said = explained(error)
+    // The ranges of a process that ends are refused as if the caller had given wrong ones.
+    const isRefused = hasCode(said, 'ERR_ARGUMENT') || hasCode(said, 'ERR_TARGET_ABSENT')
+    return isRefused && hasNoMemory(this.#of.pid) ? gone(this.#of.pid, said) : said
   }
 
   async measure(

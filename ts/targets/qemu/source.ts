@@ -38,6 +38,8 @@ export interface Jobs {
   requirePossible?(method: Method, windowMs: number): void
   /** Runs a job when those before it have ended. */
   run(job: Job, signal: Signal): Promise<JobResult>
+  /** How long QEMU goes on with a job that nobody waits for, in ms; 0 if there is none. */
+  readonly goesOnMs: number
 }
 
 export class QemuSource implements Source {

@@ -10,6 +10,7 @@ import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { migrationText } from '../qemu/migration.js'
+import { occupied } from '../qemu/occupied.js'
 import { requireSafe } from '../qemu/safety.js'
 import type { Job, JobResult, Jobs } from '../qemu/source.js'
 import { observed } from '../qemu/statistics.js'
@@ -48,9 +49,15 @@ export class QmpJobs implements Jobs {
   #turn: Promise<unknown> = Promise.resolve()
   /** A job of ours may run in QEMU for which nobody waits any more. */
   #abandoned = false
+  /** When the window of the last job ends. */
+  #end = 0
 
   constructor(of: Measured) {
     this.#of = of
+  }
+
+  get goesOnMs(): number {
+    return this.#abandoned ? Math.max(this.#end - Date.now(), 0) : 0
   }
 
   /**
@@ -97,7 +104,8 @@ export class QmpJobs implements Jobs {
     const stops = new Stops(connection)
     try {
       const startedAt = new Date()
-      await this.#start(connection, facts, job, signal)
+      this.#end = startedAt.getTime() + job.windowMs
+      await this.#start(use, connection, facts, job, signal)
       const info = await finished(use, facts, job, signal).catch(error => {
         this.#abandoned = true
         if (signal.aborted) reportAbandoned(job)
@@ -112,11 +120,13 @@ export class QmpJobs implements Jobs {
 
   /** Sends calc-dirty-rate, as this version takes it. */
   async #start(
+    use: Use,
     connection: QmpConnection,
-    { version }: Facts,
+    facts: Facts,
     { method, windowMs }: Job,
     signal: Signal,
   ): Promise<void> {
+    const { version } = facts
     const hasUnits = isAtLeast(version, 8, 2)
     const args = {
       'calc-time': hasUnits ? windowMs : windowMs / MS_PER_SECOND,
@@ -129,6 +139,7 @@ export class QmpJobs implements Jobs {
     } catch (error) {
       // Unless QEMU has refused the command, it may have it, also without an answer.
       this.#abandoned = !hasCode(error, 'ERR_QAPI')
+      if (isOccupied(error)) throw occupied(WHAT, await look(use, facts), error)
       throw refusal(error, method.mode)
     }
   }
@@ -136,8 +147,10 @@ export class QmpJobs implements Jobs {
   /** Waits for the end of a job that an abort left in QEMU. */
   async #awaitAbandoned(use: Use, facts: Facts, signal: Signal): Promise<void> {
     const give = Date.now() + LONGEST_MS + GRACE_MS
-    while ((await look(use, facts)).status === 'measuring') {
-      if (Date.now() > give) throw occupied()
+    for (;;) {
+      const info = await look(use, facts)
+      if (info.status !== 'measuring') break
+      if (Date.now() > give) throw occupied(WHAT, info)
       await pause(LOOK_MS, signal)
     }
     this.#abandoned = false
@@ -170,11 +183,16 @@ function requireWindow({ version }: Facts, { windowMs }: Job): void {
   }
 }
 
+/** What errors say that QEMU measures. */
+const WHAT = 'the dirty rate'
+
+const isOccupied = (error: unknown): boolean =>
+  hasCode(error, 'ERR_QAPI') && /already being measured/.test((error as Error).message)
+
 /** A refusal of QEMU as an error of ours, if it is one that a caller can act on. */
 function refusal(error: unknown, mode: string): unknown {
   if (!hasCode(error, 'ERR_QAPI')) return error
   const { message } = error as DirtyRateError
-  if (/already being measured/.test(message)) return occupied(error)
   if (/is not enabled/.test(message)) {
     return new DirtyRateError('ERR_MODE_UNAVAILABLE', `this QEMU cannot measure in mode ${mode}`, {
       hint: 'A VM with KVM and dirty rings (-accel kvm,dirty-ring-size=N) has dirty-ring, one with KVM alone has dirty-bitmap, and page-sampling is always there.',
@@ -182,13 +200,6 @@ function refusal(error: unknown, mode: string): unknown {
     })
   }
   return error
-}
-
-function occupied(cause?: unknown): DirtyRateError {
-  return new DirtyRateError('ERR_MEASURING', 'QEMU measures the dirty rate for another client', {
-    hint: 'QEMU has one job for all of its monitors: wait until it has ended, then try again.',
-    ...(cause === undefined ? {} : { cause }),
-  })
 }
 
 /** The state of the job, its times in ms. */

@@ -16,12 +16,15 @@ const HISTORY_SIZE = 100
 
 export class QmpTarget extends MeasuredTarget {
   readonly #of: Measured
+  readonly #jobs: QmpJobs
   #closed = false
 
   /** @internal */
   constructor(of: Measured) {
-    super(new QemuSource(new QmpJobs(of)), HISTORY_SIZE)
+    const jobs = new QmpJobs(of)
+    super(new QemuSource(jobs), HISTORY_SIZE)
     this.#of = of
+    this.#jobs = jobs
   }
 
   get uri(): string {
@@ -58,6 +61,15 @@ export class QmpTarget extends MeasuredTarget {
     await this.interruptMeasurements(
       new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
     )
+  }
+
+  /**
+   * How long QEMU goes on with a measurement that was aborted, in ms; 0 if there is none.
+   *
+   * @internal
+   */
+  get goesOnMs(): number {
+    return this.#jobs.goesOnMs
   }
 
   /** @internal */

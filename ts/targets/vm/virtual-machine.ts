@@ -401,6 +401,11 @@ export class VirtualMachine extends MeasuredTarget<VirtualMachineFigures> implem
   }
 
   /** @internal */
+  protected override closedText(): { subject: string; hint?: string } {
+    return { subject: 'VM' }
+  }
+
+  /** @internal */
   protected override isClosed(): boolean {
     return this.state === 'closed'
   }

@@ -7,6 +7,7 @@ export const anyVmm: Vmm = {
   name: 'an unknown program',
   isTested: false,
   looksFor: 'writable memory',
+  leastBytes: LEAST_RAM,
   recognises: () => true,
   find({ vcpus, mappings }, minBytes) {
     // What is large in a program that has no vCPU need not be a guest's.

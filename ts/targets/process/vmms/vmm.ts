@@ -36,6 +36,8 @@ export interface Vmm {
   readonly isTested: boolean
   /** What is looked for, as a part of a sentence. */
   readonly looksFor: string
+  /** The smallest memory that it takes for the guest's, unless the caller says another size. */
+  readonly leastBytes?: number
   recognises(process: ProcessFacts): boolean
   /** `minBytes` is the smallest mapping that is taken, if the caller has said so. */
   find(process: ProcessFacts, minBytes: number | undefined): Found
