@@ -2,6 +2,7 @@
 
 import { parseWindows } from '../measurement/windows.js'
 import type { DirtyRateCurve, DirtyRatePoint } from '../results/curve.js'
+import type { Target } from '../targets/target.js'
 import { CURVE_COLUMNS, csvHeader, csvRecord } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
@@ -14,13 +15,14 @@ import { bar, count, measuredSize, ms, widthOf } from './text.js'
 import { parseWait, type WaitOptions, waitBefore } from './wait.js'
 
 export interface CurveCommandOptions extends ModeOptions, WaitOptions {
-  windows: string
+  windows?: string
   unit?: string
   csv: boolean
 }
 
 const TITLES = ['window', 'pages', 'dirty', 'rate', 'interval'] as const
 const ESSENTIAL: readonly string[] = ['window', 'pages', 'rate'] satisfies (typeof TITLES)[number][]
+const WINDOWS = ['50ms', '100ms', '200ms', '500ms', '1s'] as const
 const WIDEST_CHART = 40
 /** A bar of fewer characters shows nothing. */
 const NARROWEST_CHART = 5
@@ -30,11 +32,7 @@ export async function runCurve(
   uri: string,
   options: CurveCommandOptions,
 ): Promise<number> {
-  const windows = parseWindows(
-    options.windows.split(',').filter(text => text.trim() !== ''),
-    '--windows',
-    '50ms,100ms,1s',
-  )
+  const given = options.windows === undefined ? undefined : parseList(options.windows)
   const mode = parseModeOptions(options, [uri])
   const open = { mode, force: options.force }
   const wait = parseWait(options)
@@ -46,10 +44,11 @@ export async function runCurve(
   const { signal } = session
   return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
+    const windows = given ?? parseList(defaultWindows(target).join(','))
     const longest = windows.at(-1) ?? 0
     const curve = await during(
       session,
-      `measuring for windows of ${options.windows}`,
+      `measuring for windows of ${windows.map(window => `${window} ms`).join(', ')}`,
       longest,
       () => target.measureDirtyCurve({ ...mode, windows, signal }),
     )
@@ -58,6 +57,16 @@ export async function runCurve(
     session.document(curve)
     return curve.complete ? EXIT_OK : EXIT_FAILED
   })
+}
+
+function parseList(text: string): number[] {
+  const windows = text.split(',').filter(window => window.trim() !== '')
+  return parseWindows(windows, '--windows', '50ms,100ms,1s')
+}
+
+/** The windows without --windows. A kind of target that cannot measure them has its own. */
+function defaultWindows(target: Target): readonly string[] {
+  return (target as { curveWindows?: readonly string[] }).curveWindows ?? WINDOWS
 }
 
 function printCsv(session: Session, curve: DirtyRateCurve): void {

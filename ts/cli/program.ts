@@ -171,8 +171,7 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
   )
     .option(
       '--windows <list>',
-      'the windows, separated by commas, at most 1000',
-      '50ms,100ms,200ms,500ms,1s',
+      'the windows, separated by commas, at most 1000 (default: 50ms,100ms,200ms,500ms,1s; for libvirt: without monitor=yes 1s,2s,5s)',
     )
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>

@@ -18,6 +18,8 @@ export interface ModeAbility {
   readonly exact: boolean
   /** What a measurement in this mode costs the guest, as a part of a sentence. */
   readonly costToGuest: string
+  /** Why this target refuses the mode, as a part of a sentence; absent if it does not. */
+  readonly refused?: string
 }
 
 /** How to measure. For page sampling this includes the options of sampling. */

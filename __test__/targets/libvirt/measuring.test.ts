@@ -1,7 +1,7 @@
 /** Domains of a real libvirt, with KVM: every way of measuring them, and what goes wrong. */
 
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
-import { openTarget, type Target, workload } from '../../../ts/index.js'
+import { capabilities, openTarget, type Target, workload } from '../../../ts/index.js'
 import { cli, dirtyrate, run } from '../../fixtures/command.js'
 import { full } from '../../fixtures/kvm.js'
 import { describeLibvirt, type Libvirt, processOf, startLibvirt } from '../../fixtures/libvirt.js'
@@ -58,6 +58,10 @@ describeLibvirt('a domain of libvirt', () => {
         software: expect.stringMatching(/^QEMU \d+\.\d+\.\d+ of libvirt, with KVM$/),
       })
       expect(modes.map(({ mode }) => mode)).toEqual(['page-sampling', 'dirty-bitmap', 'dirty-ring'])
+      const refused = modes.flatMap(ability =>
+        ability.refused === undefined ? [] : [ability.mode],
+      )
+      expect(refused).toEqual(capabilities().emulated ? ['dirty-ring'] : [])
     }
   })
 
@@ -92,6 +96,10 @@ describeLibvirt('a domain of libvirt', () => {
     const curve = await target.measureDirtyCurve({ mode: 'dirty-bitmap', windows: ['1s', '2s'] })
     expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual([1000, 2000])
     expect(curve.warnings.map(({ code }) => code)).toEqual(['SEPARATE_WINDOWS'])
+    const { status, stdout } = await dirtyrate(['curve', uriOf(NAME), '--json'])
+    expect(status).toBe(0)
+    const printed: { points: { requestedMs: number }[] } = JSON.parse(stdout)
+    expect(printed.points.map(({ requestedMs }) => requestedMs)).toEqual([1000, 2000, 5000])
     for await (const { bytesPerSecond } of target.watchDirtyRate({ every: '1s' })) {
       expect(bytesPerSecond).toBeGreaterThan(0)
       break

@@ -199,6 +199,11 @@ describeWith('qemu-system-x86_64', 'a QEMU without KVM', () => {
     const target = await opened()
     expect(await target.describe()).toMatchObject({
       software: expect.stringContaining('without KVM'),
+      modes: [
+        expect.not.objectContaining({ refused: expect.anything() }),
+        { mode: 'dirty-bitmap', refused: expect.stringContaining('reads 0 in this mode') },
+        expect.not.objectContaining({ refused: expect.anything() }),
+      ],
     })
     const { interval } = await target.measureDirtyRate({ window: '1s', confidence: 0.999999 })
     expect(interval.high).toBeGreaterThan(40 * 2 ** 20)

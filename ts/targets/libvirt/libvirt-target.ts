@@ -2,7 +2,7 @@
 
 import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
-import { MODES } from '../qemu/modes.js'
+import { abilities } from '../qemu/safety.js'
 import { QemuSource } from '../qemu/source.js'
 import { versionText } from '../qemu/version.js'
 import type { TargetDescription } from '../target.js'
@@ -11,6 +11,8 @@ import { LibvirtJobs, type Measured } from './job.js'
 import { uriOf, waysOf } from './ways.js'
 
 const HISTORY_SIZE = 100
+/** libvirt measures whole seconds. */
+const CURVE_WINDOWS = ['1s', '2s', '5s'] as const
 
 export class LibvirtTarget extends MeasuredTarget {
   readonly #of: Measured
@@ -46,7 +48,7 @@ export class LibvirtTarget extends MeasuredTarget {
       vcpus,
       state,
       kvm,
-      modes: [...MODES],
+      modes: abilities(facts, this.#of),
       software: `QEMU ${versionText(version)} of libvirt, ${kvm ? 'with KVM' : 'without KVM'}`,
       ...(migration === undefined ? {} : { migration }),
       ways: waysOf(connection, identity),
@@ -68,6 +70,15 @@ export class LibvirtTarget extends MeasuredTarget {
    */
   get goesOnMs(): number {
     return this.#jobs.goesOnMs
+  }
+
+  /**
+   * The windows of a curve for which the command was given none; undefined if any will do.
+   *
+   * @internal
+   */
+  get curveWindows(): readonly string[] | undefined {
+    return this.#byMonitor ? undefined : CURVE_WINDOWS
   }
 
   /** @internal */

@@ -5,10 +5,12 @@
 
 import { DirtyRateError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
+import type { ModeAbility } from '../../measurement/source.js'
 import type { QemuVersion } from '../../qmp/connection.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import type { Mode } from '../../results/mode.js'
 import { migrationText } from './migration.js'
+import { MODES } from './modes.js'
 import { isAtLeast, versionText } from './version.js'
 
 /** What decides whether a VM of QEMU can be measured now, and in which modes. */
@@ -67,6 +69,14 @@ export function requireSafe(facts: Circumstances, wanted: Wanted): void {
   const why = wanted.force ? undefined : harm(facts, wanted)
   if (why === undefined) return
   throw new DirtyRateError('ERR_UNSAFE_MODE', `mode ${wanted.mode} is refused: ${why}`)
+}
+
+/** The modes of QEMU, each with the reason why it is refused for such a VM, if it is. */
+export function abilities(facts: Circumstances, wanted: Omit<Wanted, 'mode'>): ModeAbility[] {
+  return MODES.map(ability => {
+    const refused = wanted.force ? undefined : harm(facts, { ...wanted, mode: ability.mode })
+    return refused === undefined ? ability : { ...ability, refused }
+  })
 }
 
 function restHint({ state, migration }: Circumstances): string {

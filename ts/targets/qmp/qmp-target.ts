@@ -2,7 +2,7 @@
 
 import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
-import { MODES } from '../qemu/modes.js'
+import { abilities } from '../qemu/safety.js'
 import { QemuSource } from '../qemu/source.js'
 import { versionText } from '../qemu/version.js'
 import type { Control, TargetDescription } from '../target.js'
@@ -41,14 +41,15 @@ export class QmpTarget extends MeasuredTarget {
   async describe(): Promise<TargetDescription> {
     this.requireOpen()
     return this.#of.monitor.use(async use => {
-      const { version, kvm, state, vcpus, memoryBytes, migration } = await readFacts(use)
+      const facts = await readFacts(use)
+      const { version, kvm, state, vcpus, memoryBytes, migration } = facts
       return {
         uri: this.uri,
         memoryBytes,
         ...(vcpus === undefined ? {} : { vcpus }),
         state,
         kvm,
-        modes: [...MODES],
+        modes: abilities(facts, this.#of),
         software: `QEMU ${versionText(version)}, ${kvm ? 'with KVM' : 'without KVM'}`,
         ...(migration === undefined ? {} : { migration }),
       }
