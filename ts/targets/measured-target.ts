@@ -177,8 +177,17 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
    */
   protected requireOpen(measuring = false): void {
     if (!this.isClosed()) return
+    throw this.closedError(measuring)
+  }
+
+  /**
+   * The error of a target that is closed, or that was closed while it was measured.
+   *
+   * @internal
+   */
+  protected closedError(measuring: boolean): DirtyRateError {
     const { subject, hint } = this.closedText()
-    throw new DirtyRateError(
+    return new DirtyRateError(
       'ERR_CLOSED',
       measuring ? `the ${subject} was closed within the window` : `the ${subject} is closed`,
       hint === undefined ? {} : { hint },

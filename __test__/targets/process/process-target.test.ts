@@ -175,6 +175,8 @@ describeKvm('a VM of this package in another process', () => {
     await expect(aborted).rejects.toThrow('enough')
     const measuring = expect(target.measureDirtyRate({ window: '30s' })).rejects.toMatchObject({
       code: 'ERR_CLOSED',
+      message: 'the target was closed within the window',
+      hint: expect.stringContaining('Open it again'),
     })
     await target.close()
     await measuring

@@ -87,4 +87,11 @@ export default [
     replace: 'complete: true,',
     test: '__test__/measurement/figures.test.ts',
   },
+  {
+    name: 'take the refusal of a process that has ended for a mistake of the caller',
+    file: 'ts/targets/process/source.ts',
+    find: 'isRefused && hasNoMemory(this.#of.pid)',
+    replace: 'isRefused && false',
+    test: '__test__/targets/process/process-target.test.ts -t a process without memory has ended',
+  },
 ]

@@ -1,6 +1,5 @@
 /** A domain of libvirt. */
 
-import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
 import { abilities } from '../qemu/safety.js'
 import { QemuSource } from '../qemu/source.js'
@@ -58,9 +57,7 @@ export class LibvirtTarget extends MeasuredTarget {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.interruptMeasurements(
-      new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
-    )
+    await this.interruptMeasurements(this.closedError(true))
   }
 
   /**

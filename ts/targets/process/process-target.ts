@@ -1,7 +1,6 @@
 /** A VM of any VMM, measured from outside of its process. */
 
 import { parseListener } from '../../ground/arguments.js'
-import { DirtyRateError } from '../../ground/errors.js'
 import { callNative } from '../../ground/native.js'
 import { formatSize } from '../../ground/units.js'
 import { MeasuredTarget } from '../measured-target.js'
@@ -82,9 +81,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
     if (this.#closed) return
     this.#closed = true
     this.#watch.stop()
-    const interrupted = this.interruptMeasurements(
-      new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
-    )
+    const interrupted = this.interruptMeasurements(this.closedError(true))
     this.#of.process.close()
     await interrupted
   }

@@ -1,6 +1,5 @@
 /** A VM that is reached through the QMP monitor of its QEMU. */
 
-import { DirtyRateError } from '../../ground/errors.js'
 import { MeasuredTarget } from '../measured-target.js'
 import { abilities } from '../qemu/safety.js'
 import { QemuSource } from '../qemu/source.js'
@@ -59,9 +58,7 @@ export class QmpTarget extends MeasuredTarget {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.interruptMeasurements(
-      new DirtyRateError('ERR_CLOSED', 'the target was closed within the window'),
-    )
+    await this.interruptMeasurements(this.closedError(true))
   }
 
   /**
