@@ -270,6 +270,9 @@ describeLibvirt('a domain of libvirt', () => {
     await libvirt.virsh('undefine', name)
     await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
       code: 'ERR_TARGET_ABSENT',
+      message: `libvirt has no domain '${name}'`,
+      // It was asked by the UUID, which is not what the user has typed.
+      details: { virsh: expect.stringContaining(`'${name}'`) },
     })
     for (const nobody of ['nobody-has-this-name', '--nonsense', '99'])
       await expect(opened(nobody)).rejects.toMatchObject({ code: 'ERR_TARGET_ABSENT' })
