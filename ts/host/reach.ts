@@ -69,7 +69,9 @@ function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
     : no("libvirt's socket is closed to this user", whenRefused())
 }
 
-/** A daemon of a session listens in a folder that only its user has, and that sudo does not name. */
+/**
+ * A daemon of a session listens in a folder that only its user has, and that sudo does not name.
+ */
 const asUserOfSession = (uid: number): string =>
   `Run it as that user: sudo -u '#${uid}' env XDG_RUNTIME_DIR=/run/user/${uid} npx dirtyrate list`
 

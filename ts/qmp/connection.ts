@@ -288,7 +288,9 @@ function greeted(
   })
 }
 
-/** Linux refuses a connection to any file, and Node reports the same for a socket without a server. */
+/**
+ * Linux refuses a connection to any file, and Node reports the same for a socket without a server.
+ */
 function ofFile(address: QmpAddress, error: Error & { code?: string }): Error & { code?: string } {
   if (error.code !== 'ECONNREFUSED' || !('path' in address)) return error
   const isSocket = statSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? true

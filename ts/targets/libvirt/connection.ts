@@ -9,7 +9,9 @@ import type { QemuVersion } from '../../qmp/connection.js'
 import { type Fields, parseDomainStats } from './domain-stats.js'
 import { CALL_MS, virsh } from './virsh.js'
 
-/** The daemon of the system. It is asked if neither the target nor the environment names another. */
+/**
+ * The daemon of the system. It is asked if neither the target nor the environment names another.
+ */
 export const SYSTEM = 'qemu:///system'
 
 /** The URI that applies to a target which names none. */
