@@ -36,7 +36,10 @@ export async function startOwn(
     return {
       tool: OWN_TOOL,
       pid: process.pid,
-      vcpuThreads: threads().filter(thread => !before.has(thread) && isVcpu(thread)),
+      // A thread gives itself its name, and some time after the VM has started.
+      get vcpuThreads() {
+        return threads().filter(thread => !before.has(thread) && isVcpu(thread))
+      },
       mailbox: async address => {
         const bytes = new Uint8Array(16)
         await vm.readMemory(address, bytes)
