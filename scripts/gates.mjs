@@ -30,7 +30,9 @@ export const MUTANT_FOLDERS = ['dirty_memory', 'kvm/dirty_ring']
 const FAST_AREAS = ['facade-pure']
 
 /** The tests of TypeScript that get memory from the binding. */
-const BUFFER_TESTS = ['measurement', 'qapi', 'targets'].map(folder => `__test__/${folder}/`)
+const BUFFER_TESTS = ['measurement', 'qapi', 'targets/process', 'targets/vm'].map(
+  folder => `__test__/${folder}/`,
+)
 
 /** The rigs whose short set CI runs: one for each architecture. */
 const SHORT_RIGS = ['svm', 'arm64-new']

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use dirtyrate::Error;
 
+/// No process of Linux has a larger number (PID_MAX_LIMIT).
+const MOST_PID: u32 = 4 << 20;
+
 /// The CPU time of all threads of process `pid`, including those that have ended, to the nanosecond. The figures in
 /// `/proc/PID/stat` are in hundredths of a second, so that a measurement of some milliseconds is lost in them.
 ///
@@ -12,7 +15,11 @@ use dirtyrate::Error;
 /// [`Error::Argument`] if there is no such process.
 pub fn process_cpu_time(pid: u32) -> dirtyrate::Result<Duration> {
     let absent = || Error::Argument(format!("there is no process {pid}"));
-    let id = libc::pid_t::try_from(pid).map_err(|_| absent())?;
+    // 0 would be this process, and the clock of a larger number that of another process.
+    if !(1..=MOST_PID).contains(&pid) {
+        return Err(absent());
+    }
+    let id = pid as libc::pid_t;
     let mut clock = 0;
     // SAFETY: the call writes a clock id where `clock` is, and does not keep the pointer.
     if unsafe { libc::clock_getcpuclockid(id, &mut clock) } != 0 {
@@ -47,5 +54,7 @@ mod tests {
     fn a_process_that_is_not_there_is_an_error() {
         assert!(process_cpu_time(u32::MAX).is_err());
         assert!(process_cpu_time(i32::MAX as u32).is_err());
+        assert!(process_cpu_time(0).is_err());
+        assert!(process_cpu_time(MOST_PID).is_err());
     }
 }

@@ -14,7 +14,8 @@ export const own: Vmm = {
   name: 'dirtyrate',
   isTested: true,
   looksFor: 'anonymous memory with MADV_DONTFORK and MADV_DONTDUMP',
-  recognises: ({ mappings }) => mappings.some(({ path }) => /\/dirtyrate\.[^/]*\.node$/.test(path)),
+  recognises: ({ mappings }) =>
+    mappings.some(({ path }) => /\/dirtyrate(\.[^/]*)?\.node$/.test(path)),
   find({ mappings }, minBytes = LEAST) {
     const taken = mappings.filter(
       mapping =>
