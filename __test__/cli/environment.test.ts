@@ -65,11 +65,11 @@ describeNamespaces('without KVM', () => {
   it('or without permission for it, both say what to do', async () => {
     expectTold(
       await inNamespace(notPermitted, [cli, 'demo'], asNobody),
-      /no permission to open \/dev\/kvm.*\nJoin the group/,
+      /no permission to open \/dev\/kvm.*\nRun as root, or as a user who may/,
     )
     expectTold(
       await inNamespace(notPermitted, [start], asNobody),
-      /no permission to open \/dev\/kvm\.\nJoin the group/,
+      /no permission to open \/dev\/kvm\.\nRun as root, or as a user who may/,
     )
   })
 })

@@ -15,7 +15,8 @@ import { inSession } from '../fixtures/session.js'
 
 const opened = vi.hoisted(() => ({ measurement: {} as object, closed: 0 }))
 
-vi.mock('../../ts/targets/open.js', () => ({
+vi.mock('../../ts/targets/open.js', async original => ({
+  ...(await original<typeof import('../../ts/targets/open.js')>()),
   openTarget: async () => ({
     measureDirtyRate: async () => opened.measurement,
     measureDirtyCurve: async () => opened.measurement,

@@ -57,7 +57,7 @@ export function missingKvm() {
     return undefined
   } catch (error) {
     if (error.code === 'EACCES' || error.code === 'EPERM') {
-      return `no permission to open ${KVM}.\nJoin the group that owns it (sudo usermod -aG kvm "$USER", then log in again), or run as root.`
+      return `no permission to open ${KVM}.\nRun as root, or as a user who may read and write it: ls -l ${KVM} shows who that is.`
     }
     return `${KVM} does not exist: this machine offers no KVM.\nUse a Linux machine, x86-64 or arm64, with virtualization switched on (in a VM: nested virtualization) and its kvm module loaded.`
   }
