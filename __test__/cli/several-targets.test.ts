@@ -1,4 +1,4 @@
-/** `calc` and `watch` with several targets, some of which fail. */
+/** `calc` and `watch` measure several targets, and some of the targets fail. */
 
 import { expect, it } from 'vitest'
 import { InOrder, measuredOf } from '../../ts/cli/calc.js'

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { parseGroups } from '../../ts/ground/groups.js'
 import { type DeviceFacts, judgeAccess } from '../../ts/ground/kvm-device.js'
 
-/** Numbers of groups in which this process, whoever runs the test, is not. */
+/** The test runs as any user, and no user is in a group with one of these numbers. */
 const KVM = 4_000_001
 const OTHER = 4_000_002
 const groups = parseGroups(`root:x:0:\nkvm:x:${KVM}:alice\nother:x:${OTHER}:\nnot a line\n`)

@@ -38,7 +38,7 @@ const LOOK = `
 describe.skipIf(!isRoot)('the table of rights (only root can become each kind of reader)', () => {
   const subjects: Record<string, ChildProcess> = {}
   beforeAll(async () => {
-    // As JavaScript it can be read by users who may not write it.
+    // The program is compiled to JavaScript first, because a user who may only read cannot do that.
     await importTypeScript('ts/host/rights.ts')
     subjects.root = spawn('sleep', ['1000'])
     subjects.nobody = spawn('setpriv', [...as(NOBODY), 'sleep', '1000'])

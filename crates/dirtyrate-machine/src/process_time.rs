@@ -15,7 +15,8 @@ const MOST_PID: u32 = 4 << 20;
 /// [`Error::Argument`] if there is no such process.
 pub fn process_cpu_time(pid: u32) -> dirtyrate::Result<Duration> {
     let absent = || Error::Argument(format!("there is no process {pid}"));
-    // 0 would be this process, and the clock of a larger number that of another process.
+    // The kernel takes 0 for the process that calls. The number of a clock has no room for a larger pid, so that the
+    // clock would be that of another process.
     if !(1..=MOST_PID).contains(&pid) {
         return Err(absent());
     }

@@ -168,7 +168,7 @@ impl Program {
     }
 
     /// The number of writes that a vCPU has made, from the first two words of its mailbox. None if it has not begun.
-    /// For whoever can read the memory of the guest, but has no [`GuestWords`] of it.
+    /// It takes a copy of the words, so that it also works for a guest in another VMM.
     pub fn counted([writes, ready]: [u64; 2]) -> Option<u64> {
         (ready != 0).then_some(writes & COUNT_MASK)
     }
