@@ -138,3 +138,9 @@ describe('compare with a QEMU that does not run', () => {
     expect(stderr).toMatch(/--qemu/)
   })
 })
+
+it('refuses an empty name of a QEMU', async () => {
+  const { status, stderr } = await dirtyrate(['compare', ...quick, '--qemu', ''])
+  expect(status).toBe(2)
+  expect(stderr).toMatch(/^dirtyrate: --qemu: it is empty\n/)
+})

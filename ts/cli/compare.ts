@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseCountText } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
 import { callNative, type NativeGuestProgram } from '../ground/native.js'
 import { parseSize } from '../ground/units.js'
 import { parseWindow } from '../measurement/windows.js'
@@ -46,6 +47,8 @@ const RING_STOPS_GUEST =
   'KVM emulates its guests here, and the dirty ring of QEMU then stops the guest for good'
 
 export async function runCompare(session: Session, options: CompareOptions): Promise<number> {
+  if (options.qemu === '')
+    throw argumentError('--qemu: it is empty', 'Give the program of a QEMU, or leave it out.')
   const guest = guestOf(options)
   const memoryBytes = parseSize(options.memory, '--memory')
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
