@@ -195,8 +195,10 @@ it('a process without memory has ended, whatever the refusal of its ranges says'
   onTestFinished(() => void parent.kill('SIGKILL'))
   const [line] = await once(createInterface({ input: parent.stdout }), 'line')
   const pid = Number(line)
-  const stat = (): string => readFileSync(`/proc/${pid}/stat`, 'utf8')
-  await expect.poll(stat).toMatch(/\) Z /)
+  const stat = (pid: number | undefined): string => readFileSync(`/proc/${pid}/stat`, 'utf8')
+  await expect.poll(() => stat(pid)).toMatch(/\) Z /)
+  // A shell that becomes a sleep while it is opened is refused, rightly, for its exec.
+  await expect.poll(() => stat(parent.pid)).toMatch(/\(sleep\)/)
   const refusal = argumentError("range 'ram': there is no memory at 0x7f0000000000")
   const explained = (pid: number | undefined): unknown =>
     new ProcessSource({ pid, ranges: [] } as unknown as Measured).explain(refusal)
