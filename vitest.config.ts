@@ -22,6 +22,8 @@ const config: ViteUserConfig = defineConfig({
     // The long forms of npm run test:full, and a machine that is busy with something else.
     testTimeout: process.env.DIRTYRATE_TEST_FULL === '1' ? 600_000 : 60_000,
     hookTimeout: 30_000,
+    // CI tries a failed test once more: docs/decisions/second-try-in-ci.md.
+    retry: Number(process.env.DIRTYRATE_TEST_RETRY ?? 0),
     // With --coverage. The command runs as a program, from dist/, which this does not see.
     coverage: {
       include: ['ts/**/*.ts'],

@@ -1,7 +1,7 @@
 // The one list of gates. .ci/run, npm run test:full and the workflows run the gates of this list,
 // and a test compares the workflows with it.
 //
-// A gate is { name, about, in, command, env?, bare?, documents? }:
+// A gate is { name, about, in, command, env?, bare?, documents?, beside? }:
 //   name        one word; with a colon, one of a group: `rig:svm` is one of the rigs
 //   in          which runs it is part of:
 //                 lint    npm run lint: what reads the code; needs neither KVM nor root
@@ -13,6 +13,8 @@
 //               .ci/run runs the first four, or the part that is named
 //   command     run in the root of the clone. A last line `N passed, N failed` gives its counts; any other gate counts as one
 //   bare        it needs nothing that the set-up makes
+//   beside      it measures no time and may run beside one other gate in .ci/run. The value is about how many seconds it takes,
+//               because the longest begin first
 //   documents   its answer depends on the documentation too, so that a change of that makes it run again
 
 import { readdirSync, readFileSync } from 'node:fs'
@@ -34,8 +36,11 @@ const BUFFER_TESTS = ['measurement', 'qapi', 'targets/process', 'targets/vm'].ma
   folder => `__test__/${folder}/`,
 )
 
-/** The rigs whose short set CI runs: one for each architecture. */
-const SHORT_RIGS = ['svm', 'arm64-new']
+/** CI tries a failed test in TypeScript once more: docs/decisions/second-try-in-ci.md. */
+const SECOND_TRY = { DIRTYRATE_TEST_RETRY: '1' }
+
+/** The rigs whose short set CI runs, one for each architecture, with its time in seconds. */
+const SHORT_RIGS = { svm: 260, 'arm64-new': 510 }
 
 const node = (script, ...args) => ['node', `scripts/${script}.mjs`, ...args]
 const vitest = (...args) => ['node', 'node_modules/vitest/vitest.mjs', 'run', ...args]
@@ -141,11 +146,13 @@ const builds = [
   {
     name: 'aarch64',
     about: 'everything compiles for arm64, and its guests are assembled',
+    beside: 85,
     command: node('build/check-aarch64'),
   },
   {
     name: 'copies',
     about: 'two versions of the core link in one program',
+    beside: 38,
     command: node('test/copies'),
   },
 ].map(gate => ({ ...gate, in: ['build', 'full'] }))
@@ -154,6 +161,7 @@ const tests = [
   {
     name: 'fuzz',
     about: 'every fuzz target for some seconds',
+    beside: 118,
     in: ['build'],
     command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS)],
   },
@@ -166,6 +174,7 @@ const tests = [
   {
     name: 'loom',
     about: "loom's models, with two preemptions",
+    beside: 97,
     in: ['test'],
     command: node('test/loom'),
   },
@@ -180,16 +189,19 @@ const tests = [
     about: "the packages with this machine's binary, as installed",
     in: ['test'],
     command: node('test/install', '--host'),
+    env: SECOND_TRY,
   },
   {
     name: 'electron-buffers',
     about: 'the tests that get memory from the binding, without external buffers, as in Electron',
     in: ['test'],
     command: node('test/electron', ...BUFFER_TESTS),
+    env: SECOND_TRY,
   },
   {
     name: 'mutation-fast',
     about: 'the breaks of the facade that are noticed in seconds',
+    beside: 126,
     in: ['test'],
     command: node('mutation/gate', ...FAST_AREAS.flatMap(area => ['--area', area])),
   },
@@ -199,7 +211,13 @@ const tests = [
     in: ['test'],
     command: node('test/qmp-clients', 'python'),
   },
-  { name: 'tests', about: 'npm test', in: ['test'], command: ['npm', 'test'] },
+  {
+    name: 'tests',
+    about: 'npm test',
+    in: ['test'],
+    command: ['npm', 'test'],
+    env: SECOND_TRY,
+  },
 ]
 
 const full = [
@@ -281,10 +299,11 @@ export function gatesOf(root) {
     ...lint,
     ...builds,
     ...tests,
-    ...SHORT_RIGS.map(name => ({
+    ...Object.keys(SHORT_RIGS).map(name => ({
       name: `rig-short:${name}`,
       about: `the short set of tests, on ${rigs[name].about}`,
       in: ['short'],
+      beside: SHORT_RIGS[name],
       command: node('rig/run', name, '--short'),
     })),
     {
@@ -292,7 +311,7 @@ export function gatesOf(root) {
       about: 'a Linux of Debian under QEMU without KVM, whose writes are known',
       in: ['short'],
       command: node('test/run', 'typescript', '__test__/targets/linux-guest.test.ts'),
-      env: { DIRTYRATE_TEST_DOWNLOADS: '1' },
+      env: { ...SECOND_TRY, DIRTYRATE_TEST_DOWNLOADS: '1' },
     },
     ...full,
     ...areas(root).map(area => ({

@@ -21,8 +21,13 @@ interface Counts {
 interface RunGate {
   runGate(
     gate: Pick<Gate, 'command'>,
-    options: { root: string; log?: string; signal?: AbortSignal },
-  ): Promise<Counts & { ok: boolean; seconds: number; failures: string[] }>
+    options: {
+      root: string
+      log?: string
+      signal?: AbortSignal
+      show?: (stream: NodeJS.WriteStream, text: string) => void
+    },
+  ): Promise<Counts & { ok: boolean; seconds: number; failures: string[]; secondTries: string[] }>
   countsOf(status: number, sum?: Counts): Counts
   sumReader(): { add(text: string): void; sum(): Counts | undefined }
 }
@@ -136,9 +141,35 @@ function isRunning(pid: number): boolean {
   }
 }
 
+describe('the run of vitest', () => {
+  it('names what passed only at the second try', async () => {
+    const inFolder = folder()
+    const file = inFolder(
+      'fails-at-first.test.mjs',
+      'let tries = 0\nit("passes then", () => expect((tries += 1)).toBe(2))\n',
+    )
+    const config = inFolder('vitest.config.mjs', 'export default { test: { globals: true } }')
+    const go = async (retry: string): Promise<string> => {
+      const program = `
+        import { runVitest } from '${join(root, 'scripts/test/run.mjs')}'
+        const args = ['--root', '${dirname(file)}', '--config', '${config}', '--retry', '${retry}']
+        console.log(JSON.stringify(await runVitest(args)))`
+      return (await run('node', ['--input-type=module', '--eval', program])).stdout
+    }
+    expect(await go('0')).toContain('{"passed":0,"failed":1,"skipped":0}')
+    const twice = await go('1')
+    expect(twice).toContain('{"passed":1,"failed":0,"skipped":0}')
+    expect(twice).toMatch(
+      /^passed only at the second try: .*fails-at-first.test.mjs > passes then$/m,
+    )
+  })
+})
+
 describe('a gate', () => {
+  // What these gates say is not shown, because .ci/run takes such lines for what failed.
+  const show = (): void => {}
   const shell = (text: string, options: { log?: string; signal?: AbortSignal } = {}) =>
-    runGate({ command: ['bash', '-c', text] }, { root, ...options })
+    runGate({ command: ['bash', '-c', text] }, { root, show, ...options })
 
   it('counts as one, or by the sum that it says last', async () => {
     expect(await shell('exit 0')).toMatchObject({ ok: true, passed: 1, failed: 0, skipped: 0 })
@@ -160,7 +191,7 @@ describe('a gate', () => {
     expect(await shell("echo '5 passed, 0 failed'; exit 1")).toMatchObject({ ok: false, failed: 1 })
     expect(await shell("echo '0 passed, 0 failed'")).toMatchObject({ ok: false, failed: 1 })
     expect(await shell("echo '3 passed, 1 failed'")).toMatchObject({ ok: false, failed: 1 })
-    expect(await runGate({ command: ['/no/such/program'] }, { root })).toMatchObject({
+    expect(await runGate({ command: ['/no/such/program'] }, { root, show })).toMatchObject({
       ok: false,
       failed: 1,
     })
@@ -184,6 +215,25 @@ describe('a gate', () => {
     const file = folder()('said', said.join('\n'))
     const { failures } = await shell(`cat ${file}; printf ' FAIL  a.test.ts > adds\\n' >&2; exit 1`)
     expect(failures).toEqual([said[1], said[3], said[4], ' FAIL  a.test.ts > adds'])
+  })
+
+  it('names what passed only at the second try', async () => {
+    const line = 'passed only at the second try: __test__/a.test.ts > adds'
+    const { ok, secondTries } = await shell(`echo '${line}'; echo '5 passed, 0 failed'`)
+    expect({ ok, secondTries }).toEqual({ ok: true, secondTries: [line] })
+  })
+
+  it('hands on its output with the stream that it belongs on', async () => {
+    const output = new Map<NodeJS.WriteStream, string>()
+    await runGate(
+      { command: ['bash', '-c', 'echo out; echo err >&2; echo more'] },
+      {
+        root,
+        show: (stream, text) => output.set(stream, (output.get(stream) ?? '') + text),
+      },
+    )
+    expect(output.get(process.stdout)).toBe('out\nmore\n')
+    expect(output.get(process.stderr)).toBe('err\n')
   })
 
   it('keeps its output, of both streams', async () => {

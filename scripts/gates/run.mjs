@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { createWriteStream, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
+import { SECOND_TRY } from '../test/run.mjs'
 
 const SUM = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/
 /** A line of text that is longer is no sum. */
@@ -22,24 +23,51 @@ export function countsOf(status, sum) {
   return counts
 }
 
-/** Finds the last sum in text that comes in pieces. */
-export function sumReader() {
+/** Calls `take` for each line of text that comes in pieces. */
+function lineReader(take) {
   let rest = ''
-  let sum
-  const take = line => {
-    const match = SUM.exec(stripVTControlCharacters(line).trim())
-    if (match)
-      sum = { passed: Number(match[1]), failed: Number(match[2]), skipped: Number(match[3] ?? 0) }
-  }
+  const line = text => take(stripVTControlCharacters(text).trimEnd())
   return {
     add(text) {
       const lines = (rest + text).split('\n')
       rest = lines.pop().slice(-LONGEST_LINE)
-      lines.forEach(take)
+      lines.forEach(line)
     },
+    end() {
+      line(rest)
+      rest = ''
+    },
+  }
+}
+
+/** Finds the last sum in text that comes in pieces. */
+export function sumReader() {
+  let sum
+  const reader = lineReader(line => {
+    const match = SUM.exec(line.trim())
+    if (match)
+      sum = { passed: Number(match[1]), failed: Number(match[2]), skipped: Number(match[3] ?? 0) }
+  })
+  return {
+    add: reader.add,
     sum() {
-      take(rest)
+      reader.end()
       return sum
+    },
+  }
+}
+
+/** Keeps the lines that name the tests which passed only at the second try. */
+function secondTryReader() {
+  const lines = []
+  const reader = lineReader(line => {
+    if (line.startsWith(SECOND_TRY)) lines.push(line)
+  })
+  return {
+    add: reader.add,
+    lines() {
+      reader.end()
+      return lines
     },
   }
 }
@@ -53,38 +81,35 @@ const KEPT_LINES = 120
 
 /** Keeps the lines of text that say what failed: a reader of a long log wants them at its end. */
 export function failureReader() {
-  let rest = ''
   let wanted = 0
   const lines = []
-  const take = line => {
-    const text = stripVTControlCharacters(line).trimEnd()
-    if (FAILURE.test(text)) wanted = FAILURE_LINES
-    if (wanted === 0 || text === '') return
+  const reader = lineReader(line => {
+    if (FAILURE.test(line)) wanted = FAILURE_LINES
+    if (wanted === 0 || line === '') return
     wanted -= 1
-    lines.push(text.slice(0, 300))
+    lines.push(line.slice(0, 300))
     if (lines.length > KEPT_LINES) lines.shift()
-  }
+  })
   return {
-    add(text) {
-      const all = (rest + text).split('\n')
-      rest = all.pop().slice(-LONGEST_LINE)
-      all.forEach(take)
-    },
+    add: reader.add,
     lines() {
-      take(rest)
-      rest = ''
+      reader.end()
       return lines
     },
   }
 }
 
 /**
- * Resolves with `{ ok, passed, failed, skipped, seconds, failures }`; `failures` are the lines that
- * say what failed. `log` is a file for its output, if it
- * is to be kept. An abort of `signal` ends the gate and everything that it has started; the promise
- * then rejects with the signal's reason.
+ * Resolves with `{ ok, passed, failed, skipped, seconds, failures, secondTries }`. `failures` are
+ * the lines that say what failed, and `secondTries` those that name what failed only at first.
+ * `log` is a file for the gate's output, if that is to be kept. `show` gets the output as it comes,
+ * with the stream of this process on which it belongs. An abort of `signal` ends the gate and
+ * everything that it has started; the promise then rejects with the signal's reason.
  */
-export async function runGate({ command: [program, ...args], env = {} }, { root, log, signal }) {
+export async function runGate(
+  { command: [program, ...args], env = {} },
+  { root, log, signal, show = (stream, text) => stream.write(text) },
+) {
   signal?.throwIfAborted()
   const began = performance.now()
   if (log !== undefined) mkdirSync(dirname(log), { recursive: true })
@@ -113,20 +138,24 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
   signal?.addEventListener('abort', onAbort)
   process.once('exit', onExit)
   const reader = sumReader()
+  const secondTries = secondTryReader()
   const failures = { out: failureReader(), err: failureReader() }
   for (const [stream, shown] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ])
     stream.setEncoding('utf8').on('data', text => {
-      if (stream === child.stdout) reader.add(text)
+      if (stream === child.stdout) {
+        reader.add(text)
+        secondTries.add(text)
+      }
       failures[stream === child.stdout ? 'out' : 'err'].add(text)
       kept?.write(text)
-      shown.write(text)
+      show(shown, text)
     })
   const status = await new Promise(resolve => {
     child.on('error', error => {
-      process.stderr.write(`${program} could not be run: ${error.message}\n`)
+      show(process.stderr, `${program} could not be run: ${error.message}\n`)
       resolve(1)
     })
     // Processes that the gate has left running would keep its output open for ever.
@@ -143,6 +172,7 @@ export async function runGate({ command: [program, ...args], env = {} }, { root,
     ok: counts.failed === 0,
     ...counts,
     failures: [...failures.out.lines(), ...failures.err.lines()],
+    secondTries: secondTries.lines(),
     seconds: Math.round((performance.now() - began) / 1000),
   }
 }

@@ -5,7 +5,7 @@
 
 import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { giveUp } from '../build/prerequisites.mjs'
 import { isMain } from '../main-module.mjs'
@@ -60,6 +60,18 @@ async function rust(options) {
   return tally('cargo test', failed, sum)
 }
 
+/** How a line begins that names a test which failed at first. */
+export const SECOND_TRY = 'passed only at the second try: '
+
+/** The names of the tests that failed and then passed, from vitest's report. */
+function passedAtSecondTry(files) {
+  return files.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status, failureMessages }) => status === 'passed' && failureMessages.length > 0)
+      .map(({ fullName }) => `${relative(root, name)} > ${fullName}`),
+  )
+}
+
 /**
  * Runs `vitest run` with these arguments; resolves with the counts. They are vitest's own: a test
  * of a gate writes sums to standard output too, which are none of this run's.
@@ -73,9 +85,10 @@ export async function runVitest(args = [], env = {}) {
   const { failed } = await show(process.execPath, [vitest, 'run', ...reporters, ...args], env)
   let sum = { passed: 0, failed: 0, skipped: 0 }
   try {
-    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
-      readFileSync(report, 'utf8'),
-    )
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } =
+      JSON.parse(readFileSync(report, 'utf8'))
+    for (const name of passedAtSecondTry(testResults))
+      process.stdout.write(`${SECOND_TRY}${name}\n`)
     sum = {
       passed: numPassedTests,
       failed: numFailedTests,
