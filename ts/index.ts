@@ -43,16 +43,25 @@ export {
   type QmpServerOptions,
 } from './qmp/server/server.js'
 export type {
+  Bounded,
   CountedCurve,
   CountedPoint,
   CountedSampledPoint,
+  CurveGranularity,
+  CurveMemory,
   CurveOf,
+  CurvePhase,
+  CurveRegion,
+  CurveRound,
+  CurveSpread,
   DirtyRateCurve,
   DirtyRatePoint,
   ExactCurve,
   Increment,
+  RepeatedCurve,
   SampledCurve,
   SampledPoint,
+  StationarityTest,
 } from './results/curve.js'
 export type {
   BlockMeasurement,

@@ -43,9 +43,115 @@ export interface Increment {
   readonly high: number
 }
 
+/** A figure with its bounds. If the figure is exact, both bounds are equal to it. */
+export interface Bounded {
+  readonly value: number
+  readonly low: number
+  readonly high: number
+}
+
+/**
+ * One region: at most 1 GiB of one RAM block, counted from the start of the block, and not by guest
+ * address. A block whose size is no multiple of 1 GiB ends with a smaller region. QEMU protects the
+ * pages of a migrating VM again in these units. Each column has one number per point of the curve,
+ * in the order of the points.
+ */
+export interface CurveRegion {
+  /** The name of the RAM block. */
+  readonly block: string
+  /** Where the region begins in its block, in bytes: a multiple of 1 GiB. */
+  readonly offset: number
+  /** Where the guest sees its first byte. Absent where nobody outside of the VM knows. */
+  readonly guestAddress?: number
+  readonly bytes: number
+  /** Distinct pages. In an exact mode the sum over all regions is the point's `pages`. */
+  readonly pages: readonly number[]
+  /** The bounds of `pages`, each by the region's own samples. Absent in exact modes. */
+  readonly low?: readonly number[]
+  readonly high?: readonly number[]
+}
+
+/**
+ * The same windows in larger units than pages. A granule is `granuleBytes` of one RAM block, counted
+ * from the start of the block; it is dirty if any page in it is dirty. Each column has one number
+ * per point of the curve.
+ */
+export interface CurveGranularity {
+  readonly granuleBytes: number
+  readonly dirtyGranules: readonly number[]
+  /** Maximal runs of dirty granules. A run ends where its RAM block ends. */
+  readonly extents: readonly number[]
+}
+
+/** The memory that was measured. */
+export interface CurveMemory {
+  /** The size of all RAM blocks. */
+  readonly bytes: number
+  /** Pages that hold nothing but zeros at the beginning. Known by page sampling only. */
+  readonly zeroPages?: Bounded
+  /** The compressed size of a page that is not zero, as a part of its size. */
+  readonly compressedRatio?: Bounded
+}
+
+/** One of several curves that were measured one after the other. */
+export interface CurveRound {
+  /** ISO 8601. */
+  readonly startedAt: string
+  /** One rate per point of the curve; null for a window that was not measured in this round. */
+  readonly bytesPerSecond: readonly (number | null)[]
+  /** Distinct pages, in the same order. Absent where they cannot be known. */
+  readonly pages?: readonly (number | null)[]
+}
+
+/** How much one window differed between the rounds, in bytes per second. */
+export interface CurveSpread {
+  readonly standardDeviation: number
+  readonly least: number
+  readonly most: number
+}
+
+/** A statistical test, whose null hypothesis is that the guest does not change. */
+export interface StationarityTest {
+  readonly name: 'mann-kendall' | 'runs'
+  readonly statistic: number
+  /** The chance of a statistic that is at least as extreme, from a guest that does not change. */
+  readonly pValue: number
+}
+
+/** A part of the time in which the rounds are alike. */
+export interface CurvePhase {
+  /** The number of its first round, from 0. */
+  readonly firstRound: number
+  readonly rounds: number
+  /** When its first round opened: ISO 8601. */
+  readonly startedAt: string
+  /** The mean of its rounds, one rate per point of the curve. */
+  readonly bytesPerSecond: readonly number[]
+}
+
+/** Several curves, one after the other. The curve's points are their means. */
+export interface RepeatedCurve {
+  readonly rounds: readonly CurveRound[]
+  /** One per point of the curve. */
+  readonly spread: readonly CurveSpread[]
+  /** False if a test says that the guest changes: then the mean is of no one time. */
+  readonly stationary: boolean
+  /** Empty if there are too few rounds for any test. */
+  readonly tests: readonly StationarityTest[]
+  /** One if the guest is stationary. */
+  readonly phases: readonly CurvePhase[]
+}
+
 interface CommonCurve extends Frame {
   /** The bytes of a page. Absent where pages are not counted. */
   readonly pageSize?: number
+  /** The curve by region. Absent where nobody knows which pages are dirty. */
+  readonly regions?: readonly CurveRegion[]
+  /** The granularities that were asked for. Exact modes only. */
+  readonly granularities?: readonly CurveGranularity[]
+  readonly memory?: CurveMemory
+  /** What differs between the rounds, if several were asked for. */
+  readonly repeated?: RepeatedCurve
   /** False if the points are lower bounds from some window on. `warnings` then say why. */
   readonly complete: boolean
   readonly warnings: readonly Warning[]
