@@ -513,8 +513,11 @@ export interface NativeWorkloadOptions {
   vcpus: number
   /** Default 'split': each vCPU has its own share of the pages. 'shared': all write all. */
   sharing?: 'split' | 'shared'
-  /** Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks. */
-  placement?: 'packed' | 'spread'
+  /**
+   * Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks.
+   * 'even': over the ends of all GiB of guest addresses.
+   */
+  placement?: 'packed' | 'spread' | 'even'
   /** Default 'free', or 'granted' if there is a rate. 'clock': the guest keeps the rate by its own clock. */
   pacing?: 'free' | 'granted' | 'clock'
   /**

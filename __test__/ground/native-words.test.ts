@@ -31,7 +31,11 @@ describe('a word that the binding does not know', () => {
       "no workload 'hotcold': use stride, random, hot-cold, silent or idle",
     ],
     ['sharing', () => build({ sharing: 'none' }), "no sharing 'none': use split or shared"],
-    ['placement', () => build({ placement: 'low' }), "no placement 'low': use packed or spread"],
+    [
+      'placement',
+      () => build({ placement: 'low' }),
+      "no placement 'low': use packed, spread or even",
+    ],
     ['pacing', () => build({ pacing: 'slow' }), "no pacing 'slow': use free, granted or clock"],
     [
       'manual protect',

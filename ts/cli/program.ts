@@ -231,10 +231,11 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       ),
     )
     .addOption(
-      choosing('--placement <where>', 'spread: the pages lie at the ends of all RAM blocks', [
-        'packed',
-        'spread',
-      ]),
+      choosing(
+        '--placement <where>',
+        'spread: the pages lie at the ends of all RAM blocks; even: at the ends of all GiB',
+        ['packed', 'spread', 'even'],
+      ),
     )
     .option('--seed <n>', 'makes random pages repeatable')
     .requiredOption('-o, --output <file>', 'the file to write')

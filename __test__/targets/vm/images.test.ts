@@ -49,7 +49,7 @@ const pacing = fc.oneof(
 const placing = fc.record(
   {
     sharing: fc.constantFrom('split', 'shared'),
-    placement: fc.constantFrom('packed', 'spread'),
+    placement: fc.constantFrom('packed', 'spread', 'even'),
   } as const,
   { requiredKeys: [] },
 )

@@ -24,7 +24,8 @@ pub struct NativeWorkloadOptions {
     #[napi(ts_type = "'split' | 'shared'")]
     pub sharing: Option<String>,
     /// Default 'packed': from the first free address up. 'spread': over the ends of all RAM blocks.
-    #[napi(ts_type = "'packed' | 'spread'")]
+    /// 'even': over the ends of all GiB of guest addresses.
+    #[napi(ts_type = "'packed' | 'spread' | 'even'")]
     pub placement: Option<String>,
     /// Default 'free', or 'granted' if there is a rate. 'clock': the guest keeps the rate by its own clock.
     #[napi(ts_type = "'free' | 'granted' | 'clock'")]

@@ -46,9 +46,9 @@ export const GUEST_OPTIONS: Readonly<Record<keyof WorkloadOptions, TargetOption>
     meaning: 'shared: each vCPU writes all pages, instead of its own part of them',
   },
   placement: {
-    value: 'packed|spread',
+    value: 'packed|spread|even',
     default: 'packed',
-    meaning: 'spread: the pages lie at the ends of all RAM blocks, instead of one after the other',
+    meaning: 'spread: the pages lie at the ends of all RAM blocks; even: at the ends of all GiB',
   },
   seed: { value: 'N', default: '1', meaning: 'makes the pages of random and hot-cold repeatable' },
 }

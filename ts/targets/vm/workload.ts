@@ -74,9 +74,10 @@ export interface WorkloadOptions {
    */
   sharing?: 'split' | 'shared' | undefined
   /**
-   * `packed` (default): from the first free address up; `spread`: over the ends of all RAM blocks.
+   * `packed` (default): from the first free address up; `spread`: over the ends of all RAM blocks;
+   * `even`: over the ends of all GiB of guest addresses that are RAM.
    */
-  placement?: 'packed' | 'spread' | undefined
+  placement?: 'packed' | 'spread' | 'even' | undefined
   /** Makes `random` and `hot-cold` repeatable; a whole number below 2^32. */
   seed?: number | undefined
 }
@@ -88,7 +89,7 @@ export interface Workload {
   readonly pacing: 'free' | 'granted' | 'clock'
   readonly bytesPerSecond?: number
   readonly sharing: 'split' | 'shared'
-  readonly placement: 'packed' | 'spread'
+  readonly placement: 'packed' | 'spread' | 'even'
   readonly seed?: number
 }
 
@@ -123,7 +124,7 @@ export interface GuestMachine {
 const MACHINE: OptionNames<GuestMachine> = { memory: true, vcpus: true }
 
 const SHARINGS = ['split', 'shared'] as const
-const PLACEMENTS = ['packed', 'spread'] as const
+const PLACEMENTS = ['packed', 'spread', 'even'] as const
 const PACINGS = ['host', 'clock'] as const
 
 /** The options that some guests do not use. */

@@ -99,17 +99,21 @@ pub enum Placement {
     /// end of each range, so that the last and possibly partial word of each block's bitmap is
     /// in use.
     Spread,
+    /// Like `Spread`, over all GiB of guest addresses that have free memory: at the end of each. QEMU protects pages
+    /// again by such chunks, so this set has pages in all of them.
+    Even,
 }
 
 impl Placement {
     /// All values, the default first.
-    pub const ALL: [Placement; 2] = [Placement::Packed, Placement::Spread];
+    pub const ALL: [Placement; 3] = [Placement::Packed, Placement::Spread, Placement::Even];
 
     /// The name that [`FromStr`] takes.
     pub const fn name(self) -> &'static str {
         match self {
             Placement::Packed => "packed",
             Placement::Spread => "spread",
+            Placement::Even => "even",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where the working set lies: this computes, from RAM ranges, the segments that each vCPU writes. It knows only the
 //! end of the image.
 
-use super::contract::MAX_ADDRESS;
+use super::contract::{GIB, MAX_ADDRESS};
 use super::error::WorkloadError;
 use super::kind::{Placement, Sharing};
 use super::ram::RamRange;
@@ -70,6 +70,7 @@ pub(super) fn place(free: &[Segment], pages: u64, placement: Placement) -> Optio
     Some(match placement {
         Placement::Packed => slice(free, 0, pages),
         Placement::Spread => spread(free, pages),
+        Placement::Even => spread(&by_gib(free), pages),
     })
 }
 
@@ -92,6 +93,20 @@ fn spread(free: &[Segment], pages: u64) -> Vec<Segment> {
         placed.push(Segment { guest_address: segment.end() - pages * segment.page_size, pages, ..*segment });
     }
     merged(placed)
+}
+
+/// The same pages, cut at each GiB.
+fn by_gib(segments: &[Segment]) -> Vec<Segment> {
+    let parts = |segment: &Segment| {
+        let &Segment { guest_address: start, page_size, .. } = segment;
+        let end = segment.end();
+        (start / GIB..end.div_ceil(GIB)).map(move |gib| {
+            let from = start.max(gib * GIB);
+            let to = end.min((gib + 1) * GIB);
+            Segment { guest_address: from, pages: (to - from) / page_size, page_size }
+        })
+    };
+    segments.iter().flat_map(parts).collect()
 }
 
 /// The pages `from..to` of the segments, counted from the first page of the first one.

@@ -63,7 +63,7 @@ pub fn workloads(pages: u64) -> Vec<Workload> {
     for kind in Kind::ALL {
         for vcpus in [1, 2, 3, 5] {
             for sharing in [Sharing::Split, Sharing::Shared] {
-                for placement in [Placement::Packed, Placement::Spread] {
+                for placement in Placement::ALL {
                     for pacing in [Pacing::Free, Pacing::Granted, Pacing::Clock(Clock::new(100 << 20))] {
                         all.push(Workload { kind, pages, vcpus, sharing, placement, pacing, seed: all.len() as u64 });
                     }

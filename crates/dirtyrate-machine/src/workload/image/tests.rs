@@ -175,7 +175,7 @@ fn the_number_that_is_said_to_fit_fits() {
             .into_iter()
             .chain((1..random.below(5)).map(|k| range(k << 40, 1 + random.below(700_000))))
             .collect();
-        for placement in [Placement::Packed, Placement::Spread] {
+        for placement in Placement::ALL {
             let greedy = Workload { placement, pages: u64::MAX, ..example() };
             match build(&greedy, &ram) {
                 Err(WorkloadError::TooManyPages { pages, fit }) => {

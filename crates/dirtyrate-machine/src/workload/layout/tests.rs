@@ -81,6 +81,31 @@ fn spread_is_at_the_end_of_every_range_and_in_proportion() {
 }
 
 #[test]
+fn even_is_spread_over_ranges_that_end_at_each_gib() {
+    let cut = |range: &RamRange| {
+        let (mut at, end) = (range.guest_address, range.guest_address + range.bytes);
+        let mut parts = Vec::new();
+        while at < end {
+            let next = ((at >> 30 << 30) + GIB).min(end);
+            parts.push(RamRange { guest_address: at, bytes: next - at });
+            at = next;
+        }
+        parts
+    };
+    // A hole, ends that are no whole GiB, and a block that begins inside of one.
+    let ranges = [range(0, 3 * (1 << 18) + 77), range(5 * GIB + (1 << 20), (1 << 18) + 1), range(9 * GIB, 12)];
+    let parts: Vec<RamRange> = ranges.iter().flat_map(cut).collect();
+    assert_eq!(parts.len(), 4 + 2 + 1);
+    for pages in [1, 6, 7, 8, 1000, 654_321] {
+        let floor = 0x400_0000;
+        let even = place(&free(&ranges, floor, PAGE_SIZE), pages, Placement::Even).unwrap();
+        let spread = place(&free(&parts, floor, PAGE_SIZE), pages, Placement::Spread).unwrap();
+        assert_eq!(even, spread);
+        assert_eq!(total(&even), pages);
+    }
+}
+
+#[test]
 fn shares_are_slices_of_the_page_list() {
     let mut random = Random(3);
     for _ in 0..500 {
