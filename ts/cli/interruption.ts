@@ -4,10 +4,11 @@
  */
 
 import { setMaxListeners } from 'node:events'
-import { constants as fsConstants, fstatSync, readFileSync, statSync } from 'node:fs'
+import { constants as fsConstants, fstatSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { basename } from 'node:path'
 import { DirtyRateError } from '../ground/errors.js'
+import { readText } from '../ground/proc.js'
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 type Signal = (typeof SIGNALS)[number]
@@ -103,9 +104,5 @@ function parentIgnoresHangup(): boolean {
 
 /** What `pattern` finds in a file of /proc; undefined if there is no such file. */
 function read(file: string, pattern: RegExp): string | undefined {
-  try {
-    return pattern.exec(readFileSync(file, 'latin1'))?.[1]
-  } catch {
-    return undefined
-  }
+  return pattern.exec(readText(file) ?? '')?.[1]
 }

@@ -2,8 +2,8 @@
 
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
+import { readText } from '../ground/proc.js'
 import type { Check } from './check.js'
-import { readText } from './proc.js'
 
 /** The first version of Linux with the ioctl PAGEMAP_SCAN. */
 const PAGEMAP_SCAN = { major: 6, minor: 7 }

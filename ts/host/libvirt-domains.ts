@@ -4,8 +4,8 @@
  */
 
 import { join } from 'node:path'
+import { namesIn, readText } from '../ground/proc.js'
 import { textOfXml } from '../ground/xml.js'
-import { namesIn, readText } from './proc.js'
 
 /** A domain of libvirt's system daemon, or of the session of a user. */
 export interface LibvirtDomain {

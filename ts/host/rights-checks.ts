@@ -1,8 +1,8 @@
 /** By which rights this process can look at the memory of other processes. */
 
 import { readlinkSync } from 'node:fs'
+import { ownerOf } from '../ground/proc.js'
 import type { Check } from './check.js'
-import { ownerOf } from './proc.js'
 import { type Access, AS_ROOT_COMMAND, type Reader, RIGHTS, type Right, rightOf } from './rights.js'
 
 /** Any user other than the reader. */

@@ -4,7 +4,7 @@
  */
 
 import { hostProcess } from '../ground/host-process.js'
-import { ownerOf, readText, statusOf } from './proc.js'
+import { ownerOf, readText, statusOf } from '../ground/proc.js'
 
 /** What a reader can do with a process. */
 export interface Access {

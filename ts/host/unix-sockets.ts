@@ -1,6 +1,6 @@
 /** The Unix sockets of a network namespace, as /proc/net/unix lists them. */
 
-import { readText } from './proc.js'
+import { readText } from '../ground/proc.js'
 
 export interface UnixSocket {
   /** The path as it was bound; it begins with `@` if it is an abstract name. */

@@ -1,6 +1,6 @@
 /** The names of this host's users. */
 
-import { readText } from './proc.js'
+import { readText } from '../ground/proc.js'
 
 /** The name of each user that /etc/passwd has, by number. */
 export function usersByUid(): Map<number, string> {

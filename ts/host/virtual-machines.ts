@@ -4,16 +4,19 @@
  */
 
 import { setImmediate } from 'node:timers/promises'
-import { type LibvirtDomain, libvirtDomains } from './libvirt-domains.js'
 import {
   argumentsOf,
   descriptorsOf,
   linkOf,
   type ProcessStatus,
   processIds,
+  programOf,
   readText,
   statusOf,
-} from './proc.js'
+  VM_FILE,
+  vcpusIn,
+} from '../ground/proc.js'
+import { type LibvirtDomain, libvirtDomains } from './libvirt-domains.js'
 import type { MonitorPlace } from './qemu-arguments.js'
 import { type CommandLine, readCommandLine, type Vmm, vmmOf } from './vmm.js'
 
@@ -41,10 +44,6 @@ export interface Found {
   /** Processes of other users that may have VMs too: only their command lines could be read. */
   readonly closed: number
 }
-
-/** What the kernel calls the file of a VM, and that of a vCPU. */
-const VM_FILE = 'anon_inode:kvm-vm'
-const VCPU = /anon_inode:kvm-vcpu:(\d+)$/gm
 
 /** After this many processes, events get their turn. */
 const BATCH = 50
@@ -76,7 +75,7 @@ function lookAt(pid: number, domain: LibvirtDomain | undefined): VmProcess | 'cl
   const status = statusOf(pid)
   // A kernel thread has no command line, and a process that has just ended has no status.
   if (words === undefined || status === undefined) return undefined
-  const program = (linkOf(pid, 'exe') ?? words[0] ?? '').replace(/ \(deleted\)$/, '')
+  const program = programOf(linkOf(pid, 'exe') ?? words[0] ?? '')
   const descriptors = descriptorsOf(pid)
   const hasVm = descriptors !== undefined && [...descriptors.values()].includes(VM_FILE)
   const vmm = hasVm || isNamedAsVmm(program) ? vmmOf(pid, program) : undefined
@@ -144,12 +143,11 @@ function acceleratorOf({ hasVm, descriptors, vmm, commandLine }: Seen): string |
   return descriptors === undefined ? named : named === undefined || named === 'kvm' ? 'tcg' : named
 }
 
-/** A vCPU has files, a mapping, or both, each with its number. Undefined if there is neither. */
+/** How many vCPUs the process has at KVM; undefined if none can be seen. */
 function vcpusOf(
   pid: number,
   descriptors: ReadonlyMap<number, string> | undefined,
 ): number | undefined {
   const texts = [...(descriptors?.values() ?? []), readText(`/proc/${pid}/maps`) ?? '']
-  const ids = texts.flatMap(text => [...text.matchAll(VCPU)].map(([, id]) => id))
-  return ids.length === 0 ? undefined : new Set(ids).size
+  return vcpusIn(texts) || undefined
 }

@@ -1,7 +1,7 @@
 /** Which program runs a VM, and what its command line says of the VM. */
 
 import { basename, join, resolve } from 'node:path'
-import { linkOf, readText } from './proc.js'
+import { linkOf, readText } from '../ground/proc.js'
 import { parseQemuArguments, parseValues, type QemuArguments } from './qemu-arguments.js'
 
 /** The programs that are known, and `other` for any other user of KVM. */

@@ -1,9 +1,8 @@
 /** The guest of a comparison in a VM of our own. */
 
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename } from 'node:path'
 import process from 'node:process'
 import manifest from '../../../package.json' with { type: 'json' }
+import { namesIn, readText } from '../../ground/proc.js'
 import type { Mode } from '../../results/mode.js'
 import type { CreateOptions } from '../../targets/vm/create-options.js'
 import type { Block } from '../../targets/vm/memory.js'
@@ -60,15 +59,10 @@ export async function startOwn(
 }
 
 function threads(): number[] {
-  return readdirSync('/proc/self/task').map(name => Number(basename(name)))
+  return namesIn('/proc/self/task').map(Number)
 }
 
 /** Whether a thread of this process runs a vCPU, by the name that the core gives it. */
 function isVcpu(thread: number): boolean {
-  try {
-    return /^vcpu\d+$/.test(readFileSync(`/proc/self/task/${thread}/comm`, 'utf8').trim())
-  } catch {
-    // It has ended.
-    return false
-  }
+  return /^vcpu\d+$/.test(readText(`/proc/self/task/${thread}/comm`)?.trim() ?? '')
 }

@@ -1,8 +1,8 @@
 /** The process of a domain that runs on this host. */
 
-import { readdirSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { DirtyRateError } from '../../ground/errors.js'
+import { argumentsOf, processIds } from '../../ground/proc.js'
 import type { Identity } from './domain.js'
 
 /**
@@ -10,10 +10,7 @@ import type { Identity } from './domain.js'
  * domain's UUID. Throws ERR_TARGET_ABSENT if there is none, and ERR_STATE if there are several.
  */
 export function processOf({ name, uuid }: Identity): number {
-  const found = readdirSync('/proc')
-    .filter(entry => /^\d+$/.test(entry))
-    .filter(pid => hasUuid(pid, uuid))
-    .map(Number)
+  const found = processIds().filter(pid => hasUuid(pid, uuid))
   const [pid] = found
   if (pid === undefined) {
     throw new DirtyRateError(
@@ -34,13 +31,8 @@ export function processOf({ name, uuid }: Identity): number {
   return pid
 }
 
-function hasUuid(pid: string, uuid: string): boolean {
-  try {
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-    const at = words.indexOf('-uuid')
-    return /^qemu/.test(basename(words[0] ?? '')) && at > 0 && words[at + 1] === uuid
-  } catch {
-    // The process has ended.
-    return false
-  }
+function hasUuid(pid: number, uuid: string): boolean {
+  const words = argumentsOf(pid) ?? []
+  const at = words.indexOf('-uuid')
+  return /^qemu/.test(basename(words[0] ?? '')) && at > 0 && words[at + 1] === uuid
 }

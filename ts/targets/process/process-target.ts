@@ -2,11 +2,11 @@
 
 import { parseListener } from '../../ground/arguments.js'
 import { callNative } from '../../ground/native.js'
+import { isStopped } from '../../ground/proc.js'
 import { formatSize } from '../../ground/units.js'
 import { MeasuredTarget } from '../measured-target.js'
 import type { GuestMemory, TargetDescription, TargetStateChange } from '../target.js'
 import { type Chosen, formatRanges } from './guest-memory.js'
-import { isStopped } from './proc.js'
 import { type Measured, MODES, type ProcessFigures, ProcessSource } from './source.js'
 import { StateWatch } from './state-watch.js'
 import type { ProcessFacts } from './vmms/vmm.js'

@@ -3,12 +3,13 @@
 import { type Signal, tokenOf } from '../../ground/abort.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess } from '../../ground/native.js'
+import { hasNoMemory, isStopped } from '../../ground/proc.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { explained } from './permission.js'
-import { gone, hasNoMemory, isStopped } from './proc.js'
+import { gone } from './process-facts.js'
 import type { FoundRange } from './vmms/vmm.js'
 
 /** The figures of a process: those of samples, without the guest addresses that nobody knows. */

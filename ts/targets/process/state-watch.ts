@@ -3,9 +3,9 @@
 import { clearInterval, setInterval } from 'node:timers'
 import { hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess } from '../../ground/native.js'
+import { isStopped } from '../../ground/proc.js'
 import { Emitter } from '../../measurement/events.js'
 import type { TargetStateChange } from '../target.js'
-import { isStopped } from './proc.js'
 
 /** How often the process is looked at, in ms: a look is a few system calls. */
 const LOOK_MS = 500

@@ -1,9 +1,9 @@
-/** Reads what `/proc` says about a process. */
+/** What is known of a process before it is measured, and the errors if it cannot be read. */
 
-import { readFileSync } from 'node:fs'
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { DirtyRateError } from '../../ground/errors.js'
+import { codeOf, DirtyRateError } from '../../ground/errors.js'
+import { programOf, vcpusIn, wordsOf } from '../../ground/proc.js'
 import { parseMaps } from './maps.js'
 import { ABSENT_HINT, forbidden } from './permission.js'
 import type { ProcessFacts } from './vmms/vmm.js'
@@ -21,22 +21,9 @@ export function gone(pid: number, cause: unknown): DirtyRateError {
   return new DirtyRateError('ERR_TARGET_GONE', `process ${pid} has ended`, { cause })
 }
 
-/**
- * Whether the process has no memory any more. A process that ends loses its memory a moment before
- * its end is reported.
- */
-export function hasNoMemory(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/maps`, 'latin1') === ''
-  } catch (error) {
-    const { code } = error as { code?: unknown }
-    return code === 'ENOENT' || code === 'ESRCH'
-  }
-}
-
 /** The error of a call on `/proc/PID/…`. */
 function failed(pid: number, path: string, error: unknown): unknown {
-  const { code } = error as { code?: unknown }
+  const code = codeOf(error)
   if (code === 'ENOENT' || code === 'ESRCH') return absent(pid, error)
   return code === 'EACCES' || code === 'EPERM' ? forbidden(path, error) : error
 }
@@ -55,9 +42,9 @@ async function reading<T>(
 }
 
 /** The file name of the process's program. */
-async function programOf(pid: number): Promise<string> {
+async function programNameOf(pid: number): Promise<string> {
   const path = await reading(pid, 'exe', link => readlink(link))
-  return basename(path.replace(/ \(deleted\)$/, ''))
+  return basename(programOf(path))
 }
 
 /** How many vCPUs the process has at KVM. */
@@ -68,8 +55,7 @@ async function vcpusOf(pid: number): Promise<number> {
   const links = await Promise.all(
     numbers.map(number => readlink(`${folder}/${number}`).catch(() => '')),
   )
-  // A vCPU can have several descriptors.
-  return new Set(links.filter(link => link.startsWith('anon_inode:kvm-vcpu:'))).size
+  return vcpusIn(links)
 }
 
 /** What is known of a process. Rejects with ERR_TARGET_ABSENT, ERR_TARGET_PERMISSION. */
@@ -78,20 +64,9 @@ export async function readProcess(pid: number): Promise<ProcessFacts> {
   const smaps = await reading(pid, 'smaps', text)
   return {
     pid,
-    program: await programOf(pid),
-    commandLine: (await reading(pid, 'cmdline', text)).split('\0').slice(0, -1),
+    program: await programNameOf(pid),
+    commandLine: wordsOf(await reading(pid, 'cmdline', text)),
     mappings: parseMaps(smaps),
     vcpus: await vcpusOf(pid),
-  }
-}
-
-/** Whether a process is stopped by a signal or by a debugger. */
-export function isStopped(pid: number): boolean {
-  try {
-    // The name in brackets may have spaces and brackets itself.
-    const [, state] = /^.*\) (\w)/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
-    return state === 'T' || state === 't'
-  } catch {
-    return false
   }
 }

@@ -1,10 +1,11 @@
 /**
  * Reads the entries of processes in /proc. A process may end while it is read, and most entries of
  * another user's process are closed to this one, so each reader returns undefined instead of
- * throwing.
+ * throwing. What the texts mean is a function of its own, for readers that need the error.
  */
 
 import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { codeOf } from './errors.js'
 
 /** What a file of /proc contains; undefined if it cannot be read. */
 export function readText(file: string): string | undefined {
@@ -35,8 +36,17 @@ export function namesIn(folder: string): string[] {
 /** The command line of a process, word by word; undefined for a kernel thread or a zombie. */
 export function argumentsOf(pid: number): string[] | undefined {
   const text = readText(`/proc/${pid}/cmdline`)
-  if (text === undefined || text === '') return undefined
+  return text === undefined || text === '' ? undefined : wordsOf(text)
+}
+
+/** The words of a command line, each of which ends with a zero byte. */
+export function wordsOf(text: string): string[] {
   return text.replace(/\0$/, '').split('\0')
+}
+
+/** The path of a program, by its link `exe`, also after its file was deleted. */
+export function programOf(link: string): string {
+  return link.replace(/ \(deleted\)$/, '')
 }
 
 /** Where a link of /proc leads; undefined if this process may not read it. */
@@ -61,6 +71,39 @@ export function descriptorsOf(pid: number): Map<number, string> | undefined {
     return link === undefined ? [] : [[Number(name), link] as const]
   })
   return new Map(links)
+}
+
+/** What the kernel calls the file of a VM of KVM. */
+export const VM_FILE = 'anon_inode:kvm-vm'
+const VCPU = /anon_inode:kvm-vcpu:(\d+)$/gm
+
+/**
+ * How many vCPUs of KVM are named in `texts`: the links of files, or the text of `maps`. A vCPU has
+ * several files, a mapping, or both, each with its number.
+ */
+export function vcpusIn(texts: Iterable<string>): number {
+  const ids = [...texts].flatMap(text => [...text.matchAll(VCPU)].map(([, id]) => id))
+  return new Set(ids).size
+}
+
+/**
+ * Whether the process has no memory any more. A process that ends loses its memory a moment before
+ * its end is reported.
+ */
+export function hasNoMemory(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/maps`, 'latin1') === ''
+  } catch (error) {
+    const code = codeOf(error)
+    return code === 'ENOENT' || code === 'ESRCH'
+  }
+}
+
+/** Whether a process is stopped by a signal or by a debugger. */
+export function isStopped(pid: number): boolean {
+  // The name in brackets may have spaces and brackets itself.
+  const [, state] = /^.*\) (\w)/s.exec(readText(`/proc/${pid}/stat`) ?? '') ?? []
+  return state === 'T' || state === 't'
 }
 
 /** What is known of a process from its status. */
