@@ -2,8 +2,8 @@
 
 import { describe, expect, it } from 'vitest'
 import { waysTo, whenRefused } from '../../ts/host/reach.js'
-import { thisReader } from '../../ts/host/rights.js'
 import type { VmProcess } from '../../ts/host/virtual-machines.js'
+import { thisReader } from '../../ts/targets/process/rights.js'
 
 const domain = (session: boolean, uid = 0): VmProcess => ({
   ...{ pid: process.pid, vmm: 'qemu', program: 'qemu-system-x86_64', uid, monitors: [] },

@@ -1,4 +1,4 @@
-// Makes the table of rights in docs/hosts.md from ts/host/rights.ts.
+// Makes the table of rights in docs/hosts.md from ts/targets/process/rights.ts.
 //
 //   node scripts/build/rights-table.mjs            writes it into the page
 
@@ -30,6 +30,6 @@ export function pageWithTable(rights) {
 
 if (isMain(import.meta.url)) {
   commandLine(import.meta.url)
-  const { RIGHTS } = await importTypeScript('ts/host/rights.ts')
+  const { RIGHTS } = await importTypeScript('ts/targets/process/rights.ts')
   writeFileSync(page, pageWithTable(RIGHTS).made)
 }

@@ -1,11 +1,11 @@
 /** What this host can measure, and what is missing. */
 
+import { type Reader, thisReader } from '../targets/process/rights.js'
 import type { Check } from './check.js'
 import { kernelChecks } from './kernel-checks.js'
 import { kvmChecks } from './kvm-checks.js'
 import { programChecks, programFile } from './program-checks.js'
 import { type Means, waysTo } from './reach.js'
-import { type Reader, thisReader } from './rights.js'
 import { rightsChecks } from './rights-checks.js'
 import { findVms } from './virtual-machines.js'
 

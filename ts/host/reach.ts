@@ -5,9 +5,17 @@ import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
 import { type Group, groups, joinCommand, membershipIn, userName } from '../ground/groups.js'
 import { linkOf, opens } from '../ground/proc.js'
+import {
+  AS_ITS_USER,
+  AS_ROOT_COMMAND,
+  mendFor,
+  type Reader,
+  RIGHTS,
+  rightOf,
+  subjectOf,
+} from '../targets/process/rights.js'
 import { formatTargetUri } from '../targets/uri.js'
 import type { MonitorPlace } from './qemu-arguments.js'
-import { AS_ROOT_COMMAND, type Reader, RIGHTS, rightOf, subjectOf } from './rights.js'
 import { inodeOf, type UnixSocket, unixSocketsOf } from './unix-sockets.js'
 import type { VmProcess } from './virtual-machines.js'
 
@@ -108,9 +116,8 @@ function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
   const reachable = ['maps', 'mem', 'pagemap'].every(name => opens(`/proc/${pid}/${name}`))
   if (reachable)
     return { target, reachable, why: right.mend === undefined ? right.reader : 'allowed' }
-  const { mend = reader.uid === 0 ? PROTECTED : AS_ITS_USER } = right
   const missing = right.mend === undefined ? 'the kernel refuses to open its memory' : right.reader
-  return { target, reachable, why: missing, mend }
+  return { target, reachable, why: missing, mend: mendFor(reader, subject) }
 }
 
 function monitorWays(vm: VmProcess): Way[] {
@@ -168,8 +175,6 @@ function socketWay(
     : { target, reachable: true, why: 'a socket that is open to this user' }
 }
 
-const PROTECTED = 'A security module of the kernel protects this process: see the log of the kernel'
-const AS_ITS_USER = 'Run it as root, or as the user of the VM'
 const ownMounts = (): string | undefined => linkOf(process.pid, 'ns/mnt')
 
 /** Whether a client of this user can connect to the socket at `path`. */

@@ -2,8 +2,15 @@
 
 import { readlinkSync } from 'node:fs'
 import { ownerOf } from '../ground/proc.js'
+import {
+  type Access,
+  AS_ROOT_COMMAND,
+  type Reader,
+  RIGHTS,
+  type Right,
+  rightOf,
+} from '../targets/process/rights.js'
 import type { Check } from './check.js'
-import { type Access, AS_ROOT_COMMAND, type Reader, RIGHTS, type Right, rightOf } from './rights.js'
 
 /** Any user other than the reader. */
 const SOMEBODY = -1

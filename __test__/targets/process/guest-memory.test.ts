@@ -8,7 +8,6 @@ import {
   parseRanges,
 } from '../../../ts/targets/process/guest-memory.js'
 import { parseMaps } from '../../../ts/targets/process/maps.js'
-import { permissionHint } from '../../../ts/targets/process/permission.js'
 import { backendSizes, lowRam, ramSize } from '../../../ts/targets/process/vmms/qemu-options.js'
 import type { ProcessFacts } from '../../../ts/targets/process/vmms/vmm.js'
 
@@ -263,11 +262,4 @@ describe('range=', () => {
       }),
     )
   })
-})
-
-it('the hint about permission says what Yama forbids, and sends no root to root', () => {
-  expect(permissionHint(0, false)).toContain('CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH')
-  expect(permissionHint(1, false)).toContain('ptrace_scope is 1')
-  expect(permissionHint(0, true)).not.toContain('Run as root')
-  expect(permissionHint(3)).toContain('forbids this to everyone')
 })

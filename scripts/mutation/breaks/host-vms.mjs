@@ -38,17 +38,17 @@ export default [
   },
   {
     name: 'believe that CAP_SYS_PTRACE alone opens the pagemap',
-    file: 'ts/host/rights.ts',
+    file: 'ts/targets/process/rights.ts',
     find: "return opensFiles ? 'ptraceAndRead' : 'ptrace'",
     replace: "return 'ptraceAndRead'",
-    test: '__test__/host/rights.test.ts',
+    test: '__test__/targets/process/rights.test.ts',
   },
   {
     name: 'forget that a process may have more capabilities than its reader',
-    file: 'ts/host/rights.ts',
+    file: 'ts/targets/process/rights.ts',
     find: "  if (subject.privileged) return 'privileged'\n",
     replace: '',
-    test: '__test__/host/rights.test.ts',
+    test: '__test__/targets/process/rights.test.ts',
   },
   {
     name: "take crosvm's MiB for bytes",

@@ -25,7 +25,7 @@ export function gone(pid: number, cause: unknown): DirtyRateError {
 function failed(pid: number, path: string, error: unknown): unknown {
   const code = codeOf(error)
   if (code === 'ENOENT' || code === 'ESRCH') return absent(pid, error)
-  return code === 'EACCES' || code === 'EPERM' ? forbidden(path, error) : error
+  return code === 'EACCES' || code === 'EPERM' ? forbidden(pid, path, error) : error
 }
 
 async function reading<T>(

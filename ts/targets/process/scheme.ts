@@ -86,7 +86,7 @@ export async function openProcessTarget(
     })
   } catch (error) {
     process.close()
-    const said = explained(error)
+    const said = explained(pid, error)
     // What was opened was there, so that a process without memory has ended since then.
     throw !hasCode(said, 'ERR_TARGET_GONE') && !signal?.aborted && hasNoMemory(pid)
       ? gone(pid, said)
@@ -98,6 +98,6 @@ function openProcess(pid: number): InstanceType<ReturnType<typeof native>['Nativ
   try {
     return new (native().NativeProcess)(pid)
   } catch (error) {
-    throw explained(error)
+    throw explained(pid, error)
   }
 }

@@ -77,7 +77,7 @@ export class ProcessSource implements Source<ProcessFigures> {
   }
 
   explain(error: unknown): unknown {
-    const said = explained(error)
+    const said = explained(this.#of.pid, error)
     // The ranges of a process that ends are refused as if the caller had given wrong ones.
     const isRefused = hasCode(said, 'ERR_ARGUMENT') || hasCode(said, 'ERR_TARGET_ABSENT')
     return isRefused && hasNoMemory(this.#of.pid) ? gone(this.#of.pid, said) : said

@@ -1,10 +1,10 @@
 /**
  * Which rights a process needs to look at the memory of another one: the one table of it, which
- * `doctor`, `list` and the docs share. It was measured on Linux 6.1, 6.12 and 6.18.
+ * `doctor`, `list`, the errors of `pid:` targets and the docs share. It was measured on Linux 6.1, 6.12 and 6.18.
  */
 
-import { hostProcess } from '../ground/host-process.js'
-import { ownerOf, readText, statusOf } from '../ground/proc.js'
+import { hostProcess } from '../../ground/host-process.js'
+import { ownerOf, readText, statusOf } from '../../ground/proc.js'
 
 /** What a reader can do with a process. */
 export interface Access {
@@ -56,7 +56,11 @@ export const RIGHTS: Readonly<Record<RightName, Right>> = {
     access: NONE,
     mend: `${AS_ROOT}. The process has changed its user, so the kernel closes it to its own user`,
   },
-  otherUser: { reader: 'another user', access: NONE, mend: AS_ROOT },
+  otherUser: {
+    reader: 'another user',
+    access: NONE,
+    mend: `${AS_ROOT}. CAP_SYS_PTRACE with CAP_DAC_READ_SEARCH is enough, too`,
+  },
   rootOfContainer: {
     reader: 'root without CAP_SYS_PTRACE, as in a container, if another user has the process',
     access: NONE,
@@ -162,3 +166,16 @@ export function thisReader(): Reader {
     ptraceScope: scope === undefined ? 0 : Number(scope),
   }
 }
+
+/**
+ * What opens the memory of a process to a reader whom the kernel has refused. A process that has
+ * ended is taken for one of another user.
+ */
+export function mendFor(reader: Reader, subject: Subject | undefined): string {
+  const right = subject === undefined ? 'otherUser' : rightOf(reader, subject)
+  return RIGHTS[right].mend ?? (reader.uid === 0 ? PROTECTED : AS_ITS_USER)
+}
+
+const PROTECTED = 'A security module of the kernel protects this process: see the log of the kernel'
+/** What opens to a reader what is closed to this user for a reason that the table does not have. */
+export const AS_ITS_USER = 'Run it as root, or as the user of the VM'

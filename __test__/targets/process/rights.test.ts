@@ -3,8 +3,14 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { capabilitiesOf, RIGHTS, type RightName, rightOf } from '../../ts/host/rights.js'
-import { root, run } from '../fixtures/command.js'
+import {
+  capabilitiesOf,
+  mendFor,
+  RIGHTS,
+  type RightName,
+  rightOf,
+} from '../../../ts/targets/process/rights.js'
+import { root, run } from '../../fixtures/command.js'
 
 const { importTypeScript }: { importTypeScript(file: string): Promise<unknown> } = await import(
   join(root, 'scripts/build/import-typescript.mjs')
@@ -39,7 +45,7 @@ describe.skipIf(!isRoot)('the table of rights (only root can become each kind of
   const subjects: Record<string, ChildProcess> = {}
   beforeAll(async () => {
     // The program is compiled to JavaScript first, because a user who may only read cannot do that.
-    await importTypeScript('ts/host/rights.ts')
+    await importTypeScript('ts/targets/process/rights.ts')
     subjects.root = spawn('sleep', ['1000'])
     subjects.nobody = spawn('setpriv', [...as(NOBODY), 'sleep', '1000'])
   })
@@ -96,6 +102,21 @@ it('ptrace_scope closes memory to its own user, and 3 to all', () => {
   ])
   const closed = { ...subject, dumpable: false }
   expect(rightOf({ ...user, ptraceScope: 0 }, closed)).toBe('notDumpable')
+})
+
+it('what helps is what the row says, and root is sent neither to root nor to the user', () => {
+  const subject = { uid: 1000, dumpable: true, privileged: false }
+  const reader = { uid: 1001, capabilities: [], ptraceScope: 0 }
+  expect(mendFor(reader, subject)).toContain('CAP_SYS_PTRACE with CAP_DAC_READ_SEARCH')
+  expect(mendFor({ ...reader, uid: 1000, ptraceScope: 1 }, subject)).toContain('ptrace_scope=0')
+  expect(mendFor({ ...reader, ptraceScope: 3 }, subject)).toContain('boot again')
+  // A process may end before anybody asks whose it was.
+  expect(mendFor(reader, undefined)).toBe(mendFor(reader, subject))
+  const root = { ...reader, uid: 0, capabilities: ['CAP_SYS_PTRACE'] as const }
+  expect(mendFor(root, subject)).toMatch(/^A security module/)
+  expect(mendFor({ ...reader, uid: 1000 }, subject)).toBe(
+    'Run it as root, or as the user of the VM',
+  )
 })
 
 it('the capabilities are those bits that capabilities(7) has for them', () => {
