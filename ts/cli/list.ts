@@ -6,9 +6,9 @@ import { programFile } from '../host/program-checks.js'
 import { type Means, type Way, waysTo } from '../host/reach.js'
 import { usersByUid } from '../host/users.js'
 import { findVms, type VmProcess } from '../host/virtual-machines.js'
-import type { Vmm } from '../host/vmm.js'
 import { schemes } from '../targets/open.js'
 import { AS_ROOT_COMMAND, thisReader } from '../targets/process/rights.js'
+import { VMM_NAMES, type VmmId } from '../targets/process/vmms/programs.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { named } from './table.js'
@@ -21,7 +21,8 @@ export interface ListOptions {
 /** A VM as the document of --json has it. */
 export interface ListedVm {
   pid: number
-  vmm: Vmm
+  /** `other` for any other user of KVM. */
+  vmm: VmmId | 'other'
   program: string
   uid: number
   user?: string
@@ -90,7 +91,7 @@ function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm
   const targets = waysTo(vm, means).filter(isKnown)
   return {
     pid,
-    vmm,
+    vmm: vmm ?? 'other',
     program,
     uid,
     ...(user === undefined ? {} : { user }),
@@ -100,16 +101,6 @@ function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm
     ...(vcpus === undefined ? {} : { vcpus }),
     targets,
   }
-}
-
-/** What people call the programs. */
-const PROGRAMS: Readonly<Record<Vmm, string>> = {
-  qemu: 'QEMU',
-  'cloud-hypervisor': 'Cloud Hypervisor',
-  firecracker: 'Firecracker',
-  crosvm: 'crosvm',
-  dirtyrate: 'dirtyrate',
-  other: 'another user of KVM',
 }
 
 function lines({ vms, closedProcesses }: VmList, session: Session): string[] {
@@ -130,7 +121,7 @@ function lines({ vms, closedProcesses }: VmList, session: Session): string[] {
 function vmLines(vm: ListedVm, session: Session): string[] {
   const { pid, vmm, name, program, accelerator, memoryBytes, vcpus, uid, user, targets } = vm
   const facts = [
-    vmm === 'other' ? `${PROGRAMS.other} (${program})` : PROGRAMS[vmm],
+    vmm === 'other' ? `another user of KVM (${program})` : VMM_NAMES[vmm],
     ...(accelerator === undefined || vmm === 'other' ? [] : [accelerator.toUpperCase()]),
     ...(memoryBytes === undefined ? [] : [size(memoryBytes)]),
     ...(vcpus === undefined ? [] : [`${count(vcpus)} ${vcpus === 1 ? 'vCPU' : 'vCPUs'}`]),

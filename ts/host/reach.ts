@@ -14,8 +14,8 @@ import {
   rightOf,
   subjectOf,
 } from '../targets/process/rights.js'
+import type { MonitorPlace } from '../targets/qemu/monitor-places.js'
 import { formatTargetUri } from '../targets/uri.js'
-import type { MonitorPlace } from './qemu-arguments.js'
 import { inodeOf, type UnixSocket, unixSocketsOf } from './unix-sockets.js'
 import type { VmProcess } from './virtual-machines.js'
 

@@ -3,6 +3,7 @@
  * is connected to, so no monitor is taken from its user.
  */
 
+import { basename } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import {
   argumentsOf,
@@ -16,14 +17,18 @@ import {
   VM_FILE,
   vcpusIn,
 } from '../ground/proc.js'
+import type { CommandLine } from '../targets/process/vmms/command-line.js'
+import { isOurBinding, type VmmId, vmmOfProgram } from '../targets/process/vmms/programs.js'
+import { readCommandLine } from '../targets/process/vmms/vmms.js'
+import { parseQemuCommandLine, type QemuCommandLine } from '../targets/qemu/command-line.js'
+import type { MonitorPlace } from '../targets/qemu/monitor-places.js'
 import { type LibvirtDomain, libvirtDomains } from './libvirt-domains.js'
-import type { MonitorPlace } from './qemu-arguments.js'
-import { type CommandLine, readCommandLine, type Vmm, vmmOf } from './vmm.js'
 
 /** A process that runs a VM. */
 export interface VmProcess {
   readonly pid: number
-  readonly vmm: Vmm
+  /** Undefined for a program that is not known. */
+  readonly vmm: VmmId | undefined
   /** The file that it runs, or the first word of its command line. */
   readonly program: string
   readonly uid: number
@@ -78,25 +83,26 @@ function lookAt(pid: number, domain: LibvirtDomain | undefined): VmProcess | 'cl
   const program = programOf(linkOf(pid, 'exe') ?? words[0] ?? '')
   const descriptors = descriptorsOf(pid)
   const hasVm = descriptors !== undefined && [...descriptors.values()].includes(VM_FILE)
-  const vmm = hasVm || isNamedAsVmm(program) ? vmmOf(pid, program) : undefined
-  if (vmm !== undefined) {
-    const commandLine = readCommandLine(vmm, words, pid)
-    if (commandLine.qemu?.isProbe === true) return undefined
-    return vmOf({ pid, vmm, program, commandLine, status, descriptors, hasVm, domain })
-  }
-  return descriptors === undefined ? 'closed' : undefined
+  const named = vmmOfProgram(basename(program))
+  if (!hasVm && named === undefined) return descriptors === undefined ? 'closed' : undefined
+  const vmm = named ?? (hasOurBinding(pid) ? 'dirtyrate' : undefined)
+  const qemu = vmm === 'qemu' ? parseQemuCommandLine(words) : undefined
+  if (qemu?.isProbe === true) return undefined
+  const commandLine = vmm === undefined ? {} : readCommandLine(vmm, words, pid)
+  return vmOf({ pid, vmm, program, commandLine, qemu, status, descriptors, hasVm, domain })
 }
 
-const isNamedAsVmm = (program: string): boolean =>
-  /(^|\/)(qemu-system-[^/]*|qemu-kvm|cloud-hypervisor[^/]*|firecracker[^/]*|crosvm[^/]*)$/.test(
-    program,
-  )
+function hasOurBinding(pid: number): boolean {
+  return (readText(`/proc/${pid}/maps`) ?? '').split('\n').some(isOurBinding)
+}
 
 interface Seen {
   pid: number
-  vmm: Vmm
+  vmm: VmmId | undefined
   program: string
   commandLine: CommandLine
+  /** What the command line of a QEMU says besides. */
+  qemu: QemuCommandLine | undefined
   status: ProcessStatus
   descriptors: ReadonlyMap<number, string> | undefined
   hasVm: boolean
@@ -104,17 +110,17 @@ interface Seen {
 }
 
 function vmOf(seen: Seen): VmProcess {
-  const { pid, vmm, program, commandLine, status, descriptors, hasVm } = seen
+  const { pid, vmm, program, commandLine, qemu, status, descriptors, hasVm } = seen
   const accelerator = acceleratorOf(seen)
   const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? commandLine.vcpus
-  const libvirt = seen.domain ?? libvirtBy(commandLine)
+  const libvirt = seen.domain ?? libvirtBy(qemu)
   const name = libvirt?.name ?? commandLine.name
   return {
     pid,
     vmm,
     program,
     uid: status.uid,
-    monitors: commandLine.qemu?.monitors ?? [],
+    monitors: qemu?.monitors ?? [],
     ...(name === undefined ? {} : { name }),
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(commandLine.memoryBytes === undefined ? {} : { memoryBytes: commandLine.memoryBytes }),
@@ -128,13 +134,12 @@ function vmOf(seen: Seen): VmProcess {
  * The domain of a QEMU that libvirt has started, if the file of its process could not be read. That
  * of another user's session is in a folder that only this user can read.
  */
-function libvirtBy({ qemu }: CommandLine): LibvirtDomain | undefined {
+function libvirtBy(qemu: QemuCommandLine | undefined): LibvirtDomain | undefined {
   if (qemu?.libvirt === undefined || qemu.name === undefined) return undefined
   return { name: qemu.name, session: qemu.libvirt === 'session' }
 }
 
-function acceleratorOf({ hasVm, descriptors, vmm, commandLine }: Seen): string | undefined {
-  const { qemu } = commandLine
+function acceleratorOf({ hasVm, descriptors, vmm, qemu }: Seen): string | undefined {
   if (hasVm) return 'kvm'
   if (vmm !== 'qemu') return undefined
   // A QEMU that has no VM of KVM translates its guest, unless its command line names another

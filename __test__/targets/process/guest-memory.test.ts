@@ -8,7 +8,6 @@ import {
   parseRanges,
 } from '../../../ts/targets/process/guest-memory.js'
 import { parseMaps } from '../../../ts/targets/process/maps.js'
-import { backendSizes, lowRam, ramSize } from '../../../ts/targets/process/vmms/qemu-options.js'
 import type { ProcessFacts } from '../../../ts/targets/process/vmms/vmm.js'
 
 const MIB = 2 ** 20
@@ -160,21 +159,14 @@ describe("QEMU's memory", () => {
   })
 
   it.each([
-    ['', 128 * MIB],
-    ['-m 2G', 2 * GIB],
-    ['-m 1T', 1024 * GIB],
-    ['-m 0x200', 512 * MIB],
-    ['-m 1024 -m 512', 512 * MIB],
-  ])('has its size from %j', (commandLine, bytes) => {
-    expect(ramSize(commandLine.split(' '))).toBe(bytes)
-  })
-
-  it('has no known place where no rule is known', () => {
-    expect(lowRam('qemu-system-aarch64', ['-M', 'virt'])).toBeUndefined()
-    expect(lowRam(QEMU, ['-numa', 'node', '-m', '4G'])).toBeUndefined()
-    expect(lowRam(QEMU, ['-M', 'q35,max-ram-below-4g=1G'])).toBeUndefined()
-    expect(backendSizes(['-object', 'rng-random,size=5'])).toEqual([])
-    expect(backendSizes(['-object', '{"qom-type":'])).toEqual([])
+    ['qemu-system-aarch64', '-M virt'],
+    [QEMU, '-numa node'],
+    [QEMU, '-M q35,max-ram-below-4g=1G'],
+  ])('has no known place where no rule is known: %s %s', (program, options) => {
+    const parts = [{ mib: 4096, flags: 'dc' }, guard]
+    expect(chosenOf(processOf(program, `${options} -m 4G`, parts))).toMatchObject([
+      { name: 'ram', guestAddress: undefined },
+    ])
   })
 })
 

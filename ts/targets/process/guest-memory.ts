@@ -5,6 +5,7 @@ import { argumentError, DirtyRateError } from '../../ground/errors.js'
 import { formatSize } from '../../ground/units.js'
 import type { GuestMemory } from '../target.js'
 import { formatAddresses } from './maps.js'
+import { VMM_NAMES } from './vmms/programs.js'
 import type { FoundRange, ProcessFacts } from './vmms/vmm.js'
 import { type FoundMemory, findRam } from './vmms/vmms.js'
 
@@ -63,8 +64,8 @@ export function chooseMemory(
   return chosen(ranges, vmm, [by, ...found.why, ...untested])
 }
 
-function processName({ program }: ProcessFacts, { name }: FoundMemory['vmm']): string {
-  return name === 'an unknown program' ? `the unknown program '${program}'` : `${name} (${program})`
+function processName({ program }: ProcessFacts, { id }: FoundMemory['vmm']): string {
+  return id === undefined ? `the unknown program '${program}'` : `${VMM_NAMES[id]} (${program})`
 }
 
 function chosen(

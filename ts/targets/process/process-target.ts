@@ -9,6 +9,7 @@ import type { GuestMemory, TargetDescription, TargetStateChange } from '../targe
 import { type Chosen, formatRanges } from './guest-memory.js'
 import { type Measured, MODES, type ProcessFigures, ProcessSource } from './source.js'
 import { StateWatch } from './state-watch.js'
+import { VMM_NAMES } from './vmms/programs.js'
 import type { ProcessFacts } from './vmms/vmm.js'
 
 const HISTORY_SIZE = 100
@@ -63,7 +64,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
       ...(vcpus === 0 ? {} : { vcpus, kvm: true }),
       state: isStopped(this.#of.pid) ? 'paused' : 'running',
       modes: [...MODES],
-      software: vmm.name === 'an unknown program' ? program : vmm.name,
+      software: vmm.id === undefined ? program : VMM_NAMES[vmm.id],
       guestMemory: this.guestMemory,
     }
   }

@@ -4,11 +4,9 @@ import { formatSize } from '../../../ground/units.js'
 import { LEAST_RAM, mayBeRam, named, type Vmm } from './vmm.js'
 
 export const anyVmm: Vmm = {
-  name: 'an unknown program',
   isTested: false,
   looksFor: 'writable memory',
   leastBytes: LEAST_RAM,
-  recognises: () => true,
   find({ vcpus, mappings }, minBytes) {
     // What is large in a program that has no vCPU need not be a guest's.
     if (vcpus === 0 && minBytes === undefined) return { ranges: [], why: [] }

@@ -6,25 +6,24 @@
 
 import { formatSize } from '../../../ground/units.js'
 import { isAnonymous, isData } from '../maps.js'
+import { type CommandLine, memoryIn, optionOf, partOf, vcpusIn } from './command-line.js'
 import { LEAST_RAM, named, splitAtHole, type Vmm } from './vmm.js'
 
 /** The RAM below the hole. */
 const LOW = 3 * 2 ** 30
-const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }
 
-/** The size that `--memory` gives, if it gives one and nothing that adds other memory. */
-function ramSize(commandLine: readonly string[]): number | undefined {
-  const at = commandLine.indexOf('--memory')
-  const text = at < 0 ? '' : (commandLine[at + 1] ?? '')
-  const [, number, unit = ''] = /(?:^|,)size=(\d+)([KMGT]?)(?:,|$)/.exec(text) ?? []
-  return number === undefined ? undefined : Number(number) * (UNITS[unit] ?? 1)
+function readCommandLine(words: readonly string[]): CommandLine {
+  return {
+    ...memoryIn(partOf(optionOf(words, '--memory'), 'size')),
+    ...vcpusIn(partOf(optionOf(words, '--cpus'), 'boot')),
+  }
 }
 
 export const cloudHypervisor: Vmm = {
-  name: 'Cloud Hypervisor',
+  id: 'cloud-hypervisor',
   isTested: false,
   looksFor: "anonymous memory with MADV_DONTDUMP, or a memfd 'ch_ram'",
-  recognises: ({ program }) => program.startsWith('cloud-hypervisor'),
+  readCommandLine,
   find({ commandLine, mappings }, minBytes = LEAST_RAM) {
     const taken = mappings.filter(
       mapping =>
@@ -37,7 +36,11 @@ export const cloudHypervisor: Vmm = {
       `This is the memory of ${formatSize(minBytes)} and more that is not dumped, or that is a memfd 'ch_ram'.`,
     ]
     const [only] = taken
-    if (taken.length === 1 && only !== undefined && only.bytes === ramSize(commandLine))
+    if (
+      taken.length === 1 &&
+      only !== undefined &&
+      only.bytes === readCommandLine(commandLine).memoryBytes
+    )
       return { ranges: splitAtHole(only, LOW, 'high-first'), why }
     return { ranges: named(taken), why: taken.length === 0 ? [] : why }
   },

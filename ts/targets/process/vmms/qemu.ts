@@ -5,8 +5,8 @@
  */
 
 import { formatSize } from '../../../ground/units.js'
+import { parseQemuCommandLine, type QemuCommandLine } from '../../qemu/command-line.js'
 import type { Mapping } from '../maps.js'
-import { backendSizes, lowRam, ramSize } from './qemu-options.js'
 import {
   type Found,
   LEAST_RAM,
@@ -27,11 +27,24 @@ function blocksOf(mappings: readonly Mapping[]): Mapping[] {
   })
 }
 
+/**
+ * How much RAM an x86 machine of QEMU has below the hole under 4 GiB; undefined for a machine whose
+ * rule is not known here, and with NUMA nodes, whose RAM is several blocks.
+ */
+function lowRam(
+  program: string,
+  { machine: { type = 'pc', hasRamLimit }, hasNodes, memoryBytes }: QemuCommandLine,
+): number | undefined {
+  if (!/x86_64|i386|qemu-kvm|^kvm$/.test(program) || hasNodes || hasRamLimit) return undefined
+  if (/^(pc-)?q35/.test(type)) return memoryBytes >= 0xb000_0000 ? 0x8000_0000 : 0xb000_0000
+  if (/^pc(-i440fx|$)/.test(type)) return memoryBytes >= 0xe000_0000 ? 0xc000_0000 : 0xe000_0000
+  return undefined
+}
+
 function find(process: ProcessFacts, minBytes: number | undefined): Found {
-  const { commandLine, program } = process
+  const said = parseQemuCommandLine(process.commandLine)
   const blocks = blocksOf(process.mappings)
-  const ram = ramSize(commandLine)
-  const sizes = new Set([ram, ...backendSizes(commandLine)])
+  const sizes = new Set([said.memoryBytes, ...said.backendBytes])
   const bySize = minBytes === undefined ? blocks.filter(({ bytes }) => sizes.has(bytes)) : []
   if (bySize.length === 0) {
     const least = minBytes ?? LEAST_RAM
@@ -48,17 +61,20 @@ function find(process: ProcessFacts, minBytes: number | undefined): Found {
     ...leftOut(others, 'no option names their size'),
   ]
   const [only] = bySize
-  const low = lowRam(program, commandLine)
-  if (bySize.length === 1 && only?.bytes === ram && low !== undefined)
+  const low = lowRam(process.program, said)
+  if (bySize.length === 1 && only?.bytes === said.memoryBytes && low !== undefined)
     return { ranges: splitAtHole(only, low, 'low-first'), why }
   return { ranges: named(bySize), why }
 }
 
 export const qemu: Vmm = {
-  name: 'QEMU',
+  id: 'qemu',
   isTested: true,
   looksFor:
     'blocks with MADV_DONTFORK and a guard page behind them, of the sizes that -m and -object name',
-  recognises: ({ program }) => /^qemu(-system)?-|^qemu-kvm$|^kvm$/.test(program),
+  readCommandLine(words) {
+    const { name, memoryBytes, vcpus } = parseQemuCommandLine(words)
+    return { ...(name === undefined ? {} : { name }), memoryBytes, vcpus }
+  },
   find,
 }

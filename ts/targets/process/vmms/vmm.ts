@@ -1,7 +1,9 @@
-/** What each VMM's file says: how its processes are recognised, and which memory is a guest's. */
+/** What each VMM's file says: which memory is a guest's, and what the command line says of it. */
 
 import { formatSize } from '../../../ground/units.js'
 import { formatAddresses, isAnonymous, isData, type Mapping } from '../maps.js'
+import type { CommandLine } from './command-line.js'
+import type { VmmId } from './programs.js'
 
 /** What is known of a process from outside. */
 export interface ProcessFacts {
@@ -31,14 +33,16 @@ export interface Found {
 
 /** A VMM whose memory can be found. */
 export interface Vmm {
-  readonly name: string
+  /** Absent for the rule of all programs that are not known. */
+  readonly id?: VmmId
   /** Whether the tests run this VMM. */
   readonly isTested: boolean
   /** What is looked for, as a part of a sentence. */
   readonly looksFor: string
   /** The smallest memory that it takes for the guest's, unless the caller says another size. */
   readonly leastBytes?: number
-  recognises(process: ProcessFacts): boolean
+  /** Reads the command line of process `pid`, and the file of a configuration that it names. */
+  readCommandLine?(words: readonly string[], pid: number): CommandLine
   /** `minBytes` is the smallest mapping that is taken, if the caller has said so. */
   find(process: ProcessFacts, minBytes: number | undefined): Found
 }

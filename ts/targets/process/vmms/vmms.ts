@@ -1,16 +1,36 @@
-/** The table of VMMs, and how the RAM of a process is found. */
+/** The rule of each VMM, and how the RAM of a process is found. */
 
 import { isUserfaultfd, type Mapping } from '../maps.js'
 import { anyVmm } from './any.js'
 import { cloudHypervisor } from './cloud-hypervisor.js'
+import type { CommandLine } from './command-line.js'
 import { crosvm } from './crosvm.js'
 import { firecracker } from './firecracker.js'
 import { own } from './own.js'
+import { isOurBinding, type VmmId, vmmOfProgram } from './programs.js'
 import { qemu } from './qemu.js'
 import { type Found, leftOut, type ProcessFacts, type Vmm } from './vmm.js'
 
-/** Every VMM; the first that recognises a process is taken. */
-export const vmms: readonly Vmm[] = [qemu, cloudHypervisor, firecracker, crosvm, own, anyVmm]
+/** The rule of each VMM. */
+const RULES: Readonly<Record<VmmId, Vmm>> = {
+  qemu,
+  'cloud-hypervisor': cloudHypervisor,
+  firecracker,
+  crosvm,
+  dirtyrate: own,
+}
+
+/** What the command line of a VMM says. */
+export function readCommandLine(vmm: VmmId, words: readonly string[], pid: number): CommandLine {
+  return RULES[vmm].readCommandLine?.(words, pid) ?? {}
+}
+
+/** The rule for a process. */
+function ruleOf({ program, mappings }: ProcessFacts): Vmm {
+  const id =
+    vmmOfProgram(program) ?? (mappings.some(({ path }) => isOurBinding(path)) ? 'dirtyrate' : null)
+  return id === null ? anyVmm : RULES[id]
+}
 
 /** The RAM of a process, and the VMM whose rule has found it. */
 export interface FoundMemory extends Found {
@@ -21,7 +41,7 @@ export interface FoundMemory extends Found {
 
 /** Finds the RAM of a process. */
 export function findRam(process: ProcessFacts, minBytes: number | undefined): FoundMemory {
-  const vmm = vmms.find(vmm => vmm.recognises(process)) ?? anyVmm
+  const vmm = ruleOf(process)
   const { ranges, why } = vmm.find(process, minBytes)
   const served = process.mappings.filter(isUserfaultfd)
   const isServed = ({ start, end }: { start: number; end: number }): boolean =>

@@ -1,11 +1,12 @@
 /** What is read from command lines of QEMU, in all spellings that QEMU takes. */
 
 import { describe, expect, it } from 'vitest'
-import { parseQemuArguments, parseValues } from '../../ts/host/qemu-arguments.js'
+import { parseQemuCommandLine } from '../../../ts/targets/qemu/command-line.js'
+import { parseValues } from '../../../ts/targets/qemu/option-syntax.js'
 
 const MIB = 2 ** 20
-const parse = (line: string): ReturnType<typeof parseQemuArguments> =>
-  parseQemuArguments(line.split(' '))
+const parse = (line: string): ReturnType<typeof parseQemuCommandLine> =>
+  parseQemuCommandLine(line.split(' '))
 
 describe('the monitors', () => {
   const SOCKET = [{ path: '/run/q.sock' }]
@@ -53,6 +54,9 @@ describe('the monitors', () => {
 it.each([
   ['', 128 * MIB],
   ['-m 512', 512 * MIB],
+  ['-m 1T', 2 ** 40],
+  ['-m 0x200', 512 * MIB],
+  ['-m 1024 -m 512', 512 * MIB],
   ['-m 2G', 2048 * MIB],
   ['-m 1.5g', 1536 * MIB],
   ['-m size=1048576k,slots=2,maxmem=4G', 1024 * MIB],
@@ -60,6 +64,23 @@ it.each([
   ['-m nonsense', 128 * MIB],
 ])('the memory of "%s" is %d bytes', (line, bytes) => {
   expect(parse(line).memoryBytes).toBe(bytes)
+})
+
+it('only the objects that are memory have sizes', () => {
+  const memory = '-object memory-backend-ram,id=d,,1,size=1G'
+  const json = '-object {"qom-type":"memory-backend-memfd","id":"m0","size":268435456}'
+  expect(parse(`${memory} ${json}`).backendBytes).toEqual([1024 * MIB, 256 * MIB])
+  expect(parse('-object rng-random,size=5').backendBytes).toEqual([])
+  expect(parse('-object {"qom-type":').backendBytes).toEqual([])
+})
+
+it.each([
+  ['-M virt', { type: 'virt', hasRamLimit: false }],
+  ['-machine q35,smm=off -machine usb=off', { type: 'q35', hasRamLimit: false }],
+  ['-M type=pc -machine smm=off,max-ram-below-4g=1G', { type: 'pc', hasRamLimit: true }],
+  ['', { hasRamLimit: false }],
+])('the machine of "%s" is %o', (line, machine) => {
+  expect(parse(line).machine).toEqual(machine)
 })
 
 it.each([

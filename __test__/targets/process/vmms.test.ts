@@ -1,14 +1,19 @@
-/** What is read from the command lines of VMMs other than QEMU. */
+/** Which program is which VMM, and what is read from the command lines of each. */
 
 import { expect, it } from 'vitest'
-import { readCommandLine, type Vmm, vmmOf } from '../../ts/host/vmm.js'
-import { folder } from '../fixtures/elf.js'
+import {
+  isOurBinding,
+  type VmmId,
+  vmmOfProgram,
+} from '../../../ts/targets/process/vmms/programs.js'
+import { readCommandLine } from '../../../ts/targets/process/vmms/vmms.js'
+import { folder } from '../../fixtures/elf.js'
 
 const MIB = 2 ** 20
-const told = (vmm: Vmm, line: string): ReturnType<typeof readCommandLine> =>
+const told = (vmm: VmmId, line: string): ReturnType<typeof readCommandLine> =>
   readCommandLine(vmm, line.split(' '), process.pid)
 
-it.each<[Vmm, string, object]>([
+it.each<[VmmId, string, object]>([
   [
     'cloud-hypervisor',
     'ch --memory size=512M,shared=on --cpus boot=4,max=8',
@@ -40,7 +45,7 @@ it.each<[Vmm, string, object]>([
     'node cli.js calc guest:idle,memory=1.5GiB',
     { name: 'guest:idle,memory=1.5GiB', memoryBytes: 1536 * MIB },
   ],
-  ['other', 'something -m 512', {}],
+  ['qemu', 'qemu-kvm -name a -m 512 -smp 2', { name: 'a', memoryBytes: 512 * MIB, vcpus: 2 }],
 ])('%s of "%s"', (vmm, line, expected) => {
   expect(told(vmm, line)).toEqual(expected)
 })
@@ -58,15 +63,22 @@ it('Firecracker says its size in the file of its configuration', () => {
   expect(told('firecracker', `fc --config-file=${broken}`)).toEqual({})
 })
 
-it.each<[string, Vmm]>([
-  ['/usr/bin/qemu-system-x86_64', 'qemu'],
-  ['/usr/libexec/qemu-kvm', 'qemu'],
-  ['/usr/bin/cloud-hypervisor-static', 'cloud-hypervisor'],
-  ['/usr/bin/firecracker-v1.7', 'firecracker'],
-  ['/usr/bin/crosvm', 'crosvm'],
-  ['/usr/bin/qemu-img', 'other'],
-  ['/usr/bin/something', 'other'],
+it.each<[string, VmmId | undefined]>([
+  ['qemu-system-x86_64', 'qemu'],
+  ['qemu-kvm', 'qemu'],
+  ['kvm', 'qemu'],
+  ['cloud-hypervisor-static', 'cloud-hypervisor'],
+  ['firecracker-v1.7', 'firecracker'],
+  ['crosvm', 'crosvm'],
+  ['qemu-img', undefined],
+  ['kvmtool', undefined],
+  ['something', undefined],
 ])('%s is %s', (program, vmm) => {
-  // The first process has no binding of this package.
-  expect(vmmOf(1, program)).toBe(vmm)
+  expect(vmmOfProgram(program)).toBe(vmm)
+})
+
+it('a program of any name has our binding if it has mapped its file', () => {
+  expect(isOurBinding('7f00-7f01 r-xp 0 08:01 7   /opt/dirtyrate.linux-x64-gnu.node')).toBe(true)
+  expect(isOurBinding('/opt/dirtyrate.node')).toBe(true)
+  expect(isOurBinding('/opt/dirtyrate-other/x.node')).toBe(false)
 })
