@@ -14,6 +14,8 @@ export class Qemu {
   #folder
   #socket
   #lines
+  /** The events that came with the answers so far. A caller that has seen them may remove them. */
+  events = []
 
   /**
    * Starts QEMU with these arguments and KVM. It ends with {@link kill}, or when this process does.
@@ -76,6 +78,7 @@ export class Qemu {
     for (;;) {
       const answer = await this.#next()
       if (!('event' in answer)) return answer
+      this.events.push(answer)
     }
   }
 

@@ -1,0 +1,51 @@
+// Follows a migration by what query-migrate says, and decides when it is taken to have stalled.
+
+/** A migration that is not done after this time, and after so many passes, has stalled. */
+const STALLED_AFTER_MS = 30_000
+const STALLED_AFTER_PASSES = 12
+/** Passes are short where the downtime is; some migrations have only a few long ones. */
+const LONGEST_MS = 90_000
+
+/** The passes of one migration, from its answers and events. */
+export class Passes {
+  #passes = []
+  #longest
+
+  /** `expectedMs`: how long the first pass takes by the bandwidth and the memory. */
+  constructor(expectedMs) {
+    this.#longest = Math.max(LONGEST_MS, 5 * expectedMs)
+  }
+
+  /** Takes one answer; returns true if the migration has stalled. */
+  take({ ram, 'total-time': elapsedMs = 0 }) {
+    if (ram === undefined) return false
+    const pass = ram['dirty-sync-count']
+    if (pass !== this.#passes.at(-1)?.pass)
+      this.#passes.push({
+        pass,
+        startedMs: elapsedMs,
+        remainingBytes: ram.remaining,
+        transferredBytes: ram.transferred,
+        normalPages: ram.normal,
+        zeroPages: ram.duplicate,
+        dirtyPagesPerSecond: ram['dirty-pages-rate'],
+      })
+    const enough = this.#passes.length > STALLED_AFTER_PASSES && elapsedMs > STALLED_AFTER_MS
+    return enough || elapsedMs > this.#longest
+  }
+
+  /** Each pass, as it was when query-migrate first told of it. */
+  get list() {
+    return this.#passes
+  }
+}
+
+/** When each pass began by QEMU's events, in ms from the first one. */
+export function passEvents(events) {
+  const atMs = ({ timestamp }) => timestamp.seconds * 1000 + timestamp.microseconds / 1000
+  const passes = events.filter(({ event }) => event === 'MIGRATION_PASS')
+  return passes.map(one => ({
+    pass: one.data.pass,
+    atMs: Math.round(atMs(one) - atMs(passes[0])),
+  }))
+}
