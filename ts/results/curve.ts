@@ -73,8 +73,8 @@ export interface CurveRegion {
 
 /**
  * The same windows in larger units than pages. A granule is `granuleBytes` of one RAM block,
- * counted from the start of the block; it is dirty if any page in it is dirty. Each column has one number
- * per point of the curve.
+ * counted from the start of the block; it is dirty if any page in it is dirty. Each column has one
+ * number per point of the curve.
  */
 export interface CurveGranularity {
   readonly granuleBytes: number

@@ -1,6 +1,7 @@
 /**
  * Which rights a process needs to look at the memory of another one: the one table of it, which
- * `doctor`, `list`, the errors of `pid:` targets and the docs share. It was measured on Linux 6.1, 6.12 and 6.18.
+ * `doctor`, `list`, the errors of `pid:` targets and the docs share. It was measured on Linux 6.1,
+ * 6.12 and 6.18.
  */
 
 import { hostProcess } from '../../ground/host-process.js'
