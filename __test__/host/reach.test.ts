@@ -1,8 +1,9 @@
 /** What is said of a domain of libvirt, by what is known of its daemon, and of a refused user. */
 
 import { describe, expect, it } from 'vitest'
-import { waysTo, whenRefused } from '../../ts/host/reach.js'
+import { waysTo } from '../../ts/host/reach.js'
 import type { VmProcess } from '../../ts/host/virtual-machines.js'
+import { whenRefused } from '../../ts/targets/libvirt/advice.js'
 import { thisReader } from '../../ts/targets/process/rights.js'
 
 const domain = (session: boolean, uid = 0): VmProcess => ({

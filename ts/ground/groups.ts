@@ -51,3 +51,6 @@ export function membershipIn({ gid, members }: Group, user: string | undefined):
 /** The command that makes `user` a member. */
 export const joinCommand = (group: string, user: string | undefined): string =>
   `sudo usermod -aG ${group} ${user ?? '"$(id -un)"'}`
+
+/** How a user runs this program as root, also where it is installed in one project only. */
+export const AS_ROOT_COMMAND = 'sudo npx dirtyrate'

@@ -4,9 +4,11 @@ import { execFile } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
+import { hasCode } from '../ground/errors.js'
+import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from '../targets/libvirt/advice.js'
+import { defaultConnection, failure } from '../targets/libvirt/connection.js'
 import { virsh } from '../targets/libvirt/virsh.js'
 import type { Check } from './check.js'
-import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from './reach.js'
 
 /** How long a program may take to print its version. */
 const VERSION_MS = 5000
@@ -47,7 +49,7 @@ async function daemonCheck(): Promise<Check> {
   const check = { id: 'libvirt', name: 'libvirt' }
   if (programFile('virsh') === undefined)
     return { ...check, state: 'unknown', found: 'not known without virsh' }
-  const connect = process.env.LIBVIRT_DEFAULT_URI ?? 'qemu:///system'
+  const connect = defaultConnection()
   const asked = virsh(['hostname'], { connect, timeoutMs: ANSWER_MS })
   const { status, stderr } = await asked.catch((error: Error) => ({
     status: 1,
@@ -61,7 +63,7 @@ async function daemonCheck(): Promise<Check> {
       .split('\n')
       .at(-1) ?? ''
   const why = status === undefined ? `no answer in ${ANSWER_MS / 1000} s` : text
-  const isClosed = /polkit|authentication|permission denied|system bus/i.test(why)
+  const isClosed = hasCode(failure(stderr, '', connect), 'ERR_TARGET_PERMISSION')
   return {
     ...check,
     state: 'missing',

@@ -3,11 +3,12 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
-import { type Group, groups, joinCommand, membershipIn, userName } from '../ground/groups.js'
 import { linkOf, opens } from '../ground/proc.js'
+import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from '../targets/libvirt/advice.js'
+import { defaultConnection, SESSION, SYSTEM } from '../targets/libvirt/connection.js'
+import { uriOf } from '../targets/libvirt/ways.js'
 import {
   AS_ITS_USER,
-  AS_ROOT_COMMAND,
   mendFor,
   type Reader,
   RIGHTS,
@@ -47,18 +48,14 @@ export function waysTo(vm: VmProcess, means: Means): Way[] {
   return [...monitorWays(vm), process]
 }
 
-const SYSTEM = 'qemu:///system'
-const SESSION = 'qemu:///session'
 /** The sockets of libvirt's daemon for all drivers, and of that for QEMU alone. */
 const DAEMON_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock']
 
 function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
   const { reader, virsh, daemonAnswers } = means
   const session = libvirt?.session === true
-  const usual = process.env.LIBVIRT_DEFAULT_URI
-  const connect = session ? SESSION : usual === undefined || usual === SYSTEM ? undefined : SYSTEM
-  const options = new Map(connect === undefined ? [] : [['connect', connect]])
-  const target = formatTargetUri({ scheme: 'libvirt', name, options })
+  const uri = session ? SESSION : SYSTEM
+  const target = uriOf({ uri }, { name })
   const no = (why: string, mend: string): Way => ({ target, reachable: false, why, mend })
   if (!virsh) return no('virsh is not installed', VIRSH_PACKAGES)
   if (session) {
@@ -66,11 +63,13 @@ function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
       ? { target, reachable: true, why: "a domain of this user's session" }
       : no(`a domain of the session of user ${uid}`, asUserOfSession(uid))
   }
-  if (daemonAnswers === false && connect === undefined)
+  // That daemon was asked which applies to a target without an option.
+  const wasAsked = uri === defaultConnection()
+  if (daemonAnswers === false && wasAsked)
     return no("libvirt's daemon gives this user no answer", 'dirtyrate doctor shows the reason')
   const sockets = DAEMON_SOCKETS.filter(socket => existsSync(socket))
   if (sockets.length === 0) return no('no daemon of libvirt listens', START_LIBVIRT)
-  const condition = daemonAnswers === true && connect === undefined ? '' : ', if its daemon answers'
+  const condition = daemonAnswers === true && wasAsked ? '' : ', if its daemon answers'
   if (reader.uid === 0) return { target, reachable: true, why: `root${condition}` }
   return sockets.some(isWritable)
     ? { target, reachable: true, why: `libvirt's socket is open to this user${condition}` }
@@ -82,31 +81,6 @@ function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
  */
 const asUserOfSession = (uid: number): string =>
   `Run it as that user: sudo -u '#${uid}' env XDG_RUNTIME_DIR=/run/user/${uid} npx dirtyrate list`
-
-export const VIRSH_PACKAGES =
-  'Install virsh: apt install libvirt-clients, dnf install libvirt-client, zypper install libvirt-client'
-export const START_LIBVIRT =
-  'Start it: sudo systemctl start libvirtd (or virtqemud.socket where libvirt has a daemon for each driver)'
-
-/** The group to which distributions open the socket of libvirt's daemon. */
-const LIBVIRT_GROUP = 'libvirt'
-
-/** What helps a user whom libvirt refuses. */
-export function whenRefused(
-  group: Group | undefined = groups().find(({ name }) => name === LIBVIRT_GROUP),
-  user: string | undefined = userName(),
-): string {
-  const membership = group === undefined ? undefined : membershipIn(group, user)
-  if (membership === 'later')
-    return `This user is in the group ${LIBVIRT_GROUP}, but has not logged in since: log in again`
-  if (membership === 'none')
-    return `Join the group, then log in again: ${joinCommand(LIBVIRT_GROUP, user)}. Or run it as root: ${AS_ROOT_COMMAND}`
-  const why =
-    membership === undefined
-      ? `This host has no group ${LIBVIRT_GROUP}`
-      : `This user is in the group ${LIBVIRT_GROUP} already, so a rule of polkit or the settings of the daemon refuse it`
-  return `${why}. Run it as root: ${AS_ROOT_COMMAND}`
-}
 
 function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
   const target = `pid:${pid}`

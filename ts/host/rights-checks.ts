@@ -1,15 +1,9 @@
 /** By which rights this process can look at the memory of other processes. */
 
 import { readlinkSync } from 'node:fs'
+import { AS_ROOT_COMMAND } from '../ground/groups.js'
 import { ownerOf } from '../ground/proc.js'
-import {
-  type Access,
-  AS_ROOT_COMMAND,
-  type Reader,
-  RIGHTS,
-  type Right,
-  rightOf,
-} from '../targets/process/rights.js'
+import { type Access, type Reader, RIGHTS, type Right, rightOf } from '../targets/process/rights.js'
 import type { Check } from './check.js'
 
 /** Any user other than the reader. */

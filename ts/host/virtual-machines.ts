@@ -21,8 +21,8 @@ import type { CommandLine } from '../targets/process/vmms/command-line.js'
 import { isOurBinding, type VmmId, vmmOfProgram } from '../targets/process/vmms/programs.js'
 import { readCommandLine } from '../targets/process/vmms/vmms.js'
 import { parseQemuCommandLine, type QemuCommandLine } from '../targets/qemu/command-line.js'
+import { type LibvirtDomain, libvirtDomains } from '../targets/qemu/libvirt-files.js'
 import type { MonitorPlace } from '../targets/qemu/monitor-places.js'
-import { type LibvirtDomain, libvirtDomains } from './libvirt-domains.js'
 
 /** A process that runs a VM. */
 export interface VmProcess {

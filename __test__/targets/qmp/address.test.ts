@@ -8,8 +8,8 @@ import { dirname, join, resolve } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openTarget } from '../../../ts/index.js'
+import { libvirtDomainOf } from '../../../ts/targets/qemu/libvirt-files.js'
 import { formatAddress, isLocal, parseAddress } from '../../../ts/targets/qmp/address.js'
-import { libvirtDomainOf } from '../../../ts/targets/qmp/libvirt-socket.js'
 
 function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-qmp-'))

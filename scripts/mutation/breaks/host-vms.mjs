@@ -74,7 +74,7 @@ export default [
   {
     name: "reach a domain although libvirt's daemon does not answer",
     file: 'ts/host/reach.ts',
-    find: 'if (daemonAnswers === false && connect === undefined)',
+    find: 'if (daemonAnswers === false && wasAsked)',
     replace: 'if (daemonAnswers === null)',
     test: '__test__/host/reach.test.ts -t gives no answer',
   },

@@ -45,7 +45,7 @@ export default [
   },
   {
     name: 'call a domain by the name of its file',
-    file: 'ts/host/libvirt-domains.ts',
+    file: 'ts/targets/qemu/libvirt-files.ts',
     find: '? written : textOfXml(written)',
     replace: '? written : (textOfXml(written), written)',
     test: '__test__/targets/libvirt/measuring.test.ts -t is listed',

@@ -6,6 +6,7 @@ import { DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
 import { abortable } from '../../ground/pause.js'
 import type { QemuVersion } from '../../qmp/connection.js'
+import { START_LIBVIRT, whenRefused } from './advice.js'
 import { type Fields, parseDomainStats } from './domain-stats.js'
 import { CALL_MS, virsh } from './virsh.js'
 
@@ -13,6 +14,8 @@ import { CALL_MS, virsh } from './virsh.js'
  * The daemon of the system. It is asked if neither the target nor the environment names another.
  */
 export const SYSTEM = 'qemu:///system'
+/** The daemon of a user's session. */
+export const SESSION = 'qemu:///session'
 
 /** The URI that applies to a target which names none. */
 export function defaultConnection(): string {
@@ -179,7 +182,9 @@ const MEANINGS: readonly [RegExp, (domain: string, uri: string) => DirtyRateErro
     /polkit|authentication|access denied|Permission denied|system bus/i,
     (_, uri) =>
       new DirtyRateError('ERR_TARGET_PERMISSION', `libvirt refuses this user at ${uri}`, {
-        hint: 'Join the group libvirt (sudo usermod -aG libvirt "$USER", then log in again), or run as root.',
+        hint: isLocal(uri)
+          ? `${whenRefused()}.`
+          : 'Use a user of that host who is in its group libvirt, or root.',
       }),
   ],
   [
@@ -193,7 +198,7 @@ const MEANINGS: readonly [RegExp, (domain: string, uri: string) => DirtyRateErro
     /failed to connect|Cannot recv data|End of file while reading/,
     (_, uri) =>
       new DirtyRateError('ERR_TARGET_ABSENT', `no daemon of libvirt answers at ${uri}`, {
-        hint: 'Start it: sudo systemctl start libvirtd (or virtqemud.socket). dirtyrate doctor says more.',
+        hint: `${START_LIBVIRT}. dirtyrate doctor says more.`,
       }),
   ],
   [

@@ -7,8 +7,8 @@ import type { Identity } from './domain.js'
 
 /** The URI of a domain, with more options. */
 export function uriOf(
-  { uri }: LibvirtConnection,
-  { name }: Identity,
+  { uri }: Pick<LibvirtConnection, 'uri'>,
+  { name }: Pick<Identity, 'name'>,
   more: Readonly<Record<string, string>> = {},
 ): string {
   const connect = uri === defaultConnection() ? {} : { connect: uri }

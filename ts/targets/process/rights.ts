@@ -4,6 +4,7 @@
  * 6.12 and 6.18.
  */
 
+import { AS_ROOT_COMMAND } from '../../ground/groups.js'
 import { hostProcess } from '../../ground/host-process.js'
 import { ownerOf, readText, statusOf } from '../../ground/proc.js'
 
@@ -30,8 +31,6 @@ export interface Right {
 
 const ALL: Access = { maps: true, memory: true, pagemap: true, files: true }
 const NONE: Access = { maps: false, memory: false, pagemap: false, files: false }
-/** How a user runs this program as root, also where it is installed in one project only. */
-export const AS_ROOT_COMMAND = 'sudo npx dirtyrate'
 const AS_ROOT = `Run it as root: ${AS_ROOT_COMMAND}`
 const ADD_CAPABILITY = 'Give the container the capability: --cap-add SYS_PTRACE'
 
