@@ -1,7 +1,7 @@
 /** What is said of a domain of libvirt, by what is known of its daemon, and of a refused user. */
 
 import { describe, expect, it } from 'vitest'
-import { waysTo } from '../../ts/host/reach.js'
+import { routesTo } from '../../ts/host/reach.js'
 import type { VmProcess } from '../../ts/host/virtual-machines.js'
 import { whenRefused } from '../../ts/targets/libvirt/advice.js'
 import { thisReader } from '../../ts/targets/process/rights.js'
@@ -14,14 +14,14 @@ const domain = (session: boolean, uid = 0): VmProcess => ({
 describe('a domain of libvirt', () => {
   it('cannot be reached if its daemon gives no answer', () => {
     const means = { reader: thisReader(), virsh: true, daemonAnswers: false }
-    const [way] = waysTo(domain(false), means)
-    expect(way).toMatchObject({ target: expect.stringMatching(/^libvirt:web/), reachable: false })
-    expect(way?.why).toContain('no answer')
+    const [route] = routesTo(domain(false), means)
+    expect(route).toMatchObject({ target: expect.stringMatching(/^libvirt:web/), reachable: false })
+    expect(route?.why).toContain('no answer')
   })
 
   it('of the session of another user is reached by a command for this user', () => {
     const means = { reader: { ...thisReader(), uid: 0 }, virsh: true }
-    expect(waysTo(domain(true, 65_534), means)[0]).toMatchObject({
+    expect(routesTo(domain(true, 65_534), means)[0]).toMatchObject({
       reachable: false,
       mend: "Run it as that user: sudo -u '#65534' env XDG_RUNTIME_DIR=/run/user/65534 npx dirtyrate list",
     })

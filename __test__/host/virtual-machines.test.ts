@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { type Way, waysTo } from '../../ts/host/reach.js'
+import { type Route, routesTo } from '../../ts/host/reach.js'
 import { findVms, type VmProcess } from '../../ts/host/virtual-machines.js'
 import { thisReader } from '../../ts/targets/process/rights.js'
 import { cli } from '../fixtures/command.js'
@@ -32,9 +32,10 @@ async function vmOf(
   }
 }
 
-const ways = (vm: VmProcess, virsh = true): Way[] => waysTo(vm, { reader: thisReader(), virsh })
-const wayOf = (vm: VmProcess, target: string): Way | undefined =>
-  ways(vm).find(way => way.target === target)
+const routes = (vm: VmProcess, virsh = true): Route[] =>
+  routesTo(vm, { reader: thisReader(), virsh })
+const routeOf = (vm: VmProcess, target: string): Route | undefined =>
+  routes(vm).find(route => route.target === target)
 
 /** A folder of the test's own. */
 const place = (): string => dirname(folder()('x', ''))
@@ -61,7 +62,7 @@ describeInstalled(QEMU, 'a QEMU', () => {
       vcpus: 2,
       uid: process.geteuid?.(),
     })
-    expect(ways(vm)).toMatchObject([
+    expect(routes(vm)).toMatchObject([
       { target: `qmp:${at}/one.sock`, reachable: true },
       { target: `qmp:${at}/two.sock`, reachable: true },
       { target: `pid:${pid}`, reachable: true },
@@ -76,10 +77,10 @@ describeInstalled(QEMU, 'a QEMU', () => {
     const client = connect(socket)
     onTestFinished(() => void client.destroy())
     await new Promise(resolve => client.once('data', resolve))
-    const way = wayOf(await vmOf(pid), `qmp:${socket}`)
-    expect(way).toMatchObject({ reachable: false, why: expect.stringContaining('has a client') })
+    const route = routeOf(await vmOf(pid), `qmp:${socket}`)
+    expect(route).toMatchObject({ reachable: false, why: expect.stringContaining('has a client') })
     client.destroy()
-    const free = (vm: VmProcess): boolean => wayOf(vm, `qmp:${socket}`)?.reachable === true
+    const free = (vm: VmProcess): boolean => routeOf(vm, `qmp:${socket}`)?.reachable === true
     await vmOf(pid, free)
   })
 
@@ -101,7 +102,7 @@ describeInstalled(QEMU, 'a QEMU', () => {
     expect(vms.map(({ pid }) => pid)).not.toContain(child.pid)
   })
 
-  it('of libvirt has no way by its monitor', async () => {
+  it('of libvirt has no route by its monitor', async () => {
     const socket = join(place(), 'monitor.sock')
     const key = { 'qom-type': 'secret', id: 'masterKey0', data: 'MDEyMzQ1Njc=' }
     const monitor = `socket,id=m,path=${socket},server=on,wait=off`
@@ -114,8 +115,8 @@ describeInstalled(QEMU, 'a QEMU', () => {
     await appeared(socket, child)
     const vm = await vmOf(pid)
     expect(vm.libvirt).toEqual({ name: 'web', session: false })
-    expect(ways(vm).map(({ target }) => target)).toEqual(['libvirt:web', `pid:${pid}`])
-    expect(ways(vm, false)[0]).toMatchObject({
+    expect(routes(vm).map(({ target }) => target)).toEqual(['libvirt:web', `pid:${pid}`])
+    expect(routes(vm, false)[0]).toMatchObject({
       reachable: false,
       why: 'virsh is not installed',
       mend: expect.stringContaining('libvirt-client'),
@@ -135,7 +136,7 @@ describeKvm('a VM of our own', () => {
       vcpus: 3,
       memoryBytes: MEMORY_BYTES,
     })
-    expect(ways(vm)).toMatchObject([{ target: `pid:${pid}`, reachable: true }])
+    expect(routes(vm)).toMatchObject([{ target: `pid:${pid}`, reachable: true }])
   })
 })
 

@@ -3,13 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError, hasCode } from '../ground/errors.js'
 import { AS_ROOT_COMMAND } from '../ground/groups.js'
-import { programFile } from '../host/program-checks.js'
-import { type Means, type Way, waysTo } from '../host/reach.js'
-import { usersByUid } from '../host/users.js'
-import { findVms, type VmProcess } from '../host/virtual-machines.js'
-import { schemes } from '../targets/open.js'
-import { thisReader } from '../targets/process/rights.js'
-import { VMM_NAMES, type VmmId } from '../targets/process/vmms/programs.js'
+import type { Route } from '../host/reach.js'
+import { type ListedVm, listVms, type VmList } from '../host/vm-list.js'
+import { VMM_NAMES } from '../targets/process/vmms/programs.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
 import { named } from './table.js'
@@ -17,27 +13,6 @@ import { count, shellWord, size, visible } from './text.js'
 
 export interface ListOptions {
   watch: boolean
-}
-
-/** A VM as the document of --json has it. */
-export interface ListedVm {
-  pid: number
-  /** `other` for any other user of KVM. */
-  vmm: VmmId | 'other'
-  program: string
-  uid: number
-  user?: string
-  name?: string
-  accelerator?: string
-  memoryBytes?: number
-  vcpus?: number
-  targets: Way[]
-}
-
-export interface VmList {
-  vms: ListedVm[]
-  /** Processes of other users that could not be looked into. */
-  closedProcesses: number
 }
 
 /** How often the host is looked at with --watch. */
@@ -74,36 +49,6 @@ function endOf(reason: unknown): unknown {
   return new DirtyRateError('ERR_CANCELLED', 'interrupted', { hint: 'Nothing was connected to.' })
 }
 
-/** Looks at the host once. */
-export async function listVms(): Promise<VmList> {
-  const means: Means = { reader: thisReader(), virsh: programFile('virsh') !== undefined }
-  const { vms, closed } = await findVms()
-  const users = usersByUid()
-  return { vms: vms.map(vm => listed(vm, users.get(vm.uid), means)), closedProcesses: closed }
-}
-
-/** Whether a scheme of this version opens the target. */
-function isKnown({ target }: Way): boolean {
-  return schemes.some(({ name }) => target.startsWith(`${name}:`))
-}
-
-function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm {
-  const { pid, vmm, program, uid, name, accelerator, memoryBytes, vcpus } = vm
-  const targets = waysTo(vm, means).filter(isKnown)
-  return {
-    pid,
-    vmm: vmm ?? 'other',
-    program,
-    uid,
-    ...(user === undefined ? {} : { user }),
-    ...(name === undefined ? {} : { name }),
-    ...(accelerator === undefined ? {} : { accelerator }),
-    ...(memoryBytes === undefined ? {} : { memoryBytes }),
-    ...(vcpus === undefined ? {} : { vcpus }),
-    targets,
-  }
-}
-
 function lines({ vms, closedProcesses }: VmList, session: Session): string[] {
   const all = vms.flatMap((vm, at) => [...(at === 0 ? [] : ['']), ...vmLines(vm, session)])
   if (session.options.quiet) return all
@@ -129,10 +74,10 @@ function vmLines(vm: ListedVm, session: Session): string[] {
     `process ${pid} of ${user ?? `user ${uid}`}`,
   ]
   const title = `${session.bold(visible(name ?? '(no name)'))}  ${visible(facts.join(', '))}`
-  return [title, ...targets.flatMap(way => wayLines(way, session))]
+  return [title, ...targets.flatMap(route => routeLines(route, session))]
 }
 
-function wayLines({ target, reachable, why, mend }: Way, session: Session): string[] {
+function routeLines({ target, reachable, why, mend }: Route, session: Session): string[] {
   const word = `  ${shellWord(target)}`
   const begin = Math.max(WHY_BEGINS, word.length + 2)
   const text = reachable ? `yes: ${why}` : `no: ${why}. ${mend ?? ''}`.trimEnd()

@@ -1,12 +1,12 @@
 /** Which targets a command measures, and how `calc` and `watch` measure several at once. */
 
 import { argumentError, DirtyRateError, hasCode } from '../ground/errors.js'
+import { listVms } from '../host/vm-list.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureOf } from './failure.js'
 import { interrupted, withOwnHint } from './guest-end.js'
-import { listVms } from './list.js'
 import type { Session } from './session.js'
 import type { Opening } from './target.js'
 import { visible } from './text.js'
@@ -124,7 +124,7 @@ export async function withEach(
   }
 }
 
-/** The targets that are named, and a way to each VM of the host. */
+/** The targets that are named, and a route to each VM of the host. */
 async function chosen(
   session: Session,
   { uris: named, all }: TargetChoice,
@@ -134,8 +134,8 @@ async function chosen(
   if (!all) return { uris: [...uris], failed }
   session.progress('looking for virtual machines')
   for (const { pid, name, targets } of (await listVms()).vms) {
-    const way = targets.find(({ reachable }) => reachable)
-    if (way !== undefined) uris.add(way.target)
+    const route = targets.find(({ reachable }) => reachable)
+    if (route !== undefined) uris.add(route.target)
     else failed.push({ uri: targets[0]?.target ?? `pid:${pid}`, error: unreachable(name, targets) })
   }
   if (uris.size + failed.length === 0) {

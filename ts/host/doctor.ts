@@ -5,7 +5,7 @@ import type { Check } from './check.js'
 import { kernelChecks } from './kernel-checks.js'
 import { kvmChecks } from './kvm-checks.js'
 import { programChecks, programFile } from './program-checks.js'
-import { type Means, waysTo } from './reach.js'
+import { type Means, routesTo } from './reach.js'
 import { rightsChecks } from './rights-checks.js'
 import { findVms } from './virtual-machines.js'
 
@@ -54,9 +54,9 @@ export async function diagnose(schemes: readonly string[]): Promise<Diagnosis> {
 async function foreign(reader: Reader, daemonAnswers: boolean): Promise<Ability[]> {
   const means: Means = { reader, virsh: programFile('virsh') !== undefined, daemonAnswers }
   const { vms } = await findVms()
-  const ways = vms.flatMap(vm => waysTo(vm, means))
+  const routes = vms.flatMap(vm => routesTo(vm, means))
   return FOREIGN.map(({ scheme, none }) => {
-    const count = ways.filter(
+    const count = routes.filter(
       ({ target, reachable }) => reachable && target.startsWith(`${scheme}:`),
     ).length
     const nothing = scheme === 'libvirt' ? (withoutLibvirt(means) ?? none) : none

@@ -21,7 +21,7 @@ import { inodeOf, type UnixSocket, unixSocketsOf } from './unix-sockets.js'
 import type { VmProcess } from './virtual-machines.js'
 
 /** A target for a VM, and whether this process can use it. */
-export interface Way {
+export interface Route {
   /** The target's URI. */
   readonly target: string
   readonly reachable: boolean
@@ -41,22 +41,22 @@ export interface Means {
 }
 
 /** The targets for a VM, those that say most of it first. */
-export function waysTo(vm: VmProcess, means: Means): Way[] {
-  const process = processWay(vm, means.reader)
+export function routesTo(vm: VmProcess, means: Means): Route[] {
+  const process = processRoute(vm, means.reader)
   // libvirt owns the monitor of its domains: a second client of it could block libvirt.
-  if (vm.libvirt !== undefined) return [libvirtWay(vm, means), process]
-  return [...monitorWays(vm), process]
+  if (vm.libvirt !== undefined) return [libvirtRoute(vm, means), process]
+  return [...monitorRoutes(vm), process]
 }
 
 /** The sockets of libvirt's daemon for all drivers, and of that for QEMU alone. */
 const DAEMON_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock']
 
-function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
+function libvirtRoute({ libvirt, uid, name = '' }: VmProcess, means: Means): Route {
   const { reader, virsh, daemonAnswers } = means
   const session = libvirt?.session === true
   const uri = session ? SESSION : SYSTEM
   const target = uriOf({ uri }, { name })
-  const no = (why: string, mend: string): Way => ({ target, reachable: false, why, mend })
+  const no = (why: string, mend: string): Route => ({ target, reachable: false, why, mend })
   if (!virsh) return no('virsh is not installed', VIRSH_PACKAGES)
   if (session) {
     return uid === reader.uid
@@ -82,7 +82,7 @@ function libvirtWay({ libvirt, uid, name = '' }: VmProcess, means: Means): Way {
 const asUserOfSession = (uid: number): string =>
   `Run it as that user: sudo -u '#${uid}' env XDG_RUNTIME_DIR=/run/user/${uid} npx dirtyrate list`
 
-function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
+function processRoute({ pid, uid }: VmProcess, reader: Reader): Route {
   const target = `pid:${pid}`
   const subject = subjectOf(pid) ?? { uid, dumpable: true, privileged: false }
   const right = RIGHTS[rightOf(reader, subject)]
@@ -94,27 +94,27 @@ function processWay({ pid, uid }: VmProcess, reader: Reader): Way {
   return { target, reachable, why: missing, mend: mendFor(reader, subject) }
 }
 
-function monitorWays(vm: VmProcess): Way[] {
+function monitorRoutes(vm: VmProcess): Route[] {
   const sockets = vm.monitors.length === 0 ? new Map() : unixSocketsOf(vm.pid)
   return vm.monitors.flatMap(place => {
-    const way = 'port' in place ? portWay(place) : socketWay(vm, place, sockets)
-    return way === undefined ? [] : [way]
+    const route = 'port' in place ? portRoute(place) : socketRoute(vm, place, sockets)
+    return route === undefined ? [] : [route]
   })
 }
 
 const qmp = (name: string): string => formatTargetUri({ scheme: 'qmp', name, options: new Map() })
 
-function portWay({ host, port }: { host: string; port: number }): Way {
+function portRoute({ host, port }: { host: string; port: number }): Route {
   const name = `${host.includes(':') ? `[${host}]` : host}:${port}`
   return { target: qmp(name), reachable: true, why: 'a port that any user of this host can use' }
 }
 
-/** The way to a monitor on a Unix socket; undefined if its path is not known. */
-function socketWay(
+/** The route to a monitor on a Unix socket; undefined if its path is not known. */
+function socketRoute(
   vm: VmProcess,
   place: Exclude<MonitorPlace, { port: number }>,
   sockets: ReadonlyMap<number, UnixSocket>,
-): Way | undefined {
+): Route | undefined {
   const { pid, descriptors } = vm
   const mine = [...(descriptors ?? [])].flatMap(([fd, link]) => {
     const inode = inodeOf(link)
@@ -127,7 +127,7 @@ function socketWay(
   if (!bound.startsWith('/') && cwd === undefined) return undefined
   const path = resolve(cwd ?? '/', bound)
   const target = qmp(path)
-  const no = (why: string, mend: string): Way => ({ target, reachable: false, why, mend })
+  const no = (why: string, mend: string): Route => ({ target, reachable: false, why, mend })
   if (linkOf(pid, 'ns/mnt') !== undefined && linkOf(pid, 'ns/mnt') !== ownMounts()) {
     const seen = join(`/proc/${pid}/root`, path)
     return isWritable(seen)

@@ -4,9 +4,9 @@ export default [
   {
     name: 'offer the monitor of a domain of libvirt',
     file: 'ts/host/reach.ts',
-    find: 'if (vm.libvirt !== undefined) return [libvirtWay(vm, means), process]',
-    replace: 'if (vm.libvirt !== undefined) return [...monitorWays(vm), process]',
-    test: '__test__/host/virtual-machines.test.ts -t has no way by its monitor',
+    find: 'if (vm.libvirt !== undefined) return [libvirtRoute(vm, means), process]',
+    replace: 'if (vm.libvirt !== undefined) return [...monitorRoutes(vm), process]',
+    test: '__test__/host/virtual-machines.test.ts -t has no route by its monitor',
   },
   {
     name: 'take a monitor that has a client for a free one',

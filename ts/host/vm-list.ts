@@ -1,0 +1,53 @@
+/** The list of the VMs of this host, each with the targets that reach it. */
+
+import { thisReader } from '../targets/process/rights.js'
+import type { VmmId } from '../targets/process/vmms/programs.js'
+import { programFile } from './program-checks.js'
+import { type Means, type Route, routesTo } from './reach.js'
+import { usersByUid } from './users.js'
+import { findVms, type VmProcess } from './virtual-machines.js'
+
+/** A VM as the document of --json has it. */
+export interface ListedVm {
+  pid: number
+  /** `other` for any other user of KVM. */
+  vmm: VmmId | 'other'
+  program: string
+  uid: number
+  user?: string
+  name?: string
+  accelerator?: string
+  memoryBytes?: number
+  vcpus?: number
+  targets: Route[]
+}
+
+export interface VmList {
+  vms: ListedVm[]
+  /** Processes of other users that could not be looked into. */
+  closedProcesses: number
+}
+
+/** Looks at the host once. */
+export async function listVms(): Promise<VmList> {
+  const means: Means = { reader: thisReader(), virsh: programFile('virsh') !== undefined }
+  const { vms, closed } = await findVms()
+  const users = usersByUid()
+  return { vms: vms.map(vm => listed(vm, users.get(vm.uid), means)), closedProcesses: closed }
+}
+
+function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm {
+  const { pid, vmm, program, uid, name, accelerator, memoryBytes, vcpus } = vm
+  return {
+    pid,
+    vmm: vmm ?? 'other',
+    program,
+    uid,
+    ...(user === undefined ? {} : { user }),
+    ...(name === undefined ? {} : { name }),
+    ...(accelerator === undefined ? {} : { accelerator }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(vcpus === undefined ? {} : { vcpus }),
+    targets: routesTo(vm, means),
+  }
+}
