@@ -67,7 +67,6 @@ class WriterSource implements Source<DirtyBitmapFigures> {
 
 class Writer extends MeasuredTarget<DirtyBitmapFigures> {
   readonly #size: number
-  #closed = false
 
   constructor(size: number) {
     super(new WriterSource(), 2)
@@ -81,14 +80,6 @@ class Writer extends MeasuredTarget<DirtyBitmapFigures> {
   async describe(): Promise<TargetDescription> {
     const modes = [{ mode: 'dirty-bitmap', exact: true, costToGuest: 'nothing' } as const]
     return { uri: this.uri, memoryBytes: this.#size, vcpus: 1, state: 'running', modes }
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true
-  }
-
-  protected isClosed(): boolean {
-    return this.#closed
   }
 }
 

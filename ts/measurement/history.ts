@@ -1,5 +1,8 @@
 /** The last results of a target, up to a given number. */
 
+/** How many results a target keeps, unless its maker says another number. */
+export const DEFAULT_HISTORY = 100
+
 export class History<T> {
   readonly #size: number
   readonly #entries: T[] = []

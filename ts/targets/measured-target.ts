@@ -6,6 +6,7 @@
 import { parseChoice, parseListener } from '../ground/arguments.js'
 import { DirtyRateError } from '../ground/errors.js'
 import type { MeasurementEvents } from '../measurement/events.js'
+import { DEFAULT_HISTORY } from '../measurement/history.js'
 import { Meter, type ResultOf } from '../measurement/meter.js'
 import type { WantedMode } from '../measurement/mode.js'
 import type { CurveOptions, MeasureOptions, WatchOptions } from '../measurement/options.js'
@@ -23,8 +24,8 @@ import type { InMode, Mode } from '../results/mode.js'
 import type { Target, TargetDescription } from './target.js'
 
 /**
- * A target over a source whose figures are `F`. A kind of target adds its URI, its description, and
- * how it ends.
+ * A target over a source whose figures are `F`. A kind of target adds its URI and its description,
+ * and frees in `release` what it holds.
  */
 export abstract class MeasuredTarget<F extends Figures = Figures>
   implements Target<ResultOf<F>, CurveOf<F>>
@@ -32,13 +33,14 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
   readonly #source: Source<F>
   readonly #meter: Meter<F>
   readonly #job: DirtyRateJob
+  #closed = false
 
   /**
    * `historySize` is how many results the target keeps.
    *
    * @internal
    */
-  protected constructor(source: Source<F>, historySize: number) {
+  protected constructor(source: Source<F>, historySize: number = DEFAULT_HISTORY) {
     this.#source = source
     this.#meter = new Meter(source, {
       uri: () => this.uri,
@@ -55,11 +57,6 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
   /** The target URI, which opens the same target again. */
   abstract get uri(): string
   abstract describe(): Promise<TargetDescription>
-  abstract close(): Promise<void>
-
-  /** @internal */
-  protected abstract isClosed(): boolean
-
   /** The modes that it can be measured in. `auto` is the first of them. */
   get modes(): readonly Mode[] {
     return this.#source.modes.map(({ mode }) => mode)
@@ -162,6 +159,27 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
     // If closing the target has ended the job, the error of the job says so.
     if (!this.#job.endedByClose) this.requireOpen(this.#job.measuring)
     return this.#job.query(args)
+  }
+
+  /** Ends the use of the target. Measurements under way reject with ERR_CLOSED. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    const interrupted = this.interruptMeasurements(this.closedError(true))
+    this.release()
+    await interrupted
+  }
+
+  /**
+   * Frees what the target holds, after its measurements were told to end.
+   *
+   * @internal
+   */
+  protected release(): void {}
+
+  /** @internal */
+  protected isClosed(): boolean {
+    return this.#closed
   }
 
   /** {@link close}, for `await using`. */

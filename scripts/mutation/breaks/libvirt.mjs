@@ -17,7 +17,7 @@ export default [
   },
   {
     name: 'believe a figure of a window in which the domain was paused',
-    file: 'ts/targets/libvirt/job.ts',
+    file: 'ts/targets/libvirt/job-access.ts',
     find: 'if (await pauses.ended()) throw',
     replace: 'if ((await pauses.ended()) && false) throw',
     test: '__test__/targets/libvirt/measuring.test.ts -t with a pause that ends within the window',
@@ -59,9 +59,9 @@ export default [
   },
   {
     name: 'start a job while one of ours that was left still runs',
-    file: 'ts/targets/libvirt/job.ts',
-    find: '      this.#abandonedUntil = end + GRACE_MS',
-    replace: '      this.#abandonedUntil = 0',
+    file: 'ts/targets/qemu/jobs.ts',
+    find: '        this.#abandoned = true\n',
+    replace: '',
     test: '__test__/targets/libvirt/measuring.test.ts -t is left at once',
   },
   {

@@ -21,15 +21,15 @@ export default [
   },
   {
     name: 'a migration that begins within the window is not noticed',
-    file: 'ts/targets/qmp/job.ts',
-    find: '    requireNoOther(facts.migration, await readMigration(use))\n',
+    file: 'ts/targets/qemu/jobs.ts',
+    find: '      await watch.check?.()\n',
     replace: '',
     test: '__test__/targets/qmp/migrating.test.ts',
   },
   {
     name: 'a pause within the window is not noticed',
-    file: 'ts/targets/qmp/job.ts',
-    find: 'if (stopped || running === false)',
+    file: 'ts/targets/qmp/job-access.ts',
+    find: 'if (this.#stopped || running === false)',
     replace: 'if (running === false)',
     test: `${SHARING} -t paused meanwhile`,
   },
@@ -49,7 +49,7 @@ export default [
   },
   {
     name: "another client's result is taken for ours",
-    file: 'ts/targets/qmp/job.ts',
+    file: 'ts/targets/qemu/jobs.ts',
     find: 'if (!isOurs)',
     replace: 'if (isOurs && startedAt.getTime() < 0)',
     test: `${PLAYED} -t is not taken for ours`,
@@ -63,7 +63,7 @@ export default [
   },
   {
     name: "the measurements of a target get in each other's way",
-    file: 'ts/targets/qmp/job.ts',
+    file: 'ts/targets/qemu/jobs.ts',
     find: '    await abortable(before, signal)\n',
     replace: '',
     test: `${SHARING} -t several things at once`,
@@ -77,7 +77,7 @@ export default [
   },
   {
     name: 'a job that an abort left is not waited for',
-    file: 'ts/targets/qmp/job.ts',
+    file: 'ts/targets/qemu/jobs.ts',
     find: 'if (this.#abandoned) await',
     replace: 'if (signal.aborted) await',
     test: `${SHARING} -t whose end the next one waits`,
@@ -98,8 +98,8 @@ export default [
   },
   {
     name: 'a QEMU that was started again is waited for',
-    file: 'ts/targets/qmp/job.ts',
-    find: "if (info.status === 'unstarted' && waited > UNSTARTED_MS) throw forgotten(use)\n",
+    file: 'ts/targets/qemu/jobs.ts',
+    find: "if (info?.status === 'unstarted' && waited > UNSTARTED_MS) throw vm.forgotten()\n",
     replace: '',
     test: `${PLAYED} -t by a restart of its QEMU`,
   },

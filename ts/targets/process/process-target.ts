@@ -12,8 +12,6 @@ import { StateWatch } from './state-watch.js'
 import { VMM_NAMES } from './vmms/programs.js'
 import type { ProcessFacts } from './vmms/vmm.js'
 
-const HISTORY_SIZE = 100
-
 /** What the URI has said. */
 export interface GivenMemory {
   readonly isRangeGiven: boolean
@@ -28,11 +26,10 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
   readonly #chosen: Chosen
   readonly #given: GivenMemory
   readonly #watch: StateWatch
-  #closed = false
 
   /** @internal */
   constructor(of: Measured, facts: ProcessFacts, chosen: Chosen, given: GivenMemory) {
-    super(new ProcessSource(of), HISTORY_SIZE)
+    super(new ProcessSource(of))
     this.#of = of
     this.#facts = facts
     this.#chosen = chosen
@@ -78,17 +75,9 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
     return this.#watch.onChange(parseListener(listener, 'listener'))
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#watch.stop()
-    const interrupted = this.interruptMeasurements(this.closedError(true))
-    this.#of.process.close()
-    await interrupted
-  }
-
   /** @internal */
-  protected isClosed(): boolean {
-    return this.#closed
+  protected override release(): void {
+    this.#watch.stop()
+    this.#of.process.close()
   }
 }

@@ -1,29 +1,22 @@
 /** A VM that is reached through the QMP monitor of its QEMU. */
 
-import { MeasuredTarget } from '../measured-target.js'
+import { QemuTarget } from '../qemu/qemu-target.js'
 import { abilities } from '../qemu/safety.js'
-import { QemuSource } from '../qemu/source.js'
 import { versionText } from '../qemu/version.js'
 import type { Control, TargetDescription } from '../target.js'
 import { escapeOption } from '../uri.js'
 import { formatAddress } from './address.js'
 import { controlBy } from './control.js'
 import { readFacts } from './facts.js'
-import { type Measured, QmpJobs } from './job.js'
+import { type Measured, QmpAccess } from './job-access.js'
 
-const HISTORY_SIZE = 100
-
-export class QmpTarget extends MeasuredTarget {
+export class QmpTarget extends QemuTarget {
   readonly #of: Measured
-  readonly #jobs: QmpJobs
-  #closed = false
 
   /** @internal */
   constructor(of: Measured) {
-    const jobs = new QmpJobs(of)
-    super(new QemuSource(jobs), HISTORY_SIZE)
+    super(new QmpAccess(of))
     this.#of = of
-    this.#jobs = jobs
   }
 
   get uri(): string {
@@ -53,25 +46,5 @@ export class QmpTarget extends MeasuredTarget {
         ...(migration === undefined ? {} : { migration }),
       }
     })
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    await this.interruptMeasurements(this.closedError(true))
-  }
-
-  /**
-   * How long QEMU goes on with a measurement that was aborted, in ms; 0 if there is none.
-   *
-   * @internal
-   */
-  get goesOnMs(): number {
-    return this.#jobs.goesOnMs
-  }
-
-  /** @internal */
-  protected isClosed(): boolean {
-    return this.#closed
   }
 }

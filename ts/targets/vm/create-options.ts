@@ -4,6 +4,7 @@ import { type OptionNames, parseChoice, parseCount, parseOptions } from '../../g
 import { argumentError } from '../../ground/errors.js'
 import type { NativeCreateOptions } from '../../ground/native.js'
 import { parseSize, type Size } from '../../ground/units.js'
+import { DEFAULT_HISTORY } from '../../measurement/history.js'
 import { type Block, parseMemory, parseVcpus } from './memory.js'
 
 /** How KVM protects pages again: see KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2. */
@@ -71,7 +72,6 @@ export const manualProtects = ['auto', 'none', 'enable', 'initially-set'] as con
 /** The choices of `unknownMmio`. */
 export const unknownMmios = ['auto', 'stop', 'ignore'] as const
 
-const DEFAULT_HISTORY = 100
 const LONGEST_HISTORY = 1_000_000
 
 /** Throws ERR_ARGUMENT. */
