@@ -78,6 +78,9 @@ describeWith('qemu-system-x86_64', 'a VM that is migrated', () => {
         message: expect.stringMatching(
           /being migrated: its state is 'active', pass \d+, \d+ MiB left/,
         ),
+        hint: expect.stringContaining(
+          mode === 'page-sampling' ? 'slows it down' : 'again at each pass',
+        ),
         details: { status: 'active' },
       })
     }

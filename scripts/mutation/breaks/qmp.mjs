@@ -22,7 +22,7 @@ export default [
   {
     name: 'a migration that begins within the window is not noticed',
     file: 'ts/targets/qemu/jobs.ts',
-    find: '      await watch.check?.()\n',
+    find: '      await watch.check?.(job)\n',
     replace: '',
     test: '__test__/targets/qmp/migrating.test.ts',
   },

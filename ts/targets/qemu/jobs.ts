@@ -58,7 +58,7 @@ export type NotStarted = 'occupied' | 'refused' | 'unknown'
 /** What disturbs a window. */
 export interface WindowWatch {
   /** Throws if the window was disturbed by something that is still going on. */
-  check?(): Promise<void>
+  check?(job: Job): Promise<void>
   /** Throws if the window, which has ended, was disturbed, such as by a pause. */
   requireUndisturbed(job: Job): Promise<void>
   end(): void
@@ -159,17 +159,13 @@ export class QemuJobs implements Jobs {
   }
 
   /** Waits for the end of the job that was just started. */
-  async #finished(
-    vm: JobVm,
-    watch: WindowWatch,
-    { windowMs }: Job,
-    signal: Signal,
-  ): Promise<DirtyRateInfo> {
+  async #finished(vm: JobVm, watch: WindowWatch, job: Job, signal: Signal): Promise<DirtyRateInfo> {
+    const { windowMs } = job
     const begun = Date.now()
     for (;;) {
       await pause(vm.lookAfterMs(windowMs - (Date.now() - begun)), signal)
       const info = await vm.look()
-      await watch.check?.()
+      await watch.check?.(job)
       if (info?.status === 'measured') return info
       const waited = Date.now() - begun
       if (info?.status === 'unstarted' && waited > UNSTARTED_MS) throw vm.forgotten()

@@ -48,13 +48,7 @@ export function emulatedHere(): boolean | undefined {
 /** Throws ERR_PAUSED, ERR_STATE, ERR_MIGRATING, ERR_UNSAFE_MODE. */
 export function requireSafe(facts: Circumstances, wanted: Wanted): void {
   if (facts.migration?.underWay === true) {
-    throw new DirtyRateError(
-      'ERR_MIGRATING',
-      `the VM is being migrated: ${migrationText(facts.migration)}`,
-      {
-        details: { status: facts.migration.status },
-      },
-    )
+    throw migrating('the VM is being migrated', facts.migration, wanted.mode)
   }
   if (!facts.running) {
     const isPaused = facts.state === 'paused' || facts.state === 'prelaunch'
@@ -69,6 +63,18 @@ export function requireSafe(facts: Circumstances, wanted: Wanted): void {
   const why = wanted.force ? undefined : harm(facts, wanted)
   if (why === undefined) return
   throw new DirtyRateError('ERR_UNSAFE_MODE', `mode ${wanted.mode} is refused: ${why}`)
+}
+
+/** The error of a migration that is under way, or that began within the window. */
+export function migrating(what: string, migration: MigrationProgress, mode: Mode): DirtyRateError {
+  const why =
+    mode === 'page-sampling'
+      ? 'The figure would be that of a guest whose migration slows it down.'
+      : 'QEMU would count a page again at each pass of the migration.'
+  return new DirtyRateError('ERR_MIGRATING', `${what}: ${migrationText(migration)}`, {
+    hint: `Measure before the migration, or after it: describe() says how far it is. ${why}`,
+    details: { status: migration.status },
+  })
 }
 
 /** The modes of QEMU, each with the reason why it is refused for such a VM, if it is. */

@@ -7,8 +7,7 @@ import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
 import type { JobAccess, JobVm, NotStarted, WindowWatch } from '../qemu/jobs.js'
-import { migrationText } from '../qemu/migration.js'
-import { requireSafe } from '../qemu/safety.js'
+import { migrating, requireSafe } from '../qemu/safety.js'
 import type { Job } from '../qemu/source.js'
 import type { Statistics } from '../qemu/statistics.js'
 import { isAtLeast, versionText } from '../qemu/version.js'
@@ -144,19 +143,12 @@ class QmpWindow implements WindowWatch {
     })
   }
 
-  /**
-   * Throws ERR_MIGRATING if there is another migration than there was before. An exact mode counts
-   * pages again at each sync of a migration, also of one that ends within the window.
-   */
-  async check(): Promise<void> {
+  /** Throws ERR_MIGRATING if there is another migration than there was before. */
+  async check({ method }: Job): Promise<void> {
     const migration = await readMigration(this.#use)
     const before = this.#facts.migration
     if (migration === undefined || JSON.stringify(migration) === JSON.stringify(before)) return
-    throw new DirtyRateError(
-      'ERR_MIGRATING',
-      `a migration of the VM began within the window: ${migrationText(migration)}`,
-      { details: { status: migration.status } },
-    )
+    throw migrating('a migration of the VM began within the window', migration, method.mode)
   }
 
   /** Throws ERR_PAUSED: the figure of such a window says nothing about the guest. */
