@@ -1,10 +1,12 @@
 /** `calc` and `watch` measure several targets, and some of the targets fail. */
 
 import { expect, it } from 'vitest'
-import { InOrder, measuredOf } from '../../ts/cli/calc.js'
+import { measuredOf } from '../../ts/cli/calc.js'
+import { InOrder } from '../../ts/cli/several-targets.js'
 import { memoryForKernel } from '../../ts/targets/vm/memory.js'
-import { dirtyrate } from '../fixtures/command.js'
+import { cli, dirtyrate, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
+import { describeInstalled } from '../fixtures/installed-programs.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY, PAGE } from '../fixtures/machine.js'
 import { expectForm } from '../fixtures/schema.js'
@@ -56,11 +58,13 @@ describeKvm('several targets', () => {
   })
 
   it('behind one that fails have their lines too', async () => {
-    const { status, stdout } = await dirtyrate(['calc', absent, idle, busy, '--window', '50ms'])
+    const other = 'qmp:/no/other/socket'
+    const targets = [absent, idle, other, busy]
+    const { status, stdout } = await dirtyrate(['calc', ...targets, '--window', '50ms'])
     expect(status).toBe(1)
     const named = lines(stdout).filter(line => /^(guest|qmp):/.test(line))
-    expect(named.map(line => line.split(' ')[0])).toEqual([absent, idle, busy])
-    expect(stdout).toContain('2 of 3 targets were measured.')
+    expect(named.map(line => line.split(' ')[0])).toEqual(targets)
+    expect(stdout).toContain('2 of 4 targets were measured.')
   })
 
   it('have their lines although one before them fails while it is measured', async () => {
@@ -101,6 +105,25 @@ describeKvm('several targets', () => {
     expect(status).toBe(1)
     const documents = lines(stdout)
     expect(documents.map(text => 'error' in JSON.parse(text)).sort()).toEqual([false, false, true])
+  })
+})
+
+describeInstalled('qemu-system-x86_64', 'a VM of --all', () => {
+  it.skipIf(process.getuid?.() !== 0)('has the name of the VM behind pid:N', async () => {
+    // In a namespace of its own the command finds no VM of anybody else.
+    const options = '-accel tcg -machine pc -m 128 -display none -nodefaults'
+    const qemu = `qemu-system-x86_64 -name guest=web ${options}`
+    const all = `"$@" calc --all --window 50ms`
+    // The translator's buffer is there when the machine is made.
+    const isReady = 'grep -q rwxp /proc/$!/maps && grep -q State:.S /proc/$!/status'
+    const ready = `for _ in $(seq 100); do ${isReady} && break; sleep 0.1; done`
+    const program = `${qemu} & ${ready}; ${all}; status=$?; kill $!; exit $status`
+    const namespace = ['--pid', '--fork', '--mount-proc', '--kill-child']
+    const words = [...namespace, 'sh', '-c', program, 'sh', process.execPath, cli]
+    const { status, stdout } = await run('unshare', words)
+    expect(stdout).toMatch(/^pid:2 \(web\) +[\d.]+ MiB\/s +page-sampling /m)
+    expect(stdout).toContain('1 of 1 target was measured.')
+    expect(status).toBe(0)
   })
 })
 

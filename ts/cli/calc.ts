@@ -90,33 +90,25 @@ function calcEach(
 ): Promise<number> {
   const { signal } = session
   const measured: DirtyRateMeasurement[] = []
-  const inOrder = new InOrder()
   let table: Table | undefined
   return withEach(
     session,
     choice,
     { mode, force },
-    async (one, all) => {
-      const { target, uri } = one
-      let show = (): void => {}
-      try {
-        await waitBefore(session, target, wait)
-        const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
-          target.measureDirtyRate({ ...mode, window, signal }),
-        )
-        measured.push(measurement)
-        show = () => {
-          const widest = widestOf(all)
-          table ??= targetTable(session, widest)
-          for (const text of table.row(cellsOf(uri, measurement, rates, widest), session.columns))
-            session.print(text)
-          session.document(measurement)
-        }
-        return measurement.complete
-      } finally {
-        // A target that fails has no row, and lets the rows behind it be printed.
-        inOrder.settle(all.indexOf(one), show)
+    async ({ target, label }, all) => {
+      await waitBefore(session, target, wait)
+      const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
+        target.measureDirtyRate({ ...mode, window, signal }),
+      )
+      measured.push(measurement)
+      const show = (): void => {
+        const widest = widestOf(all)
+        table ??= targetTable(session, widest)
+        for (const text of table.row(cellsOf(label, measurement, rates, widest), session.columns))
+          session.print(text)
+        session.document(measurement)
       }
+      return { complete: measurement.complete, show }
     },
     failed => {
       const sum = measured.reduce((all, { bytesPerSecond }) => all + bytesPerSecond, 0)
@@ -133,25 +125,9 @@ export function measuredOf(measured: number, all: number): string {
   return `${count(measured)} of ${count(all)} target${all === 1 ? '' : 's'} ${measured === 1 || all === 1 ? 'was' : 'were'} measured.`
 }
 
-/** Calls actions in the order of their places, each as soon as every place before it is settled. */
-export class InOrder {
-  readonly #settled = new Map<number, () => void>()
-  #next = 0
-
-  settle(place: number, action: () => void): void {
-    this.#settled.set(place, action)
-    for (;;) {
-      const next = this.#settled.get(this.#next)
-      if (next === undefined) return
-      this.#next += 1
-      next()
-    }
-  }
-}
-
 /** The width of the column of targets. */
 function widestOf(all: readonly Opened[]): number {
-  return Math.min(Math.max(...all.map(({ uri }) => widthOf(visible(uri)))), WIDEST_TARGET)
+  return Math.min(Math.max(...all.map(({ label }) => widthOf(visible(label)))), WIDEST_TARGET)
 }
 
 function targetTable(session: Session, widest: number): Table {
@@ -170,7 +146,7 @@ function targetTable(session: Session, widest: number): Table {
 }
 
 function cellsOf(
-  uri: string,
+  label: string,
   measurement: DirtyRateMeasurement,
   rates: Rates,
   widest: number,
@@ -178,7 +154,7 @@ function cellsOf(
   const { bytesPerSecond, complete, mode, interval, pages, window, warnings } = measurement
   return [
     // Names begin below each other.
-    visible(uri).padEnd(widest),
+    visible(label).padEnd(widest),
     `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`,
     mode,
     rates.interval(interval),

@@ -19,16 +19,28 @@ export interface TargetChoice {
   readonly all: boolean
 }
 
-/** A target that is not measured, and why. */
-interface Failed {
+/** A target to measure, or a VM that no target reaches. */
+interface Place {
   readonly uri: string
-  readonly error: unknown
+  /** What people see: the URI, and the name of the VM if the URI does not have it. */
+  readonly label: string
+  /** The target, when it is open. */
+  target?: Target
+  /** Why it cannot be measured. */
+  error?: unknown
 }
 
 /** A target that could be opened. */
 export interface Opened {
-  readonly uri: string
+  readonly label: string
   readonly target: Target
+}
+
+/** What was measured of one target. */
+export interface Used {
+  readonly complete: boolean
+  /** Prints it, when the targets before it have been printed. */
+  show?(): void
 }
 
 /** Whether the results of one target are shown in full. Otherwise there is a line for each. */
@@ -68,82 +80,126 @@ export function refuseSingleOutputs(
 
 /**
  * Opens the chosen targets, calls `use` for each of them at the same time, and closes them. A
- * target that fails is reported, and the others go on. A mistake in the command line is thrown
- * before anything is measured. `summary` prints what comes last. Resolves with the exit status.
+ * target that fails is reported in its place among the others, and the others go on; with
+ * `atOnce`, as soon as it fails. A mistake in the command line is thrown before anything is
+ * measured. `summary` prints what comes last. Resolves with the exit status.
  */
 export async function withEach(
   session: Session,
   choice: TargetChoice,
-  { mode, force }: Opening,
-  use: (opened: Opened, all: readonly Opened[]) => Promise<boolean>,
+  { mode, force, atOnce = false }: Opening & { atOnce?: boolean },
+  use: (opened: Opened, all: readonly Opened[]) => Promise<Used>,
   summary: (failed: number) => void,
 ): Promise<number> {
   session.streamDocuments()
   const { signal } = session
-  const { uris, failed } = await chosen(session, choice)
-  const opened: Opened[] = []
+  const places = await chosen(session, choice)
   try {
-    session.progress(`opening ${uris.length} targets`)
-    const openings = await Promise.allSettled(
-      uris.map(async uri => {
-        opened.push({ uri, target: await openTarget(uri, { signal, mode: mode.mode, force }) })
-      }),
-    )
-    openings.forEach((opening, at) => {
-      if (opening.status === 'rejected') failed.push({ uri: uris[at] ?? '', error: opening.reason })
-    })
-    signal.throwIfAborted()
-    const mistake = failed.find(({ error }) => hasCode(error, 'ERR_ARGUMENT'))
-    if (mistake !== undefined) throw mistake.error
-    for (const one of failed) report(session, one)
-    // In the order in which they were named.
-    opened.sort((a, b) => uris.indexOf(a.uri) - uris.indexOf(b.uri))
-    let complete = true
-    await Promise.all(
-      opened.map(async one => {
-        try {
-          complete = (await use(one, opened)) && complete
-        } catch (error) {
-          if (signal.aborted) return
-          const failure = { uri: one.uri, error: withOwnHint(error, one.target) }
-          failed.push(failure)
-          report(session, failure)
-        }
-      }),
-    )
-    summary(failed.length)
-    if (signal.aborted) {
-      throw interrupted(
-        signal.reason,
-        opened.map(({ target }) => target),
-      )
-    }
-    return complete && failed.length === 0 ? EXIT_OK : EXIT_FAILED
+    await openEach(session, places, { mode, force })
+    const outcomes = await useEach(session, places, atOnce, use)
+    summary(outcomes.filter(outcome => outcome === 'failed').length)
+    const targets = places.flatMap(({ target }) => target ?? [])
+    if (signal.aborted) throw interrupted(signal.reason, targets)
+    return outcomes.every(outcome => outcome === 'complete') ? EXIT_OK : EXIT_FAILED
   } finally {
-    await Promise.all(opened.map(({ target }) => target.close()))
+    await Promise.all(places.map(({ target }) => target?.close()))
+  }
+}
+
+/** Opens the targets at the same time. Throws a mistake in the command line. */
+async function openEach(
+  session: Session,
+  places: readonly Place[],
+  { mode, force }: Opening,
+): Promise<void> {
+  const { signal } = session
+  session.progress(`opening ${places.length} targets`)
+  await Promise.all(
+    places.map(async place => {
+      if (place.error !== undefined) return
+      try {
+        place.target = await openTarget(place.uri, { signal, mode: mode.mode, force })
+      } catch (error) {
+        place.error = error
+      }
+    }),
+  )
+  signal.throwIfAborted()
+  const mistake = places.find(({ error }) => hasCode(error, 'ERR_ARGUMENT'))
+  if (mistake !== undefined) throw mistake.error
+}
+
+/** Measures the targets at the same time, and prints what comes of each in its place. */
+function useEach(
+  session: Session,
+  places: readonly Place[],
+  atOnce: boolean,
+  use: (opened: Opened, all: readonly Opened[]) => Promise<Used>,
+): Promise<('complete' | 'incomplete' | 'failed')[]> {
+  const opened = places.map(({ label, target }) => target && { label, target })
+  const all = opened.filter(one => one !== undefined)
+  const inOrder = new InOrder()
+  return Promise.all(
+    places.map(async (place, at) => {
+      const settle = (show: () => void): void => (atOnce ? show() : inOrder.settle(at, show))
+      const fail = (error: unknown): 'failed' => {
+        settle(() => report(session, { ...place, error }))
+        return 'failed'
+      }
+      const one = opened[at]
+      if (one === undefined) return fail(place.error)
+      try {
+        const { complete, show = () => {} } = await use(one, all)
+        settle(show)
+        return complete ? 'complete' : 'incomplete'
+      } catch (error) {
+        if (!session.signal.aborted) return fail(withOwnHint(error, one.target))
+        settle(() => {})
+        return 'incomplete'
+      }
+    }),
+  )
+}
+
+/** Calls actions in the order of their places, each as soon as every place before it is settled. */
+export class InOrder {
+  readonly #settled = new Map<number, () => void>()
+  #next = 0
+
+  settle(place: number, action: () => void): void {
+    this.#settled.set(place, action)
+    for (;;) {
+      const next = this.#settled.get(this.#next)
+      if (next === undefined) return
+      this.#next += 1
+      next()
+    }
   }
 }
 
 /** The targets that are named, and a route to each VM of the host. */
-async function chosen(
-  session: Session,
-  { uris: named, all }: TargetChoice,
-): Promise<{ uris: string[]; failed: Failed[] }> {
-  const uris = new Set(named)
-  const failed: Failed[] = []
-  if (!all) return { uris: [...uris], failed }
+async function chosen(session: Session, { uris: named, all }: TargetChoice): Promise<Place[]> {
+  const places = new Map<string, Place>(named.map(uri => [uri, { uri, label: uri }]))
+  if (!all) return [...places.values()]
   session.progress('looking for virtual machines')
   for (const { pid, name, targets } of (await listVms()).vms) {
-    const route = targets.find(({ reachable }) => reachable)
-    if (route !== undefined) uris.add(route.target)
-    else failed.push({ uri: targets[0]?.target ?? `pid:${pid}`, error: unreachable(name, targets) })
+    const uri = targets.find(({ reachable }) => reachable)?.target
+    if (uri === undefined) {
+      const first = targets[0]?.target ?? `pid:${pid}`
+      places.set(first, { uri: first, label: first, error: unreachable(name, targets) })
+    } else if (!places.has(uri)) places.set(uri, { uri, label: labelOf(uri, name) })
   }
-  if (uris.size + failed.length === 0) {
+  if (places.size === 0) {
     throw new DirtyRateError('ERR_TARGET_ABSENT', '--all: there is no virtual machine here', {
       hint: 'See dirtyrate list, which shows what it found, and as which user to look again.',
     })
   }
-  return { uris: [...uris], failed }
+  return [...places.values()]
+}
+
+/** A target that people recognise: `pid:42` alone does not say which VM it is. */
+function labelOf(uri: string, name: string | undefined): string {
+  return name === undefined || uri.includes(name) ? uri : `${uri} (${name})`
 }
 
 function unreachable(
@@ -158,9 +214,9 @@ function unreachable(
   )
 }
 
-function report(session: Session, { uri, error }: Failed): void {
+function report(session: Session, { uri, label, error }: Place): void {
   const { message, hint } = failureOf(error)
-  session.print(`${visible(uri)}  ${session.verdict('bad', 'failed')}: ${visible(message)}`)
+  session.print(`${visible(label)}  ${session.verdict('bad', 'failed')}: ${visible(message)}`)
   session.explain(visible(hint))
   session.document({ target: uri, error: failureOf(error) })
 }

@@ -120,12 +120,12 @@ function watchEach(
   return withEach(
     session,
     choice,
-    { mode, force },
-    async ({ target, uri }, all) => {
+    { mode, force, atOnce: true },
+    async ({ target, label }, all) => {
       await waitBefore(session, target, wait)
       const of: Seen = { windows: 0, sum: 0, most: 0 }
-      seen.set(uri, of)
-      const name = visible(uri).padEnd(Math.max(...all.map(one => visible(one.uri).length)))
+      seen.set(label, of)
+      const name = visible(label).padEnd(Math.max(...all.map(one => visible(one.label).length)))
       const watch = target.watchDirtyRate({ ...mode, every, signal })[Symbol.asyncIterator]()
       let complete = true
       try {
@@ -146,14 +146,14 @@ function watchEach(
       } finally {
         await watch.return?.()
       }
-      return complete
+      return { complete }
     },
     failed => {
       session.explain()
-      for (const [uri, { windows, sum, most }] of seen) {
+      for (const [label, { windows, sum, most }] of seen) {
         if (windows === 0) continue
         session.explain(
-          `${visible(uri)}: ${count(windows)} window${windows === 1 ? '' : 's'}, ${rates.rate(sum / windows)} on average, ${rates.rate(most)} at most.`,
+          `${visible(label)}: ${count(windows)} window${windows === 1 ? '' : 's'}, ${rates.rate(sum / windows)} on average, ${rates.rate(most)} at most.`,
         )
       }
       if (failed > 0) session.explain(`${count(failed)} failed.`)

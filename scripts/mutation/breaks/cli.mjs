@@ -472,17 +472,24 @@ export default [
   },
   {
     name: 'print the lines of several targets in the order in which they end',
-    file: 'ts/cli/calc.ts',
+    file: 'ts/cli/several-targets.ts',
     find: 'const next = this.#settled.get(this.#next)\n      if (next === undefined) return\n      this.#next += 1\n      next()',
     replace: 'void this.#next\n      return action()',
     test: '__test__/cli/several-targets.test.ts -t in the order of their places',
   },
   {
     name: 'let the rows behind a target that fails wait for ever',
-    file: 'ts/cli/calc.ts',
-    find: 'inOrder.settle(all.indexOf(one), show)',
-    replace: 'if (measured.length > 0) inOrder.settle(all.indexOf(one), show)',
+    file: 'ts/cli/several-targets.ts',
+    find: 'settle(() => report(session, { ...place, error }))',
+    replace: 'report(session, { ...place, error })',
     test: '__test__/cli/several-targets.test.ts -t fails while it is measured',
+  },
+  {
+    name: 'show a VM that --all found without its name',
+    file: 'ts/cli/several-targets.ts',
+    find: 'name === undefined || uri.includes(name) ? uri',
+    replace: 'name !== null ? uri',
+    test: '__test__/cli/several-targets.test.ts -t has the name',
   },
   {
     name: 'refuse options of page sampling where auto is page sampling',
@@ -501,16 +508,16 @@ export default [
   {
     name: 'end with 0 although one of several targets failed',
     file: 'ts/cli/several-targets.ts',
-    find: 'return complete && failed.length === 0 ? EXIT_OK : EXIT_FAILED',
-    replace: 'return complete ? EXIT_OK : EXIT_FAILED',
+    find: "outcomes.every(outcome => outcome === 'complete')",
+    replace: "outcomes.every(outcome => outcome !== 'incomplete')",
     test: '__test__/cli/several-targets.test.ts -t have a document each',
   },
   {
     name: 'measure targets one after the other',
     file: 'ts/cli/several-targets.ts',
-    find: '          complete = (await use(one, opened)) && complete\n',
+    find: 'const { complete, show = () => {} } = await use(one, all)',
     replace:
-      '          const before = opened.indexOf(one)\n          await new Promise(go => setTimeout(go, before * 300))\n          complete = (await use(one, opened)) && complete\n',
+      'await new Promise(go => setTimeout(go, at * 300))\n        const { complete, show = () => {} } = await use(one, all)',
     test: '__test__/cli/several-targets.test.ts -t have a document each',
   },
   {
