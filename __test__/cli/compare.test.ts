@@ -96,8 +96,10 @@ describeWith('qemu-system-x86_64', 'compare', () => {
   })
 
   it('names each tool in a table, and says why a mode was refused', async () => {
-    const { stdout, status } = await dirtyrate(['compare', ...quick])
+    const idle = ['--workload', 'idle', '--memory', MEMORY, '--window', '50ms', '--rounds', '1']
+    const { stdout, status } = await dirtyrate(['compare', ...idle])
     expect(status).toBe(0)
+    expect(stdout).toMatch(/^guest +idle: writes nothing, 1 vCPU, /)
     expect(stdout).toMatch(/QEMU \d+\.\d+\.\d+ +dirty-bitmap +[\d.]+ MiB\/s/)
     expect(stdout).toMatch(/dirtyrate \d+\.\d+\.\d+ +page-sampling +[\d.]+ MiB\/s/)
     expect(/refused/.test(stdout)).toBe(/was not measured by dirty-ring: KVM emulates/.test(stdout))
@@ -137,6 +139,25 @@ describe('compare with a QEMU that does not run', () => {
     expect(stderr).toMatch(why)
     expect(stderr).toMatch(/--qemu/)
   })
+})
+
+it('refuses a QEMU that measures whole seconds only, and says which one is needed', async () => {
+  const version = { qemu: { major: 8, minor: 1, micro: 5 }, package: '' }
+  const greeting = JSON.stringify({ QMP: { version, capabilities: [] } })
+  const qemu = folder()(
+    'qemu-system-old.cjs',
+    `#!${process.execPath}
+    const path = /unix:([^,]*)/.exec(process.argv.join(' '))[1]
+    require('node:net').createServer(client => {
+      client.write('${greeting}\\r\\n')
+      client.on('data', text => client.write(JSON.stringify({ return: {}, id: JSON.parse(text).id })))
+    }).listen(path)\n`,
+  )
+  chmodSync(qemu, 0o755)
+  const { status, stderr, stdout } = await dirtyrate(['compare', ...quick, '--qemu', qemu])
+  expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
+  expect(stderr).toContain('qemu-system-old.cjs is QEMU 8.1.5, which measures whole seconds only')
+  expect(stderr).toMatch(/name a QEMU 8\.2 or later with --qemu/)
 })
 
 it('refuses an empty name of a QEMU', async () => {

@@ -12,6 +12,7 @@ import type { DirtyRateInfo } from '../../qapi/types.js'
 import { QmpConnection } from '../../qmp/connection.js'
 import type { Mode } from '../../results/mode.js'
 import { figuresOf } from '../../targets/qemu/figures.js'
+import { isAtLeast, versionText } from '../../targets/qemu/version.js'
 import type { QemuMachine } from '../qemu-machine.js'
 import type { Machine } from './own-peer.js'
 import type { Figure, Peer, Tool } from './peer.js'
@@ -49,6 +50,7 @@ export async function startQemu(
   }
   try {
     const connection = await connected(child, program, path, signal)
+    requireMilliseconds(connection, program)
     const threads = (await connection.execute('query-cpus-fast', {}, signal)) as {
       'thread-id': number
     }[]
@@ -70,8 +72,21 @@ export async function startQemu(
   }
 }
 
-function toolOf({ version: { major, minor, micro } }: QmpConnection): Tool {
-  return { name: 'QEMU', version: `${major}.${minor}.${micro}` }
+function toolOf({ version }: QmpConnection): Tool {
+  return { name: 'QEMU', version: versionText(version) }
+}
+
+/** Throws ERR_UNSUPPORTED for a QEMU that measures whole seconds only. */
+function requireMilliseconds(connection: QmpConnection, program: string): void {
+  if (isAtLeast(connection.version, 8, 2)) return
+  connection.close()
+  throw new DirtyRateError(
+    'ERR_UNSUPPORTED',
+    `${program} is QEMU ${versionText(connection.version)}, which measures whole seconds only`,
+    {
+      hint: 'Both tools are compared in windows of the same length in milliseconds: name a QEMU 8.2 or later with --qemu. An older one can be measured as a target: qmp:SOCKET.',
+    },
+  )
 }
 
 /** The connection to a QEMU that has just been started. */

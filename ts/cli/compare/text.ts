@@ -40,9 +40,11 @@ export function introduceComparison(
     guest.bytesPerSecond === undefined
       ? 'as fast as it can'
       : `at ${rates.rate(guest.bytesPerSecond)} by its own clock`
+  const writes =
+    guest.pages === 0 ? 'writes nothing' : `${count(guest.pages)} pages written ${pace}`
   session.field(
     'guest',
-    `${guest.kind}: ${count(guest.pages)} pages written ${pace}, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}, ${size(memoryBytes)} of memory`,
+    `${guest.kind}: ${writes}, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}, ${size(memoryBytes)} of memory`,
     NAMES_BEGIN,
   )
   session.print()
