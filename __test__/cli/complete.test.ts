@@ -29,6 +29,7 @@ describe('the candidates', () => {
       'list',
       'doctor',
       'compare',
+      'audit',
       'completion',
       'help',
     ])

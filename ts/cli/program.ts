@@ -9,6 +9,7 @@ import { rateUnits } from '../ground/units.js'
 import { designs, intervals } from '../measurement/sampling.js'
 import { modes } from '../results/mode.js'
 import { workloadKinds } from '../targets/vm/workload.js'
+import { type AuditOptions, runAudit, runReadMemory } from './audit.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
 import { type CompareOptions, runCompare } from './compare.js'
@@ -278,6 +279,50 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .option('--qemu <program>', 'the QEMU to compare with (default: that of this architecture)')
     .addOption(unitOption())
     .action((options: CompareOptions) => act(session => runCompare(session, options)))
+
+  onTarget(
+    program
+      .command('audit')
+      .description(
+        'show why the dirty rate during a migration differs from the one measured before: which part is sampling, which the window, and which the migration itself',
+      ),
+  )
+    .addOption(
+      choosing(
+        '--mode <mode>',
+        'what the samples are compared with; auto is the exact mode of a VM that this command makes, and the most samples for other VMs',
+        [...modes, 'auto'],
+      ).default('auto'),
+    )
+    .option(
+      '--force',
+      'measure also in a mode that is known to harm this VM, or to read nonsense there',
+      false,
+    )
+    .option(
+      '--window <duration>',
+      'the window in which a rate is measured before a migration',
+      '1s',
+    )
+    .option('--downtime <duration>', 'the window of the last passes of a migration', '300ms')
+    .option('--bandwidth <rate>', 'how fast the memory is read: the speed of the link', '10Gbit/s')
+    .option('--rounds <n>', 'how many measurements of each kind', '5')
+    .option('--delay <duration>', 'wait this long before the first window')
+    .option(
+      '--until-console <text>',
+      "wait until the guest's console has printed this, then for --delay",
+    )
+    .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
+    .addOption(unitOption())
+    .action((target: string, options: AuditOptions) =>
+      act(session => runAudit(session, target, options)),
+    )
+
+  // The process that `audit` starts to read a guest's memory.
+  program
+    .command('read-memory', { hidden: true })
+    .argument('<task>')
+    .action((task: string) => act(session => runReadMemory(session, task)))
 
   const completion = program
     .command('completion')

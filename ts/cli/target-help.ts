@@ -26,6 +26,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'dirtyrate watch guest:stride,vcpus=2 --mode dirty-ring --every 500ms --count 10',
     'dirtyrate watch guest:random --delay 2s --json',
   ],
+  audit: [
+    'dirtyrate audit libvirt:web,outside=yes --bandwidth 10Gbit/s --downtime 300ms',
+    'dirtyrate audit guest:random,pages=50000,rate=100MiB/s --rounds 3',
+    'dirtyrate audit qmp:/run/vm.sock --mode dirty-bitmap',
+  ],
   qmp: [
     'dirtyrate qmp guest:stride,rate=100MiB/s --socket /tmp/vm.qmp',
     'dirtyrate qmp guest:random,log=ring,vcpus=2 --socket /tmp/vm.qmp',

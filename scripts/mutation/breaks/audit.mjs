@@ -1,0 +1,32 @@
+// Breaks of `audit`: what it reads, and what it compares.
+
+export default [
+  {
+    name: 'the reader of an audit reads pages that are not there',
+    file: 'ts/cli/audit/memory-reader.ts',
+    find: '(entries.readBigUInt64LE(page * PAGEMAP_ENTRY) & PRESENT) === 0n',
+    replace: 'false',
+    test: '__test__/cli/audit/audit.test.ts -t maps nothing',
+  },
+  {
+    name: 'the reader of an audit reads as fast as it can',
+    file: 'ts/cli/audit/memory-reader.ts',
+    find: 'while (bytes > due() && !ended()) await sleep(SLICE_MS)',
+    replace: 'await sleep(0)',
+    test: '__test__/cli/audit/audit.test.ts -t maps nothing',
+  },
+  {
+    name: 'the reader of an audit outlives its command',
+    file: 'ts/cli/audit.ts',
+    find: "hostProcess.stdin.once('end', () => {\n    isOver = true\n  })",
+    replace: '',
+    test: '__test__/cli/audit/audit.test.ts -t leaves no reader behind',
+  },
+  {
+    name: 'an audit compares medians of different rounds',
+    file: 'ts/cli/audit/looks.ts',
+    find: 'rate / (over.bytesPerSecond[round] ?? 0)',
+    replace: 'rate / median(over.bytesPerSecond)',
+    test: '__test__/cli/audit/looks.test.ts',
+  },
+]

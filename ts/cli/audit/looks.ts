@@ -1,0 +1,130 @@
+/** The measurements of an audit, and what their ratios say. Pure. */
+
+import type { Interval } from '../../results/measurement.js'
+import type { Mode } from '../../results/mode.js'
+
+/** One way in which the audit measures. */
+export interface Look {
+  readonly mode: Mode
+  /** Page sampling only. */
+  readonly samplesPerGiB?: number
+  readonly windowMs: number
+  /** Whether the memory is read meanwhile, as a migration does. */
+  readonly read: boolean
+}
+
+/** A look that was taken, once in each round. */
+export interface Taken extends Look {
+  /** The rate of each round. */
+  readonly bytesPerSecond: readonly number[]
+  /** The interval of the round whose rate is the median. */
+  readonly interval: Interval
+  /** False if one of the measurements was incomplete. */
+  readonly complete: boolean
+}
+
+/** A look that the target refuses. */
+export interface RefusedLook extends Look {
+  readonly refused: string
+}
+
+export type AuditedLook = Taken | RefusedLook
+
+/** By how much one look is higher than another one, over the rounds. */
+export interface Factor {
+  /** The median. */
+  readonly value: number
+  readonly low: number
+  readonly high: number
+}
+
+/** What makes up the ratio between a rate during a migration and one before it. */
+export interface Factors {
+  /** The reference over page sampling as libvirt does it, in the same window. */
+  readonly sampling?: Factor
+  /** The short window over the usual one, both by the reference. */
+  readonly window?: Factor
+  /** With the memory being read over without, both by the reference in the short window. */
+  readonly migration?: Factor
+  /** All of it. */
+  readonly together?: Factor
+}
+
+/** How an audit measures. */
+export interface Plan {
+  /** What the other looks are compared with. */
+  readonly reference: { readonly mode: Mode; readonly samplesPerGiB?: number }
+  /** As libvirt samples, and as much as QEMU can sample. */
+  readonly fewSamples: number
+  readonly manySamples: number
+  readonly windowMs: number
+  readonly shortMs: number
+}
+
+/** The looks of an audit, in the order in which they are taken in each round. */
+export function looksOf({
+  reference,
+  fewSamples,
+  manySamples,
+  windowMs,
+  shortMs,
+}: Plan): readonly Look[] {
+  const sampling = (samplesPerGiB: number): Look => ({
+    mode: 'page-sampling',
+    samplesPerGiB,
+    windowMs,
+    read: false,
+  })
+  const isExact = reference.mode !== 'page-sampling'
+  const by = (ms: number, read: boolean): Look => ({ ...reference, windowMs: ms, read })
+  return [
+    sampling(fewSamples),
+    ...(isExact ? [sampling(manySamples)] : []),
+    ...(windowMs === shortMs ? [windowMs] : [windowMs, shortMs]).flatMap(ms => [
+      by(ms, false),
+      by(ms, true),
+    ]),
+  ]
+}
+
+/** The factors, as far as their looks were taken. */
+export function factorsOf(looks: readonly AuditedLook[], plan: Plan): Factors {
+  const find = (
+    wanted: Omit<Look, 'samplesPerGiB'> & { samplesPerGiB?: number },
+  ): Taken | undefined =>
+    looks.find(
+      (look): look is Taken =>
+        !('refused' in look) &&
+        look.mode === wanted.mode &&
+        look.samplesPerGiB === wanted.samplesPerGiB &&
+        look.windowMs === wanted.windowMs &&
+        look.read === wanted.read,
+    )
+  const { reference, windowMs, shortMs, fewSamples } = plan
+  const few = find({ mode: 'page-sampling', samplesPerGiB: fewSamples, windowMs, read: false })
+  const usual = find({ ...reference, windowMs, read: false })
+  const short = find({ ...reference, windowMs: shortMs, read: false })
+  const migrating = find({ ...reference, windowMs: shortMs, read: true })
+  const factors = {
+    sampling: ratio(usual, few),
+    window: ratio(short, usual),
+    migration: ratio(migrating, short),
+    together: ratio(migrating, few),
+  }
+  return Object.fromEntries(Object.entries(factors).filter(([, factor]) => factor !== undefined))
+}
+
+/** Undefined if a look is missing, or if a round has no rate to divide by. */
+function ratio(of: Taken | undefined, over: Taken | undefined): Factor | undefined {
+  if (of === undefined || over === undefined) return undefined
+  const each = of.bytesPerSecond.map((rate, round) => rate / (over.bytesPerSecond[round] ?? 0))
+  if (!each.every(Number.isFinite)) return undefined
+  return { value: median(each), low: Math.min(...each), high: Math.max(...each) }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2
+}
