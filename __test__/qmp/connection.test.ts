@@ -155,6 +155,28 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     })
   })
 
+  it('whose error has no id has it for the oldest command without an answer', async () => {
+    const path = await monitor((client, id, command) => {
+      if (command === 'third')
+        for (const text of [
+          '{"error": {"class": "GenericError", "desc": "JSON"}}',
+          `{"return": 3, "id": "${id}"}`,
+          '{"error": {"class": "GenericError", "desc": "JSON"}}',
+        ])
+          client.write(`${text}\r\n`)
+    })
+    const connection = await QmpConnection.open({ path })
+    onTestFinished(() => connection.close())
+    const enough = new AbortController()
+    // Nobody waits for the first command any more, but its answer is still due.
+    const first = connection.execute('first', {}, enough.signal)
+    enough.abort(new Error('enough'))
+    await expect(first).rejects.toThrow('enough')
+    const second = connection.execute('second')
+    expect(await connection.execute('third')).toBe(3)
+    await expect(second).rejects.toMatchObject({ code: 'ERR_QAPI', message: 'JSON' })
+  })
+
   it('that stands still is not waited for longer than was said, and answers later commands', async () => {
     const { qemu: started, path } = await qemu()
     const connection = await opened(path, 300)

@@ -1,32 +1,23 @@
 /**
- * A client's connection to a QMP monitor: greeting, capabilities, commands with ids, events. A
- * monitor serves one client at a time, so a connection is held for no longer than it is used.
+ * A client's connection to a QMP monitor: capabilities, commands with ids, events. A monitor serves
+ * one client at a time, so a connection is held for no longer than it is used.
  */
 
-import { statSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
-import { performance } from 'node:perf_hooks'
+import type { Socket } from 'node:net'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Signal } from '../ground/abort.js'
-import { shortened } from '../ground/arguments.js'
-import { DirtyRateError, type ErrorCode } from '../ground/errors.js'
-import { isSocketFile } from '../ground/socket-file.js'
+import { DirtyRateError } from '../ground/errors.js'
 import { QapiError } from '../qapi/error.js'
-import { JsonStream } from './json-stream.js'
-
-/** Where a monitor listens. */
-export type QmpAddress =
-  | { readonly path: string }
-  | { readonly host: string; readonly port: number }
-
-/** The version of a QEMU, as its greeting says it. */
-export interface QemuVersion {
-  readonly major: number
-  readonly minor: number
-  readonly micro: number
-  /** What a distribution calls its package. */
-  readonly package: string
-}
+import {
+  type ConnectOptions,
+  type Greeted,
+  isRecord,
+  parsed,
+  type QemuVersion,
+  type QmpAddress,
+  queued,
+} from './greeting.js'
+import { foreign, lost, unanswered } from './monitor-errors.js'
 
 /** An event of QEMU. */
 export interface QmpEvent {
@@ -34,50 +25,12 @@ export interface QmpEvent {
   readonly data: Readonly<Record<string, unknown>>
 }
 
-export interface ConnectOptions {
-  /** How long to wait for the connection and the greeting, in ms. Default 2000. */
-  readonly greetingMs?: number
-  /** How long to wait for the answer to a command, in ms. Default 10,000. */
-  readonly answerMs?: number
-  /** Ends the connecting; the promise then rejects with `signal.reason`. */
-  readonly signal?: Signal | undefined
-}
-
-/** How an open connection is used. */
-interface Open {
-  readonly socket: Socket
-  readonly stream: JsonStream
-  readonly version: QemuVersion
-  readonly where: string
-  readonly answerMs: number
-  /** What came behind the greeting. */
-  readonly early: readonly string[]
-}
-
 interface Pending {
   resolve(value: unknown): void
   reject(error: unknown): void
 }
 
-const GREETING_MS = 2000
 const ANSWER_MS = 10_000
-/** How long to wait until the queue of a monitor may have room again. */
-const QUEUE_LOOK_MS = 50
-
-/** What the errors of a socket mean to somebody who wants to reach a VM. */
-const SOCKET_ERRORS: Readonly<Record<string, { code: ErrorCode; meaning: string }>> = {
-  ENOENT: { code: 'ERR_TARGET_ABSENT', meaning: 'there is no such socket' },
-  ENOTSOCK: { code: 'ERR_TARGET_ABSENT', meaning: 'this file is no socket' },
-  ECONNREFUSED: {
-    code: 'ERR_TARGET_ABSENT',
-    meaning: 'nobody listens there: the QEMU of this socket has ended',
-  },
-  ENOTFOUND: { code: 'ERR_TARGET_ABSENT', meaning: 'there is no host of this name' },
-  EACCES: { code: 'ERR_TARGET_PERMISSION', meaning: 'this user may not connect to it' },
-  EPERM: { code: 'ERR_TARGET_PERMISSION', meaning: 'this user may not connect to it' },
-  // The queue of those who wait for the monitor is full.
-  EAGAIN: { code: 'ERR_QMP_BUSY', meaning: 'too many other clients wait for this monitor' },
-}
 
 export class QmpConnection {
   /** The version of the QEMU behind the monitor. */
@@ -86,6 +39,8 @@ export class QmpConnection {
   readonly #where: string
   readonly #answerMs: number
   readonly #pending = new Map<string, Pending>()
+  /** The commands that the monitor has not answered, also those for which nobody waits any more. */
+  readonly #unanswered = new Set<string>()
   readonly #listeners = new Set<(event: QmpEvent) => void>()
   #lastId = 0
   #end: DirtyRateError | undefined
@@ -97,8 +52,7 @@ export class QmpConnection {
    */
   static async open(address: QmpAddress, options: ConnectOptions = {}): Promise<QmpConnection> {
     const { answerMs = ANSWER_MS, signal } = options
-    const open = await queued(address, options)
-    const connection = new QmpConnection({ ...open, answerMs })
+    const connection = new QmpConnection(await queued(address, options), answerMs)
     try {
       await connection.execute('qmp_capabilities', {}, signal)
     } catch (error) {
@@ -108,7 +62,8 @@ export class QmpConnection {
     return connection
   }
 
-  private constructor({ socket, stream, version, where, answerMs, early }: Open) {
+  private constructor(greeted: Greeted, answerMs: number) {
+    const { socket, stream, version, where, early } = greeted
     this.version = version
     this.#socket = socket
     this.#where = where
@@ -156,6 +111,7 @@ export class QmpConnection {
         this.#answerMs,
       )
       signal?.addEventListener('abort', onAbort, { once: true })
+      this.#unanswered.add(id)
       this.#pending.set(id, {
         resolve: value => settle(() => resolve(value)),
         reject: error => settle(() => reject(error)),
@@ -183,15 +139,19 @@ export class QmpConnection {
       for (const listener of [...this.#listeners]) listener(event)
       return
     }
-    const { id, error } = message
-    if (isRecord(error) && typeof error.desc === 'string') {
-      // QEMU's answer to what it could not read has no id: it is for the command that has waited
-      // longest.
-      const waiting = typeof id === 'string' ? id : (this.#pending.keys().next().value ?? '')
-      this.#pending.get(waiting)?.reject(new QapiError(error.desc, { class: String(error.class) }))
-    } else if (typeof id === 'string' && 'return' in message)
-      this.#pending.get(id)?.resolve(message.return)
-    else throw foreign(this.#where, text)
+    const { error } = message
+    const isError = isRecord(error) && typeof error.desc === 'string'
+    // QEMU's answer to what it could not read has no id. It answers in order, so that this one is
+    // for the oldest command without an answer.
+    const [oldest] = isError ? this.#unanswered : []
+    const id = typeof message.id === 'string' ? message.id : oldest
+    if (!isError && (id === undefined || !('return' in message))) throw foreign(this.#where, text)
+    // An error about nothing that was sent is for nobody.
+    if (id === undefined) return
+    this.#unanswered.delete(id)
+    const pending = this.#pending.get(id)
+    if (isError) pending?.reject(new QapiError(String(error.desc), { class: String(error.class) }))
+    else pending?.resolve(message.return)
   }
 
   /** What the peer sent and nobody can use ends the connection. */
@@ -213,164 +173,4 @@ export class QmpConnection {
     for (const pending of [...this.#pending.values()]) pending.reject(error)
     this.#listeners.clear()
   }
-}
-
-/**
- * Connects as soon as the queue of the monitor has room. QEMU takes a while to drop clients that
- * have left the queue.
- */
-async function queued(
-  address: QmpAddress,
-  { greetingMs = GREETING_MS, signal }: ConnectOptions,
-): Promise<Omit<Open, 'answerMs'>> {
-  const give = performance.now() + greetingMs
-  for (;;) {
-    const left = Math.max(Math.ceil(give - performance.now()), QUEUE_LOOK_MS)
-    try {
-      return await greeted(address, { greetingMs: left, signal })
-    } catch (error) {
-      if (!isQueueFull(error) || performance.now() >= give) throw error
-    }
-    await new Promise<void>(resolve => {
-      setTimeout(resolve, QUEUE_LOOK_MS)
-    })
-  }
-}
-
-const isQueueFull = (error: unknown): boolean =>
-  ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
-
-/**
- * Connects and reads the greeting; sends nothing, because another client may have its turn before
- * us.
- */
-function greeted(
-  address: QmpAddress,
-  { greetingMs = GREETING_MS, signal }: ConnectOptions,
-): Promise<Omit<Open, 'answerMs'>> {
-  const where = 'path' in address ? address.path : `${address.host}:${address.port}`
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted === true) return reject(signal.reason)
-    const socket = connect(address)
-    const stream = new JsonStream()
-    const end = (act: () => void): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
-      socket.removeAllListeners()
-      // The error of a socket that nobody needs any more is no news.
-      socket.on('error', () => {})
-      act()
-    }
-    const refuse = (error: unknown): void =>
-      end(() => {
-        socket.destroy()
-        reject(error)
-      })
-    const onAbort = (): void => refuse(signal?.reason)
-    const timer = setTimeout(() => refuse(silent(where, greetingMs, socket.connecting)), greetingMs)
-    signal?.addEventListener('abort', onAbort, { once: true })
-    socket.on('error', error => refuse(unreachable(where, ofFile(address, error))))
-    socket.on('close', () => refuse(lost(where, 'it said nothing')))
-    socket.on('data', chunk => {
-      let texts: string[]
-      try {
-        texts = stream.push(chunk)
-      } catch (error) {
-        return refuse(foreign(where, (error as Error).message))
-      }
-      const [first, ...early] = texts
-      if (first === undefined) return
-      const version = versionOf(parsed(first))
-      if (version === undefined) return refuse(foreign(where, first))
-      socket.pause()
-      end(() => resolve({ socket, stream, version, where, early }))
-    })
-  })
-}
-
-/**
- * Linux refuses a connection to any file, and Node reports the same for a socket without a server.
- */
-function ofFile(address: QmpAddress, error: Error & { code?: string }): Error & { code?: string } {
-  if (error.code !== 'ECONNREFUSED' || !('path' in address)) return error
-  const isSocket = statSync(address.path, { throwIfNoEntry: false })?.isSocket() ?? true
-  return isSocket ? error : Object.assign(error, { code: 'ENOTSOCK' })
-}
-
-function versionOf(greeting: Record<string, unknown> | undefined): QemuVersion | undefined {
-  const version = isRecord(greeting?.QMP) ? greeting.QMP.version : undefined
-  if (!isRecord(version) || !isRecord(version.qemu)) return undefined
-  const { major, minor, micro } = version.qemu
-  if (typeof major !== 'number' || typeof minor !== 'number' || typeof micro !== 'number')
-    return undefined
-  return {
-    major,
-    minor,
-    micro,
-    package: typeof version.package === 'string' ? version.package : '',
-  }
-}
-
-/** The object that `text` is; undefined where it is none. */
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-function unreachable(where: string, error: Error & { code?: string }): DirtyRateError {
-  // Linux refuses a connection to any other file as it does at a socket that nobody serves.
-  const isOther = error.code === 'ECONNREFUSED' && where.includes('/') && !isSocketFile(where)
-  const { code, meaning } = SOCKET_ERRORS[isOther ? 'ENOTSOCK' : (error.code ?? '')] ?? {
-    code: 'ERR_TARGET_ABSENT',
-    meaning: error.message,
-  }
-  return new DirtyRateError(code, `${where}: ${meaning}`, {
-    cause: error,
-    details: { path: where },
-  })
-}
-
-function silent(where: string, ms: number, connecting: boolean): DirtyRateError {
-  if (connecting) {
-    return new DirtyRateError('ERR_TARGET_TIMEOUT', `${where}: no connection within ${ms} ms`, {
-      details: { path: where },
-    })
-  }
-  return new DirtyRateError(
-    'ERR_QMP_BUSY',
-    `${where}: no greeting within ${ms} ms, so another client has this monitor, or the socket is no QMP monitor`,
-    { details: { path: where } },
-  )
-}
-
-function unanswered(where: string, command: string, ms: number): DirtyRateError {
-  return new DirtyRateError(
-    'ERR_TARGET_TIMEOUT',
-    `${where}: no answer to ${command} within ${ms} ms`,
-    {
-      details: { path: where, call: command },
-    },
-  )
-}
-
-function lost(where: string, why?: string): DirtyRateError {
-  const text = `${where}: the monitor closed the connection${why === undefined ? '' : ` (${why})`}`
-  return new DirtyRateError('ERR_TARGET_GONE', text, { details: { path: where } })
-}
-
-function foreign(where: string, said: string): DirtyRateError {
-  return new DirtyRateError(
-    'ERR_QMP_PROTOCOL',
-    `${where}: this is not QMP: ${JSON.stringify(shortened(said))}`,
-    {
-      details: { path: where },
-    },
-  )
 }

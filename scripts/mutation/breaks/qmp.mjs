@@ -84,7 +84,7 @@ export default [
   },
   {
     name: 'a client that left the queue keeps the next one out',
-    file: 'ts/qmp/connection.ts',
+    file: 'ts/qmp/greeting.ts',
     find: 'if (!isQueueFull(error) ||',
     replace: 'if (isQueueFull(error) ||',
     test: `${SHARING} -t is busy`,

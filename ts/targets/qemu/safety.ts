@@ -6,7 +6,7 @@
 import { DirtyRateError } from '../../ground/errors.js'
 import { native } from '../../ground/native.js'
 import type { ModeAbility } from '../../measurement/source.js'
-import type { QemuVersion } from '../../qmp/connection.js'
+import type { QemuVersion } from '../../qmp/greeting.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import type { Mode } from '../../results/mode.js'
 import { migrationText } from './migration.js'

@@ -1,6 +1,6 @@
 /** Versions of QEMU. */
 
-import type { QemuVersion } from '../../qmp/connection.js'
+import type { QemuVersion } from '../../qmp/greeting.js'
 
 /** The version as people write it. */
 export function versionText({ major, minor, micro }: QemuVersion): string {

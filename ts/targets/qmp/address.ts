@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { argumentError } from '../../ground/errors.js'
-import type { QmpAddress } from '../../qmp/connection.js'
+import type { QmpAddress } from '../../qmp/greeting.js'
 
 const LARGEST_PORT = 65_535
 

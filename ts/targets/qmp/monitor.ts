@@ -6,7 +6,8 @@
 import type { Signal } from '../../ground/abort.js'
 import { hasCode } from '../../ground/errors.js'
 import { abortable } from '../../ground/pause.js'
-import { type QmpAddress, QmpConnection } from '../../qmp/connection.js'
+import { QmpConnection } from '../../qmp/connection.js'
+import type { QmpAddress } from '../../qmp/greeting.js'
 
 /** A connection for the time of one use. */
 export interface Use {

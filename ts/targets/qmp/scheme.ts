@@ -2,7 +2,7 @@
 
 import { DirtyRateError } from '../../ground/errors.js'
 import { isSocketFile } from '../../ground/socket-file.js'
-import type { QmpAddress } from '../../qmp/connection.js'
+import type { QmpAddress } from '../../qmp/greeting.js'
 import { libvirtDomainOf } from '../qemu/libvirt-files.js'
 import { parseForce, QEMU_OPTIONS } from '../qemu/options.js'
 import { emulatedHere } from '../qemu/safety.js'

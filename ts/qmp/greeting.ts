@@ -1,0 +1,148 @@
+/**
+ * Connects to a monitor, and waits for its greeting. Nothing is sent, because another client may
+ * have its turn before us.
+ */
+
+import { connect, type Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
+import { clearTimeout, setTimeout } from 'node:timers'
+import type { Signal } from '../ground/abort.js'
+import { JsonStream } from './json-stream.js'
+import { foreign, lost, silent, unreachable } from './monitor-errors.js'
+
+/** Where a monitor listens. */
+export type QmpAddress =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number }
+
+/** The version of a QEMU, as its greeting says it. */
+export interface QemuVersion {
+  readonly major: number
+  readonly minor: number
+  readonly micro: number
+  /** What a distribution calls its package. */
+  readonly package: string
+}
+
+export interface ConnectOptions {
+  /** How long to wait for the connection and the greeting, in ms. Default 2000. */
+  readonly greetingMs?: number
+  /** How long to wait for the answer to a command, in ms. Default 10,000. */
+  readonly answerMs?: number
+  /** Ends the connecting; the promise then rejects with `signal.reason`. */
+  readonly signal?: Signal | undefined
+}
+
+/** A connection that has been greeted. */
+export interface Greeted {
+  readonly socket: Socket
+  readonly stream: JsonStream
+  readonly version: QemuVersion
+  readonly where: string
+  /** What came behind the greeting. */
+  readonly early: readonly string[]
+}
+
+const GREETING_MS = 2000
+/** How long to wait until the queue of a monitor may have room again. */
+const QUEUE_LOOK_MS = 50
+
+/**
+ * Connects as soon as the queue of the monitor has room. QEMU takes a while to drop clients that
+ * have left the queue.
+ */
+export async function queued(
+  address: QmpAddress,
+  { greetingMs = GREETING_MS, signal }: ConnectOptions,
+): Promise<Greeted> {
+  const give = performance.now() + greetingMs
+  for (;;) {
+    const left = Math.max(Math.ceil(give - performance.now()), QUEUE_LOOK_MS)
+    try {
+      return await greeted(address, { greetingMs: left, signal })
+    } catch (error) {
+      if (!isQueueFull(error) || performance.now() >= give) throw error
+    }
+    await new Promise<void>(resolve => {
+      setTimeout(resolve, QUEUE_LOOK_MS)
+    })
+  }
+}
+
+const isQueueFull = (error: unknown): boolean =>
+  ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
+
+/**
+ * Connects and reads the greeting; sends nothing, because another client may have its turn before
+ * us.
+ */
+function greeted(
+  address: QmpAddress,
+  { greetingMs = GREETING_MS, signal }: ConnectOptions,
+): Promise<Greeted> {
+  const where = 'path' in address ? address.path : `${address.host}:${address.port}`
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(signal.reason)
+    const socket = connect(address)
+    const stream = new JsonStream()
+    const end = (act: () => void): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+      socket.removeAllListeners()
+      // The error of a socket that nobody needs any more is no news.
+      socket.on('error', () => {})
+      act()
+    }
+    const refuse = (error: unknown): void =>
+      end(() => {
+        socket.destroy()
+        reject(error)
+      })
+    const onAbort = (): void => refuse(signal?.reason)
+    const timer = setTimeout(() => refuse(silent(where, greetingMs, socket.connecting)), greetingMs)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    socket.on('error', error => refuse(unreachable(where, error)))
+    socket.on('close', () => refuse(lost(where, 'it said nothing')))
+    socket.on('data', chunk => {
+      let texts: string[]
+      try {
+        texts = stream.push(chunk)
+      } catch (error) {
+        return refuse(foreign(where, (error as Error).message))
+      }
+      const [first, ...early] = texts
+      if (first === undefined) return
+      const version = versionOf(parsed(first))
+      if (version === undefined) return refuse(foreign(where, first))
+      socket.pause()
+      end(() => resolve({ socket, stream, version, where, early }))
+    })
+  })
+}
+
+function versionOf(greeting: Record<string, unknown> | undefined): QemuVersion | undefined {
+  const version = isRecord(greeting?.QMP) ? greeting.QMP.version : undefined
+  if (!isRecord(version) || !isRecord(version.qemu)) return undefined
+  const { major, minor, micro } = version.qemu
+  if (typeof major !== 'number' || typeof minor !== 'number' || typeof micro !== 'number')
+    return undefined
+  return {
+    major,
+    minor,
+    micro,
+    package: typeof version.package === 'string' ? version.package : '',
+  }
+}
+
+/** The object that `text` is; undefined where it is none. */
+export function parsed(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isRecord(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
