@@ -11,6 +11,7 @@ import {
   type ServedTarget,
   workload,
 } from '../../ts/index.js'
+import { serve } from '../../ts/qmp/server/server.js'
 import { describeKvm, describeWith } from '../fixtures/kvm.js'
 import { running } from '../fixtures/machine.js'
 import { RawClient } from '../fixtures/raw-client.js'
@@ -92,6 +93,19 @@ describeWith('qemu-system-x86_64', 'a server of a real QEMU', () => {
     await client.ask('{"execute":"query-status"}')
     expect(await server.ended).toBe('target-gone')
     expect(existsSync(server.socket)).toBe(false)
+  })
+
+  it('ends with it, also if nobody asks for anything, and says so', async () => {
+    const { qemu: vm, monitor } = await qemu()
+    const target = await openTarget(`qmp:${monitor}`)
+    onTestFinished(() => target.close())
+    const socket = join(folder(), 'served')
+    const server = await serve(target, { socket }, { lookMs: 50 })
+    onTestFinished(() => server.close())
+    const client = await RawClient.negotiated(socket)
+    await vm.kill()
+    expect(await client.end()).toContain('"event": "SHUTDOWN", "data": {"guest": false')
+    expect(await server.ended).toBe('target-gone')
   })
 
   it('stops it, lets it go on, and ends it, if that is allowed', async () => {

@@ -1,11 +1,15 @@
 /** Domains of a real libvirt, with KVM: every way of measuring them, and what goes wrong. */
 
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { capabilities, openTarget, type Target, workload } from '../../../ts/index.js'
+import { serve } from '../../../ts/qmp/server/server.js'
 import { cli, dirtyrate, run } from '../../fixtures/command.js'
+import { folder } from '../../fixtures/elf.js'
 import { full } from '../../fixtures/kvm.js'
 import { describeLibvirt, type Libvirt, processOf, startLibvirt } from '../../fixtures/libvirt.js'
 import { PAGE } from '../../fixtures/machine.js'
+import { RawClient } from '../../fixtures/raw-client.js'
 
 const MIB = 2 ** 20
 /** 40 MiB, which an emulated guest too writes several times in a second. */
@@ -258,11 +262,28 @@ describeLibvirt('a domain of libvirt', () => {
     expect((await openTarget(target)).uri).toBe(target)
   })
 
-  it('that is shut off, or not there, is refused', async () => {
+  it('is served to clients of QMP, and is refused when it is shut off, or not there', async () => {
     const name = 'shut-off'
     await libvirt.start(name, workload.idle(), true)
     const target = await opened(name)
+    const socket = join(dirname(folder()('x', '')), 'served')
+    const server = await serve(target, { socket }, { lookMs: 200 })
+    onTestFinished(() => server.close())
+    const client = await RawClient.negotiated(socket)
+    const returned = async (execute: string, args = {}): Promise<unknown> =>
+      JSON.parse(await client.ask(JSON.stringify({ execute, arguments: args }))).return
+    expect(await returned('query-status')).toEqual({ status: 'running', running: true })
+    expect(await returned('query-kvm')).toEqual({ enabled: true, present: true })
+    expect(await returned('calc-dirty-rate', { 'calc-time': 1 })).toEqual({})
+    const info = (): Promise<unknown> => returned('query-dirty-rate')
+    await expect
+      .poll(info, { timeout: 10_000 })
+      .toMatchObject({ status: 'measured', 'calc-time': 1, mode: 'page-sampling' })
     await libvirt.virsh('destroy', name)
+    // Nobody has asked the server for anything since.
+    expect(await server.ended).toBe('target-gone')
+    expect(await client.end()).toContain('"event": "SHUTDOWN"')
+    expect((await target.describe()).state).toBe('shut off')
     await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
       code: 'ERR_STATE',
       hint: expect.stringContaining('virsh start'),

@@ -13,7 +13,7 @@ export default [
     file: 'ts/targets/libvirt/connection.ts',
     find: "[...command, '--', domain, ...further]",
     replace: '[...command, domain, ...further]',
-    test: '__test__/targets/libvirt/measuring.test.ts -t that is shut off, or not there',
+    test: '__test__/targets/libvirt/measuring.test.ts -t shut off, or not there',
   },
   {
     name: 'believe a figure of a window in which the domain was paused',
@@ -63,6 +63,13 @@ export default [
     find: '        this.#abandoned = true\n',
     replace: '',
     test: '__test__/targets/libvirt/measuring.test.ts -t is left at once',
+  },
+  {
+    name: 'a QMP server does not notice that its domain is shut off',
+    file: 'ts/qmp/server/server.ts',
+    find: "  ['shut off', 'target-gone'],\n",
+    replace: '',
+    test: '__test__/targets/libvirt/measuring.test.ts -t shut off, or not there',
   },
   {
     name: 'offer a domain of another host from outside',

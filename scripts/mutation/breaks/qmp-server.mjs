@@ -127,8 +127,8 @@ export default [
   {
     name: 'the server goes on without its guest',
     file: 'ts/qmp/server/server.ts',
-    find: '    if (end !== undefined) this.#onEnd(',
-    replace: '    if (end !== undefined && this.#isQuitting) this.#onEnd(',
+    find: 'if (end !== undefined) this.#onEnd(this.#isQuitting',
+    replace: 'if (end !== undefined && this.#isQuitting) this.#onEnd(this.#isQuitting',
     test: `${SERVER} -t with its guest`,
   },
   {

@@ -8,6 +8,7 @@ import {
   type CommandName,
   type CommandType,
   commandTypes,
+  type EventType,
   eventTypes,
   type RunState,
   runStates,
@@ -39,7 +40,7 @@ const RUN_STATES: ReadonlyMap<string, RunState> = new Map<string, RunState>([
 ])
 
 /** Whether the VM has ended, or the way to it. */
-const isGone = (error: unknown): boolean =>
+export const isGone = (error: unknown): boolean =>
   hasCode(error, 'ERR_TARGET_GONE') || hasCode(error, 'ERR_TARGET_ABSENT')
 
 /** The names of the commands that stop, continue and end a VM. */
@@ -49,16 +50,16 @@ export class Commands {
   readonly #target: ServedTarget
   readonly #control: Control | undefined
   readonly #actions: ReadonlyMap<string, Action>
-  readonly #onGone: () => void
+  readonly #lookForEnd: () => Promise<void>
   #schema: readonly SchemaInfo[] | undefined
 
   /**
-   * Without `control`, the commands of {@link CONTROLLING} are not served. `onGone` is called when
-   * the target turns out to have ended.
+   * Without `control`, the commands of {@link CONTROLLING} are not served. `lookForEnd` is called
+   * when a command fails as if the target had ended.
    */
-  constructor(target: ServedTarget, control: Control | undefined, onGone: () => void) {
+  constructor(target: ServedTarget, control: Control | undefined, lookForEnd: () => Promise<void>) {
     this.#target = target
-    this.#onGone = onGone
+    this.#lookForEnd = lookForEnd
     this.#control = control
     this.#actions = new Map(Object.entries(this.#served()))
   }
@@ -68,9 +69,10 @@ export class Commands {
     return Object.keys(commandTypes).filter(name => this.#actions.has(name))
   }
 
-  /** Whether clients are told when the VM stops, goes on, or ends. */
-  get hasEvents(): boolean {
-    return this.#target.onStateChange !== undefined || this.#control !== undefined
+  /** The events that clients get: whether the VM stops or goes on cannot always be heard. */
+  get #events(): readonly EventType[] {
+    const hears = this.#target.onStateChange !== undefined || this.#control !== undefined
+    return hears ? Object.values(eventTypes) : [eventTypes.SHUTDOWN]
   }
 
   /** The type of a command that is served. Throws QEMU's error about any other. */
@@ -89,15 +91,6 @@ export class Commands {
     } catch (error) {
       if (isGone(error)) await this.#lookForEnd()
       throw error
-    }
-  }
-
-  /** An old job may have failed because of a monitor that is there again. */
-  async #lookForEnd(): Promise<void> {
-    try {
-      await this.#target.describe()
-    } catch (error) {
-      if (isGone(error)) this.#onGone()
     }
   }
 
@@ -148,8 +141,7 @@ export class Commands {
 
   #introspected(): readonly SchemaInfo[] {
     const types = this.names.map(name => commandTypes[name as CommandName])
-    const events = this.hasEvents ? Object.values(eventTypes) : []
-    this.#schema ??= introspect(types, events)
+    this.#schema ??= introspect(types, this.#events)
     return this.#schema
   }
 

@@ -1,6 +1,7 @@
 /** Serves QEMU's commands about the dirty rate of one target, to any number of clients. */
 
 import { createServer, type Server } from 'node:net'
+import { clearTimeout, setTimeout } from 'node:timers'
 import {
   type OptionNames,
   parseFlag,
@@ -13,7 +14,7 @@ import { argumentError } from '../../ground/errors.js'
 import type { EventName } from '../../qapi/schema.js'
 import type { Control } from '../../targets/target.js'
 import { CLIENT_LIMITS, Client, type ClientLimits } from './client.js'
-import { Commands, type ServedTarget } from './commands.js'
+import { Commands, isGone, type ServedTarget } from './commands.js'
 import { listenAt, parseSocketPath } from './socket-file.js'
 
 /** What {@link createQmpServer} takes. */
@@ -56,6 +57,17 @@ export interface QmpServer {
 
 const OPTIONS: OptionNames<QmpServerOptions> = { socket: true, allowControl: true, signal: true }
 
+/**
+ * How often a target is asked for its state that does not report the end of its VM, in ms. A look
+ * takes the monitor of a QEMU for a moment, or runs virsh.
+ */
+const LOOK_MS = 10_000
+const LIMITS: ServerLimits = { ...CLIENT_LIMITS, lookMs: LOOK_MS }
+
+interface ServerLimits extends ClientLimits {
+  readonly lookMs: number
+}
+
 /** A server does not take all descriptors of its process. Further clients are hung up on. */
 const MOST_CLIENTS = 256
 
@@ -73,6 +85,8 @@ const ENDS: ReadonlyMap<string, QmpServerEnd> = new Map([
   ['shutdown', 'guest-shutdown'],
   ['crashed', 'guest-crashed'],
   ['closed', 'target-gone'],
+  // The word of libvirt.
+  ['shut off', 'target-gone'],
 ])
 
 /**
@@ -95,7 +109,7 @@ export function createQmpServer(
   target: ServedTarget,
   options: QmpServerOptions,
 ): Promise<QmpServer> {
-  return serve(target, options, CLIENT_LIMITS)
+  return serve(target, options)
 }
 
 /**
@@ -106,7 +120,7 @@ export function createQmpServer(
 export async function serve(
   target: ServedTarget,
   options: QmpServerOptions,
-  limits: ClientLimits,
+  limits: Partial<ServerLimits> = {},
 ): Promise<QmpServer> {
   parseObject(target, 'target', 'what openTarget() gives')
   parseOptions(options, OPTIONS, 'options', "{ socket: '/run/vm.qmp' }")
@@ -115,7 +129,7 @@ export async function serve(
   const control = controlOf(target, parseFlag(allowControl, 'allowControl'))
   const signal = parseSignal(options.signal)
   signal?.throwIfAborted()
-  const server = new ListeningServer(target, control, path, limits)
+  const server = new ListeningServer(target, control, path, { ...LIMITS, ...limits })
   await server.listen()
   if (signal?.aborted !== true) return server
   await server.close()
@@ -140,7 +154,7 @@ class ListeningServer implements QmpServer {
   readonly #target: ServedTarget
   readonly #commands: Commands
   readonly #clients = new Map<Client, Promise<void>>()
-  readonly #limits: ClientLimits
+  readonly #limits: ServerLimits
   /** Set once `quit` was sent. */
   #isQuitting = false
   #closing: Promise<void> | undefined
@@ -155,13 +169,13 @@ class ListeningServer implements QmpServer {
     target: ServedTarget,
     control: Control | undefined,
     socket: string,
-    limits: ClientLimits,
+    limits: ServerLimits,
   ) {
     this.socket = socket
     this.#target = target
     this.#limits = limits
     this.#commands = new Commands(target, control && this.#watched(control), () =>
-      this.#onEnd('target-gone'),
+      this.#lookForEnd(),
     )
     this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, connection => {
       const client = new Client(connection, this.#commands, this.#limits)
@@ -176,7 +190,7 @@ class ListeningServer implements QmpServer {
     // A connection that could not be accepted is the loss of its client.
     this.#server.on('error', () => {})
     this.#unwatch =
-      this.#target.onStateChange?.(change => this.#onStateChange(change)) ?? (() => {})
+      this.#target.onStateChange?.(change => this.#onStateChange(change)) ?? this.#lookAgain()
   }
 
   get commands(): readonly string[] {
@@ -220,6 +234,30 @@ class ListeningServer implements QmpServer {
     }
   }
 
+  /** Looks for the end of the VM again and again. The returned function ends that. */
+  #lookAgain(): () => void {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const look = async (): Promise<void> => {
+      await this.#lookForEnd()
+      if (this.#closing === undefined) wait()
+    }
+    const wait = (): void => {
+      timer = setTimeout(() => void look(), this.#limits.lookMs).unref()
+    }
+    wait()
+    return () => clearTimeout(timer)
+  }
+
+  /** Ends the server if the VM has ended. A command may fail for a monitor that is there again. */
+  async #lookForEnd(): Promise<void> {
+    try {
+      const end = ENDS.get((await this.#target.describe()).state)
+      if (end !== undefined) this.#onEnd(end)
+    } catch (error) {
+      if (isGone(error)) this.#onEnd('target-gone')
+    }
+  }
+
   #onStateChange({ from, to }: { from: string; to: string }): void {
     if (to === 'paused') this.#tell('STOP')
     if (to === 'running' && from === 'paused') this.#tell('RESUME')
@@ -229,7 +267,7 @@ class ListeningServer implements QmpServer {
 
   #onEnd(end: QmpServerEnd): void {
     if (this.#closing !== undefined) return
-    if (this.#commands.hasEvents) this.#tell('SHUTDOWN', SHUTDOWNS[end])
+    this.#tell('SHUTDOWN', SHUTDOWNS[end])
     this.#closing = this.#close(end)
   }
 

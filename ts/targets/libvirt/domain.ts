@@ -118,8 +118,10 @@ async function jobOf(
   try {
     return parseJob(await connection.ask(['domjobinfo', '--rawstats'], asking))
   } catch (error) {
-    // The end to which a domain migrates has no figures, and the error says so.
     const { virsh = '' } = (error as DirtyRateError).details ?? {}
+    // A domain that is shut off has no job.
+    if (/domain is not running/.test(String(virsh))) return new Map()
+    // The end to which a domain migrates has no figures, and the error says so.
     if (!/only on the source host/.test(String(virsh))) throw error
     return new Map([
       ['Job type', '2'],
