@@ -5,10 +5,7 @@
 import { Command, Option } from 'commander'
 import manifest from '../../package.json' with { type: 'json' }
 import { logLevels } from '../ground/log.js'
-import { rateUnits } from '../ground/units.js'
-import { designs, intervals } from '../measurement/sampling.js'
 import { modes } from '../results/mode.js'
-import { workloadKinds } from '../targets/vm/workload.js'
 import { type AuditOptions, runAudit, runReadMemory } from './audit.js'
 import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
@@ -21,105 +18,24 @@ import { EXIT_MEANINGS } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { type ListOptions, runList } from './list.js'
 import { type QmpOptions, runQmp } from './qmp.js'
-import { DEFAULT_UNIT } from './rate-unit.js'
 import type { Session } from './session.js'
+import {
+  choosing,
+  csvOption,
+  hmpOption,
+  measuring,
+  onTarget,
+  pagesOption,
+  rateOption,
+  unitOption,
+  workloadOption,
+} from './shared-options.js'
 import { runCompletion, shells } from './shells.js'
-import { EXAMPLES, examplesHelp, targetForms, targetHelp } from './target-help.js'
-import { columnsOf } from './terminal.js'
 import { addHelpCommand } from './usage.js'
 import { runWatch, type WatchCommandOptions } from './watch.js'
 
 /** What a command does. It resolves with the exit status. */
 export type Action = (session: Session) => Promise<number>
-
-/**
- * An option whose choices are shown and completed; the command itself refuses other values, with a
- * suggestion.
- */
-function choosing(flags: string, description: string, choices: readonly string[]): Option {
-  const option = new Option(flags, description)
-  option.argChoices = [...choices]
-  return option
-}
-
-const pagesOption = (): Option =>
-  new Option(
-    '--pages <n>',
-    'how many pages it writes, all vCPUs together (default: 100 MiB of pages)',
-  )
-const rateOption = (): Option =>
-  new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
-const workloadOption = (): Option =>
-  new Option('--workload <name>', 'what the guest writes')
-    .choices([...workloadKinds])
-    .default('stride')
-const unitOption = (): Option =>
-  choosing('--unit <unit>', `the unit of the rates shown (default: ${DEFAULT_UNIT})`, rateUnits)
-const hmpOption = (): Option =>
-  new Option('--hmp', "print what QEMU's info dirty_rate prints").default(false)
-const csvOption = (): Option =>
-  new Option('--csv', 'print a line of names, then a line for each window').default(false)
-
-/** Adds the target, and the help about targets. */
-function onTarget(command: Command, argument = '<target>'): Command {
-  return command
-    .argument(argument, `${targetForms()}: the options are below`)
-    .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
-    .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
-}
-
-/**
- * Adds the options that all commands which measure a target have in common, for one target or for
- * `several`.
- */
-function measuring(command: Command, several = false): Command {
-  if (several)
-    command
-      .usage('[options] <target...>')
-      .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
-  return onTarget(command, several ? '[target...]' : '<target>')
-    .addOption(
-      choosing('--mode <mode>', 'how to measure; auto is the first mode of the target', [
-        ...modes,
-        'auto',
-      ]).default('auto'),
-    )
-    .option(
-      '--force',
-      'measure also in a mode that is known to harm this VM, or to read nonsense there',
-      false,
-    )
-    .option('--delay <duration>', 'wait this long before the first window')
-    .option(
-      '--until-console <text>',
-      "wait until the guest's console has printed this, then for --delay",
-    )
-    .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
-    .addOption(unitOption())
-    .option(
-      '--sample-pages <n>',
-      'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)',
-    )
-    .option(
-      '--confidence <p>',
-      'page-sampling: the confidence of the interval, between 0 and 1 (default: 0.95)',
-    )
-    .addOption(
-      choosing(
-        '--interval <method>',
-        'page-sampling: how the interval is computed (default: wilson)',
-        intervals,
-      ),
-    )
-    .addOption(
-      choosing(
-        '--design <design>',
-        'page-sampling: how pages are chosen (default: stratified)',
-        designs,
-      ),
-    )
-    .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
-}
 
 /** The program; `act` runs what a command does. */
 export function makeProgram(act: (action: Action) => Promise<void>): Command {

@@ -3,8 +3,8 @@
  * reported.
  */
 
-import { DROPPED, type LogEvent, type LogLevel, logLevels, setLog } from '../ground/log.js'
-import { formatTrace } from '../qapi/trace.js'
+import type { LogLevel } from '../ground/log.js'
+import { printEvents } from './event-lines.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureDocument, failureLines, failureStatus, systemReason } from './failure.js'
 import { Interruption } from './interruption.js'
@@ -50,7 +50,7 @@ export class Session {
   #streams = false
   /** The one document, which is written when the command is over. */
   #document: string | undefined
-  #listening = false
+  #listening: () => void = () => {}
 
   constructor(options: GlobalOptions, { out, err }: { out: Output; err: Output }) {
     this.options = options
@@ -211,13 +211,21 @@ export class Session {
   async run(command: (session: Session) => Promise<number>): Promise<number> {
     let status: number
     try {
-      this.#listen()
+      this.#listening = printEvents(this.options, this.#err, {
+        make: () => {
+          this.#progress.hide()
+          if (this.#err === this.#out) this.#live.hide()
+        },
+        fill: () => {
+          if (this.#err === this.#out) this.#live.redraw()
+          this.#progress.redraw()
+        },
+      })
       status = await command(this)
     } catch (error) {
       status = this.#report(error)
     } finally {
-      // This delivers the events that are still waiting.
-      if (this.#listening) setLog('off', null)
+      this.#listening()
       this.#progress.clear()
       this.#live.end()
     }
@@ -279,30 +287,6 @@ export class Session {
       ? EXIT_FAILED
       : status
   }
-
-  #listen(): void {
-    const { logLevel, trace } = this.options
-    if (logLevel === 'off' && !trace) return
-    this.#listening = true
-    setLog(trace ? 'trace' : logLevel, event => {
-      const traced = trace ? formatTrace(event) : undefined
-      const logged =
-        logLevels.indexOf(event.level) <= logLevels.indexOf(logLevel) ||
-        (trace && event.message === DROPPED)
-      if (traced === undefined && !logged) return
-      const shared = this.#err === this.#out
-      this.#progress.hide()
-      if (shared) this.#live.hide()
-      this.#err.writeOptional(`${visible(traced ?? logLine(event))}\n`)
-      if (shared) this.#live.redraw()
-      this.#progress.redraw()
-    })
-  }
-}
-
-function logLine({ level, target, message, fields }: LogEvent): string {
-  const values = Object.entries(fields).map(([key, value]) => ` ${key}=${value}`)
-  return `${level} ${target}: ${message}${values.join('')}`
 }
 
 function after(ms: number): Promise<undefined> {

@@ -144,7 +144,7 @@ export default [
   {
     name: 'log lines run into the line that is written over',
     file: 'ts/cli/session.ts',
-    find: 'if (shared) this.#live.hide()',
+    find: 'if (this.#err === this.#out) this.#live.hide()',
     replace: '',
     test: '__test__/cli/terminals.test.ts -t has whole lines of the log',
   },

@@ -1,0 +1,99 @@
+/** The options that several commands have, and the argument of those that take a target. */
+
+import { type Command, Option } from 'commander'
+import { rateUnits } from '../ground/units.js'
+import { designs, intervals } from '../measurement/sampling.js'
+import { modes } from '../results/mode.js'
+import { workloadKinds } from '../targets/vm/workload.js'
+import { DEFAULT_UNIT } from './rate-unit.js'
+import { EXAMPLES, examplesHelp, targetForms, targetHelp } from './target-help.js'
+import { columnsOf } from './terminal.js'
+
+/**
+ * An option whose choices are shown and completed; the command itself refuses other values, with a
+ * suggestion.
+ */
+export function choosing(flags: string, description: string, choices: readonly string[]): Option {
+  const option = new Option(flags, description)
+  option.argChoices = [...choices]
+  return option
+}
+
+export const pagesOption = (): Option =>
+  new Option(
+    '--pages <n>',
+    'how many pages it writes, all vCPUs together (default: 100 MiB of pages)',
+  )
+export const rateOption = (): Option =>
+  new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
+export const workloadOption = (): Option =>
+  new Option('--workload <name>', 'what the guest writes')
+    .choices([...workloadKinds])
+    .default('stride')
+export const unitOption = (): Option =>
+  choosing('--unit <unit>', `the unit of the rates shown (default: ${DEFAULT_UNIT})`, rateUnits)
+export const hmpOption = (): Option =>
+  new Option('--hmp', "print what QEMU's info dirty_rate prints").default(false)
+export const csvOption = (): Option =>
+  new Option('--csv', 'print a line of names, then a line for each window').default(false)
+
+/** Adds the target, and the help about targets. */
+export function onTarget(command: Command, argument = '<target>'): Command {
+  return command
+    .argument(argument, `${targetForms()}: the options are below`)
+    .addHelpText('after', () => targetHelp(columnsOf(process.stdout)))
+    .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
+}
+
+/**
+ * Adds the options that all commands which measure a target have in common, for one target or for
+ * `several`.
+ */
+export function measuring(command: Command, several = false): Command {
+  if (several)
+    command
+      .usage('[options] <target...>')
+      .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
+  return onTarget(command, several ? '[target...]' : '<target>')
+    .addOption(
+      choosing('--mode <mode>', 'how to measure; auto is the first mode of the target', [
+        ...modes,
+        'auto',
+      ]).default('auto'),
+    )
+    .option(
+      '--force',
+      'measure also in a mode that is known to harm this VM, or to read nonsense there',
+      false,
+    )
+    .option('--delay <duration>', 'wait this long before the first window')
+    .option(
+      '--until-console <text>',
+      "wait until the guest's console has printed this, then for --delay",
+    )
+    .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
+    .addOption(unitOption())
+    .option(
+      '--sample-pages <n>',
+      'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)',
+    )
+    .option(
+      '--confidence <p>',
+      'page-sampling: the confidence of the interval, between 0 and 1 (default: 0.95)',
+    )
+    .addOption(
+      choosing(
+        '--interval <method>',
+        'page-sampling: how the interval is computed (default: wilson)',
+        intervals,
+      ),
+    )
+    .addOption(
+      choosing(
+        '--design <design>',
+        'page-sampling: how pages are chosen (default: stratified)',
+        designs,
+      ),
+    )
+    .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
+}
