@@ -6,7 +6,7 @@ import { DirtyRateError } from '../../ground/errors.js'
 import { textOfXml } from '../../ground/xml.js'
 import type { QemuVersion } from '../../qmp/greeting.js'
 import type { MigrationProgress } from '../../results/migration.js'
-import { STATISTICS, type Statistics } from '../qemu/statistics.js'
+import { STATISTICS, type Statistics } from '../kvm-statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type Fields, numberIn, parseJob } from './domain-stats.js'
 

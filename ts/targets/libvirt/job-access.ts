@@ -13,7 +13,7 @@ import {
 } from '../qemu/jobs.js'
 import { requireSafe } from '../qemu/safety.js'
 import type { Job } from '../qemu/source.js'
-import type { Statistics } from '../qemu/statistics.js'
+import type { Statistics } from '../kvm-statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type DomainFacts, type Identity, readFacts, readStatistics } from './domain.js'
 import { listenForPauses } from './pauses.js'

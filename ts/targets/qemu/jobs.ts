@@ -13,7 +13,7 @@ import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import { occupied } from './occupied.js'
 import type { Job, JobResult, Jobs } from './source.js'
-import { observed, type Statistics } from './statistics.js'
+import { observed, type Statistics } from '../kvm-statistics.js'
 
 /** How the QEMU of one target is asked. */
 export interface JobAccess {

@@ -2,7 +2,7 @@
 
 import { performance } from 'node:perf_hooks'
 import { hasCode } from '../../ground/errors.js'
-import { STATISTICS, type Statistics } from '../qemu/statistics.js'
+import { STATISTICS, type Statistics } from '../kvm-statistics.js'
 import type { Use } from './monitor.js'
 
 const REQUEST = { target: 'vcpu', providers: [{ provider: 'kvm', names: STATISTICS }] }

@@ -1,8 +1,8 @@
 /** What KVM counts for the vCPUs of a guest, which shows what a measurement costs the guest. */
 
-import type { Signal } from '../../ground/abort.js'
-import { pause } from '../../ground/pause.js'
-import type { GuestActivity, GuestCost } from '../../results/measurement.js'
+import type { Signal } from '../ground/abort.js'
+import { pause } from '../ground/pause.js'
+import type { GuestActivity, GuestCost } from '../results/measurement.js'
 
 /** KVM's names of each figure, the best one first: older kernels have only the later ones. */
 const COUNTERS: Readonly<Record<keyof GuestActivity, readonly string[]>> = {
