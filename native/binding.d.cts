@@ -54,6 +54,13 @@ export declare class NativeProcess {
    * program, or unmaps or replaces some of the memory; ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY.
    */
   sampleAt(ranges: Array<NativeProcessRange>, options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
+  /**
+   * Clears the soft-dirty bits of the process, and looks at those of `ranges` at each deadline. Deadlines are in ms
+   * from the end of the clear, ascending. Rejects with ERR_UNSUPPORTED on a kernel without these bits;
+   * ERR_MEASURING while another measurement has them; ERR_STATE for memory without them; ERR_TARGET_PERMISSION,
+   * ERR_TARGET_GONE, ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY.
+   */
+  softDirtyAt(ranges: Array<NativeProcessRange>, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSoftDirtyReport[]>
 }
 
 /**
@@ -202,6 +209,9 @@ export declare function capabilities(path?: string | undefined | null): NativeCa
 
 /** The host's page size in bytes. All counts of pages are in pages of this size. This needs no KVM. */
 export declare function hostPageSize(): number
+
+/** Whether this kernel may have soft-dirty bits; false also if that cannot be found out. This clears none. */
+export declare function kernelMayHaveSoftDirty(): boolean
 
 /** Lays `bytes` of RAM out around the hole between 3 and 4 GiB. Throws ERR_ARGUMENT. */
 export declare function layoutRam(bytes: number): Array<NativeBlockSpec>
@@ -463,6 +473,45 @@ export interface NativeShareInterval {
   low: number
   /** The upper end. */
   high: number
+}
+
+/** One range's share. */
+export interface NativeSoftDirtyBlock {
+  name: string
+  guestAddress: number
+  bytes: number
+  /** Distinct pages that the process wrote; with huge pages, not more than that. */
+  pages: number
+  /** Whether some of the memory is in huge pages. */
+  huge: boolean
+  windowNs: number
+}
+
+/** The look at one deadline. */
+export interface NativeSoftDirtyReport {
+  requestedMs: number
+  lateNs: number
+  /** From the end of the clear to the end of the look. */
+  windowNs: number
+  /** How long this look took. */
+  skewNs: number
+  /** How long this look, and those before it, took. */
+  lookNs: number
+  /** How long the clear took, in which page faults of the process waited. */
+  clearNs: number
+  pages: number
+  bytesPerSecond: number
+  /** The rate of the pages that were written at least: less than the rate if there are huge pages. */
+  leastBytesPerSecond: number
+  blocks: Array<NativeSoftDirtyBlock>
+  /** Bits have vanished within the window. */
+  vanished: boolean
+  /** Another process has some of the same pages. */
+  shared: boolean
+  /** The kernel may merge pages. */
+  mergeable: boolean
+  /** The bits had been cleared before. */
+  inUse: boolean
 }
 
 /** What a virtual machine is doing. */

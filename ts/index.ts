@@ -76,6 +76,7 @@ export type {
   PageSamplingFigures,
   RingMeasurement,
   SamplingMeasurement,
+  SoftDirtyFigures,
   VcpuMeasurement,
   Window,
 } from './results/measurement.js'
@@ -87,7 +88,8 @@ export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
 export type { OwnSamplesFigures, PlacedBlock } from './targets/page-sampling.js'
 export type { ProcessTarget } from './targets/process/process-target.js'
-export type { ProcessFigures } from './targets/process/source.js'
+export type { ProcessSoftDirtyFigures } from './targets/process/soft-dirty.js'
+export type { ProcessFigures, ProcessSampledFigures } from './targets/process/source.js'
 export type { QmpTarget } from './targets/qmp/qmp-target.js'
 export type { OpenOptions } from './targets/scheme.js'
 export type {

@@ -52,6 +52,7 @@ describe('the candidates', () => {
       'page-sampling',
       'dirty-ring',
       'dirty-bitmap',
+      'soft-dirty',
       'auto',
     ])
     expect(words('calc', 'guest:idle', '--mode', 'dirty-b')).toEqual(['dirty-bitmap'])

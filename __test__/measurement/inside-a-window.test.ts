@@ -7,8 +7,8 @@ import { expect, it } from 'vitest'
 import {
   type CreateOptions,
   type DirtyRateCurve,
+  type DirtyRateMeasureMode,
   type MeasurementEvents,
-  type Mode,
   type VirtualMachine,
   type VirtualMachineMeasurement,
   workload,
@@ -28,7 +28,11 @@ interface Way {
   /** The event after which the VM is changed. */
   ripe: 'start' | 'done'
   /** `happened`: the VM has been changed. */
-  measure(vm: VirtualMachine, mode: Mode, happened: Promise<unknown>): Promise<unknown>
+  measure(
+    vm: VirtualMachine,
+    mode: DirtyRateMeasureMode,
+    happened: Promise<unknown>,
+  ): Promise<unknown>
 }
 
 const ways: Record<string, Way> = {
@@ -71,7 +75,7 @@ const ways: Record<string, Way> = {
 async function interrupted(
   vm: VirtualMachine,
   { ripe, measure }: Way,
-  mode: Mode,
+  mode: DirtyRateMeasureMode,
   change: () => Promise<unknown>,
 ): Promise<{ error: unknown; told: string[]; failures: unknown[] }> {
   const told: string[] = []

@@ -4,8 +4,8 @@ import { chooseMethod, parseMode } from '../../ts/measurement/mode.js'
 import { modes } from '../../ts/results/mode.js'
 
 describe('the modes', () => {
-  it('are three', () => {
-    expect(modes).toEqual(['page-sampling', 'dirty-ring', 'dirty-bitmap'])
+  it('are four', () => {
+    expect(modes).toEqual(['page-sampling', 'dirty-ring', 'dirty-bitmap', 'soft-dirty'])
   })
 
   it.each([...modes, 'auto'])('%s can be named', mode => expect(parseMode(mode)).toBe(mode))

@@ -44,6 +44,8 @@ const SHORT = [
     'migration_beside',
     'blocks_come_and_go',
     'sparse_giant',
+    'soft_dirty',
+    'soft_dirty_guest',
   ],
   ...['ground/native.test', 'measurement/events.test'],
 ]

@@ -1,7 +1,7 @@
 /** What the kernel offers for looking at the memory of other processes. */
 
-import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import { release } from 'node:os'
+import { native } from '../ground/native.js'
 import { readText } from '../ground/proc.js'
 import type { Check } from './check.js'
 
@@ -28,48 +28,25 @@ function pagemapScanCheck(): Check {
   }
 }
 
-/**
- * A kernel without soft-dirty bits takes the command that clears them, too, and then never sets
- * one. So the bits of this process are cleared, and then looked for in its stack, which it writes
- * all the time.
- */
+/** A kernel with soft-dirty bits sets that of a page when the page is written the first time. */
 function softDirtyCheck(): Check {
   const check = { id: 'soft-dirty', name: 'soft-dirty bits' }
   let has: boolean
   try {
-    writeFileSync('/proc/self/clear_refs', '4')
-    has = stackIsSoftDirty()
+    has = native().kernelMayHaveSoftDirty()
   } catch (error) {
     return { ...check, state: 'unknown', found: `not known: ${(error as Error).message}` }
   }
   return {
     ...check,
-    // No mode of this version uses them, so their absence takes nothing away.
-    state: 'good',
-    found: `${has ? 'yes' : 'none'}, as a written page shows; no mode of this version needs them`,
+    state: has ? 'good' : 'limited',
+    found: has
+      ? 'yes, as a written page shows: pid: can count every page (--mode soft-dirty)'
+      : 'none, as a written page shows, so pid: has no exact mode',
+    ...(has
+      ? {}
+      : { mend: 'Use a kernel with CONFIG_MEM_SOFT_DIRTY, such as that of Debian for x86-64' }),
   }
-}
-
-/** The bit of an entry of pagemap that says: written since the bits were cleared. */
-const SOFT_DIRTY_BIT = 55
-/** The size of an entry of pagemap. */
-const ENTRY = 8
-const PAGE = 4096
-
-function stackIsSoftDirty(): boolean {
-  const [, from = '0', to = '0'] =
-    /^([0-9a-f]+)-([0-9a-f]+) .*\[stack\]$/m.exec(readText('/proc/self/maps') ?? '') ?? []
-  const [first, last] = [Number.parseInt(from, 16) / PAGE, Number.parseInt(to, 16) / PAGE]
-  const entries = Buffer.alloc((last - first) * ENTRY)
-  const file = openSync('/proc/self/pagemap', 'r')
-  try {
-    readSync(file, entries, 0, entries.length, first * ENTRY)
-  } finally {
-    closeSync(file)
-  }
-  for (let at = 0; at + ENTRY <= entries.length; at += ENTRY)
-    if (((entries.readBigUInt64LE(at) >> BigInt(SOFT_DIRTY_BIT)) & 1n) === 1n) return true
-  return false
 }
 
 function lockdownChecks(): Check[] {

@@ -25,7 +25,7 @@ export interface ModeAbility {
 /** How to measure. For page sampling this includes the options of sampling. */
 export type Method =
   | { readonly mode: 'page-sampling'; readonly samples: Samples }
-  | { readonly mode: 'dirty-bitmap' | 'dirty-ring' }
+  | { readonly mode: 'dirty-bitmap' | 'dirty-ring' | 'soft-dirty' }
 
 /** One window that was measured. */
 export interface Round<F extends Figures = Figures> {

@@ -15,6 +15,8 @@ const QEMUS: Readonly<Record<Mode, DirtyRateMeasureMode>> = {
   'page-sampling': 'page-sampling',
   'dirty-ring': 'dirty-ring',
   'dirty-bitmap': 'dirty-bitmap',
+  // QEMU has no such mode. As its bitmap, it counts each page once, and has no figures of vCPUs.
+  'soft-dirty': 'dirty-bitmap',
 }
 
 /** Every value, in QEMU's order. */
@@ -27,7 +29,7 @@ export function modeOf(mode: DirtyRateMeasureMode): Mode {
   return OURS[mode]
 }
 
-/** QEMU's mode for ours. */
+/** QEMU's mode for ours, or the one that is most like it. */
 export function measureModeOf(mode: Mode): DirtyRateMeasureMode {
   return QEMUS[mode]
 }

@@ -157,9 +157,12 @@ interface CommonCurve extends Frame {
   readonly warnings: readonly Warning[]
 }
 
+/** The exact modes. */
+type ExactMode = 'dirty-bitmap' | 'dirty-ring' | 'soft-dirty'
+
 /** A curve by an exact mode. */
 export interface ExactCurve<
-  M extends 'dirty-bitmap' | 'dirty-ring' = 'dirty-bitmap' | 'dirty-ring',
+  M extends ExactMode = ExactMode,
   P extends DirtyRatePoint = DirtyRatePoint,
 > extends CommonCurve {
   readonly mode: M
@@ -181,7 +184,11 @@ export interface SampledCurve<P extends SampledPoint = SampledPoint> extends Com
 }
 
 /** U(t) from one run: a union by `mode`. */
-export type DirtyRateCurve = ExactCurve<'dirty-bitmap'> | ExactCurve<'dirty-ring'> | SampledCurve
+export type DirtyRateCurve =
+  | ExactCurve<'dirty-bitmap'>
+  | ExactCurve<'dirty-ring'>
+  | ExactCurve<'soft-dirty'>
+  | SampledCurve
 
 /** One window of a curve whose pages were counted. */
 export type CountedPoint = DirtyRatePoint & Required<Pick<DirtyRatePoint, 'pages' | 'dirtyBytes'>>
@@ -194,6 +201,7 @@ export type CountedSampledPoint = CountedPoint &
 export type CountedCurve = (
   | ExactCurve<'dirty-bitmap', CountedPoint>
   | ExactCurve<'dirty-ring', CountedPoint>
+  | ExactCurve<'soft-dirty', CountedPoint>
   | SampledCurve<CountedSampledPoint>
 ) & { readonly pageSize: number }
 

@@ -182,6 +182,14 @@ export interface DirtyRingFigures extends CommonFigures {
   readonly ring?: RingMeasurement
 }
 
+/**
+ * What the kernel's soft-dirty bits of a process say: exact, unless some of the memory is in huge
+ * pages. Then `interval` has the bounds.
+ */
+export interface SoftDirtyFigures extends CommonFigures {
+  readonly mode: 'soft-dirty'
+}
+
 /** What samples of the pages say: an estimate. */
 export interface PageSamplingFigures extends CommonFigures {
   readonly mode: 'page-sampling'
@@ -189,7 +197,7 @@ export interface PageSamplingFigures extends CommonFigures {
 }
 
 /** The figures of one window, in any mode. */
-export type Figures = DirtyBitmapFigures | DirtyRingFigures | PageSamplingFigures
+export type Figures = DirtyBitmapFigures | DirtyRingFigures | SoftDirtyFigures | PageSamplingFigures
 
 /** What was measured, and when. */
 export interface Frame {

@@ -12,6 +12,14 @@ const MEANINGS = {
     'The windows of the curve did not open together, so that each point is of another time.',
   PAGES_UNJUDGED:
     'Some samples came back from swap or from the disk within the window. Nobody knows whether they changed, so the figures are lower bounds.',
+  HUGE_PAGES:
+    'Some of the memory is in huge pages, and the first write to one counts for all of it. The figures are upper bounds, and `interval` has the lower bound of the rate.',
+  BITS_VANISHED:
+    'Soft-dirty bits vanished within the window, because another program cleared them or the process discarded memory, so that the figures are lower bounds.',
+  BITS_IN_USE:
+    'The soft-dirty bits had been cleared before, by an earlier measurement or by another program such as CRIU, which now misses the writes before this measurement.',
+  WRITES_UNSEEN:
+    'Some writes leave no soft-dirty bit: those of another process that shares the memory, or those to pages that the kernel merges. The figures are lower bounds.',
   BLOCK_REMOVED:
     'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
 } as const

@@ -125,7 +125,8 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
   /**
    * Measures round after round, for as long as the loop asks. In an exact mode tracking stays on
    * between two rounds, so each page that is written after the first round began is in one of the
-   * rounds. Rounds end at multiples of `every`. If the loop is slow, it gets one longer window.
+   * rounds. Mode soft-dirty is the exception: what is written between two rounds is in neither.
+   * Rounds end at multiples of `every`. If the loop is slow, it gets one longer window.
    * Throws ERR_ARGUMENT, ERR_MODE_UNAVAILABLE; the loop throws what {@link measureDirtyRate}
    * rejects with. However the loop is left, the watch cleans up.
    *

@@ -120,7 +120,7 @@ describeKvm('a VM of this package in another process', () => {
       const { pid } = await ownProcess(`guest:stride,pages=${PAGES},${machine}`)
       const target = await opened(`pid:${pid}`)
       expect(target.uri).toBe(`pid:${pid}`)
-      expect(target.modes).toEqual(['page-sampling'])
+      expect(target.modes).toEqual(['page-sampling', 'soft-dirty'])
       await expectTruth(target)
       const { points } = await target.measureDirtyCurve({ windows: ['100ms', '500ms'] })
       expect(points).toHaveLength(2)

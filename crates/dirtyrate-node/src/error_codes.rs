@@ -41,6 +41,7 @@ pub fn code(error: &Error) -> &'static str {
         Error::ProcessAbsent { .. } => "ERR_TARGET_ABSENT",
         Error::ProcessPermission { .. } => "ERR_TARGET_PERMISSION",
         Error::ProcessGone { .. } => "ERR_TARGET_GONE",
+        Error::ProcessBusy { .. } => "ERR_MEASURING",
         Error::Paused(_) => "ERR_PAUSED",
         Error::Cancelled => "ERR_CANCELLED",
         _ => UNKNOWN,
@@ -116,7 +117,9 @@ pub fn details(error: &Error) -> Details {
             details.push(("limit", limit.name().into()));
             details
         }
-        Error::ProcessAbsent { pid, .. } | Error::ProcessGone { pid, .. } => vec![("pid", u64::from(*pid).into())],
+        Error::ProcessAbsent { pid, .. } | Error::ProcessGone { pid, .. } | Error::ProcessBusy { pid } => {
+            vec![("pid", u64::from(*pid).into())]
+        }
         Error::ProcessPermission { pid, what, source } => {
             let mut details = vec![("pid", u64::from(*pid).into()), ("call", what.as_str().into())];
             details.extend(errno(source));

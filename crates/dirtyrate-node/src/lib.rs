@@ -22,4 +22,5 @@ mod promise;
 #[cfg(feature = "refuse-external-buffers")]
 mod refuse_external_buffers;
 mod sample;
+mod soft_dirty;
 mod virtual_machine;

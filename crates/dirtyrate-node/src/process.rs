@@ -1,4 +1,4 @@
-//! `NativeProcess`: page sampling of another process.
+//! `NativeProcess`: another process, and page sampling of its memory.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +32,7 @@ pub struct NativeProcessRange {
 pub struct NativeProcess(Mutex<Option<Arc<Process>>>);
 
 impl NativeProcess {
-    fn process(&self) -> Result<Arc<Process>> {
+    pub(crate) fn process(&self) -> Result<Arc<Process>> {
         let process = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         process.ok_or_else(|| thrown(MachineError::Closed.into()))
     }
@@ -90,7 +90,7 @@ impl NativeProcess {
     }
 }
 
-fn process_range(range: NativeProcessRange) -> Result<ProcessRange> {
+pub fn process_range(range: NativeProcessRange) -> Result<ProcessRange> {
     Ok(ProcessRange {
         guest_address: whole("guestAddress", range.guest_address)?,
         start: whole("start", range.start)?,

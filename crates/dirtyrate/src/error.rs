@@ -193,6 +193,12 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Another measurement clears the soft-dirty bits of this process, which exist only once.
+    #[error("another measurement uses the soft-dirty bits of process {pid}")]
+    ProcessBusy {
+        /// The process's number.
+        pid: u32,
+    },
     /// A process ended, or is no longer what it was, while it was measured.
     #[error("process {pid} {how}")]
     ProcessGone {

@@ -10,9 +10,11 @@
 //! [`kvm::Slots`] and a dirty log, which is [`kvm::BitmapLog`] or [`kvm::dirty_ring::RingLog`]. `examples/foreign_vmm`
 //! is such a VMM, and `examples/device_vmm` is one with a device that writes guest memory and a vCPU that is added
 //! later. [`bitmap`] has the page bitmaps; [`sampling`] needs no log: it estimates from the hashes of a few pages.
+//! [`soft_dirty`] counts the pages that another process wrote.
 //!
-//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. All of them stand
-//! on `block`, `clock`, `wait`, `locks`, `names`, `threads`, `prefetch`, `page_size` and `error`.
+//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three, and `soft_dirty`
+//! stands on `sampling::process` and `bitmap`. All of them stand on `block`, `clock`, `wait`, `locks`, `names`,
+//! `threads`, `prefetch`, `page_size` and `error`.
 
 pub mod bitmap;
 mod block;
@@ -27,6 +29,7 @@ pub mod names;
 mod page_size;
 mod prefetch;
 pub mod sampling;
+pub mod soft_dirty;
 mod sum;
 #[doc(hidden)]
 pub mod threads;

@@ -1,6 +1,8 @@
 // Breaks of measuring another process from outside.
 
 const core = 'crates/dirtyrate/src/sampling/process'
+const bits = 'crates/dirtyrate/src/soft_dirty'
+const SOFT_DIRTY = '__test__/targets/process/soft-dirty.test.ts'
 
 export default [
   {
@@ -93,5 +95,47 @@ export default [
     find: 'isRefused && hasNoMemory(this.#of.pid)',
     replace: 'isRefused && false',
     test: '__test__/targets/process/process-target.test.ts -t a process without memory has ended',
+  },
+  {
+    name: 'count a huge page that was written for as many pages at least as it has',
+    file: `${bits}/pages.rs`,
+    find: 'if found == here { 1 } else { found }',
+    replace: 'found',
+    test: 'soft_dirty::',
+  },
+  {
+    name: 'do not notice that the kernel has memory in huge pages',
+    file: `${bits}/traps.rs`,
+    find: '*huge |= area.huge > 0;',
+    replace: '',
+    test: 'soft_dirty::',
+  },
+  {
+    name: 'measure memory of hugetlbfs by soft-dirty bits',
+    file: `${bits}/traps.rs`,
+    find: 'if has("ht") {',
+    replace: 'if has("no") {',
+    test: 'soft_dirty::',
+  },
+  {
+    name: 'measure by soft-dirty bits that the kernel does not have',
+    file: `${bits}/measure.rs`,
+    find: 'if !has {',
+    replace: 'if false {',
+    test: SOFT_DIRTY,
+  },
+  {
+    name: 'call a figure whole although writes left no soft-dirty bit',
+    file: 'ts/targets/process/soft-dirty.ts',
+    find: 'complete: !missesWrites,',
+    replace: 'complete: true,',
+    test: SOFT_DIRTY,
+  },
+  {
+    name: 'choose soft-dirty bits of a process that nobody has asked for',
+    file: 'ts/targets/process/source.ts',
+    find: 'readonly modes: readonly ModeAbility[] = modesOfProcess()',
+    replace: 'readonly modes: readonly ModeAbility[] = modesOfProcess().reverse()',
+    test: SOFT_DIRTY,
   },
 ]

@@ -4,6 +4,7 @@ import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
+import type { Statistics } from '../kvm-statistics.js'
 import {
   GRACE_MS,
   type JobAccess,
@@ -13,7 +14,6 @@ import {
 } from '../qemu/jobs.js'
 import { requireSafe } from '../qemu/safety.js'
 import type { Job } from '../qemu/source.js'
-import type { Statistics } from '../kvm-statistics.js'
 import type { LibvirtConnection } from './connection.js'
 import { type DomainFacts, type Identity, readFacts, readStatistics } from './domain.js'
 import { listenForPauses } from './pauses.js'

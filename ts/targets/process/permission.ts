@@ -21,9 +21,19 @@ export function forbidden(pid: number, what: string, cause: unknown): DirtyRateE
 export const ABSENT_HINT: string =
   'Give the number of a process that runs, as this program sees it: a container has other numbers than its host (NSpid in /proc/N/status).'
 
+/** The file by which the soft-dirty bits of a process are cleared. */
+const CLEAR_REFS = /\/clear_refs$/
+
 /** An error of the binding, with the hint that this host needs if it is about the process. */
 export function explained(pid: number, error: unknown): unknown {
   const said = fromNative(error)
+  if (said instanceof DirtyRateError && CLEAR_REFS.test(String(said.details.call))) {
+    return new DirtyRateError(said.code, `no permission to write ${said.details.call}`, {
+      hint: 'Run as root, as the user of the process, or with CAP_DAC_OVERRIDE: only they may clear its soft-dirty bits. page-sampling needs no such right.',
+      details: said.details,
+      cause: error,
+    })
+  }
   const hint = hasCode(said, 'ERR_TARGET_PERMISSION')
     ? permissionHint(pid)
     : hasCode(said, 'ERR_TARGET_ABSENT') && said !== error

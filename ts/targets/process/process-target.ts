@@ -7,7 +7,7 @@ import { formatSize } from '../../ground/units.js'
 import { MeasuredTarget } from '../measured-target.js'
 import type { GuestMemory, TargetDescription, TargetStateChange } from '../target.js'
 import { type Chosen, formatRanges } from './guest-memory.js'
-import { type Measured, MODES, type ProcessFigures, ProcessSource } from './source.js'
+import { type Measured, modesOfProcess, type ProcessFigures, ProcessSource } from './source.js'
 import { StateWatch } from './state-watch.js'
 import { VMM_NAMES } from './vmms/programs.js'
 import type { ProcessFacts } from './vmms/vmm.js'
@@ -60,7 +60,7 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
       memoryBytes: ranges.reduce((sum, { start, end }) => sum + end - start, 0),
       ...(vcpus === 0 ? {} : { vcpus, kvm: true }),
       state: isStopped(this.#of.pid) ? 'paused' : 'running',
-      modes: [...MODES],
+      modes: modesOfProcess(),
       software: vmm.id === undefined ? program : VMM_NAMES[vmm.id],
       guestMemory: this.guestMemory,
     }

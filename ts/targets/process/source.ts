@@ -2,7 +2,7 @@
 
 import { type Signal, tokenOf } from '../../ground/abort.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
-import { callNative, type NativeProcess } from '../../ground/native.js'
+import { callNative, type NativeProcess, type NativeProcessRange } from '../../ground/native.js'
 import { hasNoMemory, isStopped } from '../../ground/proc.js'
 import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
@@ -10,22 +10,33 @@ import type { Mode } from '../../results/mode.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { explained } from './permission.js'
 import { gone } from './process-facts.js'
+import {
+  explainSoftDirty,
+  type ProcessSoftDirtyFigures,
+  softDirtyAbility,
+  softDirtyRounds,
+} from './soft-dirty.js'
 import type { FoundRange } from './vmms/vmm.js'
 
-/** The figures of a process: those of samples, without the guest addresses that nobody knows. */
-export type ProcessFigures = Omit<OwnSamplesFigures, 'blocks'> & {
+/** The figures of samples of a process, without the guest addresses that nobody knows. */
+export type ProcessSampledFigures = Omit<OwnSamplesFigures, 'blocks'> & {
   readonly blocks: readonly BlockMeasurement[]
 }
+/** The figures of a process: a union by `mode`. */
+export type ProcessFigures = ProcessSampledFigures | ProcessSoftDirtyFigures
 
-/** The modes of a process. */
-export const MODES: readonly ModeAbility[] = [
-  {
-    mode: 'page-sampling',
-    exact: false,
-    costToGuest:
-      'nothing but memory bandwidth: only pages that are in memory are read, and none is mapped',
-  },
-]
+/** The modes of a process. `auto` is the first one. */
+export function modesOfProcess(): ModeAbility[] {
+  return [
+    {
+      mode: 'page-sampling',
+      exact: false,
+      costToGuest:
+        'nothing but memory bandwidth: only pages that are in memory are read, and none is mapped',
+    },
+    softDirtyAbility(),
+  ]
+}
 
 /** What the source needs to know about its process. */
 export interface Measured {
@@ -36,26 +47,27 @@ export interface Measured {
 }
 
 export class ProcessSource implements Source<ProcessFigures> {
-  readonly modes: readonly ModeAbility[] = MODES
+  readonly modes: readonly ModeAbility[] = modesOfProcess()
   readonly #of: Measured
+  readonly #ranges: NativeProcessRange[]
   readonly #sampleAt: SampleAt
 
   constructor(of: Measured) {
     this.#of = of
-    const ranges = of.ranges.map(({ name, start, end, guestAddress = 0 }) => ({
+    this.#ranges = of.ranges.map(({ name, start, end, guestAddress = 0 }) => ({
       name,
       start,
       bytes: end - start,
       guestAddress,
     }))
     this.#sampleAt = (options, deadlinesMs, cancel) =>
-      of.process.sampleAt(ranges, options, deadlinesMs, cancel)
+      of.process.sampleAt(this.#ranges, options, deadlinesMs, cancel)
   }
 
   modeUnavailable(mode: Mode): DirtyRateError {
     return new DirtyRateError(
       'ERR_MODE_UNAVAILABLE',
-      `mode ${mode} is not available: a process that another program has made is measured by page-sampling only`,
+      `mode ${mode} is not available: a process that another program has made has the modes page-sampling and soft-dirty`,
       {
         hint: `For ${mode}, QEMU itself can measure: use qmp:SOCKET or libvirt:NAME. 'auto' is page-sampling here.`,
       },
@@ -77,7 +89,7 @@ export class ProcessSource implements Source<ProcessFigures> {
   }
 
   explain(error: unknown): unknown {
-    const said = explained(this.#of.pid, error)
+    const said = explainSoftDirty(explained(this.#of.pid, error))
     // The ranges of a process that ends are refused as if the caller had given wrong ones.
     const isRefused = hasCode(said, 'ERR_ARGUMENT') || hasCode(said, 'ERR_TARGET_ABSENT')
     return isRefused && hasNoMemory(this.#of.pid) ? gone(this.#of.pid, said) : said
@@ -88,11 +100,21 @@ export class ProcessSource implements Source<ProcessFigures> {
     deadlinesMs: readonly number[],
     signal: Signal,
   ): Promise<Round<ProcessFigures>[]> {
-    if (method.mode !== 'page-sampling') throw this.modeUnavailable(method.mode)
-    const { pageSize } = this.#of
+    const { pageSize, process } = this.#of
     const token = tokenOf(signal)
+    if (method.mode === 'soft-dirty') {
+      const reports = await process.softDirtyAt(this.#ranges, [...deadlinesMs], token)
+      return softDirtyRounds(reports, pageSize).map(({ figures, ...round }) => ({
+        ...round,
+        figures: { ...figures, blocks: this.#placed(figures.blocks) },
+      }))
+    }
+    if (method.mode !== 'page-sampling') throw this.modeUnavailable(method.mode)
     const rounds = await samplePages(this.#sampleAt, method.samples, pageSize, deadlinesMs, token)
-    return rounds.map(round => ({ ...round, figures: this.#placed(round.figures) }))
+    return rounds.map(({ figures, ...round }) => ({
+      ...round,
+      figures: { ...figures, blocks: this.#placed(figures.blocks) },
+    }))
   }
 
   async *rounds(
@@ -103,14 +125,13 @@ export class ProcessSource implements Source<ProcessFigures> {
     for (;;) yield* await this.measure(method, [everyMs], signal)
   }
 
-  /** Without the guest addresses that are not known. */
-  #placed(figures: OwnSamplesFigures): ProcessFigures {
+  /** The blocks without the guest addresses that are not known. */
+  #placed(blocks: readonly BlockMeasurement[]): BlockMeasurement[] {
     const isPlaced = (name: string): boolean =>
       this.#of.ranges.some(range => range.name === name && range.guestAddress !== undefined)
-    const blocks = figures.blocks.map((block): BlockMeasurement => {
+    return blocks.map((block): BlockMeasurement => {
       const { guestAddress: _, ...unplaced } = block
       return isPlaced(block.name) ? block : unplaced
     })
-    return { ...figures, blocks }
   }
 }

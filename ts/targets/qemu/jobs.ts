@@ -11,9 +11,9 @@ import type { Method } from '../../measurement/source.js'
 import { LONGEST_MS } from '../../qapi/limits.js'
 import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
+import { observed, type Statistics } from '../kvm-statistics.js'
 import { occupied } from './occupied.js'
 import type { Job, JobResult, Jobs } from './source.js'
-import { observed, type Statistics } from '../kvm-statistics.js'
 
 /** How the QEMU of one target is asked. */
 export interface JobAccess {

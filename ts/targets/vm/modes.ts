@@ -5,6 +5,9 @@ import type { ModeAbility } from '../../measurement/source.js'
 import type { Mode } from '../../results/mode.js'
 import type { Warning } from '../../results/warning.js'
 
+/** The modes that our own VMs can have. */
+type OwnMode = Exclude<Mode, 'soft-dirty'>
+
 /** The dirty log of a VM, which is chosen at its creation. */
 export type DirtyLogKind = 'bitmap' | 'ring'
 
@@ -15,11 +18,15 @@ export function exactMode(log: DirtyLogKind): 'dirty-bitmap' | 'dirty-ring' {
 
 /** The modes of a VM with this log, its exact one first. */
 export function modesOf(log: DirtyLogKind): readonly Mode[] {
+  return ownModesOf(log)
+}
+
+function ownModesOf(log: DirtyLogKind): readonly OwnMode[] {
   return [exactMode(log), 'page-sampling']
 }
 
 /** What each mode costs the guest, as a part of a sentence. */
-const costToGuest: Readonly<Record<Mode, string>> = {
+const costToGuest: Readonly<Record<OwnMode, string>> = {
   'dirty-bitmap':
     'a write fault on the first write to each page of a window, and the wait for one CLEAR at most',
   'dirty-ring':
@@ -29,7 +36,7 @@ const costToGuest: Readonly<Record<Mode, string>> = {
 
 /** The modes of a VM with this log, with what each costs the guest. */
 export function abilitiesOf(log: DirtyLogKind): readonly ModeAbility[] {
-  return modesOf(log).map(mode => ({
+  return ownModesOf(log).map(mode => ({
     mode,
     exact: mode === exactMode(log),
     costToGuest: costToGuest[mode],
@@ -64,16 +71,20 @@ export function modeUnavailable(
   log: DirtyLogKind,
   kernelHasRing: boolean,
 ): DirtyRateError {
+  const message = `mode ${mode} is not available: this VM has a dirty ${log}, with the modes ${modesOf(log).join(' and ')}`
+  if (mode === 'soft-dirty') {
+    return new DirtyRateError('ERR_MODE_UNAVAILABLE', message, {
+      hint: "Use 'auto', which is as exact: soft-dirty is for a process that another program has made (pid:N).",
+    })
+  }
   const other = log === 'ring' ? 'bitmap' : 'ring'
   const how =
     other === 'ring' && !kernelHasRing
       ? `there is none: ${KERNEL_WITHOUT_RING}`
       : howToCreate[other]
-  return new DirtyRateError(
-    'ERR_MODE_UNAVAILABLE',
-    `mode ${mode} is not available: this VM has a dirty ${log}, with the modes ${modesOf(log).join(' and ')}`,
-    { hint: `For ${mode}, ${how}; 'auto' is the exact mode of any VM.` },
-  )
+  return new DirtyRateError('ERR_MODE_UNAVAILABLE', message, {
+    hint: `For ${mode}, ${how}; 'auto' is the exact mode of any VM.`,
+  })
 }
 
 /** The error ERR_UNSUPPORTED, which says that no VM can have dirty rings on this kernel. */

@@ -39,6 +39,8 @@ const READ: u64 = 1;
 const UNMAP: u64 = 2;
 const REPLACE: u64 = 3;
 const EXECUTE: u64 = 4;
+const MAP: u64 = 5;
+const ADVISE: u64 = 6;
 
 pub struct Child {
     pid: libc::pid_t,
@@ -164,6 +166,16 @@ impl Child {
         self.ordered(REPLACE, first, 1, count, 0).expect("the child answers");
     }
 
+    /// Has pages mapped anew, with the kind of private anonymous memory that the child has.
+    pub fn map(&self, first: u64, count: u64) {
+        self.ordered(MAP, first, 1, count, 0).expect("the child answers");
+    }
+
+    /// Has the kernel make huge pages of pages that are written from now on.
+    pub fn allow_huge(&self) {
+        self.ordered(ADVISE, 0, 1, PAGES, libc::MADV_HUGEPAGE as u64).expect("the child answers");
+    }
+
     /// Has another program executed, and waits until it is there.
     pub fn execute(&self) {
         assert!(self.ordered(EXECUTE, 0, 1, 0, 0).is_err(), "the pipe is closed by the exec");
@@ -180,15 +192,19 @@ impl Child {
         self.pid as u32
     }
 
+    /// The file of the memory.
+    pub fn file(&self) -> &File {
+        self.file.as_ref().expect("memory with a file")
+    }
+
     /// Writes to the file of the memory, as another process that shares it does.
     pub fn write_file(&self, page: u64, value: u8) {
-        let file = self.file.as_ref().expect("memory with a file");
-        file.write_all_at(&[value], page * host_page_size()).expect("written");
+        self.file().write_all_at(&[value], page * host_page_size()).expect("written");
     }
 
     /// Drops the file's pages from memory. Returns whether they are still there, because the file is only there.
     pub fn drop_from_memory(&self) -> bool {
-        let file = self.file.as_ref().expect("memory with a file");
+        let file = self.file();
         file.sync_all().expect("on the disk");
         // SAFETY: the call takes a descriptor and numbers.
         let done = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
@@ -257,6 +273,14 @@ unsafe fn obey(start: *mut u8, page_size: usize, orders: i32, answers: i32) -> !
                 REPLACE => {
                     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
                     libc::mmap(first.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+                }
+                MAP => {
+                    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+                    libc::mmap(first.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+                    libc::madvise(first.cast(), bytes, libc::MADV_NOHUGEPAGE);
+                }
+                ADVISE => {
+                    libc::madvise(first.cast(), bytes, order.value as i32);
                 }
                 EXECUTE => {
                     let arguments = [c"sleep".as_ptr(), c"1000".as_ptr(), ptr::null()];

@@ -1,6 +1,7 @@
 //! Sampling of another process from outside. The other process is a child with memory of a known kind, in which it
 //! writes the pages that it is told to.
 
+#[allow(dead_code, reason = "the tests of soft-dirty bits use the rest")]
 mod child;
 #[path = "../sampling_support/mod.rs"]
 mod sampling_support;

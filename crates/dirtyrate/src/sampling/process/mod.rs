@@ -15,9 +15,14 @@ mod backing;
 mod mappings;
 mod presence;
 mod process_fd;
+mod ranges;
 mod reader;
 mod sample;
+mod scan;
 
 pub use process_fd::Process;
-pub use reader::{ProcessRange, ProcessReader};
+pub(crate) use ranges::MappedRanges;
+pub use ranges::ProcessRange;
+pub use reader::ProcessReader;
 pub use sample::sample_process_at;
+pub(crate) use scan::{PAGE_IS_SOFT_DIRTY, PageRegion, scan_pages};

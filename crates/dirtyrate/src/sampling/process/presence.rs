@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::super::pagemap::{Pagemap, is_present, is_swapped};
+use super::scan::{PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRegion, scan_pages};
 use crate::page_size::host_page_size;
 
 /// What the page tables of a process say about a page.
@@ -19,39 +19,6 @@ pub enum Presence {
     Swapped,
     /// The page is in memory.
     Present,
-}
-
-/// include/uapi/linux/fs.h: `_IOWR('f', 16, struct pm_scan_arg)`, since Linux 6.7.
-const PAGEMAP_SCAN: u64 = 0xc060_6610;
-const PAGE_IS_PRESENT: u64 = 1 << 3;
-const PAGE_IS_SWAPPED: u64 = 1 << 4;
-const PAGE_IS_PFNZERO: u64 = 1 << 5;
-
-/// `struct pm_scan_arg`.
-#[repr(C)]
-#[derive(Default)]
-struct ScanArguments {
-    size: u64,
-    flags: u64,
-    start: u64,
-    end: u64,
-    walk_end: u64,
-    vec: u64,
-    vec_len: u64,
-    max_pages: u64,
-    category_inverted: u64,
-    category_mask: u64,
-    category_anyof_mask: u64,
-    return_mask: u64,
-}
-
-/// `struct page_region`.
-#[repr(C)]
-#[derive(Default)]
-struct PageRegion {
-    start: u64,
-    end: u64,
-    categories: u64,
 }
 
 /// How many looks one scan may pass over.
@@ -139,27 +106,10 @@ impl PresenceMap {
 
     /// The first page in these addresses that is present or swapped.
     fn scan(&self, start: u64, end: u64) -> io::Result<Option<PageRegion>> {
-        let mut region = PageRegion::default();
+        let mut region = [PageRegion::default()];
         let wanted = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
-        let mut arguments = ScanArguments {
-            size: size_of::<ScanArguments>() as u64,
-            start,
-            end,
-            vec: (&raw mut region).addr() as u64,
-            vec_len: 1,
-            max_pages: 1,
-            category_anyof_mask: wanted,
-            return_mask: wanted | PAGE_IS_PFNZERO,
-            ..ScanArguments::default()
-        };
-        // No flag is set: a scan that protects pages again (WP_MATCHING) would slow the process.
-        // SAFETY: the arguments are those of the call, and their vector has room for the one region that it may fill.
-        let regions = unsafe { libc::ioctl(self.file.as_raw_fd(), PAGEMAP_SCAN as _, &raw mut arguments) };
-        match regions {
-            0 => Ok(None),
-            1 => Ok(Some(region)),
-            _ => Err(io::Error::last_os_error()),
-        }
+        let scanned = scan_pages(&self.file, start..end, (wanted, wanted | PAGE_IS_PFNZERO), 1, &mut region)?;
+        Ok((scanned.regions > 0).then_some(region[0]))
     }
 }
 
@@ -185,10 +135,5 @@ mod tests {
         for (categories, expected) in cases {
             assert_eq!(presence(categories), expected, "{categories:#x}");
         }
-    }
-
-    #[test]
-    fn the_arguments_have_the_size_that_the_number_of_the_call_says() {
-        assert_eq!(size_of::<ScanArguments>() as u64, PAGEMAP_SCAN >> 16 & 0x3fff);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -19,6 +20,8 @@ pub struct Process {
     pidfd: OwnedFd,
     pagemap: File,
     maps: Mutex<File>,
+    /// Whether this process has cleared the soft-dirty bits of that one.
+    cleared: AtomicBool,
 }
 
 impl Process {
@@ -40,7 +43,8 @@ impl Process {
                 _ => Error::ProcessPermission { pid, what: path, source },
             })
         };
-        let process = Self { pid, pidfd, maps: Mutex::new(open("maps")?), pagemap: open("pagemap")? };
+        let (maps, pagemap) = (Mutex::new(open("maps")?), open("pagemap")?);
+        let process = Self { pid, pidfd, maps, pagemap, cleared: AtomicBool::new(false) };
         // If the process still lives, the files that were opened by its number are its own.
         process.check()?;
         process.check_readable()?;
@@ -73,12 +77,12 @@ impl Process {
     }
 
     /// `/proc/PID/pagemap`.
-    pub(super) fn pagemap(&self) -> &File {
+    pub(crate) fn pagemap(&self) -> &File {
         &self.pagemap
     }
 
     /// The text of `/proc/PID/maps`.
-    pub(super) fn maps(&self) -> Result<String> {
+    pub(crate) fn maps(&self) -> Result<String> {
         let mut text = String::new();
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
         let read = maps.seek(SeekFrom::Start(0)).and_then(|_| maps.read_to_string(&mut text));
@@ -89,6 +93,16 @@ impl Process {
                 Err(Error::ProcessPermission { pid: self.pid, what: format!("/proc/{}/maps", self.pid), source })
             }
         }
+    }
+
+    /// Whether its soft-dirty bits were cleared through this object.
+    pub(crate) fn was_cleared(&self) -> bool {
+        self.cleared.load(Ordering::Relaxed)
+    }
+
+    /// Notes that its soft-dirty bits were cleared.
+    pub(crate) fn note_cleared(&self) {
+        self.cleared.store(true, Ordering::Relaxed);
     }
 
     /// Whether the process has ended; a zombie has.

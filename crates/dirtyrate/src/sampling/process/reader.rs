@@ -1,38 +1,19 @@
 //! The reader of another process's memory.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::reader::{Contents, Look, PageBlock, PageReader};
 use super::backing::{Backing, FilePage};
-use super::mappings::{Mapping, mappings_in};
+use super::mappings::Mapping;
 use super::presence::{Presence, PresenceMap};
 use super::process_fd::Process;
+use super::ranges::{MappedRanges, ProcessRange};
 use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
 
 /// How many pages one `process_vm_readv` reads. Larger batches gain nothing, and only make a single call longer.
 const BATCH: usize = 64;
-
-/// Memory of another process that is a block for sampling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessRange {
-    /// Unique among the ranges of a reader.
-    pub name: String,
-    /// Where the guest sees its first page; 0 if that is not known.
-    pub guest_address: u64,
-    /// Its address in the process, a multiple of the page size.
-    pub start: u64,
-    /// Its size, a multiple of the page size and not 0.
-    pub bytes: u64,
-}
-
-impl ProcessRange {
-    fn addresses(&self) -> Range<u64> {
-        self.start..self.start + self.bytes
-    }
-}
 
 /// Reads ranges of another process's memory, while the process may write them.
 ///
@@ -45,7 +26,7 @@ impl ProcessRange {
 pub struct ProcessReader {
     process: Arc<Process>,
     blocks: Vec<PageBlock>,
-    ranges: Vec<Range<u64>>,
+    ranges: MappedRanges,
     /// For each block, the mappings that it is made of.
     segments: Vec<Vec<Segment>>,
     presence: PresenceMap,
@@ -71,11 +52,9 @@ impl ProcessReader {
     pub fn new(process: Arc<Process>, ranges: &[ProcessRange]) -> Result<Self> {
         let page_size = host_page_size();
         let maps = process.maps()?;
+        let mapped = MappedRanges::new(Arc::clone(&process), &maps, ranges, page_size)?;
         let mut segments = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            check_range(range, page_size)?;
-            let mappings = mappings_in(&maps, &range.addresses());
-            check_mapped(range, &mappings)?;
+        for (range, (_, mappings)) in ranges.iter().zip(mapped.iter()) {
             let with_backing = |mapping: Mapping| {
                 let backing = mapping.has_file().then(|| Backing::open(process.pid(), &maps, &mapping)).flatten();
                 if mapping.has_file() && backing.is_none() {
@@ -86,7 +65,7 @@ impl ProcessReader {
                 }
                 Segment { mapping, backing }
             };
-            segments.push(mappings.into_iter().map(with_backing).collect());
+            segments.push(mappings.iter().cloned().map(with_backing).collect());
         }
         let block = |range: &ProcessRange| PageBlock {
             name: range.name.clone(),
@@ -97,7 +76,7 @@ impl ProcessReader {
             .map_err(|source| Error::refused("dup", "the pagemap of another process", source))?;
         Ok(Self {
             blocks: ranges.iter().map(block).collect(),
-            ranges: ranges.iter().map(ProcessRange::addresses).collect(),
+            ranges: mapped,
             segments,
             presence,
             page_size,
@@ -124,19 +103,7 @@ impl ProcessReader {
     ///
     /// [`Error::ProcessGone`].
     pub fn check_mappings(&self) -> Result<()> {
-        // The kernel gives the text in pieces, so a change beside the ranges can tear it. Then a second look is right.
-        if self.is_as_it_was()? || self.is_as_it_was()? {
-            return Ok(());
-        }
-        Err(self.process.gone("has unmapped or replaced memory that is measured"))
-    }
-
-    fn is_as_it_was(&self) -> Result<bool> {
-        let maps = self.process.maps()?;
-        let same = |(range, segments): (&Range<u64>, &Vec<Segment>)| {
-            mappings_in(&maps, range).iter().eq(segments.iter().map(|segment| &segment.mapping))
-        };
-        Ok(self.ranges.iter().zip(&self.segments).all(same))
+        self.ranges.check()
     }
 
     /// The error for memory that cannot be read, although it is mapped as it was.
@@ -182,7 +149,7 @@ impl ProcessReader {
         looks: &[Look],
         visit: &mut dyn FnMut(usize, Contents<'_>),
     ) -> Result<()> {
-        let start = self.ranges[block].start;
+        let start = self.ranges.addresses(block).start;
         let address_of = |look: &Look| start + look.page * self.page_size;
         let addresses: Vec<u64> = looks.iter().map(address_of).collect();
         let of = &mut self.segments[block][segment];
@@ -254,7 +221,7 @@ impl PageReader for ProcessReader {
             let text = format!("a page beyond block '{}', which has {} pages", info.name, info.pages);
             return Err(Error::Argument(text));
         }
-        let start = self.ranges[block].start;
+        let start = self.ranges.addresses(block).start;
         let mut first = 0;
         while let Some(look) = looks.get(first) {
             let address = start + look.page * self.page_size;
@@ -268,33 +235,4 @@ impl PageReader for ProcessReader {
         }
         Ok(())
     }
-}
-
-fn check_range(range: &ProcessRange, page_size: u64) -> Result<()> {
-    let whole = range.start.is_multiple_of(page_size) && range.bytes.is_multiple_of(page_size) && range.bytes > 0;
-    if whole && range.start.checked_add(range.bytes).is_some() {
-        return Ok(());
-    }
-    let ProcessRange { name, start, bytes, .. } = range;
-    Err(Error::Argument(format!("range '{name}', {bytes} bytes at {start:#x}: give whole pages of {page_size} bytes")))
-}
-
-fn check_mapped(range: &ProcessRange, mappings: &[Mapping]) -> Result<()> {
-    let refuse = |address: u64, what: &str| {
-        Err(Error::Argument(format!(
-            "range '{}': there is {what} at {address:#x}, so it is no RAM of a guest",
-            range.name
-        )))
-    };
-    let mut address = range.start;
-    for mapping in mappings {
-        if mapping.addresses.start != address {
-            return refuse(address, "no memory");
-        }
-        if !mapping.readable {
-            return refuse(address, "memory that may not be read");
-        }
-        address = mapping.addresses.end;
-    }
-    if address == range.start + range.bytes { Ok(()) } else { refuse(address, "no memory") }
 }

@@ -8,7 +8,8 @@ use super::super::passes::Sampling;
 use super::super::plan::{Plan, PlanOptions};
 use super::super::reader::PageReader;
 use super::process_fd::Process;
-use super::reader::{ProcessRange, ProcessReader};
+use super::ranges::ProcessRange;
+use super::reader::ProcessReader;
 use crate::error::Result;
 use crate::wait::CancelToken;
 

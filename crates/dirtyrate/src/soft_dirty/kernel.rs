@@ -1,0 +1,74 @@
+//! Whether this kernel has soft-dirty bits.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::ptr;
+use std::sync::OnceLock;
+
+use super::bits::is_soft_dirty;
+use crate::page_size::host_page_size;
+
+/// Whether this kernel has soft-dirty bits, as a page of this process shows. A kernel without them takes the command
+/// that clears them, too, and then never sets one. The first call clears the bits of this process.
+///
+/// # Errors
+///
+/// If this process may not read its own pagemap, or gets no memory.
+pub fn has_soft_dirty() -> io::Result<bool> {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(*found);
+    }
+    let page = OwnPage::new()?;
+    page.write();
+    // In a sandbox without clear_refs, what the bit says before it is cleared has to be enough.
+    let found = page.is_soft_dirty()?
+        && (fs::write("/proc/self/clear_refs", "4").is_err()
+            || (!page.is_soft_dirty()? && {
+                page.write();
+                page.is_soft_dirty()?
+            }));
+    Ok(*FOUND.get_or_init(|| found))
+}
+
+/// Whether this kernel may have soft-dirty bits. In contrast to [`has_soft_dirty`] this clears nothing.
+///
+/// # Errors
+///
+/// As [`has_soft_dirty`].
+pub fn may_have_soft_dirty() -> io::Result<bool> {
+    let page = OwnPage::new()?;
+    page.write();
+    page.is_soft_dirty()
+}
+
+/// A page of this process.
+struct OwnPage(*mut u8);
+
+impl OwnPage {
+    fn new() -> io::Result<Self> {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: the kernel chooses a free place.
+        let page = unsafe { libc::mmap(ptr::null_mut(), host_page_size() as usize, protection, flags, -1, 0) };
+        if page == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self(page.cast())) }
+    }
+
+    fn write(&self) {
+        // SAFETY: the page is this one's, and may be written.
+        unsafe { self.0.write_volatile(1) };
+    }
+
+    fn is_soft_dirty(&self) -> io::Result<bool> {
+        let mut entry = [0; 8];
+        File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, self.0.addr() as u64 / host_page_size() * 8)?;
+        Ok(is_soft_dirty(u64::from_ne_bytes(entry)))
+    }
+}
+
+impl Drop for OwnPage {
+    fn drop(&mut self) {
+        // SAFETY: the page is this one's, and nothing points into it.
+        unsafe { libc::munmap(self.0.cast(), host_page_size() as usize) };
+    }
+}

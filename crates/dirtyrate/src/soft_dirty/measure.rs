@@ -1,0 +1,220 @@
+//! A measurement by soft-dirty bits, to a list of deadlines.
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::bits::SoftDirtyBits;
+use super::clearing::Clearing;
+use super::kernel::has_soft_dirty;
+use super::pages::WrittenPages;
+use super::traps::{Traps, pages_of_huge};
+use super::tripwire::Tripwire;
+use crate::error::{Error, Result};
+use crate::page_size::host_page_size;
+use crate::sampling::process::{MappedRanges, Process, ProcessRange};
+use crate::wait::{CancelToken, wait_until};
+
+/// One range's share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SoftDirtyBlock {
+    /// The name of the range.
+    pub name: String,
+    /// Where the guest sees its first page; 0 if that is not known.
+    pub guest_address: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Distinct pages that the process wrote. If `huge`, not more than that.
+    pub pages: u64,
+    /// How many pages it wrote at least: `pages`, unless some of the memory is in huge pages.
+    pub least_pages: u64,
+    /// Whether some of the memory is in huge pages, all of which the first write marks.
+    pub huge: bool,
+    /// From the end of the clear to the end of the look at this range.
+    pub window: Duration,
+}
+
+/// The look at one deadline.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SoftDirtyReport {
+    /// The deadline, counted from the end of the clear.
+    pub requested: Duration,
+    /// How much later than the deadline the look began.
+    pub late: Duration,
+    /// How long the clear took: so long the process's page faults had to wait.
+    pub clear: Duration,
+    /// How long this look, and those before it, took.
+    pub looking: Duration,
+    /// How long this look took, and so how far the windows of two pages can be apart.
+    pub skew: Duration,
+    /// From the end of the clear to the end of the look.
+    pub window: Duration,
+    /// The ranges, in the order in which they were given.
+    pub blocks: Vec<SoftDirtyBlock>,
+    /// Bits have vanished within the window: somebody else has cleared them, or the process has discarded memory. The
+    /// figures are lower bounds.
+    pub vanished: bool,
+    /// Another process has some of the same pages. Its writes are not counted, so the figures are lower bounds.
+    pub shared: bool,
+    /// The kernel may merge pages of the same contents, and loses their bits then. The figures are lower bounds.
+    pub mergeable: bool,
+    /// The bits had been cleared before this process measured for the first time.
+    pub in_use: bool,
+}
+
+impl SoftDirtyReport {
+    /// Distinct pages, all ranges together.
+    pub fn pages(&self) -> u64 {
+        self.blocks.iter().map(|block| block.pages).sum()
+    }
+
+    /// The sum of each range's bytes by its own window.
+    pub fn bytes_per_second(&self) -> f64 {
+        self.rate(|block| block.pages)
+    }
+
+    /// The same of the pages that were written at least.
+    pub fn least_bytes_per_second(&self) -> f64 {
+        self.rate(|block| block.least_pages)
+    }
+
+    fn rate(&self, pages: impl Fn(&SoftDirtyBlock) -> u64) -> f64 {
+        let of = |block: &SoftDirtyBlock| (pages(block) * host_page_size()) as f64 / block.window.as_secs_f64();
+        self.blocks.iter().map(of).sum()
+    }
+}
+
+/// Clears the soft-dirty bits of `process`, and looks at those of `ranges` at each of `deadlines`, which are counted
+/// from the end of the clear. The process is watched all the time, and at the end its mappings must still be those of
+/// the beginning.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] on a kernel without soft-dirty bits; [`Error::ProcessPermission`] if this user may not clear
+/// them; [`Error::ProcessBusy`] while another measurement of this kind runs on the process; [`Error::State`] for memory
+/// that has no such bits, and if the process maps memory beside the ranges so that all of it counts as written;
+/// [`Error::ProcessGone`] if the process ends, executes another program, or unmaps or replaces some of the memory;
+/// [`Error::Argument`] for a range that is no memory of the process; [`Error::Cancelled`]; [`Error::OutOfMemory`].
+pub fn measure_soft_dirty_at(
+    process: &Arc<Process>,
+    ranges: &[ProcessRange],
+    deadlines: &[Duration],
+    cancel: &CancelToken,
+) -> Result<Vec<SoftDirtyReport>> {
+    let has = has_soft_dirty().map_err(|source| Error::refused("pread", "/proc/self/pagemap", source))?;
+    if !has {
+        let text = "mode soft-dirty: this kernel has no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), as a page of this \
+                    process shows";
+        return Err(Error::Unsupported(text.to_owned()));
+    }
+    let page_size = host_page_size();
+    let mapped = MappedRanges::new(Arc::clone(process), &process.maps()?, ranges, page_size)?;
+    let clearing = Clearing::of(process)?;
+    let before = Traps::of(process, &mapped)?;
+    before.refuse(process.pid())?;
+    let in_use = before.cleared && !process.was_cleared();
+
+    let began = Instant::now();
+    clearing.clear()?;
+    let opened = Instant::now();
+    let mut window = Window {
+        opened,
+        clear: opened - began,
+        looking: Duration::ZERO,
+        bits: SoftDirtyBits::of(process),
+        tripwire: RefCell::new(Tripwire::new(
+            SoftDirtyBits::of(process),
+            ranges.iter().map(ProcessRange::addresses).collect(),
+        )),
+        written: ranges.iter().map(|range| WrittenPages::new(&range.addresses(), page_size)).collect(),
+    };
+    let mut looks = Vec::with_capacity(deadlines.len());
+    for &requested in deadlines {
+        looks.push(window.look_at(requested, process, ranges, cancel)?);
+    }
+    mapped.check()?;
+    let after = Traps::of(process, &mapped)?;
+    after.refuse(process.pid())?;
+    if after.new {
+        return Err(Error::State(format!(
+            "process {} has mapped memory beside the memory that is measured, so that the kernel counts all of it as \
+             written",
+            process.pid()
+        )));
+    }
+    for report in &mut looks {
+        for ((block, before), after) in report.blocks.iter_mut().zip(&before.huge).zip(&after.huge) {
+            block.huge = *before || *after;
+            block.least_pages = if block.huge { block.least_pages } else { block.pages };
+        }
+        report.shared = before.shared || after.shared;
+        report.mergeable = before.mergeable || after.mergeable;
+        report.in_use = in_use;
+    }
+    Ok(looks)
+}
+
+/// A measurement whose window is open.
+struct Window<'a> {
+    opened: Instant,
+    clear: Duration,
+    looking: Duration,
+    bits: SoftDirtyBits<'a>,
+    tripwire: RefCell<Tripwire<'a>>,
+    written: Vec<WrittenPages>,
+}
+
+impl Window<'_> {
+    fn look_at(
+        &mut self,
+        requested: Duration,
+        process: &Process,
+        ranges: &[ProcessRange],
+        cancel: &CancelToken,
+    ) -> Result<SoftDirtyReport> {
+        let deadline = self
+            .opened
+            .checked_add(requested)
+            .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
+        wait_until(deadline, cancel, || {
+            process.check()?;
+            self.tripwire.borrow_mut().look()
+        })?;
+        let began = Instant::now();
+        let mut blocks = Vec::with_capacity(ranges.len());
+        let page_size = host_page_size();
+        for (range, written) in ranges.iter().zip(&mut self.written) {
+            let page = |address: u64| (address - range.start) / page_size;
+            self.bits.each(range.addresses(), cancel, |run: Range<u64>| written.add(page(run.start)..page(run.end)))?;
+            blocks.push(SoftDirtyBlock {
+                name: range.name.clone(),
+                guest_address: range.guest_address,
+                bytes: range.bytes,
+                pages: written.count(),
+                least_pages: written.least(pages_of_huge(page_size)),
+                huge: false,
+                window: self.opened.elapsed(),
+            });
+        }
+        // Whether these bits are still those of the same program.
+        process.check()?;
+        let skew = began.elapsed();
+        self.looking += skew;
+        Ok(SoftDirtyReport {
+            requested,
+            late: began.saturating_duration_since(deadline),
+            clear: self.clear,
+            looking: self.looking,
+            skew,
+            window: self.opened.elapsed(),
+            blocks,
+            vanished: self.tripwire.borrow().is_tripped(),
+            shared: false,
+            mergeable: false,
+            in_use: false,
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! What makes soft-dirty bits say too much or too little, as `/proc/PID/smaps` shows it.
+
+use std::fs;
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::sampling::process::{MappedRanges, Process};
+
+/// What smaps says about the memory that is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Traps {
+    /// For each range, whether some of it is in huge pages, which have one bit each.
+    pub huge: Vec<bool>,
+    /// Another process, or another mapping, has some of the same pages: its writes leave no bit here.
+    pub shared: bool,
+    /// The kernel may merge pages of the same contents, whose bits are lost with that.
+    pub mergeable: bool,
+    /// A mapping counts as new, so that all of it counts as written.
+    pub new: bool,
+    /// A mapping does not count as new, because somebody has cleared the bits before.
+    pub cleared: bool,
+    /// A mapping is of a kind that has no soft-dirty bits, in words.
+    no_bits: Option<&'static str>,
+}
+
+/// One mapping, as smaps has it.
+#[derive(Debug, Default)]
+struct Area {
+    addresses: Range<u64>,
+    shared: bool,
+    /// kB of huge pages, and of pages that are mapped somewhere else too.
+    huge: u64,
+    elsewhere: u64,
+    flags: Vec<String>,
+}
+
+impl Traps {
+    /// Looks at the ranges of a process.
+    pub fn of(process: &Process, ranges: &MappedRanges) -> Result<Self> {
+        let path = format!("/proc/{}/smaps", process.pid());
+        let text = fs::read_to_string(&path);
+        process.check()?;
+        let text = text.map_err(|source| Error::ProcessPermission { pid: process.pid(), what: path, source })?;
+        let addresses: Vec<_> = ranges.iter().map(|(addresses, _)| addresses.clone()).collect();
+        let mut traps = Self::in_text(&text, &addresses);
+        traps.mergeable &= fs::read_to_string("/sys/kernel/mm/ksm/run").is_ok_and(|run| run.trim() == "1");
+        if has_passed_through_device(process.pid()) {
+            traps.no_bits =
+                Some("has a device of the host (VFIO), which writes without a bit, and whose pages keep it");
+        }
+        Ok(traps)
+    }
+
+    fn in_text(text: &str, ranges: &[Range<u64>]) -> Self {
+        let mut traps = Self { huge: vec![false; ranges.len()], ..Self::default() };
+        for area in areas(text) {
+            let mut is_measured = false;
+            for (range, huge) in ranges.iter().zip(&mut traps.huge) {
+                if area.addresses.start < range.end && range.start < area.addresses.end {
+                    is_measured = true;
+                    *huge |= area.huge > 0;
+                }
+            }
+            if !is_measured {
+                continue;
+            }
+            let has = |flag: &str| area.flags.iter().any(|found| found == flag);
+            traps.shared |= area.shared && area.elsewhere > 0;
+            traps.mergeable |= has("mg");
+            traps.new |= has("sd");
+            traps.cleared |= !has("sd");
+            if has("ht") {
+                traps.no_bits = Some("has memory of hugetlbfs, which has no soft-dirty bits");
+            } else if has("um") || has("uw") {
+                traps.no_bits = Some("has memory that a userfaultfd serves, which is left alone");
+            }
+        }
+        traps
+    }
+
+    /// Fails if some of the memory has no soft-dirty bits.
+    pub fn refuse(&self, pid: u32) -> Result<()> {
+        match self.no_bits {
+            Some(what) => Err(Error::State(format!("mode soft-dirty cannot measure process {pid}: it {what}"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn areas(text: &str) -> Vec<Area> {
+    let mut areas: Vec<Area> = Vec::new();
+    for line in text.lines() {
+        let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if let Some((start, end)) = key.split_once('-') {
+            let Ok(start) = u64::from_str_radix(start, 16) else { continue };
+            let Ok(end) = u64::from_str_radix(end, 16) else { continue };
+            let shared = rest.as_bytes().get(3) == Some(&b's');
+            areas.push(Area { addresses: start..end, shared, ..Area::default() });
+            continue;
+        }
+        let Some(area) = areas.last_mut() else { continue };
+        let kilobytes = || rest.trim().split(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
+        match key {
+            "AnonHugePages:" | "ShmemPmdMapped:" | "FilePmdMapped:" => area.huge += kilobytes(),
+            "Shared_Clean:" | "Shared_Dirty:" => area.elsewhere += kilobytes(),
+            "VmFlags:" => area.flags = rest.split_ascii_whitespace().map(str::to_owned).collect(),
+            _ => {}
+        }
+    }
+    areas
+}
+
+/// Whether the process has a device by VFIO. The kernel does not clear the bits of pages that such a device may write.
+fn has_passed_through_device(pid: u32) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| {
+        let link = link.to_string_lossy();
+        link.starts_with("/dev/vfio/") || link.contains("[vfio-device]")
+    })
+}
+
+/// How many pages of `page_size` a huge page has.
+pub fn pages_of_huge(page_size: u64) -> u64 {
+    let bytes = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size");
+    bytes.ok().and_then(|text| text.trim().parse::<u64>().ok()).map_or(512, |bytes| bytes / page_size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMAPS: &str = "\
+7f0000000000-7f0000400000 rw-p 00000000 00:00 0 
+Rss:                4096 kB
+Shared_Clean:          4 kB
+AnonHugePages:      2048 kB
+VmFlags: rd wr mr mw me ac sd hg mg
+7f0000400000-7f0000500000 rw-s 00000000 00:01 2068                       /memfd:a b (deleted)
+Shared_Clean:          0 kB
+Shared_Dirty:          8 kB
+ShmemPmdMapped:        0 kB
+VmFlags: rd wr sh mr mw me ms
+7f0000500000-7f0000600000 rw-p 00000000 00:01 9                          /dev/hugepages/x
+VmFlags: rd wr mr mw me de ht sd
+7f0000600000-7f0000700000 rw-p 00000000 00:00 0 
+VmFlags: rd wr mr mw me um
+";
+
+    #[test]
+    fn traps_are_those_of_the_memory_that_is_measured() {
+        let of = |ranges: &[Range<u64>]| Traps::in_text(SMAPS, ranges);
+        let (first, second) = (0x7f00_0010_0000..0x7f00_0020_0000, 0x7f00_0040_0000..0x7f00_0050_0000);
+        let expected = Traps { huge: vec![true], mergeable: true, new: true, ..Traps::default() };
+        assert_eq!(of(std::slice::from_ref(&first)), expected, "private pages are shared with children only");
+        let expected = Traps { huge: vec![false], shared: true, cleared: true, ..Traps::default() };
+        assert_eq!(of(std::slice::from_ref(&second)), expected);
+        assert_eq!(of(&[second, first]).huge, [false, true]);
+    }
+
+    #[test]
+    fn memory_without_bits_is_refused() {
+        for (start, expected) in [(0x7f00_0050_0000, "hugetlbfs"), (0x7f00_0060_0000, "userfaultfd")] {
+            let range: Range<u64> = start..start + 4096;
+            let refused = Traps::in_text(SMAPS, &[range]).refuse(42);
+            assert!(matches!(&refused, Err(Error::State(text)) if text.contains(expected)), "{refused:?}");
+        }
+        let range: Range<u64> = 0x7f00_0000_0000..0x7f00_0000_1000;
+        assert!(Traps::in_text(SMAPS, &[range]).refuse(42).is_ok());
+    }
+}
