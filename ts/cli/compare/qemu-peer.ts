@@ -11,6 +11,7 @@ import type { Method } from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import { QmpConnection } from '../../qmp/connection.js'
 import type { Mode } from '../../results/mode.js'
+import { calcArguments, MILLISECONDS } from '../../targets/qemu/calc-arguments.js'
 import { figuresOf } from '../../targets/qemu/figures.js'
 import { isAtLeast, versionText } from '../../targets/qemu/version.js'
 import type { QemuMachine } from '../qemu-machine.js'
@@ -157,17 +158,15 @@ async function measure(
     mode === 'page-sampling'
       ? { mode, samples: { ...SAMPLES, samplesPerGiB: samplePages } }
       : { mode }
-  const unit = { 'calc-time-unit': 'millisecond' }
-  const samples = mode === 'page-sampling' ? { 'sample-pages': samplePages } : {}
-  await connection.execute(
-    'calc-dirty-rate',
-    { 'calc-time': windowMs, ...unit, mode, ...samples },
-    signal,
-  )
+  await connection.execute('calc-dirty-rate', calcArguments(method, windowMs), signal)
   const begun = performance.now()
   for (;;) {
     await sleep(POLL_MS, undefined, { signal })
-    const info = (await connection.execute('query-dirty-rate', unit, signal)) as DirtyRateInfo
+    const info = (await connection.execute(
+      'query-dirty-rate',
+      MILLISECONDS,
+      signal,
+    )) as DirtyRateInfo
     if (info.status === 'measured') return figureOf(info, method, windowMs, memoryBytes)
     if (performance.now() - begun > windowMs + GRACE_MS) throw overdue(mode)
   }

@@ -4,11 +4,10 @@
  */
 
 import type { Signal } from '../../ground/abort.js'
-import { argumentError, DirtyRateError } from '../../ground/errors.js'
+import { DirtyRateError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
-import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
-import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
+import { calcArguments, MILLISECONDS, requireWindow } from '../qemu/calc-arguments.js'
 import { failure, type LibvirtConnection } from './connection.js'
 import type { Identity } from './domain.js'
 import type { Way } from './way.js'
@@ -23,27 +22,15 @@ export class ByMonitor implements Way {
   }
 
   requirePossible(_: Method, windowMs: number): void {
-    if (windowMs >= SHORTEST_MS && windowMs <= LONGEST_MS) return
-    throw argumentError(
-      `window: QEMU measures ${SHORTEST_MS} ms to ${LONGEST_MS} ms, and not ${windowMs} ms`,
-      'Give a window within these limits.',
-    )
+    requireWindow(windowMs)
   }
 
   async start(method: Method, windowMs: number, signal: Signal): Promise<void> {
-    const samples =
-      method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}
-    const args = {
-      'calc-time': windowMs,
-      ...UNIT,
-      ...samples,
-      mode: measureModeOf(method.mode),
-    }
-    await this.#execute('calc-dirty-rate', args, signal)
+    await this.#execute('calc-dirty-rate', calcArguments(method, windowMs), signal)
   }
 
   async look(signal: Signal): Promise<DirtyRateInfo> {
-    return (await this.#execute('query-dirty-rate', UNIT, signal)) as DirtyRateInfo
+    return (await this.#execute('query-dirty-rate', MILLISECONDS, signal)) as DirtyRateInfo
   }
 
   async #execute(command: string, args: object, signal: Signal): Promise<unknown> {
@@ -58,8 +45,6 @@ export class ByMonitor implements Way {
     throw failure(desc, name, this.#connection.uri)
   }
 }
-
-const UNIT = { 'calc-time-unit': 'millisecond' } as const
 
 function tooOld(name: string): DirtyRateError {
   return new DirtyRateError(

@@ -2,11 +2,10 @@
 
 import type { Signal } from '../../ground/abort.js'
 import { argumentError, DirtyRateError, hasCode } from '../../ground/errors.js'
-import { LONGEST_MS, SHORTEST_MS } from '../../qapi/limits.js'
-import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
 import type { Statistics } from '../kvm-statistics.js'
+import { calcArguments, MILLISECONDS, requireWindow } from '../qemu/calc-arguments.js'
 import type { JobAccess, JobVm, NotStarted, WindowWatch } from '../qemu/jobs.js'
 import { migrating, requireSafe } from '../qemu/safety.js'
 import type { Job } from '../qemu/source.js'
@@ -67,7 +66,8 @@ class QmpVm implements JobVm {
   async requireMeasurable(job: Job): Promise<Facts> {
     const { force, emulated } = this.#of
     requireSafe(this.#facts, { force, emulated, mode: job.method.mode })
-    requireWindow(this.#facts, job)
+    requireWindow(job.windowMs)
+    this.#requireUnit(job.windowMs)
     return this.#facts
   }
 
@@ -77,12 +77,7 @@ class QmpVm implements JobVm {
 
   /** Sends calc-dirty-rate, as this version takes it. */
   async start({ method, windowMs }: Job): Promise<void> {
-    const args = {
-      'calc-time': this.#hasUnits ? windowMs : windowMs / MS_PER_SECOND,
-      ...(this.#hasUnits ? { 'calc-time-unit': 'millisecond' } : {}),
-      ...(method.mode === 'page-sampling' ? { 'sample-pages': method.samples.samplesPerGiB } : {}),
-      mode: measureModeOf(method.mode),
-    }
+    const args = calcArguments(method, windowMs, this.#hasUnits)
     const connection = await this.#use.connection()
     await connection.execute('calc-dirty-rate', args, this.#signal).catch(error => {
       throw refusal(error, method.mode)
@@ -97,11 +92,11 @@ class QmpVm implements JobVm {
   }
 
   async look(): Promise<DirtyRateInfo> {
-    const args = this.#hasUnits ? { 'calc-time-unit': 'millisecond' } : {}
+    const args = this.#hasUnits ? MILLISECONDS : {}
     // The job goes on without us, so a monitor that only lost this client can be asked again.
     const info = (await this.#use.ask('query-dirty-rate', args)) as DirtyRateInfo
     const time = this.#hasUnits ? info['calc-time'] : info['calc-time'] * MS_PER_SECOND
-    return { ...info, 'calc-time': time, 'calc-time-unit': 'millisecond' }
+    return { ...info, 'calc-time': time, ...MILLISECONDS }
   }
 
   lookAfterMs(leftMs: number): number {
@@ -121,6 +116,15 @@ class QmpVm implements JobVm {
 
   statistics(): Promise<Statistics | undefined> {
     return readStatistics(this.#use)
+  }
+
+  /** Throws ERR_ARGUMENT for a window in a unit that this QEMU does not have. */
+  #requireUnit(windowMs: number): void {
+    if (this.#hasUnits || windowMs % MS_PER_SECOND === 0) return
+    throw argumentError(
+      `window: QEMU ${versionText(this.#facts.version)} measures whole seconds, and not ${windowMs} ms`,
+      'Give 1s, 2s and so on. QEMU 8.2 and later measure milliseconds too.',
+    )
   }
 
   get #hasUnits(): boolean {
@@ -159,28 +163,6 @@ class QmpWindow implements WindowWatch {
         hint: 'Measure while the guest runs: a paused guest writes nothing.',
       })
     }
-  }
-}
-
-/** Throws ERR_ARGUMENT for a window that this QEMU cannot measure. */
-function requireWindow({ version }: Facts, { windowMs }: Job): void {
-  if (windowMs < SHORTEST_MS || windowMs > LONGEST_MS) {
-    throw argumentError(
-      `window: QEMU measures ${SHORTEST_MS} ms to ${LONGEST_MS} ms, and not ${windowMs} ms`,
-      'Give a window within these limits.',
-    )
-  }
-  if (!Number.isInteger(windowMs)) {
-    throw argumentError(
-      `window: QEMU measures whole milliseconds, and not ${windowMs} ms`,
-      'Give a whole number of milliseconds.',
-    )
-  }
-  if (!isAtLeast(version, 8, 2) && windowMs % MS_PER_SECOND !== 0) {
-    throw argumentError(
-      `window: QEMU ${versionText(version)} measures whole seconds, and not ${windowMs} ms`,
-      'Give 1s, 2s and so on. QEMU 8.2 and later measure milliseconds too.',
-    )
   }
 }
 
