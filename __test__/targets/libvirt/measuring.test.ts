@@ -2,7 +2,13 @@
 
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
-import { capabilities, openTarget, type Target, workload } from '../../../ts/index.js'
+import {
+  capabilities,
+  type DirtyRateCurve,
+  openTarget,
+  type Target,
+  workload,
+} from '../../../ts/index.js'
 import { serve } from '../../../ts/qmp/server/server.js'
 import { cli, dirtyrate, run } from '../../fixtures/command.js'
 import { folder } from '../../fixtures/elf.js'
@@ -96,14 +102,13 @@ describeLibvirt('a domain of libvirt', () => {
   })
 
   it('has a curve of separate windows, and can be watched', async () => {
-    const target = await opened()
-    const curve = await target.measureDirtyCurve({ mode: 'dirty-bitmap', windows: ['1s', '2s'] })
-    expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual([1000, 2000])
-    expect(curve.warnings.map(({ code }) => code)).toEqual(['SEPARATE_WINDOWS'])
-    const { status, stdout } = await dirtyrate(['curve', uriOf(NAME), '--json'])
+    const words = ['curve', uriOf(NAME), '--mode', 'dirty-bitmap', '--json']
+    const { status, stdout } = await dirtyrate(words)
     expect(status).toBe(0)
-    const printed: { points: { requestedMs: number }[] } = JSON.parse(stdout)
-    expect(printed.points.map(({ requestedMs }) => requestedMs)).toEqual([1000, 2000, 5000])
+    const curve: DirtyRateCurve = JSON.parse(stdout)
+    expect(curve.points.map(({ requestedMs }) => requestedMs)).toEqual([1000, 2000, 5000])
+    expect(curve.warnings.map(({ code }) => code)).toEqual(['SEPARATE_WINDOWS'])
+    const target = await opened()
     for await (const { bytesPerSecond } of target.watchDirtyRate({ every: '1s' })) {
       expect(bytesPerSecond).toBeGreaterThan(0)
       break

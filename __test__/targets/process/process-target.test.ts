@@ -26,8 +26,8 @@ const {
  * The working set of the guests. Even on a busy machine they write all of it in a window: they do
  * some 200,000 writes a second on an idle one.
  */
-const PAGES = 4000
-const WINDOW = '1s'
+const PAGES = 2000
+const WINDOW = '500ms'
 /** The pages that a guest writes beside it: for each vCPU its mailbox and its stack. */
 const OTHERS = 8
 /** How often a test measures, and how sure each interval is. */
@@ -60,9 +60,11 @@ async function atWork(target: Target): Promise<void> {
   }
 }
 
-/** Measures again and again; the intervals must have the truth in them at their nominal rate. */
+/**
+ * Measures a guest that is at work again and again. The intervals must have the truth in them at
+ * their nominal rate.
+ */
 async function expectTruth(target: Target): Promise<void> {
-  await atWork(target)
   const missed: unknown[] = []
   for (let i = 0; i < COUNT; i++) {
     const measured = await target.measureDirtyRate({
@@ -121,6 +123,7 @@ describeKvm('a VM of this package in another process', () => {
       const target = await opened(`pid:${pid}`)
       expect(target.uri).toBe(`pid:${pid}`)
       expect(target.modes).toEqual(['page-sampling', 'soft-dirty'])
+      await atWork(target)
       await expectTruth(target)
       const { points } = await target.measureDirtyCurve({ windows: ['100ms', '500ms'] })
       expect(points).toHaveLength(2)
