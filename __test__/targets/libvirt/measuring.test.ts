@@ -15,6 +15,7 @@ import { folder } from '../../fixtures/elf.js'
 import { full } from '../../fixtures/kvm.js'
 import { describeLibvirt, type Libvirt, processOf, startLibvirt } from '../../fixtures/libvirt.js'
 import { PAGE } from '../../fixtures/machine.js'
+import { mostMisses } from '../../fixtures/misses.js'
 import { RawClient } from '../../fixtures/raw-client.js'
 
 const MIB = 2 ** 20
@@ -24,6 +25,8 @@ const PAGES = 10_240
 const OTHERS = 8
 /** A confidence at which an interval that is right fails no run of the tests. */
 const SURE = 0.999999
+/** How much longer than asked for the windows of QEMU may be here. */
+const LONGER = 1.05
 /** A name with each character that has a meaning somewhere on the way. */
 const NAME = "web,1 &'$(x)"
 
@@ -99,6 +102,21 @@ describeLibvirt('a domain of libvirt', () => {
     })
     expect(measured.interval.low).toBeLessThan(rateOf(PAGES, 1))
     expect(measured.interval.high).toBeGreaterThan(rateOf(PAGES, 2))
+  })
+
+  it.runIf(full)('has the truth in as many intervals as they promise', async () => {
+    const target = await opened()
+    const [count, confidence] = [100, 0.95]
+    let misses = 0
+    for (let round = 0; round < count; round++) {
+      const { interval, window } = await target.measureDirtyRate({ window: '1s', confidence })
+      // libvirt says whole seconds, and QEMU computes with the milliseconds that it took.
+      const seconds = window.ns / 1e9
+      const least = rateOf(PAGES, seconds * LONGER)
+      const most = rateOf(PAGES + OTHERS, seconds)
+      if (interval.low > most || (interval.high ?? 0) < least) misses++
+    }
+    expect(misses).toBeLessThanOrEqual(mostMisses(count, confidence))
   })
 
   it('has a curve of separate windows, and can be watched', async () => {

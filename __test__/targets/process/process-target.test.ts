@@ -16,6 +16,7 @@ import { cli, dirtyrate, root } from '../../fixtures/command.js'
 import { folder } from '../../fixtures/elf.js'
 import { describeKvm, describeWith, full } from '../../fixtures/kvm.js'
 import { PAGE, sleep } from '../../fixtures/machine.js'
+import { mostMisses } from '../../fixtures/misses.js'
 
 const {
   Qemu,
@@ -32,24 +33,6 @@ const WINDOW = '500ms'
 const OTHERS = 8
 /** How often a test measures, and how sure each interval is. */
 const [COUNT, CONFIDENCE] = full ? [100, 0.95] : [3, 1 - 1e-6]
-
-/** P(more than `k` of `n` miss), if each misses with a probability of `p`. */
-function moreThan(k: number, n: number, p: number): number {
-  let mass = (1 - p) ** n
-  let sum = mass
-  for (let i = 0; i < k; i++) {
-    mass *= ((n - i) / (i + 1)) * (p / (1 - p))
-    sum += mass
-  }
-  return 1 - sum
-}
-
-/** So many of the intervals may miss the truth: more do so in three of a million runs. */
-function allowedMisses(): number {
-  let k = 0
-  while (moreThan(k, COUNT, 1 - CONFIDENCE) > 3e-6) k++
-  return k
-}
 
 /** Waits until the guest has written its whole working set in each of two windows. */
 async function atWork(target: Target): Promise<void> {
@@ -78,7 +61,7 @@ async function expectTruth(target: Target): Promise<void> {
     if (interval.low > rate(PAGES + OTHERS) || (interval.high ?? 0) < rate(PAGES))
       missed.push(measured)
   }
-  if (missed.length > allowedMisses()) expect(missed).toEqual([])
+  if (missed.length > mostMisses(COUNT, CONFIDENCE)) expect(missed).toEqual([])
 }
 
 /** What measuring could cost a process: the pages of its guest's memory, and its page tables. */

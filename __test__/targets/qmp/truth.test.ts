@@ -8,6 +8,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { openTarget, type QmpTarget, type Workload, workload } from '../../../ts/index.js'
 import { describeWith, full } from '../../fixtures/kvm.js'
 import { PAGE } from '../../fixtures/machine.js'
+import { mostMisses } from '../../fixtures/misses.js'
 import { type GuestOptions, type QemuGuest, startQemu } from '../../fixtures/qemu.js'
 
 const { oldQemu }: { oldQemu(): { program: string; args: string[] } | undefined } = await import(
@@ -45,22 +46,6 @@ async function started(
   const target = await openTarget(`qmp:${running.path}`)
   onTestFinished(() => target.close())
   return { guest: running, target }
-}
-
-/**
- * The most misses that `count` intervals of confidence `confidence` have with a probability of more
- * than one in a million.
- */
-function mostMisses(count: number, confidence: number): number {
-  let term = confidence ** count
-  let sum = term
-  let misses = 0
-  while (1 - sum > 1e-6) {
-    misses++
-    term *= ((count - misses + 1) / misses) * ((1 - confidence) / confidence)
-    sum += term
-  }
-  return misses
 }
 
 /**
@@ -106,14 +91,14 @@ async function counted(
 describeWith('qemu-system-x86_64', "the guest's own count", () => {
   it.each(versions)(
     'is in the interval of the bitmap of $name: a guest that is paced by its own clock',
-    { timeout: 120_000 },
+    { timeout: full ? 900_000 : 120_000 },
     async ({ options, roundedMs }) => {
       // It is slow enough to write no page twice within the window.
       const { guest, target } = await started(
         workload.stride({ pages: 25_600, rate: 24.5 * MIB }),
         options,
       )
-      for (let round = 0; round < (full ? 20 : 1); round++) {
+      for (let round = 0; round < (full ? 100 : 1); round++) {
         const { least, most, low, high } = await counted(guest, target, roundedMs)
         expect(least).toBeGreaterThan(0)
         expect(low).toBeLessThanOrEqual(most + OTHERS)
