@@ -18,8 +18,8 @@ describeWith('qemu-system-x86_64', 'a VM of QEMU, with KVM', () => {
   afterAll(() => guest.end())
 
   it('takes the options of page sampling without --mode', async () => {
-    const byMonitor = ['calc', `qmp:${guest.path}`, '--sample-pages', '128', '--json']
-    const { status, stdout } = await dirtyrate(byMonitor)
+    const byMonitor = ['calc', `qmp:${guest.path}`, '--window', '100ms', '--sample-pages', '128']
+    const { status, stdout } = await dirtyrate([...byMonitor, '--json'])
     expect(status).toBe(0)
     expect(JSON.parse(stdout)).toMatchObject({
       mode: 'page-sampling',
@@ -46,11 +46,11 @@ describeWith('qemu-system-x86_64', 'a VM of QEMU, with KVM', () => {
   it('has the bounds of a rate in whole MiB/s in each text', async () => {
     const exact = [`qmp:${guest.path}`, '--mode', 'dirty-bitmap']
     const texts = await Promise.all([
-      dirtyrate(['calc', ...exact]),
-      dirtyrate(['calc', ...exact, idle]),
+      dirtyrate(['calc', ...exact, '--window', '200ms']),
+      dirtyrate(['calc', ...exact, idle, '--window', '200ms']),
     ])
-    texts.push(await dirtyrate(['curve', ...exact, '--windows', '1s']))
-    texts.push(await dirtyrate(['watch', ...exact, '--count', '1']))
+    texts.push(await dirtyrate(['curve', ...exact, '--windows', '200ms']))
+    texts.push(await dirtyrate(['watch', ...exact, '--every', '200ms', '--count', '1']))
     for (const { status, stdout } of texts) {
       expect(status).toBe(0)
       const [, rate, low, high] =
