@@ -102,12 +102,12 @@ export declare class NativeVirtualMachine {
    * Step 4 at deadlines, which are in ms from the opening of the client's window, ascending. A native thread keeps
    * them. Right after each sync the client's bits are counted, but not taken.
    */
-  syncAt(client: string, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeDeadlineReport[]>
+  syncAt(client: string, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null, options?: NativeReapOptions | undefined | null): Promise<NativeDeadlineReport[]>
   /**
    * The steps 4 and 5 at one deadline, which is in ms from the opening of the client's window. The bits are taken
    * right after the sync, before another client can sync.
    */
-  takeAt(client: string, deadlineMs: number, cancel?: CancelToken | undefined | null): Promise<NativeTakeReport>
+  takeAt(client: string, deadlineMs: number, cancel?: CancelToken | undefined | null, options?: NativeReapOptions | undefined | null): Promise<NativeTakeReport>
   /** Step 5: counts the client's bits. */
   reap(client: string): Promise<NativeReap>
   /** Step 5: counts the client's bits and takes them. Its next window opens where the current round began. */
@@ -236,6 +236,8 @@ export interface NativeBlockReap {
   bytesPerSecond: number
   /** Whether the block was removed. Its last bits are counted here. */
   removed: boolean
+  /** If it was asked for: the pages of each region of 1 GiB, from the start of the block on. */
+  regions?: number[] | null
 }
 
 /** A RAM block as a caller asks for it. */
@@ -318,6 +320,15 @@ export interface NativeDeadlineReport {
 /** The one exact source of dirty bits that a virtual machine has. */
 export type NativeDirtyLog = 'bitmap' | 'ring'
 
+/** A client's dirty memory in granules of one size. */
+export interface NativeGranularityReap {
+  granuleBytes: number
+  /** Granules with a dirty page. */
+  dirty: number
+  /** Maximal runs of dirty granules within a block. */
+  extents: number
+}
+
 /** The guest's counters at one instant. */
 export interface NativeInstant {
   /** Writes made, by vCPU. */
@@ -387,6 +398,16 @@ export interface NativeReap {
   vcpus?: NativeVcpuReap[] | null
   /** With a workload: what the guest wrote in this window, by its own counters. */
   truth?: NativeTruth | null
+  /** In the granules that were asked for. */
+  granularities?: NativeGranularityReap[] | null
+}
+
+/** What a reap counts beside its figures. */
+export interface NativeReapOptions {
+  /** Whether to count the pages of each region of 1 GiB. */
+  byRegion?: boolean
+  /** The sizes of granules, in bytes: multiples of the page size. */
+  granularities?: Array<number>
 }
 
 /**
@@ -419,6 +440,16 @@ export interface NativeSampledBlock {
   pagesHigh: number
   /** Whether the block was removed. It contributes what was written before its removal. */
   removed: boolean
+  /** If it was asked for. */
+  regions?: NativeSampledRegions | null
+}
+
+/** The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own samples. */
+export interface NativeSampledRegions {
+  pages: Array<number>
+  /** The bounds of the intervals. */
+  low: Array<number>
+  high: Array<number>
 }
 
 /** How to sample. */
@@ -433,6 +464,8 @@ export interface NativeSampleOptions {
   design?: 'stratified' | 'simple-random'
   /** Default: a random number. */
   seed?: number
+  /** Whether to estimate the pages of each region of 1 GiB. */
+  byRegion?: boolean
 }
 
 /** The comparison at one deadline. Beside each figure are the bounds of its interval. */
@@ -462,6 +495,11 @@ export interface NativeSampleReport {
   incrementPages: number
   incrementLow: number
   incrementHigh: number
+  /** The size of the memory, and an estimate of its pages that were all zeros at the beginning. */
+  memoryBytes: number
+  memoryZeroPages: number
+  memoryZeroPagesLow: number
+  memoryZeroPagesHigh: number
   blocks: Array<NativeSampledBlock>
   /** With a workload: what the guest wrote between the passes. */
   truth?: NativeTruth | null

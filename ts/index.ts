@@ -121,6 +121,7 @@ export type {
   Capabilities,
   Crash,
   DeadlineReport,
+  GranularityReap,
   RamBlockInfo,
   Reap,
   RingReap,

@@ -72,9 +72,10 @@ export interface CurveRegion {
 }
 
 /**
- * The same windows in larger units than pages. A granule is `granuleBytes` of one RAM block,
- * counted from the start of the block; it is dirty if any page in it is dirty. Each column has one
- * number per point of the curve.
+ * The same windows in larger units than pages. Granules lie at multiples of `granuleBytes` in the
+ * guest's physical address space. A RAM block that begins or ends within a granule has a part of
+ * it, which counts as a granule; no granule is in two blocks. A granule is dirty if any page in it
+ * is dirty. Each column has one number per point of the curve.
  */
 export interface CurveGranularity {
   readonly granuleBytes: number
@@ -110,9 +111,13 @@ export interface CurveSpread {
   readonly most: number
 }
 
-/** A statistical test, whose null hypothesis is that the guest does not change. */
+/**
+ * A statistical test of the rates of the longest window, round by round. Its null hypothesis is that
+ * the guest does not change. `mann-kendall` sees a trend, `pettitt` a change at one instant, and
+ * `dispersion`, which is of page sampling only, differences that are larger than those of samples.
+ */
 export interface StationarityTest {
-  readonly name: 'mann-kendall' | 'runs'
+  readonly name: 'mann-kendall' | 'pettitt' | 'dispersion'
   readonly statistic: number
   /** The chance of a statistic that is at least as extreme, from a guest that does not change. */
   readonly pValue: number
@@ -125,8 +130,8 @@ export interface CurvePhase {
   readonly rounds: number
   /** When its first round opened: ISO 8601. */
   readonly startedAt: string
-  /** The mean of its rounds, one rate per point of the curve. */
-  readonly bytesPerSecond: readonly number[]
+  /** The mean of its rounds, one rate per point of the curve; null if none measured the window. */
+  readonly bytesPerSecond: readonly (number | null)[]
 }
 
 /** Several curves, one after the other. The curve's points are their means. */
@@ -134,11 +139,14 @@ export interface RepeatedCurve {
   readonly rounds: readonly CurveRound[]
   /** One per point of the curve. */
   readonly spread: readonly CurveSpread[]
-  /** False if a test says that the guest changes: then the mean is of no one time. */
+  /**
+   * False if a test says that the guest changes, by more than a twentieth: then the mean is of no
+   * one time. True if no test says so, which with few rounds means little.
+   */
   readonly stationary: boolean
   /** Empty if there are too few rounds for any test. */
   readonly tests: readonly StationarityTest[]
-  /** One if the guest is stationary. */
+  /** One phase if the guest is stationary. */
   readonly phases: readonly CurvePhase[]
 }
 

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use dirtyrate::dirty_memory::{BlockReap, Client, DeadlineReport, Reap, RingReap, SyncReport, VcpuReap};
+use dirtyrate::dirty_memory::{
+    BlockReap, Client, DeadlineReport, GranularityReap, Reap, ReapOptions, RingReap, SyncReport, VcpuReap,
+};
 use dirtyrate_machine::Machine;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 
 use crate::cancel_token::{CancelToken, token};
-use crate::convert::{deadlines, milliseconds, nanoseconds};
+use crate::convert::{deadlines, milliseconds, nanoseconds, whole};
 use crate::errors::{Result, thrown};
 use crate::guest::{NativeTruth, native_truth};
 use crate::promise;
@@ -27,6 +29,25 @@ pub struct NativeSyncReport {
     pub pages: f64,
 }
 
+/// What a reap counts beside its figures.
+#[napi(object)]
+pub struct NativeReapOptions {
+    /// Whether to count the pages of each region of 1 GiB.
+    pub by_region: Option<bool>,
+    /// The sizes of granules, in bytes: multiples of the page size.
+    pub granularities: Option<Vec<f64>>,
+}
+
+/// A client's dirty memory in granules of one size.
+#[napi(object)]
+pub struct NativeGranularityReap {
+    pub granule_bytes: f64,
+    /// Granules with a dirty page.
+    pub dirty: f64,
+    /// Maximal runs of dirty granules within a block.
+    pub extents: f64,
+}
+
 /// One block's share of a reap.
 #[napi(object)]
 pub struct NativeBlockReap {
@@ -39,6 +60,9 @@ pub struct NativeBlockReap {
     pub bytes_per_second: f64,
     /// Whether the block was removed. Its last bits are counted here.
     pub removed: bool,
+    /// If it was asked for: the pages of each region of 1 GiB, from the start of the block on.
+    #[napi(ts_type = "number[] | null")]
+    pub regions: Option<Vec<f64>>,
 }
 
 /// What the rings say about a window. `entries` is the sum of the pages and duplicates of all vCPUs. Dropped and lost
@@ -90,6 +114,9 @@ pub struct NativeReap {
     /// With a workload: what the guest wrote in this window, by its own counters.
     #[napi(ts_type = "NativeTruth | null")]
     pub truth: Option<NativeTruth>,
+    /// In the granules that were asked for.
+    #[napi(ts_type = "NativeGranularityReap[] | null")]
+    pub granularities: Option<Vec<NativeGranularityReap>>,
 }
 
 /// The sync at one deadline.
@@ -179,13 +206,16 @@ impl NativeVirtualMachine {
         client: String,
         deadlines_ms: Vec<f64>,
         cancel: Option<&CancelToken>,
+        options: Option<NativeReapOptions>,
     ) -> Result<Object<'static>> {
         let client = parse(&client)?;
         let deadlines = deadlines(&deadlines_ms)?;
         let cancel = token(cancel);
+        let options = reap_options(options)?;
         self.run(env, move |machine| {
-            let reports = machine.sync_at(client, &deadlines, &cancel)?;
-            Ok(reports.into_iter().map(|report| native_deadline(machine, report)).collect::<Vec<_>>())
+            let reports = machine.sync_at_with(client, &deadlines, &options, &cancel)?;
+            let native = |report| native_deadline(machine, report, &options);
+            Ok(reports.into_iter().map(native).collect::<Vec<_>>())
         })
     }
 
@@ -198,13 +228,16 @@ impl NativeVirtualMachine {
         client: String,
         deadline_ms: f64,
         cancel: Option<&CancelToken>,
+        options: Option<NativeReapOptions>,
     ) -> Result<Object<'static>> {
         let client = parse(&client)?;
         let deadline = milliseconds("deadline", deadline_ms)?;
         let cancel = token(cancel);
+        let options = reap_options(options)?;
         self.run(env, move |machine| {
-            let (report, reopened) = machine.take_at(client, deadline, &cancel)?;
-            Ok(NativeTakeReport { report: native_deadline(machine, report), reopened_ns: nanoseconds(reopened) })
+            let (report, reopened) = machine.take_at_with(client, deadline, &options, &cancel)?;
+            let report = native_deadline(machine, report, &options);
+            Ok(NativeTakeReport { report, reopened_ns: nanoseconds(reopened) })
         })
     }
 
@@ -242,7 +275,15 @@ fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<Nati
     let began = Instant::now();
     let reap = if take { machine.take(client) } else { machine.reap(client) }?;
     let took = began.elapsed();
-    Ok(native_reap(machine, reap, took))
+    Ok(native_reap(machine, reap, took, &ReapOptions::default()))
+}
+
+fn reap_options(options: Option<NativeReapOptions>) -> Result<ReapOptions> {
+    let Some(NativeReapOptions { by_region, granularities }) = options else { return Ok(ReapOptions::default()) };
+    let granularities = granularities.unwrap_or_default().into_iter().map(|bytes| whole("granularities", bytes));
+    Ok(ReapOptions::default()
+        .with_by_region(by_region.unwrap_or(false))
+        .with_granularities(granularities.collect::<Result<_>>()?))
 }
 
 pub fn parse(client: &str) -> Result<Client> {
@@ -260,16 +301,16 @@ fn native_sync(report: SyncReport) -> NativeSyncReport {
     }
 }
 
-fn native_deadline(machine: &Machine, report: DeadlineReport) -> NativeDeadlineReport {
+fn native_deadline(machine: &Machine, report: DeadlineReport, options: &ReapOptions) -> NativeDeadlineReport {
     NativeDeadlineReport {
         requested_ms: report.requested.as_secs_f64() * 1000.0,
         late_ns: nanoseconds(report.late),
         sync: native_sync(report.sync),
-        reap: native_reap(machine, report.reap, report.reap_took),
+        reap: native_reap(machine, report.reap, report.reap_took, options),
     }
 }
 
-fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
+fn native_reap(machine: &Machine, reap: Reap, took: Duration, options: &ReapOptions) -> NativeReap {
     // This is never cancelled.
     let truth = machine.count_truth(reap.witness.as_ref(), &token(None)).ok().flatten();
     let page_size = reap.page_size;
@@ -282,6 +323,12 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         window_ns: nanoseconds(block.window),
         bytes_per_second: block.bytes_per_second,
         removed: block.removed,
+        regions: options.by_region.then(|| block.regions.iter().map(|region| region.pages as f64).collect()),
+    };
+    let granularity = |of_size: &GranularityReap| NativeGranularityReap {
+        granule_bytes: of_size.granule_bytes as f64,
+        dirty: of_size.count.dirty as f64,
+        extents: of_size.count.extents as f64,
     };
     let vcpu = |(id, vcpu): (usize, &VcpuReap)| NativeVcpuReap {
         id: id as f64,
@@ -310,5 +357,6 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration) -> NativeReap {
         reap_ns: nanoseconds(took),
         blocks: reap.blocks.iter().map(block).collect(),
         truth: truth.map(native_truth),
+        granularities: (!reap.granularities.is_empty()).then(|| reap.granularities.iter().map(granularity).collect()),
     }
 }

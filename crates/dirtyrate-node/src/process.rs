@@ -72,6 +72,7 @@ impl NativeProcess {
         deadlines_ms: Vec<f64>,
         cancel: Option<&CancelToken>,
     ) -> Result<Object<'static>> {
+        let by_region = options.by_region.unwrap_or(false);
         let options = sample_options(&options)?;
         let deadlines = deadlines(&deadlines_ms)?;
         let ranges = ranges.into_iter().map(process_range).collect::<Result<Vec<_>>>()?;
@@ -83,7 +84,7 @@ impl NativeProcess {
                 .with_seed(options.seed.unwrap_or_else(random_seed));
             let reports = patiently(|| sample_process_at(&process, &ranges, plan, &deadlines, &cancel))?;
             let native = |report: &dirtyrate::sampling::SampleReport| {
-                native_report(report.requested, report.late, report.hashing, &report.sampled, &options)
+                native_report(report.requested, report.late, report.hashing, &report.sampled, &options, by_region)
             };
             Ok(reports.iter().map(native).collect::<Vec<_>>())
         })

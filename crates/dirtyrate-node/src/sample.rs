@@ -31,6 +31,17 @@ pub struct NativeSampleOptions {
     pub design: Option<String>,
     /// Default: a random number.
     pub seed: Option<f64>,
+    /// Whether to estimate the pages of each region of 1 GiB.
+    pub by_region: Option<bool>,
+}
+
+/// The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own samples.
+#[napi(object)]
+pub struct NativeSampledRegions {
+    pub pages: Vec<f64>,
+    /// The bounds of the intervals.
+    pub low: Vec<f64>,
+    pub high: Vec<f64>,
 }
 
 /// One block's share.
@@ -49,6 +60,9 @@ pub struct NativeSampledBlock {
     pub pages_high: f64,
     /// Whether the block was removed. It contributes what was written before its removal.
     pub removed: bool,
+    /// If it was asked for.
+    #[napi(ts_type = "NativeSampledRegions | null")]
+    pub regions: Option<NativeSampledRegions>,
 }
 
 /// The comparison at one deadline. Beside each figure are the bounds of its interval.
@@ -79,6 +93,11 @@ pub struct NativeSampleReport {
     pub increment_pages: f64,
     pub increment_low: f64,
     pub increment_high: f64,
+    /// The size of the memory, and an estimate of its pages that were all zeros at the beginning.
+    pub memory_bytes: f64,
+    pub memory_zero_pages: f64,
+    pub memory_zero_pages_low: f64,
+    pub memory_zero_pages_high: f64,
     pub blocks: Vec<NativeSampledBlock>,
     /// With a workload: what the guest wrote between the passes.
     #[napi(ts_type = "NativeTruth | null")]
@@ -97,6 +116,7 @@ impl NativeVirtualMachine {
         deadlines_ms: Vec<f64>,
         cancel: Option<&CancelToken>,
     ) -> Result<Object<'static>> {
+        let by_region = options.by_region.unwrap_or(false);
         let options = sample_options(&options)?;
         let deadlines = deadlines(&deadlines_ms)?;
         let cancel = token(cancel);
@@ -105,7 +125,7 @@ impl NativeVirtualMachine {
             let reports = patiently(|| machine.sample_at(&options, &deadlines, &cancel))?;
             let native = |report: &dirtyrate_machine::SampleReport| NativeSampleReport {
                 truth: report.truth.as_ref().map(|truth| native_truth(truth.counts())),
-                ..native_report(report.requested, report.late, report.hashing, &report.sampled, &options)
+                ..native_report(report.requested, report.late, report.hashing, &report.sampled, &options, by_region)
             };
             Ok(reports.iter().map(native).collect::<Vec<_>>())
         })
@@ -155,6 +175,7 @@ pub fn native_report(
     hashing: Duration,
     sampled: &Sampled,
     options: &SampleOptions,
+    by_region: bool,
 ) -> NativeSampleReport {
     let (dirty, new) = (sampled.dirty_pages(&options.intervals), sampled.new_pages(&options.intervals));
     let rate = sampled.rate(&options.intervals);
@@ -172,8 +193,10 @@ pub fn native_report(
             pages_low: dirty.interval.low,
             pages_high: dirty.interval.high,
             removed: block.removed,
+            regions: by_region.then(|| native_regions(block, &options.intervals)),
         }
     };
+    let zero = sampled.zero_pages_of_memory(&options.intervals);
     NativeSampleReport {
         requested_ms: requested.as_secs_f64() * 1000.0,
         late_ns: nanoseconds(late),
@@ -194,7 +217,20 @@ pub fn native_report(
         increment_pages: new.pages,
         increment_low: new.interval.low,
         increment_high: new.interval.high,
+        memory_bytes: (sampled.pages * sampled.page_size) as f64,
+        memory_zero_pages: zero.pages,
+        memory_zero_pages_low: zero.interval.low,
+        memory_zero_pages_high: zero.interval.high,
         blocks: sampled.blocks.iter().map(block).collect(),
         truth: None,
+    }
+}
+
+fn native_regions(block: &BlockSampled, intervals: &Intervals) -> NativeSampledRegions {
+    let estimates: Vec<_> = block.regions.iter().map(|region| block.region_pages(region, intervals)).collect();
+    NativeSampledRegions {
+        pages: estimates.iter().map(|estimate| estimate.pages).collect(),
+        low: estimates.iter().map(|estimate| estimate.interval.low).collect(),
+        high: estimates.iter().map(|estimate| estimate.interval.high).collect(),
     }
 }

@@ -36,6 +36,7 @@ fn main() {
         count(&mut group, &words);
         merge(&mut group, &words);
         heat(&mut group, &words);
+        granules(&mut group, &words);
         positions(&mut group, &words);
         ranges(&mut group, &words);
         group.finish();
@@ -129,6 +130,14 @@ fn heat(group: &mut Group<'_>, words: &[u64]) {
         Kernels::get().heat(words, 512, &mut into);
         black_box(&mut into);
     });
+}
+
+fn granules(group: &mut Group<'_>, words: &[u64]) {
+    for (name, pages) in [("granules of 4 KiB", 1), ("granules of 64 KiB", 16), ("granules of 2 MiB", 512)] {
+        row(group, name, words, |words| Kernels::get().granules(words, pages, 0));
+    }
+    // The slow path: granules that do not begin at word borders.
+    row(group, "granules of 2 MiB, unaligned", words, |words| Kernels::get().granules(words, 512, 1));
 }
 
 fn positions(group: &mut Group<'_>, words: &[u64]) {

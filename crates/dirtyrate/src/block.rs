@@ -31,3 +31,13 @@ impl BlockInfo {
         words_for(self.pages)
     }
 }
+
+/// The size of a region, by which pages are counted if a caller asks for that: 1 GiB of a block, from the start of the
+/// block on. In this unit QEMU protects the pages of a migrating VM again (`clear-bitmap-shift` 18 with pages of 4 KiB).
+pub const REGION_BYTES: u64 = 1 << 30;
+
+/// The pages of a region: a multiple of 64, so that the bits of a region are whole words. (With pages of more than 16
+/// MiB a region therefore has more than [`REGION_BYTES`].)
+pub(crate) fn region_pages(page_size: u64) -> u64 {
+    (REGION_BYTES / page_size).max(1).next_multiple_of(u64::BITS.into())
+}

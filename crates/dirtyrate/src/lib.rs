@@ -35,7 +35,7 @@ mod sum;
 pub mod threads;
 mod wait;
 
-pub use block::{BlockId, BlockInfo};
+pub use block::{BlockId, BlockInfo, REGION_BYTES};
 pub use clock::{GuestClock, Moment};
 pub use error::{Error, Limit, Result};
 pub use page_size::host_page_size;

@@ -82,6 +82,17 @@ export interface BlockReap {
   bytesPerSecond: number
   /** The block was removed, and these are its last bits. */
   removed: boolean
+  /** Only if it was asked for: the pages of each region of 1 GiB, from the start of the block on. */
+  regions?: number[] | null
+}
+
+/** A client's dirty memory in granules of one size. */
+export interface GranularityReap {
+  granuleBytes: number
+  /** Granules with a dirty page. */
+  dirty: number
+  /** Maximal runs of dirty granules within a block. */
+  extents: number
 }
 
 /** What the dirty rings report for a window. */
@@ -140,6 +151,8 @@ export interface Reap {
   vcpus?: VcpuReap[] | null
   /** Only with a workload: what the guest wrote in this window, by its own counters. */
   truth?: Truth | null
+  /** Only if they were asked for. */
+  granularities?: GranularityReap[] | null
 }
 
 /**

@@ -23,7 +23,9 @@ use crate::vcpu::Crash;
 use crate::vcpu::RunState;
 use crate::vm::{BlockSpec, Vm, VmOptions};
 use crate::workload::{Counters, Pacing, RamRange, Workload, WorkloadError};
-use dirtyrate::dirty_memory::{Client, DeadlineReport, Reap, SyncReport, Witness, WitnessedWindow, sync_at, take_at};
+use dirtyrate::dirty_memory::{
+    Client, DeadlineReport, Reap, ReapOptions, SyncReport, Witness, WitnessedWindow, sync_at_with, take_at_with,
+};
 use dirtyrate::{BlockInfo, CancelToken, Error, Result};
 
 /// How long a guest may take to set itself up: far more than any of ours needs, even emulated.
@@ -263,15 +265,27 @@ impl Machine {
         self.vm.lock_dirty_memory().abandon(client)
     }
 
-    /// Step 4: see [`sync_at`]. The guest must run from the client's last clear, take or start until the window closes:
+    /// Step 4: see [`sync_at`](dirtyrate::dirty_memory::sync_at). The guest must run from the client's last clear, take or start until the window closes:
     /// a pause or a crash inside a window is an error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
-        let vcpus = self.vm.vcpus()?;
-        vcpus.check_running("measured")?;
-        sync_at(|| self.vm.lock_dirty_memory(), client, deadlines, cancel, || vcpus.check_running("measured"))
+        self.sync_at_with(client, deadlines, &ReapOptions::default(), cancel)
     }
 
-    /// The steps 4 and 5 at one deadline: see [`take_at`]. The guest must run all the time, as with
+    /// The same with reaps that count what `options` ask for: see [`sync_at_with`].
+    pub fn sync_at_with(
+        &self,
+        client: Client,
+        deadlines: &[Duration],
+        options: &ReapOptions,
+        cancel: &CancelToken,
+    ) -> Result<Vec<DeadlineReport>> {
+        let vcpus = self.vm.vcpus()?;
+        vcpus.check_running("measured")?;
+        let alive = || vcpus.check_running("measured");
+        sync_at_with(|| self.vm.lock_dirty_memory(), client, deadlines, options, cancel, alive)
+    }
+
+    /// The steps 4 and 5 at one deadline: see [`take_at`](dirtyrate::dirty_memory::take_at). The guest must run all the time, as with
     /// [`sync_at`](Self::sync_at).
     pub fn take_at(
         &self,
@@ -279,9 +293,21 @@ impl Machine {
         deadline: Duration,
         cancel: &CancelToken,
     ) -> Result<(DeadlineReport, Duration)> {
+        self.take_at_with(client, deadline, &ReapOptions::default(), cancel)
+    }
+
+    /// The same with a reap that counts what `options` ask for: see [`take_at_with`].
+    pub fn take_at_with(
+        &self,
+        client: Client,
+        deadline: Duration,
+        options: &ReapOptions,
+        cancel: &CancelToken,
+    ) -> Result<(DeadlineReport, Duration)> {
         let vcpus = self.vm.vcpus()?;
         vcpus.check_running("measured")?;
-        take_at(|| self.vm.lock_dirty_memory(), client, deadline, cancel, || vcpus.check_running("measured"))
+        let alive = || vcpus.check_running("measured");
+        take_at_with(|| self.vm.lock_dirty_memory(), client, deadline, options, cancel, alive)
     }
 
     /// Step 5, which waits for no sync: see [`DirtyMemory::reap`](dirtyrate::dirty_memory::DirtyMemory::reap).

@@ -23,7 +23,8 @@ const BLOCK: usize = 8;
 /// other processors hints cost more than they gain: see [`Hints`](super::hints::Hints).
 const AHEAD: usize = 256;
 
-fn or(words: &[u64]) -> u64 {
+#[inline(always)]
+pub(super) fn or(words: &[u64]) -> u64 {
     words.iter().fold(0, |any, word| any | word)
 }
 

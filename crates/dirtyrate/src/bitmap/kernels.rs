@@ -80,6 +80,24 @@ impl<'a> Target<'a> {
     }
 }
 
+/// How much of a bitmap is dirty in units that are larger than a page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GranuleCount {
+    /// Granules with at least one dirty page.
+    pub dirty: u64,
+    /// Maximal runs of dirty granules.
+    pub extents: u64,
+}
+
+impl GranuleCount {
+    /// Adds the granules of another part of the memory, whose granules are not among those of this part.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.dirty += other.dirty;
+        self.extents += other.extents;
+    }
+}
+
 /// The kernels of one backend, with hints or without. All backends give the same results, for any number of words at
 /// any address.
 pub struct Kernels {
@@ -89,6 +107,7 @@ pub struct Kernels {
     pub(super) merge: unsafe fn(&[u64], &mut [Target<'_>]) -> u64,
     pub(super) extent: unsafe fn(&[u64]) -> Option<Range<usize>>,
     pub(super) heat: unsafe fn(&[u64], u64, &mut [u32]),
+    pub(super) granules: unsafe fn(&[u64], u64, u64) -> GranuleCount,
     pub(super) positions: unsafe fn(&[u64], u64, &mut [u32]) -> usize,
     pub(super) ranges: unsafe fn(&[u64], u64, &mut [[u32; 2]]) -> usize,
 }
@@ -145,6 +164,21 @@ impl Kernels {
         assert!((1..1 << 32).contains(&pages_per_region), "a region of {pages_per_region} pages");
         // SAFETY: as of `count`.
         unsafe { (self.heat)(words, pages_per_region, into) }
+    }
+
+    /// Counts the granules of `pages_per_granule` pages that have a set bit, and the maximal runs of such granules. The
+    /// first granule begins `phase` pages before the first page of `words`: page `n` is in granule
+    /// `(n + phase) / pages_per_granule`. So granules can lie at multiples of their size in the guest's address space,
+    /// also where the memory that `words` describes does not begin at one. Powers of two up to 32, and multiples of 64,
+    /// are counted by whole words where the granules begin at word borders; other granules by their first set bits.
+    ///
+    /// # Panics
+    ///
+    /// If a granule has no page, or if `phase` is not below `pages_per_granule`.
+    pub fn granules(&self, words: &[u64], pages_per_granule: u64, phase: u64) -> GranuleCount {
+        assert!(phase < pages_per_granule, "a granule of {pages_per_granule} pages that began {phase} pages ago");
+        // SAFETY: as of `count`.
+        unsafe { (self.granules)(words, pages_per_granule, phase) }
     }
 
     /// Writes the numbers of the pages at and after `from` whose bits are set, in order, as long as `into` has room,

@@ -1,6 +1,8 @@
 //! The oracle of the tests and fuzz targets: it computes page by page what each kernel must return. Each check panics
 //! if a backend returns anything else.
 
+use std::collections::BTreeSet;
+
 use super::{Kernels, PAGES_PER_WORD, Target};
 
 /// The pages at and after `from` whose bits are set.
@@ -58,6 +60,20 @@ pub fn check_heat(kernels: &Kernels, words: &[u64], pages_per_region: u64, regio
     let mut heat = vec![u32::MAX; regions];
     kernels.heat(words, pages_per_region, &mut heat);
     assert_eq!(heat, expected, "{kernels:?}, regions of {pages_per_region} pages");
+}
+
+/// Checks that `granules` is the number of granules that have a page, and the number of those whose neighbour below has
+/// none.
+pub fn check_granules(kernels: &Kernels, words: &[u64], pages_per_granule: u64, phase: u64) {
+    let dirty: BTreeSet<_> = pages(words, 0).map(|page| (page + phase) / pages_per_granule).collect();
+    let begins = |granule: &&u64| granule.checked_sub(1).is_none_or(|below| !dirty.contains(&below));
+    let extents = dirty.iter().filter(begins).count() as u64;
+    let found = kernels.granules(words, pages_per_granule, phase);
+    assert_eq!(
+        (found.dirty, found.extents),
+        (dirty.len() as u64, extents),
+        "{kernels:?}, granules of {pages_per_granule} pages, the first begins {phase} before"
+    );
 }
 
 /// Checks that `positions` are the pages from `from` on, also if they are read into a buffer with room for `room` pages

@@ -113,6 +113,19 @@ macro_rules! test_kernels {
                 }
 
                 #[test]
+                fn counts_granules(
+                    seed: u64, length in lengths(), offset in 0..8_usize,
+                    pages_per_granule in prop_oneof![
+                        (0..12_u32).prop_map(|power| 1 << power), (1..20_u64).prop_map(|words| words * 64), 1..1300_u64,
+                    ],
+                    phase in prop_oneof![Just(0_u64), any::<u64>()],
+                ) {
+                    let words = Words::new(seed, length, offset);
+                    let phase = phase % pages_per_granule;
+                    check(|kernels| oracle::check_granules(kernels, words.words(), pages_per_granule, phase));
+                }
+
+                #[test]
                 fn finds_positions(
                     seed: u64, length in lengths(), offset in 0..8_usize, from in 0..100_000_u64,
                     room in prop_oneof![1..200_usize, 1..100_000_usize],

@@ -5,6 +5,7 @@ use std::ops::DerefMut;
 use std::time::{Duration, Instant};
 
 use super::bits::DirtyBits;
+use super::breakdown::ReapOptions;
 use super::client::Client;
 use super::memory::DirtyMemory;
 use super::reap::Reap;
@@ -51,11 +52,30 @@ pub fn sync_at<G: DerefMut<Target = DirtyMemory>>(
     cancel: &CancelToken,
     alive: impl Fn() -> Result<()>,
 ) -> Result<Vec<DeadlineReport>> {
+    sync_at_with(lock, client, deadlines, &ReapOptions::default(), cancel, alive)
+}
+
+/// The same as [`sync_at`], with reaps that count what `options` ask for.
+///
+/// # Errors
+///
+/// Those of [`sync_at`] and of [`DirtyBits::reap_with`].
+pub fn sync_at_with<G: DerefMut<Target = DirtyMemory>>(
+    lock: impl Fn() -> G,
+    client: Client,
+    deadlines: &[Duration],
+    options: &ReapOptions,
+    cancel: &CancelToken,
+    alive: impl Fn() -> Result<()>,
+) -> Result<Vec<DeadlineReport>> {
+    check(&lock, options)?;
     let mut reports = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {
         let (mut memory, opened) = wait_for(&lock, client, requested, cancel, &alive)?;
         let (late, sync) = sync(&mut memory, client, opened, requested, cancel, &alive)?;
-        reports.push(reaped(&mut memory, client, requested, late, sync, DirtyMemory::reap)?);
+        let began = Instant::now();
+        let reap = memory.bits().reap_with(client, options)?;
+        reports.push(DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() });
     }
     Ok(reports)
 }
@@ -74,11 +94,36 @@ pub fn take_at<G: DerefMut<Target = DirtyMemory>>(
     cancel: &CancelToken,
     alive: impl Fn() -> Result<()>,
 ) -> Result<(DeadlineReport, Duration)> {
-    let (mut memory, opened) = wait_for(&lock, client, deadline, cancel, &alive)?;
-    let (late, sync) = sync(&mut memory, client, opened, deadline, cancel, &alive)?;
-    let report = reaped(&mut memory, client, deadline, late, sync, DirtyMemory::take)?;
+    take_at_with(lock, client, deadline, &ReapOptions::default(), cancel, alive)
+}
+
+/// The same as [`take_at`], with a reap that counts what `options` ask for.
+///
+/// # Errors
+///
+/// Those of [`take_at`] and of [`DirtyBits::reap_with`]. Nothing is taken then.
+pub fn take_at_with<G: DerefMut<Target = DirtyMemory>>(
+    lock: impl Fn() -> G,
+    client: Client,
+    requested: Duration,
+    options: &ReapOptions,
+    cancel: &CancelToken,
+    alive: impl Fn() -> Result<()>,
+) -> Result<(DeadlineReport, Duration)> {
+    check(&lock, options)?;
+    let (mut memory, opened) = wait_for(&lock, client, requested, cancel, &alive)?;
+    let (late, sync) = sync(&mut memory, client, opened, requested, cancel, &alive)?;
+    let began = Instant::now();
+    let reap = memory.take_with(client, options)?;
+    let report = DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() };
     let reopened = opening(&memory.bits(), client)?.since(opened);
     Ok((report, reopened))
+}
+
+/// Checks `options` before anybody waits.
+fn check<G: DerefMut<Target = DirtyMemory>>(lock: &impl Fn() -> G, options: &ReapOptions) -> Result<()> {
+    let page_size = lock().bits().page_size();
+    options.check(page_size)
 }
 
 /// The moment at which the client's window was open in every chunk.
@@ -158,18 +203,4 @@ fn sync(
         Err(error) => return Err(error),
     }
     if memory.bits().paused_in_window(client) { Err(paused_within()) } else { Ok((late, sync)) }
-}
-
-/// Step 5.
-fn reaped(
-    memory: &mut DirtyMemory,
-    client: Client,
-    requested: Duration,
-    late: Duration,
-    sync: SyncReport,
-    reap: fn(&mut DirtyMemory, Client) -> Result<Reap>,
-) -> Result<DeadlineReport> {
-    let began = Instant::now();
-    let reap = reap(memory, client)?;
-    Ok(DeadlineReport { requested, late, sync, reap, reap_took: began.elapsed() })
 }

@@ -25,6 +25,7 @@
 
 mod bits;
 mod block;
+mod breakdown;
 mod by_vcpu;
 mod client;
 mod copy;
@@ -45,9 +46,10 @@ mod window;
 mod witness;
 
 pub use bits::DirtyBits;
+pub use breakdown::{GranularityReap, ReapOptions, RegionReap};
 pub use client::Client;
 pub use copy::{BitmapCopy, Taken, copy_bitmap, put_back};
-pub use deadline::{DeadlineReport, paused_within, sync_at, take_at};
+pub use deadline::{DeadlineReport, paused_within, sync_at, sync_at_with, take_at, take_at_with};
 #[cfg(feature = "testing")]
 pub use fake_log::{FakeCall, FakeLog, FakeProtect};
 pub use log::{DirtyLog, Prepared, RingLoss, VcpuLog, VcpuPages};

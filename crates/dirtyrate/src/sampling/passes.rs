@@ -8,8 +8,9 @@ use super::estimate::variance;
 use super::plan::Plan;
 use super::reader::{Contents, Look, PageReader};
 use super::room::{filled, reserved};
-use super::sampled::{BlockSampled, Sampled};
+use super::sampled::{BlockSampled, RegionSampled, Sampled};
 use super::trace;
+use crate::block::region_pages;
 use crate::error::{Error, Result};
 use crate::wait::CancelToken;
 
@@ -201,6 +202,7 @@ impl<R: PageReader> Sampling<R> {
                 window: Duration::from_secs_f64(sum / count as f64),
                 removed: samples.removed.is_some(),
                 standard_error: variance(design, &samples.changed).sqrt(),
+                regions: samples.by_region(block.pages, page_size)?,
             });
         }
         for (samples, block) in self.blocks.iter_mut().zip(&found) {
@@ -268,6 +270,21 @@ impl<R: PageReader> Sampling<R> {
 }
 
 impl BlockSamples {
+    /// The samples of each region of the block, which has `pages` pages.
+    fn by_region(&self, pages: u64, page_size: u64) -> Result<Vec<RegionSampled>> {
+        let region_pages = region_pages(page_size);
+        let mut regions = reserved(pages.div_ceil(region_pages) as usize)?;
+        let mut from = 0;
+        for first_page in (0..pages).step_by(region_pages as usize) {
+            let size = region_pages.min(pages - first_page);
+            let end = from + self.looks[from..].partition_point(|look| look.page < first_page + size);
+            let hits = self.changed[from..end].iter().filter(|&&changed| changed).count() as u64;
+            regions.push(RegionSampled { first_page, pages: size, samples: (end - from) as u64, hits });
+            from = end;
+        }
+        Ok(regions)
+    }
+
     fn begin(
         reader: &mut impl PageReader,
         block: usize,

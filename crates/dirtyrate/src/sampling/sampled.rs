@@ -47,6 +47,23 @@ pub struct BlockSampled {
     pub removed: bool,
     /// The standard error of hits / samples, on the safe side, as in [`Sampled::standard_error`].
     pub standard_error: f64,
+    /// The block's regions, in order: together they are the block.
+    pub regions: Vec<RegionSampled>,
+}
+
+/// One region of a block, which begins at a multiple of [`REGION_BYTES`](crate::REGION_BYTES) from the start of the
+/// block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct RegionSampled {
+    /// The number of its first page in the block.
+    pub first_page: u64,
+    /// How many pages it has. The last region of a block may have fewer than the others.
+    pub pages: u64,
+    /// How many samples lie in it. A small region may have none.
+    pub samples: u64,
+    /// How many of them have changed since the beginning.
+    pub hits: u64,
 }
 
 /// What a comparison found: the samples that changed since the beginning, at least once and visibly.
@@ -133,6 +150,11 @@ impl Sampled {
         self.by_pages(|block| block.zero_pages, intervals)
     }
 
+    /// How many pages of the memory were all zeros at the beginning: [`zero`](Self::zero) of all pages.
+    pub fn zero_pages_of_memory(&self, intervals: &Intervals) -> EstimatedPages {
+        self.zero(intervals).of_pages(self.pages)
+    }
+
     /// Dirty bytes per second: fraction × bytes / window, by block, summed. A block without a window has no part in it.
     pub fn rate(&self, intervals: &Intervals) -> Rate {
         let watched = self.blocks.iter().filter(|block| !block.window.is_zero());
@@ -163,6 +185,20 @@ impl BlockSampled {
     /// How many of the block's pages changed since the begin.
     pub fn dirty_pages(&self, intervals: &Intervals) -> EstimatedPages {
         self.dirty(intervals).of_pages(self.pages)
+    }
+
+    /// How many pages of one of the block's regions changed since the beginning, by the region's own samples. The
+    /// regions do not add up to [`dirty_pages`](Self::dirty_pages) exactly, because the samples of a region are not
+    /// exactly in proportion to its pages. If no sample lies in the region, the fraction of the whole block is the
+    /// estimate, and the interval is the whole region.
+    pub fn region_pages(&self, region: &RegionSampled, intervals: &Intervals) -> EstimatedPages {
+        let RegionSampled { hits, samples, .. } = *region;
+        let of_region = if samples > 0 {
+            combine([Part { weight: 1.0, hits, samples }].into_iter(), intervals)
+        } else {
+            Estimate { fraction: self.dirty(intervals).fraction, ..combine([].into_iter(), intervals) }
+        };
+        of_region.of_pages(region.pages)
     }
 
     /// How large the block is.

@@ -29,6 +29,7 @@ macro_rules! backend {
                 merge: merge::<HINTS>,
                 extent,
                 heat: heat::<HINTS>,
+                granules: granules::<HINTS>,
                 positions,
                 ranges,
             }
@@ -53,6 +54,16 @@ macro_rules! backend {
         fn heat<const HINTS: bool>(words: &[u64], pages_per_region: u64, into: &mut [u32]) {
             let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
             $crate::bitmap::generic::heat(words, pages_per_region, into, |words| $count(words, ask), ask)
+        }
+
+        $(#[target_feature(enable = $feature)])*
+        fn granules<const HINTS: bool>(
+            words: &[u64],
+            pages_per_granule: u64,
+            phase: u64,
+        ) -> $crate::bitmap::kernels::GranuleCount {
+            let ask = $crate::bitmap::generic::ask_ahead::<HINTS>;
+            $crate::bitmap::granules::granules(words, pages_per_granule, phase, ask)
         }
 
         // These two kernels use hints in both variants, because arithmetic limits their speed, and because the

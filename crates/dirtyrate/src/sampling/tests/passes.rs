@@ -483,3 +483,54 @@ fn a_block_that_goes_has_the_window_until_then() {
     let none = Sampled { blocks: found.blocks[2..].to_vec(), ..found }.rate(&intervals);
     assert_eq!((none.bytes_per_second, none.interval.low, none.interval.high), (0.0, 0.0, 0.0));
 }
+
+#[test]
+fn each_region_has_its_own_samples_and_interval() {
+    const REGION: u64 = (1 << 30) / PAGE;
+    // Two whole regions and a rest that is no multiple of 2 MiB; one region and one page; less than a region.
+    let sizes = [2 * REGION + 1000, REGION + 1, 300];
+    for design in Design::ALL {
+        let (reader, state) = fake(&sizes);
+        let plan =
+            Plan::new(&reader.blocks, PAGE, PlanOptions { samples_per_gib: 200, design, seed: 3 }).expect("a plan");
+        let cancel = CancelToken::new();
+        let mut sampling = Sampling::begin(reader, plan.clone(), &cancel).expect("begun");
+        // A part of the second region of block 0, its rest, and all of block 2.
+        let is_dirty = |block, page| match block {
+            0 => (REGION + 5000..REGION + 90_000).contains(&page) || page >= 2 * REGION,
+            other => other == 2,
+        };
+        change(&state, is_dirty, Some(7));
+        let sampled = sampling.compare(&cancel).expect("compared");
+        let intervals = Intervals::default();
+        for ((block, found), &size) in sampled.blocks.iter().enumerate().zip(&sizes) {
+            let firsts: Vec<_> = found.regions.iter().map(|region| region.first_page).collect();
+            assert_eq!(firsts, (0..size.div_ceil(REGION)).map(|number| number * REGION).collect::<Vec<_>>());
+            assert_eq!(found.regions.iter().map(|region| region.pages).sum::<u64>(), size);
+            assert_eq!(found.regions.iter().map(|region| region.samples).sum::<u64>(), found.samples);
+            assert_eq!(found.regions.iter().map(|region| region.hits).sum::<u64>(), found.hits);
+            for region in &found.regions {
+                let all = region.first_page..region.first_page + region.pages;
+                let samples = || plan.blocks()[block].iter().filter(|&page| all.contains(page));
+                let (n, hits) =
+                    (samples().count() as u64, samples().filter(|&&page| is_dirty(block, page)).count() as u64);
+                assert_eq!((region.samples, region.hits), (n, hits), "{design:?}, block {block}, {region:?}");
+                let estimate = found.region_pages(region, &intervals);
+                let pages = region.pages as f64;
+                if n == 0 {
+                    assert_eq!((estimate.interval.low, estimate.interval.high), (0.0, pages), "nothing is known");
+                    assert_eq!(estimate.pages, found.dirty(&intervals).fraction * pages);
+                } else {
+                    let interval = intervals.interval(hits as f64, n as f64);
+                    assert!((estimate.pages - hits as f64 / n as f64 * pages).abs() < 1e-6);
+                    assert!((estimate.interval.low - interval.low * pages).abs() < 1e-6);
+                    assert!((estimate.interval.high - interval.high * pages).abs() < 1e-6);
+                }
+            }
+        }
+        let hits: Vec<Vec<_>> = sampled.blocks.iter().map(|of| of.regions.iter().map(|of| of.hits).collect()).collect();
+        assert!(hits[0][0] == 0 && hits[0][1] > 0 && hits[1][0] == 0 && hits[2][0] > 0, "{hits:?}");
+        // A region that is one page of 262,145 has no sample with this seed.
+        assert_eq!(sampled.blocks[1].regions[1].samples, 0, "{design:?}");
+    }
+}
