@@ -156,6 +156,10 @@ describe('a window by sampling', () => {
     incrementPages: 5120,
     incrementLow: 2800,
     incrementHigh: 9400,
+    memoryBytes: 2 ** 30,
+    memoryZeroPages: 204_800,
+    memoryZeroPagesLow: 195_000,
+    memoryZeroPagesHigh: 213_000,
     blocks: [
       {
         name: 'ram',
