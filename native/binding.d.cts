@@ -444,7 +444,10 @@ export interface NativeSampledBlock {
   regions?: NativeSampledRegions | null
 }
 
-/** The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own samples. */
+/**
+ * The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own
+ * samples.
+ */
 export interface NativeSampledRegions {
   pages: Array<number>
   /** The bounds of the intervals. */

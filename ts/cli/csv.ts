@@ -41,9 +41,32 @@ export const WATCH_COLUMNS: Columns<DirtyRateMeasurement> = {
 export interface CurveRecord {
   curve: DirtyRateCurve
   point: DirtyRateCurve['points'][number]
+  /** The number of the point, which is that of its column in the other members of the curve. */
+  at: number
 }
 
-export const CURVE_COLUMNS: Columns<CurveRecord> = {
+/** The columns of a curve: two for each size of granules, and three if it was repeated. */
+export function curveColumns({
+  granularities = [],
+  repeated,
+}: DirtyRateCurve): Columns<CurveRecord> {
+  const granules = granularities.flatMap(({ granuleBytes, dirtyGranules, extents }) => [
+    [`dirtyGranules${granuleBytes}`, ({ at }: CurveRecord) => dirtyGranules[at]] as const,
+    [`extents${granuleBytes}`, ({ at }: CurveRecord) => extents[at]] as const,
+  ])
+  const spread: Columns<CurveRecord> = {
+    standardDeviation: ({ at }) => repeated?.spread[at]?.standardDeviation,
+    least: ({ at }) => repeated?.spread[at]?.least,
+    most: ({ at }) => repeated?.spread[at]?.most,
+  }
+  return {
+    ...CURVE_COLUMNS,
+    ...Object.fromEntries(granules),
+    ...(repeated === undefined ? {} : spread),
+  }
+}
+
+const CURVE_COLUMNS: Columns<CurveRecord> = {
   startedAt: ({ curve }) => curve.startedAt,
   mode: ({ curve }) => curve.mode,
   requestedMs: ({ point }) => point.requestedMs,

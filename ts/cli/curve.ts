@@ -1,10 +1,17 @@
 /** `dirtyrate curve TARGET`: distinct pages by window, from one run. */
 
+import { parseCountText } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { parseSize } from '../ground/units.js'
+import type { CurveOptions } from '../measurement/options.js'
+import { MOST_ROUNDS, parseRepetition } from '../measurement/repetition.js'
 import { parseWindows } from '../measurement/windows.js'
 import type { DirtyRateCurve, DirtyRatePoint } from '../results/curve.js'
 import type { Target } from '../targets/target.js'
-import { CURVE_COLUMNS, csvHeader, csvRecord } from './csv.js'
+import { csvHeader, csvRecord, curveColumns } from './csv.js'
+import { printDetails } from './curve-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { documentText } from './json.js'
 import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
@@ -13,9 +20,14 @@ import { type ModeOptions, parseModeOptions, refuseCsvAnd, withTarget } from './
 import { showsBlocks } from './terminal.js'
 import { bar, count, measuredSize, ms, widthOf } from './text.js'
 import { parseWait, type WaitOptions, waitBefore } from './wait.js'
+import { writeNamedFile } from './whole-file.js'
 
 export interface CurveCommandOptions extends ModeOptions, WaitOptions {
   windows?: string
+  granularity?: string
+  repeat?: string
+  for?: string
+  save?: string
   unit?: string
   csv: boolean
 }
@@ -41,22 +53,47 @@ export async function runCurve(
     options.unit,
     session.options.json ? '--json' : options.csv ? '--csv' : undefined,
   )
+  const more = parseMore(options)
   const { signal } = session
   return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     const windows = given ?? parseList(defaultWindows(target).join(','))
     const longest = windows.at(-1) ?? 0
+    const repetition = parseRepetition(more, longest, OPTION_NAMES)
     const curve = await during(
       session,
       `measuring for windows of ${windows.map(window => `${window} ms`).join(', ')}`,
-      longest,
-      () => target.measureDirtyCurve({ ...mode, windows, signal }),
+      repetition?.expectedMs ?? longest,
+      () => target.measureDirtyCurve({ ...mode, ...more, windows, signal }),
     )
     if (options.csv) printCsv(session, curve)
     else print(session, curve, rates)
     session.document(curve)
+    if (options.save !== undefined)
+      await writeNamedFile('--save', options.save, Buffer.from(documentText(curve, false)))
     return curve.complete ? EXIT_OK : EXIT_FAILED
   })
+}
+
+/** The names of options in messages. */
+const OPTION_NAMES = { repeat: '--repeat', for: '--for' } as const
+
+/** The options of the API that are given as they are; their values are checked by the API. */
+function parseMore({
+  granularity,
+  repeat,
+  for: time,
+  save,
+}: CurveCommandOptions): Pick<CurveOptions, 'granularities' | 'repeat' | 'for'> {
+  if (save === '') throw argumentError('--save: it is empty', 'Give the name of a file.')
+  const sizes = granularity?.split(',').filter(size => size.trim() !== '')
+  return {
+    ...(sizes === undefined
+      ? {}
+      : { granularities: sizes.map(size => parseSize(size, '--granularity')) }),
+    ...(repeat === undefined ? {} : { repeat: parseCountText(repeat, '--repeat', 1, MOST_ROUNDS) }),
+    ...(time === undefined ? {} : { for: time }),
+  }
 }
 
 function parseList(text: string): number[] {
@@ -70,8 +107,10 @@ function defaultWindows(target: Target): readonly string[] {
 }
 
 function printCsv(session: Session, curve: DirtyRateCurve): void {
-  session.write(csvHeader(CURVE_COLUMNS))
-  for (const point of curve.points) session.write(csvRecord(CURVE_COLUMNS, { curve, point }))
+  const columns = curveColumns(curve)
+  session.write(csvHeader(columns))
+  for (const [at, point] of curve.points.entries())
+    session.write(csvRecord(columns, { curve, point, at }))
 }
 
 function print(session: Session, curve: DirtyRateCurve, rates: Rates): void {
@@ -91,6 +130,7 @@ function print(session: Session, curve: DirtyRateCurve, rates: Rates): void {
     for (const line of table.row(cells, session.columns)) session.print(line)
   }
   if (process.stdout.isTTY === true) chart(session, points)
+  printDetails(session, curve, rates)
   for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
   session.explain()
   session.explain(
@@ -108,7 +148,7 @@ function cells(
 ): Row {
   return {
     window: ms(windowNs),
-    ...(pages === undefined ? {} : { pages: count(pages) }),
+    ...(pages === undefined ? {} : { pages: count(Math.round(pages)) }),
     ...(dirtyBytes === undefined ? {} : { dirty: measuredSize(dirtyBytes) }),
     rate: rates.rate(bytesPerSecond),
     interval: rates.interval(interval),

@@ -12,11 +12,10 @@ import {
   type WorkloadKind,
 } from '../targets/vm/workload.js'
 import { EXIT_OK } from './exit.js'
-import { systemReason } from './failure.js'
 import { qemuMachine } from './qemu-machine.js'
 import type { Session } from './session.js'
 import { shellWord, size, visible } from './text.js'
-import { writeWholeFile } from './whole-file.js'
+import { writeNamedFile } from './whole-file.js'
 
 /** The options that `guest` and `demo` have in common. */
 export interface GuestOptions {
@@ -53,14 +52,7 @@ export async function runGuest(
   const memory = parseSize(options.memory, '--memory')
   const machine = qemuMachine(memory)
   const image = buildGuest(guest, { memory: machine.memory, vcpus })
-  try {
-    await writeWholeFile(options.output, image)
-  } catch (error) {
-    throw argumentError(
-      `-o: '${options.output}' cannot be written: ${systemReason(error as NodeJS.ErrnoException)}`,
-      hintOf(error as NodeJS.ErrnoException),
-    )
-  }
+  await writeNamedFile('-o', options.output, image)
   session.print(
     `${visible(options.output)}: ${size(image.byteLength)}, ${guest.kind} for ${options.memory} and ${vcpus} vCPU${vcpus === 1 ? '' : 's'}${paceText(guest)}`,
   )
@@ -101,14 +93,6 @@ function isStandardOutput(file: string): boolean {
     // There is no such file, or no standard output.
     return false
   }
-}
-
-/** What to do about a file that cannot be written. */
-function hintOf({ code }: NodeJS.ErrnoException): string {
-  if (code === 'EFBIG') return 'This shell limits the size of files: raise it with ulimit -f.'
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return 'Make room there, or give a file on another file system.'
-  return 'Give a file that can be written.'
 }
 
 /** How a guest in a file keeps its rate, if it has one. */

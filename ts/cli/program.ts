@@ -90,6 +90,13 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       '--windows <list>',
       'the windows, separated by commas, at most 1000 (default: 50ms,100ms,200ms,500ms,1s; for libvirt: without monitor=yes 1s,2s,5s)',
     )
+    .option(
+      '--granularity <list>',
+      'count dirty granules of these sizes and their extents too, in an exact mode: 64KiB,2MiB',
+    )
+    .option('--repeat <n>', 'measure so many curves, one after the other, and show their means')
+    .option('--for <duration>', 'the same for so long: 10min')
+    .option('--save <file>', 'write the document of --json into a file too')
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>
       act(session => runCurve(session, target, options)),

@@ -7,6 +7,35 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { argumentError } from '../ground/errors.js'
+import { systemReason } from './failure.js'
+
+/**
+ * Does what {@link writeWholeFile} does, for a file that the user has given with `option`. Rejects
+ * with ERR_ARGUMENT if the file cannot be written.
+ */
+export async function writeNamedFile(
+  option: string,
+  file: string,
+  contents: Uint8Array,
+): Promise<void> {
+  try {
+    await writeWholeFile(file, contents)
+  } catch (error) {
+    throw argumentError(
+      `${option}: '${file}' cannot be written: ${systemReason(error as NodeJS.ErrnoException)}`,
+      hintOf(error as NodeJS.ErrnoException),
+    )
+  }
+}
+
+/** What to do about a file that cannot be written. */
+function hintOf({ code }: NodeJS.ErrnoException): string {
+  if (code === 'EFBIG') return 'This shell limits the size of files: raise it with ulimit -f.'
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return 'Make room there, or give a file on another file system.'
+  return 'Give a file that can be written.'
+}
 
 /** Rejects with the system's error, and leaves no part of `contents` behind. */
 export async function writeWholeFile(file: string, contents: Uint8Array): Promise<void> {

@@ -20,6 +20,7 @@ export type {
   NativeProcess,
   NativeProcessRange,
   NativeReap,
+  NativeReapOptions,
   NativeSampleOptions,
   NativeSampleReport,
   NativeSoftDirtyReport,

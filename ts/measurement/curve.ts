@@ -3,6 +3,7 @@
 import type { CurveOf, DirtyRateCurve, SampledPoint } from '../results/curve.js'
 import type { Figures, Frame } from '../results/measurement.js'
 import type { Warning } from '../results/warning.js'
+import { granularityColumns, regionColumns } from './regions.js'
 import type { Round } from './source.js'
 import { isLate, skippedWarning, windowWarnings } from './warnings.js'
 
@@ -14,16 +15,24 @@ const NS_PER_MS = 1e6
  * same as the next one's. `warnings` name each such window, and each that was too long or short.
  */
 export function curveOf<F extends Figures>(rounds: readonly Round<F>[], frame: Frame): CurveOf<F> {
-  const last = rounds.at(-1)?.figures
+  const last = rounds.at(-1)
   if (last === undefined) throw new RangeError('a curve has at least one window')
+  const { mode, pageSize } = last.figures
   const { had, warnings } = windowsHad(rounds)
   const curve = {
     ...frame,
-    mode: last.mode,
-    ...(last.pageSize === undefined ? {} : { pageSize: last.pageSize }),
+    mode,
+    ...(pageSize === undefined ? {} : { pageSize }),
     points: had.map(pointOf),
+    ...(last.regions === undefined
+      ? {}
+      : { regions: regionColumns(had.map(({ regions = [] }) => regions)) }),
+    ...(last.granularities === undefined
+      ? {}
+      : { granularities: granularityColumns(had.map(({ granularities = [] }) => granularities)) }),
+    ...(last.memory === undefined ? {} : { memory: last.memory }),
     complete: rounds.every(({ figures }) => figures.complete),
-    warnings: [...warnings, ...last.warnings],
+    warnings: [...warnings, ...last.figures.warnings],
   }
   // All windows were measured in one mode by one source, so all points have the members of this
   // mode, and the pages if the source counts them.

@@ -3,6 +3,8 @@
  * events and keeps the history.
  */
 
+import { performance } from 'node:perf_hooks'
+import type { Signal } from '../ground/abort.js'
 import { parseOptions } from '../ground/arguments.js'
 import { emit } from '../ground/log.js'
 import { type DirtyRateMeasurement, dirtyRateInfo, type WithInfo } from '../qapi/info.js'
@@ -12,6 +14,7 @@ import { freeze } from '../results/freeze.js'
 import type { Figures, Frame } from '../results/measurement.js'
 import { curveOf } from './curve.js'
 import { Emitter, type MeasurementBegun, type MeasurementEvents } from './events.js'
+import { parseGranularities } from './granularities.js'
 import { History } from './history.js'
 import { type Interruption, Measurements } from './measurements.js'
 import { chooseMethod } from './mode.js'
@@ -23,7 +26,10 @@ import {
   WATCH,
   type WatchOptions,
 } from './options.js'
-import type { Method, Round, Source } from './source.js'
+import { RepeatedCurves } from './repeated.js'
+import { parseRepetition } from './repetition.js'
+import { LARGEST_SEED } from './sampling.js'
+import type { CurveDetail, Method, Round, Source } from './source.js'
 import { windowWarnings } from './warnings.js'
 import { Watch } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'
@@ -86,17 +92,56 @@ export class Meter<F extends Figures = Figures> {
   }
 
   async curve(options: CurveOptions): Promise<CurveOf<F>> {
-    const windowsMs = parseWindows(
-      parseOptions(options, CURVE, 'options', CURVE_FORM).windows,
-      'windows',
-    )
+    const given = parseOptions(options, CURVE, 'options', CURVE_FORM)
+    const windowsMs = parseWindows(given.windows, 'windows')
+    const repetition = parseRepetition(given, windowsMs.at(-1) ?? 0)
     const method = chooseMethod(this.#source, options)
+    const detail = { granularities: parseGranularities(given.granularities, this.#source, method) }
     return this.measurements.run(options.signal, interruption =>
       this.#reported('curve', method, windowsMs, interruption, async startedAt => {
-        const rounds = await this.#source.measure(method, windowsMs, interruption.signal)
-        return freeze(curveOf(rounds, this.#frame(startedAt)))
+        const { signal } = interruption
+        if (repetition === undefined) {
+          const rounds = await this.#source.measure(method, windowsMs, signal, detail)
+          return freeze(curveOf(rounds, this.#frame(startedAt)))
+        }
+        const repeated = new RepeatedCurves(this.#frame(startedAt))
+        const begun = performance.now()
+        for await (const curve of this.#curves(method, windowsMs, signal, detail)) {
+          repeated.add(curve as DirtyRateCurve)
+          interruption.check()
+          if (repetition.isOver(repeated.count, performance.now() - begun)) break
+        }
+        // Each round had the members of the target's curves, and so have their means.
+        return freeze(repeated.result() as CurveOf<F>)
       }),
     )
+  }
+
+  /** Curves one after the other. Page sampling chooses other pages for each of them. */
+  async *#curves(
+    method: Method,
+    windowsMs: readonly number[],
+    signal: Signal,
+    detail: CurveDetail,
+  ): AsyncGenerator<CurveOf<F>, void, undefined> {
+    let openedAt = new Date()
+    const rounds =
+      this.#source.curves?.(method, windowsMs, signal, detail) ??
+      this.#measuredCurves(method, windowsMs, signal, detail)
+    for await (const curve of rounds) {
+      yield curveOf(curve, this.#frame(curve[0]?.openedAt ?? openedAt))
+      openedAt = new Date()
+    }
+  }
+
+  async *#measuredCurves(
+    method: Method,
+    windowsMs: readonly number[],
+    signal: Signal,
+    detail: CurveDetail,
+  ): AsyncGenerator<Round<F>[], void, undefined> {
+    for (let round = 0; ; round++)
+      yield await this.#source.measure(ofRound(method, round), windowsMs, signal, detail)
   }
 
   watch(options: WatchOptions): Watch<ResultOf<F>> {
@@ -177,6 +222,16 @@ export class Meter<F extends Figures = Figures> {
       throw thrown
     }
   }
+}
+
+/**
+ * The method of one of several curves. With a given seed each of them has a seed of its own,
+ * because the errors of curves with the same samples would not cancel each other in the mean.
+ */
+function ofRound(method: Method, round: number): Method {
+  if (method.mode !== 'page-sampling' || method.samples.seed === undefined) return method
+  const seed = (method.samples.seed + round) % (LARGEST_SEED + 1)
+  return { ...method, samples: { ...method.samples, seed } }
 }
 
 /** The fields of a result for the log. */

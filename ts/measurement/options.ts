@@ -1,7 +1,7 @@
 /** The options of measurements, for every kind of target. */
 
 import type { OptionNames } from '../ground/arguments.js'
-import type { Duration } from '../ground/units.js'
+import type { Duration, Size } from '../ground/units.js'
 import type { WantedMode } from './mode.js'
 import type { SampleOptions } from './sampling.js'
 
@@ -33,6 +33,16 @@ export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonO
    * window.
    */
   windows: readonly Duration[]
+  /**
+   * Counts dirty granules of these sizes too, and their extents: at most 16 multiples of the page
+   * size, such as `['64KiB', '2MiB']`. Only exact modes of targets whose pages are known can do
+   * that.
+   */
+  granularities?: readonly Size[] | undefined
+  /** How many curves to measure, one after the other: 1 to 10000. The points are their means. */
+  repeat?: number | undefined
+  /** The same for so long: at least the longest window, at most 7 days. */
+  for?: Duration | undefined
 }
 
 export interface WatchOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
@@ -49,5 +59,11 @@ const COMMON: OptionNames<CommonOptions> = {
 }
 /** The names of all options of each way of measuring. */
 export const MEASURE: OptionNames<MeasureOptions> = { ...COMMON, window: true }
-export const CURVE: OptionNames<CurveOptions> = { ...COMMON, windows: true }
+export const CURVE: OptionNames<CurveOptions> = {
+  ...COMMON,
+  windows: true,
+  granularities: true,
+  repeat: true,
+  for: true,
+}
 export const WATCH: OptionNames<WatchOptions> = { ...COMMON, every: true }

@@ -6,9 +6,10 @@
 import type { Signal } from '../ground/abort.js'
 import type { DirtyRateError } from '../ground/errors.js'
 import type { DirtyRateInfo } from '../qapi/types.js'
-import type { Increment } from '../results/curve.js'
+import type { CurveMemory, Increment } from '../results/curve.js'
 import type { Figures } from '../results/measurement.js'
 import type { Mode } from '../results/mode.js'
+import type { GranulesOfWindow, RegionOfWindow } from './regions.js'
 import type { Samples, SamplingOptions } from './sampling.js'
 
 /** A mode that a target can be measured in. */
@@ -27,6 +28,12 @@ export type Method =
   | { readonly mode: 'page-sampling'; readonly samples: Samples }
   | { readonly mode: 'dirty-bitmap' | 'dirty-ring' | 'soft-dirty' }
 
+/** What a curve has beside the figures of its windows. */
+export interface CurveDetail {
+  /** The sizes of granules to count, in bytes; none in mode page-sampling. */
+  readonly granularities: readonly number[]
+}
+
 /** One window that was measured. */
 export interface Round<F extends Figures = Figures> {
   readonly figures: F
@@ -36,6 +43,12 @@ export interface Round<F extends Figures = Figures> {
   readonly explainedNs: number
   /** In a curve by page sampling: the pages first seen dirty since the window before. */
   readonly increment?: Increment
+  /** In a curve of a target that knows where its pages are. */
+  readonly regions?: readonly RegionOfWindow[]
+  /** In a curve by an exact mode: as many as were asked for, in that order. */
+  readonly granularities?: readonly GranulesOfWindow[]
+  /** In a curve. */
+  readonly memory?: CurveMemory
   /**
    * What QEMU itself said, where QEMU measured: its answer to query-dirty-rate, with the time in
    * ms.
@@ -51,6 +64,8 @@ export interface Source<F extends Figures = Figures> {
   readonly modes: readonly ModeAbility[]
   /** The options of sampling that have no effect here, so that a caller may not give them. */
   readonly ignoredSampling?: readonly (keyof SamplingOptions)[]
+  /** The bytes of a page, if the exact modes of the target know which pages are dirty. */
+  readonly exactPageSize?: number
   /** The error for a caller that asks for a mode which the target does not have. */
   modeUnavailable(mode: Mode): DirtyRateError
   /** Throws what keeps a measurement from beginning now. */
@@ -59,9 +74,25 @@ export interface Source<F extends Figures = Figures> {
   explain(error: unknown): unknown
   /**
    * Measures the windows that end `deadlinesMs` after one opening, ascending, and gives one round
-   * for each. Ends early, by any error, when `signal` is aborted.
+   * for each. Ends early, by any error, when `signal` is aborted. With `detail` the rounds have
+   * what a curve needs.
    */
-  measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round<F>[]>
+  measure(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    detail?: CurveDetail,
+  ): Promise<Round<F>[]>
+  /**
+   * Measures curve after curve, without end, so that no write is between two of them. Absent if
+   * the target cannot do that; then the meter calls `measure` again and again.
+   */
+  curves?(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    detail: CurveDetail,
+  ): AsyncGenerator<Round<F>[], void, undefined> | undefined
   /**
    * Measures window after window, without end. Each window ends at a multiple of `everyMs`, or as
    * soon after it as it was asked for.

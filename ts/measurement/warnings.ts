@@ -1,6 +1,7 @@
 /** The warnings about a result: each has a stable code, and a sentence. */
 
 import { isError } from '../ground/errors.js'
+import type { RepeatedCurve } from '../results/curve.js'
 import type { BlockMeasurement } from '../results/measurement.js'
 import type { Warning } from '../results/warning.js'
 import type { Round } from './source.js'
@@ -91,6 +92,28 @@ export function unjudgedWarnings(unjudged: number, samples: number): Warning[] {
     {
       code: 'PAGES_UNJUDGED',
       message: `${unjudged} of ${samples} samples came back from swap or from the disk within the window: they may have been written, and count as unchanged`,
+    },
+  ]
+}
+
+/**
+ * A `NOT_STATIONARY` if the guest changed between the rounds of a curve, whose longest window is
+ * `longestMs`: when it did, and by how much.
+ */
+export function changeWarning(repeated: RepeatedCurve, longestMs: number): Warning[] {
+  if (repeated.stationary) return []
+  const [first, ...later] = repeated.phases
+  const rateOf = (phase: typeof first): number => phase?.bytesPerSecond.at(-1) ?? 0
+  const changes = later.map(phase => {
+    const times = rateOf(phase) / rateOf(first)
+    const how = Number.isFinite(times) ? `${times.toFixed(2)} times as much as` : 'more than'
+    return `from ${phase.startedAt} on ${how} in the first ${first?.rounds} rounds`
+  })
+  const said = changes.length === 0 ? 'the rounds differ' : changes.join(', ')
+  return [
+    {
+      code: 'NOT_STATIONARY',
+      message: `the guest changed while it was measured, so the means are of no one time: in windows of ${longestMs} ms, ${said}`,
     },
   ]
 }

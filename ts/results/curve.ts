@@ -112,9 +112,10 @@ export interface CurveSpread {
 }
 
 /**
- * A statistical test of the rates of the longest window, round by round. Its null hypothesis is that
- * the guest does not change. `mann-kendall` sees a trend, `pettitt` a change at one instant, and
- * `dispersion`, which is of page sampling only, differences that are larger than those of samples.
+ * A statistical test of the rates of the longest window, round by round. Its null hypothesis is
+ * that the guest does not change. `mann-kendall` sees a trend, `pettitt` a change at one instant,
+ * and `dispersion`, which is of page sampling only, differences that are larger than those of
+ * samples.
  */
 export interface StationarityTest {
   readonly name: 'mann-kendall' | 'pettitt' | 'dispersion'

@@ -10,6 +10,8 @@ const MEANINGS = {
     'The VM was created with dirty rings, but the kernel has none, so the dirty bitmap measured instead.',
   SEPARATE_WINDOWS:
     'The windows of the curve did not open together, so that each point is of another time.',
+  NOT_STATIONARY:
+    'The guest changed between the rounds of a repeated curve, so that the means are of no one time. `repeated.phases` has the parts of the time in which it did not change.',
   PAGES_UNJUDGED:
     'Some samples came back from swap or from the disk within the window. Nobody knows whether they changed, so the figures are lower bounds.',
   HUGE_PAGES:

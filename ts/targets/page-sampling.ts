@@ -6,9 +6,11 @@
  */
 
 import type { CancelToken, NativeSampleOptions, NativeSampleReport } from '../ground/native.js'
+import { type RegionOfWindow, regionsOfBlock } from '../measurement/regions.js'
 import type { Samples } from '../measurement/sampling.js'
-import type { Round } from '../measurement/source.js'
+import type { CurveDetail, Round } from '../measurement/source.js'
 import { removalWarnings, unjudgedWarnings } from '../measurement/warnings.js'
+import type { CurveMemory } from '../results/curve.js'
 import type {
   BlockMeasurement,
   Cost,
@@ -47,8 +49,10 @@ export async function samplePages(
   pageSize: number,
   deadlinesMs: readonly number[],
   cancel: CancelToken,
+  detail?: CurveDetail,
 ): Promise<Round<OwnSamplesFigures>[]> {
-  const options = { samplesPerGib: samplesPerGiB, ...samples }
+  const byRegion = detail !== undefined
+  const options = { samplesPerGib: samplesPerGiB, ...samples, byRegion }
   const reports = await sampleAt(options, [...deadlinesMs], cancel)
   if (reports.length !== deadlinesMs.length)
     throw new RangeError('sampleAt answered with no report for a deadline')
@@ -60,7 +64,28 @@ export async function samplePages(
       pages: Math.round(report.incrementPages),
       ...wholePages(report.incrementLow, report.incrementHigh),
     },
+    ...(byRegion ? { regions: regionsOf(report), memory: memoryOf(report) } : {}),
   }))
+}
+
+function regionsOf({ blocks }: NativeSampleReport): RegionOfWindow[] {
+  // Blocks are only added behind the others, so the number of a block tells it apart.
+  return blocks.flatMap(({ regions, ...block }, number) =>
+    regions
+      ? regionsOfBlock({ ...block, key: String(number) }, regions.pages.map(Math.round), {
+          low: regions.low.map(Math.floor),
+          high: regions.high.map(Math.ceil),
+        })
+      : [],
+  )
+}
+
+function memoryOf(report: NativeSampleReport): CurveMemory {
+  const bounds = wholePages(report.memoryZeroPagesLow, report.memoryZeroPagesHigh)
+  return {
+    bytes: report.memoryBytes,
+    zeroPages: { value: Math.round(report.memoryZeroPages), ...bounds },
+  }
 }
 
 function samplingFigures(

@@ -35,7 +35,8 @@ pub struct NativeSampleOptions {
     pub by_region: Option<bool>,
 }
 
-/// The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own samples.
+/// The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own
+/// samples.
 #[napi(object)]
 pub struct NativeSampledRegions {
     pub pages: Vec<f64>,

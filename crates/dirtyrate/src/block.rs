@@ -33,7 +33,8 @@ impl BlockInfo {
 }
 
 /// The size of a region, by which pages are counted if a caller asks for that: 1 GiB of a block, from the start of the
-/// block on. In this unit QEMU protects the pages of a migrating VM again (`clear-bitmap-shift` 18 with pages of 4 KiB).
+/// block on. In this unit QEMU protects the pages of a migrating VM again (`clear-bitmap-shift` 18 with pages of 4
+/// KiB).
 pub const REGION_BYTES: u64 = 1 << 30;
 
 /// The pages of a region: a multiple of 64, so that the bits of a region are whole words. (With pages of more than 16

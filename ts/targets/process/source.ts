@@ -4,7 +4,8 @@ import { type Signal, tokenOf } from '../../ground/abort.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess, type NativeProcessRange } from '../../ground/native.js'
 import { hasNoMemory, isStopped } from '../../ground/proc.js'
-import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
+import type { RegionOfWindow } from '../../measurement/regions.js'
+import type { CurveDetail, Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
@@ -99,6 +100,7 @@ export class ProcessSource implements Source<ProcessFigures> {
     method: Method,
     deadlinesMs: readonly number[],
     signal: Signal,
+    detail?: CurveDetail,
   ): Promise<Round<ProcessFigures>[]> {
     const { pageSize, process } = this.#of
     const token = tokenOf(signal)
@@ -110,10 +112,12 @@ export class ProcessSource implements Source<ProcessFigures> {
       }))
     }
     if (method.mode !== 'page-sampling') throw this.modeUnavailable(method.mode)
-    const rounds = await samplePages(this.#sampleAt, method.samples, pageSize, deadlinesMs, token)
-    return rounds.map(({ figures, ...round }) => ({
+    const { samples } = method
+    const rounds = await samplePages(this.#sampleAt, samples, pageSize, deadlinesMs, token, detail)
+    return rounds.map(({ figures, regions, ...round }) => ({
       ...round,
       figures: { ...figures, blocks: this.#placed(figures.blocks) },
+      ...(regions === undefined ? {} : { regions: regions.map(of => this.#placedRegion(of)) }),
     }))
   }
 
@@ -125,13 +129,21 @@ export class ProcessSource implements Source<ProcessFigures> {
     for (;;) yield* await this.measure(method, [everyMs], signal)
   }
 
+  /** Whether the guest address of a block is known. */
+  #isPlaced(name: string): boolean {
+    return this.#of.ranges.some(range => range.name === name && range.guestAddress !== undefined)
+  }
+
+  #placedRegion(of: RegionOfWindow): RegionOfWindow {
+    const { guestAddress: _, ...unplaced } = of.region
+    return this.#isPlaced(of.region.block) ? of : { ...of, region: unplaced }
+  }
+
   /** The blocks without the guest addresses that are not known. */
   #placed(blocks: readonly BlockMeasurement[]): BlockMeasurement[] {
-    const isPlaced = (name: string): boolean =>
-      this.#of.ranges.some(range => range.name === name && range.guestAddress !== undefined)
     return blocks.map((block): BlockMeasurement => {
       const { guestAddress: _, ...unplaced } = block
-      return isPlaced(block.name) ? block : unplaced
+      return this.#isPlaced(block.name) ? block : unplaced
     })
   }
 }

@@ -97,6 +97,7 @@ export class QemuSource implements Source {
       openedAt: startedAt,
       lateNs: 0,
       explainedNs: 0,
+      memory: { bytes: memoryBytes },
     }
   }
 }

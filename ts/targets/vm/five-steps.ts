@@ -7,6 +7,7 @@ import type {
   CancelToken,
   NativeDeadlineReport,
   NativeReap,
+  NativeReapOptions,
   NativeSyncReport,
   NativeVirtualMachine,
 } from '../../ground/native.js'
@@ -61,26 +62,36 @@ async function syncAndReap(
   client: string,
   deadlinesMs: readonly number[],
   cancel: CancelToken,
+  options?: NativeReapOptions,
 ): Promise<NativeDeadlineReport[]> {
   // 4. Fetch from KVM at the deadline. A native thread keeps the deadline, so that a busy event
   //    loop does not move the end of the window.
   // 5. Reap. The same thread counts the bits right after its fetch, so that a later sync for
   //    another client does not count here.
-  const reports: NativeDeadlineReport[] = await vm.syncAt(client, [...deadlinesMs], cancel)
+  const reports: NativeDeadlineReport[] = await vm.syncAt(client, [...deadlinesMs], cancel, options)
   if (reports.length !== deadlinesMs.length)
     throw new RangeError('syncAt answered with no report for a deadline')
   return reports
 }
 
-/** Measures from one opening to each of the deadlines. */
+/** Measures from one opening to each of the deadlines. `options` say what the reaps count. */
 export async function measureExactly(
   vm: NativeVirtualMachine,
   client: string,
   deadlinesMs: readonly number[],
   cancel: CancelToken,
+  options?: NativeReapOptions,
 ): Promise<ExactRound[]> {
   const opening = await openWindow(vm, client, cancel)
-  const reports = await syncAndReap(vm, client, deadlinesMs, cancel)
+  return roundsOf(vm, opening, await syncAndReap(vm, client, deadlinesMs, cancel, options))
+}
+
+/** The rounds that `reports` of one opening are; undefined if the log was on already. */
+export function roundsOf(
+  vm: NativeVirtualMachine,
+  opening: Opening | undefined,
+  reports: readonly NativeDeadlineReport[],
+): ExactRound[] {
   // A window costs what the windows before it cost, and its own deadline.
   let cost = costOfOpening(vm, opening)
   return reports.map(report => {

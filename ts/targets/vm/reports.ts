@@ -82,7 +82,9 @@ export interface BlockReap {
   bytesPerSecond: number
   /** The block was removed, and these are its last bits. */
   removed: boolean
-  /** Only if it was asked for: the pages of each region of 1 GiB, from the start of the block on. */
+  /**
+   * Only if it was asked for: the pages of each region of 1 GiB, from the start of the block on.
+   */
   regions?: number[] | null
 }
 

@@ -2,16 +2,18 @@
 
 import { type Signal, tokenOf } from '../../ground/abort.js'
 import { type DirtyRateError, hasCode } from '../../ground/errors.js'
-import type { NativeVirtualMachine } from '../../ground/native.js'
+import type { NativeReapOptions, NativeVirtualMachine } from '../../ground/native.js'
 import { fromNative } from '../../ground/native-errors.js'
-import type { Method, ModeAbility, Source } from '../../measurement/source.js'
+import type { CurveDetail, Method, ModeAbility, Source } from '../../measurement/source.js'
 import { logLeftOn } from '../../measurement/warnings.js'
 import type { Mode } from '../../results/mode.js'
 import type { Warning } from '../../results/warning.js'
 import { type SampleAt, samplePages } from '../page-sampling.js'
+import { breakdownOf } from './breakdown.js'
 import type { DirtyRateClient } from './client.js'
 import { bitmapFigures } from './dirty-bitmap.js'
 import { ringFigures } from './dirty-ring.js'
+import { exactCurves } from './exact-curves.js'
 import { exactRounds } from './exact-rounds.js'
 import type { VirtualMachineFigures, VirtualMachineRound } from './figures.js'
 import { type ExactRound, measureExactly } from './five-steps.js'
@@ -42,6 +44,10 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     this.modes = abilitiesOf(of.log)
   }
 
+  get exactPageSize(): number {
+    return this.#of.pageSize
+  }
+
   modeUnavailable(mode: Mode): DirtyRateError {
     return modeUnavailable(mode, this.#of.log, this.#of.kernelHasRing)
   }
@@ -67,15 +73,37 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     method: Method,
     deadlinesMs: readonly number[],
     signal: Signal,
+    detail?: CurveDetail,
   ): Promise<VirtualMachineRound[]> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'page-sampling')
-      return samplePages(this.#sampleAt, method.samples, pageSize, deadlinesMs, token)
+      return samplePages(this.#sampleAt, method.samples, pageSize, deadlinesMs, token, detail)
     return this.#withClient(signal, async client => {
-      const rounds = await measureExactly(vm, client, deadlinesMs, token)
-      return rounds.map(round => this.#exact(round))
+      const options = detail && reapOptions(detail)
+      const rounds = await measureExactly(vm, client, deadlinesMs, token, options)
+      return rounds.map(round => this.#exact(round, detail))
     })
+  }
+
+  curves(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    detail: CurveDetail,
+  ): AsyncGenerator<VirtualMachineRound[], void, undefined> | undefined {
+    // Samples of the next curve are other pages, so it cannot go on where the last one ended.
+    if (method.mode === 'page-sampling') return undefined
+    return this.#exactCurves(deadlinesMs, signal, detail)
+  }
+
+  async *#exactCurves(
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    detail: CurveDetail,
+  ): AsyncGenerator<VirtualMachineRound[], void, undefined> {
+    const curves = exactCurves(this.#of.vm, deadlinesMs, reapOptions(detail), tokenOf(signal))
+    for await (const rounds of curves) yield rounds.map(round => this.#exact(round, detail))
   }
 
   async *rounds(
@@ -100,13 +128,14 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   readonly #sampleAt: SampleAt = (options, deadlinesMs, cancel) =>
     this.#of.vm.sampleAt(options, deadlinesMs, cancel)
 
-  #exact(round: ExactRound): VirtualMachineRound {
+  #exact(round: ExactRound, detail?: CurveDetail): VirtualMachineRound {
     const { log, pageSize, warnings } = this.#of
     const figures = log === 'ring' ? ringFigures(round, pageSize) : bitmapFigures(round, pageSize)
     return {
       figures: { ...figures, warnings: [...warnings, ...figures.warnings] },
       lateNs: round.lateNs,
       explainedNs: round.explainedNs,
+      ...(detail === undefined ? {} : breakdownOf(round.reap)),
     }
   }
 
@@ -139,4 +168,9 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     }
     return rounds
   }
+}
+
+/** What the reaps of a curve count. */
+function reapOptions({ granularities }: CurveDetail): NativeReapOptions {
+  return { byRegion: true, granularities: [...granularities] }
 }

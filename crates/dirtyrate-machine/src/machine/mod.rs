@@ -265,8 +265,8 @@ impl Machine {
         self.vm.lock_dirty_memory().abandon(client)
     }
 
-    /// Step 4: see [`sync_at`](dirtyrate::dirty_memory::sync_at). The guest must run from the client's last clear, take or start until the window closes:
-    /// a pause or a crash inside a window is an error, not a figure.
+    /// Step 4: see [`sync_at`](dirtyrate::dirty_memory::sync_at). The guest must run from the client's last clear, take
+    /// or start until the window closes: a pause or a crash inside a window is an error, not a figure.
     pub fn sync_at(&self, client: Client, deadlines: &[Duration], cancel: &CancelToken) -> Result<Vec<DeadlineReport>> {
         self.sync_at_with(client, deadlines, &ReapOptions::default(), cancel)
     }
@@ -285,8 +285,8 @@ impl Machine {
         sync_at_with(|| self.vm.lock_dirty_memory(), client, deadlines, options, cancel, alive)
     }
 
-    /// The steps 4 and 5 at one deadline: see [`take_at`](dirtyrate::dirty_memory::take_at). The guest must run all the time, as with
-    /// [`sync_at`](Self::sync_at).
+    /// The steps 4 and 5 at one deadline: see [`take_at`](dirtyrate::dirty_memory::take_at). The guest must run all the
+    /// time, as with [`sync_at`](Self::sync_at).
     pub fn take_at(
         &self,
         client: Client,

@@ -2,8 +2,9 @@
 //! block). [`PageBitmap`] keeps the promise that no bit past the block's last page is ever set.
 //!
 //! [`Kernels`] are the passes over words: counting, merging into several clients at once, runs, positions, heat,
-//! granules. They are written once, in `generic` and `granules`, and compiled in `arch` for each instruction set that makes them faster, with
-//! prefetch [`Hints`] and without. At the first use `dispatch` chooses the best variant for this CPU.
+//! granules. They are written once, in `generic` and `granules`, and compiled in `arch` for each instruction set that
+//! makes them faster, with prefetch [`Hints`] and without. At the first use `dispatch` chooses the best variant for
+//! this CPU.
 //!
 //! Each module imports only modules to its left:
 //!

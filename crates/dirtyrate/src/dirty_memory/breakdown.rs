@@ -41,7 +41,8 @@ impl ReapOptions {
     }
 }
 
-/// One region of a block, which begins at a multiple of [`REGION_BYTES`](crate::REGION_BYTES) from the start of the block.
+/// One region of a block, which begins at a multiple of [`REGION_BYTES`](crate::REGION_BYTES) from the start of the
+/// block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegionReap {
