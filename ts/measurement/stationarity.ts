@@ -53,7 +53,8 @@ export function mannKendall(values: readonly number[]): StationarityTest {
   const n = values.length
   let statistic = 0
   for (const [at, value] of values.entries())
-    for (const later of values.slice(at + 1)) statistic += Math.sign(later - value)
+    for (let later = at + 1; later < n; later++)
+      statistic += Math.sign((values[later] as number) - value)
   const ties = groups(values).filter(size => size > 1)
   const pValue =
     ties.length === 0 && n <= MOST_EXACT

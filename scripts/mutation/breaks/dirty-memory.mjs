@@ -147,8 +147,8 @@ export default [
   {
     name: 'keep the bits that a deadline takes',
     file: 'crates/dirtyrate/src/dirty_memory/deadline.rs',
-    find: 'late, sync, DirtyMemory::take)?',
-    replace: 'late, sync, DirtyMemory::reap)?',
+    find: 'let reap = memory.take_with(client, options)?;',
+    replace: 'let reap = memory.bits().reap_with(client, options)?;',
     test: 'windows',
   },
   {

@@ -1,0 +1,141 @@
+// A curve: its regions, its granules, and its repetition.
+
+const granules = 'crates/dirtyrate/src/bitmap/granules.rs'
+const breakdown = 'crates/dirtyrate/src/dirty_memory/breakdown.rs'
+const repeated = 'ts/measurement/repeated.ts'
+
+export default [
+  {
+    name: 'forget the granule of the word before',
+    file: granules,
+    find: 'before = dirty >> (64 - PAGES);',
+    replace: 'before = 0;',
+    test: 'bitmap::tests',
+  },
+  {
+    name: 'begin each granule at the start of the bitmap',
+    file: granules,
+    find: 'let granule = (page + phase) / pages_per_granule;',
+    replace: 'let granule = page / pages_per_granule + 0 * phase;',
+    test: 'bitmap::tests',
+  },
+  {
+    name: 'begin each stretch of granules at the start of a granule',
+    file: breakdown,
+    find: 'let phase = (phase + first as u64 * self.chunk_pages) % granule_pages;',
+    replace: 'let phase = phase % granule_pages;',
+    test: 'breakdown',
+  },
+  {
+    name: 'count granules of several stretches twice',
+    file: breakdown,
+    find: 'if self.chunk_pages < 2 * granule_pages {',
+    replace: 'if false {',
+    test: 'breakdown',
+  },
+  {
+    name: 'add up chunks that are no parts of a region',
+    file: breakdown,
+    find: 'if region_pages.is_multiple_of(self.chunk_pages) {',
+    replace: 'if self.chunk_pages <= region_pages {',
+    test: 'breakdown',
+  },
+  {
+    name: 'take without what was asked for',
+    file: 'crates/dirtyrate/src/dirty_memory/reap.rs',
+    find: 'let reap = bits.reap_with(client, options)?;',
+    replace: 'let reap = bits.reap(client)?;',
+    test: 'breakdown',
+  },
+  {
+    name: 'count the samples of a region in the next one too',
+    file: 'crates/dirtyrate/src/sampling/passes.rs',
+    find: '            from = end;',
+    replace: '            let _ = end;',
+    test: 'sampling::tests',
+  },
+  {
+    name: 'estimate a region without samples from none',
+    file: 'crates/dirtyrate/src/sampling/sampled.rs',
+    find: 'let of_region = if samples > 0 {',
+    replace: 'let of_region = if samples < u64::MAX {',
+    test: 'sampling::tests',
+  },
+  {
+    name: 'place every region at the start of its block',
+    file: 'ts/measurement/regions.ts',
+    find: '{ guestAddress: guestAddress + offset }',
+    replace: '{ guestAddress }',
+    test: '__test__/measurement/repeated.test.ts',
+  },
+  {
+    name: 'keep the column of a window that has no point',
+    file: 'ts/measurement/curve.ts',
+    find: 'regionColumns(had.map(',
+    replace: 'regionColumns(rounds.map(',
+    test: '__test__/measurement/repeated.test.ts',
+  },
+  {
+    name: 'leave out the rounds without a region',
+    file: repeated,
+    find: 'bounded(this.#points.get(window)?.rounds)',
+    replace: 'bounded()',
+    test: '__test__/measurement/repeated.test.ts',
+  },
+  {
+    name: 'add sure bounds as independent errors',
+    file: repeated,
+    find: 'this.#confidence === 1 ? this.#rate.sure()',
+    replace: 'this.#confidence > 1 ? this.#rate.sure()',
+    test: '__test__/measurement/repeated.test.ts',
+  },
+  {
+    name: 'sample the same pages in each round',
+    file: 'ts/measurement/meter.ts',
+    find: '(method.samples.seed + round)',
+    replace: '(method.samples.seed + 0 * round)',
+    test: '__test__/measurement/repeated.test.ts',
+  },
+  {
+    name: 'call every certain change a change that matters',
+    file: 'ts/measurement/stationarity.ts',
+    find: ' || most <= MATERIAL * mean(rates)',
+    replace: '',
+    test: '__test__/measurement/stationarity.test.ts',
+  },
+  {
+    name: 'count a tie as a rise',
+    file: 'ts/measurement/stationarity.ts',
+    find: 'statistic += Math.sign((values[later] as number) - value)',
+    replace: 'statistic += (values[later] as number) >= value ? 1 : -1',
+    test: '__test__/measurement/stationarity.test.ts',
+  },
+  {
+    name: 'leave the bits of a curve to the next one',
+    file: 'ts/targets/vm/exact-curves.ts',
+    find: 'const { report } = await vm.takeAt(client, last, cancel, options)',
+    replace: 'const [report] = await vm.syncAt(client, [last], cancel, options)',
+    test: '__test__/measurement/curve-regions.test.ts',
+  },
+  {
+    name: 'count granules of samples',
+    file: 'ts/measurement/granularities.ts',
+    find: "if (mode === 'page-sampling') {",
+    replace: 'if (mode === undefined) {',
+    test: '__test__/measurement/curve-regions.test.ts',
+  },
+  {
+    name: 'say where a region is that nobody knows',
+    file: 'ts/targets/process/source.ts',
+    find: 'return this.#isPlaced(of.region.block) ? of :',
+    replace: 'return this.#isPlaced(of.region.block) || true ? of :',
+    test: '__test__/targets/process/regions.test.ts',
+  },
+  {
+    name: 'save nothing',
+    file: 'ts/cli/curve.ts',
+    find: 'if (options.save !== undefined)',
+    replace: 'if (options.save === null)',
+    test: '__test__/cli/curve.test.ts',
+  },
+]
