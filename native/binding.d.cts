@@ -46,6 +46,11 @@ export declare class NativeProcess {
   constructor(pid: number)
   /** Throws ERR_TARGET_GONE if the process has ended, or has executed another program. */
   check(): void
+  /**
+   * KVM's statistics of the vCPUs of the process, each the sum over all vCPUs. Resolves with null if the process
+   * keeps no file of them open, or this process may not copy its descriptors.
+   */
+  kvmStatistics(): Promise<Record<string, number> | null>
   /** Gives the process up, once the calls under way have ended. */
   close(): void
   /**

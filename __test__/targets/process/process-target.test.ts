@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { argumentError } from '../../../ts/ground/errors.js'
+import { native } from '../../../ts/ground/native.js'
 import { hasNoMemory } from '../../../ts/ground/proc.js'
 import { buildGuest, openTarget, type Target, workload } from '../../../ts/index.js'
 import { type Measured, ProcessSource } from '../../../ts/targets/process/source.js'
@@ -20,8 +21,15 @@ import { mostMisses } from '../../fixtures/misses.js'
 
 const {
   Qemu,
-}: { Qemu: { start(args: string[]): Promise<{ pid: number; kill(): Promise<void> }> } } =
-  await import(new URL('../../../scripts/qemu/qemu.mjs', import.meta.url).href)
+}: {
+  Qemu: {
+    start(args: string[]): Promise<{
+      pid: number
+      kill(): Promise<void>
+      execute(command: string, args?: object): Promise<unknown>
+    }>
+  }
+} = await import(new URL('../../../scripts/qemu/qemu.mjs', import.meta.url).href)
 
 /**
  * The working set of the guests. Even on a busy machine they write all of it in a window: they do
@@ -244,6 +252,45 @@ describeWith('qemu-system-x86_64', 'a QEMU', () => {
       expect(await footprint(target, qemu.pid)).toEqual(before)
     },
   )
+})
+
+describeWith('qemu-system-x86_64', "KVM's statistics of a QEMU", () => {
+  it('are the same from outside as those that QEMU gives', { timeout: LONG }, async () => {
+    const guest = workload.stride({ pages: PAGES })
+    const kernel = folder()('guest.elf', buildGuest(guest, { memory: '256MiB', vcpus: 2 }))
+    const qemu = await Qemu.start(['-m', '256', '-smp', '2', '-kernel', kernel])
+    onTestFinished(() => qemu.kill())
+    const stats = async (): Promise<Map<string, number>> => {
+      const vcpus = (await qemu.execute('query-stats', { target: 'vcpu' })) as {
+        stats: { name: string; value: unknown }[]
+      }[]
+      const sums = new Map<string, number>()
+      for (const { name, value } of vcpus.flatMap(({ stats }) => stats)) {
+        const count = typeof value === 'boolean' ? Number(value) : value
+        if (typeof count === 'number') sums.set(name, (sums.get(name) ?? 0) + count)
+      }
+      return sums
+    }
+    const outside = new (native().NativeProcess)(qemu.pid)
+    onTestFinished(() => outside.close())
+    const before = await stats()
+    const found = await outside.kvmStatistics()
+    const after = await stats()
+    expect(Object.keys(found ?? {}).sort()).toEqual([...before.keys()].sort())
+    expect(before.size).toBeGreaterThan(10)
+    // Counters only grow, and each is read between the two answers.
+    for (const [name, value] of Object.entries(found ?? {})) {
+      if (name === 'blocking' || name === 'guest_mode') continue
+      expect(value, name).toBeGreaterThanOrEqual(before.get(name) ?? 0)
+      expect(value, name).toBeLessThanOrEqual(after.get(name) ?? 0)
+    }
+  })
+
+  it('are absent where a process has none', async () => {
+    const outside = new (native().NativeProcess)(process.pid)
+    onTestFinished(() => outside.close())
+    expect(await outside.kvmStatistics()).toBe(null)
+  })
 })
 
 describe('a process without a guest', () => {

@@ -1,7 +1,9 @@
 //! `NativeProcess`: another process, and page sampling of its memory.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dirtyrate::kvm::statistics::statistics_of;
 use dirtyrate::sampling::process::{Process, ProcessRange, sample_process_at};
 use dirtyrate::sampling::{PlanOptions, random_seed};
 use dirtyrate_machine::MachineError;
@@ -52,6 +54,17 @@ impl NativeProcess {
     #[napi]
     pub fn check(&self) -> Result<()> {
         self.process()?.check().map_err(thrown)
+    }
+
+    /// KVM's statistics of the vCPUs of the process, each the sum over all vCPUs. Resolves with null if the process
+    /// keeps no file of them open, or this process may not copy its descriptors.
+    #[napi(ts_return_type = "Promise<Record<string, number> | null>")]
+    pub fn kvm_statistics(&self, env: Env) -> Result<Object<'static>> {
+        let process = self.process()?;
+        promise::run(env, move || {
+            let as_number = |(name, value): (String, u64)| (name, value as f64);
+            Ok(statistics_of(&process).map(|found| found.into_iter().map(as_number).collect::<HashMap<_, _>>()))
+        })
     }
 
     /// Gives the process up, once the calls under way have ended.

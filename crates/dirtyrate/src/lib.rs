@@ -12,9 +12,9 @@
 //! later. [`bitmap`] has the page bitmaps; [`sampling`] needs no log: it estimates from the hashes of a few pages.
 //! [`soft_dirty`] counts the pages that another process wrote.
 //!
-//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three, and `soft_dirty`
-//! stands on `sampling::process` and `bitmap`. All of them stand on `block`, `clock`, `wait`, `locks`, `names`,
-//! `threads`, `prefetch`, `page_size` and `error`.
+//! Imports point downwards: `kvm` → `dirty_memory` → `bitmap`. `sampling` stands beside these three. `soft_dirty`
+//! stands on `sampling::process` and `bitmap`, and `kvm::statistics` on `sampling::process`. All of them stand on
+//! `block`, `clock`, `wait`, `locks`, `names`, `threads`, `prefetch`, `page_size` and `error`.
 
 pub mod bitmap;
 mod block;

@@ -1,5 +1,6 @@
 /** The memory of another process as a source of the meter. */
 
+import { performance } from 'node:perf_hooks'
 import { type Signal, tokenOf } from '../../ground/abort.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess, type NativeProcessRange } from '../../ground/native.js'
@@ -8,7 +9,9 @@ import type { RegionOfWindow } from '../../measurement/regions.js'
 import type { CurveDetail, Method, ModeAbility, Round, Source } from '../../measurement/source.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
+import { observed, STATISTICS, type Statistics } from '../kvm-statistics.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
+import { emulatedHere } from '../qemu/safety.js'
 import { explained } from './permission.js'
 import { gone } from './process-facts.js'
 import {
@@ -102,6 +105,42 @@ export class ProcessSource implements Source<ProcessFigures> {
     signal: Signal,
     detail?: CurveDetail,
   ): Promise<Round<ProcessFigures>[]> {
+    // The times before and after the window would be those of all windows of a curve together.
+    if (deadlinesMs.length > 1 || emulatedHere() === true)
+      return this.#measure(method, deadlinesMs, signal, detail)
+    let openedAt = new Date()
+    const { result, cost } = await observed(
+      () => this.#statistics(),
+      signal,
+      () => {
+        openedAt = new Date()
+        return this.#measure(method, deadlinesMs, signal, detail)
+      },
+    )
+    if (cost === undefined) return result.map(round => ({ ...round, openedAt }))
+    return result.map(({ figures, ...round }) => ({
+      ...round,
+      openedAt,
+      figures: { ...figures, cost: { ...figures.cost, guest: cost } },
+    }))
+  }
+
+  /** What KVM has counted for the vCPUs, if the process keeps its files of that open. */
+  async #statistics(): Promise<Statistics | undefined> {
+    const { process } = this.#of
+    const found = await callNative(() => process.kvmStatistics())
+    if (found === null) return undefined
+    const wanted = Object.entries(found).filter(([name]) => STATISTICS.includes(name))
+    const counts: ReadonlyMap<string, number> = new Map(wanted)
+    return { atMs: performance.now(), counts }
+  }
+
+  async #measure(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    detail?: CurveDetail,
+  ): Promise<Round<ProcessFigures>[]> {
     const { pageSize, process } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'soft-dirty') {
@@ -126,7 +165,7 @@ export class ProcessSource implements Source<ProcessFigures> {
     everyMs: number,
     signal: Signal,
   ): AsyncGenerator<Round<ProcessFigures>, void, undefined> {
-    for (;;) yield* await this.measure(method, [everyMs], signal)
+    for (;;) yield* await this.#measure(method, [everyMs], signal)
   }
 
   /** Whether the guest address of a block is known. */

@@ -9,6 +9,7 @@ mod ioctls;
 mod manual_protect;
 mod signals;
 mod slots;
+pub mod statistics;
 
 pub use capabilities::Capabilities;
 pub use dirty_log::BitmapLog;

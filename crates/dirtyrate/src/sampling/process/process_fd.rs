@@ -95,6 +95,17 @@ impl Process {
         }
     }
 
+    /// A copy of one of the process's descriptors, by its number there.
+    pub(crate) fn copy_descriptor(&self, number: i32) -> io::Result<File> {
+        // SAFETY: the call takes numbers, and gives a new descriptor or an error.
+        let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.pidfd.as_raw_fd(), number, 0) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new, and nobody else has it.
+        Ok(unsafe { File::from_raw_fd(copy as i32) })
+    }
+
     /// Whether its soft-dirty bits were cleared through this object.
     pub(crate) fn was_cleared(&self) -> bool {
         self.cleared.load(Ordering::Relaxed)
