@@ -84,24 +84,24 @@ describe('a repeated curve', () => {
       [round(10, [2, 0]), round(40, [8, 2])],
       // This round has no window of 10 ms.
       [round(10, [9, 9], 35), round(40, [10, 4])],
-      [round(10, [4, 2]), round(40, [12])],
+      [round(10, [4]), round(40, [12])],
     )
     expect(points.map(({ requestedMs, pages }) => [requestedMs, pages])).toEqual([
-      [10, 4],
+      [10, 3],
       [40, 12],
     ])
     // A region that a round does not have had no dirty page there.
     expect(regions?.map(({ pages }) => pages)).toEqual([
       [3, 10],
-      [1, 2],
+      [0, 2],
     ])
-    expect(granularities).toMatchObject([{ dirtyGranules: [2, 6], extents: [1, 1] }])
+    expect(granularities).toMatchObject([{ dirtyGranules: [1.5, 6], extents: [1, 1] }])
     expect(
       repeated?.rounds.map(({ pages, startedAt }) => [startedAt.slice(17, 19), pages]),
     ).toEqual([
       ['00', [2, 10]],
       ['01', [null, 14]],
-      ['02', [6, 12]],
+      ['02', [4, 12]],
     ])
     expect(repeated?.rounds[1]?.bytesPerSecond[0]).toBeNull()
     const rate = (pages: number): number => (pages * 4096 * 1000) / 40
