@@ -220,7 +220,8 @@ impl DirtyBits {
     }
 
     /// The same as [`reap`](Self::reap), with what `options` ask for. Granules are counted from the bitmaps, and nobody
-    /// else reads the bits meanwhile: about 1 ms for each size of granules and TiB that is dirty.
+    /// else reads the bits meanwhile: 5 to 19 ms for each size of granules and TiB of guest
+    /// memory (benches/RESULTS.md).
     ///
     /// # Errors
     ///
