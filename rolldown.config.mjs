@@ -1,4 +1,5 @@
-// Two bundles: the CommonJS form of the package, and the command with its libraries inside.
+// Three bundles: the CommonJS forms of the package and of its prediction, and the command with its
+// libraries inside.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -46,6 +47,12 @@ export default defineConfig([
     input: join(root, 'ts/index.ts'),
     platform: 'node',
     output: { file: join(root, 'dist/index.cjs'), format: 'cjs', exports: 'named' },
+  },
+  {
+    input: join(root, 'ts/prediction/index.ts'),
+    // It runs in a browser too.
+    platform: 'neutral',
+    output: { file: join(root, 'dist/prediction/index.cjs'), format: 'cjs', exports: 'named' },
   },
   {
     input: join(root, 'ts/cli/main.ts'),

@@ -9,6 +9,10 @@ export const EXIT_FAILED = 1
 export const EXIT_USAGE = 2
 /** The machine cannot do it. */
 export const EXIT_ENVIRONMENT = 3
+/** With `predict --exit-code`: the migration does not end. */
+export const EXIT_STALLS = 10
+/** With `predict --exit-code`: the curve does not tell whether the migration ends. */
+export const EXIT_UNCERTAIN = 11
 
 /** The statuses and their meanings, for the help and the manual. */
 export const EXIT_MEANINGS: readonly (readonly [string, string])[] = [
@@ -16,6 +20,10 @@ export const EXIT_MEANINGS: readonly (readonly [string, string])[] = [
   [String(EXIT_FAILED), 'measurement failed or incomplete'],
   [String(EXIT_USAGE), 'usage'],
   [String(EXIT_ENVIRONMENT), 'this machine cannot'],
+  [
+    `${EXIT_STALLS} or ${EXIT_UNCERTAIN}`,
+    'predict --exit-code: the migration stalls, or is uncertain',
+  ],
   ['129, 130 or 143', 'ended by SIGHUP, SIGINT or SIGTERM'],
 ]
 

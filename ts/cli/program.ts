@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander'
 import manifest from '../../package.json' with { type: 'json' }
 import { logLevels } from '../ground/log.js'
+import { profileNames } from '../prediction/profiles.js'
 import { modes } from '../results/mode.js'
 import { type AuditOptions, runAudit, runReadMemory } from './audit.js'
 import { type CalcOptions, runCalc } from './calc.js'
@@ -17,6 +18,7 @@ import { runDoctor } from './doctor.js'
 import { EXIT_MEANINGS } from './exit.js'
 import { type GuestOptions, runGuest } from './guest.js'
 import { type ListOptions, runList } from './list.js'
+import { type PredictOptions, runPredict } from './predict.js'
 import { type QmpOptions, runQmp } from './qmp.js'
 import type { Session } from './session.js'
 import {
@@ -117,6 +119,52 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .action((targets: string[], options: WatchCommandOptions) =>
       act(session => runWatch(session, targets, options)),
     )
+
+  program
+    .command('predict')
+    .description(
+      'predict from a saved curve whether a live migration will end and how long it takes, or how large the next incremental snapshot is',
+    )
+    .option('--curve <file>', 'the curve: what dirtyrate curve TARGET --json has printed')
+    .requiredOption(
+      '--bandwidth <rate>',
+      'what the link carries: 10Gbit/s, 250MB/s; with --snapshot, how fast a snapshot is written',
+    )
+    .option('--downtime <duration>', 'how long the guest may stand still: 300ms, or unlimited')
+    .addOption(
+      choosing(
+        '--profile <name>',
+        'the software of the VM; qemu-8.1 is QEMU 8.1 (default: qemu)',
+        profileNames,
+      ),
+    )
+    .option('--memory <size>', 'the memory of the VM, if the curve does not say it')
+    .option(
+      '--device-state <duration>',
+      'how long the state of the devices takes while the guest stands still (default: 0s)',
+    )
+    .option(
+      '--link-bandwidth <rate>',
+      'what the link carries while the guest stands still, if it is more than --bandwidth',
+    )
+    .option(
+      '--switchover-bandwidth <rate>',
+      "QEMU's avail-switchover-bandwidth: what QEMU counts on for the last step",
+    )
+    .option(
+      '--matrix',
+      'a table of bandwidths and downtimes; each may be a list, separated by commas',
+      false,
+    )
+    .option('--snapshot <interval>', 'predict the incremental snapshot after this time: 5min')
+    .option('--granularity <size>', 'with --snapshot: the unit that is stored (default: a page)')
+    .option(
+      '--exit-code',
+      'end with status 10 if the migration stalls, 11 if it is uncertain',
+      false,
+    )
+    .usage('--curve <file> --bandwidth <rate> --downtime <duration> [options]')
+    .action((options: PredictOptions) => act(session => runPredict(session, options)))
 
   onTarget(
     program

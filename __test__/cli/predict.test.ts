@@ -1,0 +1,148 @@
+/** `dirtyrate predict`, as a program, on saved curves. */
+
+import { describe, expect, it } from 'vitest'
+import type { MigrationPrediction } from '../../ts/prediction/index.js'
+import { dirtyrate } from '../fixtures/command.js'
+import { folder } from '../fixtures/elf.js'
+import { expectForm } from '../fixtures/schema.js'
+import { bandwidthOf, published, publishedFile } from '../prediction/published.js'
+
+const point = (seconds: number, bytesPerSecond: number) => ({
+  windowNs: seconds * 1e9,
+  bytesPerSecond,
+  interval: { low: bytesPerSecond, high: bytesPerSecond, confidence: 1 },
+})
+/** A guest that dirties 100 MB/s, without end, in 1 GiB. */
+const curve = (): string =>
+  folder()(
+    'curve.json',
+    JSON.stringify({
+      schemaVersion: 1,
+      mode: 'dirty-bitmap',
+      pageSize: 4096,
+      points: [0.1, 1, 10].map(seconds => point(seconds, 100e6)),
+      granularities: [
+        { granuleBytes: 4096, dirtyGranules: [2441, 24414, 244140], extents: [10, 100, 1000] },
+        { granuleBytes: 65536, dirtyGranules: [200, 2000, 16000], extents: [1, 2, 3] },
+      ],
+      memory: { bytes: 2 ** 30 },
+      complete: true,
+      warnings: [],
+    }),
+  )
+const predict = (...args: string[]) => dirtyrate(['predict', ...args])
+const migrate = async (bandwidth: string, downtime: string, ...args: string[]) =>
+  predict('--curve', curve(), '--bandwidth', bandwidth, '--downtime', downtime, ...args)
+
+describe('the published table', () => {
+  const { downtimeMs, byBandwidthGbps } = published.publishedEstimatesSeconds
+  // One process for each bandwidth, by a matrix, and one process for a cell of its own.
+  it.each(Object.entries(byBandwidthGbps))('%s Gbps', async (gbps, seconds) => {
+    const limits = downtimeMs.map(ms => (ms === null ? 'unlimited' : `${ms}ms`))
+    const { stdout } = await predict(
+      ...['--curve', publishedFile, '--profile', 'gudkov-2023', '--matrix', '--json'],
+      ...['--bandwidth', `${bandwidthOf(gbps)},${bandwidthOf(gbps)}`],
+      ...['--downtime', limits.join(',')],
+    )
+    const { matrix } = JSON.parse(stdout) as { matrix: { totalMs: { value: number | null } }[][] }
+    const found = matrix.map(([cell]) => cell?.totalMs.value ?? null)
+    expect(found).toEqual(seconds.map(second => (second === null ? null : second * 1000)))
+  })
+
+  it('5 Gbps and 125 ms as one prediction', async () => {
+    const { stdout, status } = await predict(
+      ...['--curve', publishedFile, '--profile', 'gudkov-2023', '--json'],
+      ...['--bandwidth', '5Gbit/s', '--downtime', '125ms'],
+    )
+    expect(status).toBe(0)
+    expect((JSON.parse(stdout) as MigrationPrediction).totalMs.value).toBe(48_000)
+  })
+})
+
+describe('a prediction', () => {
+  it.each([
+    ['400MB/s', 'converges', 0],
+    ['50MB/s', 'stalls', 10],
+    ['100MB/s', 'uncertain', 11],
+  ])('at %s: %s, and status %i with --exit-code', async (bandwidth, verdict, status) => {
+    const [with_, without] = await Promise.all([
+      migrate(bandwidth, '300ms', '--exit-code'),
+      migrate(bandwidth, '300ms'),
+    ])
+    expect([with_.status, without.status]).toEqual([status, 0])
+    expect(without.stdout.split('\n')[0]).toBe(verdict)
+  })
+
+  it('fits the schema', async () => {
+    const all = await Promise.all([
+      migrate('400MB/s', '300ms', '--json'),
+      migrate('50MB/s', '300ms', '--json', '--link-bandwidth', '1GB/s'),
+      migrate('100MB/s', '300ms', '--json'),
+    ])
+    for (const { stdout } of all) expectForm(stdout, 'prediction')
+    expectForm((await migrate('400MB/s', '300ms', '--matrix', '--json')).stdout, 'predictionMatrix')
+    const snapshot = ['--curve', curve(), '--bandwidth', '1GB/s', '--snapshot', '1s', '--json']
+    expectForm((await predict(...snapshot)).stdout, 'snapshotPrediction')
+  })
+
+  it('has colours in its matrix if they are wanted', async () => {
+    const args = ['predict', '--curve', curve(), '--matrix']
+    const options = ['--bandwidth', '50MB/s,400MB/s', '--downtime', '300ms']
+    const coloured = await dirtyrate([...args, ...options], { env: { FORCE_COLOR: '1' } })
+    const plain = await dirtyrate([...args, ...options], { env: { NO_COLOR: '1' } })
+    expect(coloured.stdout).toContain('\x1b[31mstalls')
+    expect(plain.stdout).not.toContain('\x1b')
+    expect(plain.stdout).toContain('stalls')
+  })
+
+  it('of a snapshot has the measured granularity', async () => {
+    const { stdout } = await predict(
+      ...['--curve', curve(), '--bandwidth', '1GB/s', '--snapshot', '1s'],
+      ...['--granularity', '64KiB', '--json'],
+    )
+    const { snapshot } = JSON.parse(stdout)
+    expect(snapshot.bytes.value).toBe(2000 * 65536)
+    expect(snapshot.extents.value).toBe(2)
+    expect(snapshot.pauseMs.value).toBeCloseTo((2000 * 65536) / 1e6, 6)
+  })
+})
+
+describe('a command line that cannot be used', () => {
+  const given = ['--bandwidth', '1GB/s', '--downtime', '300ms']
+  it.each([
+    [[...given], '--curve: it is missing'],
+    [['--curve', '/nonexistent', ...given], "--curve: '/nonexistent' cannot be read"],
+    [['--curve', '/', ...given], "--curve: '/' cannot be read"],
+    [['--curve', '', ...given], '--curve: it is empty'],
+    [['--curve', publishedFile, '--bandwidth', '10', '--downtime', '1s'], "'10' has no unit"],
+    [['--curve', publishedFile, '--bandwidth', '1GB/s'], '--downtime: it is missing'],
+    [
+      ['--curve', publishedFile, ...given, '--device-state', '25h'],
+      "--device-state: '25h' is out of range",
+    ],
+    [['--curve', publishedFile, ...given, '--profile', 'qemo'], "'qemo' is not known"],
+    [
+      ['--curve', publishedFile, ...given, '--snapshot', '5min'],
+      '--downtime: it is not for --snapshot',
+    ],
+    [
+      ['--curve', publishedFile, ...given, '--granularity', '64KiB'],
+      '--granularity: it is for --snapshot only',
+    ],
+  ])('%j', async (args, message) => {
+    const { status, stderr } = await predict(...args)
+    expect(status).toBe(2)
+    expect(stderr).toContain(message)
+    expect(stderr.trimEnd().split('\n')).toHaveLength(2)
+  })
+
+  it.each([
+    ['not JSON', 'is not JSON'],
+    ['[]', '--curve: it has no points'],
+    ['{"window":{},"bytesPerSecond":1}', 'measurement of one window'],
+  ])('a file with %s', async (text, message) => {
+    const { status, stderr } = await predict('--curve', folder()('bad.json', text), ...given)
+    expect(status).toBe(2)
+    expect(stderr).toContain(message)
+  })
+})

@@ -1,0 +1,194 @@
+/**
+ * What a prediction has to know of a VM's software, as data: a profile for each way of migrating.
+ */
+
+import {
+  type OptionNames,
+  parseChoice,
+  parseCount,
+  parseFlag,
+  parseObject,
+  parseOptions,
+  parseText,
+  show,
+} from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { knownNames } from '../ground/suggest.js'
+
+/** How a VMM copies the memory of a VM that goes on running. */
+export interface MigrationProfile {
+  readonly name: string
+  /**
+   * When a page is protected again, so that later writes to it are seen. `pass-start`: all pages
+   * when a pass begins. Otherwise in chunks of so many bytes of a RAM block, each of them when the
+   * pass comes to its first dirty page.
+   */
+  readonly clearing: 'pass-start' | { readonly chunkBytes: number }
+  /**
+   * When a pass ends. `drained`: when all of its pages are sent. `threshold`: when what is left of
+   * them can be sent within the downtime.
+   */
+  readonly passEnds: 'drained' | 'threshold'
+  /** What the stream has in addition to the contents of a page. */
+  readonly headerBytes: number
+  /** What the stream has in place of a page of zeros. */
+  readonly zeroPageBytes: number
+  /** How long the VMM sends before it looks again at what is left: the rate limiter's window. */
+  readonly limiterMs: number
+  /** Whether the VMM itself leaves room in the downtime for the state of the devices. */
+  readonly subtractsDeviceState: boolean
+  /**
+   * Whether the bandwidth that the last step may assume can be set, as QEMU's
+   * avail-switchover-bandwidth.
+   */
+  readonly switchoverBandwidth: boolean
+  /**
+   * `concave`: the points are what noise has left of a concave curve, and have bounds.
+   * `as-measured`: straight lines through the points, which count as exact.
+   */
+  readonly curve: 'concave' | 'as-measured'
+  /**
+   * Whether `Gbit/s` means 2^30 bits, and `Mbit/s` 2^20 bits, if a bandwidth is given as a text.
+   */
+  readonly binaryBits: boolean
+  /** Times are rounded up to a multiple of this; 0 if they are not rounded. */
+  readonly roundsUpToMs: number
+}
+
+/**
+ * QEMU's `clear_bmap` has one bit for so much of a RAM block, unless `x-clear-bitmap-shift` is set.
+ */
+const CHUNK_BYTES = 2 ** 30
+
+const QEMU: MigrationProfile = {
+  name: 'qemu',
+  clearing: { chunkBytes: CHUNK_BYTES },
+  passEnds: 'threshold',
+  // The address of the page and its flags. A page of zeros has one byte more.
+  headerBytes: 8,
+  zeroPageBytes: 9,
+  limiterMs: 100,
+  subtractsDeviceState: false,
+  switchoverBandwidth: true,
+  curve: 'concave',
+  binaryBits: false,
+  roundsUpToMs: 0,
+}
+
+/** QEMU's rules by version, the newest first: `since` is the first version that has them. */
+const QEMU_RULES: readonly {
+  readonly since: readonly [number, number]
+  profile: MigrationProfile
+}[] = [
+  { since: [8, 2], profile: QEMU },
+  { since: [4, 2], profile: { ...QEMU, switchoverBandwidth: false } },
+  { since: [2, 0], profile: { ...QEMU, switchoverBandwidth: false, clearing: 'pass-start' } },
+]
+
+const PROFILES: readonly MigrationProfile[] = [
+  QEMU,
+  {
+    ...QEMU,
+    name: 'cloud-hypervisor',
+    // A plain GET of the dirty log protects everything.
+    clearing: 'pass-start',
+    passEnds: 'drained',
+    // Ranges of pages are sent, each with one header.
+    headerBytes: 0,
+    // Its pages of zeros are sent like others.
+    zeroPageBytes: 4096,
+    switchoverBandwidth: false,
+  },
+  {
+    ...QEMU,
+    name: 'gudkov-2023',
+    clearing: 'pass-start',
+    passEnds: 'drained',
+    zeroPageBytes: 8,
+    switchoverBandwidth: false,
+    curve: 'as-measured',
+    binaryBits: true,
+    roundsUpToMs: 1000,
+  },
+]
+
+/** The names of all profiles. `qemu-8.1`, with any version, is one too. */
+export const profileNames: readonly string[] = PROFILES.map(({ name }) => name)
+
+const NAMES: OptionNames<MigrationProfile> = {
+  name: true,
+  clearing: true,
+  passEnds: true,
+  headerBytes: true,
+  zeroPageBytes: true,
+  limiterMs: true,
+  subtractsDeviceState: true,
+  switchoverBandwidth: true,
+  curve: true,
+  binaryBits: true,
+  roundsUpToMs: true,
+}
+
+/** Headers are not longer than this. */
+const LONGEST_HEADER = 2 ** 20
+const LONGEST_MS = 60_000
+
+/**
+ * The profile that `profile` names, or `profile` itself if it is one. What a profile of the caller
+ * leaves out is as in the profile `qemu`. Throws ERR_ARGUMENT, which calls it `name`.
+ */
+export function parseProfile(
+  profile: string | Partial<MigrationProfile>,
+  name: string = 'profile',
+): MigrationProfile {
+  if (typeof profile === 'string') return profileNamed(profile, name)
+  parseOptions(profile, NAMES, name, "a profile, such as { clearing: 'pass-start' }, or its name")
+  const given = Object.entries(profile).filter(([, value]) => value !== undefined)
+  const whole: MigrationProfile = { ...QEMU, name: 'own', ...Object.fromEntries(given) }
+  const of = (field: keyof MigrationProfile): string => `${name}.${field}`
+  return {
+    name: parseText(whole.name, of('name')),
+    clearing: parseClearing(whole.clearing, of('clearing')),
+    passEnds: parseChoice(whole.passEnds, of('passEnds'), ['drained', 'threshold']),
+    headerBytes: parseCount(whole.headerBytes, of('headerBytes'), 0, LONGEST_HEADER),
+    zeroPageBytes: parseCount(whole.zeroPageBytes, of('zeroPageBytes'), 0, LONGEST_HEADER),
+    limiterMs: parseCount(whole.limiterMs, of('limiterMs'), 0, LONGEST_MS),
+    subtractsDeviceState: parseFlag(whole.subtractsDeviceState, of('subtractsDeviceState')),
+    switchoverBandwidth: parseFlag(whole.switchoverBandwidth, of('switchoverBandwidth')),
+    curve: parseChoice(whole.curve, of('curve'), ['concave', 'as-measured']),
+    binaryBits: parseFlag(whole.binaryBits, of('binaryBits')),
+    roundsUpToMs: parseCount(whole.roundsUpToMs, of('roundsUpToMs'), 0, LONGEST_MS),
+  }
+}
+
+function profileNamed(text: string, name: string): MigrationProfile {
+  const known = PROFILES.find(profile => profile.name === text)
+  if (known !== undefined) return known
+  const [match, major, minor] = /^qemu-([0-9]{1,3})\.([0-9]{1,3})$/.exec(text) ?? []
+  if (match === undefined) {
+    throw argumentError(
+      `${name}: ${show(text)} is not known`,
+      `${knownNames(text, profileNames)} qemu-8.1 is QEMU 8.1.`,
+    )
+  }
+  const version = [Number(major), Number(minor)] as const
+  const rules = QEMU_RULES.find(
+    ({ since: [a, b] }) => version[0] > a || (version[0] === a && version[1] >= b),
+  )
+  if (rules === undefined) {
+    throw argumentError(
+      `${name}: no rules are known for ${text}`,
+      'Give qemu-2.0, or a later version.',
+    )
+  }
+  return { ...rules.profile, name: text }
+}
+
+function parseClearing(
+  clearing: MigrationProfile['clearing'],
+  name: string,
+): MigrationProfile['clearing'] {
+  if (clearing === 'pass-start') return clearing
+  parseObject(clearing as object, name, "'pass-start', or { chunkBytes: 2 ** 30 }")
+  return { chunkBytes: parseCount(clearing.chunkBytes, `${name}.chunkBytes`, 4096, 2 ** 50) }
+}

@@ -1,0 +1,209 @@
+/**
+ * What may come of a migration: each scenario is a curve that the measurement allows, writers that
+ * are somewhere in memory, and a link. The prediction is what holds for all of them.
+ */
+
+import { grouped, MOST_CHUNKS, sorted, sortedWithin, spread } from './arrangement.js'
+import { leastLeft, leastLeftAnywhere, leftByWholePasses, meanLeft } from './convergence.js'
+import type { Model, Possible } from './model.js'
+import type { Wanted } from './options.js'
+import { type Course, type Played, play } from './precopy.js'
+
+/**
+ * The model's own error: the simulation of single pages differs from it as if the link were by this
+ * part faster or slower.
+ */
+const OWN_ERROR = 0.03
+
+/** Of more chunks than this, each is a small part of a pass, so that its inside does not matter. */
+const FEW_CHUNKS = 8
+
+/** The most probable scenario, the best one and the worst one. */
+export type Bound = 'value' | 'low' | 'high'
+
+/** A scenario: the curve by chunk, the pages that are not zero, and the pages per second. */
+interface Scenario {
+  readonly possible: Possible
+  readonly filledPages: number
+  readonly pagesPerSecond: number
+}
+
+/** The migration of a VM, of which everything is known but the bandwidth and the downtime. */
+export class Scenarios {
+  readonly model: Model
+  readonly wanted: Wanted
+  /** Whether the guest may sweep through its memory. */
+  readonly sweeps: boolean
+  readonly #arrangements = new Map<Bound, readonly Possible[]>()
+
+  constructor(model: Model, wanted: Wanted, sweeps: boolean) {
+    this.model = model
+    this.wanted = wanted
+    this.sweeps = sweeps
+  }
+
+  /** The bytes that a page takes on the link. */
+  get pageBytes(): number {
+    return this.model.pageSize + this.wanted.profile.headerBytes
+  }
+
+  /** How many bytes the pages of zeros take. */
+  get zeroBytes(): number {
+    const zeros = this.model.memoryPages - this.model.filledPages.value
+    return zeros * this.wanted.profile.zeroPageBytes
+  }
+
+  /** The part of the downtime that is left for memory. */
+  memoryDowntime(downtime: number): number {
+    const { profile, deviceState } = this.wanted
+    return Math.max(downtime - (profile.subtractsDeviceState ? deviceState : 0), 0)
+  }
+
+  /** How many pages may be left when the guest is stopped. */
+  threshold(bytesPerSecond: number, downtime: number): number {
+    const { profile, switchoverBytesPerSecond } = this.wanted
+    const rate = switchoverBytesPerSecond ?? bytesPerSecond
+    // QEMU compares the pages without their headers with what its link carries with them.
+    const pageBytes = profile.passEnds === 'threshold' ? this.model.pageSize : this.pageBytes
+    return (rate * this.memoryDowntime(downtime)) / pageBytes
+  }
+
+  /**
+   * How many pages a migration without an end would leave: below `low` it comes in no scenario, and
+   * below `high` in each of them.
+   */
+  left(bytesPerSecond: number): Record<Bound, number> {
+    return {
+      value: this.leftAt('value', bytesPerSecond),
+      low: this.leftAt('low', bytesPerSecond),
+      high: this.leftAt('high', bytesPerSecond),
+    }
+  }
+
+  /**
+   * One bound of what a migration without an end would leave. Writers that run at a part `speed` of
+   * their speed leave as much as if the link, and all else, were faster by so much.
+   */
+  leftAt(bound: Bound, bytesPerSecond: number, speed = 1): number {
+    const error = { value: 0, low: this.#ownError, high: -this.#ownError }[bound]
+    const rate = (this.#pages(bytesPerSecond) * (1 + error)) / speed
+    const { total } = this.model[bound]
+    if (this.wanted.profile.passEnds === 'drained') {
+      const filled = this.model.filledPages[bound]
+      const left = this.#arranged(bound).map(one =>
+        leftByWholePasses(one, filled, this.#course(rate, 0)),
+      )
+      return bound === 'low'
+        ? Math.min(...left)
+        : bound === 'high'
+          ? Math.max(...left)
+          : (left[0] ?? 0)
+    }
+    if (bound !== 'low')
+      return meanLeft(total, rate, (this.wanted.profile.limiterMs / 1000) * speed)
+    return this.model.hasRegions && !this.sweeps
+      ? leastLeft(this.model.low, rate)
+      : leastLeftAnywhere(total, rate)
+  }
+
+  /** The migration as it most probably goes, and as it may go at best and at worst. */
+  play(
+    bytesPerSecond: number,
+    downtime: number,
+  ): { value: Played; others: readonly Played[]; leastSeconds: number } {
+    const threshold = this.threshold(bytesPerSecond, downtime)
+    const { filledPages } = this.model
+    const rate = this.#pages(bytesPerSecond)
+    const run = ({ possible, filledPages: filled, pagesPerSecond }: Scenario): Played =>
+      play(possible, filled, this.#course(pagesPerSecond, threshold))
+    const value = run({
+      possible: this.#arranged('value')[0] ?? this.model.value,
+      filledPages: filledPages.value,
+      pagesPerSecond: rate,
+    })
+    if (this.wanted.profile.curve === 'as-measured')
+      return { value, others: [], leastSeconds: value.seconds }
+    const fast = rate * (1 + this.#ownError)
+    const slow = rate * (1 - this.#ownError)
+    const others = [
+      ...this.#arranged('low').map(possible =>
+        run({ possible, filledPages: filledPages.low, pagesPerSecond: fast }),
+      ),
+      ...this.#arranged('high').map(possible =>
+        run({ possible, filledPages: filledPages.high, pagesPerSecond: slow }),
+      ),
+    ]
+    if (!this.sweeps) return { value, others, leastSeconds: value.seconds }
+    // A sweep may be just behind each pass, or just before it.
+    const whole: Course = {
+      ...this.#course(slow, threshold),
+      leftPages: 0,
+      clearsAtStart: true,
+    }
+    const worst = play(spread(this.model.high, 1), filledPages.high, whole)
+    const bounded = Number.isFinite(threshold) ? Math.min(threshold, filledPages.low) : 0
+    return {
+      value,
+      others: [...others, worst],
+      leastSeconds: Math.max(filledPages.low - bounded, 0) / fast,
+    }
+  }
+
+  get #ownError(): number {
+    return this.wanted.profile.curve === 'as-measured' ? 0 : OWN_ERROR
+  }
+
+  #pages(bytesPerSecond: number): number {
+    return bytesPerSecond / this.pageBytes
+  }
+
+  #course(pagesPerSecond: number, thresholdPages: number): Course {
+    const { profile } = this.wanted
+    const looks = profile.limiterMs / 1000
+    return {
+      pagesPerSecond,
+      thresholdPages,
+      // What is left is looked at after each window of the limiter: half a window late, on average.
+      leftPages:
+        profile.passEnds === 'drained'
+          ? 0
+          : Math.max(thresholdPages - (pagesPerSecond * looks) / 2, 0),
+      clearsAtStart: profile.clearing === 'pass-start',
+      zeroSeconds: this.zeroBytes / (pagesPerSecond * this.pageBytes),
+    }
+  }
+
+  /** Where the writers may be, the most probable arrangement first. */
+  #arranged(bound: Bound): readonly Possible[] {
+    const known = this.#arrangements.get(bound)
+    if (known !== undefined) return known
+    const made = this.#arrange(this.model[bound])
+    this.#arrangements.set(bound, made)
+    return made
+  }
+
+  #arrange(possible: Possible): readonly Possible[] {
+    const { clearing, curve } = this.wanted.profile
+    if (this.model.hasRegions) {
+      const known = { ...possible, parts: grouped(possible.parts) }
+      return clearing === 'pass-start' || known.parts.length > FEW_CHUNKS ? [known] : within(known)
+    }
+    if (clearing === 'pass-start' || curve === 'as-measured') return [spread(possible, 1)]
+    const bytes = this.model.memoryPages * this.model.pageSize
+    const chunks = Math.min(Math.max(Math.ceil(bytes / clearing.chunkBytes), 1), MOST_CHUNKS)
+    if (chunks === 1) return within(spread(possible, 1))
+    return [
+      spread(possible, chunks),
+      ...within(spread(possible, 1)),
+      sorted(possible, chunks, 'fast-first'),
+      sorted(possible, chunks, 'slow-first'),
+    ]
+  }
+}
+
+/** One chunk with the writers anywhere in it, or sorted. */
+const within = (possible: Possible): readonly Possible[] => [
+  possible,
+  sortedWithin(possible, 'fast-first'),
+  sortedWithin(possible, 'slow-first'),
+]

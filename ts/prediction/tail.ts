@@ -1,0 +1,85 @@
+/**
+ * What a curve does behind its longest window: a writer of two working sets, U(t) =
+ * a (1 - e^(-t/p)) + b (1 - e^(-t/q)), is fitted to the points, and goes on from the last one.
+ */
+
+import type { GrowthPoint } from './growth.js'
+
+/** How many time constants are tried for each of the two sets. */
+const CONSTANTS = 20
+/** A curve of more points is thinned out to so many. */
+const MOST_POINTS = 48
+/**
+ * The shortest and the longest time constant, as a multiple of the first and of the last window.
+ */
+const SHORTEST = 0.3
+const LONGEST = 100
+/** Each point of the tail is so much later than the one before. */
+const STEP = 1.2
+const STEPS = 60
+
+/** The points behind the last of `points`, which begin where `points` end. */
+export function tailOf(points: readonly GrowthPoint[], mostPages: number): GrowthPoint[] {
+  const [lastT, lastU] = points.at(-1) ?? [0, 0]
+  if (lastT === 0 || lastU === 0) return []
+  const u = fitted(thinned(points))
+  const scale = lastU / u(lastT)
+  return Array.from({ length: STEPS }, (_, at): GrowthPoint => {
+    const t = lastT * STEP ** (at + 1)
+    return [t, Math.min(scale * u(t), mostPages)]
+  })
+}
+
+function thinned(points: readonly GrowthPoint[]): GrowthPoint[] {
+  const every = Math.ceil(points.length / MOST_POINTS)
+  // The last point is always among them.
+  return points.filter((_, at) => (points.length - 1 - at) % every === 0)
+}
+
+/** The best sum of two sets by least squares of the relative errors. */
+function fitted(points: readonly GrowthPoint[]): (t: number) => number {
+  const known = points.filter(([, u]) => u > 0)
+  const [firstT, lastT] = [known[0]?.[0] ?? 1, known.at(-1)?.[0] ?? 1]
+  const constants = Array.from(
+    { length: CONSTANTS },
+    (_, at) =>
+      SHORTEST * firstT * ((LONGEST * lastT) / (SHORTEST * firstT)) ** (at / (CONSTANTS - 1)),
+  )
+  const shapes = constants.map(constant => known.map(([t, u]) => (1 - Math.exp(-t / constant)) / u))
+  let best = { error: Number.POSITIVE_INFINITY, a: 1, p: lastT, b: 0, q: lastT }
+  for (let i = 0; i < CONSTANTS; i++) {
+    for (let j = i; j < CONSTANTS; j++) {
+      const [first = [], second = []] = [shapes[i], shapes[j]]
+      for (const [a, b] of weights(first, second)) {
+        const error = first.reduce(
+          (sum, x, at) => sum + (a * x + b * (second[at] ?? 0) - 1) ** 2,
+          0,
+        )
+        if (error < best.error)
+          best = { error, a, p: constants[i] ?? lastT, b, q: constants[j] ?? lastT }
+      }
+    }
+  }
+  const { a, p, b, q } = best
+  return t => a * (1 - Math.exp(-t / p)) + b * (1 - Math.exp(-t / q))
+}
+
+/** The sizes of the two sets that fit best, if neither may be negative. */
+function weights(first: readonly number[], second: readonly number[]): [number, number][] {
+  let [xx, xy, yy, x1, y1] = [0, 0, 0, 0, 0]
+  first.forEach((x, at) => {
+    const y = second[at] ?? 0
+    xx += x * x
+    xy += x * y
+    yy += y * y
+    x1 += x
+    y1 += y
+  })
+  const both = xx * yy - xy * xy
+  const [a, b] = [(x1 * yy - y1 * xy) / both, (y1 * xx - x1 * xy) / both]
+  if (both > 1e-12 * xx * yy && a >= 0 && b >= 0) return [[a, b]]
+  return [
+    [x1 / xx, 0],
+    [0, y1 / yy],
+  ]
+}
