@@ -129,8 +129,12 @@ function boundsOf(
   // A window dirties no more pages than any longer one.
   for (let at = high.length - 2; at >= 0; at--)
     high[at] = Math.min(high[at] ?? most, high[at + 1] ?? most)
+  const hullOfHigh = new Growth(
+    points.map(({ seconds }, at) => [seconds, high[at] ?? most]),
+  ).concave()
+  // The hull leaves out points on a straight line, which are known all the same.
   const above = highest(
-    new Growth(points.map(({ seconds }, at) => [seconds, high[at] ?? most])).concave(),
+    points.map(({ seconds }) => [seconds, hullOfHigh.at(seconds)]),
     most,
   )
   const times = [...new Set([value, low, above].flatMap(one => one.points.map(([t]) => t)))].sort(
@@ -158,8 +162,8 @@ function widened(points: readonly InputPoint[]): { seconds: number; low: number;
  * The highest concave curve that has these points: between two of them it may reach as high as the
  * lines of the neighbouring segments, and behind the last one it may go on along its last line.
  */
-function highest(hull: Growth, most: number): Growth {
-  const points: GrowthPoint[] = [[0, 0], ...hull.points]
+function highest(known: readonly GrowthPoint[], most: number): Growth {
+  const points: GrowthPoint[] = [[0, 0], ...known]
   const line = (at: number): ((t: number) => number) => {
     const [t0, u0] = points[at] ?? [0, 0]
     const [t1, u1] = points[at + 1] ?? [t0 + 1, u0]

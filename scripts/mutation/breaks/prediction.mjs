@@ -1,0 +1,85 @@
+// Breaks of the prediction: the rules of a pass, what is left without an end, the bounds, the input.
+
+const AGREES = '__test__/prediction/agreement.test.ts'
+const PROPERTIES = '__test__/prediction/properties.test.ts'
+const PUBLISHED = '__test__/prediction/published.test.ts'
+
+export default [
+  {
+    name: 'QEMU protects all chunks again at the start of a pass',
+    file: 'ts/prediction/precopy.ts',
+    find: 'clearsAtStart ? 0 : seconds',
+    replace: '0',
+    test: `${AGREES} -t curve of each region`,
+  },
+  {
+    name: 'a pass leaves nothing to the next one',
+    file: 'ts/prediction/scenarios.ts',
+    find: 'Math.max(thresholdPages - (pagesPerSecond * looks) / 2, 0)',
+    replace: '0',
+    test: `${AGREES} -t curve of each region`,
+  },
+  {
+    name: 'what is left is what a whole round dirties',
+    file: 'ts/prediction/convergence.ts',
+    find: 'return (total.area(round) - total.area(early) + early * total.at(round)) / round',
+    replace: 'return total.at(round)',
+    test: `${AGREES} -t curve of each region`,
+  },
+  {
+    name: 'no guest sweeps',
+    file: 'ts/prediction/sweeping.ts',
+    find: 'const isOutside = confidence >= 1 || there < low || there > high',
+    replace: 'const isOutside = false',
+    test: `${AGREES} -t curve of the whole memory`,
+  },
+  {
+    name: 'a bound for each point holds for all of them',
+    file: 'ts/prediction/normal.ts',
+    find: 'return 1 - (1 - confidence) / Math.max(count, 1)',
+    replace: 'return confidence',
+    test: `${PUBLISHED} -t does not know`,
+  },
+  {
+    name: 'pages of zeros cost nothing',
+    file: 'ts/prediction/scenarios.ts',
+    find: 'return zeros * this.wanted.profile.zeroPageBytes',
+    replace: 'return zeros * 0',
+    test: PUBLISHED,
+  },
+  {
+    name: 'a Gbit of the published table is 10^9 bits',
+    file: 'ts/prediction/options.ts',
+    find: 'rate * (BINARY[unit] ?? 1)',
+    replace: 'rate',
+    test: PUBLISHED,
+  },
+  {
+    name: 'points may be in any order',
+    file: 'ts/prediction/input.ts',
+    find: 'if (before !== undefined && seconds <= before) {',
+    replace: 'if (before !== undefined && seconds < 0) {',
+    test: `${PROPERTIES} -t unsorted`,
+  },
+  {
+    name: 'a number that is not a number is in every range',
+    file: 'ts/prediction/checks.ts',
+    find: "typeof value === 'number' && value >= low && value <= high",
+    replace: "typeof value === 'number' && !(value < low) && !(value > high)",
+    test: `${PROPERTIES} -t NaN`,
+  },
+  {
+    name: 'the smallest writers are limited first',
+    file: 'ts/prediction/ways-out.ts',
+    find: 'b.bytesPerSecond - a.bytesPerSecond',
+    replace: 'a.bytesPerSecond - b.bytesPerSecond',
+    test: `${PROPERTIES} -t largest writers`,
+  },
+  {
+    name: 'a stall ends with status 11',
+    file: 'ts/cli/predict.ts',
+    find: '  stalls: EXIT_STALLS,',
+    replace: '  stalls: EXIT_UNCERTAIN,',
+    test: '__test__/cli/predict.test.ts -t with --exit-code',
+  },
+]
