@@ -3,7 +3,7 @@
  * one of the guest that the simulation runs, or what page sampling would make of it.
  */
 
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { type MigrationPrediction, predictMigration } from '../../ts/prediction/index.js'
 import type { PredictionCurve } from '../../ts/prediction/input.js'
 import { wilson } from '../../ts/prediction/normal.js'
@@ -23,6 +23,9 @@ import {
 } from './writers.js'
 
 const isFull = process.env.DIRTYRATE_TEST_FULL === '1'
+
+/** A busy machine needs several times as long as a quiet one. */
+vi.setConfig({ testTimeout: isFull ? 3_600_000 : 240_000 })
 
 const PAGE = 4096
 const PAGES = isFull ? 8192 : 4096
@@ -147,7 +150,7 @@ const cases = isFull
       range(7, 0.01, 5),
     )
   : [
-      ...product(Object.keys(KINDS), ['qemu'], [1, 4, 64], [0.3, 0.8, 1.4, 4], [0.01, 0.5, 2]),
+      ...product(Object.keys(KINDS), ['qemu'], [1, 4, 64], [0.4, 0.8, 1.4, 4], [0.01, 0.5, 2]),
       ...product(['uniform', 'stride'], ['cloud-hypervisor'], [4], [0.3, 0.8, 1.4], [0.5, 2]),
     ]
 

@@ -9,10 +9,10 @@ import { Growth } from './growth.js'
 import type { CurveInput } from './input.js'
 
 const CONSTANTS = 24
-const ROUNDS = 300
+const ROUNDS = 2000
 const MOST_POINTS = 48
 /** A curve of random writes is nearer to its fit than this, as a part of it. */
-const NEAR = 0.025
+const NEAR = 0.05
 /** The regions of a guest that does not sweep add up to their concave forms, but for this part. */
 const CONVEX = 0.1
 

@@ -1,0 +1,47 @@
+/** The parts of the model, each compared with a formula. */
+
+import { expect, it } from 'vitest'
+import { meanLeft } from '../../ts/prediction/convergence.js'
+import { Growth } from '../../ts/prediction/growth.js'
+import { parseCurve } from '../../ts/prediction/input.js'
+import { predictMigration } from '../../ts/prediction/migration.js'
+import { deviations, jointConfidence } from '../../ts/prediction/normal.js'
+import { maySweep } from '../../ts/prediction/sweeping.js'
+
+const WINDOWS = Array.from({ length: 80 }, (_, at) => 0.01 * 1.12 ** at)
+const PAGES = 10_000
+const random = (t: number): number => PAGES * -Math.expm1((-1500 * t) / PAGES)
+const sweep = (t: number): number => Math.min(1500 * t, PAGES)
+const curveOf = (of: (t: number) => number) => ({
+  pageSize: 4096,
+  points: WINDOWS.map(t => {
+    const bytesPerSecond = (of(t) * 4096) / t
+    const interval = { low: bytesPerSecond, high: bytesPerSecond, confidence: 1 }
+    return { windowNs: t * 1e9, pages: of(t), bytesPerSecond, interval }
+  }),
+  memory: { bytes: 20_000 * 4096 },
+})
+
+it('random writes leave W (1 - B / w) pages', () => {
+  const growth = new Growth(WINDOWS.map(t => [t, random(t)]))
+  const expected = PAGES * (1 - 1000 / 1500)
+  expect(Math.abs(meanLeft(growth, 1000, 0) / expected - 1)).toBeLessThan(0.01)
+})
+
+it('QEMU ends where a VMM that sends whole passes does not', () => {
+  const options = { bandwidth: 1000 * 4104, downtime: '4s' }
+  expect(predictMigration(curveOf(random), options).totalMs.value).not.toBeNull()
+  const whole = { ...options, profile: { passEnds: 'drained' as const } }
+  expect(predictMigration(curveOf(random), whole).verdict).toBe('stalls')
+})
+
+it('knows a sweep from random writes', () => {
+  expect(maySweep(parseCurve(curveOf(sweep)))).toBe(true)
+  expect(maySweep(parseCurve(curveOf(random)))).toBe(false)
+})
+
+it('has the quantiles of the normal distribution', () => {
+  expect(deviations(0.95)).toBeCloseTo(1.96, 2)
+  expect(deviations(0.99)).toBeCloseTo(2.576, 2)
+  expect(jointConfidence(0.95, 5)).toBeCloseTo(0.99, 9)
+})
