@@ -156,14 +156,15 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
   })
 
   it('whose error has no id has it for the oldest command without an answer', async () => {
+    const unread = '{"error": {"class": "GenericError", "desc": "JSON"}}\r\n'
+    let second = ''
     const path = await monitor((client, id, command) => {
-      if (command === 'third')
-        for (const text of [
-          '{"error": {"class": "GenericError", "desc": "JSON"}}',
-          `{"return": 3, "id": "${id}"}`,
-          '{"error": {"class": "GenericError", "desc": "JSON"}}',
-        ])
-          client.write(`${text}\r\n`)
+      if (command === 'second') second = id
+      if (command === 'third') {
+        client.write(unread)
+        for (const one of [second, id]) client.write(`{"return": "${one}", "id": "${one}"}\r\n`)
+      }
+      if (command === 'fourth') client.write(unread)
     })
     const connection = await QmpConnection.open({ path })
     onTestFinished(() => connection.close())
@@ -172,9 +173,10 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     const first = connection.execute('first', {}, enough.signal)
     enough.abort(new Error('enough'))
     await expect(first).rejects.toThrow('enough')
-    const second = connection.execute('second')
-    expect(await connection.execute('third')).toBe(3)
-    await expect(second).rejects.toMatchObject({ code: 'ERR_QAPI', message: 'JSON' })
+    const others = [connection.execute('second'), connection.execute('third')]
+    expect(await Promise.all(others)).toEqual([second, String(Number(second) + 1)])
+    const refused = connection.execute('fourth')
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_QAPI', message: 'JSON' })
   })
 
   it('that stands still is not waited for longer than was said, and answers later commands', async () => {

@@ -138,4 +138,11 @@ export default [
     replace: '',
     test: '__test__/qmp/server-schema.test.ts -t real QEMU',
   },
+  {
+    name: 'the server waits for a command to find that its VM has ended',
+    file: 'ts/qmp/server/server.ts',
+    find: '      await this.#lookForEnd()\n      if (this.#closing === undefined) wait()',
+    replace: '      if (this.#closing === undefined) wait()',
+    test: '__test__/qmp/server-of-targets.test.ts -t also if nobody asks',
+  },
 ]

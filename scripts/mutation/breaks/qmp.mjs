@@ -131,4 +131,25 @@ export default [
     replace: '',
     test: `${SHARING} -t that QEMU has no use for`,
   },
+  {
+    name: 'an answer with another number of samples is taken for ours',
+    file: 'ts/targets/qemu/jobs.ts',
+    find: "info['sample-pages'] === method.samples.samplesPerGiB",
+    replace: "info['sample-pages'] !== method.samples.samplesPerGiB + 0.5",
+    test: '__test__/targets/qemu/jobs.test.ts -t number of samples',
+  },
+  {
+    name: 'an error without an id is for the oldest command that is waited for',
+    file: 'ts/qmp/connection.ts',
+    find: 'const [oldest] = isError ? this.#unanswered : []',
+    replace: 'const [oldest] = isError ? this.#pending.keys() : []',
+    test: '__test__/qmp/connection.test.ts -t has no id',
+  },
+  {
+    name: 'a fraction of a millisecond is sent to QEMU',
+    file: 'ts/targets/qemu/calc-arguments.ts',
+    find: 'if (!Number.isInteger(windowMs)) {',
+    replace: 'if (Number.isNaN(windowMs)) {',
+    test: '__test__/targets/qemu/calc-arguments.test.ts -t is refused',
+  },
 ]
