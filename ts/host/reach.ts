@@ -51,11 +51,11 @@ export function routesTo(vm: VmProcess, means: Means): Route[] {
 /** The sockets of libvirt's daemon for all drivers, and of that for QEMU alone. */
 const DAEMON_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock']
 
-function libvirtRoute({ libvirt, uid, name = '' }: VmProcess, means: Means): Route {
+function libvirtRoute({ libvirt, uid, name = '', uuid }: VmProcess, means: Means): Route {
   const { reader, virsh, daemonAnswers } = means
   const session = libvirt?.session === true
   const uri = session ? SESSION : SYSTEM
-  const target = uriOf({ uri }, { name })
+  const target = uriOf({ uri }, { name, ...(uuid === undefined ? {} : { uuid }) })
   const no = (why: string, mend: string): Route => ({ target, reachable: false, why, mend })
   if (!virsh) return no('virsh is not installed', VIRSH_PACKAGES)
   if (session) {

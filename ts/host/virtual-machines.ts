@@ -33,6 +33,8 @@ export interface VmProcess {
   readonly program: string
   readonly uid: number
   readonly name?: string
+  /** The UUID that the command line of a QEMU gives the VM. */
+  readonly uuid?: string
   /** `kvm` if it has a VM of KVM; undefined if this process may not see that. */
   readonly accelerator?: string
   readonly memoryBytes?: number
@@ -122,6 +124,7 @@ function vmOf(seen: Seen): VmProcess {
     uid: status.uid,
     monitors: qemu?.monitors ?? [],
     ...(name === undefined ? {} : { name }),
+    ...(qemu?.uuid === undefined ? {} : { uuid: qemu.uuid }),
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(commandLine.memoryBytes === undefined ? {} : { memoryBytes: commandLine.memoryBytes }),
     ...(vcpus === undefined ? {} : { vcpus }),

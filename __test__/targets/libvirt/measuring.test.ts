@@ -78,6 +78,36 @@ describeLibvirt('a domain of libvirt', () => {
     }
   })
 
+  it('whose name is the number of another one is asked for, and named, by its UUID', async () => {
+    const name = (await libvirt.virsh('domid', '--', NAME)).trim()
+    await libvirt.start(name, workload.idle(), true)
+    onTestFinished(async () => {
+      const [uuid = ''] = named
+      await libvirt.virsh('destroy', uuid)
+      await libvirt.virsh('undefine', uuid)
+    })
+    const uuids = (await libvirt.virsh('list', '--uuid')).split(/\s+/)
+    const own = (await libvirt.virsh('domuuid', '--', NAME)).trim()
+    const named = uuids.filter(uuid => uuid !== '' && uuid !== own)
+    expect(named).toHaveLength(1)
+    const [uuid = ''] = named
+    const target = await opened(uuid)
+    // The URI opens this domain again, and not the one that runs under this number.
+    expect(target.uri).toBe(uriOf(uuid))
+    const web = await opened()
+    for (const ones of [[target, web], [target]]) {
+      const measured = ones.map(one => one.measureDirtyRate({ window: '1s' }))
+      const [idle, busy] = await Promise.all(measured)
+      expect(idle?.bytesPerSecond).toBeLessThan(rateOf(PAGES, 10))
+      if (busy !== undefined) expect(busy.bytesPerSecond).toBeGreaterThan(rateOf(PAGES, 4))
+    }
+    const pid = processOf(libvirt, name)
+    const { stdout } = await run(process.execPath, [cli, 'list', '--json'])
+    const vms: { pid: number; targets: { target: string }[] }[] = JSON.parse(stdout).vms
+    const targets = vms.find(vm => vm.pid === pid)?.targets.map(({ target: text }) => text)
+    expect(targets).toContain(`libvirt:${uuid}`)
+  })
+
   it('has a rate by the bitmap, between the MiB/s that libvirt says and the next', async () => {
     const target = await opened()
     const measured = await target.measureDirtyRate({ mode: 'dirty-bitmap', window: '1s' })

@@ -56,7 +56,7 @@ export class ByLibvirt implements Way {
   }
 
   async look(signal: Signal): Promise<DirtyRateInfo | undefined> {
-    const fields = await this.#connection.dirtyRate(this.#domain.name, signal)
+    const fields = await this.#connection.dirtyRate(this.#domain, signal)
     const number = (key: string): number | undefined => numberIn(fields, `dirtyrate.${key}`)
     const status = STATUSES[number('calc_status') ?? -1]
     if (status === undefined) return undefined

@@ -40,8 +40,20 @@ interface Asking {
   readonly timeoutMs?: number
 }
 
+/** What is asked of a domain by its UUID, whose answer has its name. */
+interface AskingOne extends Asking {
+  readonly name: string
+}
+
+/** The UUID of a domain, which virsh finds it by, and its name, which answers call it by. */
+interface NamedDomain {
+  readonly uuid: string
+  readonly name: string
+}
+
 /** A call that asks for the dirty rates of several domains at once. */
 interface SharedCall {
+  /** Their UUIDs. */
   readonly domains: Set<string>
   readonly answer: Promise<Map<string, Fields>>
   /** How many measurements wait for it. When none is left, the call is ended. */
@@ -96,25 +108,26 @@ export class LibvirtConnection {
   }
 
   /** What domstats says of a domain. A busy domain gives only some of it, or nothing. */
-  async stats(parts: readonly string[], asking: Asking): Promise<Fields> {
+  async stats(parts: readonly string[], asking: AskingOne): Promise<Fields> {
     const options = parts.map(part => `--${part}`)
     const text = await this.ask(['domstats', '--nowait', ...options], asking)
-    return [...parseDomainStats(text).values()][0] ?? new Map()
+    return parseDomainStats(text).get(asking.name) ?? new Map()
   }
 
   /**
    * The state of a domain's measurement. One call asks for all domains of this connection that are
-   * asked for at the same time. `name` is the domain's name, which the answer has.
+   * asked for at the same time. The domain is asked for by its UUID, because virsh takes a name that
+   * is a number for the id of another domain. The answer has the name.
    */
-  async dirtyRate(name: string, signal: Signal): Promise<Fields> {
+  async dirtyRate({ uuid, name }: NamedDomain, signal: Signal): Promise<Fields> {
     signal.throwIfAborted()
     this.#next ??= this.#gather()
     const call = this.#next
-    call.domains.add(name)
+    call.domains.add(uuid)
     call.waiting++
     const all = await leavable(call, signal)
     // If one of them has ended, libvirt refuses to answer for all, so each is asked by itself.
-    return all.get(name) ?? (await this.stats(['dirtyrate'], { domain: name, signal }))
+    return all.get(name) ?? (await this.stats(['dirtyrate'], { domain: uuid, name, signal }))
   }
 
   #gather(): SharedCall {

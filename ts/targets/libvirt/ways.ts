@@ -1,19 +1,24 @@
 /** The targets of a domain, and what each of them gives. */
 
+import { isTakenForAnother } from '../qemu/domain-names.js'
 import type { MeasuringWay } from '../target.js'
 import { formatTargetUri } from '../uri.js'
 import { defaultConnection, isLocal, type LibvirtConnection } from './connection.js'
 import type { Identity } from './domain.js'
 
-/** The URI of a domain, with more options. */
+/**
+ * The URI of a domain, with more options. It has the domain's UUID if virsh may find another domain
+ * by its name.
+ */
 export function uriOf(
   { uri }: Pick<LibvirtConnection, 'uri'>,
-  { name }: Pick<Identity, 'name'>,
+  { name, uuid }: Pick<Identity, 'name'> & Partial<Pick<Identity, 'uuid'>>,
   more: Readonly<Record<string, string>> = {},
 ): string {
   const connect = uri === defaultConnection() ? {} : { connect: uri }
+  const known = isTakenForAnother(name) ? (uuid ?? name) : name
   const options = new Map(Object.entries({ ...connect, ...more }))
-  return formatTargetUri({ scheme: 'libvirt', name, options })
+  return formatTargetUri({ scheme: 'libvirt', name: known, options })
 }
 
 /** Each way of measuring a domain. From outside only a domain of this host can be measured. */

@@ -26,6 +26,7 @@ export interface QemuMachineOptions {
 
 export interface QemuCommandLine {
   readonly name?: string
+  readonly uuid?: string
   readonly memoryBytes: number
   readonly vcpus: number
   readonly accelerator?: string
@@ -49,6 +50,7 @@ const PROBE = /\/libvirt\/qemu\/(?:.*\/)?qmp-[^/]+\/qmp\.monitor$/
 export function parseQemuCommandLine(words: readonly string[]): QemuCommandLine {
   const of = argumentsIn(words)
   const name = lastValue(of('name'), 'guest')
+  const uuid = of('uuid').at(-1)
   const chardevs = new Map(
     of('chardev').flatMap(text => {
       const values = parseValues(text, 'backend')
@@ -60,6 +62,7 @@ export function parseQemuCommandLine(words: readonly string[]): QemuCommandLine 
   const monitors = monitorsOf(of, chardevs)
   return {
     ...(name === undefined ? {} : { name }),
+    ...(uuid === undefined ? {} : { uuid }),
     memoryBytes: sizeOf(lastValue(of('m'), 'size'), MIB) ?? DEFAULT_MEMORY,
     vcpus: vcpusOf(of('smp')),
     ...(accelerator === undefined ? {} : { accelerator }),

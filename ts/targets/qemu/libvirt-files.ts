@@ -8,6 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import { hostProcess } from '../../ground/host-process.js'
 import { namesIn, readText } from '../../ground/proc.js'
 import { textOfXml } from '../../ground/xml.js'
+import { isTakenForAnother } from './domain-names.js'
 
 /** A domain of libvirt's system daemon, or of the session of a user. */
 export interface LibvirtDomain {
@@ -56,7 +57,7 @@ export function libvirtDomains(): Map<number, LibvirtDomain> {
 const LONGEST_NAME = 20
 
 /**
- * The name, or the id, of the domain for which libvirt itself has the socket at `path`; undefined
+ * The name, the UUID or the id of the domain for which libvirt itself has the socket at `path`; undefined
  * if it is none of libvirt's. A client that connects to such a socket waits in QEMU's queue. If
  * libvirtd restarts meanwhile, QEMU serves the client first, and each command of libvirt on that
  * domain waits for it.
@@ -68,8 +69,7 @@ export function libvirtDomainOf(
   const real = realPath(path)
   for (const folder of states) {
     for (const file of domainFiles(folder)) {
-      if (monitorsIn(file).some(monitor => realPath(monitor) === real))
-        return basename(file, '.xml')
+      if (monitorsIn(file).some(monitor => realPath(monitor) === real)) return nameIn(file)
     }
   }
   // Only root can read those files. The folder of a domain's socket says enough:
@@ -77,7 +77,14 @@ export function libvirtDomainOf(
   if (basename(real) !== 'monitor.sock' || !/\/libvirt\/qemu\//.test(real)) return undefined
   const [, id, name = ''] = /^domain-(\d+)-(.+)$/.exec(basename(dirname(real))) ?? []
   // libvirt takes the id of a domain as well as its name.
-  return name.length < LONGEST_NAME ? name || undefined : id
+  return name.length < LONGEST_NAME && !isTakenForAnother(name) ? name || undefined : id
+}
+
+/** The name of the domain that has this file, or its UUID if virsh takes the name for another's. */
+function nameIn(file: string): string {
+  const name = basename(file, '.xml')
+  const uuid = /<uuid>([^<]+)<\/uuid>/.exec(readText(file) ?? '')?.[1]
+  return isTakenForAnother(name) ? (uuid ?? name) : name
 }
 
 function domainFiles(folder: string): string[] {
