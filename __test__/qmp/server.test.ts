@@ -29,6 +29,7 @@ import {
 } from '../../ts/index.js'
 import type { ClientLimits } from '../../ts/qmp/server/client.js'
 import { serve } from '../../ts/qmp/server/server.js'
+import { run } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { created, running } from '../fixtures/machine.js'
 import { RawClient } from '../fixtures/raw-client.js'
@@ -252,6 +253,28 @@ describeKvm('a bad client', () => {
       await client.until('"id": 1')
       expect(client.received).toContain('JSON parse error')
     })
+  })
+
+  it('that sends rubbish and reads every answer keeps no other one waiting', async () => {
+    const { socket } = await served(await started())
+    // A process of its own reads while the server answers, and asks as another client too.
+    const program = `
+      const { connect } = require('node:net')
+      let answers = 0
+      const bad = connect(process.argv[1])
+      bad.once('data', () => {
+        bad.on('data', data => { answers += String(data).split('stray').length - 1 })
+        bad.write(Buffer.alloc(200_000, 0xff))
+        const good = connect(process.argv[1])
+        good.on('data', data => {
+          if (String(data).includes('"id": 7')) process.exit(console.log(answers))
+        })
+        good.write('{"execute":"qmp_capabilities"}{"execute":"query-status","id":7}')
+      })`
+    const { status, stdout } = await run(process.execPath, ['--eval', program, socket])
+    expect(status).toBe(0)
+    // One read of the socket has up to 65,536 of the bytes, each of which is answered.
+    expect(Number(stdout)).toBeLessThan(32_768)
   })
 
   it('that sends half a command and leaves is forgotten', async () => {

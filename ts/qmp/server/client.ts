@@ -1,7 +1,9 @@
 /** One client of the server: its connection, from the greeting to its end. */
 
 import type { Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import { clearTimeout, setTimeout } from 'node:timers'
+import { setImmediate } from 'node:timers/promises'
 import type { Commands } from './commands.js'
 import { Dispatcher, GREETING } from './dispatcher.js'
 import { jsonText } from './json.js'
@@ -16,6 +18,9 @@ export interface ClientLimits {
 }
 
 export const CLIENT_LIMITS: ClientLimits = { outputBytes: 4 * 2 ** 20, unreadMs: 10_000 }
+
+/** How long the requests of one client may keep the others waiting, in ms. */
+const TURN_MS = 4
 
 export class Client {
   readonly #socket: Socket
@@ -62,6 +67,7 @@ export class Client {
   }
 
   async #answerAll(chunk: Uint8Array): Promise<void> {
+    let turnEnds = performance.now() + TURN_MS
     try {
       for (const request of this.#requests.push(chunk)) {
         if (this.#isEnding) return
@@ -70,6 +76,10 @@ export class Client {
         this.#isAnswering = false
         // No further request is read before the client has read this answer.
         await this.#read()
+        if (performance.now() < turnEnds) continue
+        // An answer that nothing has to be waited for lets no other client be heard.
+        await setImmediate()
+        turnEnds = performance.now() + TURN_MS
       }
     } catch (error) {
       if (!(error instanceof RequestTooLongError)) throw error
