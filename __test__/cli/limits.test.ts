@@ -29,6 +29,17 @@ describeKvm('memory that a limit of this process refuses', () => {
   })
 })
 
+it('a program that cannot be started for too many open files is a limit, which is named', async () => {
+  const line = 'ulimit -n 20; exec "$0" dist/cli.js calc libvirt:web --json'
+  const { status, stdout } = await run('bash', ['-c', line, process.execPath])
+  expect(status).toBe(3)
+  expect(JSON.parse(stdout).error).toMatchObject({
+    code: 'ERR_LIMIT',
+    message: 'virsh cannot be started: this process may open no more files (EMFILE)',
+    hint: expect.stringContaining('ulimit -n'),
+  })
+})
+
 it.each([
   ['ERR_ARGUMENT', 2],
   ['ERR_KERNEL_IMAGE', 2],

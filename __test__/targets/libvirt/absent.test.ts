@@ -1,12 +1,13 @@
 /** What a target of libvirt says where there is no virsh, no daemon, or nobody that answers. */
 
+import { chmodSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { openTarget } from '../../../ts/index.js'
 import { failure } from '../../../ts/targets/libvirt/connection.js'
 import { parseDomainStats } from '../../../ts/targets/libvirt/domain-stats.js'
-import { virsh } from '../../../ts/targets/libvirt/virsh.js'
+import { startVirsh, virsh } from '../../../ts/targets/libvirt/virsh.js'
 import { cli, run } from '../../fixtures/command.js'
 import { folder } from '../../fixtures/elf.js'
 import { describeInstalled } from '../../fixtures/installed-programs.js'
@@ -20,6 +21,29 @@ it('without virsh the command ends with 3, and names the package', async () => {
     code: 'ERR_PROGRAM_ABSENT',
     hint: expect.stringContaining('libvirt-clients'),
   })
+})
+
+it('a virsh whose own child holds its pipes is left when the time is up', async () => {
+  const file = folder()('virsh', '#!/bin/sh\nsleep 1000 & echo $! >"$0.pid"\nwait\n')
+  chmodSync(file, 0o755)
+  const before = process.env.PATH
+  process.env.PATH = `${dirname(file)}:${before}`
+  onTestFinished(() => {
+    process.env.PATH = before
+    for (const pid of children) process.kill(pid)
+  })
+  const children: number[] = []
+  const child = async (): Promise<void> => {
+    await expect.poll(() => Number(readFileSync(`${file}.pid`, 'utf8'))).toBeGreaterThan(0)
+    children.push(Number(readFileSync(`${file}.pid`, 'utf8')))
+    rmSync(`${file}.pid`)
+  }
+  const asked = virsh(['list'], { connect: 'test:///default', timeoutMs: 2000 })
+  await child()
+  expect((await asked).status).toBeUndefined()
+  const events = startVirsh(['event'], 'test:///default')
+  await child()
+  expect(await events.end()).toBe('')
 })
 
 describeInstalled('virsh', 'with virsh', () => {

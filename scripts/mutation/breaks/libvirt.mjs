@@ -2,6 +2,34 @@
 
 export default [
   {
+    name: 'wait for the pipes of a virsh that was ended',
+    file: 'ts/targets/libvirt/virsh.ts',
+    find: 'child.stdout?.destroy()',
+    replace: '',
+    test: '__test__/targets/libvirt/absent.test.ts -t holds its pipes',
+  },
+  {
+    name: 'take a limit on open files for a virsh that is not installed',
+    file: 'ts/targets/libvirt/virsh.ts',
+    find: 'if (limit !== undefined) return limit',
+    replace: '',
+    test: '__test__/cli/limits.test.ts -t for too many open files',
+  },
+  {
+    name: 'ask for the dirty rate of a domain by its name',
+    file: 'ts/targets/libvirt/by-libvirt.ts',
+    find: 'dirtyRate(this.#domain, signal)',
+    replace: 'dirtyRate({ ...this.#domain, uuid: this.#domain.name }, signal)',
+    test: '__test__/targets/libvirt/measuring.test.ts -t whose name is the number of another one',
+  },
+  {
+    name: 'name a domain in its URI by the number of another one',
+    file: 'ts/targets/libvirt/ways.ts',
+    find: 'isTakenForAnother(name) ? (uuid ?? name) : name',
+    replace: 'isTakenForAnother(name) ? name : name',
+    test: '__test__/targets/libvirt/measuring.test.ts -t whose name is the number of another one',
+  },
+  {
     name: 'round a window to whole seconds',
     file: 'ts/targets/libvirt/by-libvirt.ts',
     find: '!Number.isInteger(seconds) || seconds < 1',

@@ -9,6 +9,7 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
+import { startLimit } from '../../ground/start-limits.js'
 
 /** A range of addresses in the process that has the memory. */
 export interface AddressRange {
@@ -91,7 +92,11 @@ export class MemoryReader {
             hint: 'dirtyrate doctor names the right that is missing.',
           }),
         )
-      this.#child.once('error', error => refuse(error.message))
+      this.#child.once('error', error => {
+        const limit = startLimit('the reader of the memory', error)
+        if (limit === undefined) refuse(error.message)
+        else reject(limit)
+      })
       this.#child.once('exit', () => refuse(complaint.trim() || 'its reader has ended'))
       deadline.addEventListener('abort', () => refuse('its reader does not begin'), { once: true })
       let rest = ''

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError, isDirtyRateError } from '../../ground/errors.js'
+import { startLimit } from '../../ground/start-limits.js'
 import type { Method } from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import { QmpConnection } from '../../qmp/connection.js'
@@ -106,7 +107,8 @@ async function connected(
     failure = error
   })
   for (const begun = performance.now(); ; await sleep(POLL_MS, undefined, { signal })) {
-    if (failure !== undefined) throw notStarted(program, failure.message)
+    if (failure !== undefined)
+      throw startLimit(program, failure) ?? notStarted(program, failure.message)
     if (child.exitCode !== null || child.signalCode !== null)
       throw notStarted(program, complaint.trim())
     try {

@@ -3,11 +3,12 @@
  * limit, because libvirt can wait for a busy domain for half a minute.
  */
 
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
+import { startLimit } from '../../ground/start-limits.js'
 
 /** What a call of virsh printed. */
 export interface VirshAnswer {
@@ -33,7 +34,7 @@ const LONGEST_ANSWER = 2 ** 24
 
 /**
  * Runs `virsh ARGS` and resolves with what it printed. Rejects with ERR_PROGRAM_ABSENT if there is
- * no virsh, and with the reason of `signal`.
+ * no virsh, with ERR_LIMIT, and with the reason of `signal`.
  */
 export function virsh(
   args: readonly string[],
@@ -43,15 +44,14 @@ export function virsh(
   return new Promise((resolve, reject) => {
     const child = spawnVirsh(args, connect)
     let timedOut = false
-    // virsh has nothing to clean up, and one that waits for libvirt ignores softer signals.
-    const end = (): void => void child.kill('SIGKILL')
+    const end = (): void => endNow(child)
     const timer = setTimeout(() => {
       timedOut = true
       end()
     }, timeoutMs)
     const texts = { stdout: '', stderr: '' }
     for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', (text: string) => {
+      child[name]?.setEncoding('utf8').on('data', (text: string) => {
         texts[name] += text
         if (texts[name].length > LONGEST_ANSWER) end()
       })
@@ -80,10 +80,10 @@ const END_MS = 2000
 export function startVirsh(args: readonly string[], connect: string): { end(): Promise<string> } {
   const child = spawnVirsh(args, connect)
   let text = ''
-  child.stdout.setEncoding('utf8').on('data', (more: string) => {
+  child.stdout?.setEncoding('utf8').on('data', (more: string) => {
     if (text.length < LONGEST_ANSWER) text += more
   })
-  child.stderr.resume()
+  child.stderr?.resume()
   const closed = new Promise<void>(resolve => {
     child.on('error', () => resolve())
     child.on('close', () => resolve())
@@ -92,7 +92,7 @@ export function startVirsh(args: readonly string[], connect: string): { end(): P
     async end() {
       // virsh writes to a pipe only when it ends, and ends in order by this signal.
       child.kill('SIGINT')
-      const timer = setTimeout(() => child.kill('SIGKILL'), END_MS)
+      const timer = setTimeout(() => endNow(child), END_MS)
       await closed
       clearTimeout(timer)
       return text
@@ -100,7 +100,18 @@ export function startVirsh(args: readonly string[], connect: string): { end(): P
   }
 }
 
-function spawnVirsh(args: readonly string[], connect: string) {
+/**
+ * Ends a virsh at once. It has nothing to clean up, and ignores softer signals while it waits for
+ * libvirt. Its pipes are closed too, because a process that it has started may hold them for ever.
+ */
+function endNow(child: ChildProcess): void {
+  child.kill('SIGKILL')
+  child.stdout?.destroy()
+  child.stderr?.destroy()
+}
+
+/** Where the process may open no more files, Node gives the child no pipes. */
+function spawnVirsh(args: readonly string[], connect: string): ChildProcess {
   // LC_ALL=C: the texts are compared with those of the source.
   const env = { ...hostProcess.env, LC_ALL: 'C', LANGUAGE: 'C' }
   return spawn('virsh', ['--quiet', '--connect', connect, ...args], {
@@ -110,6 +121,8 @@ function spawnVirsh(args: readonly string[], connect: string) {
 }
 
 function startError(error: NodeJS.ErrnoException): DirtyRateError {
+  const limit = startLimit('virsh', error)
+  if (limit !== undefined) return limit
   const why = error.code === 'ENOENT' ? 'it is not installed' : `${error.code ?? error.message}`
   return new DirtyRateError('ERR_PROGRAM_ABSENT', `virsh cannot be started: ${why}`, {
     cause: error,
