@@ -4,6 +4,27 @@ import { openTarget } from '../../ts/index.js'
 import { formatTargetUri, parseTargetUri } from '../../ts/targets/uri.js'
 
 describe('target URIs', () => {
+  it.each(['guest:', 'qmp:', 'pid:', 'libvirt:x,', 'kernel:x,,,', ''])(
+    'that are too long are refused, and shown by their ends: %j',
+    async start => {
+      await expect(openTarget(`${start}${'a:'.repeat(50_000)}`)).rejects.toMatchObject({
+        code: 'ERR_ARGUMENT',
+        message: expect.stringMatching(/^target: '.{100,110}' has 1000\d\d characters$/),
+        hint: expect.not.stringContaining('Did you mean'),
+      })
+    },
+  )
+
+  it.each(['guest:', 'pid:', 'guest:stride,', 'guest:stride,a=1,a', 'nothing:', ''])(
+    'that are long are shown by their ends in errors: %j',
+    async start => {
+      const error = await openTarget(`${start}${'a'.repeat(5000)}`).catch(error => error)
+      expect(error.code).toBe('ERR_ARGUMENT')
+      expect(error.message.length).toBeLessThan(300)
+      expect(error.hint).not.toContain('aaaaa')
+    },
+  )
+
   it('have a scheme, a name and options', () => {
     expect(parseTargetUri('guest:stride,pages=25600,rate=100MiB/s,memory=1GiB,vcpus=2')).toEqual({
       scheme: 'guest',

@@ -7,6 +7,9 @@ import { DirtyRateError, hasCode } from '../ground/errors.js'
 import { closest } from '../ground/suggest.js'
 import { parseTargetUri } from './uri.js'
 
+/** A longer text is not a slip of somebody who types a target, and takes long to compare. */
+const LONGEST = 1000
+
 /** The part of a scheme that suggestions need. */
 export interface Named {
   /** The name of the scheme, which stands before the colon. */
@@ -28,7 +31,7 @@ export function withLikelyTarget(error: unknown, uri: unknown, kinds: readonly N
   if (typeof uri !== 'string' || !hasCode(error, 'ERR_ARGUMENT')) return error
   const { message, hint } = error as DirtyRateError
   if (!message.startsWith('target: ') || hint.startsWith('Did you mean')) return error
-  const meant = likelyTarget(uri, kinds)
+  const meant = uri.length > LONGEST ? undefined : likelyTarget(uri, kinds)
   if (meant === undefined) return error
   return new DirtyRateError('ERR_ARGUMENT', message, {
     hint: `Did you mean '${meant}'? ${hint}`,
@@ -83,6 +86,6 @@ function withCommas(uri: string, kinds: readonly Named[]): string {
     // Removes commas between the thousands of a number.
     .replace(/(?<==\d{1,3})(,\d{3})+(?=,|$)/g, thousands => thousands.replaceAll(',', ''))
     .replace(/,,|[,:\s]+(?=[a-z-]+=)/g, ',')
-    .replace(/(?<=,[a-z-]+):/g, '=')
+    .replace(/(,[a-z-]+):/g, '$1=')
   return `${kind.name}:${options}`
 }

@@ -3,7 +3,13 @@
  * its scheme up in a table.
  */
 
-import { type OptionNames, parseFlag, parseOptions, parseSignal } from '../ground/arguments.js'
+import {
+  type OptionNames,
+  parseFlag,
+  parseOptions,
+  parseSignal,
+  show,
+} from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { knownNames } from '../ground/suggest.js'
 import type { WantedMode } from '../measurement/mode.js'
@@ -81,7 +87,7 @@ export function opener(
     const scheme = schemes.find(({ name }) => name === parsed.scheme)
     if (scheme === undefined) {
       throw argumentError(
-        `target: the scheme '${parsed.scheme}' is not known`,
+        `target: the scheme ${show(parsed.scheme)} is not known`,
         knownNames(
           parsed.scheme,
           schemes.map(({ name }) => name),
@@ -130,7 +136,7 @@ function optionsOf(uri: TargetUri, { options, common, useful }: Scheme): Given {
   if (unknown !== undefined) {
     const likely = useful === undefined ? Object.keys(options) : useful(uri)
     throw argumentError(
-      `target: '${unknown}' is not an option of ${uri.scheme}:`,
+      `target: ${show(unknown)} is not an option of ${uri.scheme}:`,
       knownNames(unknown, [...likely, ...Object.keys(common)]),
     )
   }

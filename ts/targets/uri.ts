@@ -17,6 +17,9 @@ export interface TargetUri {
 /** Where a user finds targets. */
 export const SEE_LIST = 'dirtyrate list shows the virtual machines and their targets.'
 
+/** More than the paths and the command line of a kernel need, which the system limits itself. */
+const LONGEST = 32_768
+
 const FORM = `Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE,memory=512MiB'. ${SEE_LIST}`
 
 /**
@@ -25,23 +28,32 @@ const FORM = `Write it as 'guest:stride,pages=25600,memory=1GiB' or 'kernel:FILE
  */
 export function parseTargetUri(uri: string, form: string = FORM): TargetUri {
   if (typeof uri !== 'string') throw argumentError(`target: ${show(uri)} is not a string`, form)
+  if (uri.length > LONGEST) {
+    throw argumentError(
+      `target: ${show(uri)} has ${uri.length} characters`,
+      `A target has at most ${LONGEST}. ${SEE_LIST}`,
+    )
+  }
   const colon = uri.indexOf(':')
-  if (colon <= 0) throw argumentError(`target: '${uri}' has no scheme`, form)
+  if (colon <= 0) throw argumentError(`target: ${show(uri)} has no scheme`, form)
   const [name = '', ...rest] = splitOptions(uri.slice(colon + 1))
   if (name === '')
-    throw argumentError(`target: '${uri}' names nothing after '${uri.slice(0, colon)}:'`, form)
+    throw argumentError(
+      `target: ${show(uri)} names nothing after ${show(uri.slice(0, colon + 1))}`,
+      form,
+    )
   const options = new Map<string, string>()
   for (const option of rest) {
     const equals = option.indexOf('=')
     if (equals <= 0) {
       throw argumentError(
-        `target: '${option}' is not KEY=VALUE`,
+        `target: ${show(option)} is not KEY=VALUE`,
         'Separate options by one comma; a comma in a value is written ,,',
       )
     }
     const key = option.slice(0, equals)
     if (options.has(key))
-      throw argumentError(`target: '${key}' is there twice`, 'Give each option once.')
+      throw argumentError(`target: ${show(key)} is there twice`, 'Give each option once.')
     options.set(key, option.slice(equals + 1))
   }
   return { scheme: uri.slice(0, colon), name, options }

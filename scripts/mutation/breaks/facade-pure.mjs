@@ -3,6 +3,13 @@
 
 export default [
   {
+    name: 'take a target of any length',
+    file: 'ts/targets/uri.ts',
+    find: 'if (uri.length > LONGEST)',
+    replace: 'if (uri.length > 2 ** 30)',
+    test: '__test__/targets/uri.test.ts -t are too long',
+  },
+  {
     name: 'a bare number has the unit that it most likely has',
     file: 'ts/ground/units.ts',
     find: "  if (written === '') {",

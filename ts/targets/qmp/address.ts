@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import type { QmpAddress } from '../../qmp/greeting.js'
 
@@ -16,7 +17,7 @@ export function parseAddress(name: string): QmpAddress {
   if (host === undefined || port === undefined || existsSync(name)) return { path: resolve(name) }
   if (host === '' || Number(port) < 1 || Number(port) > LARGEST_PORT) {
     throw argumentError(
-      `target: '${name}' is neither a socket nor HOST:PORT`,
+      `target: ${show(name)} is neither a socket nor HOST:PORT`,
       'Write it as qmp:/run/vm.sock or qmp:127.0.0.1:4444.',
     )
   }

@@ -1,7 +1,7 @@
 /** The schemes of our own VMs: `guest:` has a built-in workload, `kernel:` boots a file. */
 
 import { existsSync } from 'node:fs'
-import { parseChoice, parseCountText } from '../../ground/arguments.js'
+import { parseChoice, parseCountText, show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import { isSocketFile } from '../../ground/socket-file.js'
 import { knownNames } from '../../ground/suggest.js'
@@ -75,7 +75,7 @@ function workloadKind(name: string): WorkloadKind {
   const kind = workloadKinds.find(known => known === name)
   if (kind === undefined)
     throw argumentError(
-      `target: the workload '${name}' is not known`,
+      `target: the workload ${show(name)} is not known`,
       knownNames(name, workloadKinds),
     )
   return kind
