@@ -7,6 +7,7 @@ import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
+import { dirtyRateInfoIn } from '../qemu/answers.js'
 import { calcArguments, MILLISECONDS, requireWindow } from '../qemu/calc-arguments.js'
 import { failure, type LibvirtConnection } from './connection.js'
 import type { Identity } from './domain.js'
@@ -30,7 +31,7 @@ export class ByMonitor implements Way {
   }
 
   async look(signal: Signal): Promise<DirtyRateInfo> {
-    return (await this.#execute('query-dirty-rate', MILLISECONDS, signal)) as DirtyRateInfo
+    return dirtyRateInfoIn(await this.#execute('query-dirty-rate', MILLISECONDS, signal))
   }
 
   async #execute(command: string, args: object, signal: Signal): Promise<unknown> {

@@ -262,7 +262,8 @@ export function failure(stderr: string, domain: string, uri: string): DirtyRateE
     const { code, message, hint } = meaning(domain, uri)
     return new DirtyRateError(code, message, { hint, details: { domain, virsh: text } })
   }
-  return new DirtyRateError('ERR_QAPI', `libvirt: ${text.split('\n').at(-1)}`, {
+  const said = text === '' ? 'virsh failed, and did not say why' : text.split('\n').at(-1)
+  return new DirtyRateError('ERR_QAPI', `libvirt: ${said}`, {
     hint: 'The text is that of libvirt.',
     details: { domain, virsh: text },
   })

@@ -65,7 +65,13 @@ export async function identify(
   const text = (tag: string): string =>
     textOfXml(new RegExp(`<${tag}>([^<]*)</${tag}>`).exec(xml)?.[1] ?? '')
   const kvm = /^<domain type='kvm'/.test(xml.trimStart())
-  return { name: text('name'), uuid: text('uuid'), kvm }
+  const [name, uuid] = [text('name'), text('uuid')]
+  if (name === '' || uuid === '') {
+    throw new DirtyRateError('ERR_QAPI', `virsh dumpxml printed no domain for '${domain}'`, {
+      hint: 'Look whether virsh in PATH is the one of libvirt: command -v virsh.',
+    })
+  }
+  return { name, uuid, kvm }
 }
 
 /** Asks for the facts. Nothing of it waits for a job of the domain. */

@@ -2,6 +2,7 @@
 
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import type { MigrationProgress } from '../../results/migration.js'
+import { kvmIn, memoryBytesIn, runStateIn } from '../qemu/answers.js'
 import { migrationOf } from '../qemu/migration.js'
 import type { Circumstances } from '../qemu/safety.js'
 import type { Use } from './monitor.js'
@@ -43,18 +44,16 @@ export async function readFacts({ ask, connection }: Use): Promise<Facts> {
       throw noVm(query, error)
     }),
   )
-  const [kvm, status, memory, cpus, migrate] = (await Promise.all(answers)) as Record<
-    string,
-    unknown
-  >[]
+  const [kvm, status, memory, cpus, migrate] = await Promise.all(answers)
   const migration = migrationOf(migrate)
+  const { status: state, running } = runStateIn(status)
   return {
     version,
-    kvm: kvm?.enabled === true,
-    state: String(status?.status),
-    running: status?.running === true,
+    kvm: kvmIn(kvm),
+    state,
+    running,
     ...(Array.isArray(cpus) ? { vcpus: cpus.length } : {}),
-    memoryBytes: Number(memory?.['base-memory'] ?? 0) + Number(memory?.['plugged-memory'] ?? 0),
+    memoryBytes: memoryBytesIn(memory),
     ...(migration === undefined ? {} : { migration }),
   }
 }

@@ -5,6 +5,7 @@ import { argumentError, DirtyRateError, hasCode } from '../../ground/errors.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import type { QmpConnection, QmpEvent } from '../../qmp/connection.js'
 import type { Statistics } from '../kvm-statistics.js'
+import { dirtyRateInfoIn, runStateIn } from '../qemu/answers.js'
 import { calcArguments, MILLISECONDS, requireWindow } from '../qemu/calc-arguments.js'
 import type { JobAccess, JobVm, NotStarted, WindowWatch } from '../qemu/jobs.js'
 import { migrating, requireSafe } from '../qemu/safety.js'
@@ -94,7 +95,7 @@ class QmpVm implements JobVm {
   async look(): Promise<DirtyRateInfo> {
     const args = this.#hasUnits ? MILLISECONDS : {}
     // The job goes on without us, so a monitor that only lost this client can be asked again.
-    const info = (await this.#use.ask('query-dirty-rate', args)) as DirtyRateInfo
+    const info = dirtyRateInfoIn(await this.#use.ask('query-dirty-rate', args))
     const time = this.#hasUnits ? info['calc-time'] : info['calc-time'] * MS_PER_SECOND
     return { ...info, 'calc-time': time, ...MILLISECONDS }
   }
@@ -157,8 +158,8 @@ class QmpWindow implements WindowWatch {
 
   /** Throws ERR_PAUSED: the figure of such a window says nothing about the guest. */
   async requireUndisturbed(): Promise<void> {
-    const { running } = (await this.#use.ask('query-status')) as { running?: unknown }
-    if (this.#stopped || running === false) {
+    const { running } = runStateIn(await this.#use.ask('query-status'))
+    if (this.#stopped || !running) {
       throw new DirtyRateError('ERR_PAUSED', 'the guest was paused within the window', {
         hint: 'Measure while the guest runs: a paused guest writes nothing.',
       })
