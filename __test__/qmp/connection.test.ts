@@ -3,11 +3,12 @@
  */
 
 import { Buffer } from 'node:buffer'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { QmpConnection, type QmpEvent } from '../../ts/qmp/connection.js'
@@ -235,6 +236,7 @@ describe('what is no monitor', () => {
     ['JSON of another kind', '{"hello": 1}', 'hello'],
     ['a greeting without a version', '{"QMP": {}}', 'QMP'],
     ['control characters', '\u001b[2Jx \n', '"\\u001b"'],
+    ['text that never ends a line', 'SSH-2.0-OpenSSH_9.2', 'SSH-2.0'],
     ['brackets without end', '['.repeat(2000), 'deeper than 1024 levels'],
   ])('%s', async (_, said, why) => {
     const path = await peer(client => client.write(said))
@@ -242,6 +244,41 @@ describe('what is no monitor', () => {
       code: 'ERR_QMP_PROTOCOL',
       message: expect.stringContaining(why),
     })
+  })
+
+  it('one that ends while a client waits for its turn is gone', async () => {
+    const path = join(scratch(), 'sock')
+    const listen = `require('net').createServer().listen(${JSON.stringify(path)}, () => console.log('up'))`
+    const server = spawn(process.execPath, ['--eval', listen], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    onTestFinished(() => void server.kill('SIGKILL'))
+    await once(server.stdout, 'data')
+    // It accepts nobody, so that the client is in its queue.
+    server.kill('SIGSTOP')
+    setTimeout(() => server.kill('SIGKILL'), 200)
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({ code: 'ERR_TARGET_GONE' })
+  })
+
+  it('one whose path is too long is not taken for another one', async () => {
+    const within = join(scratch(), 'x'.repeat(60), 'y'.repeat(60))
+    mkdirSync(within, { recursive: true })
+    const path = join(within, 'qmp')
+    // Node cuts a path off after 107 bytes. What is there must not be connected to.
+    const cut = path.slice(0, 107)
+    const server = createServer(client => client.write(GREETING)).listen(cut)
+    onTestFinished(() => void server.close())
+    await once(server, 'listening')
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: expect.stringContaining('at most 107'),
+      hint: expect.stringContaining('ln -s'),
+    })
+    const before = process.cwd()
+    process.chdir(dirname(cut))
+    onTestFinished(() => process.chdir(before))
+    // The name alone is short, and is what there is.
+    await expect(QmpConnection.open({ path })).rejects.toMatchObject({ code: 'ERR_TARGET_ABSENT' })
   })
 
   it('one that hangs up at once', async () => {

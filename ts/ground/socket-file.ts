@@ -10,3 +10,6 @@ export function isSocketFile(path: string): boolean {
     return false
   }
 }
+
+/** The bytes of a path in Linux's `sockaddr_un`, without the NUL that ends it. */
+export const LONGEST_SOCKET_PATH = 107

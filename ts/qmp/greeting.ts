@@ -3,10 +3,16 @@
  * have its turn before us.
  */
 
+import { Buffer } from 'node:buffer'
 import { connect, type Socket } from 'node:net'
+import { relative } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Signal } from '../ground/abort.js'
+import { show } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { hostProcess } from '../ground/host-process.js'
+import { LONGEST_SOCKET_PATH } from '../ground/socket-file.js'
 import { JsonStream } from './json-stream.js'
 import { foreign, lost, silent, unreachable } from './monitor-errors.js'
 
@@ -44,6 +50,8 @@ export interface Greeted {
 }
 
 const GREETING_MS = 2000
+/** How much of what is no greeting is kept for the error. */
+const LONGEST_SAID = 1000
 /** How long to wait until the queue of a monitor may have room again. */
 const QUEUE_LOOK_MS = 50
 
@@ -55,11 +63,12 @@ export async function queued(
   address: QmpAddress,
   { greetingMs = GREETING_MS, signal }: ConnectOptions,
 ): Promise<Greeted> {
+  const reachable = 'path' in address ? { path: pathToConnect(address.path) } : address
   const give = performance.now() + greetingMs
   for (;;) {
     const left = Math.max(Math.ceil(give - performance.now()), QUEUE_LOOK_MS)
     try {
-      return await greeted(address, { greetingMs: left, signal })
+      return await greeted(address, reachable, { greetingMs: left, signal })
     } catch (error) {
       if (!isQueueFull(error) || performance.now() >= give) throw error
     }
@@ -67,6 +76,21 @@ export async function queued(
       setTimeout(resolve, QUEUE_LOOK_MS)
     })
   }
+}
+
+/**
+ * The shorter one of the absolute and the relative path. Throws ERR_ARGUMENT if both are too long:
+ * Node would cut the path off, and connect to whatever is there.
+ */
+function pathToConnect(path: string): string {
+  const near = relative(hostProcess.cwd(), path)
+  const shorter = Buffer.byteLength(near) < Buffer.byteLength(path) ? near : path
+  const bytes = Buffer.byteLength(shorter)
+  if (bytes <= LONGEST_SOCKET_PATH) return shorter
+  throw argumentError(
+    `target: ${show(path)} has ${bytes} bytes, and the path of a socket has at most ${LONGEST_SOCKET_PATH}`,
+    'Run the command in the folder of the socket, or give a link to it with a shorter path: ln -s PATH /tmp/vm.qmp',
+  )
 }
 
 const isQueueFull = (error: unknown): boolean =>
@@ -78,12 +102,13 @@ const isQueueFull = (error: unknown): boolean =>
  */
 function greeted(
   address: QmpAddress,
+  reachable: QmpAddress,
   { greetingMs = GREETING_MS, signal }: ConnectOptions,
 ): Promise<Greeted> {
   const where = 'path' in address ? address.path : `${address.host}:${address.port}`
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) return reject(signal.reason)
-    const socket = connect(address)
+    const socket = connect(reachable)
     const stream = new JsonStream()
     const end = (act: () => void): void => {
       clearTimeout(timer)
@@ -99,12 +124,17 @@ function greeted(
         reject(error)
       })
     const onAbort = (): void => refuse(signal?.reason)
-    const timer = setTimeout(() => refuse(silent(where, greetingMs, socket.connecting)), greetingMs)
+    let said = ''
+    const timer = setTimeout(() => {
+      const isSilent = said === ''
+      refuse(isSilent ? silent(where, greetingMs, socket.connecting) : foreign(where, said))
+    }, greetingMs)
     signal?.addEventListener('abort', onAbort, { once: true })
     socket.on('error', error => refuse(unreachable(where, error)))
     socket.on('close', () => refuse(lost(where, 'it said nothing')))
     socket.on('data', chunk => {
       let texts: string[]
+      if (said.length < LONGEST_SAID) said += chunk.toString('utf8', 0, LONGEST_SAID)
       try {
         texts = stream.push(chunk)
       } catch (error) {

@@ -12,6 +12,15 @@ const SOCKET_ERRORS: Readonly<Record<string, { code: ErrorCode; meaning: string 
     code: 'ERR_TARGET_ABSENT',
     meaning: 'nobody listens there: the QEMU of this socket has ended',
   },
+  // A peer that ends while a client is in its queue.
+  ECONNRESET: {
+    code: 'ERR_TARGET_GONE',
+    meaning: 'the monitor closed the connection before it said anything',
+  },
+  EMFILE: {
+    code: 'ERR_LIMIT',
+    meaning: 'this process may open no more files: raise the limit with ulimit -n',
+  },
   ENOTFOUND: { code: 'ERR_TARGET_ABSENT', meaning: 'there is no host of this name' },
   EACCES: { code: 'ERR_TARGET_PERMISSION', meaning: 'this user may not connect to it' },
   EPERM: { code: 'ERR_TARGET_PERMISSION', meaning: 'this user may not connect to it' },

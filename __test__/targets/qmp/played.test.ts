@@ -155,6 +155,30 @@ describe('an answer of QEMU', () => {
     expect(target.history).toEqual([])
   })
 
+  it.each([
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 'lots' }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1e300 }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1, 'calc-time': '100' }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1, 'vcpu-dirty-rate': [{}] }],
+    ['query-dirty-rate', { status: 'done' }],
+    ['query-dirty-rate', 'measured'],
+    ['query-dirty-rate', null],
+    ['query-status', { running: 'yes' }],
+    ['query-status', []],
+    ['query-kvm', {}],
+    ['query-memory-size-summary', { 'base-memory': '1 GiB' }],
+  ])('of another form than that of %s is refused: %j', async (query, answer) => {
+    const qemu = await PlayedQemu.start({ answers: { [query]: () => answer } })
+    const measured = openTarget(`qmp:${qemu.path}`).then(target => {
+      onTestFinished(() => target.close())
+      return target.measureDirtyRate({ window: 50 })
+    })
+    await expect(measured).rejects.toMatchObject({
+      code: 'ERR_QMP_PROTOCOL',
+      message: expect.stringContaining(`the answer to ${query} is none of a QEMU`),
+    })
+  })
+
   it('has a rate of each vCPU in mode dirty-ring, each rounded down', async () => {
     const { qemu } = await opened(
       answering({
@@ -346,6 +370,16 @@ async function failing(phase: string, fault: Fault): Promise<unknown> {
 describe('a monitor that fails', () => {
   it.each([...BEFORE, ...FROM_START])('because its QEMU dies at %s is gone', async phase => {
     expect(await failing(phase, dies)).toMatchObject({ code: 'ERR_TARGET_GONE' })
+  })
+
+  it('because its QEMU dies between two commands is gone', async () => {
+    const { qemu, target } = await opened()
+    const measured = expect(target.measureDirtyRate({ window: 1000 })).rejects.toMatchObject({
+      code: 'ERR_TARGET_GONE',
+    })
+    await expect.poll(() => qemu.jobs).toHaveLength(1)
+    qemu.die()
+    await measured
   })
 
   it.each([...BEFORE, ...FROM_START])('as another program at %s speaks no QMP', async phase => {

@@ -12,18 +12,17 @@ import { isMainThread } from 'node:worker_threads'
 import { show } from '../../ground/arguments.js'
 import { argumentError, DirtyRateError, isError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
+import { LONGEST_SOCKET_PATH } from '../../ground/socket-file.js'
 
-/** The bytes of a path in Linux's `sockaddr_un`, without the NUL that ends it. */
-const LONGEST_PATH = 107
 /** The bits that a new file does not get: only its owner may read and write it. */
 const OWNER_ONLY = 0o177
 
 /** Returns `path` if a socket can have it. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseSocketPath(path: string, name: string): string {
   const bytes = Buffer.byteLength(path)
-  if (bytes > LONGEST_PATH) {
+  if (bytes > LONGEST_SOCKET_PATH) {
     throw argumentError(
-      `${name}: ${show(path)} has ${bytes} bytes, and the path of a socket has at most ${LONGEST_PATH}`,
+      `${name}: ${show(path)} has ${bytes} bytes, and the path of a socket has at most ${LONGEST_SOCKET_PATH}`,
       'Give a shorter path, such as one in /run or in /tmp.',
     )
   }

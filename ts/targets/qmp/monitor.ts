@@ -8,10 +8,15 @@ import { hasCode } from '../../ground/errors.js'
 import { abortable } from '../../ground/pause.js'
 import { QmpConnection } from '../../qmp/connection.js'
 import type { QmpAddress } from '../../qmp/greeting.js'
+import { lost } from '../../qmp/monitor-errors.js'
+import { formatAddress } from './address.js'
 
 /** A connection for the time of one use. */
 export interface Use {
-  /** The open connection. Rejects with the errors of `QmpConnection.open`. */
+  /**
+   * The open connection. Rejects with the errors of `QmpConnection.open`, and with ERR_TARGET_GONE
+   * in place of ERR_TARGET_ABSENT if this use had a connection before.
+   */
   connection(): Promise<QmpConnection>
   /**
    * Executes a command. If the monitor has closed the connection, this connects again and tries
@@ -40,7 +45,11 @@ export class Monitor {
       let first: QmpConnection | undefined
       let reconnected = false
       const connection = async (): Promise<QmpConnection> => {
-        const open = await abortable(this.#connect(), signal)
+        const open = await abortable(this.#connect(), signal).catch(error => {
+          // What this use has talked to was there.
+          if (first === undefined || !hasCode(error, 'ERR_TARGET_ABSENT')) throw error
+          throw lost(formatAddress(this.address), 'nobody listens there any more')
+        })
         first ??= open
         reconnected ||= open !== first
         return open
@@ -51,9 +60,7 @@ export class Monitor {
           return await open.execute(command, args, signal)
         } catch (error) {
           if (!hasCode(error, 'ERR_TARGET_GONE')) throw error
-          const again = await connection().catch(absent => {
-            throw hasCode(absent, 'ERR_TARGET_ABSENT') ? error : absent
-          })
+          const again = await connection()
           return again.execute(command, args, signal)
         }
       }
