@@ -29,8 +29,8 @@ export default [
   {
     name: 'a pause within the window is not noticed',
     file: 'ts/targets/qmp/job-access.ts',
-    find: 'if (this.#stopped || running === false)',
-    replace: 'if (running === false)',
+    find: 'if (this.#stopped || !running)',
+    replace: 'if (!running)',
     test: `${SHARING} -t paused meanwhile`,
   },
   {

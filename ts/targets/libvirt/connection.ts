@@ -116,8 +116,8 @@ export class LibvirtConnection {
 
   /**
    * The state of a domain's measurement. One call asks for all domains of this connection that are
-   * asked for at the same time. The domain is asked for by its UUID, because virsh takes a name that
-   * is a number for the id of another domain. The answer has the name.
+   * asked for at the same time. The domain is asked for by its UUID, because virsh takes a name
+   * that is a number for the id of another domain. The answer has the name.
    */
   async dirtyRate({ uuid, name }: NamedDomain, signal: Signal): Promise<Fields> {
     signal.throwIfAborted()

@@ -57,10 +57,10 @@ export function libvirtDomains(): Map<number, LibvirtDomain> {
 const LONGEST_NAME = 20
 
 /**
- * The name, the UUID or the id of the domain for which libvirt itself has the socket at `path`; undefined
- * if it is none of libvirt's. A client that connects to such a socket waits in QEMU's queue. If
- * libvirtd restarts meanwhile, QEMU serves the client first, and each command of libvirt on that
- * domain waits for it.
+ * The name, the UUID or the id of the domain for which libvirt itself has the socket at `path`;
+ * undefined if it is none of libvirt's. A client that connects to such a socket waits in QEMU's
+ * queue. If libvirtd restarts meanwhile, QEMU serves the client first, and each command of libvirt
+ * on that domain waits for it.
  */
 export function libvirtDomainOf(
   path: string,
@@ -80,7 +80,7 @@ export function libvirtDomainOf(
   return name.length < LONGEST_NAME && !isTakenForAnother(name) ? name || undefined : id
 }
 
-/** The name of the domain that has this file, or its UUID if virsh takes the name for another's. */
+/** The domain that has this file: its name, or its UUID if virsh may take the name for another. */
 function nameIn(file: string): string {
   const name = basename(file, '.xml')
   const uuid = /<uuid>([^<]+)<\/uuid>/.exec(readText(file) ?? '')?.[1]
