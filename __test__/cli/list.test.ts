@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { cli, dirtyrate, run } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { describeInstalled } from '../fixtures/installed-programs.js'
@@ -101,3 +101,31 @@ describeInstalled(QEMU, 'dirtyrate list', () => {
     expect(stdout).toContain(`process ${pid} of`)
   })
 })
+
+describe.skipIf(process.getuid?.() !== 0)(
+  'a user to whom /proc does not show all processes',
+  () => {
+    const nobody = 'setpriv --reuid=65534 --regid=65534 --clear-groups'
+    const listed = async (line: string, ...args: string[]): Promise<string> => {
+      const inside = ['-m', 'bash', '-c', `${line} && exec ${nobody} "$@"`, 'bash']
+      const { status, stdout } = await run('unshare', [...inside, process.execPath, cli, ...args])
+      expect(status).toBe(0)
+      return stdout
+    }
+    const hidden = 'mount -t proc -o hidepid=2 proc /proc'
+
+    it('learns that there may be virtual machines', async () => {
+      const text = await listed(hidden, 'list')
+      expect(text).toContain('Other users may run virtual machines that are not known here')
+      expect(text).not.toContain('No virtual machine was found')
+      const { visibleProcesses } = JSON.parse(await listed(hidden, 'list', '--json'))
+      expect(visibleProcesses).toBe('own')
+    })
+
+    it('learns that nothing is known where /proc is not mounted', async () => {
+      const text = await listed('umount -l /proc', 'list')
+      expect(text).toContain('is not known, because /proc is not mounted')
+      expect(text).not.toContain('No virtual machine was found')
+    })
+  },
+)

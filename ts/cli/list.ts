@@ -15,6 +15,11 @@ export interface ListOptions {
   watch: boolean
 }
 
+/** What is said of a host whose processes cannot be seen. */
+const HIDDEN = `Other users may run virtual machines that are not known here, because /proc hides their processes from this user (hidepid): ${AS_ROOT_COMMAND} list`
+const NO_PROC =
+  'Whether virtual machines run on this host is not known, because /proc is not mounted: sudo mount -t proc proc /proc'
+
 /** How often the host is looked at with --watch. */
 const EVERY_MS = 1000
 /** The column in which the reasons begin, unless a target is longer. */
@@ -49,18 +54,23 @@ function endOf(reason: unknown): unknown {
   return new DirtyRateError('ERR_CANCELLED', 'interrupted', { hint: 'Nothing was connected to.' })
 }
 
-function lines({ vms, closedProcesses }: VmList, session: Session): string[] {
+function lines({ vms, closedProcesses, visibleProcesses }: VmList, session: Session): string[] {
   const all = vms.flatMap((vm, at) => [...(at === 0 ? [] : ['']), ...vmLines(vm, session)])
   if (session.options.quiet) return all
-  const none = vms.length === 0 ? ['No virtual machine was found on this host.'] : []
+  const none =
+    vms.length === 0 && visibleProcesses === 'all'
+      ? ['No virtual machine was found on this host.']
+      : []
   const closed =
     closedProcesses === 0
       ? []
       : [
           `${count(closedProcesses)} ${closedProcesses === 1 ? 'process' : 'processes'} of other users could not be looked into, and may run more: ${AS_ROOT_COMMAND} list`,
         ]
-  const gap = all.length > 0 && closed.length > 0 ? [''] : []
-  return [...all, ...none, ...gap, ...closed]
+  const unseen = { all: [], own: [HIDDEN], none: [NO_PROC] }[visibleProcesses]
+  const notes = [...closed, ...unseen]
+  const gap = all.length > 0 && notes.length > 0 ? [''] : []
+  return [...all, ...none, ...gap, ...notes]
 }
 
 /** A line about the VM, then one line for each target. */

@@ -43,7 +43,7 @@ const HINTS = {
   ERR_TARGET_ABSENT: 'Check the name: nothing that can be measured is there.',
   ERR_TARGET_PERMISSION: 'Run as the user of the virtual machine, or as root.',
   ERR_TARGET_GONE:
-    'The virtual machine ended, or closed its monitor. Open the target again if it is still there.',
+    'The virtual machine ended, or what reached it was closed. Open the target again if it is still there.',
   ERR_TARGET_TIMEOUT:
     'The virtual machine did not answer in time: it is stopped, or its host is overloaded. Try again.',
   ERR_QMP_BUSY:

@@ -7,7 +7,7 @@ import { memoryHint } from './memory-limits.js'
 /** The hint for each limit of the host, by the name in `details.limit`. */
 const LIMIT_HINTS: Readonly<Record<string, string>> = {
   'open-files':
-    'Raise the limit (ulimit -n): a VM takes two open files for each vCPU, and a few more.',
+    'Raise the limit (ulimit -n): a VM of your own takes two open files for each vCPU, a process that is measured one for each of its files, and both a few more.',
   'system-open-files':
     'Close files of other programs, or raise the limit of the system (sysctl fs.file-max).',
   tasks:
@@ -53,6 +53,25 @@ export function fromNative(error: unknown): unknown {
     ? new DirtyRateError('ERR_ARGUMENT', message, { cause: error })
     : error
 }
+
+/** The error of a call outside of the binding that a limit of the host has refused. */
+export function limitError(
+  limit: 'open-files' | 'system-open-files',
+  what: string,
+  cause: unknown,
+): DirtyRateError {
+  const [size, hint] = [LIMITS_OF_FILES[limit], LIMIT_HINTS[limit]]
+  return new DirtyRateError('ERR_LIMIT', `${what}: ${size}`, {
+    details: { limit },
+    ...(hint === undefined ? {} : { hint }),
+    cause,
+  })
+}
+
+const LIMITS_OF_FILES = {
+  'open-files': 'this process may have no more open files (ulimit -n)',
+  'system-open-files': 'the system may have no more open files (fs.file-max)',
+} as const
 
 /** A better hint than the default of the code, if the details name the cause. */
 function hintFor(

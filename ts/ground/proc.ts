@@ -73,6 +73,15 @@ export function descriptorsOf(pid: number): Map<number, string> | undefined {
   return new Map(links)
 }
 
+/** Which processes this one can see in /proc. */
+export type VisibleProcesses = 'all' | 'own' | 'none'
+
+/** Looks which processes can be seen: each namespace has a process 1, whose status all may read. */
+export function visibleProcesses(): VisibleProcesses {
+  if (statusOf('self') === undefined) return 'none'
+  return statusOf(1) === undefined ? 'own' : 'all'
+}
+
 /** What the kernel calls the file of a VM of KVM. */
 export const VM_FILE = 'anon_inode:kvm-vm'
 const VCPU = /anon_inode:kvm-vcpu:(\d+)$/gm

@@ -1,5 +1,6 @@
 /** The list of the VMs of this host, each with the targets that reach it. */
 
+import { type VisibleProcesses, visibleProcesses } from '../ground/proc.js'
 import { thisReader } from '../targets/process/rights.js'
 import type { VmmId } from '../targets/process/vmms/programs.js'
 import { programFile } from './program-checks.js'
@@ -26,6 +27,11 @@ export interface VmList {
   vms: ListedVm[]
   /** Processes of other users that could not be looked into. */
   closedProcesses: number
+  /**
+   * Which processes this one can see at all: `own` if /proc hides those of other users (hidepid),
+   * `none` if it is not mounted.
+   */
+  visibleProcesses: VisibleProcesses
 }
 
 /** Looks at the host once. */
@@ -33,7 +39,11 @@ export async function listVms(): Promise<VmList> {
   const means: Means = { reader: thisReader(), virsh: programFile('virsh') !== undefined }
   const { vms, closed } = await findVms()
   const users = usersByUid()
-  return { vms: vms.map(vm => listed(vm, users.get(vm.uid), means)), closedProcesses: closed }
+  return {
+    vms: vms.map(vm => listed(vm, users.get(vm.uid), means)),
+    closedProcesses: closed,
+    visibleProcesses: visibleProcesses(),
+  }
 }
 
 function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm {

@@ -5,7 +5,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { argumentError } from '../../../ts/ground/errors.js'
@@ -13,7 +13,7 @@ import { native } from '../../../ts/ground/native.js'
 import { hasNoMemory } from '../../../ts/ground/proc.js'
 import { buildGuest, openTarget, type Target, workload } from '../../../ts/index.js'
 import { type Measured, ProcessSource } from '../../../ts/targets/process/source.js'
-import { cli, dirtyrate, root } from '../../fixtures/command.js'
+import { cli, dirtyrate, root, run } from '../../fixtures/command.js'
 import { folder } from '../../fixtures/elf.js'
 import { describeKvm, describeWith, full } from '../../fixtures/kvm.js'
 import { PAGE, sleep } from '../../fixtures/machine.js'
@@ -144,10 +144,29 @@ describeKvm('a VM of this package in another process', () => {
     })
     child.kill('SIGCONT')
     await expect.poll(async () => (await target.describe()).state).toBe('running')
+    const stopped = expect(target.measureDirtyRate({ window: '30s' })).rejects.toMatchObject({
+      code: 'ERR_PAUSED',
+      message: `process ${child.pid} was stopped within the window, so its guest wrote nothing`,
+      hint: expect.stringContaining(`kill -CONT ${child.pid}`),
+    })
+    await sleep(100)
+    child.kill('SIGSTOP')
+    await stopped
+    child.kill('SIGCONT')
+    await expect.poll(async () => (await target.describe()).state).toBe('running')
+    const watch = target.watchDirtyRate({ every: '100ms' })
+    await watch.next()
+    child.kill('SIGSTOP')
+    await expect(async () => {
+      for await (const _ of watch);
+    }).rejects.toMatchObject({ code: 'ERR_PAUSED' })
+    child.kill('SIGCONT')
+    await expect.poll(async () => (await target.describe()).state).toBe('running')
     const measuring = target.measureDirtyRate({ window: '30s' })
     const ended = expect(measuring).rejects.toMatchObject({
       code: 'ERR_TARGET_GONE',
       message: `process ${child.pid} has ended`,
+      hint: expect.not.stringContaining('monitor'),
     })
     await sleep(100)
     child.kill('SIGKILL')
@@ -204,7 +223,9 @@ it('a process without memory has ended, whatever the refusal of its ranges says'
   expect(explained(parent.pid)).toBe(refusal)
   await expect(openTarget(`pid:${parent.pid}`)).rejects.toMatchObject({
     code: 'ERR_TARGET_ABSENT',
-    message: expect.stringMatching(/Looked for: writable memory of 128MiB and more$/),
+    message: expect.stringMatching(
+      /has no vCPU at KVM, so none of its memory is taken for a guest's$/,
+    ),
   })
 })
 
@@ -327,6 +348,48 @@ describe('a process without a guest', () => {
     await expect(hole.measureDirtyRate({ window: '50ms' })).rejects.toMatchObject({
       code: 'ERR_ARGUMENT',
       message: expect.stringContaining('no memory at 0x1000'),
+    })
+  })
+
+  it('is refused by range= and min-size= together, because one would have no effect', async () => {
+    await expect(openTarget('pid:1,range=1000-2000,min-size=1GiB')).rejects.toMatchObject({
+      code: 'ERR_ARGUMENT',
+      message: 'pid: range and min-size exclude each other',
+    })
+  })
+
+  it('says what a number is that is no process with memory', async () => {
+    const [thread = ''] = readdirSync('/proc/self/task').filter(id => id !== String(process.pid))
+    await expect(openTarget(`pid:${thread}`)).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+      message: `${thread} is the number of a thread of process ${process.pid}`,
+      hint: `Give the number of the process: pid:${process.pid}`,
+    })
+    // The shell becomes a sleep, which never asks for the status of its child.
+    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60'])
+    onTestFinished(() => void parent.kill('SIGKILL'))
+    const [zombie] = await once(createInterface({ input: parent.stdout }), 'line')
+    await expect.poll(() => readFileSync(`/proc/${zombie}/stat`, 'utf8')).toMatch(/\) Z /)
+    await expect(openTarget(`pid:${zombie}`)).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+      message: expect.stringContaining(`process ${zombie} is a zombie`),
+    })
+  })
+
+  it('is not measured by a program that may open no more files', async () => {
+    const pid = sleeping()
+    const files = `const { openSync } = await import('node:fs')
+      const { openTarget } = await import('dirtyrate')
+      // So the binding is loaded.
+      await openTarget('pid:${pid}').catch(() => {})
+      try { for (;;) openSync('/dev/null') } catch {}
+      await openTarget('pid:${pid}').catch(({ code, hint }) => console.log(JSON.stringify({ code, hint })))`
+    const program = `ulimit -n 64; exec "$0" --input-type=module --eval "$1"`
+    const { stdout, stderr } = await run('sh', ['-c', program, process.execPath, files])
+    expect(stderr).toBe('')
+    expect(JSON.parse(stdout)).toMatchObject({
+      code: 'ERR_LIMIT',
+      hint: expect.stringContaining('ulimit -n'),
     })
   })
 

@@ -234,6 +234,15 @@ impl Error {
         }
     }
 
+    /// The error for a call on the process `pid` that the kernel refused: the open files have reached a limit, or this
+    /// user has no permission.
+    pub(crate) fn process_refused(pid: u32, what: impl Into<String>, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::refused("open", what, source),
+            _ => Self::ProcessPermission { pid, what: what.into(), source },
+        }
+    }
+
     /// The error for a call that the kernel refused, from the `errno` of the calling thread, which is read before
     /// `context` allocates.
     pub fn last_ioctl(call: &'static str, context: impl FnOnce() -> String) -> Self {

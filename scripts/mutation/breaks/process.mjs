@@ -29,8 +29,29 @@ export default [
   {
     name: 'do not notice that memory was unmapped',
     file: `${core}/sample.rs`,
-    find: 'sampling.reader().check_mappings()?;',
+    find: 'sampling.reader().check_memory()?;',
     replace: '',
+    test: 'sampling_process',
+  },
+  {
+    name: 'do not notice that memory was replaced by memory of the same kind',
+    file: `${core}/reader.rs`,
+    find: 'self.present == 0 && self.vanished >= MOST_BY_CHANCE',
+    replace: 'false',
+    test: 'sampling_process',
+  },
+  {
+    name: 'do not notice that a file was shortened',
+    file: `${core}/backing.rs`,
+    find: 'Ok(self.file.metadata()?.len() < self.end)',
+    replace: 'Ok(false)',
+    test: 'sampling_process',
+  },
+  {
+    name: 'measure a process that is stopped within the window',
+    file: `${core}/sample.rs`,
+    find: 'sampling.wait(requested, cancel, || process.check_running(STOPPED_WITHIN))?;',
+    replace: 'sampling.wait(requested, cancel, || process.check())?;',
     test: 'sampling_process',
   },
   {

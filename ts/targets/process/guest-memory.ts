@@ -87,14 +87,21 @@ function nothingFound(
   { vmm }: FoundMemory,
   minBytes: number | undefined,
 ): DirtyRateError {
+  const hint = `Give the memory with range=START-END, as in /proc/${process.pid}/maps, or min-size=SIZE to take all that is as large.`
+  const noVcpus = process.vcpus === 0 ? ' and has no vCPU at KVM' : ''
+  // The rule of unknown programs has looked for nothing then.
+  if (noVcpus !== '' && vmm.id === undefined && minBytes === undefined) {
+    return new DirtyRateError(
+      'ERR_TARGET_ABSENT',
+      `process ${process.pid} runs ${processName(process, vmm)}${noVcpus}, so none of its memory is taken for a guest's`,
+      { hint },
+    )
+  }
   const least = minBytes ?? vmm.leastBytes
   const size = least === undefined ? '' : ` of ${formatSize(least)} and more`
-  const noVcpus = process.vcpus === 0 ? ' and has no vCPU at KVM' : ''
   return new DirtyRateError(
     'ERR_TARGET_ABSENT',
     `process ${process.pid} runs ${processName(process, vmm)}${noVcpus}, and no guest memory was found in it. Looked for: ${vmm.looksFor}${size}`,
-    {
-      hint: `Give the memory with range=START-END, as in /proc/${process.pid}/maps, or min-size=SIZE to take all that is as large.`,
-    },
+    { hint },
   )
 }

@@ -1,7 +1,8 @@
-/** The errors for a process that this one may not look at, or that is not there. */
+/** The errors for a process that cannot be measured: which code they have, and what helps. */
 
-import { DirtyRateError, hasCode } from '../../ground/errors.js'
+import { DirtyRateError } from '../../ground/errors.js'
 import { fromNative } from '../../ground/native-errors.js'
+import { absent } from './absence.js'
 import { mendFor, subjectOf, thisReader } from './rights.js'
 
 /** What opens a process to this one. */
@@ -17,9 +18,30 @@ export function forbidden(pid: number, what: string, cause: unknown): DirtyRateE
   })
 }
 
-/** What to give instead of a number that no process has. */
-export const ABSENT_HINT: string =
-  'Give the number of a process that runs, as this program sees it: a container has other numbers than its host (NSpid in /proc/N/status).'
+/** What lets a process go on that was stopped. */
+export function stoppedHint(pid: number): string {
+  return `Let it go on (kill -CONT ${pid}), or end the debugger that has stopped it.`
+}
+
+/** What to do about a process that is no longer what it was when the target was opened. */
+function goneHint(message: string): string {
+  return message.endsWith('has ended')
+    ? 'dirtyrate list shows the virtual machines that run.'
+    : 'Open the target again, which finds the memory that the process has now.'
+}
+
+/** The error of a process that has ended since the target was opened, or while it was opened. */
+export function gone(pid: number, cause: unknown): DirtyRateError {
+  const message = `process ${pid} has ended`
+  return new DirtyRateError('ERR_TARGET_GONE', message, { hint: goneHint(message), cause })
+}
+
+/** The hint for an error about the process; undefined if that of the code is good enough. */
+function hintFor(pid: number, { code, message }: DirtyRateError): string | undefined {
+  if (code === 'ERR_TARGET_PERMISSION') return permissionHint(pid)
+  if (code === 'ERR_PAUSED') return stoppedHint(pid)
+  return code === 'ERR_TARGET_GONE' ? goneHint(message) : undefined
+}
 
 /** The file by which the soft-dirty bits of a process are cleared. */
 const CLEAR_REFS = /\/clear_refs$/
@@ -34,12 +56,12 @@ export function explained(pid: number, error: unknown): unknown {
       cause: error,
     })
   }
-  const hint = hasCode(said, 'ERR_TARGET_PERMISSION')
-    ? permissionHint(pid)
-    : hasCode(said, 'ERR_TARGET_ABSENT') && said !== error
-      ? ABSENT_HINT
-      : undefined
-  if (hint === undefined) return said
-  const { code, message, details } = said as DirtyRateError
-  return new DirtyRateError(code, message, { hint, details, cause: error })
+  // An error of this package has its hint already.
+  if (!(said instanceof DirtyRateError) || said === error) return said
+  const { code, message, details } = said
+  if (code === 'ERR_TARGET_ABSENT') return absent(pid, error, message)
+  const hint = hintFor(pid, said)
+  return hint === undefined
+    ? said
+    : new DirtyRateError(code, message, { hint, details, cause: error })
 }

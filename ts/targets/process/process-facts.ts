@@ -2,29 +2,20 @@
 
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { codeOf, DirtyRateError } from '../../ground/errors.js'
+import { codeOf } from '../../ground/errors.js'
+import { limitError } from '../../ground/native-errors.js'
 import { programOf, vcpusIn, wordsOf } from '../../ground/proc.js'
+import { absent } from './absence.js'
 import { parseMaps } from './maps.js'
-import { ABSENT_HINT, forbidden } from './permission.js'
+import { forbidden } from './permission.js'
 import type { ProcessFacts } from './vmms/vmm.js'
-
-/** The error of a process that is not there. */
-export function absent(pid: number, cause?: unknown): DirtyRateError {
-  return new DirtyRateError('ERR_TARGET_ABSENT', `there is no process ${pid}`, {
-    hint: ABSENT_HINT,
-    ...(cause === undefined ? {} : { cause }),
-  })
-}
-
-/** The error of a process that has ended since the target was opened, or while it was opened. */
-export function gone(pid: number, cause: unknown): DirtyRateError {
-  return new DirtyRateError('ERR_TARGET_GONE', `process ${pid} has ended`, { cause })
-}
 
 /** The error of a call on `/proc/PID/…`. */
 function failed(pid: number, path: string, error: unknown): unknown {
   const code = codeOf(error)
   if (code === 'ENOENT' || code === 'ESRCH') return absent(pid, error)
+  if (code === 'EMFILE') return limitError('open-files', `${path} was not opened`, error)
+  if (code === 'ENFILE') return limitError('system-open-files', `${path} was not opened`, error)
   return code === 'EACCES' || code === 'EPERM' ? forbidden(pid, path, error) : error
 }
 

@@ -32,7 +32,8 @@ export interface Right {
 const ALL: Access = { maps: true, memory: true, pagemap: true, files: true }
 const NONE: Access = { maps: false, memory: false, pagemap: false, files: false }
 const AS_ROOT = `Run it as root: ${AS_ROOT_COMMAND}`
-const ADD_CAPABILITY = 'Give the container the capability: --cap-add SYS_PTRACE'
+const ADD_CAPABILITY =
+  'Give this program CAP_SYS_PTRACE, which it lacks: to a container with --cap-add SYS_PTRACE'
 
 /** The names of the rows. */
 export type RightName =

@@ -9,8 +9,8 @@ import { parseSize } from '../../ground/units.js'
 import type { Scheme } from '../scheme.js'
 import { SEE_LIST } from '../uri.js'
 import { chooseMemory, parseRanges } from './guest-memory.js'
-import { explained } from './permission.js'
-import { gone, readProcess } from './process-facts.js'
+import { explained, gone } from './permission.js'
+import { readProcess } from './process-facts.js'
 import { ProcessTarget } from './process-target.js'
 import type { FoundRange } from './vmms/vmm.js'
 
@@ -47,6 +47,12 @@ export const processScheme: Scheme<ProcessTarget> = {
       )
     }
     const pid = parseCountText(name, 'pid', 1, LARGEST_PID)
+    if (range !== undefined && minSize !== undefined) {
+      throw argumentError(
+        'pid: range and min-size exclude each other',
+        'range names the memory itself. min-size chooses among the mappings that the process has.',
+      )
+    }
     const ranges = range === undefined ? undefined : parseRanges(range)
     const minBytes = minSize === undefined ? undefined : parseSize(minSize, 'min-size')
     return openProcessTarget({ pid, ranges, minBytes }, signal)

@@ -12,8 +12,7 @@ import type { Mode } from '../../results/mode.js'
 import { observed, STATISTICS, type Statistics } from '../kvm-statistics.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { emulatedHere } from '../qemu/safety.js'
-import { explained } from './permission.js'
-import { gone } from './process-facts.js'
+import { explained, gone, stoppedHint } from './permission.js'
 import {
   explainSoftDirty,
   type ProcessSoftDirtyFigures,
@@ -85,9 +84,7 @@ export class ProcessSource implements Source<ProcessFigures> {
       throw new DirtyRateError(
         'ERR_PAUSED',
         `process ${pid} is stopped, so its guest writes nothing`,
-        {
-          hint: `Let it go on (kill -CONT ${pid}), or end the debugger that has stopped it.`,
-        },
+        { hint: stoppedHint(pid) },
       )
     }
   }

@@ -24,7 +24,7 @@ impl<'a> Clearing<'a> {
         let path = format!("/proc/{}/clear_refs", process.pid());
         let refused = |source: io::Error| match process.check() {
             Err(gone) => gone,
-            Ok(()) => Error::ProcessPermission { pid: process.pid(), what: path.clone(), source },
+            Ok(()) => Error::process_refused(process.pid(), path.clone(), source),
         };
         let file = OpenOptions::new().write(true).open(&path).map_err(refused)?;
         // The process lives, so that the file, which was opened by its number, is its own.

@@ -13,7 +13,7 @@ use super::traps::{Traps, pages_of_huge};
 use super::tripwire::Tripwire;
 use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
-use crate::sampling::process::{MappedRanges, Process, ProcessRange};
+use crate::sampling::process::{MappedRanges, Process, ProcessRange, STOPPED_WITHIN};
 use crate::wait::{CancelToken, wait_until};
 
 /// One range's share.
@@ -97,6 +97,7 @@ impl SoftDirtyReport {
 /// them; [`Error::ProcessBusy`] while another measurement of this kind runs on the process; [`Error::State`] for memory
 /// that has no such bits, and if the process maps memory beside the ranges so that all of it counts as written;
 /// [`Error::ProcessGone`] if the process ends, executes another program, or unmaps or replaces some of the memory;
+/// [`Error::Paused`] if a signal or a debugger stops the process;
 /// [`Error::Argument`] for a range that is no memory of the process; [`Error::Cancelled`]; [`Error::OutOfMemory`].
 pub fn measure_soft_dirty_at(
     process: &Arc<Process>,
@@ -110,6 +111,7 @@ pub fn measure_soft_dirty_at(
                     process shows";
         return Err(Error::Unsupported(text.to_owned()));
     }
+    process.check_running("is stopped")?;
     let page_size = host_page_size();
     let mapped = MappedRanges::new(Arc::clone(process), &process.maps()?, ranges, page_size)?;
     let clearing = Clearing::of(process)?;
@@ -180,7 +182,7 @@ impl Window<'_> {
             .checked_add(requested)
             .ok_or_else(|| Error::Argument(format!("a deadline in {requested:?} is beyond any clock")))?;
         wait_until(deadline, cancel, || {
-            process.check()?;
+            process.check_running(STOPPED_WITHIN)?;
             self.tripwire.borrow_mut().look()
         })?;
         let began = Instant::now();
@@ -199,8 +201,8 @@ impl Window<'_> {
                 window: self.opened.elapsed(),
             });
         }
-        // Whether these bits are still those of the same program.
-        process.check()?;
+        // Whether these bits are still those of the same program, which has run until now.
+        process.check_running(STOPPED_WITHIN)?;
         let skew = began.elapsed();
         self.looking += skew;
         Ok(SoftDirtyReport {

@@ -40,7 +40,7 @@ impl Traps {
         let path = format!("/proc/{}/smaps", process.pid());
         let text = fs::read_to_string(&path);
         process.check()?;
-        let text = text.map_err(|source| Error::ProcessPermission { pid: process.pid(), what: path, source })?;
+        let text = text.map_err(|source| Error::process_refused(process.pid(), path, source))?;
         let addresses: Vec<_> = ranges.iter().map(|(addresses, _)| addresses.clone()).collect();
         let mut traps = Self::in_text(&text, &addresses);
         traps.mergeable &= fs::read_to_string("/sys/kernel/mm/ksm/run").is_ok_and(|run| run.trim() == "1");

@@ -171,6 +171,34 @@ impl Child {
         self.ordered(MAP, first, 1, count, 0).expect("the child answers");
     }
 
+    /// Has all of the memory mapped again, with the same kind of memory and, if it has a file, with an empty one at the
+    /// same inode.
+    pub fn renew(&self) {
+        match &self.file {
+            None => self.map(0, PAGES),
+            Some(file) => {
+                file.set_len(0).expect("a size");
+                file.set_len(bytes() as u64).expect("a size");
+            }
+        }
+    }
+
+    /// Has the contents of pages discarded, as a balloon does.
+    pub fn discard(&self, first: u64, count: u64) {
+        self.ordered(ADVISE, first, 1, count, libc::MADV_DONTNEED as u64).expect("the child answers");
+    }
+
+    /// Sends the child a signal that stops it or lets it go on, and waits until that is so.
+    pub fn signal(&self, signal: libc::c_int) {
+        let mut status = 0;
+        // SAFETY: the child is this process's own, and there is room for its status.
+        unsafe {
+            assert_eq!(libc::kill(self.pid, signal), 0, "{}", io::Error::last_os_error());
+            let options = libc::WUNTRACED | libc::WCONTINUED;
+            assert_eq!(libc::waitpid(self.pid, &raw mut status, options), self.pid);
+        }
+    }
+
     /// Has the kernel make huge pages of pages that are written from now on.
     pub fn allow_huge(&self) {
         self.ordered(ADVISE, 0, 1, PAGES, libc::MADV_HUGEPAGE as u64).expect("the child answers");

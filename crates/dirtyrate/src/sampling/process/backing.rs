@@ -21,6 +21,8 @@ pub struct Backing {
     /// page of it is ever mapped. `None` for huge pages, which are always in memory: mapping them would reserve some.
     window: Option<Window>,
     page_size: u64,
+    /// What of the mapping the file had at the beginning, up to this offset.
+    end: u64,
     /// Up to this offset the file is known to have no data, since the last [`forget`](Self::forget).
     hole: Range<u64>,
 }
@@ -51,7 +53,13 @@ impl Backing {
         unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
         let offsets = mapping.offset..mapping.file_offset(mapping.addresses.end);
         let window = if is_hugetlbfs(&file).ok()? { None } else { Some(Window::new(&file, offsets).ok()?) };
-        Some(Self { file, window, page_size: host_page_size(), hole: 0..0 })
+        let end = file.metadata().ok()?.len().min(mapping.file_offset(mapping.addresses.end));
+        Some(Self { file, window, page_size: host_page_size(), end, hole: 0..0 })
+    }
+
+    /// Whether the file has lost some of what it had at the beginning. Behind its end it would read as zeros.
+    pub fn is_shortened(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() < self.end)
     }
 
     /// Forgets where the file has no data, because that can change.

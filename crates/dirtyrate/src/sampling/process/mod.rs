@@ -24,5 +24,6 @@ pub use process_fd::Process;
 pub(crate) use ranges::MappedRanges;
 pub use ranges::ProcessRange;
 pub use reader::ProcessReader;
+pub(crate) use sample::STOPPED_WITHIN;
 pub use sample::sample_process_at;
 pub(crate) use scan::{PAGE_IS_SOFT_DIRTY, PageRegion, scan_pages};

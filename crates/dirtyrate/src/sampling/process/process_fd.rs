@@ -20,6 +20,7 @@ pub struct Process {
     pidfd: OwnedFd,
     pagemap: File,
     maps: Mutex<File>,
+    stat: File,
     /// Whether this process has cleared the soft-dirty bits of that one.
     cleared: AtomicBool,
 }
@@ -30,7 +31,8 @@ impl Process {
     /// # Errors
     ///
     /// [`Error::ProcessAbsent`] if there is no such process; [`Error::ProcessPermission`] if its memory may not be
-    /// read; [`Error::Unsupported`] before Linux 5.3; [`Error::ProcessGone`] if it ends just now.
+    /// read; [`Error::Limit`] if there may be no more open files; [`Error::Unsupported`] before Linux 5.3;
+    /// [`Error::ProcessGone`] if it ends just now.
     pub fn open(pid: u32) -> Result<Self> {
         let pidfd = pidfd_open(pid)?;
         if number_in_proc(pidfd.as_fd()).is_some_and(|number| number != i64::from(pid)) {
@@ -40,11 +42,11 @@ impl Process {
             let path = format!("/proc/{pid}/{name}");
             File::open(&path).map_err(|source| match source.raw_os_error() {
                 Some(libc::ENOENT | libc::ESRCH) => Error::ProcessAbsent { pid, other_namespace: false },
-                _ => Error::ProcessPermission { pid, what: path, source },
+                _ => Error::process_refused(pid, path, source),
             })
         };
-        let (maps, pagemap) = (Mutex::new(open("maps")?), open("pagemap")?);
-        let process = Self { pid, pidfd, maps, pagemap, cleared: AtomicBool::new(false) };
+        let (maps, pagemap, stat) = (Mutex::new(open("maps")?), open("pagemap")?, open("stat")?);
+        let process = Self { pid, pidfd, maps, pagemap, stat, cleared: AtomicBool::new(false) };
         // If the process still lives, the files that were opened by its number are its own.
         process.check()?;
         process.check_readable()?;
@@ -71,6 +73,28 @@ impl Process {
         Err(self.gone(if has_another && !self.has_ended() { "has executed another program" } else { "has ended" }))
     }
 
+    /// Does what [`check`](Self::check) does, and fails also if a signal or a debugger has stopped the process: its
+    /// guest writes nothing then, and a figure would say nothing about it. `when` ends the sentence.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProcessGone`]; [`Error::Paused`].
+    pub(crate) fn check_running(&self, when: &str) -> Result<()> {
+        self.check()?;
+        if self.is_stopped() {
+            return Err(Error::Paused(format!("process {} {when}, so its guest wrote nothing", self.pid)));
+        }
+        Ok(())
+    }
+
+    /// Whether a signal or a debugger has stopped the process.
+    fn is_stopped(&self) -> bool {
+        // The line begins with the number and the name, which has at most 64 bytes.
+        let mut line = [0; 256];
+        let read = self.stat.read_at(&mut line, 0).unwrap_or(0);
+        state_in(&line[..read]).is_some_and(|state| matches!(state, b'T' | b't'))
+    }
+
     /// The error for a process that is no longer what it was.
     pub(super) fn gone(&self, how: &str) -> Error {
         Error::ProcessGone { pid: self.pid, how: how.to_owned() }
@@ -89,9 +113,7 @@ impl Process {
         self.check()?;
         match read {
             Ok(_) => Ok(text),
-            Err(source) => {
-                Err(Error::ProcessPermission { pid: self.pid, what: format!("/proc/{}/maps", self.pid), source })
-            }
+            Err(source) => Err(Error::process_refused(self.pid, format!("/proc/{}/maps", self.pid), source)),
         }
     }
 
@@ -145,6 +167,12 @@ impl Process {
     }
 }
 
+/// The letter of the state in `/proc/PID/stat`. It follows the name in brackets, which may have brackets itself.
+fn state_in(line: &[u8]) -> Option<u8> {
+    let end = line.iter().rposition(|&byte| byte == b')')?;
+    line.get(end + 2).copied()
+}
+
 /// Whether the address space of a pagemap still exists.
 fn has_address_space(pagemap: &File) -> bool {
     matches!(pagemap.read_at(&mut [0; 8], 0), Ok(8))
@@ -167,7 +195,7 @@ fn pidfd_open(pid: u32) -> Result<OwnedFd> {
         Some(libc::ENOSYS) => {
             Err(Error::Unsupported("sampling another process needs Linux 5.3 (pidfd_open)".to_owned()))
         }
-        _ => Err(Error::ProcessPermission { pid, what: "pidfd_open".to_owned(), source }),
+        _ => Err(Error::process_refused(pid, "pidfd_open", source)),
     }
 }
 
@@ -175,4 +203,17 @@ fn pidfd_open(pid: u32) -> Result<OwnedFd> {
 fn number_in_proc(pidfd: BorrowedFd<'_>) -> Option<i64> {
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
     text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_behind_the_last_bracket() {
+        assert_eq!(state_in(b"17 (sleep) T 1 17 17 0 -1"), Some(b'T'));
+        assert_eq!(state_in(b"17 (a) T (b) S 1 17 17 0 -1"), Some(b'S'));
+        assert_eq!(state_in(b"17 (sleep)"), None);
+        assert_eq!(state_in(b""), None);
+    }
 }

@@ -15,6 +15,9 @@ use crate::page_size::host_page_size;
 /// How many pages one `process_vm_readv` reads. Larger batches gain nothing, and only make a single call longer.
 const BATCH: usize = 64;
 
+/// If fewer pages than this are looked at, all of them can vanish although the memory was not replaced.
+const MOST_BY_CHANCE: u64 = 8;
+
 /// Reads ranges of another process's memory, while the process may write them.
 ///
 /// **Private memory** is read with `process_vm_readv`, and only those of its pages that are in memory and are not the
@@ -33,6 +36,30 @@ pub struct ProcessReader {
     page_size: u64,
     pages: Box<[u8]>,
     page: Box<[u8]>,
+    /// For each block, what this pass found of the pages that were in memory before.
+    kept: Vec<Kept>,
+}
+
+/// Of the pages that an earlier look found in memory, how many still are, and how many were never touched, as it seems.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    present: u64,
+    vanished: u64,
+}
+
+impl Kept {
+    fn note(&mut self, look: Look, contents: &Contents<'_>) {
+        if look.touched {
+            self.present += u64::from(matches!(contents, Contents::Bytes(_)));
+            self.vanished += u64::from(matches!(contents, Contents::Untouched));
+        }
+    }
+
+    /// Whether the memory is another one than before. A balloon takes pages away too, but never all of them, because
+    /// the guest's kernel is in some.
+    fn is_replaced(self) -> bool {
+        self.present == 0 && self.vanished >= MOST_BY_CHANCE
+    }
 }
 
 /// A part of a block with one kind of memory.
@@ -76,6 +103,7 @@ impl ProcessReader {
             .map_err(|source| Error::refused("dup", "the pagemap of another process", source))?;
         Ok(Self {
             blocks: ranges.iter().map(block).collect(),
+            kept: vec![Kept::default(); ranges.len()],
             ranges: mapped,
             segments,
             presence,
@@ -97,20 +125,44 @@ impl ProcessReader {
         Ok(self)
     }
 
-    /// Fails if the process is no longer what it was, or has other memory in one of the ranges than at the beginning.
+    /// Begins another pass over the pages, which [`check_memory`](Self::check_memory) is then about.
+    pub fn begin_pass(&mut self) {
+        self.kept.fill(Kept::default());
+    }
+
+    /// Fails if the process is no longer what it was, or has other memory in one of the ranges than at the beginning:
+    /// the mappings are others, a file has become shorter, or none of the pages that were in memory is there any more.
+    /// Memory that was replaced by memory of the same kind, and then written, cannot be told from memory that was
+    /// written.
     ///
     /// # Errors
     ///
     /// [`Error::ProcessGone`].
-    pub fn check_mappings(&self) -> Result<()> {
-        self.ranges.check()
+    pub fn check_memory(&self) -> Result<()> {
+        self.ranges.check()?;
+        let files = self.segments.iter().flatten().filter_map(|segment| segment.backing.as_ref());
+        for file in files {
+            if file
+                .is_shortened()
+                .map_err(|source| Error::refused("fstat", "the file of a process's memory", source))?
+            {
+                return Err(self.process.gone("has shortened the file of memory that is measured"));
+            }
+        }
+        for (block, kept) in self.blocks.iter().zip(&self.kept) {
+            if kept.is_replaced() {
+                let text = format!("has replaced or discarded all memory of '{}', which is measured", block.name);
+                return Err(self.process.gone(&text));
+            }
+        }
+        Ok(())
     }
 
     /// The error for memory that cannot be read, although it is mapped as it was.
     fn unreadable(&self, address: u64, source: io::Error) -> Error {
         match source.raw_os_error() {
             Some(libc::EPERM) => self.process.refused(source),
-            _ => match self.check_mappings() {
+            _ => match self.check_memory() {
                 Err(error) => error,
                 Ok(()) => Error::refused("process_vm_readv", format!("address {address:#x}"), source),
             },
@@ -174,6 +226,11 @@ impl ProcessReader {
             self.process.check()?;
         }
         let page_size = self.page_size as usize;
+        let kept = &mut self.kept[block];
+        let visit = &mut |place: usize, contents: Contents<'_>| {
+            kept.note(looks[place - first], &contents);
+            visit(place, contents);
+        };
         let mut pages = self.pages.chunks_exact(page_size);
         let Segment { mapping, backing } = &mut self.segments[block][segment];
         for (place, &address) in addresses.iter().enumerate() {

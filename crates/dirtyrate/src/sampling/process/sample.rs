@@ -13,15 +13,19 @@ use super::reader::ProcessReader;
 use crate::error::Result;
 use crate::wait::CancelToken;
 
+/// What [`Process::check_running`] says of a process that was stopped after the first look.
+pub(crate) const STOPPED_WITHIN: &str = "was stopped within the window";
+
 /// Looks at pages of `ranges`, and again at each of `deadlines`, which are counted from the beginning of the first
-/// look, as [`sample_at`](super::super::sample_at) does. The process is watched all the time, and after each comparison
-/// its mappings must still be those of the beginning.
+/// look, as [`sample_at`](super::super::sample_at) does. The process is watched all the time: every 20 ms, and at both
+/// ends of each window, it must not be stopped. After each comparison its memory must still be that of the beginning.
 ///
 /// # Errors
 ///
-/// [`Error::ProcessGone`](crate::Error::ProcessGone) if the process ends, executes another program, or unmaps or
-/// replaces some of the memory; [`Error::Argument`](crate::Error::Argument) for a range that is no memory of the
-/// process; [`Error::Cancelled`](crate::Error::Cancelled); those of [`Plan::new`].
+/// [`Error::ProcessGone`](crate::Error::ProcessGone) if the process ends, executes another program, unmaps or replaces
+/// some of the memory, or shortens its file; [`Error::Paused`](crate::Error::Paused) if a signal or a debugger stops
+/// it; [`Error::Argument`](crate::Error::Argument) for a range that is no memory of the process;
+/// [`Error::Cancelled`](crate::Error::Cancelled); those of [`Plan::new`].
 pub fn sample_process_at(
     process: &Arc<Process>,
     ranges: &[ProcessRange],
@@ -29,14 +33,17 @@ pub fn sample_process_at(
     deadlines: &[Duration],
     cancel: &CancelToken,
 ) -> Result<Vec<SampleReport>> {
+    process.check_running("is stopped")?;
     let reader = ProcessReader::new(Arc::clone(process), ranges)?;
     let plan = Plan::new(reader.blocks(), reader.page_size(), options)?;
     let mut sampling = Sampling::begin(reader, plan, cancel)?;
     let mut reports = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {
-        let late = sampling.wait(requested, cancel, || process.check())?;
+        let late = sampling.wait(requested, cancel, || process.check_running(STOPPED_WITHIN))?;
+        sampling.reader_mut().begin_pass();
         let sampled = sampling.compare(cancel)?;
-        sampling.reader().check_mappings()?;
+        process.check_running(STOPPED_WITHIN)?;
+        sampling.reader().check_memory()?;
         reports.push(SampleReport { requested, late, hashing: sampling.first_pass() + sampled.took, sampled });
     }
     Ok(reports)
