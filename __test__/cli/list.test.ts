@@ -38,6 +38,22 @@ describeInstalled(QEMU, 'dirtyrate list', () => {
     )
   })
 
+  it.skipIf(process.getuid?.() !== 0)(
+    'promises no pid: with the numbers of another namespace',
+    async () => {
+      const { pid } = await qemu('elsewhere')
+      const inside = ['--pid', '--fork', process.execPath, cli, 'list', '--json']
+      const { stdout } = await run('unshare', inside)
+      const listed = JSON.parse(stdout).vms.find((vm: { pid: number }) => vm.pid === pid)
+      expect(listed.targets).toContainEqual({
+        target: `pid:${pid}`,
+        reachable: false,
+        why: '/proc shows the processes of another namespace',
+        mend: 'Start the container with the namespace of the host: --pid host',
+      })
+    },
+  )
+
   it('shows no control character of a name to the terminal', async () => {
     const { pid } = await qemu(HOSTILE)
     const { stdout } = await dirtyrate(['list'])

@@ -40,6 +40,13 @@ const routeOf = (vm: VmProcess, target: string): Route | undefined =>
 /** A folder of the test's own. */
 const place = (): string => dirname(folder()('x', ''))
 
+it('lists a few of the monitors of a machine that has very many', () => {
+  const monitors = Array.from({ length: 3000 }, (_, at) => ({ host: '127.0.0.1', port: at + 1 }))
+  const vm = { pid: process.pid, vmm: 'qemu', program: QEMU, uid: 0, monitors } as const
+  // And its process.
+  expect(routes(vm)).toHaveLength(16 + 1)
+})
+
 describeInstalled(QEMU, 'a QEMU', () => {
   it('is found with its name, memory, vCPUs, and each of its QMP sockets', async () => {
     const at = place()

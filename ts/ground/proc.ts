@@ -6,6 +6,7 @@
 
 import { closeSync, lstatSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { codeOf } from './errors.js'
+import { hostProcess } from './host-process.js'
 
 /** What a file of /proc contains; undefined if it cannot be read. */
 export function readText(file: string): string | undefined {
@@ -80,6 +81,18 @@ export type VisibleProcesses = 'all' | 'own' | 'none'
 export function visibleProcesses(): VisibleProcesses {
   if (statusOf('self') === undefined) return 'none'
   return statusOf(1) === undefined ? 'own' : 'all'
+}
+
+/**
+ * Whether /proc has the numbers that this process may use for others, and not those of another PID
+ * namespace.
+ */
+export function isProcOfThisNamespace(): boolean {
+  try {
+    return readlinkSync('/proc/self') === String(hostProcess.pid)
+  } catch {
+    return false
+  }
 }
 
 /** What the kernel calls the file of a VM of KVM. */

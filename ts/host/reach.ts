@@ -3,7 +3,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
-import { linkOf, opens } from '../ground/proc.js'
+import { isProcOfThisNamespace, linkOf, opens } from '../ground/proc.js'
 import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from '../targets/libvirt/advice.js'
 import { defaultConnection, SESSION, SYSTEM } from '../targets/libvirt/connection.js'
 import { uriOf } from '../targets/libvirt/ways.js'
@@ -82,8 +82,15 @@ function libvirtRoute({ libvirt, uid, name = '', uuid }: VmProcess, means: Means
 const asUserOfSession = (uid: number): string =>
   `Run it as that user: sudo -u '#${uid}' env XDG_RUNTIME_DIR=/run/user/${uid} npx dirtyrate list`
 
+/** What lets a program use the numbers of the processes that /proc shows. */
+export const SHARE_NAMESPACE = 'Start the container with the namespace of the host: --pid host'
+
 function processRoute({ pid, uid }: VmProcess, reader: Reader): Route {
   const target = `pid:${pid}`
+  if (!isProcOfThisNamespace()) {
+    const why = '/proc shows the processes of another namespace'
+    return { target, reachable: false, why, mend: SHARE_NAMESPACE }
+  }
   const subject = subjectOf(pid) ?? { uid, dumpable: true, privileged: false }
   const right = RIGHTS[rightOf(reader, subject)]
   // The table says why; the kernel says whether.
@@ -94,9 +101,12 @@ function processRoute({ pid, uid }: VmProcess, reader: Reader): Route {
   return { target, reachable, why: missing, mend: mendFor(reader, subject) }
 }
 
+/** So many monitors of one VM are listed: a command line can name thousands, each costing time. */
+const MOST_MONITORS = 16
+
 function monitorRoutes(vm: VmProcess): Route[] {
   const sockets = vm.monitors.length === 0 ? new Map() : unixSocketsOf(vm.pid)
-  return vm.monitors.flatMap(place => {
+  return vm.monitors.slice(0, MOST_MONITORS).flatMap(place => {
     const route = 'port' in place ? portRoute(place) : socketRoute(vm, place, sockets)
     return route === undefined ? [] : [route]
   })

@@ -1,10 +1,10 @@
 /** By which rights this process can look at the memory of other processes. */
 
-import { readlinkSync } from 'node:fs'
 import { AS_ROOT_COMMAND } from '../ground/groups.js'
-import { ownerOf } from '../ground/proc.js'
+import { isProcOfThisNamespace, ownerOf } from '../ground/proc.js'
 import { type Access, type Reader, RIGHTS, type Right, rightOf } from '../targets/process/rights.js'
 import type { Check } from './check.js'
+import { SHARE_NAMESPACE } from './reach.js'
 
 /** Any user other than the reader. */
 const SOMEBODY = -1
@@ -62,13 +62,7 @@ function scopeCheck({ ptraceScope }: Reader): Check {
 /** Whether /proc shows the processes by the numbers that the kernel's calls take. */
 function namespaceCheck(): Check {
   const check = { id: 'pid-namespace', name: 'namespace of processes' }
-  let self: string | undefined
-  try {
-    self = readlinkSync('/proc/self')
-  } catch {
-    self = undefined
-  }
-  if (self === String(process.pid)) {
+  if (isProcOfThisNamespace()) {
     // The first process is always there, and /proc can hide it from a user (hidepid).
     if (ownerOf('/proc/1') === undefined) {
       return {
@@ -84,6 +78,6 @@ function namespaceCheck(): Check {
     ...check,
     state: 'missing',
     found: '/proc shows the processes of another namespace',
-    mend: 'Start the container with the namespace of the host: --pid host',
+    mend: SHARE_NAMESPACE,
   }
 }
