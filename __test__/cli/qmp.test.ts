@@ -8,6 +8,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { dirtyrate, type Ended } from '../fixtures/command.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY } from '../fixtures/machine.js'
+import { PlayedQemu } from '../fixtures/played-qemu.js'
 import { RawClient } from '../fixtures/raw-client.js'
 
 const guest = `guest:stride,pages=1000,rate=10MiB/s,memory=${MEMORY}`
@@ -55,6 +56,24 @@ describeKvm('dirtyrate qmp', () => {
     )
     // The measurement began, and ended before the process did.
     expect(stderr).toMatch(/measurement began (.|\n)*measurement ended early /)
+  })
+
+  it('says that a QEMU goes on with the measurement in which it was interrupted', async () => {
+    const qemu = await PlayedQemu.start()
+    const socket = socketPath()
+    let isUsed = false
+    const { status, stderr } = await dirtyrate(['qmp', '--socket', socket, `qmp:${qemu.path}`], {
+      onStderr: async (text, kill) => {
+        if (isUsed || !text.includes('Serving')) return
+        isUsed = true
+        const client = await RawClient.negotiated(socket)
+        await client.ask('{"execute":"calc-dirty-rate","arguments":{"calc-time":60}}')
+        await expect.poll(() => qemu.jobs).toHaveLength(1)
+        kill('SIGINT')
+      },
+    })
+    expect(status).toBe(130)
+    expect(stderr).toMatch(/QEMU goes on measuring until its window ends, in (60|5\d) s\.\n$/)
   })
 
   it('ends with what a client asks for, and says so', async () => {

@@ -38,7 +38,12 @@ export async function runQmp(session: Session, uri: string, options: QmpOptions)
       session.note(`Serving ${target.uri} at ${socket}, until interrupted.`)
       session.note(`Try it: qmp-shell ${socket} (of the Python package qemu.qmp)`)
       const end = await Promise.race([server.ended, interrupted])
-      if (end === 'interrupted') throw signalled()
+      if (end === 'interrupted') {
+        await server.close()
+        // Only a target that is closed knows whether its QEMU goes on with a measurement.
+        await target.close()
+        throw signalled()
+      }
       session.note(`${ENDS[end]}.`)
       return FAILURES.includes(end) ? EXIT_FAILED : EXIT_OK
     } finally {
