@@ -131,8 +131,8 @@ describeWith('qemu-system-x86_64', 'compare', () => {
 
 describe('compare with a QEMU that does not run', () => {
   it.each([
-    ['/no/such/qemu', /ENOENT/],
-    ['/bin/false', /false does not run/],
+    ['/no/such/qemu', /ENOENT.*\nInstall QEMU/],
+    ['/bin/false', /false does not run.*\nThe text is QEMU's own/],
   ])('%s ends with status 3', async (qemu, why) => {
     const { status, stderr, stdout } = await dirtyrate(['compare', ...quick, '--qemu', qemu])
     expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
@@ -158,6 +158,22 @@ it('refuses a QEMU that measures whole seconds only, and says which one is neede
   expect({ status, stdout }).toEqual({ status: 3, stdout: '' })
   expect(stderr).toContain('qemu-system-old.cjs is QEMU 8.1.5, which measures whole seconds only')
   expect(stderr).toMatch(/name a QEMU 8\.2 or later with --qemu/)
+})
+
+it('says where no folder can be made for its files', async () => {
+  const { status, stderr } = await dirtyrate(['compare', ...quick], {
+    env: { ...process.env, TMPDIR: '/proc' },
+  })
+  expect(status).toBe(2)
+  expect(stderr).toMatch(
+    /^dirtyrate: TMPDIR: no folder can be made in '\/proc': .*\nSet the variable/,
+  )
+})
+
+it('refuses a window that QEMU cannot measure, before anything is started', async () => {
+  const { status, stderr } = await dirtyrate(['compare', '--window', '1ms'])
+  expect(status).toBe(2)
+  expect(stderr).toMatch(/^dirtyrate: --window: QEMU measures 50 ms to 60000 ms, and not 1 ms\n/)
 })
 
 it('refuses an empty name of a QEMU', async () => {

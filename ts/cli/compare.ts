@@ -3,15 +3,15 @@
  * their modes, with the truth beside each figure and with what each measurement took.
  */
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { cpus, release, tmpdir } from 'node:os'
+import { rm, writeFile } from 'node:fs/promises'
+import { cpus, release } from 'node:os'
 import { join } from 'node:path'
 import { parseCountText } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { callNative, type NativeGuestProgram } from '../ground/native.js'
 import { parseSize } from '../ground/units.js'
 import { parseWindow } from '../measurement/windows.js'
-import { FEWEST_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
+import { FEWEST_SAMPLES, LONGEST_MS, MOST_SAMPLES, SHORTEST_MS } from '../qapi/limits.js'
 import type { Mode } from '../results/mode.js'
 import { capabilities } from '../targets/vm/capabilities.js'
 import { DEFAULT_RING_ENTRIES } from '../targets/vm/schemes.js'
@@ -20,6 +20,7 @@ import { type Observed, observe, untilAtWork } from './compare/observed.js'
 import { type Machine, OWN_TOOL, startOwn } from './compare/own-peer.js'
 import type { Peer } from './compare/peer.js'
 import { startQemu } from './compare/qemu-peer.js'
+import { scratchFolder } from './compare/scratch.js'
 import {
   compareTable,
   explainComparison,
@@ -53,6 +54,12 @@ export async function runCompare(session: Session, options: CompareOptions): Pro
   const memoryBytes = parseSize(options.memory, '--memory')
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
   const windowMs = parseWindow(options.window, '--window')
+  if (windowMs < SHORTEST_MS || windowMs > LONGEST_MS) {
+    throw argumentError(
+      `--window: QEMU measures ${SHORTEST_MS} ms to ${LONGEST_MS} ms, and not ${windowMs} ms`,
+      'Give a window that both tools can measure, such as 200ms.',
+    )
+  }
   const rounds = parseCountText(options.rounds, '--rounds', 1)
   const samplePages = parseCountText(
     options.samplePages,
@@ -66,7 +73,7 @@ export async function runCompare(session: Session, options: CompareOptions): Pro
   const plain = named(qemuMachine(memoryBytes), options.qemu)
   const ringEntries = Math.min(DEFAULT_RING_ENTRIES, found.dirtyRingEntries)
   const program = guestProgram(guest, { memory: plain.memory, vcpus })
-  const folder = await mkdtemp(join(tmpdir(), 'dirtyrate-'))
+  const folder = await scratchFolder()
   const results: (Observed | Refused)[] = []
   try {
     const kernel = join(folder, 'guest.elf')

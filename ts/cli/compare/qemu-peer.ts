@@ -2,8 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError, isDirtyRateError } from '../../ground/errors.js'
@@ -18,6 +17,7 @@ import { isAtLeast, versionText } from '../../targets/qemu/version.js'
 import type { QemuMachine } from '../qemu-machine.js'
 import type { Machine } from './own-peer.js'
 import type { Figure, Peer, Tool } from './peer.js'
+import { scratchFolder } from './scratch.js'
 
 const MIB = 2 ** 20
 /** How long a QEMU may take until its monitor listens. */
@@ -37,7 +37,7 @@ export async function startQemu(
   { kernel, vcpus, samplePages, signal }: Machine,
   memoryBytes: number,
 ): Promise<Peer> {
-  const folder = await mkdtemp(join(tmpdir(), 'dirtyrate-'))
+  const folder = await scratchFolder()
   const path = join(folder, 'qmp')
   const size = ['-m', `${memoryBytes / MIB}M`, '-smp', String(vcpus)]
   const io = ['-nodefaults', '-display', 'none', '-qmp', `unix:${path},server=on,wait=off`]
@@ -123,8 +123,11 @@ async function connected(
 }
 
 function notStarted(program: string, reason: string): DirtyRateError {
+  const isAbsent = /ENOENT|EACCES/.test(reason)
   return new DirtyRateError('ERR_UNSUPPORTED', `${program} does not run: ${reason}`, {
-    hint: 'Install QEMU, for example with: apt-get install qemu-system. Or name its program with --qemu.',
+    hint: isAbsent
+      ? 'Install QEMU, for example with: apt-get install qemu-system. Or name its program with --qemu.'
+      : "The text is QEMU's own: give it a guest that it can run, or another QEMU with --qemu.",
   })
 }
 
