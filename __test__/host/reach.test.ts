@@ -1,10 +1,11 @@
 /** What is said of a domain of libvirt, by what is known of its daemon, and of a refused user. */
 
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { routesTo } from '../../ts/host/reach.js'
 import type { VmProcess } from '../../ts/host/virtual-machines.js'
 import { whenRefused } from '../../ts/targets/libvirt/advice.js'
 import { thisReader } from '../../ts/targets/process/rights.js'
+import { folder } from '../fixtures/elf.js'
 
 const domain = (session: boolean, uid = 0): VmProcess => ({
   ...{ pid: process.pid, vmm: 'qemu', program: 'qemu-system-x86_64', uid, monitors: [] },
@@ -17,6 +18,21 @@ describe('a domain of libvirt', () => {
     const [route] = routesTo(domain(false), means)
     expect(route).toMatchObject({ target: expect.stringMatching(/^libvirt:web/), reachable: false })
     expect(route?.why).toContain('no answer')
+  })
+
+  it('is reached by the daemon that the environment names', () => {
+    const socket = folder()('libvirt-sock', '')
+    const before = process.env.LIBVIRT_DEFAULT_URI
+    process.env.LIBVIRT_DEFAULT_URI = `qemu+unix:///system?socket=${socket}`
+    onTestFinished(() => {
+      if (before === undefined) delete process.env.LIBVIRT_DEFAULT_URI
+      else process.env.LIBVIRT_DEFAULT_URI = before
+    })
+    const means = { reader: thisReader(), virsh: true }
+    expect(routesTo(domain(false), means)[0]).toMatchObject({
+      target: 'libvirt:web',
+      reachable: true,
+    })
   })
 
   it('of the session of another user is reached by a command for this user', () => {

@@ -91,6 +91,19 @@ describeInstalled(QEMU, 'a QEMU', () => {
     await vmOf(pid, free)
   })
 
+  it('that is stopped answers nobody, which is said', async () => {
+    const socket = join(place(), 'q.sock')
+    const child = started(QEMU, [...EMPTY, '-qmp', `unix:${socket},server=on,wait=off`])
+    const { pid } = child
+    await appeared(socket, child)
+    process.kill(pid, 'SIGSTOP')
+    await expect
+      .poll(async () => routeOf(await vmOf(pid), `qmp:${socket}`))
+      .toMatchObject({ reachable: false, mend: `Let it go on: kill -CONT ${pid}` })
+    process.kill(pid, 'SIGCONT')
+    await vmOf(pid, vm => routeOf(vm, `qmp:${socket}`)?.reachable === true)
+  })
+
   it('that has ended is not found', async () => {
     const child = started(QEMU, [...EMPTY])
     await vmOf(child.pid)

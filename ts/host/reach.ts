@@ -3,9 +3,9 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
-import { isProcOfThisNamespace, linkOf, opens } from '../ground/proc.js'
+import { isProcOfThisNamespace, isStopped, linkOf, opens } from '../ground/proc.js'
 import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from '../targets/libvirt/advice.js'
-import { defaultConnection, SESSION, SYSTEM } from '../targets/libvirt/connection.js'
+import { defaultConnection, isLocal, SESSION, SYSTEM } from '../targets/libvirt/connection.js'
 import { uriOf } from '../targets/libvirt/ways.js'
 import {
   AS_ITS_USER,
@@ -51,10 +51,22 @@ export function routesTo(vm: VmProcess, means: Means): Route[] {
 /** The sockets of libvirt's daemon for all drivers, and of that for QEMU alone. */
 const DAEMON_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtqemud-sock']
 
+/** The URI of this host's daemon: that of the environment, if it is one. */
+function systemUri(): string {
+  const uri = defaultConnection()
+  return isLocal(uri) && /^[^?]*\/system(\?|$)/.test(uri) ? uri : SYSTEM
+}
+
+/** The sockets of a daemon. Its URI may name another one than the usual. */
+function socketsOf(uri: string): readonly string[] {
+  const named = /[?&]socket=([^&]+)/.exec(uri)?.[1]
+  return named === undefined ? DAEMON_SOCKETS : [decodeURIComponent(named)]
+}
+
 function libvirtRoute({ libvirt, uid, name = '', uuid }: VmProcess, means: Means): Route {
   const { reader, virsh, daemonAnswers } = means
   const session = libvirt?.session === true
-  const uri = session ? SESSION : SYSTEM
+  const uri = session ? SESSION : systemUri()
   const target = uriOf({ uri }, { name, ...(uuid === undefined ? {} : { uuid }) })
   const no = (why: string, mend: string): Route => ({ target, reachable: false, why, mend })
   if (!virsh) return no('virsh is not installed', VIRSH_PACKAGES)
@@ -67,7 +79,7 @@ function libvirtRoute({ libvirt, uid, name = '', uuid }: VmProcess, means: Means
   const wasAsked = uri === defaultConnection()
   if (daemonAnswers === false && wasAsked)
     return no("libvirt's daemon gives this user no answer", 'dirtyrate doctor shows the reason')
-  const sockets = DAEMON_SOCKETS.filter(socket => existsSync(socket))
+  const sockets = socketsOf(uri).filter(socket => existsSync(socket))
   if (sockets.length === 0) return no('no daemon of libvirt listens', START_LIBVIRT)
   const condition = daemonAnswers === true && wasAsked ? '' : ', if its daemon answers'
   if (reader.uid === 0) return { target, reachable: true, why: `root${condition}` }
@@ -150,6 +162,8 @@ function socketRoute(
   const state = socketAt(path)
   if (state === 'gone') return no('its socket is gone from the folder', 'Start it again with -qmp')
   if (state === 'closed') return no('the socket is closed to this user', AS_ITS_USER)
+  if (isStopped(pid))
+    return no('its QEMU is stopped, and answers nobody', `Let it go on: kill -CONT ${pid}`)
   const busy = same.some(({ listens }) => !listens)
   return busy
     ? no(
