@@ -1,15 +1,37 @@
 /** `calc` and `watch` measure several targets, and some of the targets fail. */
 
 import { expect, it } from 'vitest'
-import { measuredOf } from '../../ts/cli/calc.js'
+import { measuredOf, together } from '../../ts/cli/calc.js'
 import { InOrder } from '../../ts/cli/several-targets.js'
+import { workload } from '../../ts/index.js'
 import { memoryForKernel } from '../../ts/targets/vm/memory.js'
 import { cli, dirtyrate, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeInstalled } from '../fixtures/installed-programs.js'
 import { describeKvm } from '../fixtures/kvm.js'
-import { MEMORY, PAGE } from '../fixtures/machine.js'
+import { MEMORY, PAGE, running } from '../fixtures/machine.js'
 import { expectForm } from '../fixtures/schema.js'
+
+/** What list says of a VM that can be reached in three ways. */
+const web = {
+  pid: 7,
+  targets: ['libvirt:web', 'qmp:/run/web', 'pid:7'].map(target => ({
+    ...{ target, reachable: true, why: '' },
+  })),
+}
+
+it.each([
+  [['pid:7', 'qmp:/run/web'], 5, true],
+  [['libvirt:web', 'libvirt:web,outside=yes', 'pid:8'], 5 + 7, true],
+  [['libvirt:web,connect=qemu+ssh://x/system', 'pid:7'], 5 + 6, false],
+  [['qmp:/run/other', 'qmp:/run/other,force=on'], 5, true],
+  [['guest:idle', 'guest:idle'], 5 + 6, false],
+])('the sum of %j has each VM once', (uris, sum, isRepeated) => {
+  const measured = uris.map((target, at) => ({ target, bytesPerSecond: 5 + at }))
+  const all = together(measured, [web])
+  expect(all.sum).toBe(sum)
+  expect(all.once !== '').toBe(isRepeated)
+})
 
 const PAGES = 500
 /** A guest that writes its whole working set again and again. */
@@ -26,6 +48,16 @@ describeKvm('several targets', () => {
     expect(stdout).toMatch(new RegExp(`^${busy} .* dirty-bitmap +exact +${PAGES + 1} `, 'm'))
     expect(stdout).toMatch(new RegExp(`^${idle} .* dirty-bitmap +exact +0 `, 'm'))
     expect(stdout).toMatch(/2 of 2 targets were measured\. Together they dirty [\d.]+ MiB\/s\./)
+  })
+
+  it('that name the same VM are counted once in the sum, which says so', async () => {
+    await running(workload.stride({ pages: PAGES }))
+    const uris = [`pid:${process.pid}`, `pid:${process.pid},min-size=1MiB`]
+    const { status, stdout } = await dirtyrate(['calc', ...uris, '--window', '100ms'])
+    expect(status).toBe(0)
+    expect(stdout).toMatch(
+      /dirty [\d.]+ [KMG]?i?B\/s; a VM that several targets name is counted once\./,
+    )
   })
 
   it('have a document each, also those that fail', async () => {

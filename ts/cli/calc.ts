@@ -1,5 +1,6 @@
 /** `dirtyrate calc TARGET…`: one measurement of each target. */
 
+import { listVms } from '../host/vm-list.js'
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type {
@@ -11,6 +12,7 @@ import type {
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
 import { isPoint, type Rates, ratesOf } from './rate-unit.js'
+import { vmOf } from './same-vm.js'
 import type { Session } from './session.js'
 import {
   checkChoice,
@@ -82,6 +84,21 @@ interface Each extends Opening {
 /** The widest name of a target for which the columns behind it still begin at the same place. */
 const WIDEST_TARGET = 60
 
+/** The sum of the rates. A VM that several targets name is counted once, and `once` says so. */
+export function together(
+  measured: readonly Pick<DirtyRateMeasurement, 'target' | 'bytesPerSecond'>[],
+  vms: Parameters<typeof vmOf>[1],
+): { sum: number; once: string } {
+  const rates = new Map<unknown, number>()
+  for (const one of measured) {
+    const key = vmOf(one.target, vms) ?? one
+    if (!rates.has(key)) rates.set(key, one.bytesPerSecond)
+  }
+  const sum = [...rates.values()].reduce((all, rate) => all + rate, 0)
+  const isRepeated = rates.size < measured.length
+  return { sum, once: isRepeated ? '; a VM that several targets name is counted once' : '' }
+}
+
 /** Measures several targets in the same window, with a line for each. */
 function calcEach(
   session: Session,
@@ -110,11 +127,11 @@ function calcEach(
       }
       return { complete: measurement.complete, show }
     },
-    failed => {
-      const sum = measured.reduce((all, { bytesPerSecond }) => all + bytesPerSecond, 0)
+    async failed => {
+      const { sum, once } = together(measured, (await listVms()).vms)
       session.explain()
       session.explain(
-        `${measuredOf(measured.length, measured.length + failed)} Together they dirty ${rates.rate(sum)}.`,
+        `${measuredOf(measured.length, measured.length + failed)} Together they dirty ${rates.rate(sum)}${once}.`,
       )
     },
   )

@@ -7,6 +7,7 @@ import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureOf } from './failure.js'
 import { interrupted, withOwnHint } from './guest-end.js'
+import { vmOf } from './same-vm.js'
 import type { Session } from './session.js'
 import type { Opening } from './target.js'
 import { visible } from './text.js'
@@ -89,7 +90,7 @@ export async function withEach(
   choice: TargetChoice,
   { mode, force, atOnce = false }: Opening & { atOnce?: boolean },
   use: (opened: Opened, all: readonly Opened[]) => Promise<Used>,
-  summary: (failed: number) => void,
+  summary: (failed: number) => void | Promise<void>,
 ): Promise<number> {
   session.streamDocuments()
   const { signal } = session
@@ -97,7 +98,7 @@ export async function withEach(
   try {
     await openEach(session, places, { mode, force })
     const outcomes = await useEach(session, places, atOnce, use)
-    summary(outcomes.filter(outcome => outcome === 'failed').length)
+    await summary(outcomes.filter(outcome => outcome === 'failed').length)
     const targets = places.flatMap(({ target }) => target ?? [])
     if (signal.aborted) throw interrupted(signal.reason, targets)
     return outcomes.every(outcome => outcome === 'complete') ? EXIT_OK : EXIT_FAILED
@@ -182,7 +183,10 @@ async function chosen(session: Session, { uris: named, all }: TargetChoice): Pro
   const places = new Map<string, Place>(named.map(uri => [uri, { uri, label: uri }]))
   if (!all) return [...places.values()]
   session.progress('looking for virtual machines')
-  for (const { pid, name, targets } of (await listVms()).vms) {
+  const { vms } = await listVms()
+  const taken = new Set(named.map(uri => vmOf(uri, vms)))
+  for (const { pid, name, targets } of vms) {
+    if (taken.has(`pid:${pid}`)) continue
     const uri = targets.find(({ reachable }) => reachable)?.target
     if (uri === undefined) {
       const first = targets[0]?.target ?? `pid:${pid}`
