@@ -25,6 +25,8 @@ describe('a text', () => {
     expect(parseText('x', 'name')).toBe('x')
     refused(() => parseText('', 'name'), 'name: it is empty')
     refused(() => parseText(wrong(5), 'name'), 'name: 5 is not a string')
+    refused(() => parseText(wrong([]), 'name'), 'name: [] is not a string')
+    refused(() => parseText(wrong([1, 'x']), 'name'), 'name: [1,x] is not a string')
   })
 })
 

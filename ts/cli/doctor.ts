@@ -30,9 +30,13 @@ export async function runDoctor(session: Session): Promise<number> {
   for (const { scheme, possible, why } of targets)
     show(`${scheme}:`, possible ? 'good' : 'doubtful', possible ? 'yes' : 'no', why)
   session.print()
+  // The device and its group may need the same. Twice it would look like two things to do.
+  const said = new Set<string>()
   for (const { name, state, found, mend } of checks) {
     show(name, ...WORDS[state], found)
-    if (mend !== undefined) session.field('', `-> ${mend}`, VALUES_BEGIN)
+    if (mend === undefined || said.has(mend)) continue
+    said.add(mend)
+    session.field('', `-> ${mend}`, VALUES_BEGIN)
   }
   session.document({ measurable, targets, checks })
   return measurable ? EXIT_OK : EXIT_ENVIRONMENT

@@ -136,7 +136,9 @@ export function shortened(text: string): string {
 export function show(value: unknown): string {
   if (typeof value === 'string') return `'${shortened(value)}'`
   try {
-    return String(value)
+    const text = shortened(String(value))
+    // The text of an array has only its elements.
+    return Array.isArray(value) ? `[${text}]` : text
   } catch {
     // The object cannot be converted to a string.
     return `an ${typeof value}`
