@@ -70,7 +70,7 @@ export class Client {
     let turnEnds = performance.now() + TURN_MS
     try {
       for (const request of this.#requests.push(chunk)) {
-        if (this.#isEnding) return
+        if (this.#isEnding || this.#socket.destroyed) return
         this.#isAnswering = true
         this.#send(await this.#dispatcher.answer(request))
         this.#isAnswering = false
