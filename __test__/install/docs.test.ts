@@ -128,12 +128,14 @@ it('finds them', () => {
     'demo',
     'calc',
     'curve',
+    'predict',
     'watch',
     'list',
     'doctor',
     'qmp',
     'guest',
     'compare',
+    'audit',
   ])
   expect(forms.flatMap(({ options }) => options)).toContain('--windows')
   expect(programs.filter(({ prints }) => prints !== undefined).length).toBeGreaterThanOrEqual(8)

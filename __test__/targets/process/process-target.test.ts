@@ -378,13 +378,16 @@ describe('a process without a guest', () => {
 
   it('is not measured by a program that may open no more files', async () => {
     const pid = sleeping()
-    const files = `const { openSync } = await import('node:fs')
-      const { openTarget } = await import('dirtyrate')
+    // As CommonJS the package is one file. Node opens the modules of ESM many at a time.
+    const files = `(async () => {
+      const { openSync } = require('node:fs')
+      const { openTarget } = require('${root}/dist/index.cjs')
       // So the binding is loaded.
       await openTarget('pid:${pid}').catch(() => {})
       try { for (;;) openSync('/dev/null') } catch {}
-      await openTarget('pid:${pid}').catch(({ code, hint }) => console.log(JSON.stringify({ code, hint })))`
-    const program = `ulimit -n 64; exec "$0" --input-type=module --eval "$1"`
+      await openTarget('pid:${pid}').catch(({ code, hint }) => console.log(JSON.stringify({ code, hint })))
+    })()`
+    const program = `ulimit -n 64; exec "$0" --eval "$1"`
     const { stdout, stderr } = await run('sh', ['-c', program, process.execPath, files])
     expect(stderr).toBe('')
     expect(JSON.parse(stdout)).toMatchObject({
