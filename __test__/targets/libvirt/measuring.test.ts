@@ -196,7 +196,7 @@ describeLibvirt('a domain of libvirt', () => {
   it('is measured from outside with any window, and in a curve with pages', async () => {
     const target = await opened(NAME, ',outside=yes')
     expect(target.uri).toBe(uriOf(NAME, ',outside=yes'))
-    expect(target.modes).toEqual(['page-sampling'])
+    expect(target.modes).toEqual(['page-sampling', 'soft-dirty'])
     const curve = await target.measureDirtyCurve({
       windows: ['100ms', '1s'],
       samplePages: 16_384,
