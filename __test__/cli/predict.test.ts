@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { MigrationPrediction } from '../../ts/prediction/index.js'
 import { dirtyrate } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
+import { describeKvm } from '../fixtures/kvm.js'
 import { expectForm } from '../fixtures/schema.js'
 import { bandwidthOf, published, publishedFile } from '../prediction/published.js'
 
@@ -107,10 +108,54 @@ describe('a prediction', () => {
   })
 })
 
+describeKvm('a prediction of a VM that runs', () => {
+  const windows = ['--windows', '50ms,100ms,200ms']
+
+  it('converges for a guest that writes nothing', async () => {
+    const { stdout, status } = await predict(
+      ...['guest:idle,memory=64MiB', '--bandwidth', '1Gbit/s', '--downtime', '300ms'],
+      ...[...windows, '--exit-code', '--json'],
+    )
+    expect(status).toBe(0)
+    expectForm(stdout, 'prediction')
+    const { verdict, regions } = JSON.parse(stdout) as MigrationPrediction
+    expect({ verdict, regions }).toEqual({ verdict: 'converges', regions: true })
+  })
+
+  it('stalls if the guest writes more than the link carries, as its saved curve says', async () => {
+    // In 50 ms the link carries 128 pages. The guest writes its 2000 pages in some of that time.
+    const limits = ['--bandwidth', '10MiB/s', '--downtime', '50ms', '--json']
+    const file = folder()('saved.json', '')
+    const { stdout, status } = await predict(
+      ...['guest:stride,pages=2000,memory=64MiB', ...limits],
+      ...[...windows, '--save', file, '--exit-code'],
+    )
+    expect(status).toBe(10)
+    expect((JSON.parse(stdout) as MigrationPrediction).verdict).toBe('stalls')
+    const saved = await predict('--curve', file, ...limits, '--exit-code')
+    expect({ status: saved.status, stdout: saved.stdout }).toEqual({ status, stdout })
+  })
+
+  it('takes the memory of the VM that a curve of samples does not have', async () => {
+    const { stdout } = await predict(
+      ...['guest:idle,memory=64MiB', '--mode', 'page-sampling', '--sample-pages', '1024'],
+      ...[...windows, '--bandwidth', '1Gbit/s', '--downtime', 'unlimited', '--json'],
+    )
+    const { bytes } = JSON.parse(stdout) as MigrationPrediction
+    // Nearly all pages are zero. All of them together would be 64 MiB.
+    expect(bytes.value).toBeLessThan(8 * 2 ** 20)
+  })
+})
+
 describe('a command line that cannot be used', () => {
   const given = ['--bandwidth', '1GB/s', '--downtime', '300ms']
   it.each([
-    [[...given], '--curve: it is missing'],
+    [[...given], 'there is neither a target nor --curve'],
+    [['guest:idle', '--curve', publishedFile, ...given], 'it cannot be combined with a target'],
+    [['--curve', publishedFile, ...given, '--for', '1min'], 'it cannot be combined with --for'],
+    [['guest:idle', '--bandwidth', '1GB/s'], '--downtime: it is missing'],
+    [['guest:idle', ...given, '--profile', 'qemo'], "'qemo' is not known"],
+    [['guest:idle', ...given, '--windows', '1'], '--windows'],
     [['--curve', '/nonexistent', ...given], "--curve: '/nonexistent' cannot be read"],
     [['--curve', '/', ...given], "--curve: '/' cannot be read"],
     [['--curve', '', ...given], '--curve: it is empty'],

@@ -1,33 +1,18 @@
 /** `dirtyrate curve TARGET`: distinct pages by window, from one run. */
 
-import { parseCountText } from '../ground/arguments.js'
-import { argumentError } from '../ground/errors.js'
-import { parseSize } from '../ground/units.js'
-import type { CurveOptions } from '../measurement/options.js'
-import { MOST_ROUNDS, parseRepetition } from '../measurement/repetition.js'
-import { parseWindows } from '../measurement/windows.js'
 import type { DirtyRateCurve, DirtyRatePoint } from '../results/curve.js'
-import type { Target } from '../targets/target.js'
 import { csvHeader, csvRecord, curveColumns } from './csv.js'
+import { type CurveMeasuringOptions, measureCurve, parseCurvePlan } from './curve-measuring.js'
 import { printDetails } from './curve-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
-import { documentText } from './json.js'
-import { during } from './progress.js'
 import { type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
 import { Table } from './table.js'
-import { type ModeOptions, parseModeOptions, refuseCsvAnd, withTarget } from './target.js'
+import { refuseCsvAnd, withTarget } from './target.js'
 import { showsBlocks } from './terminal.js'
 import { bar, count, measuredSize, ms, widthOf } from './text.js'
-import { parseWait, type WaitOptions, waitBefore } from './wait.js'
-import { writeNamedFile } from './whole-file.js'
 
-export interface CurveCommandOptions extends ModeOptions, WaitOptions {
-  windows?: string
-  granularity?: string
-  repeat?: string
-  for?: string
-  save?: string
+export interface CurveCommandOptions extends CurveMeasuringOptions {
   unit?: string
   csv: boolean
 }
@@ -44,66 +29,19 @@ export async function runCurve(
   uri: string,
   options: CurveCommandOptions,
 ): Promise<number> {
-  const given = options.windows === undefined ? undefined : parseList(options.windows)
-  const mode = parseModeOptions(options, [uri])
-  const open = { mode, force: options.force }
-  const wait = parseWait(options)
+  const plan = parseCurvePlan(options, uri)
   refuseCsvAnd(session, options)
   const rates = ratesOf(
     options.unit,
     session.options.json ? '--json' : options.csv ? '--csv' : undefined,
   )
-  const more = parseMore(options)
-  const { signal } = session
-  return withTarget(session, uri, open, async target => {
-    await waitBefore(session, target, wait)
-    const windows = given ?? parseList(defaultWindows(target).join(','))
-    const longest = windows.at(-1) ?? 0
-    const repetition = parseRepetition(more, longest, OPTION_NAMES)
-    const curve = await during(
-      session,
-      `measuring for windows of ${windows.map(window => `${window} ms`).join(', ')}`,
-      repetition?.expectedMs ?? longest,
-      () => target.measureDirtyCurve({ ...mode, ...more, windows, signal }),
-    )
+  return withTarget(session, uri, plan, async target => {
+    const curve = await measureCurve(session, target, plan, WINDOWS)
     if (options.csv) printCsv(session, curve)
     else print(session, curve, rates)
     session.document(curve)
-    if (options.save !== undefined)
-      await writeNamedFile('--save', options.save, Buffer.from(documentText(curve, false)))
     return curve.complete ? EXIT_OK : EXIT_FAILED
   })
-}
-
-/** The names of options in messages. */
-const OPTION_NAMES = { repeat: '--repeat', for: '--for' } as const
-
-/** The options of the API that are given as they are; their values are checked by the API. */
-function parseMore({
-  granularity,
-  repeat,
-  for: time,
-  save,
-}: CurveCommandOptions): Pick<CurveOptions, 'granularities' | 'repeat' | 'for'> {
-  if (save === '') throw argumentError('--save: it is empty', 'Give the name of a file.')
-  const sizes = granularity?.split(',').filter(size => size.trim() !== '')
-  return {
-    ...(sizes === undefined
-      ? {}
-      : { granularities: sizes.map(size => parseSize(size, '--granularity')) }),
-    ...(repeat === undefined ? {} : { repeat: parseCountText(repeat, '--repeat', 1, MOST_ROUNDS) }),
-    ...(time === undefined ? {} : { for: time }),
-  }
-}
-
-function parseList(text: string): number[] {
-  const windows = text.split(',').filter(window => window.trim() !== '')
-  return parseWindows(windows, '--windows', '50ms,100ms,1s')
-}
-
-/** The windows without --windows. A kind of target that cannot measure them has its own. */
-function defaultWindows(target: Target): readonly string[] {
-  return (target as { curveWindows?: readonly string[] }).curveWindows ?? WINDOWS
 }
 
 function printCsv(session: Session, curve: DirtyRateCurve): void {

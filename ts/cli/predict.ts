@@ -1,5 +1,6 @@
 /**
- * `dirtyrate predict --curve FILE`: whether a VM will migrate, and how large its next snapshot is.
+ * `dirtyrate predict`: whether a VM will migrate, and how large its next snapshot is, from a curve
+ * that is measured now or was saved.
  */
 
 import { argumentError } from '../ground/errors.js'
@@ -8,13 +9,15 @@ import { type CurveInput, parseCurve } from '../prediction/input.js'
 import { type MigrationPrediction, predict } from '../prediction/migration.js'
 import { type MigrationOptions, parseMigrationOptions } from '../prediction/options.js'
 import { predictSnapshotOf } from '../prediction/snapshot.js'
+import { type CurveMeasuringOptions, measureCurve, parseCurvePlan } from './curve-measuring.js'
 import { EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
 import { readCurveFile } from './predict/curve-file.js'
 import { type MatrixAxes, matrixOf, parseAxes } from './predict/matrix.js'
 import { printMatrix, printPrediction, printSnapshot } from './predict/text.js'
 import type { Session } from './session.js'
+import { withTarget } from './target.js'
 
-export interface PredictOptions {
+export interface PredictOptions extends CurveMeasuringOptions {
   curve?: string
   bandwidth: string
   downtime?: string
@@ -25,7 +28,6 @@ export interface PredictOptions {
   switchoverBandwidth?: string
   matrix: boolean
   snapshot?: string
-  granularity?: string
   exitCode: boolean
 }
 
@@ -38,16 +40,45 @@ const OF_MIGRATION = [
   ['switchoverBandwidth', '--switchover-bandwidth'],
 ] as const
 
-export async function runPredict(session: Session, options: PredictOptions): Promise<number> {
-  refuseCombinations(options)
-  const input = parseCurve(await readCurveFile(options.curve ?? '', '--curve'), '--curve')
-  if (options.snapshot !== undefined) return snapshot(session, input, options)
-  const axes = options.matrix ? parseAxes(options) : undefined
-  if (axes !== undefined) return matrix(session, input, options, axes)
-  const prediction = predict(input, parseMigrationOptions(migrationOptions(options), flagOf))
-  printPrediction(session, prediction)
-  session.document(prediction)
-  return status(prediction, options)
+/** The windows of a curve for a prediction: the last passes are short, and the first one is long. */
+const WINDOWS = ['50ms', '100ms', '200ms', '500ms', '1s', '2s', '5s', '10s'] as const
+
+export async function runPredict(
+  session: Session,
+  uri: string | undefined,
+  options: PredictOptions,
+): Promise<number> {
+  refuseCombinations(uri, options)
+  // Mistakes in the options of the prediction are reported before anything is measured.
+  const ask = questionOf(options)
+  if (uri === undefined) {
+    const document = await readCurveFile(options.curve ?? '', '--curve')
+    return ask(session, parseCurve(document, '--curve'))
+  }
+  const plan = parseCurvePlan(options, uri)
+  return withTarget(session, uri, plan, async target => {
+    const curve = await measureCurve(session, target, plan, WINDOWS)
+    for (const { code, message } of curve.warnings) session.note(`${code}: ${message}`)
+    const { memoryBytes } = await target.describe()
+    const memory = curve.memory ?? { bytes: memoryBytes }
+    return ask(session, parseCurve({ ...curve, memory }, 'the curve'))
+  })
+}
+
+/** What is asked of a curve, with its options checked. */
+function questionOf(options: PredictOptions): (session: Session, input: CurveInput) => number {
+  if (options.snapshot !== undefined) return (session, input) => snapshot(session, input, options)
+  if (options.matrix) {
+    const axes = parseAxes(options)
+    return (session, input) => matrix(session, input, options, axes)
+  }
+  const wanted = parseMigrationOptions(migrationOptions(options), flagOf)
+  return (session, input) => {
+    const prediction = predict(input, wanted)
+    printPrediction(session, prediction)
+    session.document(prediction)
+    return status(prediction, options)
+  }
 }
 
 /** The option of the command line for one of the library: `--device-state` for `deviceState`. */
@@ -61,13 +92,32 @@ function migrationOptions(options: PredictOptions): MigrationOptions {
   return { bandwidth, downtime, profile, memory, deviceState, linkBandwidth, switchoverBandwidth }
 }
 
-function refuseCombinations(options: PredictOptions): void {
+/** The options that are about measuring, each with its flag. */
+const OF_MEASURING = [
+  ['windows', '--windows'],
+  ['repeat', '--repeat'],
+  ['for', '--for'],
+  ['save', '--save'],
+  ['samplePages', '--sample-pages'],
+  ['delay', '--delay'],
+] as const
+
+function refuseCombinations(uri: string | undefined, options: PredictOptions): void {
   const { curve, downtime, snapshot, granularity, matrix, exitCode } = options
-  if (curve === undefined) {
+  if (curve === undefined && uri === undefined) {
     throw argumentError(
-      '--curve: it is missing',
-      'Give the file of a curve: dirtyrate curve TARGET --json > FILE.',
+      'there is neither a target nor --curve',
+      'Give the target to measure, or the file of a curve: dirtyrate curve TARGET --save FILE.',
     )
+  }
+  if (curve !== undefined) {
+    const flag = OF_MEASURING.find(([name]) => options[name] !== undefined)?.[1]
+    if (uri !== undefined || flag !== undefined) {
+      throw argumentError(
+        `--curve: it cannot be combined with ${flag ?? 'a target'}`,
+        'Give the target, or the curve that was measured before.',
+      )
+    }
   }
   if (snapshot === undefined) {
     if (granularity !== undefined)

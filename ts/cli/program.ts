@@ -26,9 +26,11 @@ import {
   csvOption,
   hmpOption,
   measuring,
+  measuringCurves,
   onTarget,
   pagesOption,
   rateOption,
+  SEVERAL,
   unitOption,
   workloadOption,
 } from './shared-options.js'
@@ -78,27 +80,22 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     .addOption(unitOption())
     .action((options: DemoOptions) => act(session => runDemo(session, options)))
 
-  measuring(program.command('calc').description('measure a target once, or several at once'), true)
+  measuring(
+    program.command('calc').description('measure a target once, or several at once'),
+    SEVERAL,
+  )
     .option('--window <duration>', 'how long to measure', '1s')
+    .addOption(unitOption())
     .addOption(hmpOption())
     .action((targets: string[], options: CalcOptions) =>
       act(session => runCalc(session, targets, options)),
     )
 
-  measuring(
+  measuringCurves(
     program.command('curve').description('measure distinct pages for several windows, in one run'),
+    'default: 50ms,100ms,200ms,500ms,1s; for libvirt: without monitor=yes 1s,2s,5s',
   )
-    .option(
-      '--windows <list>',
-      'the windows, separated by commas, at most 1000 (default: 50ms,100ms,200ms,500ms,1s; for libvirt: without monitor=yes 1s,2s,5s)',
-    )
-    .option(
-      '--granularity <list>',
-      'count dirty granules of these sizes and their extents too, in an exact mode: 64KiB,2MiB',
-    )
-    .option('--repeat <n>', 'measure so many curves, one after the other, and show their means')
-    .option('--for <duration>', 'the same for so long: 10min')
-    .option('--save <file>', 'write the document of --json into a file too')
+    .addOption(unitOption())
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>
       act(session => runCurve(session, target, options)),
@@ -110,9 +107,10 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       .description(
         'measure a target again and again. A terminal shows one line that is rewritten; --json prints a document in each line',
       ),
-    true,
+    SEVERAL,
   )
     .option('--every <duration>', 'how long each window is', '1s')
+    .addOption(unitOption())
     .option('--count <n>', 'how many windows (default: until interrupted)')
     .addOption(csvOption())
     .addOption(hmpOption())
@@ -120,12 +118,16 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       act(session => runWatch(session, targets, options)),
     )
 
-  program
-    .command('predict')
-    .description(
-      'predict from a saved curve whether a live migration will end and how long it takes, or how large the next incremental snapshot is',
-    )
-    .option('--curve <file>', 'the curve: what dirtyrate curve TARGET --json has printed')
+  measuringCurves(
+    program
+      .command('predict')
+      .description(
+        'predict whether a live migration will end and how long it takes, or how large the next incremental snapshot is, from a curve that is measured now or was saved',
+      ),
+    'default: 50ms,100ms,200ms,500ms,1s,2s,5s,10s; for libvirt: without monitor=yes 1s,2s,5s',
+    '[target]',
+  )
+    .option('--curve <file>', 'a saved curve, instead of a target: what curve --save has written')
     .requiredOption(
       '--bandwidth <rate>',
       'what the link carries: 10Gbit/s, 250MB/s; with --snapshot, how fast a snapshot is written',
@@ -157,14 +159,15 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
       false,
     )
     .option('--snapshot <interval>', 'predict the incremental snapshot after this time: 5min')
-    .option('--granularity <size>', 'with --snapshot: the unit that is stored (default: a page)')
     .option(
       '--exit-code',
       'end with status 10 if the migration stalls, 11 if it is uncertain',
       false,
     )
-    .usage('--curve <file> --bandwidth <rate> --downtime <duration> [options]')
-    .action((options: PredictOptions) => act(session => runPredict(session, options)))
+    .usage('[options] --bandwidth <rate> --downtime <duration> [target]')
+    .action((target: string | undefined, options: PredictOptions) =>
+      act(session => runPredict(session, target, options)),
+    )
 
   onTarget(
     program

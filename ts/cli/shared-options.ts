@@ -45,16 +45,19 @@ export function onTarget(command: Command, argument = '<target>'): Command {
     .addHelpText('after', () => examplesHelp(EXAMPLES[command.name()] ?? []))
 }
 
+/** The argument of a command that takes several targets. */
+export const SEVERAL = '[target...]'
+
 /**
  * Adds the options that all commands which measure a target have in common, for one target or for
- * `several`.
+ * {@link SEVERAL}.
  */
-export function measuring(command: Command, several = false): Command {
-  if (several)
+export function measuring(command: Command, argument = '<target>'): Command {
+  if (argument === SEVERAL)
     command
       .usage('[options] <target...>')
       .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
-  return onTarget(command, several ? '[target...]' : '<target>')
+  return onTarget(command, argument)
     .addOption(
       choosing('--mode <mode>', 'how to measure; auto is the first mode of the target', [
         ...modes,
@@ -72,7 +75,6 @@ export function measuring(command: Command, several = false): Command {
       "wait until the guest's console has printed this, then for --delay",
     )
     .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
-    .addOption(unitOption())
     .option(
       '--sample-pages <n>',
       'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)',
@@ -96,4 +98,17 @@ export function measuring(command: Command, several = false): Command {
       ),
     )
     .option('--seed <n>', 'page-sampling: makes the choice of pages repeatable')
+}
+
+/** The same for a command that measures curves, with its windows where none are given. */
+export function measuringCurves(command: Command, windows: string, argument?: string): Command {
+  return measuring(command, argument)
+    .option('--windows <list>', `the windows, separated by commas, at most 1000 (${windows})`)
+    .option(
+      '--granularity <list>',
+      'count dirty granules of these sizes and their extents too, in an exact mode: 64KiB,2MiB',
+    )
+    .option('--repeat <n>', 'measure so many curves, one after the other, and take their means')
+    .option('--for <duration>', 'the same for so long: 10min')
+    .option('--save <file>', 'write the document of curve --json into a file too')
 }

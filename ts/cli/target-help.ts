@@ -21,6 +21,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'dirtyrate curve guest:random,pages=100000 --windows 50ms,200ms,1s --unit Gbit/s',
     'dirtyrate curve guest:stride,rate=100MiB/s --csv >curve.csv',
   ],
+  predict: [
+    'dirtyrate predict libvirt:web,outside=yes --bandwidth 10Gbit/s --downtime 300ms',
+    'dirtyrate predict guest:random,rate=100MiB/s --bandwidth 1Gbit/s --downtime 100ms --save curve.json',
+    'dirtyrate predict --curve curve.json --bandwidth 1Gbit/s,10Gbit/s --downtime 300ms --matrix',
+  ],
   watch: [
     'dirtyrate watch qmp:/run/vm.sock',
     'dirtyrate watch guest:stride,vcpus=2 --mode dirty-ring --every 500ms --count 10',

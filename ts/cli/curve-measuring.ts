@@ -1,0 +1,97 @@
+/** Measures the curve of a target, for the commands that need one. */
+
+import { parseCountText } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { parseSize } from '../ground/units.js'
+import type { CurveOptions } from '../measurement/options.js'
+import { MOST_ROUNDS, parseRepetition } from '../measurement/repetition.js'
+import { parseWindows } from '../measurement/windows.js'
+import type { DirtyRateCurve } from '../results/curve.js'
+import type { Target } from '../targets/target.js'
+import { documentText } from './json.js'
+import { during } from './progress.js'
+import type { Session } from './session.js'
+import { type ModeOptions, type Opening, parseModeOptions } from './target.js'
+import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
+import { writeNamedFile } from './whole-file.js'
+
+/** The options of a command that measures a curve. */
+export interface CurveMeasuringOptions extends ModeOptions, WaitOptions {
+  windows?: string
+  granularity?: string
+  repeat?: string
+  for?: string
+  save?: string
+}
+
+/** How a curve is measured: the options, checked. */
+export interface CurvePlan extends Opening {
+  readonly wait: Wait
+  /** Undefined for those of the command, or of the target. */
+  readonly windows: readonly number[] | undefined
+  readonly more: Pick<CurveOptions, 'granularities' | 'repeat' | 'for'>
+  readonly save: string | undefined
+}
+
+/** Checks the options before a VM is made for `uri`. Throws ERR_ARGUMENT. */
+export function parseCurvePlan(options: CurveMeasuringOptions, uri: string): CurvePlan {
+  if (options.save === '') throw argumentError('--save: it is empty', 'Give the name of a file.')
+  return {
+    mode: parseModeOptions(options, [uri]),
+    force: options.force,
+    wait: parseWait(options),
+    windows: options.windows === undefined ? undefined : parseList(options.windows),
+    more: parseMore(options),
+    save: options.save,
+  }
+}
+
+/**
+ * Measures the curve, and saves its document if that was asked for. `windows` are those without
+ * --windows; a kind of target that cannot measure them has its own.
+ */
+export async function measureCurve(
+  session: Session,
+  target: Target,
+  { mode, wait, windows: given, more, save }: CurvePlan,
+  windows: readonly string[],
+): Promise<DirtyRateCurve> {
+  const { signal } = session
+  await waitBefore(session, target, wait)
+  const wanted = given ?? parseList(windowsOf(target, windows).join(','))
+  const longest = wanted.at(-1) ?? 0
+  const repetition = parseRepetition(more, longest, OPTION_NAMES)
+  const curve = await during(
+    session,
+    `measuring for windows of ${wanted.map(window => `${window} ms`).join(', ')}`,
+    repetition?.expectedMs ?? longest,
+    () => target.measureDirtyCurve({ ...mode, ...more, windows: wanted, signal }),
+  )
+  if (save !== undefined)
+    await writeNamedFile('--save', save, Buffer.from(documentText(curve, false)))
+  return curve
+}
+
+/** The names of options in messages. */
+const OPTION_NAMES = { repeat: '--repeat', for: '--for' } as const
+
+/** The options of the API that are given as they are; their values are checked by the API. */
+function parseMore({ granularity, repeat, for: time }: CurveMeasuringOptions): CurvePlan['more'] {
+  const sizes = granularity?.split(',').filter(size => size.trim() !== '')
+  return {
+    ...(sizes === undefined
+      ? {}
+      : { granularities: sizes.map(size => parseSize(size, '--granularity')) }),
+    ...(repeat === undefined ? {} : { repeat: parseCountText(repeat, '--repeat', 1, MOST_ROUNDS) }),
+    ...(time === undefined ? {} : { for: time }),
+  }
+}
+
+function parseList(text: string): number[] {
+  const windows = text.split(',').filter(window => window.trim() !== '')
+  return parseWindows(windows, '--windows', '50ms,100ms,1s')
+}
+
+function windowsOf(target: Target, usual: readonly string[]): readonly string[] {
+  return (target as { curveWindows?: readonly string[] }).curveWindows ?? usual
+}
