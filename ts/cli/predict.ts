@@ -40,7 +40,7 @@ const OF_MIGRATION = [
   ['switchoverBandwidth', '--switchover-bandwidth'],
 ] as const
 
-/** The windows of a curve for a prediction: the last passes are short, and the first one is long. */
+/** The windows for a prediction: the last passes are short, and the first one is long. */
 const WINDOWS = ['50ms', '100ms', '200ms', '500ms', '1s', '2s', '5s', '10s'] as const
 
 export async function runPredict(

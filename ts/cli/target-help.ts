@@ -24,7 +24,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   predict: [
     'dirtyrate predict libvirt:web,outside=yes --bandwidth 10Gbit/s --downtime 300ms',
     'dirtyrate predict guest:random,rate=100MiB/s --bandwidth 1Gbit/s --downtime 100ms --save curve.json',
-    'dirtyrate predict --curve curve.json --bandwidth 1Gbit/s,10Gbit/s --downtime 300ms --matrix',
+    'dirtyrate predict pid:4711 --bandwidth 1Gbit/s,10Gbit/s --downtime 300ms --matrix',
   ],
   watch: [
     'dirtyrate watch qmp:/run/vm.sock',

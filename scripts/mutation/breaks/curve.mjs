@@ -133,9 +133,9 @@ export default [
   },
   {
     name: 'save nothing',
-    file: 'ts/cli/curve.ts',
-    find: 'if (options.save !== undefined)',
-    replace: 'if (options.save === null)',
+    file: 'ts/cli/curve-measuring.ts',
+    find: 'if (save !== undefined)',
+    replace: 'if (save === null)',
     test: '__test__/cli/curve.test.ts',
   },
 ]
