@@ -1,6 +1,7 @@
 /** The curve U(t): distinct pages dirtied in a window of t, for every window from one run. */
 
 import type { Figures, Frame, Interval, SamplingMeasurement } from './measurement.js'
+import type { Mode } from './mode.js'
 import type { Truth } from './truth.js'
 import type { Warning } from './warning.js'
 
@@ -166,12 +167,9 @@ interface CommonCurve extends Frame {
   readonly warnings: readonly Warning[]
 }
 
-/** The exact modes. */
-type ExactMode = 'dirty-bitmap' | 'dirty-ring' | 'soft-dirty'
-
 /** A curve by an exact mode. */
 export interface ExactCurve<
-  M extends ExactMode = ExactMode,
+  M extends Exclude<Mode, 'page-sampling'> = Exclude<Mode, 'page-sampling'>,
   P extends DirtyRatePoint = DirtyRatePoint,
 > extends CommonCurve {
   readonly mode: M

@@ -1,4 +1,4 @@
-/** A VM that is reached through the QMP monitor of its QEMU. */
+/** The target of the scheme `qmp:`. */
 
 import { QemuTarget } from '../qemu/qemu-target.js'
 import { abilities } from '../qemu/safety.js'
@@ -10,6 +10,7 @@ import { controlBy } from './control.js'
 import { readFacts } from './facts.js'
 import { type Measured, QmpAccess } from './job-access.js'
 
+/** A VM that is reached through the QMP monitor of its QEMU. */
 export class QmpTarget extends QemuTarget {
   readonly #of: Measured
 
@@ -30,6 +31,7 @@ export class QmpTarget extends QemuTarget {
     return controlBy(this.#of.monitor)
   }
 
+  /** What QEMU says of the VM, and the modes that are safe with this QEMU. */
   async describe(): Promise<TargetDescription> {
     this.requireOpen()
     return this.#of.monitor.use(async use => {
