@@ -1,7 +1,7 @@
 // The one list of gates. .ci/run, npm run test:full and the workflows run the gates of this list,
 // and a test compares the workflows with it.
 //
-// A gate is { name, about, in, command, env?, bare?, documents?, beside? }:
+// A gate is { name, about, in, command, env?, bare?, documents? }:
 //   name        one word; with a colon, one of a group: `rig:svm` is one of the rigs
 //   in          which runs it is part of:
 //                 lint    npm run lint: what reads the code; needs neither KVM nor root
@@ -13,8 +13,6 @@
 //               .ci/run runs the first four, or the part that is named
 //   command     run in the root of the clone. A last line `N passed, N failed` gives its counts; any other gate counts as one
 //   bare        it needs nothing that the set-up makes
-//   beside      it measures no time and may run beside one other gate in .ci/run. The value is about how many seconds it takes,
-//               because the longest begin first
 //   documents   its answer depends on the documentation too, so that a change of that makes it run again
 
 import { readdirSync, readFileSync } from 'node:fs'
@@ -39,8 +37,8 @@ const BUFFER_TESTS = ['measurement', 'qapi', 'targets/process', 'targets/vm'].ma
 /** CI tries a failed test in TypeScript once more: docs/decisions/second-try-in-ci.md. */
 const SECOND_TRY = { DIRTYRATE_TEST_RETRY: '1' }
 
-/** The rigs whose short set CI runs, one for each architecture, with its time in seconds. */
-const SHORT_RIGS = { svm: 260, 'arm64-new': 510 }
+/** The rigs whose short set CI runs: one for each architecture. */
+const SHORT_RIGS = ['svm', 'arm64-new']
 
 const node = (script, ...args) => ['node', `scripts/${script}.mjs`, ...args]
 const vitest = (...args) => ['node', 'node_modules/vitest/vitest.mjs', 'run', ...args]
@@ -146,13 +144,11 @@ const builds = [
   {
     name: 'aarch64',
     about: 'everything compiles for arm64, and its guests are assembled',
-    beside: 85,
     command: node('build/check-aarch64'),
   },
   {
     name: 'copies',
     about: 'two versions of the core link in one program',
-    beside: 38,
     command: node('test/copies'),
   },
 ].map(gate => ({ ...gate, in: ['build', 'full'] }))
@@ -161,7 +157,6 @@ const tests = [
   {
     name: 'fuzz',
     about: 'every fuzz target for some seconds',
-    beside: 118,
     in: ['build'],
     command: ['bash', 'scripts/test/fuzz.sh', String(FUZZ_SECONDS)],
   },
@@ -174,7 +169,6 @@ const tests = [
   {
     name: 'loom',
     about: "loom's models, with two preemptions",
-    beside: 97,
     in: ['test'],
     command: node('test/loom'),
   },
@@ -201,7 +195,6 @@ const tests = [
   {
     name: 'mutation-fast',
     about: 'the breaks of the facade that are noticed in seconds',
-    beside: 126,
     in: ['test'],
     command: node('mutation/gate', ...FAST_AREAS.flatMap(area => ['--area', area])),
   },
@@ -299,11 +292,10 @@ export function gatesOf(root) {
     ...lint,
     ...builds,
     ...tests,
-    ...Object.keys(SHORT_RIGS).map(name => ({
+    ...SHORT_RIGS.map(name => ({
       name: `rig-short:${name}`,
       about: `the short set of tests, on ${rigs[name].about}`,
       in: ['short'],
-      beside: SHORT_RIGS[name],
       command: node('rig/run', name, '--short'),
     })),
     {

@@ -7,10 +7,9 @@
 //   bash .ci/run short          the short sets of the rigs
 //   bash .ci/run rig NAME…      every test in those rigs
 //
-// The gates that measure no time run two at a time, after the others, and each shows its output
-// when it ends. Every gate runs even when an earlier one has failed; the failed ones are named; the
-// last line is 'N passed, N failed'. Only the part `test` needs /dev/kvm. Installs what else is
-// missing, where it may.
+// Every gate runs even when an earlier one has failed; the failed ones are named; the last line is
+// 'N passed, N failed'. Only the part `test` needs /dev/kvm. Installs what else is missing, where
+// it may.
 
 import { commandLine } from '../command-line.mjs'
 import { gatesOf } from '../gates.mjs'
@@ -20,9 +19,6 @@ import { abortOnSignals, runGate } from './run.mjs'
 
 /** The parts that a run without a name is made of. */
 const PARTS = ['lint', 'build', 'test', 'short']
-
-/** How many gates run at a time, of those that may run beside others. */
-const LANES = 2
 
 const { positionals } = commandLine(import.meta.url, { allowPositionals: true })
 const [part = 'all', ...names] = positionals
@@ -73,37 +69,15 @@ const sum = { passed: 0, failed: 0, skipped: 0 }
 const failed = []
 const secondTries = []
 const times = []
-const add = (gate, result) => {
-  for (const key of Object.keys(sum)) sum[key] += result[key]
-  secondTries.push(...result.secondTries)
-  times.push(`${gate.name} ${result.seconds} s`)
-  if (!result.ok) failed.push({ name: gate.name, failures: result.failures })
-}
-/** Runs a gate that has the machine to itself. */
-async function runAlone(gate) {
-  process.stdout.write(`\n== ${gate.name}\n`)
-  add(gate, await runGate(gate, { root, signal }))
-}
-
-/** Runs a gate beside another one. Its output is shown at its end, so that the two do not mix. */
-async function runBeside(gate) {
-  process.stdout.write(`\n${gate.name} begins\n`)
-  const output = []
-  const show = (stream, text) => output.push([stream, text])
-  const result = await runGate(gate, { root, signal, show })
-  process.stdout.write(`\n== ${gate.name}\n`)
-  for (const [stream, text] of output) stream.write(text)
-  add(gate, result)
-}
-
 try {
-  for (const gate of list.filter(gate => !gate.beside)) await runAlone(gate)
-  const waiting = list.filter(gate => gate.beside).sort((a, b) => b.beside - a.beside)
-  const lane = async () => {
-    for (let gate = waiting.shift(); gate !== undefined; gate = waiting.shift())
-      await runBeside(gate)
+  for (const gate of list) {
+    process.stdout.write(`\n== ${gate.name}\n`)
+    const result = await runGate(gate, { root, signal })
+    for (const key of Object.keys(sum)) sum[key] += result[key]
+    secondTries.push(...result.secondTries)
+    times.push(`${gate.name} ${result.seconds} s`)
+    if (!result.ok) failed.push({ name: gate.name, failures: result.failures })
   }
-  await Promise.all(Array.from({ length: LANES }, lane))
 } catch (error) {
   if (error.name !== 'Interrupted') throw error
   failed.push({ name: error.message, failures: [] })
