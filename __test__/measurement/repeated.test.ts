@@ -36,7 +36,7 @@ function round(requestedMs: number, pages: readonly number[], lateMs = 0, bytes 
 
 describe('the columns of a curve', () => {
   it('have no number for a window that has no point', () => {
-    // The window of 20 ms ended only when that of 40 ms was due.
+    // The window of 20 ms ended only when the window of 40 ms was due.
     const { points, regions, granularities, memory } = curveOf(
       [round(10, [2, 0, 0]), round(20, [4, 2, 0], 25), round(40, [8, 2, 6], 5)],
       frame,

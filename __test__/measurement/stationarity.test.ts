@@ -47,7 +47,7 @@ describe('the test of Mann and Kendall', () => {
     }
   })
 
-  it('with ties is that of the normal distribution', () => {
+  it('with ties has the p-value of the normal distribution', () => {
     // Var S = (5·4·15 − 2·1·9) / 18 = 15.667, z = (9 − 1) / 3.958 = 2.0212: p = 0.0433.
     const { statistic, pValue } = mannKendall([1, 2, 2, 3, 4])
     expect(statistic).toBe(9)
@@ -74,7 +74,7 @@ describe('the test of Pettitt', () => {
     [[1, 2, 3, 4, 5, 6, 7]],
     [[1, 1, 1, 9, 9, 9]],
     [[4, 7, 1, 6, 2, 5, 3]],
-  ])('of %j is that of all orders', values => {
+  ])('of %j has the p-value of counting all orders', values => {
     const { statistic, pValue } = pettitt(values)
     expect(statistic).toBe(largest(values))
     const all = orders(values)
@@ -95,7 +95,7 @@ describe('the test of Pettitt', () => {
 })
 
 describe('the dispersion of samples', () => {
-  it('is that of a table of 2 columns', () => {
+  it('is the statistic of a table with 2 columns', () => {
     // Rows 10 of 100 and 20 of 100: chi-square 3.9216 with one degree of freedom, p = 0.0477.
     const { statistic, pValue } = dispersion([
       { samples: 100, hits: 10 },

@@ -273,7 +273,7 @@ describeKvm('a bad client', () => {
       })`
     const { status, stdout } = await run(process.execPath, ['--eval', program, socket])
     expect(status).toBe(0)
-    // One read of the socket has up to 65,536 of the bytes, each of which is answered.
+    // One read of the socket has up to 65,536 of the bytes, and the server answers each byte.
     expect(Number(stdout)).toBeLessThan(32_768)
   })
 

@@ -24,7 +24,6 @@ import {
   factorsOf,
   type Look,
   looksOf,
-  median,
   type Plan,
   type Taken,
 } from './audit/looks.js'
@@ -36,6 +35,7 @@ import {
 } from './audit/memory-reader.js'
 import { auditTable, explainAudit, rowOf } from './audit/text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { median } from './median.js'
 import { during } from './progress.js'
 import { ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'

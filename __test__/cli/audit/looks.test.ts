@@ -6,9 +6,9 @@ import {
   factorsOf,
   type Look,
   looksOf,
-  median,
   type Plan,
 } from '../../../ts/cli/audit/looks.js'
+import { median } from '../../../ts/cli/median.js'
 
 const plan: Plan = {
   reference: { mode: 'dirty-bitmap' },

@@ -378,7 +378,7 @@ describe('a process without a guest', () => {
 
   it('is not measured by a program that may open no more files', async () => {
     const pid = sleeping()
-    // As CommonJS the package is one file. Node opens the modules of ESM many at a time.
+    // The package is one file in CommonJS. In ESM, Node opens many of its modules at once.
     const files = `(async () => {
       const { openSync } = require('node:fs')
       const { openTarget } = require('${root}/dist/index.cjs')

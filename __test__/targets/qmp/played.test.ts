@@ -167,7 +167,7 @@ describe('an answer of QEMU', () => {
     ['query-status', []],
     ['query-kvm', {}],
     ['query-memory-size-summary', { 'base-memory': '1 GiB' }],
-  ])('of another form than that of %s is refused: %j', async (query, answer) => {
+  ])('is refused if it has another form than the answer of %s: %j', async (query, answer) => {
     const qemu = await PlayedQemu.start({ answers: { [query]: () => answer } })
     const measured = openTarget(`qmp:${qemu.path}`).then(target => {
       onTestFinished(() => target.close())

@@ -16,7 +16,7 @@ const MOST_PID: u32 = 4 << 20;
 pub fn process_cpu_time(pid: u32) -> dirtyrate::Result<Duration> {
     let absent = || Error::Argument(format!("there is no process {pid}"));
     // The kernel takes 0 for the process that calls. The number of a clock has no room for a larger pid, so that the
-    // clock would be that of another process.
+    // clock would be the clock of another process.
     if !(1..=MOST_PID).contains(&pid) {
         return Err(absent());
     }

@@ -2,6 +2,7 @@
 
 import type { Interval } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
+import { median } from '../median.js'
 
 /** One way in which the audit measures. */
 export interface Look {
@@ -120,11 +121,4 @@ function ratio(of: Taken | undefined, over: Taken | undefined): Factor | undefin
   const each = of.bytesPerSecond.map((rate, round) => rate / (over.bytesPerSecond[round] ?? 0))
   if (!each.every(Number.isFinite)) return undefined
   return { value: median(each), low: Math.min(...each), high: Math.max(...each) }
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = Math.floor(sorted.length / 2)
-  const upper = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? upper)) / 2
 }

@@ -1,10 +1,11 @@
 /** What `audit` prints. */
 
+import { median } from '../median.js'
 import type { Rates } from '../rate-unit.js'
 import type { Session } from '../session.js'
 import { type Cell, type Column, Table } from '../table.js'
 import { count, size } from '../text.js'
-import { type AuditedLook, type Factor, type Factors, median, type Plan } from './looks.js'
+import type { AuditedLook, Factor, Factors, Plan } from './looks.js'
 
 const COLUMNS: readonly Column[] = [
   { title: 'mode', width: 13, essential: true },

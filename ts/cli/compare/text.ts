@@ -2,6 +2,7 @@
 
 import type { Mode } from '../../results/mode.js'
 import type { Workload } from '../../targets/vm/workload.js'
+import { median } from '../median.js'
 import type { Rates } from '../rate-unit.js'
 import type { Session } from '../session.js'
 import { type Cell, type Column, Table } from '../table.js'
@@ -117,14 +118,6 @@ export function explainComparison(
     'slow-down',
     'the share of its writes that the guest did not make while it was measured, compared with the time before and after',
   )
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const [low = 0, high = low] =
-    sorted.length % 2 === 0 ? sorted.slice(middle - 1, middle + 1) : [sorted[middle] ?? 0]
-  return (low + high) / 2
 }
 
 function percent(share: number): string {
