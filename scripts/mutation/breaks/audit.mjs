@@ -9,13 +9,6 @@ export default [
     test: '__test__/cli/audit/audit.test.ts -t maps nothing',
   },
   {
-    name: 'the reader of an audit reads as fast as it can',
-    file: 'ts/cli/audit/memory-reader.ts',
-    find: 'while (bytes > due() && !ended()) await sleep(SLICE_MS)',
-    replace: 'await sleep(0)',
-    test: '__test__/cli/audit/audit.test.ts -t maps nothing',
-  },
-  {
     name: 'the reader of an audit outlives its command',
     file: 'ts/cli/audit.ts',
     find: "hostProcess.stdin.once('end', () => {\n    isOver = true\n  })",
