@@ -3,7 +3,7 @@
 import { expect, it } from 'vitest'
 import { measuredOf, together } from '../../ts/cli/calc.js'
 import { InOrder } from '../../ts/cli/several-targets.js'
-import { workload } from '../../ts/index.js'
+import { type Target, workload } from '../../ts/index.js'
 import { memoryForKernel } from '../../ts/targets/vm/memory.js'
 import { cli, dirtyrate, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
@@ -27,7 +27,7 @@ it.each([
   [['qmp:/run/other', 'qmp:/run/other,force=on'], 5, true],
   [['guest:idle', 'guest:idle'], 5 + 6, false],
 ])('the sum of %j has each VM once', (uris, sum, isRepeated) => {
-  const measured = uris.map((target, at) => ({ target, bytesPerSecond: 5 + at }))
+  const measured = uris.map((uri, at) => ({ target: { uri } as Target, bytesPerSecond: 5 + at }))
   const all = together(measured, [web])
   expect(all.sum).toBe(sum)
   expect(all.once !== '').toBe(isRepeated)

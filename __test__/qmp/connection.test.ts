@@ -5,14 +5,16 @@
 import { Buffer } from 'node:buffer'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { QmpConnection, type QmpEvent } from '../../ts/qmp/connection.js'
+import type { QmpAddress } from '../../ts/qmp/greeting.js'
 import { describeWith } from '../fixtures/kvm.js'
+import { freePort } from '../fixtures/qemu.js'
 
 interface Qemu {
   readonly pid: number
@@ -122,9 +124,38 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     const first = await opened(path)
     await expect(QmpConnection.open({ path }, { greetingMs: 300 })).rejects.toMatchObject({
       code: 'ERR_QMP_BUSY',
-      message: `${path}: no greeting within 300 ms, so another client has this monitor, or the socket is no QMP monitor`,
+      message: `${path}: no greeting within 300 ms: another client has this monitor`,
     })
     first.close()
+    expect(await (await opened(path)).execute('query-status')).toMatchObject({ running: false })
+  })
+
+  it('that is stopped is told from one that has another client, also at a port', async () => {
+    const port = await freePort()
+    const { qemu: started, path } = await qemu('-qmp', `tcp:127.0.0.1:${port},server=on,wait=off`)
+    const link = join(scratch(), 'link')
+    symlinkSync(path, link)
+    const addresses = [{ path }, { path: link }, { host: 'localhost', port }]
+    const others = await Promise.all(
+      [{ path }, { host: '127.0.0.1', port }].map(address => QmpConnection.open(address)),
+    )
+    const refused = (address: QmpAddress): Promise<unknown> =>
+      QmpConnection.open(address, { greetingMs: 300 }).catch(error => error)
+    for (const address of addresses)
+      expect(await refused(address)).toMatchObject({
+        code: 'ERR_QMP_BUSY',
+        message: expect.stringContaining('another client has this monitor'),
+      })
+    for (const other of others) other.close()
+    started.signal('SIGSTOP')
+    // Each client that has left stays in a queue, which is full some day.
+    for (const address of [...addresses, ...addresses])
+      expect(await refused(address)).toMatchObject({
+        code: 'ERR_TARGET_TIMEOUT',
+        message: expect.stringContaining(`its process ${started.pid} is stopped by a signal`),
+        hint: expect.stringContaining(`kill -CONT ${started.pid}`),
+      })
+    started.signal('SIGCONT')
     expect(await (await opened(path)).execute('query-status')).toMatchObject({ running: false })
   })
 
@@ -186,7 +217,8 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     started.signal('SIGSTOP')
     await expect(connection.execute('query-status')).rejects.toMatchObject({
       code: 'ERR_TARGET_TIMEOUT',
-      message: `${path}: no answer to query-status within 300 ms`,
+      message: `${path}: no answer to query-status within 300 ms: its process ${started.pid} is stopped by a signal`,
+      hint: expect.stringContaining(`kill -CONT ${started.pid}`),
     })
     const reason = new Error('enough')
     const controller = new AbortController()
@@ -199,6 +231,28 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
 })
 
 describe('what is no monitor', () => {
+  it('a program that takes clients and says nothing', async () => {
+    const path = await peer(() => {})
+    await expect(QmpConnection.open({ path }, { greetingMs: 300 })).rejects.toMatchObject({
+      code: 'ERR_QMP_PROTOCOL',
+      message: expect.stringContaining('says nothing, so it is no QMP monitor'),
+    })
+  })
+
+  it('a program that hangs before it takes its first client', async () => {
+    const path = join(scratch(), 'sock')
+    const hangs = `require('node:net').createServer().listen('${path}', () => { for (;;); })`
+    const child = spawn(process.execPath, ['--eval', hangs])
+    onTestFinished(() => {
+      child.kill('SIGKILL')
+    })
+    await expect.poll(() => existsSync(path)).toBe(true)
+    await expect(QmpConnection.open({ path }, { greetingMs: 300 })).rejects.toMatchObject({
+      code: 'ERR_TARGET_TIMEOUT',
+      message: expect.stringContaining(`its process ${child.pid} takes no client: it hangs`),
+    })
+  })
+
   it.each([
     [
       'a path without a socket',

@@ -17,7 +17,6 @@ import { DEFAULT_SAMPLES, MOST_SAMPLES } from '../qapi/limits.js'
 import type { Mode } from '../results/mode.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
-import { parseTargetUri } from '../targets/uri.js'
 import { capabilities } from '../targets/vm/capabilities.js'
 import {
   type AuditedLook,
@@ -38,6 +37,7 @@ import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { median } from './median.js'
 import { during } from './progress.js'
 import { ratesOf } from './rate-unit.js'
+import { processOf, vmOf } from './same-vm.js'
 import type { Session } from './session.js'
 import { parseModeOptions, withTarget } from './target.js'
 import { parseWait, type WaitOptions, waitBefore } from './wait.js'
@@ -138,7 +138,7 @@ async function readerTask(target: Target, bytesPerSecond: number): Promise<Reada
 async function processMemory(
   target: Target,
 ): Promise<{ pid: number; ranges: AddressRange[] } | { refused: string }> {
-  const pid = await processOf(target)
+  const pid = await processRunning(target)
   if (pid === undefined) return { refused: 'no process of this host is known to run the VM' }
   try {
     // Looked at as a process, the target says where its guest's memory is.
@@ -156,19 +156,13 @@ async function processMemory(
 }
 
 /** The process that runs the target. */
-async function processOf(target: Target): Promise<number | undefined> {
-  const [, pid] = /^pid:(\d+)/.exec(target.uri) ?? []
-  if (pid !== undefined) return Number(pid)
+async function processRunning(target: Target): Promise<number | undefined> {
   if (target.control?.isOwn === true) return hostProcess.pid
-  const { scheme, name } = parseTargetUri(target.uri)
+  const pid = processOf(target)
+  if (pid !== undefined) return pid
   const { vms } = await listVms()
-  const [found, ...more] = vms.filter(({ targets }) =>
-    targets.some(way => {
-      const parsed = parseTargetUri(way.target)
-      return parsed.scheme === scheme && parsed.name === name
-    }),
-  )
-  return more.length === 0 ? found?.pid : undefined
+  const key = vmOf(target.uri, vms)
+  return vms.find(vm => `pid:${vm.pid}` === key)?.pid
 }
 
 interface Course {

@@ -9,10 +9,11 @@ import type {
   GuestCost,
   SamplingMeasurement,
 } from '../results/measurement.js'
+import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { during } from './progress.js'
 import { isPoint, type Rates, ratesOf } from './rate-unit.js'
-import { vmOf } from './same-vm.js'
+import { type KnownVms, vmOfOpen } from './same-vm.js'
 import type { Session } from './session.js'
 import {
   checkChoice,
@@ -86,13 +87,13 @@ const WIDEST_TARGET = 60
 
 /** The sum of the rates. A VM that several targets name is counted once, and `once` says so. */
 export function together(
-  measured: readonly Pick<DirtyRateMeasurement, 'target' | 'bytesPerSecond'>[],
-  vms: Parameters<typeof vmOf>[1],
+  measured: readonly { target: Target; bytesPerSecond: number }[],
+  vms: KnownVms,
 ): { sum: number; once: string } {
   const rates = new Map<unknown, number>()
-  for (const one of measured) {
-    const key = vmOf(one.target, vms) ?? one
-    if (!rates.has(key)) rates.set(key, one.bytesPerSecond)
+  for (const { target, bytesPerSecond } of measured) {
+    const key = vmOfOpen(target, vms) ?? target
+    if (!rates.has(key)) rates.set(key, bytesPerSecond)
   }
   const sum = [...rates.values()].reduce((all, rate) => all + rate, 0)
   const isRepeated = rates.size < measured.length
@@ -106,7 +107,7 @@ function calcEach(
   { mode, force, window, wait, rates }: Each,
 ): Promise<number> {
   const { signal } = session
-  const measured: DirtyRateMeasurement[] = []
+  const measured: { target: Target; bytesPerSecond: number }[] = []
   let table: Table | undefined
   return withEach(
     session,
@@ -117,7 +118,7 @@ function calcEach(
       const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
         target.measureDirtyRate({ ...mode, window, signal }),
       )
-      measured.push(measurement)
+      measured.push({ target, bytesPerSecond: measurement.bytesPerSecond })
       const show = (): void => {
         const widest = widestOf(all)
         table ??= targetTable(session, widest)

@@ -2,16 +2,32 @@
 
 import type { ListedVm } from '../host/vm-list.js'
 import { formatAddress, parseAddress } from '../targets/qmp/address.js'
+import type { Target } from '../targets/target.js'
 import { parseTargetUri } from '../targets/uri.js'
+
+/** The VMs of this host, as far as they are needed to recognise one. */
+export type KnownVms = readonly Pick<ListedVm, 'pid' | 'targets'>[]
+
+/**
+ * The process of this host that runs the VM of an open target; undefined where it is not known. A
+ * target knows its process better than the name by which it was opened: a domain has several names,
+ * and a monitor several addresses.
+ */
+export function processOf(target: Target): number | undefined {
+  return (target as { readonly processId?: number | undefined }).processId
+}
+
+/** {@link vmOf} for an open target. */
+export function vmOfOpen(target: Target, vms: KnownVms): string | undefined {
+  const pid = processOf(target)
+  return pid === undefined ? vmOf(target.uri, vms) : `pid:${pid}`
+}
 
 /**
  * A key for the VM of a target, which is the same for each target of this VM as far as `vms` tell
  * it; undefined for a VM that is made for the target.
  */
-export function vmOf(
-  uri: string,
-  vms: readonly Pick<ListedVm, 'pid' | 'targets'>[],
-): string | undefined {
+export function vmOf(uri: string, vms: KnownVms): string | undefined {
   const place = placeOf(uri)
   if (place === undefined) return undefined
   const vm = vms.find(({ targets }) => targets.some(({ target }) => placeOf(target) === place))

@@ -7,7 +7,7 @@ import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureOf } from './failure.js'
 import { interrupted, withOwnHint } from './guest-end.js'
-import { vmOf } from './same-vm.js'
+import { vmOf, vmOfOpen } from './same-vm.js'
 import type { Session } from './session.js'
 import type { Opening } from './target.js'
 import { visible } from './text.js'
@@ -94,9 +94,18 @@ export async function withEach(
 ): Promise<number> {
   session.streamDocuments()
   const { signal } = session
-  const places = await chosen(session, choice)
+  const places: Place[] = choice.uris
+    .filter((uri, at, all) => all.indexOf(uri) === at)
+    .map(uri => ({ uri, label: uri }))
   try {
     await openEach(session, places, { mode, force })
+    if (choice.all) {
+      // An open target says which VM it has, by whatever name it was opened.
+      const others = await otherVms(session, places)
+      places.push(...others)
+      await openEach(session, others, { mode, force })
+    }
+    refuseNoVm(places)
     const outcomes = await useEach(session, places, atOnce, use)
     await summary(outcomes.filter(outcome => outcome === 'failed').length)
     const targets = places.flatMap(({ target }) => target ?? [])
@@ -113,6 +122,7 @@ async function openEach(
   places: readonly Place[],
   { mode, force }: Opening,
 ): Promise<void> {
+  if (places.length === 0) return
   const { signal } = session
   session.progress(`opening ${places.length} targets`)
   await Promise.all(
@@ -178,27 +188,28 @@ export class InOrder {
   }
 }
 
-/** The targets that are named, and a route to each VM of the host. */
-async function chosen(session: Session, { uris: named, all }: TargetChoice): Promise<Place[]> {
-  const places = new Map<string, Place>(named.map(uri => [uri, { uri, label: uri }]))
-  if (!all) return [...places.values()]
+/** A route to each VM of the host that no target of `named` has. */
+async function otherVms(session: Session, named: readonly Place[]): Promise<Place[]> {
   session.progress('looking for virtual machines')
   const { vms } = await listVms()
-  const taken = new Set(named.map(uri => vmOf(uri, vms)))
-  for (const { pid, name, targets } of vms) {
-    if (taken.has(`pid:${pid}`)) continue
+  const taken = new Set(
+    named.map(({ uri, target }) => (target === undefined ? vmOf(uri, vms) : vmOfOpen(target, vms))),
+  )
+  return vms.flatMap(({ pid, name, targets }): Place[] => {
+    if (taken.has(`pid:${pid}`)) return []
     const uri = targets.find(({ reachable }) => reachable)?.target
-    if (uri === undefined) {
-      const first = targets[0]?.target ?? `pid:${pid}`
-      places.set(first, { uri: first, label: first, error: unreachable(name, targets) })
-    } else if (!places.has(uri)) places.set(uri, { uri, label: labelOf(uri, name) })
-  }
-  if (places.size === 0) {
-    throw new DirtyRateError('ERR_TARGET_ABSENT', '--all: there is no virtual machine here', {
-      hint: 'See dirtyrate list, which shows what it found, and as which user to look again.',
-    })
-  }
-  return [...places.values()]
+    if (uri !== undefined) return [{ uri, label: labelOf(uri, name) }]
+    const first = targets[0]?.target ?? `pid:${pid}`
+    return [{ uri: first, label: first, error: unreachable(name, targets) }]
+  })
+}
+
+/** Throws ERR_TARGET_ABSENT if there is nothing to measure. */
+function refuseNoVm(places: readonly Place[]): void {
+  if (places.length > 0) return
+  throw new DirtyRateError('ERR_TARGET_ABSENT', '--all: there is no virtual machine here', {
+    hint: 'See dirtyrate list, which shows what it found, and as which user to look again.',
+  })
 }
 
 /** A target that people recognise: `pid:42` alone does not say which VM it is. */

@@ -123,9 +123,26 @@ export function hasNoMemory(pid: number): boolean {
 
 /** Whether a process is stopped by a signal or by a debugger. */
 export function isStopped(pid: number): boolean {
+  return stoppedBy(pid) !== undefined
+}
+
+/** Who has stopped a process; undefined if nobody has, or if there is none. */
+export function stoppedBy(pid: number): 'a signal' | 'a debugger' | undefined {
+  const state = stateOf(pid)
+  return state === 'T' ? 'a signal' : state === 't' ? 'a debugger' : undefined
+}
+
+/** What lets a stopped process go on, as the hint of an error. */
+export function goOn(pid: number, by: 'a signal' | 'a debugger'): string {
+  return by === 'a signal'
+    ? `Let it go on (kill -CONT ${pid}), then try again.`
+    : 'Let its debugger go on or leave it, then try again.'
+}
+
+/** The letter of proc_pid_stat(5) for what a process does; undefined if there is none. */
+export function stateOf(pid: number): string | undefined {
   // The name in brackets may have spaces and brackets itself.
-  const [, state] = /^.*\) (\w)/s.exec(readText(`/proc/${pid}/stat`) ?? '') ?? []
-  return state === 'T' || state === 't'
+  return /^.*\) (\w)/s.exec(readText(`/proc/${pid}/stat`) ?? '')?.[1]
 }
 
 /** What is known of a process from its status. */

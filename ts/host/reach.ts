@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
 import { isProcOfThisNamespace, isStopped, linkOf, opens } from '../ground/proc.js'
+import { inodeOf, type UnixSocket, unixSocketsOf } from '../ground/unix-sockets.js'
 import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from '../targets/libvirt/advice.js'
 import { defaultConnection, isLocal, SESSION, SYSTEM } from '../targets/libvirt/connection.js'
 import { uriOf } from '../targets/libvirt/ways.js'
@@ -17,7 +18,6 @@ import {
 } from '../targets/process/rights.js'
 import type { MonitorPlace } from '../targets/qemu/monitor-places.js'
 import { formatTargetUri } from '../targets/uri.js'
-import { inodeOf, type UnixSocket, unixSocketsOf } from './unix-sockets.js'
 import type { VmProcess } from './virtual-machines.js'
 
 /** A target for a VM, and whether this process can use it. */

@@ -37,6 +37,7 @@ export class QmpConnection {
   readonly version: QemuVersion
   readonly #socket: Socket
   readonly #where: string
+  readonly #address: QmpAddress
   readonly #answerMs: number
   readonly #pending = new Map<string, Pending>()
   /** The commands that the monitor has not answered, also those for which nobody waits any more. */
@@ -63,10 +64,11 @@ export class QmpConnection {
   }
 
   private constructor(greeted: Greeted, answerMs: number) {
-    const { socket, stream, version, where, early } = greeted
+    const { socket, stream, version, where, address, early } = greeted
     this.version = version
     this.#socket = socket
     this.#where = where
+    this.#address = address
     this.#answerMs = answerMs
     socket.on('data', chunk =>
       this.#guarded(() => {
@@ -107,7 +109,7 @@ export class QmpConnection {
       }
       const onAbort = (): void => settle(() => reject(signal?.reason))
       const timer = setTimeout(
-        () => settle(() => reject(unanswered(this.#where, command, this.#answerMs))),
+        () => settle(() => reject(unanswered(this.#where, this.#address, command, this.#answerMs))),
         this.#answerMs,
       )
       signal?.addEventListener('abort', onAbort, { once: true })

@@ -14,7 +14,7 @@ import { argumentError } from '../ground/errors.js'
 import { hostProcess } from '../ground/host-process.js'
 import { LONGEST_SOCKET_PATH } from '../ground/socket-file.js'
 import { JsonStream } from './json-stream.js'
-import { foreign, lost, silent, unreachable } from './monitor-errors.js'
+import { crowded, foreign, lost, silent, unreachable } from './monitor-errors.js'
 
 /** Where a monitor listens. */
 export type QmpAddress =
@@ -45,6 +45,7 @@ export interface Greeted {
   readonly stream: JsonStream
   readonly version: QemuVersion
   readonly where: string
+  readonly address: QmpAddress
   /** What came behind the greeting. */
   readonly early: readonly string[]
 }
@@ -70,7 +71,8 @@ export async function queued(
     try {
       return await greeted(address, reachable, { greetingMs: left, signal })
     } catch (error) {
-      if (!isQueueFull(error) || performance.now() >= give) throw error
+      if (!isQueueFull(error)) throw error
+      if (performance.now() >= give) throw crowded(whereOf(address), address, error)
     }
     await new Promise<void>(resolve => {
       setTimeout(resolve, QUEUE_LOOK_MS)
@@ -93,6 +95,9 @@ function pathToConnect(path: string): string {
   )
 }
 
+const whereOf = (address: QmpAddress): string =>
+  'path' in address ? address.path : `${address.host}:${address.port}`
+
 const isQueueFull = (error: unknown): boolean =>
   ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
 
@@ -105,7 +110,7 @@ function greeted(
   reachable: QmpAddress,
   { greetingMs = GREETING_MS, signal }: ConnectOptions,
 ): Promise<Greeted> {
-  const where = 'path' in address ? address.path : `${address.host}:${address.port}`
+  const where = whereOf(address)
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) return reject(signal.reason)
     const socket = connect(reachable)
@@ -126,8 +131,11 @@ function greeted(
     const onAbort = (): void => refuse(signal?.reason)
     let said = ''
     const timer = setTimeout(() => {
+      // Looked at before the connection is ended, which is one of those that are counted.
       const isSilent = said === ''
-      refuse(isSilent ? silent(where, greetingMs, socket.connecting) : foreign(where, said))
+      refuse(
+        isSilent ? silent(where, address, greetingMs, socket.connecting) : foreign(where, said),
+      )
     }, greetingMs)
     signal?.addEventListener('abort', onAbort, { once: true })
     socket.on('error', error => refuse(unreachable(where, error)))
@@ -145,7 +153,7 @@ function greeted(
       const version = versionOf(parsed(first))
       if (version === undefined) return refuse(foreign(where, first))
       socket.pause()
-      end(() => resolve({ socket, stream, version, where, early }))
+      end(() => resolve({ socket, stream, version, where, address, early }))
     })
   })
 }
@@ -154,8 +162,7 @@ function versionOf(greeting: Record<string, unknown> | undefined): QemuVersion |
   const version = isRecord(greeting?.QMP) ? greeting.QMP.version : undefined
   if (!isRecord(version) || !isRecord(version.qemu)) return undefined
   const { major, minor, micro } = version.qemu
-  if (typeof major !== 'number' || typeof minor !== 'number' || typeof micro !== 'number')
-    return undefined
+  if (!isPart(major) || !isPart(minor) || !isPart(micro)) return undefined
   return {
     major,
     minor,
@@ -163,6 +170,10 @@ function versionOf(greeting: Record<string, unknown> | undefined): QemuVersion |
     package: typeof version.package === 'string' ? version.package : '',
   }
 }
+
+/** Whether it can be a part of a version. */
+const isPart = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 0
 
 /** The object that `text` is; undefined where it is none. */
 export function parsed(text: string): Record<string, unknown> | undefined {

@@ -2,6 +2,8 @@
 
 import { shortened } from '../ground/arguments.js'
 import { DirtyRateError, type ErrorCode } from '../ground/errors.js'
+import { type Address, type Listener, listenerAt } from '../ground/listener.js'
+import { goOn, stateOf, stoppedBy } from '../ground/proc.js'
 import { isSocketFile } from '../ground/socket-file.js'
 
 /** What the errors of a socket mean to somebody who wants to reach a VM. */
@@ -41,27 +43,80 @@ export function unreachable(where: string, error: Error & { code?: string }): Di
   })
 }
 
-export function silent(where: string, ms: number, connecting: boolean): DirtyRateError {
-  if (connecting) {
-    return new DirtyRateError('ERR_TARGET_TIMEOUT', `${where}: no connection within ${ms} ms`, {
+/** The error of a monitor whose queue stays full. That of a stopped process is never emptied. */
+export function crowded(where: string, address: Address, error: unknown): unknown {
+  const stopped = stopOf(listenerAt(address))
+  if (stopped === undefined) return error
+  return new DirtyRateError('ERR_TARGET_TIMEOUT', `${where}: ${stopped.why}`, {
+    hint: stopped.hint,
+    cause: error,
+    details: { path: where },
+  })
+}
+
+/** The error of a monitor that sends no greeting, with the reason as far as it can be known. */
+export function silent(
+  where: string,
+  address: Address,
+  ms: number,
+  connecting: boolean,
+): DirtyRateError {
+  const listener = listenerAt(address)
+  const begin = `${where}: ${connecting ? 'no connection' : 'no greeting'} within ${ms} ms`
+  const because = (code: ErrorCode, why: string, hint?: string): DirtyRateError =>
+    new DirtyRateError(code, `${begin}${why}`, {
+      ...(hint === undefined ? {} : { hint }),
       details: { path: where },
     })
-  }
-  return new DirtyRateError(
-    'ERR_QMP_BUSY',
-    `${where}: no greeting within ${ms} ms, so another client has this monitor, or the socket is no QMP monitor`,
-    { details: { path: where } },
+  const stopped = stopOf(listener)
+  if (stopped !== undefined) return because('ERR_TARGET_TIMEOUT', `: ${stopped.why}`, stopped.hint)
+  if (connecting) return because('ERR_TARGET_TIMEOUT', '')
+  const { pid, served = 0, waiting = 0 } = listener ?? {}
+  if (served > 0 && waiting === 0)
+    return because(
+      'ERR_QMP_PROTOCOL',
+      ': it has taken the connection and says nothing, so it is no QMP monitor',
+    )
+  // Of a process that cannot be looked at, nobody knows whether it is stopped.
+  if (pid === undefined)
+    return because(
+      'ERR_QMP_BUSY',
+      ', so another client has this monitor, its QEMU is stopped or hangs, or it is no QMP monitor',
+    )
+  if (served > 0) return because('ERR_QMP_BUSY', ': another client has this monitor')
+  const asleep = stateOf(pid) === 'D' ? ' in a call of the kernel that no signal ends' : ''
+  return because(
+    'ERR_TARGET_TIMEOUT',
+    `: nobody else has this monitor, and its process ${pid} takes no client: it hangs${asleep}, or has not started yet`,
+    `See what it waits for: cat /proc/${pid}/wchan. Then try again.`,
   )
 }
 
-export function unanswered(where: string, command: string, ms: number): DirtyRateError {
+/** The error of a command without an answer, with the reason if its process is stopped. */
+export function unanswered(
+  where: string,
+  address: Address,
+  command: string,
+  ms: number,
+): DirtyRateError {
+  const stopped = stopOf(listenerAt(address))
+  const why = stopped === undefined ? '' : `: ${stopped.why}`
   return new DirtyRateError(
     'ERR_TARGET_TIMEOUT',
-    `${where}: no answer to ${command} within ${ms} ms`,
+    `${where}: no answer to ${command} within ${ms} ms${why}`,
     {
+      ...(stopped === undefined ? {} : { hint: stopped.hint }),
       details: { path: where, call: command },
     },
   )
+}
+
+/** That the process of a monitor is stopped; undefined if it is not, or if nobody knows. */
+function stopOf(listener: Listener | undefined): { why: string; hint: string } | undefined {
+  const { pid } = listener ?? {}
+  const by = pid === undefined ? undefined : stoppedBy(pid)
+  if (pid === undefined || by === undefined) return undefined
+  return { why: `its process ${pid} is stopped by ${by}`, hint: goOn(pid, by) }
 }
 
 export function lost(where: string, why?: string): DirtyRateError {

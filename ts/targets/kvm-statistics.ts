@@ -59,11 +59,16 @@ export async function observed<T>(
 
 /**
  * How busy the guest kept KVM before the window, within it, and after it. A counter that has not
- * moved in all that time counts nothing on this host, and is left out; undefined if none has moved.
+ * moved in all that time counts nothing on this host, and is left out, and so is one that went back,
+ * as the sum does when a vCPU is unplugged; undefined if none is left.
  */
 export function guestCost(before: Span, during: Span, after: Span): GuestCost | undefined {
+  const spans = [before, during, after]
+  const goesOn = (name: string): boolean => spans.every(span => (delta(span, name) ?? 0) >= 0)
   const moved = Object.entries(COUNTERS).flatMap(([figure, names]) => {
-    const name = names.find(known => (delta([before[0], after[1]], known) ?? 0) > 0)
+    const name = names.find(
+      known => (delta([before[0], after[1]], known) ?? 0) > 0 && goesOn(known),
+    )
     return name === undefined ? [] : [{ figure, name }]
   })
   if (moved.length === 0) return undefined

@@ -1,7 +1,9 @@
 /** Domains of a real libvirt, with KVM: every way of measuring them, and what goes wrong. */
 
+import { chmodSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { together } from '../../../ts/cli/calc.js'
 import {
   capabilities,
   type DirtyRateCurve,
@@ -360,6 +362,111 @@ describeLibvirt('a domain of libvirt', () => {
       code: 'ERR_TARGET_PERMISSION',
       message: expect.stringContaining('read-only'),
     })
+  })
+
+  /** Puts a virsh into PATH that changes what the real one prints for one command. */
+  function misprinting(command: string, edit: string): void {
+    const file = folder()(
+      'virsh',
+      `#!/bin/sh
+case " $* " in *' ${command} '*) ;; *) exec /usr/bin/virsh "$@" ;; esac
+out=$(/usr/bin/virsh "$@"); status=$?
+printf '%s\\n' "$out" | sed -E '${edit}'
+exit $status
+`,
+    )
+    chmodSync(file, 0o755)
+    const before = process.env.PATH
+    process.env.PATH = `${dirname(file)}:${before}`
+    onTestFinished(() => {
+      process.env.PATH = before
+    })
+  }
+
+  it.each([
+    ['domstats', 's/(balloon.maximum)=.*/\\1=-1/', 'ERR_QAPI'],
+    ['domstats', 's/(balloon.maximum)=.*/\\1=0x10/', 'ERR_QAPI'],
+    ['domstats', 's/(balloon.maximum)=.*/\\1=1e3/', 'ERR_QAPI'],
+    ['domstats', 's/(balloon.maximum)=.*/\\1=99999999999999999999/', 'ERR_QAPI'],
+    ['domstats', 's/(balloon.maximum)=.*/&\\n  &/', 'ERR_QAPI'],
+    ['domstats', '/balloon.maximum/d', 'ERR_TARGET_TIMEOUT'],
+    ['domstats', '/^ /d', 'ERR_TARGET_TIMEOUT'],
+    ['domstats', 's/(state.state)=.*/\\1=99/', 'ERR_QAPI'],
+    ['domstats', 's/^Domain.*/&\\n&/', 'ERR_QAPI'],
+    ['domjobinfo', 's/^(Job type:).*/\\1 unheard-of/', 'ERR_QAPI'],
+    ['domjobinfo', 'd', 'ERR_QAPI'],
+  ])('whose %s is odd, by sed %s, is not described', async (command, edit, code) => {
+    const target = await opened()
+    misprinting(command, edit)
+    await expect(target.describe()).rejects.toMatchObject({ code })
+  })
+
+  it.each([
+    ['s/(calc_status)=.*/\\1=7/', 'ERR_QAPI'],
+    ['s/(megabytes_per_second)=.*/\\1=lots/', 'ERR_QAPI'],
+    ['s/(megabytes_per_second)=.*/\\1=999999999999/', 'ERR_QAPI'],
+    ['s/(megabytes_per_second)=.*/\\1=-1/', 'ERR_STATE'],
+    ['s/(calc_period)=.*/\\1=-1/', 'ERR_QAPI'],
+    ['s/(calc_mode)=.*/\\1=guessing/', 'ERR_QAPI'],
+  ])('whose rate is odd, by sed %s, has none', async (edit, code) => {
+    const target = await opened()
+    misprinting('--dirtyrate', edit)
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({ code })
+    expect(target.history).toEqual([])
+  })
+
+  it('of a libvirt that does not say the mode is sampled', async () => {
+    const target = await opened()
+    misprinting('--dirtyrate', '/calc_mode/d')
+    expect(await target.measureDirtyRate({ window: '1s' })).toMatchObject({
+      mode: 'page-sampling',
+      complete: true,
+    })
+  })
+
+  it('whose name, UUID or monitor is odd is refused', async () => {
+    const target = await opened(NAME, ',monitor=yes')
+    misprinting('qemu-monitor-command', 's/.*/no JSON/')
+    await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({
+      code: 'ERR_QAPI',
+      message: expect.stringContaining('printed what it never prints'),
+    })
+    misprinting('dumpxml', 's/<uuid>.*/<uuid>none<\\/uuid>/')
+    await expect(opened()).rejects.toMatchObject({ code: 'ERR_QAPI' })
+  })
+
+  it('is asked in the language C, whatever the language of the user is', async () => {
+    const target = await opened()
+    misprinting('domstats', 's/(state.state)=.*/\\1=\'"$LC_ALL,$LANGUAGE"\'/')
+    await expect(target.describe()).rejects.toMatchObject({
+      message: expect.stringContaining('state.state=C,C'),
+    })
+  })
+
+  it('whose QEMU is stopped says so', async () => {
+    const target = await opened()
+    const pid = processOf(libvirt, NAME)
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await expect(target.describe()).rejects.toMatchObject({
+        code: 'ERR_TARGET_TIMEOUT',
+        message: expect.stringContaining(`its QEMU, process ${pid}, is stopped by a signal`),
+        hint: expect.stringContaining(`kill -CONT ${pid}`),
+      })
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+  }, 40_000)
+
+  it('is one VM by its name, its UUID, its number and its process', async () => {
+    const uuid = (await libvirt.virsh('domuuid', '--', NAME)).trim()
+    const id = (await libvirt.virsh('domid', '--', NAME)).trim()
+    const pid = processOf(libvirt, NAME)
+    const uris = [uriOf(uuid), uriOf(id), uriOf(NAME, ',outside=yes'), `pid:${pid}`, 'guest:idle']
+    const targets = await Promise.all(uris.map(uri => openTarget(uri as `pid:${string}`)))
+    onTestFinished(async () => void (await Promise.all(targets.map(target => target.close()))))
+    const measured = targets.map((target, at) => ({ target, bytesPerSecond: 2 ** at }))
+    expect(together(measured, [])).toMatchObject({ sum: 1 + 2 ** 4 })
   })
 
   it.runIf(full)('whose QEMU stands still gives an error in a bounded time', async () => {

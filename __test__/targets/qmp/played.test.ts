@@ -9,6 +9,15 @@ import { type Fault, type Played, PlayedQemu, Refusal } from '../../fixtures/pla
 
 const MIB = 2 ** 20
 
+const withVcpus = (...vcpus: object[]): object => ({
+  status: 'measured',
+  'dirty-rate': 1,
+  'calc-time': 50,
+  'vcpu-dirty-rate': vcpus,
+})
+/** The statistics of one vCPU, whose value of `exits` a sum must not have twice. */
+const vcpuStats = { 'qom-path': '/machine/vcpu', stats: [{ name: 'exits', value: 1 }] }
+
 async function opened(played: Played = {}): Promise<{ qemu: PlayedQemu; target: QmpTarget }> {
   const qemu = await PlayedQemu.start(played)
   const target = await openTarget(`qmp:${qemu.path}`)
@@ -160,6 +169,13 @@ describe('an answer of QEMU', () => {
     ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1e300 }],
     ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1, 'calc-time': '100' }],
     ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1, 'vcpu-dirty-rate': [{}] }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 2 ** 34, 'calc-time': 50 }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1, 'calc-time': 10 ** 13 }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1, 'calc-time': -50 }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1.5, 'calc-time': 50 }],
+    ['query-dirty-rate', { status: 'measured', 'dirty-rate': 1 }],
+    ['query-dirty-rate', withVcpus({ id: 0, 'dirty-rate': -1 })],
+    ['query-dirty-rate', withVcpus({ id: 0, 'dirty-rate': 1 }, { id: 0, 'dirty-rate': 1 })],
     ['query-dirty-rate', { status: 'done' }],
     ['query-dirty-rate', 'measured'],
     ['query-dirty-rate', null],
@@ -167,6 +183,17 @@ describe('an answer of QEMU', () => {
     ['query-status', []],
     ['query-kvm', {}],
     ['query-memory-size-summary', { 'base-memory': '1 GiB' }],
+    ['query-memory-size-summary', { 'base-memory': -1 }],
+    ['query-memory-size-summary', { 'base-memory': 0 }],
+    ['query-memory-size-summary', { 'base-memory': 2 ** 60 }],
+    ['query-memory-size-summary', { 'base-memory': 2 ** 30, 'plugged-memory': '0' }],
+    ['query-migrate', []],
+    ['query-migrate', 'active'],
+    ['query-migrate', { status: true }],
+    ['query-migrate', { status: 'completed', ram: 'all' }],
+    ['query-cpus-fast', {}],
+    ['query-cpus-fast', [null]],
+    ['query-cpus-fast', [{ 'cpu-index': 0 }, { 'cpu-index': 0 }]],
   ])('is refused if it has another form than the answer of %s: %j', async (query, answer) => {
     const qemu = await PlayedQemu.start({ answers: { [query]: () => answer } })
     const measured = openTarget(`qmp:${qemu.path}`).then(target => {
@@ -177,6 +204,26 @@ describe('an answer of QEMU', () => {
       code: 'ERR_QMP_PROTOCOL',
       message: expect.stringContaining(`the answer to ${query} is none of a QEMU`),
     })
+  })
+
+  // KVM's statistics are asked for only where KVM does not emulate the guest.
+  it.each([
+    [{ vcpus: [] }],
+    [[null]],
+    [[{ stats: [null] }]],
+    [[{ stats: [{ name: 'exits', value: -1 }] }]],
+    [[{ stats: [{ name: 'exits', value: 1e300 }] }]],
+    [[vcpuStats, vcpuStats]],
+  ])('is refused if it has another form than the answer of query-stats: %j', async answer => {
+    const qemu = await PlayedQemu.start({ answers: { 'query-stats': () => answer } })
+    const monitor = new Monitor({ path: qemu.path })
+    const target = new QmpTarget({ monitor, force: false, emulated: false })
+    onTestFinished(() => target.close())
+    await expect(target.measureDirtyRate({ window: 50 })).rejects.toMatchObject({
+      code: 'ERR_QMP_PROTOCOL',
+      message: expect.stringContaining('the answer to query-stats is none of a QEMU'),
+    })
+    expect(qemu.jobs).toEqual([])
   })
 
   it('has a rate of each vCPU in mode dirty-ring, each rounded down', async () => {
@@ -357,6 +404,18 @@ const isAnother: Fault = client => client.write('HTTP/1.1 400 Bad Request\r\n\r\
 const BEFORE = ['greeting', 'qmp_capabilities', 'query-kvm', 'query-status', 'query-migrate']
 const FROM_START = ['calc-dirty-rate', 'query-dirty-rate']
 
+it('a figure of a migration that is none is left out', async () => {
+  const ram = { remaining: -1, transferred: '5', 'dirty-sync-count': 1.5, 'page-size': 4096 }
+  const migrate = { status: 'completed', 'total-time': 1e300, downtime: 54, ram }
+  const { target } = await opened({ answers: { 'query-migrate': () => migrate } })
+  expect((await target.describe()).migration).toEqual({
+    status: 'completed',
+    underWay: false,
+    downtimeMs: 54,
+    pageSize: 4096,
+  })
+})
+
 /** How a measurement ends whose monitor has a fault at one command. */
 async function failing(phase: string, fault: Fault): Promise<unknown> {
   const { qemu, target } = await opened()
@@ -390,7 +449,7 @@ describe('a monitor that fails', () => {
     const phases = [...BEFORE, ...FROM_START]
     const ends = await Promise.all(phases.map(phase => failing(phase, stalls)))
     const codes = ends.map(end => (end as { code?: string }).code)
-    expect(codes).toEqual(['ERR_QMP_BUSY', ...phases.slice(1).map(() => 'ERR_TARGET_TIMEOUT')])
+    expect(codes).toEqual(['ERR_QMP_PROTOCOL', ...phases.slice(1).map(() => 'ERR_TARGET_TIMEOUT')])
   })
 
   it('only by dropping its client is asked again, and the job goes on', async () => {

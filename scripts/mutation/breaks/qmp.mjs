@@ -85,8 +85,8 @@ export default [
   {
     name: 'a client that left the queue keeps the next one out',
     file: 'ts/qmp/greeting.ts',
-    find: 'if (!isQueueFull(error) ||',
-    replace: 'if (isQueueFull(error) ||',
+    find: 'if (!isQueueFull(error)) throw error',
+    replace: 'if (isQueueFull(error)) throw error',
     test: `${SHARING} -t is busy`,
   },
   {
@@ -151,5 +151,26 @@ export default [
     find: 'if (!Number.isInteger(windowMs)) {',
     replace: 'if (Number.isNaN(windowMs)) {',
     test: '__test__/targets/qemu/calc-arguments.test.ts -t is refused',
+  },
+  {
+    name: 'a stopped QEMU is taken for one that has another client',
+    file: 'ts/ground/proc.ts',
+    find: "return state === 'T' ? 'a signal' : ",
+    replace: 'return ',
+    test: '__test__/qmp/connection.test.ts -t told from one that has another client',
+  },
+  {
+    name: 'a program that hangs is taken for one that has another client',
+    file: 'ts/qmp/monitor-errors.ts',
+    find: "if (served > 0) return because('ERR_QMP_BUSY'",
+    replace: "if (waiting > 0) return because('ERR_QMP_BUSY'",
+    test: '__test__/qmp/connection.test.ts -t hangs before it takes',
+  },
+  {
+    name: 'KVM statistics count a vCPU twice that is there twice',
+    file: 'ts/targets/qmp/statistics.ts',
+    find: ' || (path !== undefined && seen.has(path))',
+    replace: '',
+    test: `${PLAYED} -t the answer of query-stats`,
   },
 ]

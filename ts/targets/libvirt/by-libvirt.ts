@@ -6,11 +6,12 @@
 import type { Signal } from '../../ground/abort.js'
 import { argumentError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
-import { measureModeOf } from '../../qapi/measure-mode.js'
+import { measureModeOf, measureModes } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo, DirtyRateStatus } from '../../qapi/types.js'
+import { isDirtyRateInfo } from '../qemu/answers.js'
 import type { LibvirtConnection } from './connection.js'
 import type { Identity } from './domain.js'
-import { numberIn } from './domain-stats.js'
+import { numberIn, odd } from './domain-stats.js'
 import type { Way } from './way.js'
 
 /** libvirt measures 1 to 60 whole seconds. */
@@ -58,16 +59,17 @@ export class ByLibvirt implements Way {
   async look(signal: Signal): Promise<DirtyRateInfo | undefined> {
     const fields = await this.#connection.dirtyRate(this.#domain, signal)
     const number = (key: string): number | undefined => numberIn(fields, `dirtyrate.${key}`)
-    const status = STATUSES[number('calc_status') ?? -1]
-    if (status === undefined) return undefined
+    const known = number('calc_status')
+    if (known === undefined) return undefined
     const rate = number('megabytes_per_second')
-    const mode = fields.get('dirtyrate.calc_mode') as DirtyRateInfo['mode']
-    const vcpus = [...fields].flatMap(([key, value]) => {
-      const id = /^dirtyrate\.vcpu\.(\d+)\.megabytes_per_second$/.exec(key)?.[1]
-      return id === undefined ? [] : [{ id: Number(id), 'dirty-rate': Number(value) }]
+    // Versions before 8.1 do not say the mode, and always sample.
+    const mode = fields.get('dirtyrate.calc_mode') ?? 'page-sampling'
+    const vcpus = [...fields.keys()].flatMap(key => {
+      const id = /^dirtyrate\.(vcpu\.(\d+)\.megabytes_per_second)$/.exec(key)
+      return id === null ? [] : [{ id: Number(id[2]), 'dirty-rate': number(id[1] ?? '') }]
     })
-    return {
-      status,
+    const info = {
+      status: STATUSES[known],
       ...(rate === undefined ? {} : { 'dirty-rate': rate }),
       'start-time': number('calc_start_time') ?? 0,
       'calc-time': (number('calc_period') ?? 0) * MS_PER_SECOND,
@@ -76,5 +78,8 @@ export class ByLibvirt implements Way {
       mode,
       ...(vcpus.length === 0 ? {} : { 'vcpu-dirty-rate': vcpus }),
     }
+    if (isDirtyRateInfo(info) && measureModes.some(one => one === mode))
+      return info as DirtyRateInfo
+    throw odd('domstats', [...fields].map(([key, value]) => `${key}=${value}`).join(' '))
   }
 }

@@ -7,10 +7,12 @@ import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
 import type { Method } from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
+import { isRecord, parsed } from '../../qmp/greeting.js'
 import { dirtyRateInfoIn } from '../qemu/answers.js'
 import { calcArguments, MILLISECONDS, requireWindow } from '../qemu/calc-arguments.js'
 import { failure, type LibvirtConnection } from './connection.js'
 import type { Identity } from './domain.js'
+import { odd } from './domain-stats.js'
 import type { Way } from './way.js'
 
 export class ByMonitor implements Way {
@@ -39,9 +41,12 @@ export class ByMonitor implements Way {
     const further = [JSON.stringify({ execute: command, arguments: args })]
     const options = { domain: uuid, name, further, signal }
     const text = await this.#connection.ask(['qemu-monitor-command'], options)
-    const answer: { return?: unknown; error?: { desc?: string } } = JSON.parse(text)
-    if (answer.error === undefined) return answer.return
-    const { desc = '' } = answer.error
+    const answer = parsed(text.trim())
+    if (answer === undefined) throw odd('qemu-monitor-command', text)
+    const { error } = answer
+    if (error === undefined && 'return' in answer) return answer.return
+    if (!isRecord(error) || typeof error.desc !== 'string') throw odd('qemu-monitor-command', text)
+    const { desc } = error
     if (/calc-time-unit/.test(desc)) throw tooOld(name)
     throw failure(desc, name, this.#connection.uri)
   }

@@ -6,8 +6,10 @@ import { DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
 import { abortable } from '../../ground/pause.js'
 import type { QemuVersion } from '../../qmp/greeting.js'
+import { UNKNOWN_VERSION } from '../qemu/version.js'
 import { START_LIBVIRT, whenRefused } from './advice.js'
-import { type Fields, parseDomainStats } from './domain-stats.js'
+import { stoppedProcessOf } from './domain-process.js'
+import { type Fields, odd, parseDomainStats } from './domain-stats.js'
 import { CALL_MS, virsh } from './virsh.js'
 
 /**
@@ -83,7 +85,10 @@ export class LibvirtConnection {
     const args = [...command, '--', domain, ...further]
     const { status, stdout, stderr } = await virsh(args, { connect: this.uri, ...options })
     if (status === 0) return stdout
-    if (status === undefined) throw noAnswer(command[0] ?? '', name, timeoutMs)
+    if (status === undefined) {
+      const stopped = isLocal(this.uri) ? stoppedProcessOf(domain) : undefined
+      throw noAnswer(command[0] ?? '', name, timeoutMs, stopped)
+    }
     // libvirt names the domain by what it was asked for, which users may not know.
     throw failure(stderr.replaceAll(domain, name), name, this.uri)
   }
@@ -101,9 +106,15 @@ export class LibvirtConnection {
   }
 
   async #askVersion(): Promise<QemuVersion> {
-    const { stdout } = await virsh(['version'], { connect: this.uri, timeoutMs: EXAMINE_MS })
-    const [, major = '0', minor = '0', micro = '0'] =
-      /^Running hypervisor: QEMU (\d+)\.(\d+)\.(\d+)$/m.exec(stdout) ?? []
+    const options = { connect: this.uri, timeoutMs: EXAMINE_MS }
+    const { status, stdout, stderr } = await virsh(['version'], options)
+    if (status === undefined) throw noVersion(this.uri)
+    if (status !== 0) throw failure(stderr, this.uri, this.uri)
+    const [, major, minor, micro] =
+      /^Running hypervisor: QEMU (\d{1,9})\.(\d{1,9})\.(\d{1,9})$/m.exec(stdout) ?? []
+    // libvirt may not know the program of a domain that runs.
+    if (/^Cannot extract running .* version$/m.test(stdout)) return UNKNOWN_VERSION
+    if (major === undefined) throw odd('version', stdout)
     return { major: Number(major), minor: Number(minor), micro: Number(micro), package: '' }
   }
 
@@ -164,12 +175,28 @@ export function connectionTo(uri: string): LibvirtConnection {
   return connection
 }
 
-function noAnswer(command: string, domain: string, timeoutMs: number): DirtyRateError {
+function noVersion(uri: string): DirtyRateError {
   return new DirtyRateError(
     'ERR_TARGET_TIMEOUT',
-    `libvirt gave no answer to ${command} for the domain '${domain}' in ${timeoutMs / 1000} s`,
+    `libvirt did not say the version of its QEMU in ${EXAMINE_MS / 1000} s`,
+    { hint: `Look whether it answers: virsh -c ${uri} version.` },
+  )
+}
+
+function noAnswer(
+  command: string,
+  domain: string,
+  timeoutMs: number,
+  stopped: { why: string; hint: string } | undefined,
+): DirtyRateError {
+  const why = stopped === undefined ? '' : `: ${stopped.why}`
+  return new DirtyRateError(
+    'ERR_TARGET_TIMEOUT',
+    `libvirt gave no answer to ${command} for the domain '${domain}' in ${timeoutMs / 1000} s${why}`,
     {
-      hint: 'Another job of libvirt has the domain (virsh domjobinfo), or its QEMU does not answer. Try again.',
+      hint:
+        stopped?.hint ??
+        'Another job of libvirt has the domain (virsh domjobinfo), or its QEMU does not answer. Try again.',
       details: { domain },
     },
   )

@@ -2,15 +2,15 @@
 
 import { basename } from 'node:path'
 import { DirtyRateError } from '../../ground/errors.js'
-import { argumentsOf, processIds } from '../../ground/proc.js'
+import { argumentsOf, goOn, processIds, stoppedBy } from '../../ground/proc.js'
 import type { Identity } from './domain.js'
 
 /**
  * The number of the process in which QEMU runs the domain: the one whose command line has the
  * domain's UUID. Throws ERR_TARGET_ABSENT if there is none, and ERR_STATE if there are several.
  */
-export function processOf({ name, uuid }: Identity): number {
-  const found = processIds().filter(pid => hasUuid(pid, uuid))
+export function processOf({ name, uuid }: Pick<Identity, 'name' | 'uuid'>): number {
+  const found = processesOf(uuid)
   const [pid] = found
   if (pid === undefined) {
     throw new DirtyRateError(
@@ -29,6 +29,21 @@ export function processOf({ name, uuid }: Identity): number {
     )
   }
   return pid
+}
+
+/** The processes of this host that run the domain: two while it migrates within the host. */
+export function processesOf(uuid: string): number[] {
+  return processIds().filter(pid => hasUuid(pid, uuid))
+}
+
+/** Why the domain answers nothing, if a process of it is stopped. */
+export function stoppedProcessOf(uuid: string): { why: string; hint: string } | undefined {
+  for (const pid of processesOf(uuid)) {
+    const by = stoppedBy(pid)
+    if (by !== undefined)
+      return { why: `its QEMU, process ${pid}, is stopped by ${by}`, hint: goOn(pid, by) }
+  }
+  return undefined
 }
 
 function hasUuid(pid: number, uuid: string): boolean {

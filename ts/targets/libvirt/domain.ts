@@ -8,7 +8,7 @@ import type { QemuVersion } from '../../qmp/greeting.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { STATISTICS, type Statistics } from '../kvm-statistics.js'
 import type { LibvirtConnection } from './connection.js'
-import { type Fields, numberIn, parseJob } from './domain-stats.js'
+import { countIn, type Fields, odd, parseJob, usableCountIn } from './domain-stats.js'
 
 /** Which domain it is. Neither changes while the domain exists. */
 export interface Identity {
@@ -66,7 +66,7 @@ export async function identify(
     textOfXml(new RegExp(`<${tag}>([^<]*)</${tag}>`).exec(xml)?.[1] ?? '')
   const kvm = /^<domain type='kvm'/.test(xml.trimStart())
   const [name, uuid] = [text('name'), text('uuid')]
-  if (name === '' || uuid === '') {
+  if (name === '' || !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid)) {
     throw new DirtyRateError('ERR_QAPI', `virsh dumpxml printed no domain for '${domain}'`, {
       hint: 'Look whether virsh in PATH is the one of libvirt: command -v virsh.',
     })
@@ -86,17 +86,33 @@ export async function readFacts(
     jobOf(connection, asking),
     connection.qemuVersion(),
   ])
-  const state = STATES[numberIn(stats, 'state.state') ?? 0] ?? 'no state'
+  const number = countIn(stats, 'state.state')
+  const memoryKib = countIn(stats, 'balloon.maximum')
+  if (number === undefined || memoryKib === undefined) throw saysNothing(name)
+  const state = STATES[number]
+  if (state === undefined) throw odd('domstats', `state.state=${number}`)
   const migration = migrationOf(job, name)
   return {
     state,
     running: state === 'running' || state === 'blocked',
-    vcpus: numberIn(stats, 'vcpu.current') ?? 0,
-    memoryBytes: (numberIn(stats, 'balloon.maximum') ?? 0) * 1024,
+    vcpus: countIn(stats, 'vcpu.current') ?? 0,
+    memoryBytes: memoryKib * 1024,
     version,
     kvm,
     ...(migration === undefined ? {} : { migration }),
   }
+}
+
+/** libvirt gives the state and the memory of each domain that it can look at. */
+function saysNothing(name: string): DirtyRateError {
+  return new DirtyRateError(
+    'ERR_TARGET_TIMEOUT',
+    `libvirt says nothing of the domain '${name}': another job of libvirt has it`,
+    {
+      hint: 'virsh domjobinfo says which. Try again when it has ended.',
+      details: { domain: name },
+    },
+  )
 }
 
 /** KVM's statistics of the vCPUs now; undefined where libvirt gives none. */
@@ -109,8 +125,8 @@ export async function readStatistics(
   const counts = new Map<string, number>()
   for (const key of stats.keys()) {
     const name = /^vcpu\.\d+\.(\w+)\.sum$/.exec(key)?.[1]
-    const value = numberIn(stats, key)
-    if (name === undefined || value === undefined || !STATISTICS.includes(name)) continue
+    if (name === undefined || !STATISTICS.includes(name)) continue
+    const value = countIn(stats, key) ?? 0
     counts.set(name, (counts.get(name) ?? 0) + value)
   }
   return counts.size === 0 ? undefined : { atMs: performance.now(), counts }
@@ -126,7 +142,7 @@ async function jobOf(
   } catch (error) {
     const { virsh = '' } = (error as DirtyRateError).details ?? {}
     // A domain that is shut off has no job.
-    if (/domain is not running/.test(String(virsh))) return new Map()
+    if (/domain is not running/.test(String(virsh))) return new Map([['Job type', '0']])
     // The end to which a domain migrates has no figures, and the error says so.
     if (!/only on the source host/.test(String(virsh))) throw error
     return new Map([
@@ -141,9 +157,12 @@ async function jobOf(
  * kind, because libvirt would let a measurement wait until that job ends.
  */
 function migrationOf(job: Fields, name: string): MigrationProgress | undefined {
-  const type = job.get('Job type') ?? '0'
+  const type = job.get('Job type') ?? ''
   if (type === '0' || type === 'None') return undefined
-  const operation = numberIn(job, 'operation') ?? MIGRATION_OUT
+  const given = job.get('operation')
+  const operation = given === undefined ? MIGRATION_OUT : usableCountIn(job, 'operation')
+  if (!/^\d+$/.test(type) || operation === undefined)
+    throw odd('domjobinfo', [...job].map(([key, value]) => `${key}: ${value}`).join(', '))
   if (operation !== MIGRATION_IN && operation !== MIGRATION_OUT) {
     const what = OPERATIONS[operation] ?? `has a job of libvirt (operation ${operation})`
     throw new DirtyRateError('ERR_STATE', `the domain '${name}' ${what}`, {
@@ -151,12 +170,12 @@ function migrationOf(job: Fields, name: string): MigrationProgress | undefined {
     })
   }
   const figures = {
-    elapsedMs: numberIn(job, 'time_elapsed'),
-    remainingBytes: numberIn(job, 'memory_remaining'),
-    transferredBytes: numberIn(job, 'memory_processed'),
-    passes: numberIn(job, 'memory_iteration'),
-    dirtyPagesPerSecond: numberIn(job, 'memory_dirty_rate'),
-    pageSize: numberIn(job, 'memory_page_size'),
+    elapsedMs: usableCountIn(job, 'time_elapsed'),
+    remainingBytes: usableCountIn(job, 'memory_remaining'),
+    transferredBytes: usableCountIn(job, 'memory_processed'),
+    passes: usableCountIn(job, 'memory_iteration'),
+    dirtyPagesPerSecond: usableCountIn(job, 'memory_dirty_rate'),
+    pageSize: usableCountIn(job, 'memory_page_size'),
   }
   const known = Object.entries(figures).filter(([, value]) => value !== undefined)
   const status = operation === MIGRATION_OUT ? 'active' : 'incoming'

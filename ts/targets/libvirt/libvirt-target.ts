@@ -4,7 +4,9 @@ import { QemuTarget } from '../qemu/qemu-target.js'
 import { abilities } from '../qemu/safety.js'
 import { versionText } from '../qemu/version.js'
 import type { TargetDescription } from '../target.js'
+import { isLocal } from './connection.js'
 import { readFacts } from './domain.js'
+import { processesOf } from './domain-process.js'
 import { LibvirtAccess, type Measured } from './job-access.js'
 import { uriOf, waysOf } from './ways.js'
 
@@ -46,6 +48,17 @@ export class LibvirtTarget extends QemuTarget {
       ...(migration === undefined ? {} : { migration }),
       ways: waysOf(connection, identity),
     }
+  }
+
+  /**
+   * The process of this host that runs the VM; undefined if there is none, or several.
+   *
+   * @internal
+   */
+  get processId(): number | undefined {
+    const { connection, identity } = this.#of
+    const [pid, ...more] = isLocal(connection.uri) ? processesOf(identity.uuid) : []
+    return more.length === 0 ? pid : undefined
   }
 
   /**

@@ -45,6 +45,15 @@ export class ProcessTarget extends MeasuredTarget<ProcessFigures> {
     return `pid:${this.#of.pid}${range}${least}`
   }
 
+  /**
+   * The process that runs the VM.
+   *
+   * @internal
+   */
+  get processId(): number {
+    return this.#of.pid
+  }
+
   /** Which memory of the process is the guest's, and why. */
   get guestMemory(): GuestMemory {
     return this.#chosen.description

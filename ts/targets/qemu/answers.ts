@@ -8,16 +8,35 @@ import { DirtyRateError } from '../../ground/errors.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import { isRecord } from '../../qmp/greeting.js'
 
+/** The most MiB/s, and the longest window in ms, whose bytes and nanoseconds are exact numbers. */
+const MOST_MIB = Number.MAX_SAFE_INTEGER / 2 ** 20
+const LONGEST_MS = Number.MAX_SAFE_INTEGER / 1e6
+
 /** The answer to query-dirty-rate. Throws ERR_QMP_PROTOCOL. */
 export function dirtyRateInfoIn(answer: unknown): DirtyRateInfo {
-  const isInfo =
-    isRecord(answer) &&
-    ['unstarted', 'measuring', 'measured'].includes(String(answer.status)) &&
-    ['dirty-rate', 'start-time', 'calc-time', 'sample-pages'].every(key => isCount(answer[key])) &&
-    isText(answer.mode) &&
-    isVcpus(answer['vcpu-dirty-rate'])
-  if (!isInfo) throw malformed('query-dirty-rate', answer)
+  if (!isDirtyRateInfo(answer)) throw malformed('query-dirty-rate', answer)
   return answer as unknown as DirtyRateInfo
+}
+
+/**
+ * Whether it has the form of QEMU's `DirtyRateInfo`. Old versions leave fields out, but a job has
+ * always had a time, and a rate that could not be measured is negative.
+ */
+export function isDirtyRateInfo(answer: unknown): boolean {
+  if (!isRecord(answer)) return false
+  const { status, mode } = answer
+  const rate = answer['dirty-rate'] ?? 0
+  const hasTime = status === 'unstarted' || answer['calc-time'] !== undefined
+  return (
+    ['unstarted', 'measuring', 'measured'].includes(String(status)) &&
+    Number.isSafeInteger(rate) &&
+    Number(rate) <= MOST_MIB &&
+    ['start-time', 'calc-time', 'sample-pages'].every(key => isCount(answer[key] ?? 0)) &&
+    hasTime &&
+    Number(answer['calc-time'] ?? 0) <= LONGEST_MS &&
+    (mode === undefined || typeof mode === 'string') &&
+    isVcpus(answer['vcpu-dirty-rate'] ?? [])
+  )
 }
 
 /** The answer to query-status. Throws ERR_QMP_PROTOCOL. */
@@ -39,26 +58,38 @@ export function kvmIn(answer: unknown): boolean {
 export function memoryBytesIn(answer: unknown): number {
   const sizes = isRecord(answer) ? [answer['base-memory'], answer['plugged-memory'] ?? 0] : []
   const bytes = sizes.reduce((sum: number, size) => sum + Number(size), 0)
-  const isSize = sizes.length > 0 && sizes.every(size => typeof size === 'number')
-  if (!isSize || !Number.isSafeInteger(bytes) || bytes < 0)
+  // A VM without memory does not run.
+  if (!sizes.every(isCount) || !Number.isSafeInteger(bytes) || bytes === 0)
     throw malformed('query-memory-size-summary', answer)
   return bytes
 }
 
-/** Old versions of QEMU leave fields out. A rate that could not be measured is negative. */
-const isCount = (value: unknown): boolean => value === undefined || Number.isSafeInteger(value)
-const isText = (value: unknown): boolean => value === undefined || typeof value === 'string'
+/** How many vCPUs the answer to query-cpus-fast names. Throws ERR_QMP_PROTOCOL. */
+export function vcpusInAnswer(answer: unknown): number {
+  const indices = Array.isArray(answer)
+    ? answer.map(vcpu => (isRecord(vcpu) ? vcpu['cpu-index'] : undefined))
+    : []
+  const isList = Array.isArray(answer) && indices.every(isCount)
+  if (!isList || new Set(indices).size < indices.length) throw malformed('query-cpus-fast', answer)
+  return indices.length
+}
 
+/** Whether it is a number of something: nothing below 0, and nothing that is not exact. */
+export const isCount = (value: unknown): value is number =>
+  Number.isSafeInteger(value) && Number(value) >= 0
+
+/** A vCPU that is there twice would be counted twice, and the rate of none is negative. */
 function isVcpus(value: unknown): boolean {
-  if (value === undefined) return true
   if (!Array.isArray(value)) return false
-  return value.every(
-    vcpu =>
-      isRecord(vcpu) && Number.isSafeInteger(vcpu.id) && Number.isSafeInteger(vcpu['dirty-rate']),
+  const ids = value.map(vcpu => (isRecord(vcpu) ? vcpu.id : undefined))
+  return (
+    ids.every(isCount) &&
+    new Set(ids).size === ids.length &&
+    value.every(vcpu => isCount(vcpu['dirty-rate']) && vcpu['dirty-rate'] <= MOST_MIB)
   )
 }
 
-function malformed(query: string, answer: unknown): DirtyRateError {
+export function malformed(query: string, answer: unknown): DirtyRateError {
   const text = JSON.stringify(answer) ?? 'nothing'
   return new DirtyRateError(
     'ERR_QMP_PROTOCOL',

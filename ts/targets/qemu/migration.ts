@@ -1,16 +1,22 @@
 /** What query-migrate says, in the shapes of old and new versions. */
 
+import { isRecord } from '../../qmp/greeting.js'
 import type { MigrationProgress } from '../../results/migration.js'
+import { isCount, malformed } from './answers.js'
 
 /** The states in which no migration is under way. */
 const AT_REST: readonly string[] = ['none', 'cancelled', 'completed', 'failed']
 
-/** The migration that `answer` of query-migrate is about; undefined if there was none. */
+/**
+ * The migration that `answer` of query-migrate is about; undefined if there was none. Throws
+ * ERR_QMP_PROTOCOL for what is no such answer. A figure that is none, such as a negative one, is
+ * left out.
+ */
 export function migrationOf(answer: unknown): MigrationProgress | undefined {
-  const info = recordOf(answer)
-  const { status, 'error-desc': error } = info
-  if (typeof status !== 'string' || status === 'none') return undefined
-  const ram = recordOf(info.ram)
+  if (!isRecord(answer)) throw malformed('query-migrate', answer)
+  const { status, 'error-desc': error, ram = {}, ...info } = answer
+  if (status === undefined || status === 'none') return undefined
+  if (typeof status !== 'string' || !isRecord(ram)) throw malformed('query-migrate', answer)
   const figures = {
     elapsedMs: info['total-time'],
     // Newer versions have the sum of all devices beside `ram`.
@@ -22,7 +28,7 @@ export function migrationOf(answer: unknown): MigrationProgress | undefined {
     expectedDowntimeMs: info['expected-downtime'],
     downtimeMs: info.downtime,
   }
-  const known = Object.entries(figures).filter(([, value]) => typeof value === 'number')
+  const known = Object.entries(figures).filter(([, value]) => isCount(value))
   return {
     status,
     underWay: !AT_REST.includes(status),
@@ -46,6 +52,3 @@ export function migrationText(progress: MigrationProgress): string {
   ]
   return parts.join(', ')
 }
-
-const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {}

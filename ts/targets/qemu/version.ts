@@ -2,8 +2,12 @@
 
 import type { QemuVersion } from '../../qmp/greeting.js'
 
+/** The version of a QEMU that does not say it. It has none of what newer versions have. */
+export const UNKNOWN_VERSION: QemuVersion = { major: 0, minor: 0, micro: 0, package: '' }
+
 /** The version as people write it. */
 export function versionText({ major, minor, micro }: QemuVersion): string {
+  if (major === 0 && minor === 0 && micro === 0) return 'of an unknown version'
   return `${major}.${minor}.${micro}`
 }
 

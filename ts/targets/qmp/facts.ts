@@ -2,7 +2,7 @@
 
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import type { MigrationProgress } from '../../results/migration.js'
-import { kvmIn, memoryBytesIn, runStateIn } from '../qemu/answers.js'
+import { kvmIn, memoryBytesIn, runStateIn, vcpusInAnswer } from '../qemu/answers.js'
 import { migrationOf } from '../qemu/migration.js'
 import type { Circumstances } from '../qemu/safety.js'
 import type { Use } from './monitor.js'
@@ -29,7 +29,8 @@ export async function readMigration({ ask }: Use): Promise<MigrationProgress | u
   return migrationOf(
     await ask('query-migrate').catch(error => {
       // A server without the command migrates nothing.
-      if (!hasCode(error, 'ERR_QAPI')) throw error
+      if (hasCode(error, 'ERR_QAPI')) return {}
+      throw error
     }),
   )
 }
@@ -45,14 +46,14 @@ export async function readFacts({ ask, connection }: Use): Promise<Facts> {
     }),
   )
   const [kvm, status, memory, cpus, migrate] = await Promise.all(answers)
-  const migration = migrationOf(migrate)
+  const migration = migrate === undefined ? undefined : migrationOf(migrate)
   const { status: state, running } = runStateIn(status)
   return {
     version,
     kvm: kvmIn(kvm),
     state,
     running,
-    ...(Array.isArray(cpus) ? { vcpus: cpus.length } : {}),
+    ...(cpus === undefined ? {} : { vcpus: vcpusInAnswer(cpus) }),
     memoryBytes: memoryBytesIn(memory),
     ...(migration === undefined ? {} : { migration }),
   }

@@ -1,5 +1,6 @@
 /** The target of the scheme `qmp:`. */
 
+import { listenerAt } from '../../ground/listener.js'
 import { QemuTarget } from '../qemu/qemu-target.js'
 import { abilities } from '../qemu/safety.js'
 import { versionText } from '../qemu/version.js'
@@ -23,6 +24,15 @@ export class QmpTarget extends QemuTarget {
   get uri(): string {
     const { monitor, force } = this.#of
     return `qmp:${escapeOption(formatAddress(monitor.address))}${force ? ',force=on' : ''}`
+  }
+
+  /**
+   * The process of this host that has the monitor; undefined if this user may not see it.
+   *
+   * @internal
+   */
+  get processId(): number | undefined {
+    return listenerAt(this.#of.monitor.address)?.pid
   }
 
   /** Stops the VM, lets it go on, and ends it together with its QEMU. */
