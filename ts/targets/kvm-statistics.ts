@@ -59,8 +59,8 @@ export async function observed<T>(
 
 /**
  * How busy the guest kept KVM before the window, within it, and after it. A counter that has not
- * moved in all that time counts nothing on this host, and is left out, and so is one that went back,
- * as the sum does when a vCPU is unplugged; undefined if none is left.
+ * moved in all that time counts nothing on this host, and is left out. So is one that went back, as
+ * the sum does when a vCPU is unplugged. The result is undefined if none is left.
  */
 export function guestCost(before: Span, during: Span, after: Span): GuestCost | undefined {
   const spans = [before, during, after]
