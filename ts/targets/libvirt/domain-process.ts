@@ -3,13 +3,12 @@
 import { basename } from 'node:path'
 import { DirtyRateError } from '../../ground/errors.js'
 import { argumentsOf, goOn, processIds, stoppedBy } from '../../ground/proc.js'
-import type { Identity } from './domain.js'
 
 /**
  * The number of the process in which QEMU runs the domain: the one whose command line has the
  * domain's UUID. Throws ERR_TARGET_ABSENT if there is none, and ERR_STATE if there are several.
  */
-export function processOf({ name, uuid }: Pick<Identity, 'name' | 'uuid'>): number {
+export function processOf({ name, uuid }: { name: string; uuid: string }): number {
   const found = processesOf(uuid)
   const [pid] = found
   if (pid === undefined) {
