@@ -24,6 +24,7 @@ import {
   type Look,
   looksOf,
   type Plan,
+  slowReaderWarnings,
   type Taken,
 } from './audit/looks.js'
 import {
@@ -31,6 +32,7 @@ import {
   MemoryReader,
   type ReaderTask,
   readMemory,
+  speedBetween,
 } from './audit/memory-reader.js'
 import { auditTable, explainAudit, rowOf } from './audit/text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
@@ -89,13 +91,15 @@ export async function runAudit(
     const table = auditTable(session)
     for (const look of looks)
       for (const line of table.row(rowOf(look, rates), session.columns)) session.print(line)
-    explainAudit(session, looks, factors, plan, bytesPerSecond)
+    const warnings = slowReaderWarnings(looks, bytesPerSecond)
+    explainAudit(session, { looks, factors, plan, bytesPerSecond, warnings })
     session.document({
       target: target.uri,
       linkBytesPerSecond: bytesPerSecond,
       rounds,
       looks: looks.map(documented),
       factors,
+      warnings,
     })
     return looks.every(look => 'refused' in look || look.complete) ? EXIT_OK : EXIT_FAILED
   })
@@ -180,7 +184,7 @@ async function take(
   target: Target,
   { looks, rounds, task }: Course,
 ): Promise<AuditedLook[]> {
-  const measured = looks.map((): DirtyRateMeasurement[] => [])
+  const measured = looks.map((): TakenOnce[] => [])
   const refused = looks.map((): string | undefined => undefined)
   for (let round = 0; round < rounds; round++) {
     for (const [at, look] of looks.entries()) {
@@ -211,26 +215,36 @@ const isRefusal = (error: unknown): error is DirtyRateError =>
     hasCode(error, code),
   )
 
+/** One measurement of a look, and how fast the memory was read meanwhile. */
+interface TakenOnce {
+  readonly measurement: DirtyRateMeasurement
+  readonly readBytesPerSecond?: number
+}
+
 async function takeOne(
   session: Session,
   target: Target,
   { mode, samplesPerGiB, windowMs, read }: Look,
   task: Readable,
-): Promise<DirtyRateMeasurement> {
+): Promise<TakenOnce> {
   const { signal } = session
   const samples = samplesPerGiB === undefined ? {} : { samplePages: samplesPerGiB }
   const options = { mode, window: windowMs, signal, ...samples }
-  if (!read) return target.measureDirtyRate(options)
+  if (!read) return { measurement: await target.measureDirtyRate(options) }
   if ('refused' in task) throw new DirtyRateError('ERR_TARGET_ABSENT', task.refused)
   const reader = await MemoryReader.start(task, signal)
   try {
-    return await target.measureDirtyRate(options)
+    const before = reader.read
+    const measurement = await target.measureDirtyRate(options)
+    return { measurement, readBytesPerSecond: speedBetween(before, reader.read) }
   } finally {
     await reader.stop()
   }
 }
 
-function taken(look: Look, measurements: readonly DirtyRateMeasurement[]): Taken {
+function taken(look: Look, rounds: readonly TakenOnce[]): Taken {
+  const measurements = rounds.map(({ measurement }) => measurement)
+  const speeds = rounds.flatMap(({ readBytesPerSecond }) => readBytesPerSecond ?? [])
   const bytesPerSecond = measurements.map(({ bytesPerSecond }) => bytesPerSecond)
   const middle = median(bytesPerSecond)
   const distance = ({ bytesPerSecond }: DirtyRateMeasurement): number =>
@@ -241,6 +255,7 @@ function taken(look: Look, measurements: readonly DirtyRateMeasurement[]): Taken
     bytesPerSecond,
     interval: typical.interval,
     complete: measurements.every(({ complete }) => complete),
+    ...(speeds.length === 0 ? {} : { readBytesPerSecond: median(speeds) }),
   }
 }
 
@@ -257,7 +272,7 @@ export async function runReadMemory(session: Session, task: string): Promise<num
   try {
     await readMemory(
       JSON.parse(task) as ReaderTask,
-      ({ bytes, passes }) => session.print(`${bytes} ${passes}`),
+      ({ bytes, passes, ms }) => session.print(`${bytes} ${passes} ${ms.toFixed(3)}`),
       () => isOver || session.signal.aborted,
     )
   } finally {

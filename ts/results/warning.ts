@@ -22,6 +22,8 @@ const MEANINGS = {
     'The soft-dirty bits had been cleared before, by an earlier measurement or by another program such as CRIU, which now misses the writes before this measurement.',
   WRITES_UNSEEN:
     'Some writes leave no soft-dirty bit: those of another process that shares the memory, or those to pages that the kernel merges. The figures are lower bounds.',
+  SLOW_READER:
+    'The memory was read more slowly than the link of the migration that an audit stands for, by more than a tenth.',
   BLOCK_REMOVED:
     'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
 } as const

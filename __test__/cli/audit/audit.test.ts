@@ -21,7 +21,15 @@ const PASSES = 8
 const quick = ['--window', '200ms', '--downtime', '50ms', '--rounds', '2', '--bandwidth', '1Gbit/s']
 
 interface Audit {
-  looks: { mode: string; windowMs: number; read: boolean; ofRounds: number[]; refused?: string }[]
+  looks: {
+    mode: string
+    windowMs: number
+    read: boolean
+    ofRounds: number[]
+    readBytesPerSecond?: number
+    refused?: string
+  }[]
+  warnings: { code: string }[]
   factors: Record<string, { value: number; low: number; high: number }>
 }
 
@@ -56,6 +64,21 @@ describeKvm('audit', () => {
         expect(rate).toBeGreaterThan(0)
       }
     expect(Object.keys(factors)).toEqual(['sampling', 'window', 'migration', 'together'])
+    for (const { read, readBytesPerSecond } of looks)
+      expect(readBytesPerSecond !== undefined).toBe(read)
+  })
+
+  it('warns of a reader that no host can make as fast as asked for', async () => {
+    const guest = 'guest:stride,pages=500,memory=64MiB'
+    const words = ['audit', guest, ...quick, '--bandwidth', '100000Gbit/s']
+    const { stdout, status } = await dirtyrate([...words, '--json'])
+    expect(status).toBe(0)
+    expectForm(stdout, 'audit')
+    const { looks, warnings }: Audit = JSON.parse(stdout)
+    expect(warnings.map(({ code }) => code)).toEqual(['SLOW_READER'])
+    for (const { readBytesPerSecond } of looks)
+      if (readBytesPerSecond !== undefined) expect(readBytesPerSecond).toBeGreaterThan(0)
+    expect((await dirtyrate(words)).stdout).toMatch(/^read at +\S+ \S+\/s of [\s\S]*SLOW_READER/m)
   })
 
   it('reads the memory at the speed of the link, over and over, and maps nothing', async () => {

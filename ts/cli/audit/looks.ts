@@ -2,6 +2,7 @@
 
 import type { Interval } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
+import type { Warning } from '../../results/warning.js'
 import { median } from '../median.js'
 
 /** One way in which the audit measures. */
@@ -22,6 +23,8 @@ export interface Taken extends Look {
   readonly interval: Interval
   /** False if one of the measurements was incomplete. */
   readonly complete: boolean
+  /** How fast the memory was really read: the median of the rounds. Only of a look that reads. */
+  readonly readBytesPerSecond?: number
 }
 
 /** A look that the target refuses. */
@@ -85,6 +88,25 @@ export function looksOf({
       by(ms, false),
       by(ms, true),
     ]),
+  ]
+}
+
+/** A reader that is slower than this part of the link is no picture of a migration. */
+const FAST_ENOUGH = 0.9
+
+/** The warning if a look has read the memory more slowly than it was to; otherwise nothing. */
+export function slowReaderWarnings(looks: readonly AuditedLook[], asked: number): Warning[] {
+  const speeds = looks.flatMap(look =>
+    'refused' in look || look.readBytesPerSecond === undefined ? [] : [look.readBytesPerSecond],
+  )
+  const slowest = Math.min(...speeds)
+  if (!(slowest < asked * FAST_ENOUGH)) return []
+  const percent = Math.floor((100 * slowest) / asked)
+  return [
+    {
+      code: 'SLOW_READER',
+      message: `the memory was read at ${percent} % of the speed of the link, so that the factor of the migration may be too low`,
+    },
   ]
 }
 

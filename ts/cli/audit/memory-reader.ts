@@ -22,6 +22,14 @@ export interface ReadSoFar {
   readonly bytes: number
   /** How often it has come to the end of the memory. */
   readonly passes: number
+  /** How long it has read, by its own clock. */
+  readonly ms: number
+}
+
+/** How fast a reader was between two reports; 0 if it has reported nothing new. */
+export function speedBetween(from: ReadSoFar, to: ReadSoFar): number {
+  const ms = to.ms - from.ms
+  return ms > 0 ? ((to.bytes - from.bytes) * 1000) / ms : 0
 }
 
 /** The size of a page's entry: Documentation/admin-guide/mm/pagemap.rst of Linux. */
@@ -36,13 +44,15 @@ const PRESENT = 0x80
 const PIECE = 1 << 20
 /** How often the speed is looked at. */
 const SLICE_MS = 5
+/** How often a reader that falls behind reports how far it is. */
+const REPORT_MS = 20
 /** How long the reader may take to begin. */
 const START_MS = 10_000
 
 /** A reader that runs. */
 export class MemoryReader {
   readonly #child: ChildProcess
-  #last: ReadSoFar = { bytes: 0, passes: 0 }
+  #last: ReadSoFar = { bytes: 0, passes: 0, ms: 0 }
 
   private constructor(child: ChildProcess) {
     this.#child = child
@@ -109,8 +119,8 @@ export class MemoryReader {
         rest = lines.pop() ?? ''
         const last = lines.at(-1)
         if (last === undefined) return
-        const [bytes = 0, passes = 0] = last.split(' ').map(Number)
-        this.#last = { bytes, passes }
+        const [bytes = 0, passes = 0, ms = 0] = last.split(' ').map(Number)
+        this.#last = { bytes, passes, ms }
         resolve()
       })
     })
@@ -126,12 +136,13 @@ export interface ReaderTask {
 }
 
 /**
- * Reads the memory until `ended()`, and calls `say` after each piece. This is what the reader's
- * process does.
+ * Reads the memory until `ended()`, and calls `say` whenever it is ahead of the link, and at least
+ * every 20 ms, so that it is known how fast a reader is that falls behind. This is what the
+ * reader's process does.
  */
 export async function readMemory(
   { pid, ranges, bytesPerSecond, pageSize }: ReaderTask,
-  say: (read: ReadSoFar) => void,
+  report: (read: ReadSoFar) => void,
   ended: () => boolean,
 ): Promise<void> {
   const memory = openSync(`/proc/${pid}/mem`, 'r')
@@ -141,7 +152,13 @@ export async function readMemory(
     const begun = performance.now()
     let bytes = 0
     let passes = 0
-    const due = (): number => ((performance.now() - begun) / 1000) * bytesPerSecond
+    let reportedMs = 0
+    const now = (): number => performance.now() - begun
+    const due = (): number => (now() / 1000) * bytesPerSecond
+    const say = (): void => {
+      reportedMs = now()
+      report({ bytes, passes, ms: reportedMs })
+    }
     while (!ended()) {
       const before = bytes
       for (const { start, end } of ranges) {
@@ -150,13 +167,13 @@ export async function readMemory(
           for (const run of presentRuns(pagemap, at, upTo, pageSize))
             bytes += readSync(memory, buffer, 0, run.end - run.start, run.start)
           if (bytes > due()) {
-            say({ bytes, passes })
+            say()
             while (bytes > due() && !ended()) await sleep(SLICE_MS)
-          }
+          } else if (now() - reportedMs >= REPORT_MS) say()
         }
       }
       passes++
-      say({ bytes, passes })
+      say()
       // Memory of which no page is present is read at once.
       if (bytes === before) await sleep(SLICE_MS)
     }

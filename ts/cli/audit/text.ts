@@ -1,5 +1,6 @@
 /** What `audit` prints. */
 
+import type { Warning } from '../../results/warning.js'
 import { median } from '../median.js'
 import type { Rates } from '../rate-unit.js'
 import type { Session } from '../session.js'
@@ -35,12 +36,19 @@ export function rowOf(look: AuditedLook, rates: Rates): Cell[] {
   return [...how, rates.rate(median(look.bytesPerSecond)), rates.interval(look.interval)]
 }
 
+/** What an audit has found. */
+interface Findings {
+  readonly looks: readonly AuditedLook[]
+  readonly factors: Factors
+  readonly plan: Plan
+  /** The speed of the link. */
+  readonly bytesPerSecond: number
+  readonly warnings: readonly Warning[]
+}
+
 export function explainAudit(
   session: Session,
-  looks: readonly AuditedLook[],
-  factors: Factors,
-  plan: Plan,
-  bytesPerSecond: number,
+  { looks, factors, plan, bytesPerSecond, warnings }: Findings,
 ): void {
   const { sampling, window, migration, together } = factors
   const refused = new Set(looks.flatMap(look => ('refused' in look ? [look.refused] : [])))
@@ -53,6 +61,15 @@ export function explainAudit(
   show('window', window)
   show('migration', migration)
   show('together', together)
+  const speeds = looks.flatMap(look =>
+    'refused' in look || look.readBytesPerSecond === undefined ? [] : [look.readBytesPerSecond],
+  )
+  if (speeds.length > 0) {
+    const slowest = `${size(Math.min(...speeds))}/s`
+    session.field('read at', `${slowest} of ${size(bytesPerSecond)}/s`, MEANINGS_BEGIN)
+  }
+  for (const { code, message } of warnings)
+    session.field('warning', `${code}: ${message}`, MEANINGS_BEGIN)
   const { reference, fewSamples, windowMs, shortMs } = plan
   const by =
     reference.samplesPerGiB === undefined
