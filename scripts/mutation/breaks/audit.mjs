@@ -9,13 +9,6 @@ export default [
     test: '__test__/cli/audit/audit.test.ts -t maps nothing',
   },
   {
-    name: 'the reader of an audit outlives its command',
-    file: 'ts/cli/audit.ts',
-    find: "hostProcess.stdin.once('end', () => {\n    isOver = true\n  })",
-    replace: '',
-    test: '__test__/cli/audit/audit.test.ts -t leaves no reader behind',
-  },
-  {
     name: 'an audit compares medians of different rounds',
     file: 'ts/cli/audit/looks.ts',
     find: 'rate / (over.bytesPerSecond[round] ?? 0)',
