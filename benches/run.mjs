@@ -62,6 +62,7 @@ const withTargets = [
   cargo('dirtyrate', 'sampling', ...ifQuick),
   node('binding.mjs'),
   node('idle.mjs'),
+  node('process-sampling.mjs', ...ifQuick),
   ...(hasQemu ? [node('beside-qemu.mjs', ...ifQuick)] : []),
 ]
 /** Tables without a target of their own. */
