@@ -174,25 +174,44 @@ fn choose(rng: &mut impl Rng, block: &PageBlock, page_size: u64, options: PlanOp
 /// `pages` units and a page has `samples` units, so that all numbers are whole. Each unit is drawn with the same
 /// probability, and each page has the same number of units.
 fn stratified(rng: &mut impl Rng, pages: u64, samples: u64, chosen: &mut Vec<u64>) {
-    let within =
-        |i: u64, rng: &mut _| (u128::from(i) * u128::from(pages) + u128::from(below(rng, pages))) / u128::from(samples);
-    chosen.extend((0..samples).map(|i| within(i, rng) as u64));
+    let random = Below::new(pages);
+    let (whole, rest) = (pages / samples, pages % samples);
+    // The first page of stratum i, and how many units of the page are in stratum i - 1: i * pages, divided by samples.
+    let (mut first, mut units) = (0, 0);
+    for _ in 0..samples {
+        chosen.push(first + (units + random.draw(rng)) / samples);
+        (first, units) = (first + whole, units + rest);
+        if units >= samples {
+            (first, units) = (first + 1, units - samples);
+        }
+    }
 }
 
 fn simple_random(rng: &mut impl Rng, pages: u64, samples: u64, chosen: &mut Vec<u64>) {
-    chosen.extend((0..samples).map(|_| below(rng, pages)));
+    let random = Below::new(pages);
+    chosen.extend((0..samples).map(|_| random.draw(rng)));
     chosen.sort_unstable();
 }
 
-/// A random number below `bound`, each with the same probability (Lemire, "Fast random integer generation in an
+/// Random numbers below a bound, each with the same probability (Lemire, "Fast random integer generation in an
 /// interval", 2019). This is not the `rand` crate's function, because that crate does not promise the same numbers in
 /// its next version.
-fn below(rng: &mut impl Rng, bound: u64) -> u64 {
-    let reject = bound.wrapping_neg() % bound;
-    loop {
-        let product = u128::from(rng.next_u64()) * u128::from(bound);
-        if product as u64 >= reject {
-            return (product >> 64) as u64;
+struct Below {
+    bound: u64,
+    reject: u64,
+}
+
+impl Below {
+    fn new(bound: u64) -> Self {
+        Self { bound, reject: bound.wrapping_neg() % bound }
+    }
+
+    fn draw(&self, rng: &mut impl Rng) -> u64 {
+        loop {
+            let product = u128::from(rng.next_u64()) * u128::from(self.bound);
+            if product as u64 >= self.reject {
+                return (product >> 64) as u64;
+            }
         }
     }
 }
@@ -269,6 +288,22 @@ mod tests {
                     (last - expected).abs() < off,
                     "{design:?}: the last of {pages} pages {last} times, not {expected}"
                 );
+            }
+        }
+    }
+
+    /// The strata by their definition, with fractions of pages and without.
+    #[test]
+    fn a_sample_is_in_its_stratum() {
+        for (pages, samples_per_gib) in
+            [(1 << 18, 512), (262_147, 16384), ((1 << 22) - 1, 1000), (997, 128), (61, 16384)]
+        {
+            let plan = plan(&[pages], samples_per_gib, Design::Stratified, 11);
+            let samples = plan.samples();
+            for (stratum, &page) in (0_u128..).zip(&plan.blocks()[0]) {
+                let (all, each) = (u128::from(pages), u128::from(samples));
+                let (first, last) = (stratum * all / each, ((stratum + 1) * all - 1) / each);
+                assert!((first..=last).contains(&u128::from(page)), "{page} in stratum {stratum} of {samples}");
             }
         }
     }
