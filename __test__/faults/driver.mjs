@@ -2,45 +2,10 @@
 // line of JSON in is a case, a line out is what came of it. A case is one life of a VM: made,
 // loaded, started, measured, changed, ended.
 
-import { openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { VirtualMachine, workload } from 'dirtyrate'
-
-// The layout of `struct plan` in shim.c.
-const IOCTLS_AT = 56
-const SIZE = IOCTLS_AT + 4 * 256
-const file = openSync(process.env.DIRTYRATE_FAULTS, 'r+')
-
-function setPlan({ call, number = 0, errno, at = 1, times = 0 }) {
-  const plan = Buffer.alloc(IOCTLS_AT)
-  plan.writeUInt32LE(number, 32)
-  plan.writeInt32LE(errno, 36)
-  plan.writeUInt32LE(at, 40)
-  plan.writeUInt32LE(times, 44)
-  // The name last: from then on calls fail.
-  writeSync(file, plan.subarray(32), 0, IOCTLS_AT - 32, 32)
-  plan.write(call, 0, 'latin1')
-  writeSync(file, plan.subarray(0, 32), 0, 32, 0)
-}
-
-function clearPlan() {
-  writeSync(file, Buffer.alloc(32), 0, 32, 0)
-  const plan = Buffer.alloc(SIZE)
-  readSync(file, plan, 0, SIZE, 0)
-  const ioctls = []
-  for (let number = 0; number < 256; number++) {
-    if (plan.readUInt32LE(IOCTLS_AT + 4 * number) > 0) ioctls.push(number)
-  }
-  return { failed: plan.readUInt32LE(52), ioctls }
-}
-
-const said = error => ({
-  name: error?.name,
-  code: error?.code,
-  message: error?.message,
-  hint: error?.hint,
-  details: error?.details,
-})
+import { clearPlan, said, setPlan } from './plan.mjs'
 
 /** vCPUs, reapers and pacers of this process. */
 function guestThreads() {

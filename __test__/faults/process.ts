@@ -41,6 +41,25 @@ export interface Life {
   fault?: Fault
 }
 
+/** One measurement of a process of memory.c. */
+export interface ProcessLife {
+  /** Which memory it has. */
+  kind: 'private' | 'shared'
+  fault?: Fault
+}
+
+/** What came of it. */
+export interface ProcessOutcome {
+  errors: Outcome['errors']
+  /** `isBusy`: the process made a whole round within the window. */
+  results: { pages: number; complete: boolean; isBusy: boolean }[]
+  /** Those of KVM; null if they could not be read. */
+  statistics?: Record<string, number> | null
+  /** How many files are open at the end. */
+  descriptors: number
+  failed: number
+}
+
 /** The shim, compiled, and the file by which it is told what fails. */
 export class Shim {
   readonly #folder = mkdtempSync(join(tmpdir(), 'dirtyrate-faults-'))
@@ -82,27 +101,32 @@ export class Shim {
   }
 }
 
-/** Runs lives of VMs; a process that hangs or dies is replaced by another. */
-export class Lives {
+/** Runs lives in a process; one that hangs or dies is replaced by another. */
+export class Lives<OneLife = Life, ItsOutcome = Outcome> {
   readonly #shim: Shim
+  readonly #driver: string
+  readonly #args: readonly string[]
   #child: ChildProcess | undefined
   #lines: Interface | undefined
   #stderr = ''
 
-  constructor(shim: Shim) {
+  /** `driver` is the program of the process, with its arguments. */
+  constructor(shim: Shim, driver = 'driver.mjs', args: readonly string[] = []) {
     this.#shim = shim
+    this.#driver = driver
+    this.#args = args
   }
 
   /**
    * Runs one; rejects with what became of the process if that hangs (as far as `patience` goes) or
    * dies.
    */
-  async run(life: Life, patience: number): Promise<Outcome> {
+  async run(life: OneLife, patience: number): Promise<ItsOutcome> {
     if (this.#child === undefined) await this.#begin()
     const child = this.#child as ChildProcess
     child.stdin?.write(`${JSON.stringify(life)}\n`)
     const line = await this.#line(patience)
-    return JSON.parse(line) as Outcome
+    return JSON.parse(line) as ItsOutcome
   }
 
   end(): void {
@@ -111,9 +135,9 @@ export class Lives {
   }
 
   async #begin(): Promise<void> {
-    const driver = fileURLToPath(new URL('driver.mjs', import.meta.url))
+    const driver = fileURLToPath(new URL(this.#driver, import.meta.url))
     this.#stderr = ''
-    const child = spawn(process.execPath, [driver], {
+    const child = spawn(process.execPath, [driver, ...this.#args], {
       cwd: root,
       env: { ...process.env, ...this.#shim.environment() },
       stdio: ['pipe', 'pipe', 'pipe'],

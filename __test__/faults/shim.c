@@ -12,20 +12,26 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define KVMIO 0xae
+/* The call does not fail, but transfers less than it was asked for. Also in process-cases.ts. */
+#define SHORT -1
 
 /* The layout is also in driver.mjs. */
 struct plan {
-	char call[32];              /* "ioctl" with `number`, or the name of a function; empty: nothing fails */
+	char call[32];              /* "ioctl" with `number`, or the name of a function, with a kind of file; empty: nothing fails */
 	_Atomic uint32_t number;    /* of the ioctl: its lowest byte */
-	_Atomic int32_t error;
+	_Atomic int32_t error;      /* errno, or SHORT */
 	_Atomic uint32_t at;        /* the first call that fails, from 1 */
 	_Atomic uint32_t times;     /* how many fail; 0: all from there on */
 	_Atomic uint32_t seen;      /* calls so far */
@@ -101,6 +107,8 @@ int ioctl(int fd, unsigned long request, ...)
 			return -1;
 		}
 	}
+	if (((request >> 8) & 0xff) == 'f')
+		FAIL("ioctl pagemap", -1);
 	return real(fd, request, argument);
 }
 
@@ -180,6 +188,137 @@ int open(const char *path, int flags, ...)
 	if (!strcmp(path, "/dev/kvm"))
 		FAIL("open", -1);
 	return real(path, flags, mode);
+}
+
+/* The kind of a file of /proc/PID that the measurement of another process needs, or NULL. */
+static const char *kind_of(const char *path)
+{
+	static const char *const ends[] = { "maps", "pagemap", "stat" };
+	if (strncmp(path, "/proc/", 6))
+		return strstr(path, "memfd:") ? "memory" : NULL;
+	if (strstr(path, "/fdinfo/"))
+		return "fdinfo";
+	if (strstr(path, "/map_files/") || strstr(path, "/fd/"))
+		return "memory";
+	const char *name = strrchr(path, '/') + 1;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (!strcmp(name, ends[i]))
+			return ends[i];
+	return NULL;
+}
+
+/* What fails of a call on a file: errno, SHORT, or 0. The plan names the call and the kind of file. */
+static int file_fault(const char *call, const char *path)
+{
+	const char *kind = path ? kind_of(path) : NULL;
+	char name[64];
+	if (!kind)
+		return 0;
+	snprintf(name, sizeof(name), "%s %s", call, kind);
+	return fault(name, 0);
+}
+
+/* The same for a file that is open. */
+static int descriptor_fault(const char *call, int fd)
+{
+	char link[64], path[4096];
+	if (!plan || strncmp(plan->call, call, strlen(call)))
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	ssize_t length = readlink(link, path, sizeof(path) - 1);
+	if (length < 0)
+		return 0;
+	path[length] = 0;
+	return file_fault(call, path);
+}
+
+#define FAIL_BY(expression, otherwise) \
+	do { \
+		if (is_ours(__builtin_return_address(0))) \
+			error = (expression); \
+		if (error > 0) { \
+			errno = error; \
+			return otherwise; \
+		} \
+	} while (0)
+
+int open64(const char *path, int flags, ...)
+{
+	static int (*real)(const char *, int, ...);
+	int error = 0;
+	va_list arguments;
+	va_start(arguments, flags);
+	mode_t mode = va_arg(arguments, mode_t);
+	va_end(arguments);
+	if (!real)
+		real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+	FAIL_BY(file_fault("open", path), -1);
+	return real(path, flags, mode);
+}
+
+ssize_t read(int fd, void *bytes, size_t count)
+{
+	REAL(read);
+	int error = 0;
+	FAIL_BY(descriptor_fault("read", fd), -1);
+	return real(fd, bytes, error == SHORT && count > 1 ? count / 2 : count);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t count, off64_t offset)
+{
+	REAL(pread64);
+	int error = 0;
+	FAIL_BY(descriptor_fault("pread", fd), -1);
+	return real(fd, bytes, error == SHORT && count > 1 ? count / 2 : count, offset);
+}
+
+int statx(int folder, const char *restrict path, int flags, unsigned int mask, struct statx *restrict found)
+{
+	REAL(statx);
+	int error = 0;
+	FAIL_BY(*path ? file_fault("stat", path) : descriptor_fault("stat", folder), -1);
+	return real(folder, path, flags, mask, found);
+}
+
+int mincore(void *address, size_t length, unsigned char *found)
+{
+	REAL(mincore);
+	FAIL("mincore", -1);
+	return real(address, length, found);
+}
+
+off_t lseek(int fd, off_t offset, int whence)
+{
+	REAL(lseek);
+	if (whence == SEEK_DATA)
+		FAIL("lseek", -1);
+	return real(fd, offset, whence);
+}
+
+ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigned long locals, const struct iovec *remote,
+			 unsigned long remotes, unsigned long flags)
+{
+	REAL(process_vm_readv);
+	int error = 0;
+	FAIL_BY(fault("process_vm_readv", 0), -1);
+	return real(pid, local, locals, remote, error == SHORT ? remotes / 2 : remotes, flags);
+}
+
+long syscall(long number, ...)
+{
+	static long (*real)(long, ...);
+	int error = 0;
+	long a[6];
+	va_list arguments;
+	va_start(arguments, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	if (!real)
+		real = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	if (number == SYS_pidfd_open || number == SYS_pidfd_getfd)
+		FAIL_BY(fault(number == SYS_pidfd_open ? "pidfd_open" : "pidfd_getfd", 0), -1);
+	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 int fcntl(int fd, int command, ...)

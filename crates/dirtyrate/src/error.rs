@@ -234,12 +234,12 @@ impl Error {
         }
     }
 
-    /// The error for a call on the process `pid` that the kernel refused: the open files have reached a limit, or this
-    /// user has no permission.
+    /// The error for a call on the process `pid` that the kernel refused: this user has no permission, or something
+    /// else is wrong, such as a limit of open files.
     pub(crate) fn process_refused(pid: u32, what: impl Into<String>, source: io::Error) -> Self {
         match source.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE) => Self::refused("open", what, source),
-            _ => Self::ProcessPermission { pid, what: what.into(), source },
+            Some(libc::EPERM | libc::EACCES) => Self::ProcessPermission { pid, what: what.into(), source },
+            _ => Self::refused("open", what, source),
         }
     }
 

@@ -57,9 +57,32 @@ export default [
   {
     name: 'take the memory of another program for that of the process',
     file: `${core}/process_fd.rs`,
-    find: 'if has_address_space(&self.pagemap) {',
-    replace: 'if !self.has_ended() {',
+    find: 'let has = has_address_space(&self.pagemap);',
+    replace: 'let has: io::Result<bool> = Ok(!self.has_ended());',
     test: 'sampling_process',
+  },
+  {
+    name: 'say of a process that it is another one if its pagemap cannot be read',
+    file: `${core}/process_fd.rs`,
+    find: 'if has.map_err(|source| Error::refused("pread", format!("/proc/{}/pagemap", self.pid), source))? {',
+    replace: 'if has.unwrap_or(false) {',
+    test: '__test__/faults/process-faults.test.ts',
+  },
+  {
+    name: 'take a short read of a file for its end',
+    file: `${core}/backing.rs`,
+    find: 'Ok(read) => filled += read,',
+    replace:
+      'Ok(read) => {\n                    page[filled + read..].fill(0);\n                    break;\n                }',
+    test: '__test__/faults/process-faults.test.ts',
+  },
+  {
+    name: 'stop a process for each look at its memory',
+    file: `${core}/sample.rs`,
+    find: 'sampling.reader_mut().begin_pass();',
+    replace:
+      'unsafe { libc::kill(process.pid() as i32, libc::SIGSTOP) };\n        std::thread::sleep(Duration::from_millis(30));\n        unsafe { libc::kill(process.pid() as i32, libc::SIGCONT) };\n        sampling.reader_mut().begin_pass();',
+    test: 'sampling_pauses',
   },
   {
     name: 'read what is only on the disk',

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::sampling::process::Process;
@@ -88,8 +89,15 @@ pub fn statistics_of(process: &Process) -> Option<BTreeMap<String, u64>> {
     let mut sums: Option<BTreeMap<String, u64>> = None;
     // A vCPU can have several descriptors, of the same name.
     let mut vcpus: BTreeMap<String, i32> = BTreeMap::new();
-    for entry in descriptors.flatten() {
-        let Ok(link) = fs::read_link(entry.path()) else { continue };
+    for entry in descriptors {
+        let entry = entry.ok()?;
+        let link = match fs::read_link(entry.path()) {
+            Ok(link) => link,
+            // The process has closed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // A sum without one of the vCPUs would be too small.
+            Err(_) => return None,
+        };
         let (Some(link), Some(number)) = (link.to_str(), entry.file_name().to_str().and_then(|name| name.parse().ok()))
         else {
             continue;

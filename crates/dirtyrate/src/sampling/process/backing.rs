@@ -84,9 +84,19 @@ impl Backing {
             self.hole = offset..data;
             return Ok(FilePage::Hole);
         }
-        let read = self.file.read_at(page, offset)?;
-        // Behind the end of the file there are zeros.
-        page[read..].fill(0);
+        let mut filled = 0;
+        while filled < page.len() {
+            match self.file.read_at(&mut page[filled..], offset + filled as u64) {
+                // Behind the end of the file there are zeros.
+                Ok(0) => {
+                    page[filled..].fill(0);
+                    break;
+                }
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(FilePage::Read)
     }
 

@@ -35,7 +35,7 @@ impl Process {
     /// [`Error::ProcessGone`] if it ends just now.
     pub fn open(pid: u32) -> Result<Self> {
         let pidfd = pidfd_open(pid)?;
-        if number_in_proc(pidfd.as_fd()).is_some_and(|number| number != i64::from(pid)) {
+        if number_in_proc(pidfd.as_fd())?.is_some_and(|number| number != i64::from(pid)) {
             return Err(Error::ProcessAbsent { pid, other_namespace: true });
         }
         let open = |name: &str| {
@@ -64,12 +64,14 @@ impl Process {
     ///
     /// [`Error::ProcessGone`].
     pub fn check(&self) -> Result<()> {
-        if has_address_space(&self.pagemap) {
+        let has = has_address_space(&self.pagemap);
+        if has.map_err(|source| Error::refused("pread", format!("/proc/{}/pagemap", self.pid), source))? {
             return Ok(());
         }
         // A process that is ending gives up its address space before its pidfd tells the end. One that has executed
         // another program has a new address space.
-        let has_another = File::open(format!("/proc/{}/pagemap", self.pid)).is_ok_and(|file| has_address_space(&file));
+        let another = File::open(format!("/proc/{}/pagemap", self.pid)).and_then(|file| has_address_space(&file));
+        let has_another = another.unwrap_or(false);
         Err(self.gone(if has_another && !self.has_ended() { "has executed another program" } else { "has ended" }))
     }
 
@@ -81,18 +83,23 @@ impl Process {
     /// [`Error::ProcessGone`]; [`Error::Paused`].
     pub(crate) fn check_running(&self, when: &str) -> Result<()> {
         self.check()?;
-        if self.is_stopped() {
-            return Err(Error::Paused(format!("process {} {when}, so its guest wrote nothing", self.pid)));
+        match self.is_stopped() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Error::Paused(format!("process {} {when}, so its guest wrote nothing", self.pid))),
+            Err(source) => {
+                self.check()?;
+                Err(Error::refused("pread", format!("/proc/{}/stat", self.pid), source))
+            }
         }
-        Ok(())
     }
 
     /// Whether a signal or a debugger has stopped the process.
-    fn is_stopped(&self) -> bool {
+    fn is_stopped(&self) -> io::Result<bool> {
         // The line begins with the number and the name, which has at most 64 bytes.
         let mut line = [0; 256];
-        let read = self.stat.read_at(&mut line, 0).unwrap_or(0);
-        state_in(&line[..read]).is_some_and(|state| matches!(state, b'T' | b't'))
+        let read = self.stat.read_at(&mut line, 0)?;
+        let state = state_in(&line[..read]).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(matches!(state, b'T' | b't'))
     }
 
     /// The error for a process that is no longer what it was.
@@ -107,12 +114,13 @@ impl Process {
 
     /// The text of `/proc/PID/maps`.
     pub(crate) fn maps(&self) -> Result<String> {
-        let mut text = String::new();
+        let mut text = Vec::new();
         let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = maps.seek(SeekFrom::Start(0)).and_then(|_| maps.read_to_string(&mut text));
+        let read = maps.seek(SeekFrom::Start(0)).and_then(|_| maps.read_to_end(&mut text));
         self.check()?;
         match read {
-            Ok(_) => Ok(text),
+            // The name of a file need not be UTF-8.
+            Ok(_) => Ok(String::from_utf8_lossy(&text).into_owned()),
             Err(source) => Err(Error::process_refused(self.pid, format!("/proc/{}/maps", self.pid), source)),
         }
     }
@@ -174,8 +182,8 @@ fn state_in(line: &[u8]) -> Option<u8> {
 }
 
 /// Whether the address space of a pagemap still exists.
-fn has_address_space(pagemap: &File) -> bool {
-    matches!(pagemap.read_at(&mut [0; 8], 0), Ok(8))
+fn has_address_space(pagemap: &File) -> io::Result<bool> {
+    Ok(pagemap.read_at(&mut [0; 8], 0)? == 8)
 }
 
 fn pidfd_open(pid: u32) -> Result<OwnedFd> {
@@ -200,9 +208,17 @@ fn pidfd_open(pid: u32) -> Result<OwnedFd> {
 }
 
 /// The number of the process of a pidfd in the pid namespace of `/proc`, which can be another one than this process's.
-fn number_in_proc(pidfd: BorrowedFd<'_>) -> Option<i64> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
+/// `None` where this process may not know it.
+fn number_in_proc(pidfd: BorrowedFd<'_>) -> Result<Option<i64>> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+            Ok(number.and_then(|number| number.trim().parse().ok()))
+        }
+        Err(source) if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+        Err(source) => Err(Error::refused("open", path, source)),
+    }
 }
 
 #[cfg(test)]
