@@ -35,6 +35,27 @@ it('QEMU ends where a VMM that sends whole passes does not', () => {
   expect(predictMigration(curveOf(random), whole).verdict).toBe('stalls')
 })
 
+/** A guest that writes nothing, with so many pages that are not zero. */
+const idle = (pages: number, filled: number) => {
+  const zeros = pages - filled
+  const zeroPages = { value: zeros, low: zeros, high: zeros }
+  return { ...curveOf(() => 0), memory: { bytes: pages * 4096, zeroPages } }
+}
+
+it('QEMU stops the guest as soon as few enough pages are left, with those of zeros', () => {
+  const options = { bandwidth: 1000 * 4104, downtime: (5000 * 4096) / 4104 }
+  const { passes, downtimeMs } = predictMigration(idle(10_000, 4000), options)
+  // A pass over half of the memory, and the last one, which sends half of the 4000 pages.
+  expect(passes.value).toBe(2)
+  expect(Math.abs((downtimeMs.value ?? 0) / 2000 - 1)).toBeLessThan(0.05)
+})
+
+it('QEMU looks at each page of zeros', () => {
+  const options = { bandwidth: '100Gbit/s', downtime: '1ms', profile: { zeroPageNs: 500 } }
+  const { totalMs } = predictMigration(idle(2_000_000, 0), options)
+  expect(Math.abs((totalMs.value ?? 0) / 1000 - 1)).toBeLessThan(0.01)
+})
+
 it('knows a sweep from random writes', () => {
   expect(maySweep(parseCurve(curveOf(sweep)))).toBe(true)
   expect(maySweep(parseCurve(curveOf(random)))).toBe(false)

@@ -164,9 +164,9 @@ function figuresOf(
       low,
     )
   }
-  // If the guest is stopped before the first pass, the pages of zeros are sent in the last one.
-  const down = ({ lastPages, passes }: Played): number =>
-    (lastPages * pageBytes + (passes === 0 ? zeroBytes : 0)) / linkBytesPerSecond + deviceState
+  const down = ({ lastPages, lastZeros }: Played): number =>
+    (lastPages * pageBytes + lastZeros * wanted.profile.zeroPageBytes) / linkBytesPerSecond +
+    deviceState
   const rounded = (ms: number): number => {
     const { roundsUpToMs } = wanted.profile
     return roundsUpToMs === 0 ? ms : Math.ceil(ms / roundsUpToMs) * roundsUpToMs

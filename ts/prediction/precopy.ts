@@ -17,8 +17,10 @@ export interface Course {
   readonly leftPages: number
   /** Whether all pages are protected again at the start of a pass. */
   readonly clearsAtStart: boolean
-  /** What the pages of zeros take, in seconds, in the first pass. */
+  /** How long a page of zeros takes, in seconds. Each is sent once. */
   readonly zeroSeconds: number
+  /** Whether pages of zeros that are not sent yet count as pages that are left. */
+  readonly countsZeros: boolean
 }
 
 /**
@@ -31,8 +33,10 @@ export interface Played {
   readonly sentPages: number
   /** How long the guest ran. */
   readonly seconds: number
-  /** What was left when the guest was stopped, or the least that a pass has left. */
+  /** Pages with contents that were left when the guest was stopped, or the least that were left. */
   readonly lastPages: number
+  /** Pages of zeros that were left. */
+  readonly lastZeros: number
 }
 
 interface Piece {
@@ -40,9 +44,10 @@ interface Piece {
   readonly growth: Growth
   /** The piece's share of the chunk's curve. */
   readonly share: number
-  readonly zeroSeconds: number
-  /** Pages that are to be sent, as the last sync has found them. */
+  /** Pages with contents that are to be sent, as the last sync has found them. */
   known: number
+  /** Pages of zeros that were not sent yet. */
+  zeros: number
   /**
    * A window that dirties so many pages. Infinity before the first pass, when every page is to be
    * sent.
@@ -70,41 +75,44 @@ const PROGRESS = 1e-7
 /** Plays the migration of memory with `filledPages` pages that are not zero. */
 export function play(possible: Possible, filledPages: number, course: Course): Played {
   const pieces = piecesOf(possible, filledPages, course)
-  let pending = filledPages
-  let [passes, sentPages, seconds, least] = [0, 0, 0, filledPages]
+  const zeros = (): number => pieces.reduce((sum, piece) => sum + piece.zeros, 0)
+  let filled = filledPages
+  let pending = filled + (course.countsZeros ? zeros() : 0)
+  let [passes, sentPages, seconds, least] = [0, 0, 0, pending]
   const from = { piece: 0, done: 0 }
-  let progress = { passes: 0, pages: filledPages }
+  let progress = { passes: 0, pages: pending }
   while (pending > Math.max(course.thresholdPages, NONE) && passes < MOST_PASSES) {
-    const pass = send(pieces, pending - course.leftPages, from, course, passes === 0)
+    const pass = send(pieces, pending - course.leftPages, from, course)
     passes++
     sentPages += pass.pages
     seconds += pass.seconds
     const before = pending
-    pending = sync(pieces, pass.seconds)
+    filled = sync(pieces, pass.seconds)
+    pending = filled + (course.countsZeros ? zeros() : 0)
     least = Math.min(least, pending)
     if (least < progress.pages * (1 - NEARER)) progress = { passes, pages: least }
     if (course.leftPages > 0 && passes - progress.passes > PATIENCE) break
     if (course.leftPages === 0 && passes > 1 && before - pending < PROGRESS * before) break
   }
   const converged = pending <= Math.max(course.thresholdPages, NONE)
-  return { converged, passes, sentPages, seconds, lastPages: converged ? pending : least }
+  const lastPages = converged ? filled : least
+  return { converged, passes, sentPages, seconds, lastPages, lastZeros: zeros() }
 }
 
-function piecesOf({ parts }: Possible, filledPages: number, course: Course): Piece[] {
-  const { leftPages, zeroSeconds } = course
+function piecesOf({ parts }: Possible, filledPages: number, { leftPages }: Course): Piece[] {
   // A pass that leaves nothing ends in the middle of no chunk.
   const each = leftPages === 0 ? 1 : Math.ceil(PIECES / parts.length)
   const filled = filledOf(
     parts.map(({ growth, memoryPages }) => [growth.most, memoryPages]),
     filledPages,
   )
-  return parts.flatMap(({ growth, chunk }, at) =>
+  return parts.flatMap(({ growth, chunk, memoryPages }, at) =>
     Array.from({ length: each }, () => ({
       chunk: chunk ?? at,
       growth,
       share: 1 / each,
-      zeroSeconds: zeroSeconds / (parts.length * each),
       known: (filled[at] ?? 0) / each,
+      zeros: Math.max(memoryPages - (filled[at] ?? 0), 0) / each,
       age: Number.POSITIVE_INFINITY,
       sent: 0,
       clearedAt: 0,
@@ -137,30 +145,30 @@ function send(
   pieces: Piece[],
   most: number,
   from: { piece: number; done: number },
-  { pagesPerSecond, clearsAtStart }: Course,
-  isFirst: boolean,
+  { pagesPerSecond, clearsAtStart, zeroSeconds, countsZeros }: Course,
 ): { pages: number; seconds: number } {
   const clearedAt = new Map<number, number>()
   const [start, doneBefore] = [from.piece, from.done]
-  let [left, seconds] = [most, 0]
+  let [left, seconds, pages] = [most, 0, 0]
   for (let step = 0; step <= pieces.length; step++) {
     const at = (start + step) % pieces.length
     const piece = pieces[at]
     if (piece === undefined) break
     // The piece that the pass before has begun is sent in two parts.
     const part = step === 0 ? 1 - doneBefore : step === pieces.length ? doneBefore : 1
-    const wanted = piece.known * part
-    if (isFirst && step < pieces.length) seconds += piece.zeroSeconds
-    if (wanted <= 0) continue
+    // How much of the piece is as many pages as are counted as one.
+    const counted = piece.known + (countsZeros ? piece.zeros : 0)
+    if (piece.known + piece.zeros <= 0) continue
     if (!clearedAt.has(piece.chunk)) clearedAt.set(piece.chunk, clearsAtStart ? 0 : seconds)
-    const sent = Math.min(wanted, left)
-    piece.sent += sent / piece.known
+    const done = counted > 0 ? Math.min(part, left / counted) : part
+    piece.sent += done
     piece.clearedAt = clearedAt.get(piece.chunk) ?? 0
-    seconds += sent / pagesPerSecond
-    left -= sent
+    pages += done * piece.known
+    seconds += (done * piece.known) / pagesPerSecond + done * piece.zeros * zeroSeconds
+    left -= done * counted
     if (left <= 0) {
       from.piece = at
-      from.done = Math.min((step === 0 ? doneBefore : 0) + sent / piece.known, 1)
+      from.done = Math.min((step === 0 ? doneBefore : 0) + done, 1)
       break
     }
   }
@@ -168,7 +176,7 @@ function send(
     from.piece = (from.piece + 1) % pieces.length
     from.done = 0
   }
-  return { pages: most - Math.max(left, 0), seconds }
+  return { pages, seconds }
 }
 
 /** The sync after a pass of `seconds`: how many pages are to be sent now. */
@@ -176,6 +184,7 @@ function sync(pieces: Piece[], seconds: number): number {
   let all = 0
   for (const piece of pieces) {
     const { growth, share, age, sent, clearedAt, known } = piece
+    piece.zeros *= 1 - Math.min(sent, 1)
     const since = seconds - clearedAt
     // A page that is written between the sync and the clearing, and was clean at the sync, stays
     // dirty.

@@ -33,6 +33,8 @@ export interface MigrationProfile {
   readonly headerBytes: number
   /** What the stream has in place of a page of zeros. */
   readonly zeroPageBytes: number
+  /** How long the VMM takes to find that a page is zero, in nanoseconds. */
+  readonly zeroPageNs: number
   /** How long the VMM sends before it looks again at what is left: the rate limiter's window. */
   readonly limiterMs: number
   /** Whether the VMM itself leaves room in the downtime for the state of the devices. */
@@ -67,6 +69,8 @@ const QEMU: MigrationProfile = {
   // The address of the page and its flags. A page of zeros has one byte more.
   headerBytes: 8,
   zeroPageBytes: 9,
+  // Measured: 85 to 95 ms for 1 GiB that the guest has never touched.
+  zeroPageNs: 350,
   limiterMs: 100,
   subtractsDeviceState: false,
   switchoverBandwidth: true,
@@ -97,6 +101,7 @@ const PROFILES: readonly MigrationProfile[] = [
     headerBytes: 0,
     // Its pages of zeros are sent like others.
     zeroPageBytes: 4096,
+    zeroPageNs: 0,
     switchoverBandwidth: false,
   },
   {
@@ -105,6 +110,7 @@ const PROFILES: readonly MigrationProfile[] = [
     clearing: 'pass-start',
     passEnds: 'drained',
     zeroPageBytes: 8,
+    zeroPageNs: 0,
     switchoverBandwidth: false,
     curve: 'as-measured',
     binaryBits: true,
@@ -121,6 +127,7 @@ const NAMES: OptionNames<MigrationProfile> = {
   passEnds: true,
   headerBytes: true,
   zeroPageBytes: true,
+  zeroPageNs: true,
   limiterMs: true,
   subtractsDeviceState: true,
   switchoverBandwidth: true,
@@ -152,6 +159,7 @@ export function parseProfile(
     passEnds: parseChoice(whole.passEnds, of('passEnds'), ['drained', 'threshold']),
     headerBytes: parseCount(whole.headerBytes, of('headerBytes'), 0, LONGEST_HEADER),
     zeroPageBytes: parseCount(whole.zeroPageBytes, of('zeroPageBytes'), 0, LONGEST_HEADER),
+    zeroPageNs: parseCount(whole.zeroPageNs, of('zeroPageNs'), 0, LONGEST_MS),
     limiterMs: parseCount(whole.limiterMs, of('limiterMs'), 0, LONGEST_MS),
     subtractsDeviceState: parseFlag(whole.subtractsDeviceState, of('subtractsDeviceState')),
     switchoverBandwidth: parseFlag(whole.switchoverBandwidth, of('switchoverBandwidth')),

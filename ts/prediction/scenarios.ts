@@ -15,6 +15,8 @@ import { type Course, type Played, play } from './precopy.js'
  */
 const OWN_ERROR = 0.03
 
+const NS_PER_SECOND = 1e9
+
 /** Of more chunks than this, each is a small part of a pass, so that its inside does not matter. */
 const FEW_CHUNKS = 8
 
@@ -169,7 +171,12 @@ export class Scenarios {
           ? 0
           : Math.max(thresholdPages - (pagesPerSecond * looks) / 2, 0),
       clearsAtStart: profile.clearing === 'pass-start',
-      zeroSeconds: this.zeroBytes / (pagesPerSecond * this.pageBytes),
+      zeroSeconds: Math.max(
+        profile.zeroPageBytes / (pagesPerSecond * this.pageBytes),
+        profile.zeroPageNs / NS_PER_SECOND,
+      ),
+      // QEMU does not know what a page holds until it comes to it.
+      countsZeros: profile.passEnds === 'threshold',
     }
   }
 

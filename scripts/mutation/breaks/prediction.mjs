@@ -49,6 +49,20 @@ export default [
     test: PUBLISHED,
   },
   {
+    name: 'QEMU knows of pages of zeros before it comes to them',
+    file: 'ts/prediction/scenarios.ts',
+    find: "countsZeros: profile.passEnds === 'threshold',",
+    replace: 'countsZeros: false,',
+    test: `${MODEL} -t as soon as few enough`,
+  },
+  {
+    name: 'QEMU takes no time to find pages of zeros',
+    file: 'ts/prediction/scenarios.ts',
+    find: 'profile.zeroPageNs / NS_PER_SECOND',
+    replace: '0',
+    test: `${MODEL} -t looks at each page`,
+  },
+  {
     name: 'a Gbit of the published table is 10^9 bits',
     file: 'ts/prediction/options.ts',
     find: 'rate * (BINARY[unit] ?? 1)',
