@@ -1,39 +1,18 @@
-// A guest of this project in a QEMU that can be migrated, and the QEMU that it goes to.
+// A guest in a QEMU that can be migrated, and the QEMU that it goes to.
 
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { buildGuest, workload } from 'dirtyrate'
 import { Qemu } from '../../scripts/qemu/qemu.mjs'
+import { LinuxGuest, OwnGuest } from './guests.mjs'
+import { Passes } from './passes.mjs'
 
-const GIB = 2 ** 30
 const MIB = 2 ** 20
-export const PAGE = 4096
-/** The guest's file has its parameters behind its headers, its code and the boot's words. */
-const PARAMETERS = 3 * PAGE
-/** The count of writes is in these bits of a mailbox's first word. */
-const COUNT = 2n ** 56n - 1n
-/** From this size on the machine q35 has only 2 GiB below 4 GiB. */
-const SPLIT_FROM = 2.75 * GIB
 /** How long a guest may take until it has written each of its pages. */
-const AT_WORK_MS = 180_000
-
-/** Where RAM of this size lies in QEMU's machine q35. */
-export function ramBlocks(bytes) {
-  if (bytes < SPLIT_FROM) return [{ name: 'ram', guestAddress: 0, bytes }]
-  return [
-    { name: 'low', guestAddress: 0, bytes: 2 * GIB },
-    { name: 'high', guestAddress: 4 * GIB, bytes: bytes - 2 * GIB },
-  ]
-}
-
-/** The guest of a scenario, as the API takes it. */
-export function workloadOf({ kind, ...options }) {
-  return workload[kind === 'hot-cold' ? 'hotCold' : kind](options)
-}
+const AT_WORK_MS = 300_000
 
 async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1')
@@ -47,7 +26,7 @@ async function freePort() {
 export class MigratingGuest {
   #folder = mkdtempSync(join(tmpdir(), 'dirtyrate-migration-'))
   #scenario
-  #mailbox
+  #guest
   #source
 
   static async start(scenario) {
@@ -74,18 +53,18 @@ export class MigratingGuest {
     return this.#source.socket
   }
 
-  /** The guest's file, for a virtual machine of this project. */
+  /** The guest's file, for a virtual machine of this project; undefined for a Linux. */
   get kernel() {
-    return join(this.#folder, 'guest.elf')
+    return this.#guest.kernel
   }
 
   execute(command, args) {
     return this.#source.qemu.execute(command, args)
   }
 
-  /** How many writes the guest has made. */
-  async writes() {
-    return Number((await this.#source.qemu.word(this.#mailbox)) & COUNT)
+  /** How many writes the guest has made; undefined if it does not count them. */
+  writes() {
+    return this.#guest.writes?.(this.#source.qemu)
   }
 
   async version() {
@@ -94,16 +73,11 @@ export class MigratingGuest {
   }
 
   async #boot() {
-    const { guest, memoryBytes } = this.#scenario
-    const image = buildGuest(workloadOf(guest), { memory: ramBlocks(memoryBytes) })
-    this.#mailbox = new DataView(image.buffer, image.byteOffset).getBigUint64(PARAMETERS, true)
-    writeFileSync(this.kernel, image)
+    const Guest = this.#scenario.guest.kind === 'linux' ? LinuxGuest : OwnGuest
+    this.#guest = new Guest(this.#scenario, this.#folder)
     this.#source = await this.#qemu([])
     const deadline = performance.now() + AT_WORK_MS
-    const ready = async () =>
-      (await this.#source.qemu.word(this.#mailbox + 8n)) === 1n &&
-      (await this.writes()) >= coverage(guest)
-    while (!(await ready())) {
+    while (!(await this.#guest.isAtWork(this.#source.qemu))) {
       if (performance.now() > deadline) throw new Error(`${this.#scenario.name} does not start`)
       await sleep(50)
     }
@@ -111,10 +85,11 @@ export class MigratingGuest {
 
   async #qemu(more) {
     const socket = join(this.#folder, `qmp-${randomUUID()}`)
-    const size = ['-m', String(this.#scenario.memoryBytes / MIB)]
-    const monitor = ['-qmp', `unix:${socket},server=on,wait=off`]
-    const qemu = await Qemu.start([...size, '-kernel', this.kernel, ...monitor, ...more])
-    return { qemu, socket }
+    const all = [
+      ...['-m', String(this.#scenario.memoryBytes / MIB), ...this.#guest.arguments()],
+      ...['-qmp', `unix:${socket},server=on,wait=off`, ...more],
+    ]
+    return { qemu: await Qemu.start(all, this.#guest.accel), socket }
   }
 
   /**
@@ -155,6 +130,22 @@ export class MigratingGuest {
     }
   }
 
+  /**
+   * What the link carries if QEMU does not limit it, in bytes per second: by the second pass, which
+   * sends only pages that the destination has in memory already. Undefined if the guest writes too
+   * little for a second pass.
+   */
+  async measureLink() {
+    const passes = new Passes(0)
+    const limits = { bandwidthBytesPerSecond: 0, downtimeMs: 1 }
+    const { status } = await this.migrate(limits, answer => passes.take(answer))
+    if (status !== 'completed') throw new Error(`the link was not measured: ${status}`)
+    const [, second, third] = passes.list
+    if (third === undefined || third.startedMs === second.startedMs) return undefined
+    const bytes = third.transferredBytes - second.transferredBytes
+    return Math.round((bytes / (third.startedMs - second.startedMs)) * 1000)
+  }
+
   async #cancel() {
     await this.execute('migrate_cancel')
     while (
@@ -167,16 +158,4 @@ export class MigratingGuest {
     await this.#source?.qemu.kill()
     rmSync(this.#folder, { recursive: true, force: true })
   }
-}
-
-/**
- * After how many writes a guest is taken to have written each of its pages, or nearly: a draw with
- * replacement finds all but e^-5 of them.
- */
-export function coverage({ kind, pages }) {
-  if (kind === 'idle') return 0
-  if (kind === 'random') return 5 * pages
-  // The cold pages, 9 of 10, get 1 of 10 writes: to write most of them takes very long.
-  if (kind === 'hot-cold') return 3 * pages
-  return pages
 }

@@ -1,10 +1,12 @@
 // Follows a migration by what query-migrate says, and decides when it is taken to have stalled.
 
-/** A migration that is not done after this time, and after so many passes, has stalled. */
+/** A migration may be taken to have stalled only after this time, and after so many passes. */
 const STALLED_AFTER_MS = 30_000
-const STALLED_AFTER_PASSES = 12
-/** Passes are short where the downtime is; some migrations have only a few long ones. */
-const LONGEST_MS = 90_000
+const STALLED_AFTER_PASSES = 8
+/** It has stalled if the second half of its time has brought it no nearer to its end than this. */
+const NEARER = 0.97
+/** Nobody waits longer than this, or than five first passes if they are longer. */
+const LONGEST_MS = 150_000
 
 /** The passes of one migration, from its answers and events. */
 export class Passes {
@@ -30,8 +32,17 @@ export class Passes {
         zeroPages: ram.duplicate,
         dirtyPagesPerSecond: ram['dirty-pages-rate'],
       })
-    const enough = this.#passes.length > STALLED_AFTER_PASSES && elapsedMs > STALLED_AFTER_MS
-    return enough || elapsedMs > this.#longest
+    return elapsedMs > this.#longest || this.#hasStalled(elapsedMs)
+  }
+
+  #hasStalled(elapsedMs) {
+    if (elapsedMs < STALLED_AFTER_MS || this.#passes.length <= STALLED_AFTER_PASSES) return false
+    const [, second] = this.#passes
+    const middle = (second.startedMs + elapsedMs) / 2
+    const least = passes => Math.min(...passes.map(({ remainingBytes }) => remainingBytes))
+    const early = this.#passes.slice(1).filter(({ startedMs }) => startedMs < middle)
+    const late = this.#passes.filter(({ startedMs }) => startedMs >= middle)
+    return late.length > 1 && least(late) > NEARER * least(early)
   }
 
   /** Each pass, as it was when query-migrate first told of it. */

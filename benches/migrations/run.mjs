@@ -15,7 +15,8 @@ import { fileURLToPath } from 'node:url'
 import { openTarget, VirtualMachine } from 'dirtyrate'
 import { commandLine } from '../../scripts/command-line.mjs'
 import { processor } from '../cpu.mjs'
-import { coverage, MigratingGuest, PAGE, ramBlocks } from './machine.mjs'
+import { coverage, PAGE, ramBlocks } from './guests.mjs'
+import { MigratingGuest } from './machine.mjs'
 import { Passes, passEvents } from './passes.mjs'
 import { machines } from './scenarios.mjs'
 
@@ -23,8 +24,12 @@ const folder = dirname(fileURLToPath(import.meta.url))
 /** The windows of the curves: up to the longest that is needed, each twice the one before. */
 const FIRST_WINDOW_MS = 50
 const LONGEST_WINDOW_MS = 12_800
-/** Samples per GiB when the guest's process is looked at from outside. */
-const SAMPLES = 4096
+/** So many samples of the whole memory when the guest's process is looked at from outside. */
+const SAMPLES = 32_768
+const MOST_PER_GIB = 16_384
+const GIB = 2 ** 30
+/** The window in which the pages of zeros are counted before each migration. */
+const GLANCE = '50ms'
 const MS_PER_SECOND = 1000
 /** How long a guest takes to boot. */
 const START_MS = 1000
@@ -46,6 +51,9 @@ function windowsOf({ setBytes, migrations }) {
     windows.push(2 * windows.at(-1))
   return windows.map(ms => `${ms}ms`)
 }
+
+const samplesPerGib = ({ memoryBytes }) =>
+  Math.min(Math.round((SAMPLES * GIB) / memoryBytes), MOST_PER_GIB)
 
 /** How fast the guest writes by its own count, over this time. */
 async function pace(guest, ms = 2000) {
@@ -78,12 +86,20 @@ async function ownCurve(guest, { memoryBytes, guest: { kind, pages = 0, rate } }
   }
 }
 
-async function migrate(guest, limits, setBytes) {
-  const firstPassMs = (setBytes / limits.bandwidthBytesPerSecond) * MS_PER_SECOND
+/** The memory as it is now: a guest goes on filling it while it is measured and migrated. */
+async function memoryOf(guest, machine) {
+  const samplePages = samplesPerGib(machine)
+  return (await curveOf(`pid:${guest.pid}`, { windows: [GLANCE], samplePages })).memory
+}
+
+async function migrate(guest, limits, machine) {
+  const memory = await memoryOf(guest, machine)
+  const firstPassMs = (machine.setBytes / limits.bandwidthBytesPerSecond) * MS_PER_SECOND
   const passes = new Passes(firstPassMs)
   let events = []
   let last = {}
-  const writesPerSecond = await pace(guest)
+  const counts = guest.writes() !== undefined
+  const writesPerSecond = counts ? await pace(guest) : undefined
   const began = performance.now()
   const before = await guest.writes()
   const answer = await guest.migrate(limits, (said, seen) => {
@@ -95,6 +111,7 @@ async function migrate(guest, limits, setBytes) {
   const completed = answer.status === 'completed'
   return {
     ...limits,
+    memory,
     outcome: completed ? 'completed' : answer.status === 'active' ? 'stalled' : answer.status,
     ...(answer['error-desc'] === undefined ? {} : { error: answer['error-desc'] }),
     totalMs: last['total-time'],
@@ -105,7 +122,9 @@ async function migrate(guest, limits, setBytes) {
     zeroPages: last.ram?.duplicate,
     passes: passes.list,
     events: passEvents(events),
-    writesPerSecond: { before: Math.round(writesPerSecond), during: Math.round(during) },
+    ...(counts
+      ? { writesPerSecond: { before: Math.round(writesPerSecond), during: Math.round(during) } }
+      : {}),
   }
 }
 
@@ -114,27 +133,34 @@ async function record(machine) {
   const guest = await MigratingGuest.start(machine)
   try {
     const say = text => process.stdout.write(`  ${text}\n`)
+    const linkBytesPerSecond = await guest.measureLink()
+    if (linkBytesPerSecond !== undefined)
+      say(`the link carries ${Math.round(linkBytesPerSecond / 1e6)} MB/s`)
     const curves = {}
-    curves.pid = await curveOf(`pid:${guest.pid}`, { windows, samplePages: SAMPLES })
+    curves.pid = await curveOf(`pid:${guest.pid}`, {
+      windows,
+      samplePages: samplesPerGib(machine),
+    })
     say(`pid: ${windows.length} windows`)
     curves.qemuBitmap = await curveOf(`qmp:${guest.socket}`, { windows, mode: 'dirty-bitmap' })
     say('qmp: dirty-bitmap')
     const migrations = []
     for (const limits of machine.migrations) {
-      const done = await migrate(guest, limits, machine.setBytes)
+      const done = await migrate(guest, limits, machine)
       migrations.push(done)
       say(
         `${Math.round(limits.bandwidthBytesPerSecond / 1e6)} MB/s, ${limits.downtimeMs} ms: ${done.outcome} after ${done.totalMs} ms, ${done.passes.length} passes, ${done.actualDowntimeMs ?? '-'} ms down`,
       )
       if (done.outcome === 'failed') throw new Error(done.error)
     }
-    curves.own = await ownCurve(guest, machine, { windows })
+    if (guest.kernel !== undefined) curves.own = await ownCurve(guest, machine, { windows })
     return {
       schemaVersion: 1,
       ...machine,
       date: new Date().toISOString().slice(0, 10),
       cpu: processor(),
       qemu: await guest.version(),
+      linkBytesPerSecond,
       curves,
       migrations,
     }

@@ -56,6 +56,23 @@ function machine(gib, kind, pages, mibPerSecond, placement = 'packed') {
   }
 }
 
+/**
+ * A Linux with real programs at work, in a QEMU without KVM. Nobody knows how fast they write, so
+ * the bandwidths are given as they are.
+ */
+function linux(load, setBytes, limits) {
+  return {
+    name: `1gib-linux-${load}`,
+    memoryBytes: 1024 * MIB,
+    guest: { kind: 'linux', load },
+    setBytes,
+    migrations: limits.map(([mbPerSecond, downtimeMs]) => ({
+      bandwidthBytesPerSecond: mbPerSecond * 1e6,
+      downtimeMs,
+    })),
+  }
+}
+
 export const machines = [
   machine(1, 'stride', 60_000, 100),
   machine(1, 'random', 100_000, 100),
@@ -72,4 +89,22 @@ export const machines = [
   machine(8, 'random', 300_000, 100, 'even'),
   machine(8, 'hot-cold', 300_000, 100, 'even'),
   machine(8, 'idle'),
+  linux('redis', 100 * MIB, [
+    [10, 300],
+    [25, 300],
+    [50, 300],
+    [100, 300],
+  ]),
+  linux('stress-ng', 100 * MIB, [
+    [20, 300],
+    [40, 300],
+    [60, 300],
+    [120, 300],
+  ]),
+  linux('mix', 200 * MIB, [
+    [20, 300],
+    [40, 500],
+    [60, 300],
+    [120, 300],
+  ]),
 ]

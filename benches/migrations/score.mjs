@@ -4,12 +4,13 @@
 //
 //   npm run score                      this project's predictor
 //   npm run score -- --by MODULE       another one: a module that exports
-//                                      predict(curve, { bandwidth, downtime, memory }), which
-//                                      returns { verdict, totalMs: { value, low, high } }
+//                                      predict(curve, { bandwidth, downtime, memory,
+//                                      linkBandwidth }), which returns { verdict,
+//                                      totalMs: { value, low, high } }
 //   npm run score -- --json            the rows as one JSON document
 //
-// Curves without regions do not know which pages are zero, so the memory that is not zero is taken
-// from the curve that was measured from outside, for all of them.
+// How many pages are zero is what a look from outside has found right before each migration. Curves
+// of QEMU do not have it, and a guest goes on filling its memory after it was measured.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -26,13 +27,10 @@ const { values } = commandLine(import.meta.url, {
 
 /** This project's rules: by chunks of 1 GiB, and as if all memory were one chunk. */
 const own = {
-  chunks: (curve, { bandwidth, downtime, memory }) =>
-    predictMigration(curve, { bandwidth, downtime, memory, profile: 'qemu' }),
-  'one chunk': (curve, { bandwidth, downtime, memory }) =>
+  chunks: (curve, options) => predictMigration(curve, { ...options, profile: 'qemu' }),
+  'one chunk': (curve, options) =>
     predictMigration(withoutRegions(curve), {
-      bandwidth,
-      downtime,
-      memory,
+      ...options,
       profile: { clearing: 'pass-start' },
     }),
 }
@@ -46,19 +44,12 @@ function withoutRegions({ regions: _, ...curve }) {
   return curve
 }
 
-/** The curves of a machine, each with what is known of its memory. */
-function curvesOf({ curves, memoryBytes }) {
-  const zeroPages = curves.pid.memory?.zeroPages
-  const memory = { bytes: memoryBytes, ...(zeroPages === undefined ? {} : { zeroPages }) }
-  return Object.entries(curves).map(([name, curve]) => [name, { ...curve, memory }])
-}
-
 const files = readdirSync(folder)
   .filter(name => name.endsWith('.json'))
   .sort()
 const rows = files.flatMap(file => {
   const machine = JSON.parse(readFileSync(join(folder, file), 'utf8'))
-  return curvesOf(machine).flatMap(([measured, curve]) =>
+  return Object.entries(machine.curves).flatMap(([measured, curve]) =>
     Object.entries(predictors).flatMap(([by, predict]) =>
       machine.migrations.map(migration =>
         scored(
@@ -66,11 +57,15 @@ const rows = files.flatMap(file => {
           measured,
           by,
           migration,
-          predict(curve, {
-            bandwidth: migration.bandwidthBytesPerSecond,
-            downtime: migration.downtimeMs,
-            memory: machine.memoryBytes,
-          }),
+          predict(
+            { ...curve, memory: migration.memory },
+            {
+              bandwidth: migration.bandwidthBytesPerSecond,
+              downtime: migration.downtimeMs,
+              memory: machine.memoryBytes,
+              linkBandwidth: machine.linkBytesPerSecond,
+            },
+          ),
         ),
       ),
     ),

@@ -39,7 +39,9 @@ export class Qemu {
       'none',
       ...args,
     ]
-    this.#process = spawn(program, [...all, '-qmp', `unix:${path},server=on,wait=off`], {
+    // The kernel ends it with its parent, however the parent ends.
+    const ends = ['--pdeathsig', 'KILL', program]
+    this.#process = spawn('setpriv', [...ends, ...all, '-qmp', `unix:${path},server=on,wait=off`], {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     let complaint = ''
