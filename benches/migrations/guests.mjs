@@ -60,7 +60,7 @@ export class OwnGuest {
   }
 }
 
-/** A Linux with real programs, without KVM, because its instructions are too many for an emulator. */
+/** A Linux with real programs. It runs without KVM: an emulating KVM is too slow for it. */
 export class LinuxGuest {
   accel = 'tcg,thread=multi'
   #kernel
