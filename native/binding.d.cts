@@ -61,11 +61,11 @@ export declare class NativeProcess {
   sampleAt(ranges: Array<NativeProcessRange>, options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
   /**
    * Clears the soft-dirty bits of the process, and looks at those of `ranges` at each deadline. Deadlines are in ms
-   * from the end of the clear, ascending. Rejects with ERR_UNSUPPORTED on a kernel without these bits;
-   * ERR_MEASURING while another measurement has them; ERR_STATE for memory without them; ERR_TARGET_PERMISSION,
-   * ERR_TARGET_GONE, ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY.
+   * from the end of the clear, ascending. Granules lie at multiples of their size from guest address 0 on. Rejects
+   * with ERR_UNSUPPORTED on a kernel without these bits; ERR_MEASURING while another measurement has them; ERR_STATE
+   * for memory without them; ERR_TARGET_PERMISSION, ERR_TARGET_GONE, ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY.
    */
-  softDirtyAt(ranges: Array<NativeProcessRange>, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSoftDirtyReport[]>
+  softDirtyAt(ranges: Array<NativeProcessRange>, deadlinesMs: Array<number>, options?: NativeReapOptions | undefined | null, cancel?: CancelToken | undefined | null): Promise<NativeSoftDirtyReport[]>
 }
 
 /**
@@ -531,6 +531,8 @@ export interface NativeSoftDirtyBlock {
   /** Whether some of the memory is in huge pages. */
   huge: boolean
   windowNs: number
+  /** The pages of each region of 1 GiB, from the beginning of the range, if the caller asked for them. */
+  regions?: number[] | null
 }
 
 /** The look at one deadline. */
@@ -550,6 +552,8 @@ export interface NativeSoftDirtyReport {
   /** The rate of the pages that were written at least: less than the rate if there are huge pages. */
   leastBytesPerSecond: number
   blocks: Array<NativeSoftDirtyBlock>
+  /** The pages in the granules that the caller asked for. */
+  granularities: Array<NativeGranularityReap>
   /** Bits have vanished within the window. */
   vanished: boolean
   /** Another process has some of the same pages. */

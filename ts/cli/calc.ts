@@ -245,7 +245,7 @@ const ACTIVITIES = {
 /** What KVM counted before, during and after the window. */
 function guestParts({ before, during, after }: GuestCost): string[] {
   return (Object.keys(ACTIVITIES) as (keyof typeof ACTIVITIES)[]).flatMap(key => {
-    const rates = [before[key], during[key], after[key]]
+    const rates = [before?.[key], during[key], after?.[key]]
     const [first, within, last] = rates.map(rate => count(rate ?? 0))
     return rates.includes(undefined)
       ? []

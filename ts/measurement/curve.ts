@@ -17,7 +17,7 @@ const NS_PER_MS = 1e6
 export function curveOf<F extends Figures>(rounds: readonly Round<F>[], frame: Frame): CurveOf<F> {
   const last = rounds.at(-1)
   if (last === undefined) throw new RangeError('a curve has at least one window')
-  const { mode, pageSize } = last.figures
+  const { mode, pageSize, cost: { guest } = {} } = last.figures
   const { had, warnings } = windowsHad(rounds)
   const curve = {
     ...frame,
@@ -31,6 +31,7 @@ export function curveOf<F extends Figures>(rounds: readonly Round<F>[], frame: F
       ? {}
       : { granularities: granularityColumns(had.map(({ granularities = [] }) => granularities)) }),
     ...(last.memory === undefined ? {} : { memory: last.memory }),
+    ...(guest === undefined ? {} : { cost: { guest } }),
     complete: rounds.every(({ figures }) => figures.complete),
     warnings: [...warnings, ...last.figures.warnings],
   }

@@ -14,7 +14,7 @@ const MOST_SIZES = 16
  */
 export function parseGranularities(
   sizes: readonly Size[] | undefined,
-  source: Pick<Source, 'exactPageSize'>,
+  source: Pick<Source, 'exactPageSize' | 'whyNoGranules'>,
   { mode }: Pick<Method, 'mode'>,
   name = 'granularities',
   form = "['64KiB', '2MiB']",
@@ -30,8 +30,9 @@ export function parseGranularities(
   }
   const pageSize = source.exactPageSize
   if (pageSize === undefined) {
+    const why = source.whyNoGranules ?? 'nobody says which granules of this target are dirty'
     throw argumentError(
-      `${name}: nobody says which granules of this target are dirty`,
+      `${name}: ${why}`,
       'Leave it out, or measure a virtual machine of this package.',
     )
   }

@@ -140,8 +140,12 @@ export class Meter<F extends Figures = Figures> {
     signal: Signal,
     detail: CurveDetail,
   ): AsyncGenerator<Round<F>[], void, undefined> {
-    for (let round = 0; ; round++)
-      yield await this.#source.measure(ofRound(method, round), windowsMs, signal, detail)
+    // The guest is observed before the first curve only, because that takes time, in which nothing
+    // is measured.
+    for (let round = 0; ; round++) {
+      const of = { ...detail, baseline: { before: round === 0, after: false } }
+      yield await this.#source.measure(ofRound(method, round), windowsMs, signal, of)
+    }
   }
 
   watch(options: WatchOptions): Watch<ResultOf<F>> {

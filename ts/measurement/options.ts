@@ -35,8 +35,8 @@ export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonO
   windows: readonly Duration[]
   /**
    * Counts dirty granules of these sizes too, and their extents: at most 16 multiples of the page
-   * size, such as `['64KiB', '2MiB']`. Only exact modes of targets whose pages are known can do
-   * that.
+   * size, such as `['64KiB', '2MiB']`. Only exact modes can do that, of targets whose guest
+   * addresses are known.
    */
   granularities?: readonly Size[] | undefined
   /** How many curves to measure, one after the other: 1 to 10000. The points are their means. */

@@ -13,7 +13,7 @@ import type {
   RepeatedCurve,
   SampledPoint,
 } from '../results/curve.js'
-import type { Frame, Interval } from '../results/measurement.js'
+import type { Frame, GuestActivity, GuestCost, Interval } from '../results/measurement.js'
 import type { Truth } from '../results/truth.js'
 import type { Warning } from '../results/warning.js'
 import { Mean } from './mean.js'
@@ -45,6 +45,7 @@ export class RepeatedCurves {
   readonly #regions = new Map<string, RegionMeans>()
   readonly #granularities = new Map<number, GranularityMeans>()
   readonly #rounds: { startedAt: string; points: Map<number, Point> }[] = []
+  readonly #costs: GuestCost[] = []
   readonly #warnings = new Map<Warning['code'], { first: Warning; rounds: number }>()
   #complete = true
   #last: DirtyRateCurve | undefined
@@ -69,6 +70,7 @@ export class RepeatedCurves {
     this.#addGranularities(curve)
     this.#addWarnings(curve.warnings)
     this.#complete &&= curve.complete
+    if (curve.cost !== undefined) this.#costs.push(curve.cost.guest)
     this.#last = curve
   }
 
@@ -89,6 +91,7 @@ export class RepeatedCurves {
       ...(this.#regions.size === 0 ? {} : { regions: this.#regionsOf(windows) }),
       ...(this.#granularities.size === 0 ? {} : { granularities: this.#granularitiesOf(windows) }),
       ...(memory === undefined ? {} : { memory }),
+      ...(this.#costs.length === 0 ? {} : { cost: { guest: meanCost(this.#costs) } }),
       repeated,
       complete: this.#complete,
       warnings: [...this.#collapsed(), ...changeWarning(repeated, windows.at(-1) ?? 0)],
@@ -269,6 +272,20 @@ class PointMeans {
       high: high.bounded().value,
     }
   }
+}
+
+/**
+ * What the guest was observed to do in the rounds, as the mean, and before the first of them. A
+ * figure that is not in a round did not move there.
+ */
+function meanCost(costs: readonly GuestCost[]): GuestCost {
+  const { before } = costs[0] ?? {}
+  const during: { -readonly [Figure in keyof GuestActivity]: number } = {}
+  for (const figure of costs.flatMap(cost => Object.keys(cost.during) as (keyof GuestActivity)[])) {
+    const sum = costs.reduce((sum, cost) => sum + (cost.during[figure] ?? 0), 0)
+    during[figure] = Math.round(sum / costs.length)
+  }
+  return { ...(before === undefined ? {} : { before }), during }
 }
 
 /** What is kept of a point of one round. */

@@ -28,10 +28,18 @@ export type Method =
   | { readonly mode: 'page-sampling'; readonly samples: Samples }
   | { readonly mode: 'dirty-bitmap' | 'dirty-ring' | 'soft-dirty' }
 
+/** When a guest is only observed, beside the windows. */
+export interface Baseline {
+  readonly before: boolean
+  readonly after: boolean
+}
+
 /** What a curve has beside the figures of its windows. */
 export interface CurveDetail {
   /** The sizes of granules to count, in bytes; none in mode page-sampling. */
   readonly granularities: readonly number[]
+  /** By default the guest is observed before the windows and after them. */
+  readonly baseline?: Baseline
 }
 
 /** One window that was measured. */
@@ -65,7 +73,9 @@ export interface Source<F extends Figures = Figures> {
   /** The options of sampling that have no effect here, so that a caller may not give them. */
   readonly ignoredSampling?: readonly (keyof SamplingOptions)[]
   /** The bytes of a page, if the exact modes of the target know which pages are dirty. */
-  readonly exactPageSize?: number
+  readonly exactPageSize?: number | undefined
+  /** Why {@link exactPageSize} is absent, as a part of a sentence. */
+  readonly whyNoGranules?: string
   /** The error for a caller that asks for a mode which the target does not have. */
   modeUnavailable(mode: Mode): DirtyRateError
   /** Throws what keeps a measurement from beginning now. */

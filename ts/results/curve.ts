@@ -1,6 +1,6 @@
 /** The curve U(t): distinct pages dirtied in a window of t, for every window from one run. */
 
-import type { Figures, Frame, Interval, SamplingMeasurement } from './measurement.js'
+import type { Figures, Frame, GuestCost, Interval, SamplingMeasurement } from './measurement.js'
 import type { Mode } from './mode.js'
 import type { Truth } from './truth.js'
 import type { Warning } from './warning.js'
@@ -160,6 +160,8 @@ interface CommonCurve extends Frame {
   /** The granularities that were asked for. Exact modes only. */
   readonly granularities?: readonly CurveGranularity[]
   readonly memory?: CurveMemory
+  /** What it cost the guest, where the VM's software gives KVM's statistics and KVM counts. */
+  readonly cost?: { readonly guest: GuestCost }
   /** What differs between the rounds, if several were asked for. */
   readonly repeated?: RepeatedCurve
   /** False if the points are lower bounds from some window on. `warnings` then say why. */

@@ -48,12 +48,14 @@ export interface GuestActivity {
 
 /**
  * What the measurement cost the guest: what KVM counted shortly before the window, within it, and
- * shortly after it.
+ * shortly after it. All windows of a curve count as one.
  */
 export interface GuestCost {
-  readonly before: GuestActivity
+  /** In a watch, and in curves that follow each other, shortly before the first window. */
+  readonly before?: GuestActivity
   readonly during: GuestActivity
-  readonly after: GuestActivity
+  /** Absent in a watch, and in curves that follow each other: there the next window comes. */
+  readonly after?: GuestActivity
 }
 
 /**

@@ -16,34 +16,47 @@ import { PAGE } from '../../fixtures/machine.js'
 
 const RATE = 40 * 2 ** 20
 
+const WHOLE: NativeSoftDirtyReport = {
+  requestedMs: 500,
+  lateNs: 7,
+  windowNs: 500_000_000,
+  skewNs: 2,
+  lookNs: 3,
+  clearNs: 4,
+  pages: 5120,
+  bytesPerSecond: RATE,
+  leastBytesPerSecond: RATE,
+  blocks: [
+    {
+      name: 'ram',
+      guestAddress: 0,
+      bytes: 2 ** 30,
+      pages: 5120,
+      huge: false,
+      windowNs: 499_000_000,
+      regions: null,
+    },
+  ],
+  granularities: [],
+  vanished: false,
+  shared: false,
+  mergeable: false,
+  inUse: false,
+}
+const GRANULES = { granuleBytes: 2 ** 21, dirty: 12, extents: 3 }
+
+/** A block of 1.5 GiB, with these pages in its two regions. */
+function softBlocks(regions: number[]): NativeSoftDirtyReport['blocks'] {
+  return WHOLE.blocks.map(of => ({
+    ...of,
+    guestAddress: 2 ** 32,
+    bytes: 1.5 * 2 ** 30,
+    regions,
+  }))
+}
+
 function figuresOf(report: Partial<NativeSoftDirtyReport>) {
-  const whole: NativeSoftDirtyReport = {
-    requestedMs: 500,
-    lateNs: 7,
-    windowNs: 500_000_000,
-    skewNs: 2,
-    lookNs: 3,
-    clearNs: 4,
-    pages: 5120,
-    bytesPerSecond: RATE,
-    leastBytesPerSecond: RATE,
-    blocks: [
-      {
-        name: 'ram',
-        guestAddress: 0,
-        bytes: 2 ** 30,
-        pages: 5120,
-        huge: false,
-        windowNs: 499_000_000,
-      },
-    ],
-    vanished: false,
-    shared: false,
-    mergeable: false,
-    inUse: false,
-    ...report,
-  }
-  const [round] = softDirtyRounds([whole], 4096)
+  const [round] = softDirtyRounds([{ ...WHOLE, ...report }], 4096)
   if (round === undefined) throw new Error('one report makes one round')
   return { ...round.figures, lateNs: round.lateNs, explainedNs: round.explainedNs }
 }
@@ -95,6 +108,22 @@ describe('a window over soft-dirty bits', () => {
     expect(warnings).toMatchObject([{ code }])
   })
 
+  it('has its pages by region and in granules, if it is one of a curve', () => {
+    const [block] = softBlocks([1000, 4120])
+    const report = { ...WHOLE, blocks: [block], granularities: [GRANULES] } as NativeSoftDirtyReport
+    const [round] = softDirtyRounds([report], PAGE, { granularities: [2 ** 21] })
+    expect(
+      round?.regions?.map(({ region, pages }) => [region.offset, region.bytes, pages]),
+    ).toEqual([
+      [0, 2 ** 30, 1000],
+      [2 ** 30, 2 ** 29, 4120],
+    ])
+    expect(round?.regions?.map(({ region }) => region.guestAddress)).toEqual([2 ** 32, 5 * 2 ** 30])
+    expect(round?.granularities).toEqual([GRANULES])
+    expect(round?.memory).toEqual({ bytes: 1.5 * 2 ** 30 })
+    expect(softDirtyRounds([report], PAGE)[0]).not.toHaveProperty('regions')
+  })
+
   it('is exact, but not alone, if the bits had been cleared before', () => {
     const { complete, warnings } = figuresOf({ inUse: true })
     expect(complete).toBe(true)
@@ -115,6 +144,12 @@ it('the mode is never chosen by auto, and is refused where the kernel has no suc
   expect((await target.measureDirtyRate({ window: '5ms' })).mode).toBe('page-sampling')
   const { modes } = await target.describe()
   const [, ability] = modes
+  await expect(
+    target.measureDirtyCurve({ mode: 'soft-dirty', windows: [5], granularities: ['64KiB'] }),
+  ).rejects.toMatchObject({
+    code: 'ERR_ARGUMENT',
+    message: expect.stringContaining('guest addresses of this memory are not known'),
+  })
   const { status, stderr } = await dirtyrate([
     ...['calc', target.uri, '--mode', 'soft-dirty', '--window', '20ms'],
   ])

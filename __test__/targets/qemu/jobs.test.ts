@@ -16,7 +16,7 @@ const SAMPLES = {
 const JOB: Job = {
   method: { mode: 'page-sampling', samples: SAMPLES },
   windowMs: 50,
-  observed: false,
+  baseline: { before: false, after: false },
 }
 const MEASURED: DirtyRateInfo = {
   status: 'measured',

@@ -381,7 +381,29 @@ describe("KVM's statistics", () => {
       expect(activity?.pageFaultsPerSecond).toBeLessThanOrEqual(40 / 0.099)
       expect(activity?.exitsPerSecond).toBeGreaterThan(0)
     }
-    expect(await target.measureDirtyCurve({ windows: [50, 60] })).not.toHaveProperty('cost')
+  })
+
+  it('are once for all windows of a curve, and for each window of a watch', async () => {
+    const { qemu } = await opened(counting({ exits: 50, pf_taken: 20, tlb_flush: 0 }))
+    const target = hardware(qemu)
+    const curve = await target.measureDirtyCurve({ windows: [50, 60] })
+    const figures = ['exitsPerSecond', 'pageFaultsPerSecond']
+    const { before, during, after } = curve.cost?.guest ?? {}
+    for (const activity of [before, during, after])
+      expect(Object.keys(activity ?? {})).toEqual(figures)
+    // The counters move once in each window and beside it, and two windows have no time between
+    // them that counts.
+    expect(during?.exitsPerSecond).toBeLessThanOrEqual((2 * 100) / 0.109)
+    const { cost } = await target.measureDirtyCurve({ windows: [50], repeat: 2 })
+    expect(Object.keys(cost?.guest ?? {})).toEqual(['before', 'during'])
+    const windows: unknown[] = []
+    for await (const { cost } of target.watchDirtyRate({ every: 50 })) {
+      expect(Object.keys(cost?.guest ?? {})).toEqual(['before', 'during'])
+      expect(Object.keys(cost?.guest?.during ?? {})).toEqual(figures)
+      windows.push(cost?.guest?.before)
+      if (windows.length === 2) break
+    }
+    expect(windows[0]).toEqual(windows[1])
   })
 
   it.each([

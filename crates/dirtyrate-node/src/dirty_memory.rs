@@ -278,7 +278,7 @@ fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<Nati
     Ok(native_reap(machine, reap, took, &ReapOptions::default()))
 }
 
-fn reap_options(options: Option<NativeReapOptions>) -> Result<ReapOptions> {
+pub fn reap_options(options: Option<NativeReapOptions>) -> Result<ReapOptions> {
     let Some(NativeReapOptions { by_region, granularities }) = options else { return Ok(ReapOptions::default()) };
     let granularities = granularities.unwrap_or_default().into_iter().map(|bytes| whole("granularities", bytes));
     Ok(ReapOptions::default()
@@ -325,11 +325,6 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration, options: &ReapOpti
         removed: block.removed,
         regions: options.by_region.then(|| block.regions.iter().map(|region| region.pages as f64).collect()),
     };
-    let granularity = |of_size: &GranularityReap| NativeGranularityReap {
-        granule_bytes: of_size.granule_bytes as f64,
-        dirty: of_size.count.dirty as f64,
-        extents: of_size.count.extents as f64,
-    };
     let vcpu = |(id, vcpu): (usize, &VcpuReap)| NativeVcpuReap {
         id: id as f64,
         pages: vcpu.pages as f64,
@@ -357,6 +352,15 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration, options: &ReapOpti
         reap_ns: nanoseconds(took),
         blocks: reap.blocks.iter().map(block).collect(),
         truth: truth.map(native_truth),
-        granularities: (!reap.granularities.is_empty()).then(|| reap.granularities.iter().map(granularity).collect()),
+        granularities: (!reap.granularities.is_empty())
+            .then(|| reap.granularities.iter().map(native_granularity).collect()),
+    }
+}
+
+pub fn native_granularity(of_size: &GranularityReap) -> NativeGranularityReap {
+    NativeGranularityReap {
+        granule_bytes: of_size.granule_bytes as f64,
+        dirty: of_size.count.dirty as f64,
+        extents: of_size.count.extents as f64,
     }
 }

@@ -113,8 +113,8 @@ export default [
   {
     name: 'a counter that counts nothing is a cost of 0',
     file: 'ts/targets/kvm-statistics.ts',
-    find: '(delta([before[0], after[1]], known) ?? 0) > 0',
-    replace: '(delta([before[0], after[1]], known) ?? 0) >= 0',
+    find: '(delta([first, last], known) ?? 0) > 0',
+    replace: '(delta([first, last], known) ?? 0) >= 0',
     test: `${PLAYED} -t have not moved`,
   },
   {

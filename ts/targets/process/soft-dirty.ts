@@ -5,7 +5,8 @@
 
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { type NativeSoftDirtyReport, native } from '../../ground/native.js'
-import type { ModeAbility, Round } from '../../measurement/source.js'
+import { regionsOfBlock } from '../../measurement/regions.js'
+import type { CurveDetail, ModeAbility, Round } from '../../measurement/source.js'
 import type { BlockMeasurement, Cost, SoftDirtyFigures, Window } from '../../results/measurement.js'
 import type { Warning } from '../../results/warning.js'
 
@@ -31,16 +32,32 @@ export function softDirtyAbility(): ModeAbility {
   }
 }
 
-/** The rounds of one run, one for each deadline. */
+/** The rounds of one run, one for each deadline; with `detail` they have what a curve needs. */
 export function softDirtyRounds(
   reports: readonly NativeSoftDirtyReport[],
   pageSize: number,
+  detail?: CurveDetail,
 ): Round<ProcessSoftDirtyFigures>[] {
   return reports.map(report => ({
     figures: softDirtyFigures(report, pageSize),
     lateNs: report.lateNs,
     explainedNs: report.skewNs,
+    ...(detail === undefined ? {} : breakdownOf(report)),
   }))
+}
+
+/** Where the pages of a report are. */
+function breakdownOf({
+  blocks,
+  granularities,
+}: NativeSoftDirtyReport): Pick<Round, 'regions' | 'granularities' | 'memory'> {
+  return {
+    regions: blocks.flatMap(({ regions, ...block }) =>
+      regions ? regionsOfBlock({ ...block, key: block.name }, regions) : [],
+    ),
+    ...(granularities.length > 0 ? { granularities } : {}),
+    memory: { bytes: blocks.reduce((sum, { bytes }) => sum + bytes, 0) },
+  }
 }
 
 function softDirtyFigures(

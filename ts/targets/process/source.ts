@@ -6,10 +6,17 @@ import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess, type NativeProcessRange } from '../../ground/native.js'
 import { hasNoMemory, isStopped } from '../../ground/proc.js'
 import type { RegionOfWindow } from '../../measurement/regions.js'
-import type { CurveDetail, Method, ModeAbility, Round, Source } from '../../measurement/source.js'
+import type {
+  Baseline,
+  CurveDetail,
+  Method,
+  ModeAbility,
+  Round,
+  Source,
+} from '../../measurement/source.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
-import { observed, STATISTICS, type Statistics } from '../kvm-statistics.js'
+import { guestCost, observed, type Span, STATISTICS, type Statistics } from '../kvm-statistics.js'
 import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { emulatedHere } from '../qemu/safety.js'
 import { explained, gone, stoppedHint } from './permission.js'
@@ -49,8 +56,17 @@ export interface Measured {
   readonly pageSize: number
 }
 
+/** How the guest is observed in a measurement. */
+interface Observing {
+  readonly baseline: Baseline | undefined
+  readonly detail: CurveDetail | undefined
+  readonly since?: Span | undefined
+}
+
 export class ProcessSource implements Source<ProcessFigures> {
   readonly modes: readonly ModeAbility[] = modesOfProcess()
+  readonly whyNoGranules =
+    'the guest addresses of this memory are not known, so nobody knows where its granules begin'
   readonly #of: Measured
   readonly #ranges: NativeProcessRange[]
   readonly #sampleAt: SampleAt
@@ -67,6 +83,12 @@ export class ProcessSource implements Source<ProcessFigures> {
     }))
     this.#sampleAt = (options, deadlinesMs, cancel) =>
       of.process.sampleAt(this.#ranges, options, deadlinesMs, cancel)
+  }
+
+  /** Granules lie at multiples of their size in the guest's address space. */
+  get exactPageSize(): number | undefined {
+    const { pageSize, ranges } = this.#of
+    return ranges.every(range => range.guestAddress !== undefined) ? pageSize : undefined
   }
 
   modeUnavailable(mode: Mode): DirtyRateError {
@@ -104,25 +126,43 @@ export class ProcessSource implements Source<ProcessFigures> {
     signal: Signal,
     detail?: CurveDetail,
   ): Promise<Round<ProcessFigures>[]> {
-    // The times before and after the window would be those of all windows of a curve together.
-    this.#isEmulated ??= emulatedHere()
-    if (deadlinesMs.length > 1 || this.#isEmulated === true)
-      return this.#measure(method, deadlinesMs, signal, detail)
+    const { rounds } = await this.#observed(method, deadlinesMs, signal, {
+      baseline: detail?.baseline,
+      detail,
+    })
+    return rounds
+  }
+
+  /**
+   * Measures while the guest is observed, so that the rounds have what they cost the guest. `since`
+   * is a time before them in which it was observed; what came before the windows is returned too.
+   */
+  async #observed(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    { baseline, detail, since }: Observing,
+  ): Promise<{ rounds: Round<ProcessFigures>[]; before?: Span }> {
     let openedAt = new Date()
-    const { result, cost } = await observed(
-      () => this.#statistics(),
-      signal,
-      () => {
-        openedAt = new Date()
-        return this.#measure(method, deadlinesMs, signal, detail)
-      },
-    )
-    if (cost === undefined) return result.map(round => ({ ...round, openedAt }))
-    return result.map(({ figures, ...round }) => ({
+    const measure = (): Promise<Round<ProcessFigures>[]> => {
+      openedAt = new Date()
+      return this.#measure(method, deadlinesMs, signal, detail)
+    }
+    const read = (): Promise<Statistics | undefined> => this.#statistics()
+    this.#isEmulated ??= emulatedHere()
+    const { result, spans } =
+      this.#isEmulated === true
+        ? { result: await measure() }
+        : await observed(read, signal, measure, baseline)
+    const { before = since } = spans ?? {}
+    const cost = spans && guestCost({ ...spans, ...(before === undefined ? {} : { before }) })
+    const rounds = result.map(({ figures, ...round }) => ({
       ...round,
       openedAt,
-      figures: { ...figures, cost: { ...figures.cost, guest: cost } },
+      figures:
+        cost === undefined ? figures : { ...figures, cost: { ...figures.cost, guest: cost } },
     }))
+    return { rounds, ...(before === undefined ? {} : { before }) }
   }
 
   /** What KVM has counted for the vCPUs, if the process keeps its files of that open. */
@@ -144,20 +184,14 @@ export class ProcessSource implements Source<ProcessFigures> {
     const { pageSize, process } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'soft-dirty') {
-      const reports = await process.softDirtyAt(this.#ranges, [...deadlinesMs], token)
-      return softDirtyRounds(reports, pageSize).map(({ figures, ...round }) => ({
-        ...round,
-        figures: { ...figures, blocks: this.#placed(figures.blocks) },
-      }))
+      const options = detail && { byRegion: true, granularities: [...detail.granularities] }
+      const reports = await process.softDirtyAt(this.#ranges, [...deadlinesMs], options, token)
+      return softDirtyRounds(reports, pageSize, detail).map(round => this.#placedRound(round))
     }
     if (method.mode !== 'page-sampling') throw this.modeUnavailable(method.mode)
     const { samples } = method
     const rounds = await samplePages(this.#sampleAt, samples, pageSize, deadlinesMs, token, detail)
-    return rounds.map(({ figures, regions, ...round }) => ({
-      ...round,
-      figures: { ...figures, blocks: this.#placed(figures.blocks) },
-      ...(regions === undefined ? {} : { regions: regions.map(of => this.#placedRegion(of)) }),
-    }))
+    return rounds.map(round => this.#placedRound(round))
   }
 
   async *rounds(
@@ -165,7 +199,14 @@ export class ProcessSource implements Source<ProcessFigures> {
     everyMs: number,
     signal: Signal,
   ): AsyncGenerator<Round<ProcessFigures>, void, undefined> {
-    for (;;) yield* await this.#measure(method, [everyMs], signal)
+    let since: Span | undefined
+    for (;;) {
+      const baseline = { before: since === undefined, after: false }
+      const observing = { baseline, detail: undefined, since }
+      const { rounds, before } = await this.#observed(method, [everyMs], signal, observing)
+      since = before
+      yield* rounds
+    }
   }
 
   /** Whether the guest address of a block is known. */
@@ -173,12 +214,20 @@ export class ProcessSource implements Source<ProcessFigures> {
     return this.#of.ranges.some(range => range.name === name && range.guestAddress !== undefined)
   }
 
+  /** The round without the guest addresses that are not known. */
+  #placedRound({ figures, regions, ...round }: Round<ProcessFigures>): Round<ProcessFigures> {
+    return {
+      ...round,
+      figures: { ...figures, blocks: this.#placed(figures.blocks) },
+      ...(regions === undefined ? {} : { regions: regions.map(of => this.#placedRegion(of)) }),
+    }
+  }
+
   #placedRegion(of: RegionOfWindow): RegionOfWindow {
     const { guestAddress: _, ...unplaced } = of.region
     return this.#isPlaced(of.region.block) ? of : { ...of, region: unplaced }
   }
 
-  /** The blocks without the guest addresses that are not known. */
   #placed(blocks: readonly BlockMeasurement[]): BlockMeasurement[] {
     return blocks.map((block): BlockMeasurement => {
       const { guestAddress: _, ...unplaced } = block

@@ -115,14 +115,15 @@ export class QemuJobs implements Jobs {
     return this.#access.use(async vm => {
       const { memoryBytes, kvm } = await vm.requireMeasurable(job)
       if (this.#abandoned) await this.#awaitAbandoned(vm, signal)
-      if (!job.observed || this.#access.emulated === true || !kvm)
+      if (this.#access.emulated === true || !kvm)
         return { ...(await this.#measured(vm, job, signal)), memoryBytes }
-      const { result, cost } = await observed(
+      const { result, spans } = await observed(
         () => vm.statistics(),
         signal,
         () => this.#measured(vm, job, signal),
+        job.baseline,
       )
-      return { ...result, memoryBytes, ...(cost === undefined ? {} : { guestCost: cost }) }
+      return { ...result, memoryBytes, ...(spans === undefined ? {} : { spans }) }
     }, signal)
   }
 

@@ -2,10 +2,17 @@
 
 import type { Signal } from '../../ground/abort.js'
 import { DirtyRateError } from '../../ground/errors.js'
-import type { Method, ModeAbility, Round, Source } from '../../measurement/source.js'
+import type {
+  Baseline,
+  CurveDetail,
+  Method,
+  ModeAbility,
+  Round,
+  Source,
+} from '../../measurement/source.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
-import type { GuestCost } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
+import { guestCost, joined, type Spans } from '../kvm-statistics.js'
 import { figuresOf } from './figures.js'
 import { MODES, separateWindows } from './modes.js'
 
@@ -14,7 +21,7 @@ export interface Job {
   readonly method: Method
   readonly windowMs: number
   /** Whether to observe the guest before the window and after it too, which takes time. */
-  readonly observed: boolean
+  readonly baseline: Baseline
 }
 
 /** What a job has measured. */
@@ -26,8 +33,8 @@ export interface JobResult {
   readonly info: DirtyRateInfo
   readonly startedAt: Date
   readonly memoryBytes: number
-  /** What it cost the guest, if the job asked for that and KVM counts. */
-  readonly guestCost?: GuestCost
+  /** In which times the guest was observed, if KVM counts. */
+  readonly spans?: Spans
 }
 
 /** The jobs of one target, which run one after the other, because QEMU has one at a time. */
@@ -63,13 +70,24 @@ export class QemuSource implements Source {
     return error
   }
 
-  async measure(method: Method, deadlinesMs: readonly number[], signal: Signal): Promise<Round[]> {
+  async measure(
+    method: Method,
+    deadlinesMs: readonly number[],
+    signal: Signal,
+    { baseline = { before: true, after: true } }: Partial<CurveDetail> = {},
+  ): Promise<Round[]> {
     // A window that cannot be measured is refused before the first one is measured.
     for (const windowMs of deadlinesMs) this.#jobs.requirePossible?.(method, windowMs)
-    const rounds: Round[] = []
-    const observed = deadlinesMs.length === 1
-    for (const windowMs of deadlinesMs)
-      rounds.push(await this.#round({ method, windowMs, observed }, signal))
+    const results: JobResult[] = []
+    for (const [at, windowMs] of deadlinesMs.entries()) {
+      const before = baseline.before && at === 0
+      const after = baseline.after && at === deadlinesMs.length - 1
+      const job = { method, windowMs, baseline: { before, after } }
+      results.push(await this.#jobs.run(job, signal))
+    }
+    // One cost of all windows: they belong to one curve.
+    const spans = joined(results.map(result => result.spans))
+    const rounds = results.map((result, at) => roundOf(result, method, deadlinesMs[at] ?? 0, spans))
     if (rounds.length < 2) return rounds
     const warning = separateWindows(rounds.map(({ openedAt }) => openedAt?.getTime() ?? 0))
     return rounds.map(({ figures, ...round }) => ({
@@ -84,20 +102,31 @@ export class QemuSource implements Source {
     signal: Signal,
   ): AsyncGenerator<Round, void, undefined> {
     this.#jobs.requirePossible?.(method, everyMs)
-    const job = { method, windowMs: everyMs, observed: false }
-    for (;;) yield await this.#round(job, signal)
-  }
-
-  async #round(job: Job, signal: Signal): Promise<Round> {
-    const { info, startedAt, memoryBytes, guestCost } = await this.#jobs.run(job, signal)
-    const figures = figuresOf(info, job.method, job.windowMs, memoryBytes)
-    return {
-      figures: guestCost === undefined ? figures : { ...figures, cost: { guest: guestCost } },
-      info,
-      openedAt: startedAt,
-      lateNs: 0,
-      explainedNs: 0,
-      memory: { bytes: memoryBytes },
+    let before: Spans['before']
+    for (;;) {
+      const baseline = { before: before === undefined, after: false }
+      const result = await this.#jobs.run({ method, windowMs: everyMs, baseline }, signal)
+      before ??= result.spans?.before
+      const since = before === undefined ? {} : { before }
+      yield roundOf(result, method, everyMs, result.spans && { ...result.spans, ...since })
     }
+  }
+}
+
+function roundOf(
+  { info, startedAt, memoryBytes }: JobResult,
+  method: Method,
+  windowMs: number,
+  spans: Spans | undefined,
+): Round {
+  const figures = figuresOf(info, method, windowMs, memoryBytes)
+  const guest = spans && guestCost(spans)
+  return {
+    figures: guest === undefined ? figures : { ...figures, cost: { guest } },
+    info,
+    openedAt: startedAt,
+    lateNs: 0,
+    explainedNs: 0,
+    memory: { bytes: memoryBytes },
   }
 }

@@ -31,7 +31,7 @@ impl ReapOptions {
     /// # Errors
     ///
     /// [`Error::Argument`].
-    pub(super) fn check(&self, page_size: u64) -> Result<()> {
+    pub(crate) fn check(&self, page_size: u64) -> Result<()> {
         match self.granularities.iter().find(|bytes| **bytes == 0 || !bytes.is_multiple_of(page_size)) {
             None => Ok(()),
             Some(bytes) => Err(Error::Argument(format!(

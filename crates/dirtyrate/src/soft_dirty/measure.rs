@@ -7,10 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::bits::SoftDirtyBits;
 use super::clearing::Clearing;
+use super::kept::KeptPages;
 use super::kernel::has_soft_dirty;
 use super::pages::WrittenPages;
 use super::traps::{Traps, pages_of_huge};
 use super::tripwire::Tripwire;
+use crate::bitmap::GranuleCount;
+use crate::block::region_pages;
+use crate::dirty_memory::{GranularityReap, ReapOptions, RegionReap};
 use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
 use crate::sampling::process::{MappedRanges, Process, ProcessRange, STOPPED_WITHIN};
@@ -34,6 +38,8 @@ pub struct SoftDirtyBlock {
     pub huge: bool,
     /// From the end of the clear to the end of the look at this range.
     pub window: Duration,
+    /// The written pages of each region, in order; empty unless the caller asked for them.
+    pub regions: Vec<RegionReap>,
 }
 
 /// The look at one deadline.
@@ -54,6 +60,8 @@ pub struct SoftDirtyReport {
     pub window: Duration,
     /// The ranges, in the order in which they were given.
     pub blocks: Vec<SoftDirtyBlock>,
+    /// The same pages in granules, in the order in which the sizes were given.
+    pub granularities: Vec<GranularityReap>,
     /// Bits have vanished within the window: somebody else has cleared them, or the process has discarded memory. The
     /// figures are lower bounds.
     pub vanished: bool,
@@ -105,6 +113,24 @@ pub fn measure_soft_dirty_at(
     deadlines: &[Duration],
     cancel: &CancelToken,
 ) -> Result<Vec<SoftDirtyReport>> {
+    measure_soft_dirty_at_with(process, ranges, deadlines, &ReapOptions::default(), cancel)
+}
+
+/// Does what [`measure_soft_dirty_at`] does, and counts what `options` say beside the pages of each range. Granules lie
+/// at multiples of their size from guest address 0 on, so they mean something only if the guest addresses of the ranges
+/// are known.
+///
+/// # Errors
+///
+/// As [`measure_soft_dirty_at`]; [`Error::Argument`] for granules that are no whole pages.
+pub fn measure_soft_dirty_at_with(
+    process: &Arc<Process>,
+    ranges: &[ProcessRange],
+    deadlines: &[Duration],
+    options: &ReapOptions,
+    cancel: &CancelToken,
+) -> Result<Vec<SoftDirtyReport>> {
+    options.check(host_page_size())?;
     let has = has_soft_dirty().map_err(|source| Error::refused("pread", "/proc/self/pagemap", source))?;
     if !has {
         let text = "mode soft-dirty: this kernel has no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), as a page of this \
@@ -113,10 +139,12 @@ pub fn measure_soft_dirty_at(
     }
     process.check_running("is stopped")?;
     let page_size = host_page_size();
-    let mapped = MappedRanges::new(Arc::clone(process), &process.maps()?, ranges, page_size)?;
+    let maps = process.maps()?;
+    let mapped = MappedRanges::new(Arc::clone(process), &maps, ranges, page_size)?;
     let clearing = Clearing::of(process)?;
     let before = Traps::of(process, &mapped)?;
     before.refuse(process.pid())?;
+    let mut kept = KeptPages::of(process, &maps, ranges, &mapped)?;
     let in_use = before.cleared && !process.was_cleared();
 
     let began = Instant::now();
@@ -135,9 +163,12 @@ pub fn measure_soft_dirty_at(
     };
     let mut looks = Vec::with_capacity(deadlines.len());
     for &requested in deadlines {
-        looks.push(window.look_at(requested, process, ranges, cancel)?);
+        let mut look = window.look_at(requested, process, ranges, cancel)?;
+        window.break_down(&mut look, ranges, options)?;
+        looks.push(look);
     }
     mapped.check()?;
+    kept.check()?;
     let after = Traps::of(process, &mapped)?;
     after.refuse(process.pid())?;
     if after.new {
@@ -199,6 +230,7 @@ impl Window<'_> {
                 least_pages: written.least(pages_of_huge(page_size)),
                 huge: false,
                 window: self.opened.elapsed(),
+                regions: Vec::new(),
             });
         }
         // Whether these bits are still those of the same program, which has run until now.
@@ -213,10 +245,29 @@ impl Window<'_> {
             skew,
             window: self.opened.elapsed(),
             blocks,
+            granularities: Vec::new(),
             vanished: self.tripwire.borrow().is_tripped(),
             shared: false,
             mergeable: false,
             in_use: false,
         })
+    }
+    /// Adds to a look what `options` ask for. The window of the look has ended, so this takes nothing away from it.
+    fn break_down(&self, look: &mut SoftDirtyReport, ranges: &[ProcessRange], options: &ReapOptions) -> Result<()> {
+        let page_size = host_page_size();
+        if options.by_region {
+            for (block, written) in look.blocks.iter_mut().zip(&self.written) {
+                block.regions = written.by_region(region_pages(page_size));
+            }
+        }
+        for &granule_bytes in &options.granularities {
+            let pages = granule_bytes / page_size;
+            let mut count = GranuleCount::default();
+            for (range, written) in ranges.iter().zip(&self.written) {
+                count.add(written.granules(pages, range.guest_address / page_size % pages)?);
+            }
+            look.granularities.push(GranularityReap { granule_bytes, count });
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@
 //!
 //! [`measure_soft_dirty_at`] runs a measurement to a list of deadlines. The bits are cleared once, and pages add up
 //! until the last deadline, so a look at one deadline takes nothing away from the next one.
+//! [`measure_soft_dirty_at_with`] counts them by region and in granules, too.
 //!
 //! **What it costs the process.** `clear_refs` walks the page tables of the whole process, and its page faults, those
 //! of its vCPUs too, wait for that long. Afterwards each first write to a page faults, in memory that is not measured
@@ -23,6 +24,7 @@
 
 mod bits;
 mod clearing;
+mod kept;
 mod kernel;
 mod measure;
 mod pages;
@@ -30,4 +32,4 @@ mod traps;
 mod tripwire;
 
 pub use kernel::{has_soft_dirty, may_have_soft_dirty};
-pub use measure::{SoftDirtyBlock, SoftDirtyReport, measure_soft_dirty_at};
+pub use measure::{SoftDirtyBlock, SoftDirtyReport, measure_soft_dirty_at, measure_soft_dirty_at_with};

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use crate::bitmap::SparsePages;
-use crate::error::Result;
+use crate::bitmap::{GranuleCount, Kernels, SparsePages};
+use crate::dirty_memory::RegionReap;
+use crate::error::{Error, Result};
 
 /// Pages in one region of [`SparsePages`].
 const REGION_PAGES: u64 = 512;
@@ -52,11 +53,96 @@ impl WrittenPages {
         };
         self.set.regions().map(of_region).sum()
     }
+
+    /// The pages of each region of `region_pages`, counted from the beginning of the block.
+    pub fn by_region(&self, region_pages: u64) -> Vec<RegionReap> {
+        let region = |first_page| RegionReap { first_page, size: region_pages.min(self.pages - first_page), pages: 0 };
+        let mut regions: Vec<_> = (0..self.pages).step_by(region_pages as usize).map(region).collect();
+        for (number, words) in self.set.regions() {
+            for (place, word) in (number * REGION_PAGES..).step_by(u64::BITS as usize).zip(words) {
+                let mut left = *word;
+                while left != 0 {
+                    let page = place + u64::from(left.trailing_zeros()) - self.first;
+                    let region = page / region_pages;
+                    // A word has pages of two regions if the block does not begin where a word does.
+                    let next = (region + 1) * region_pages + self.first - place;
+                    let here = if next < u64::BITS.into() { left & ((1 << next) - 1) } else { left };
+                    regions[region as usize].pages += u64::from(here.count_ones());
+                    left &= !here;
+                }
+            }
+        }
+        regions
+    }
+
+    /// The granules of `granule_pages` pages that have a written page. The first page of the block is `phase` pages
+    /// behind the beginning of its granule.
+    pub fn granules(&self, granule_pages: u64, phase: u64) -> Result<GranuleCount> {
+        // The same of the first page of the set.
+        let phase = (phase + granule_pages - self.first % granule_pages) % granule_pages;
+        let mut count = GranuleCount::default();
+        let (mut begin, mut stretch) = (0, Vec::<u64>::new());
+        let mut counted = |begin: u64, stretch: &[u64]| {
+            let phase = (phase + begin * REGION_PAGES) % granule_pages;
+            count.add(Kernels::get().granules(stretch, granule_pages, phase));
+        };
+        for (number, words) in self.set.regions() {
+            let clean = number - begin - (stretch.len() / words.len()) as u64;
+            // Between two stretches is at least one whole granule that is clean, so no granule is in both of them.
+            if stretch.is_empty() || clean * REGION_PAGES >= 2 * granule_pages {
+                counted(begin, &stretch);
+                stretch.clear();
+                begin = number;
+            }
+            let end = (number - begin + 1) as usize * words.len();
+            let full = |_| Error::OutOfMemory { what: "the pages of granules", bytes: end * size_of::<u64>() };
+            stretch.try_reserve(end - stretch.len()).map_err(full)?;
+            stretch.resize(end - words.len(), 0);
+            stretch.extend_from_slice(words);
+        }
+        counted(begin, &stretch);
+        Ok(count)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn regions_and_granules_are_those_of_single_pages(
+            first in 0_u64..600,
+            pages in 1_u64..6000,
+            runs in proptest::collection::vec((0_u64..6000, 1_u64..700), 0..12),
+            region_pages in 1_u64..1500,
+            granule_pages in prop_oneof![Just(1), Just(16), Just(512), 1_u64..3000],
+            phase in any::<u64>(),
+        ) {
+            let phase = phase % granule_pages;
+            let addresses = first * 4096..(first + pages) * 4096;
+            let (mut written, mut naive) = (WrittenPages::new(&addresses, 4096), BTreeSet::new());
+            for (from, count) in runs {
+                let run = from.min(pages)..(from + count).min(pages);
+                written.add(run.clone()).expect("memory");
+                naive.extend(run);
+            }
+            let regions: Vec<_> = (0..pages.div_ceil(region_pages)).map(|number| {
+                let (from, to) = (number * region_pages, pages.min((number + 1) * region_pages));
+                RegionReap { first_page: from, size: to - from, pages: naive.range(from..to).count() as u64 }
+            }).collect();
+            prop_assert_eq!(written.by_region(region_pages), regions);
+            let dirty: BTreeSet<u64> = naive.iter().map(|page| (page + phase) / granule_pages).collect();
+            let starts = |granule: &&u64| granule.checked_sub(1).is_none_or(|before| !dirty.contains(&before));
+            let extents = dirty.iter().filter(starts).count() as u64;
+            let expected = GranuleCount { dirty: dirty.len() as u64, extents };
+            prop_assert_eq!(written.granules(granule_pages, phase).expect("memory"), expected);
+        }
+    }
 
     #[test]
     fn a_huge_page_that_is_whole_counts_for_one_page_at_least() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::sampling::process::{MappedRanges, Process};
@@ -44,9 +45,9 @@ impl Traps {
         let addresses: Vec<_> = ranges.iter().map(|(addresses, _)| addresses.clone()).collect();
         let mut traps = Self::in_text(&text, &addresses);
         traps.mergeable &= fs::read_to_string("/sys/kernel/mm/ksm/run").is_ok_and(|run| run.trim() == "1");
-        if has_passed_through_device(process.pid()) {
+        if has_passed_through_device(Path::new(&format!("/proc/{}/fd", process.pid()))) {
             traps.no_bits =
-                Some("has a device of the host (VFIO), which writes without a bit, and whose pages keep it");
+                Some("has a device of the host (VFIO or vDPA), which writes without a bit, and whose pages keep it");
         }
         Ok(traps)
     }
@@ -110,12 +111,13 @@ fn areas(text: &str) -> Vec<Area> {
     areas
 }
 
-/// Whether the process has a device by VFIO. The kernel does not clear the bits of pages that such a device may write.
-fn has_passed_through_device(pid: u32) -> bool {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+/// Whether the process with these descriptors has a device by VFIO, or by vDPA. The kernel does not clear the bits of
+/// pages that such a device may write.
+fn has_passed_through_device(descriptors: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(descriptors) else { return false };
     entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| {
         let link = link.to_string_lossy();
-        link.starts_with("/dev/vfio/") || link.contains("[vfio-device]")
+        link.starts_with("/dev/vfio/") || link.starts_with("/dev/vhost-vdpa") || link.contains("[vfio-device]")
     })
 }
 
@@ -166,5 +168,26 @@ VmFlags: rd wr mr mw me um
         }
         let range: Range<u64> = 0x7f00_0000_0000..0x7f00_0000_1000;
         assert!(Traps::in_text(SMAPS, &[range]).refuse(42).is_ok());
+    }
+
+    #[test]
+    fn a_device_of_the_host_is_known_by_the_descriptor() {
+        let folder = std::env::temp_dir().join(format!("dirtyrate-descriptors-{}", std::process::id()));
+        let cases = [
+            ("/dev/vfio/12", true),             // a group of the container of type 1
+            ("/dev/vfio/devices/vfio0", true),  // a device of its own, with iommufd
+            ("anon_inode:[vfio-device]", true), // a device of a group
+            ("/dev/vhost-vdpa-0", true),        // a device that speaks virtio
+            ("/dev/vhost-net", false),          // the kernel writes through the page tables of the process
+            ("anon_inode:kvm-vfio", false),     // KVM has this file without any device
+            ("/home/dev/vfio/disk.img", false),
+        ];
+        for (link, expected) in cases {
+            fs::create_dir_all(&folder).expect("a folder");
+            std::os::unix::fs::symlink("/dev/null", folder.join("0")).expect("a link");
+            std::os::unix::fs::symlink(link, folder.join("17")).expect("a link");
+            assert_eq!(has_passed_through_device(&folder), expected, "{link}");
+            fs::remove_dir_all(&folder).expect("it was made");
+        }
     }
 }

@@ -8,21 +8,29 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::ptr;
 
 use super::mappings::{Mapping, line_with};
+use super::process_fd::Process;
+use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
 
 /// include/uapi/linux/magic.h.
 const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 
-/// The file behind a mapping of another process.
+/// The file behind a mapping of another process, which is only asked what it has.
+#[derive(Debug)]
+pub struct BackingFile {
+    file: File,
+    /// What of the mapping the file had at the beginning, up to this offset.
+    end: u64,
+}
+
+/// The file behind a mapping of another process, for reading.
 #[derive(Debug)]
 pub struct Backing {
-    file: File,
+    of: BackingFile,
     /// The file's addresses in this process, for asking which of its pages are in memory. Nothing is read there, so no
     /// page of it is ever mapped. `None` for huge pages, which are always in memory: mapping them would reserve some.
     window: Option<Window>,
     page_size: u64,
-    /// What of the mapping the file had at the beginning, up to this offset.
-    end: u64,
     /// Up to this offset the file is known to have no data, since the last [`forget`](Self::forget).
     hole: Range<u64>,
 }
@@ -38,7 +46,7 @@ pub enum FilePage {
     Read,
 }
 
-impl Backing {
+impl BackingFile {
     /// Opens the file behind `mapping`, which is a part of the mappings in `maps`. There is none if the process has
     /// closed it and this process may not use `map_files`, for which it needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
     pub fn open(pid: u32, maps: &str, mapping: &Mapping) -> Option<Self> {
@@ -48,18 +56,52 @@ impl Backing {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
             descriptors.flatten().find_map(|entry| open_if(entry.path().to_str()?, mapping))
         })?;
-        // Otherwise the kernel would read pages ahead from the disk.
-        // SAFETY: the call takes a descriptor and numbers. It is advice, so that a refusal does no harm.
-        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
-        let offsets = mapping.offset..mapping.file_offset(mapping.addresses.end);
-        let window = if is_hugetlbfs(&file).ok()? { None } else { Some(Window::new(&file, offsets).ok()?) };
         let end = file.metadata().ok()?.len().min(mapping.file_offset(mapping.addresses.end));
-        Some(Self { file, window, page_size: host_page_size(), end, hole: 0..0 })
+        Some(Self { file, end })
     }
 
-    /// Whether the file has lost some of what it had at the beginning. Behind its end it would read as zeros.
-    pub fn is_shortened(&self) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() < self.end)
+    /// Fails if the file has lost some of what it had at the beginning. Behind its end it would read as zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProcessGone`].
+    pub fn check(&self, process: &Process) -> Result<()> {
+        let found = self.file.metadata();
+        let found = found.map_err(|source| Error::refused("fstat", "the file of a process's memory", source))?;
+        if found.len() < self.end {
+            return Err(process.gone("has shortened the file of memory that is measured"));
+        }
+        Ok(())
+    }
+
+    /// Where the next data of the file begins, from `offset` on.
+    pub fn next_data(&self, offset: u64) -> io::Result<u64> {
+        // SAFETY: the call moves the file's position, which nothing here uses.
+        let found = unsafe { libc::lseek(self.file.as_raw_fd(), offset as libc::off_t, libc::SEEK_DATA) };
+        if found >= 0 {
+            return Ok(found as u64);
+        }
+        let error = io::Error::last_os_error();
+        // ENXIO: there is no more data.
+        if error.raw_os_error() == Some(libc::ENXIO) { Ok(u64::MAX) } else { Err(error) }
+    }
+}
+
+impl Backing {
+    /// Opens the file behind `mapping`, as [`BackingFile::open`] does.
+    pub fn open(pid: u32, maps: &str, mapping: &Mapping) -> Option<Self> {
+        let of = BackingFile::open(pid, maps, mapping)?;
+        // Otherwise the kernel would read pages ahead from the disk.
+        // SAFETY: the call takes a descriptor and numbers. It is advice, so that a refusal does no harm.
+        unsafe { libc::posix_fadvise(of.file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+        let offsets = mapping.offset..mapping.file_offset(mapping.addresses.end);
+        let window = if is_hugetlbfs(&of.file).ok()? { None } else { Some(Window::new(&of.file, offsets).ok()?) };
+        Some(Self { of, window, page_size: host_page_size(), hole: 0..0 })
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &BackingFile {
+        &self.of
     }
 
     /// Forgets where the file has no data, because that can change.
@@ -77,7 +119,7 @@ impl Backing {
             None => true,
         };
         if !in_memory {
-            let data = self.next_data(offset)?;
+            let data = self.of.next_data(offset)?;
             if data < offset + self.page_size {
                 return Ok(FilePage::NotInMemory);
             }
@@ -86,7 +128,7 @@ impl Backing {
         }
         let mut filled = 0;
         while filled < page.len() {
-            match self.file.read_at(&mut page[filled..], offset + filled as u64) {
+            match self.of.file.read_at(&mut page[filled..], offset + filled as u64) {
                 // Behind the end of the file there are zeros.
                 Ok(0) => {
                     page[filled..].fill(0);
@@ -98,18 +140,6 @@ impl Backing {
             }
         }
         Ok(FilePage::Read)
-    }
-
-    /// Where the next data of the file begins, from `offset` on.
-    fn next_data(&self, offset: u64) -> io::Result<u64> {
-        // SAFETY: the call moves the file's position, which nothing here uses.
-        let found = unsafe { libc::lseek(self.file.as_raw_fd(), offset as libc::off_t, libc::SEEK_DATA) };
-        if found >= 0 {
-            return Ok(found as u64);
-        }
-        let error = io::Error::last_os_error();
-        // ENXIO: there is no more data.
-        if error.raw_os_error() == Some(libc::ENXIO) { Ok(u64::MAX) } else { Err(error) }
     }
 }
 

@@ -12,6 +12,7 @@
 //! an earlier look found.
 
 mod backing;
+mod kept;
 mod mappings;
 mod presence;
 mod process_fd;
@@ -20,6 +21,10 @@ mod reader;
 mod sample;
 mod scan;
 
+pub(crate) use backing::BackingFile;
+pub(crate) use kept::{Kept, replaced};
+pub(crate) use mappings::Mapping;
+pub(crate) use presence::{Presence, PresenceMap};
 pub use process_fd::Process;
 pub(crate) use ranges::MappedRanges;
 pub use ranges::ProcessRange;

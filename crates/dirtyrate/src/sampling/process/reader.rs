@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::reader::{Contents, Look, PageBlock, PageReader};
 use super::backing::{Backing, FilePage};
+use super::kept::{Kept, replaced};
 use super::mappings::Mapping;
 use super::presence::{Presence, PresenceMap};
 use super::process_fd::Process;
@@ -14,9 +15,6 @@ use crate::page_size::host_page_size;
 
 /// How many pages one `process_vm_readv` reads. Larger batches gain nothing, and only make a single call longer.
 const BATCH: usize = 64;
-
-/// If fewer pages than this are looked at, all of them can vanish although the memory was not replaced.
-const MOST_BY_CHANCE: u64 = 8;
 
 /// Reads ranges of another process's memory, while the process may write them.
 ///
@@ -38,28 +36,6 @@ pub struct ProcessReader {
     page: Box<[u8]>,
     /// For each block, what this pass found of the pages that were in memory before.
     kept: Vec<Kept>,
-}
-
-/// Of the pages that an earlier look found in memory, how many still are, and how many were never touched, as it seems.
-#[derive(Debug, Clone, Copy, Default)]
-struct Kept {
-    present: u64,
-    vanished: u64,
-}
-
-impl Kept {
-    fn note(&mut self, look: Look, contents: &Contents<'_>) {
-        if look.touched {
-            self.present += u64::from(matches!(contents, Contents::Bytes(_)));
-            self.vanished += u64::from(matches!(contents, Contents::Untouched));
-        }
-    }
-
-    /// Whether the memory is another one than before. A balloon takes pages away too, but never all of them, because
-    /// the guest's kernel is in some.
-    fn is_replaced(self) -> bool {
-        self.present == 0 && self.vanished >= MOST_BY_CHANCE
-    }
 }
 
 /// A part of a block with one kind of memory.
@@ -141,19 +117,12 @@ impl ProcessReader {
     /// [`Error::ProcessGone`].
     pub fn check_memory(&self) -> Result<()> {
         self.ranges.check()?;
-        let files = self.segments.iter().flatten().filter_map(|segment| segment.backing.as_ref());
-        for file in files {
-            if file
-                .is_shortened()
-                .map_err(|source| Error::refused("fstat", "the file of a process's memory", source))?
-            {
-                return Err(self.process.gone("has shortened the file of memory that is measured"));
-            }
+        for backing in self.segments.iter().flatten().filter_map(|segment| segment.backing.as_ref()) {
+            backing.file().check(&self.process)?;
         }
         for (block, kept) in self.blocks.iter().zip(&self.kept) {
             if kept.is_replaced() {
-                let text = format!("has replaced or discarded all memory of '{}', which is measured", block.name);
-                return Err(self.process.gone(&text));
+                return Err(replaced(&self.process, &block.name));
             }
         }
         Ok(())
@@ -228,7 +197,13 @@ impl ProcessReader {
         let page_size = self.page_size as usize;
         let kept = &mut self.kept[block];
         let visit = &mut |place: usize, contents: Contents<'_>| {
-            kept.note(looks[place - first], &contents);
+            if looks[place - first].touched {
+                match contents {
+                    Contents::Bytes(_) => kept.present += 1,
+                    Contents::Untouched => kept.vanished += 1,
+                    Contents::NotInMemory => {}
+                }
+            }
             visit(place, contents);
         };
         let mut pages = self.pages.chunks_exact(page_size);
