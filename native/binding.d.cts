@@ -60,6 +60,11 @@ export declare class NativeProcess {
    */
   sampleAt(ranges: Array<NativeProcessRange>, options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
   /**
+   * How well the pages of `ranges` compress. Rejects with ERR_UNSUPPORTED if the host has no libzstd; otherwise as
+   * `sampleAt`.
+   */
+  compressibility(ranges: Array<NativeProcessRange>, options: NativeSampleOptions, cancel?: CancelToken | undefined | null): Promise<NativeCompressibility>
+  /**
    * Clears the soft-dirty bits of the process, and looks at those of `ranges` at each deadline. Deadlines are in ms
    * from the end of the clear, ascending. Granules lie at multiples of their size from guest address 0 on. Rejects
    * with ERR_UNSUPPORTED on a kernel without these bits; ERR_MEASURING while another measurement has them; ERR_STATE
@@ -144,6 +149,11 @@ export declare class NativeVirtualMachine {
    * the beginning of the first look, ascending. This needs no dirty log. Rejects as `syncAt`.
    */
   sampleAt(options: NativeSampleOptions, deadlinesMs: Array<number>, cancel?: CancelToken | undefined | null): Promise<NativeSampleReport[]>
+  /**
+   * How well the pages of the guest's memory compress. Rejects with ERR_UNSUPPORTED if the host has no libzstd;
+   * ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY, ERR_CLOSED.
+   */
+  compressibility(options: NativeSampleOptions, cancel?: CancelToken | undefined | null): Promise<NativeCompressibility>
   /** Makes a virtual machine, which takes seconds for a terabyte. Rejects with ERR_KVM_*, ERR_ARGUMENT, ERR_MEMORY. */
   static create(options: NativeCreateOptions, cancel?: CancelToken | undefined | null): Promise<NativeVirtualMachine>
   /** Loads a kernel. Rejects with ERR_KERNEL_IMAGE, ERR_ARGUMENT, ERR_STATE, ERR_CANCELLED. */
@@ -281,6 +291,28 @@ export interface NativeCapabilities {
   emulated?: boolean
   /** Bytes. */
   pageSize: number
+}
+
+/** How well pages compress. */
+export interface NativeCompressed {
+  /** How many pages were compressed. */
+  pages: number
+  /** The compressed size, as a part of the size. */
+  ratio: number
+  ratioLow: number
+  ratioHigh: number
+  /** Bytes of pages that one thread compresses in a second of CPU time. */
+  bytesPerSecond: number
+}
+
+/** What sampled pages hold. Beside each figure are the bounds of its interval. */
+export interface NativeCompressibility {
+  /** The part of the pages that hold nothing but zeros, from 0 to 1. */
+  zero: number
+  zeroLow: number
+  zeroHigh: number
+  /** Null if too few pages hold anything. */
+  compressed?: NativeCompressed | null
 }
 
 /** Why a virtual machine crashed. */

@@ -22,6 +22,7 @@ export interface CurveMeasuringOptions extends ModeOptions, WaitOptions {
   repeat?: string
   for?: string
   save?: string
+  compressibility?: boolean
 }
 
 /** How a curve is measured: the options, checked. */
@@ -29,7 +30,7 @@ export interface CurvePlan extends Opening {
   readonly wait: Wait
   /** Undefined for those of the command, or of the target. */
   readonly windows: readonly number[] | undefined
-  readonly more: Pick<CurveOptions, 'granularities' | 'repeat' | 'for'>
+  readonly more: Pick<CurveOptions, 'granularities' | 'repeat' | 'for' | 'compressibility'>
   readonly save: string | undefined
 }
 
@@ -76,7 +77,12 @@ export async function measureCurve(
 const OPTION_NAMES = { repeat: '--repeat', for: '--for' } as const
 
 /** The options of the API that are given as they are; their values are checked by the API. */
-function parseMore({ granularity, repeat, for: time }: CurveMeasuringOptions): CurvePlan['more'] {
+function parseMore({
+  granularity,
+  repeat,
+  for: time,
+  compressibility,
+}: CurveMeasuringOptions): CurvePlan['more'] {
   const sizes = granularity?.split(',').filter(size => size.trim() !== '')
   return {
     ...(sizes === undefined
@@ -84,6 +90,7 @@ function parseMore({ granularity, repeat, for: time }: CurveMeasuringOptions): C
       : { granularities: sizes.map(size => parseSize(size, '--granularity')) }),
     ...(repeat === undefined ? {} : { repeat: parseCountText(repeat, '--repeat', 1, MOST_ROUNDS) }),
     ...(time === undefined ? {} : { for: time }),
+    ...(compressibility ? { compressibility } : {}),
   }
 }
 

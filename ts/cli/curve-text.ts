@@ -18,7 +18,7 @@ const MOST_REGIONS = 8
 export function printDetails(session: Session, curve: DirtyRateCurve, rates: Rates): void {
   printGranularities(session, curve)
   printRegions(session, curve)
-  const { zeroPages, compressedRatio } = curve.memory ?? {}
+  const { zeroPages, compressedRatio, compressionBytesPerSecond } = curve.memory ?? {}
   if (zeroPages !== undefined && curve.pageSize !== undefined)
     session.field(
       'zero pages',
@@ -27,7 +27,10 @@ export function printDetails(session: Session, curve: DirtyRateCurve, rates: Rat
   if (compressedRatio !== undefined)
     session.field(
       'compressed',
-      bounded(compressedRatio, ratio => `${(100 * ratio).toFixed(0)} %`),
+      bounded(compressedRatio, ratio => `${(100 * ratio).toFixed(0)} %`) +
+        (compressionBytesPerSecond === undefined
+          ? ''
+          : `, by one CPU ${measuredSize(compressionBytesPerSecond)}/s`),
     )
   if (curve.repeated !== undefined) printRounds(session, curve.repeated, rates)
 }

@@ -4,12 +4,20 @@
  */
 
 import { argumentError } from '../ground/errors.js'
+import { parseDuration } from '../ground/units.js'
+import type { CurveOptions } from '../measurement/options.js'
 import type { Verdict } from '../prediction/figure.js'
 import { type CurveInput, parseCurve } from '../prediction/input.js'
 import { type MigrationPrediction, predict } from '../prediction/migration.js'
 import { type MigrationOptions, parseMigrationOptions } from '../prediction/options.js'
 import { predictSnapshotOf } from '../prediction/snapshot.js'
-import { type CurveMeasuringOptions, measureCurve, parseCurvePlan } from './curve-measuring.js'
+import type { Target } from '../targets/target.js'
+import {
+  type CurveMeasuringOptions,
+  type CurvePlan,
+  measureCurve,
+  parseCurvePlan,
+} from './curve-measuring.js'
 import { EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
 import { readCurveFile } from './predict/curve-file.js'
 import { type MatrixAxes, matrixOf, parseAxes } from './predict/matrix.js'
@@ -57,12 +65,42 @@ export async function runPredict(
   }
   const plan = parseCurvePlan(options, uri)
   return withTarget(session, uri, plan, async target => {
-    const curve = await measureCurve(session, target, plan, WINDOWS)
+    // How well the pages compress is one of the ways out.
+    const more =
+      options.snapshot === undefined
+        ? { ...plan.more, compressibility: target.readsMemory }
+        : { ...plan.more, ...granularitiesOf(target, plan) }
+    const curve = await measureCurve(session, target, { ...plan, more }, windowsOf(options))
     for (const { code, message } of curve.warnings) session.note(`${code}: ${message}`)
     const { memoryBytes } = await target.describe()
     const memory = curve.memory ?? { bytes: memoryBytes }
     return ask(session, parseCurve({ ...curve, memory }, 'the curve'))
   })
+}
+
+/** The units that a snapshot may be stored in, beside the page. */
+const GRANULARITIES = [2 ** 16, 2 ** 21]
+
+/** What a snapshot is predicted in, where the target knows which of its pages are dirty. */
+function granularitiesOf(
+  target: Target,
+  { mode, more }: CurvePlan,
+): Pick<CurveOptions, 'granularities'> {
+  if (!isVirtualMachine(target) || mode.mode === 'page-sampling') return {}
+  const given = more.granularities ?? []
+  const usual = GRANULARITIES.filter(size => size % target.pageSize === 0)
+  return { granularities: [...new Set([target.pageSize, ...usual, ...given])] }
+}
+
+function isVirtualMachine(target: Target): target is Target & { readonly pageSize: number } {
+  return 'dirtyMemory' in target
+}
+
+/** The windows without --windows. The interval of a snapshot is one of them if it is short. */
+function windowsOf({ snapshot }: PredictOptions): readonly string[] {
+  const longest = parseDuration(WINDOWS.at(-1) ?? '', 'window')
+  const isShort = snapshot !== undefined && parseDuration(snapshot, '--snapshot') < longest
+  return isShort ? [...WINDOWS, snapshot] : WINDOWS
 }
 
 /** What is asked of a curve, with its options checked. */
@@ -145,7 +183,7 @@ function snapshot(
   const prediction = predictSnapshotOf(input, wanted, option =>
     option === 'interval' ? '--snapshot' : flagOf(option),
   )
-  printSnapshot(session, prediction)
+  printSnapshot(session, prediction, (input.points.at(-1)?.seconds ?? 0) * 1000)
   session.document({ snapshot: prediction })
   return EXIT_OK
 }

@@ -95,6 +95,11 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     program.command('curve').description('measure distinct pages for several windows, in one run'),
     'default: 50ms,100ms,200ms,500ms,1s; for libvirt: without monitor=yes 1s,2s,5s',
   )
+    .option(
+      '--compressibility',
+      'also measure how well the pages compress, from a few of them; of targets whose memory is read',
+      false,
+    )
     .addOption(unitOption())
     .addOption(csvOption())
     .action((target: string, options: CurveCommandOptions) =>

@@ -12,6 +12,7 @@ export type {
   CancelToken,
   NativeBlock,
   NativeCapabilities,
+  NativeCompressibility,
   NativeCrash,
   NativeCreateOptions,
   NativeDeadlineReport,

@@ -12,6 +12,7 @@ import { traceCalculation } from '../qapi/trace.js'
 import type { CurveOf, DirtyRateCurve } from '../results/curve.js'
 import { freeze } from '../results/freeze.js'
 import type { Figures, Frame } from '../results/measurement.js'
+import { contentsWanted, withContents } from './contents.js'
 import { curveOf } from './curve.js'
 import { Emitter, type MeasurementBegun, type MeasurementEvents } from './events.js'
 import { parseGranularities } from './granularities.js'
@@ -97,12 +98,14 @@ export class Meter<F extends Figures = Figures> {
     const repetition = parseRepetition(given, windowsMs.at(-1) ?? 0)
     const method = chooseMethod(this.#source, options)
     const detail = { granularities: parseGranularities(given.granularities, this.#source, method) }
+    const contents = contentsWanted(given.compressibility, this.#source)
     return this.measurements.run(options.signal, interruption =>
       this.#reported('curve', method, windowsMs, interruption, async startedAt => {
         const { signal } = interruption
         if (repetition === undefined) {
           const rounds = await this.#source.measure(method, windowsMs, signal, detail)
-          return freeze(curveOf(rounds, this.#frame(startedAt)))
+          const curve = curveOf(rounds, this.#frame(startedAt))
+          return freeze(await withContents(curve, contents, method, signal))
         }
         const repeated = new RepeatedCurves(this.#frame(startedAt))
         const begun = performance.now()
@@ -112,7 +115,8 @@ export class Meter<F extends Figures = Figures> {
           if (repetition.isOver(repeated.count, performance.now() - begun)) break
         }
         // Each round had the members of the target's curves, and so have their means.
-        return freeze(repeated.result() as CurveOf<F>)
+        const means = repeated.result() as CurveOf<F>
+        return freeze(await withContents(means, contents, method, signal))
       }),
     )
   }

@@ -43,6 +43,12 @@ export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonO
   repeat?: number | undefined
   /** The same for so long: at least the longest window, at most 7 days. */
   for?: Duration | undefined
+  /**
+   * Also measures, after the last window, how well the pages compress and how many hold nothing but
+   * zeros, from at most 8192 pages. It takes some milliseconds. Only targets whose memory this
+   * package reads can do that: `readsMemory`.
+   */
+  compressibility?: boolean | undefined
 }
 
 export interface WatchOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
@@ -65,5 +71,6 @@ export const CURVE: OptionNames<CurveOptions> = {
   granularities: true,
   repeat: true,
   for: true,
+  compressibility: true,
 }
 export const WATCH: OptionNames<WatchOptions> = { ...COMMON, every: true }

@@ -66,12 +66,20 @@ export interface Round<F extends Figures = Figures> {
   readonly openedAt?: Date
 }
 
+/** What sampled pages of a memory hold. */
+export type MemoryContents = Omit<CurveMemory, 'bytes'>
+
 /** A VM that can be measured, of whatever kind. */
 export interface Source<F extends Figures = Figures> {
   /** The modes of the target. `auto` is the first of them. */
   readonly modes: readonly ModeAbility[]
   /** The options of sampling that have no effect here, so that a caller may not give them. */
   readonly ignoredSampling?: readonly (keyof SamplingOptions)[]
+  /**
+   * What the memory holds: its pages of zeros, and how well the others compress. Absent where the
+   * memory cannot be read.
+   */
+  contents?(method: Method, signal: Signal): Promise<MemoryContents>
   /** The bytes of a page, if the exact modes of the target know which pages are dirty. */
   readonly exactPageSize?: number | undefined
   /** Why {@link exactPageSize} is absent, as a part of a sentence. */

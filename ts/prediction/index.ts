@@ -4,6 +4,7 @@ export { DirtyRateError, isDirtyRateError } from '../ground/errors.js'
 export type { Duration, Rate, Size } from '../ground/units.js'
 export type { Decision } from './decision.js'
 export { type Figure, type Verdict, verdicts } from './figure.js'
+export type { MigrationFigures } from './figures.js'
 export type { PredictionCurve, PredictionPoint, PublishedCurve } from './input.js'
 export {
   type MigrationPrediction,

@@ -36,6 +36,7 @@ export interface PredictionCurve {
         readonly bytes: number
         readonly zeroPages?: Bounded | undefined
         readonly compressedRatio?: Bounded | undefined
+        readonly compressionBytesPerSecond?: number | undefined
       }
     | undefined
   readonly repeated?: Pick<RepeatedCurve, 'stationary' | 'phases'> | undefined
@@ -74,6 +75,7 @@ export interface CurveInput {
   readonly memoryBytes?: number
   readonly zeroPages?: Bounded
   readonly compressedRatio?: Bounded
+  readonly compressionBytesPerSecond?: number
   /** False if the guest changed while it was measured. */
   readonly stationary: boolean
   /** The mean rates of each part of the time, one per point, if there is more than one part. */
@@ -119,6 +121,9 @@ export function parseCurve(document: PredictionCurve | PublishedCurve, name = 'c
   const compressedRatio = optional(memory?.compressedRatio, ratio =>
     boundedOf(ratio, `${name}.memory.compressedRatio`, 2),
   )
+  const compressionBytesPerSecond = optional(memory?.compressionBytesPerSecond, rate =>
+    numberOf(rate, `${name}.memory.compressionBytesPerSecond`, { low: 1, high: MOST_RATE }),
+  )
   const count = points.length
   const { stationary, phases } = parseRepeated(document.repeated, count, `${name}.repeated`)
   return {
@@ -130,6 +135,7 @@ export function parseCurve(document: PredictionCurve | PublishedCurve, name = 'c
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(zeroPages === undefined ? {} : { zeroPages }),
     ...(compressedRatio === undefined ? {} : { compressedRatio }),
+    ...(compressionBytesPerSecond === undefined ? {} : { compressionBytesPerSecond }),
     stationary,
     phases,
     complete: document.complete !== false,

@@ -1,12 +1,12 @@
 /** Predicts a live migration from a curve: whether it ends, when, and what would make it end. */
 
 import { type Decision, decisionOf } from './decision.js'
-import { type Figure, figureOf, type Verdict } from './figure.js'
+import type { Figure, Verdict } from './figure.js'
+import { figuresOf, type MigrationFigures } from './figures.js'
 import { type CurveInput, type PredictionCurve, type PublishedCurve, parseCurve } from './input.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
 import { modelOf } from './model.js'
 import { type MigrationOptions, parseMigrationOptions, type Wanted } from './options.js'
-import type { Played } from './precopy.js'
 import { Scenarios } from './scenarios.js'
 import { maySweep } from './sweeping.js'
 import { type WayOut, waysOutOf } from './ways-out.js'
@@ -21,21 +21,13 @@ export interface PredictedPhase {
 }
 
 /** What a migration will do. */
-export interface MigrationPrediction {
+export interface MigrationPrediction extends MigrationFigures {
   readonly verdict: Verdict
   /** The name of the profile. */
   readonly profile: string
   readonly bandwidthBytesPerSecond: number
   /** The downtime that is allowed; null if it is not limited. */
   readonly downtimeLimitMs: number | null
-  /** Passes over the memory, with the one that the guest stands still for. */
-  readonly passes: Figure
-  /** What goes over the link. */
-  readonly bytes: Figure
-  /** From the beginning until the guest runs at the destination. */
-  readonly totalMs: Figure
-  /** How long the guest stands still. */
-  readonly downtimeMs: Figure
   /** The smallest downtime with which the migration would end at this bandwidth. */
   readonly leastDowntimeMs: Figure
   /** The smallest bandwidth with which the migration would end within this downtime. */
@@ -49,8 +41,6 @@ export interface MigrationPrediction {
   /** Present if the guest changed while it was measured. */
   readonly phases?: readonly PredictedPhase[]
 }
-
-const NEVER: Figure = { value: null, low: null, high: null }
 
 /**
  * Predicts the live migration of a VM whose dirty pages grow as `curve` says. It is a pure
@@ -140,56 +130,4 @@ function phasesOf(input: CurveInput, wanted: Wanted): PredictedPhase[] {
     const verdict = verdictOf(scenariosOf(phase, wanted), wanted.bytesPerSecond, wanted.downtime)
     return { rounds, share: rounds / all, verdict }
   })
-}
-
-/** The figures of a migration that ends; null for one that does not. */
-function figuresOf(
-  scenarios: Scenarios,
-  verdict: Verdict,
-): Pick<MigrationPrediction, 'passes' | 'bytes' | 'totalMs' | 'downtimeMs'> {
-  if (verdict === 'stalls')
-    return { passes: NEVER, bytes: NEVER, totalMs: NEVER, downtimeMs: NEVER }
-  const { wanted, pageBytes, zeroBytes } = scenarios
-  const { bytesPerSecond, downtime, deviceState, linkBytesPerSecond = bytesPerSecond } = wanted
-  const { value, others, leastSeconds } = scenarios.play(bytesPerSecond, downtime)
-  const ended = others.filter(({ converged }) => converged)
-  const figure = (of: (played: Played) => number, low?: number): Figure => {
-    const never = Number.POSITIVE_INFINITY
-    return figureOf(
-      value.converged ? of(value) : never,
-      [
-        ...ended.map(of),
-        ...(ended.length < others.length || verdict === 'uncertain' ? [never] : []),
-      ],
-      low,
-    )
-  }
-  const down = ({ lastPages, lastZeros }: Played): number =>
-    (lastPages * pageBytes + lastZeros * wanted.profile.zeroPageBytes) / linkBytesPerSecond +
-    deviceState
-  const rounded = (ms: number): number => {
-    const { roundsUpToMs } = wanted.profile
-    return roundsUpToMs === 0 ? ms : Math.ceil(ms / roundsUpToMs) * roundsUpToMs
-  }
-  const threshold = scenarios.threshold(bytesPerSecond, downtime)
-  const mostLeft = Math.min(threshold, scenarios.model.filledPages.high)
-  const downtimeMs = figure(played => down(played) * 1000)
-  const isExact = wanted.profile.curve === 'as-measured'
-  return {
-    passes: figure(({ passes }) => passes + 1),
-    bytes: figure(({ sentPages, lastPages }) => (sentPages + lastPages) * pageBytes + zeroBytes),
-    totalMs: figure(
-      played => rounded((played.seconds + down(played)) * 1000),
-      isExact ? undefined : leastSeconds * 1000,
-    ),
-    // The last look may find anything from nothing to the threshold.
-    downtimeMs:
-      isExact || !value.converged
-        ? downtimeMs
-        : {
-            value: downtimeMs.value,
-            low: deviceState * 1000,
-            high: ((mostLeft * pageBytes) / linkBytesPerSecond + deviceState) * 1000,
-          },
-  }
 }

@@ -4,10 +4,11 @@ import { type OptionNames, parseOptions } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { type Duration, parseRate, parseSize, type Rate, type Size } from '../ground/units.js'
 import { type Figure, figureOf } from './figure.js'
-import { Growth } from './growth.js'
+import { Growth, type GrowthPoint } from './growth.js'
 import { type CurveInput, type PredictionCurve, type PublishedCurve, parseCurve } from './input.js'
 import { type Model, modelOf } from './model.js'
 import { memoryOf, type Naming, secondsOf } from './options.js'
+import { tailOf } from './tail.js'
 
 /** How snapshots are taken. */
 export interface SnapshotOptions {
@@ -58,6 +59,8 @@ const NAMES: OptionNames<SnapshotOptions> = {
 }
 
 const EXTENT_BYTES = 4096
+/** A window that is longer than the last one by no more than this part counts as measured. */
+const AS_MEASURED = 0.01
 /** Intervals that are tried in addition to the windows: parts of the one that is asked for. */
 const PARTS = [1, 1 / 2, 1 / 4, 1 / 8]
 
@@ -65,7 +68,8 @@ const PARTS = [1, 1 / 2, 1 / 4, 1 / 8]
 interface Granularity {
   readonly granuleBytes: number
   readonly granules: Growth
-  readonly extents: Growth | undefined
+  /** At each window. Their number may fall, because runs grow together. */
+  readonly extents: readonly GrowthPoint[] | undefined
 }
 
 /**
@@ -139,13 +143,19 @@ export function predictSnapshotOf(
 
 /** The page, and each granularity that was measured, the smallest first. */
 function granularitiesOf({ granularities, points }: CurveInput, model: Model): Granularity[] {
-  const curve = (column: readonly number[]): Growth =>
-    new Growth(points.map(({ seconds }, at) => [seconds, column[at] ?? 0]))
-  const measured = granularities.map(({ granuleBytes, dirtyGranules, extents }) => ({
-    granuleBytes,
-    granules: curve(dirtyGranules),
-    extents: curve(extents),
-  }))
+  const column = (counts: readonly number[]): GrowthPoint[] =>
+    points.map(({ seconds }, at) => [seconds, counts[at] ?? 0])
+  const memory = model.memoryPages * model.pageSize
+  const measured = granularities.map(({ granuleBytes, dirtyGranules, extents }) => {
+    const granules = column(dirtyGranules)
+    // Larger granules are all dirty sooner than pages, so each granularity has a tail of its own.
+    const tail = tailOf(granules, Math.ceil(memory / granuleBytes))
+    return {
+      granuleBytes,
+      granules: new Growth([...granules, ...tail]),
+      extents: column(extents),
+    }
+  })
   const page = measured.find(({ granuleBytes }) => granuleBytes === model.pageSize)
   const pages = {
     granuleBytes: model.pageSize,
@@ -167,23 +177,40 @@ function choiceOf(
   const [value, low, high] = [model.value, model.low, model.high].map(({ total }) => pages(total))
   const middle = value ?? 0
   const memory = model.memoryPages * model.pageSize
-  // Behind the last window the granules grow as the pages do.
-  const last = granules.points.at(-1)?.[0] ?? seconds
-  const known = granules.at(Math.min(seconds, last)) * granuleBytes
-  const beyond =
-    seconds > last ? middle / Math.max(model.value.total.at(last) * model.pageSize, 1) : 1
-  const bytes = granuleBytes === model.pageSize ? middle : Math.min(known * beyond, memory)
+  // The granules have all dirty pages in them.
+  const bytes =
+    granuleBytes === model.pageSize
+      ? middle
+      : Math.min(Math.max(granules.at(seconds) * granuleBytes, middle), memory)
   const part = (bound: number | undefined): number => (middle > 0 ? (bound ?? 0) / middle : 1)
   const figure = figureOf(bytes, [
     Math.min(bytes * part(low), memory),
     Math.min(bytes * part(high), memory),
   ])
-  const count = extents?.at(seconds)
+  const count = extents && extentsAt(extents, granules, seconds)
   return {
     intervalMs: seconds * 1000,
     granuleBytes,
     bytes: figure,
-    ...(count === undefined ? {} : { extents: figureOf(count, []) }),
-    costBytesPerSecond: (bytes + (count ?? 0) * extentBytes) / seconds,
+    ...(count === undefined ? {} : { extents: count }),
+    costBytesPerSecond: (bytes + (count?.value ?? 0) * extentBytes) / seconds,
   }
+}
+
+/**
+ * The extents of a window. Behind the last one they grow as the granules do, and may be anything
+ * from one run of all granules to a run for each of them.
+ */
+function extentsAt(extents: readonly GrowthPoint[], granules: Growth, seconds: number): Figure {
+  const [last = 0, ofLast = 0] = extents.at(-1) ?? []
+  if (seconds > last * (1 + AS_MEASURED)) {
+    const most = granules.at(seconds)
+    const value = Math.min((ofLast * most) / Math.max(granules.at(last), 1), most)
+    return figureOf(value, [Math.min(value, 1), most])
+  }
+  const after = extents.findIndex(([t]) => t >= seconds)
+  const [toT, to] = extents[after] ?? [last, ofLast]
+  const [fromT, from] = extents[after - 1] ?? [0, 0]
+  const value = seconds >= toT ? to : from + ((to - from) * (seconds - fromT)) / (toT - fromT)
+  return figureOf(value, [])
 }

@@ -3,6 +3,7 @@
  */
 
 import { type Figure, figureOf, type Verdict } from './figure.js'
+import { figuresOf } from './figures.js'
 import { smallest } from './growth.js'
 import type { CurveInput } from './input.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
@@ -32,7 +33,8 @@ export interface WayOut {
   readonly downtimeMs?: Figure
   /**
    * more-bandwidth: what the link has to carry. switchover-bandwidth: what to set. dirty-limit: how
-   * fast the whole VM may dirty memory.
+   * fast the whole VM may dirty memory. compression: how fast pages have to be compressed, which is
+   * the bandwidth as the migration sees it.
    */
   readonly bytesPerSecond?: Figure
   /** dirty-limit: the limit of each vCPU, the largest writers first. A vCPU below it has none. */
@@ -43,6 +45,13 @@ export interface WayOut {
   readonly throttlePercent?: number
   /** compression: the compressed size of a page, as a part of its size. */
   readonly ratio?: Figure
+  /** compression: from the beginning until the guest runs at the destination. */
+  readonly totalMs?: Figure
+  /**
+   * compression: how many channels, each with a CPU of its own, compress so fast. Absent if the
+   * curve does not say how fast one CPU compresses.
+   */
+  readonly channels?: number
   /** post-copy: how long the guest runs while pages are missing. */
   readonly pagesMissingMs?: Figure
   /** post-copy: how often a vCPU may wait for a page, at most. */
@@ -184,26 +193,43 @@ function autoConverge(scenarios: Scenarios): WayOut {
   }
 }
 
+/** Pages that are smaller on the link make it as if it carried so much more. */
 function compression({ model, wanted, sweeps }: Scenarios, input: CurveInput): WayOut[] {
-  const ratio = input.compressedRatio
+  const { compressedRatio: ratio, compressionBytesPerSecond: perChannel } = input
   if (ratio === undefined || ratio.high >= 1 || ratio.low <= 0) return []
-  const verdict = (part: number): Verdict => {
-    const bytesPerSecond = wanted.bytesPerSecond / part
-    const { switchoverBytesPerSecond: set } = wanted
+  const { linkBytesPerSecond: link, switchoverBytesPerSecond: set } = wanted
+  const at = (part: number): { verdict: Verdict; totalMs: Figure } => {
     const faster = {
       ...wanted,
-      bytesPerSecond,
+      bytesPerSecond: wanted.bytesPerSecond / part,
+      ...(link === undefined ? {} : { linkBytesPerSecond: link / part }),
       ...(set === undefined ? {} : { switchoverBytesPerSecond: set / part }),
     }
-    return verdictOf(new Scenarios(model, faster, sweeps), bytesPerSecond, wanted.downtime)
+    const scenarios = new Scenarios(model, faster, sweeps)
+    const verdict = verdictOf(scenarios, faster.bytesPerSecond, wanted.downtime)
+    return { verdict, totalMs: figuresOf(scenarios, verdict).totalMs }
   }
-  const [best, worst] = [verdict(ratio.low), verdict(ratio.high)]
+  const [best, middle, worst] = [at(ratio.low), at(ratio.value), at(ratio.high)]
+  const verdict = best.verdict === worst.verdict ? best.verdict : 'uncertain'
+  const rate = (part: number): number => wanted.bytesPerSecond / part
+  // Each channel keeps a CPU busy, so the best case for the link is the worst one for the CPUs.
+  const channels = perChannel === undefined ? undefined : Math.ceil(rate(ratio.low) / perChannel)
   return [
     {
       kind: 'compression',
-      verdict: best === worst ? best : 'uncertain',
+      verdict,
       ratio: figureOf(ratio.value, [ratio.low, ratio.high]),
-      cost: 'Both hosts compute: count on one core for each GB/s of the guest, or more.',
+      totalMs: {
+        value: middle.totalMs.value,
+        low: best.totalMs.low,
+        high: verdict === 'converges' ? worst.totalMs.high : null,
+      },
+      bytesPerSecond: figureOf(rate(ratio.value), [rate(ratio.low), rate(ratio.high)]),
+      ...(channels === undefined ? {} : { channels }),
+      cost:
+        channels === undefined
+          ? 'Both hosts compute: each channel of multifd keeps a CPU busy.'
+          : `Both hosts compute: ${channels === 1 ? 'one channel of multifd keeps a CPU' : `${channels} channels of multifd keep as many CPUs`} of the source busy.`,
     },
   ]
 }

@@ -89,10 +89,18 @@ export interface CurveGranularity {
 export interface CurveMemory {
   /** The size of all RAM blocks. */
   readonly bytes: number
-  /** Pages that hold nothing but zeros at the beginning. Known by page sampling only. */
+  /**
+   * Pages that hold nothing but zeros: at the beginning of a curve by page sampling, or after a
+   * curve with `compressibility`.
+   */
   readonly zeroPages?: Bounded
-  /** The compressed size of a page that is not zero, as a part of its size. */
+  /**
+   * The compressed size of a page that is not zero, as a part of its size: what zstd makes of it at
+   * level 1, which is QEMU's default. Known with `compressibility`, if enough pages hold anything.
+   */
   readonly compressedRatio?: Bounded
+  /** Bytes of pages that one CPU of this host compresses in a second. Known with the ratio. */
+  readonly compressionBytesPerSecond?: number
 }
 
 /** One of several curves that were measured one after the other. */

@@ -24,6 +24,8 @@ const MEANINGS = {
     'Some writes leave no soft-dirty bit: those of another process that shares the memory, or those to pages that the kernel merges. The figures are lower bounds.',
   SLOW_READER:
     'The memory was read more slowly than the link of the migration that an audit stands for, by more than a tenth.',
+  COMPRESSION_UNKNOWN:
+    'The curve is right, but how well the pages compress could not be measured after it, for example because the host has no libzstd.',
   BLOCK_REMOVED:
     'A RAM block was removed within the window. It contributes the pages written before its removal, so that no figure is too low.',
 } as const

@@ -62,6 +62,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
     return this.#source.modes.map(({ mode }) => mode)
   }
 
+  /** Whether this package reads the VM's memory, so that a curve can have `compressibility`. */
+  get readsMemory(): boolean {
+    return this.#source.contents !== undefined
+  }
+
   /**
    * The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the
    * rounds of watchDirtyRate. Nobody can change them.

@@ -5,10 +5,15 @@
  * changes nothing.
  */
 
-import type { CancelToken, NativeSampleOptions, NativeSampleReport } from '../ground/native.js'
+import type {
+  CancelToken,
+  NativeCompressibility,
+  NativeSampleOptions,
+  NativeSampleReport,
+} from '../ground/native.js'
 import { type RegionOfWindow, regionsOfBlock } from '../measurement/regions.js'
-import type { Samples } from '../measurement/sampling.js'
-import type { CurveDetail, Round } from '../measurement/source.js'
+import { parseSampling, type Samples } from '../measurement/sampling.js'
+import type { CurveDetail, MemoryContents, Method, Round } from '../measurement/source.js'
 import { removalWarnings, unjudgedWarnings } from '../measurement/warnings.js'
 import type { CurveMemory } from '../results/curve.js'
 import type {
@@ -66,6 +71,38 @@ export async function samplePages(
     },
     ...(byRegion ? { regions: regionsOf(report), memory: memoryOf(report) } : {}),
   }))
+}
+
+/** The call of the binding that compresses sampled pages. */
+type Compressibility = (options: NativeSampleOptions) => Promise<NativeCompressibility>
+
+/** What the memory of `bytes` holds. In an exact mode, it is sampled with the default options. */
+export async function contentsOf(
+  compressibility: Compressibility,
+  method: Method,
+  { bytes, pageSize }: { readonly bytes: number; readonly pageSize: number },
+): Promise<MemoryContents> {
+  const { samplesPerGiB, ...samples } =
+    method.mode === 'page-sampling' ? method.samples : parseSampling({})
+  const found = await compressibility({ samplesPerGib: samplesPerGiB, ...samples })
+  const pages = bytes / pageSize
+  const { compressed } = found
+  return {
+    zeroPages: {
+      value: Math.round(found.zero * pages),
+      ...wholePages(found.zeroLow * pages, found.zeroHigh * pages),
+    },
+    ...(compressed
+      ? {
+          compressedRatio: {
+            value: compressed.ratio,
+            low: compressed.ratioLow,
+            high: compressed.ratioHigh,
+          },
+          compressionBytesPerSecond: compressed.bytesPerSecond,
+        }
+      : {}),
+  }
 }
 
 function regionsOf({ blocks }: NativeSampleReport): RegionOfWindow[] {

@@ -99,6 +99,8 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
   readonly uri: string
   /** The modes of the target. `auto` is the first of them. */
   readonly modes: readonly Mode[]
+  /** Whether this package reads the VM's memory, so that a curve can have `compressibility`. */
+  readonly readsMemory: boolean
   /**
    * The last results, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of
    * watchDirtyRate. The results are frozen.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dirtyrate::kvm::statistics::statistics_of;
-use dirtyrate::sampling::process::{Process, ProcessRange, sample_process_at};
-use dirtyrate::sampling::{PlanOptions, random_seed};
-use dirtyrate_machine::MachineError;
+use dirtyrate::sampling::process::{Process, ProcessRange, ProcessReader, sample_process_at};
+use dirtyrate::sampling::{PlanOptions, compressibility, random_seed};
+use dirtyrate_machine::{MachineError, SampleOptions};
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -16,7 +16,7 @@ use crate::convert::{deadlines, whole};
 use crate::errors::{Result, thrown};
 use crate::log::patiently;
 use crate::promise;
-use crate::sample::{NativeSampleOptions, native_report, sample_options};
+use crate::sample::{NativeSampleOptions, native_compressibility, native_report, sample_options};
 
 /// Memory of another process that is a block for sampling.
 #[napi(object)]
@@ -91,10 +91,7 @@ impl NativeProcess {
         let ranges = ranges.into_iter().map(process_range).collect::<Result<Vec<_>>>()?;
         let (process, cancel) = (self.process()?, token(cancel));
         promise::run(env, move || {
-            let plan = PlanOptions::default()
-                .with_samples_per_gib(options.samples_per_gib)
-                .with_design(options.design)
-                .with_seed(options.seed.unwrap_or_else(random_seed));
+            let plan = plan_of(&options);
             let reports = patiently(|| sample_process_at(&process, &ranges, plan, &deadlines, &cancel))?;
             let native = |report: &dirtyrate::sampling::SampleReport| {
                 native_report(report.requested, report.late, report.hashing, &report.sampled, &options, by_region)
@@ -102,6 +99,34 @@ impl NativeProcess {
             Ok(reports.iter().map(native).collect::<Vec<_>>())
         })
     }
+
+    /// How well the pages of `ranges` compress. Rejects with ERR_UNSUPPORTED if the host has no libzstd; otherwise as
+    /// `sampleAt`.
+    #[napi(ts_return_type = "Promise<NativeCompressibility>")]
+    pub fn compressibility(
+        &self,
+        env: Env,
+        ranges: Vec<NativeProcessRange>,
+        options: NativeSampleOptions,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let options = sample_options(&options)?;
+        let ranges = ranges.into_iter().map(process_range).collect::<Result<Vec<_>>>()?;
+        let (process, cancel) = (self.process()?, token(cancel));
+        promise::run(env, move || {
+            let mut reader = ProcessReader::new(process, &ranges)?;
+            let found = compressibility(&mut reader, plan_of(&options), &options.intervals, &cancel)?;
+            reader.check_memory()?;
+            Ok(native_compressibility(&found))
+        })
+    }
+}
+
+fn plan_of(options: &SampleOptions) -> PlanOptions {
+    PlanOptions::default()
+        .with_samples_per_gib(options.samples_per_gib)
+        .with_design(options.design)
+        .with_seed(options.seed.unwrap_or_else(random_seed))
 }
 
 pub fn process_range(range: NativeProcessRange) -> Result<ProcessRange> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dirtyrate::Error;
-use dirtyrate::sampling::{BlockSampled, Intervals, Sampled};
+use dirtyrate::sampling::{BlockSampled, Compressibility, Intervals, Sampled};
 use dirtyrate_machine::SampleOptions;
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -130,6 +130,63 @@ impl NativeVirtualMachine {
             };
             Ok(reports.iter().map(native).collect::<Vec<_>>())
         })
+    }
+}
+
+/// What sampled pages hold. Beside each figure are the bounds of its interval.
+#[napi(object)]
+pub struct NativeCompressibility {
+    /// The part of the pages that hold nothing but zeros, from 0 to 1.
+    pub zero: f64,
+    pub zero_low: f64,
+    pub zero_high: f64,
+    /// Null if too few pages hold anything.
+    #[napi(ts_type = "NativeCompressed | null")]
+    pub compressed: Option<NativeCompressed>,
+}
+
+/// How well pages compress.
+#[napi(object)]
+pub struct NativeCompressed {
+    /// How many pages were compressed.
+    pub pages: f64,
+    /// The compressed size, as a part of the size.
+    pub ratio: f64,
+    pub ratio_low: f64,
+    pub ratio_high: f64,
+    /// Bytes of pages that one thread compresses in a second of CPU time.
+    pub bytes_per_second: f64,
+}
+
+#[napi]
+impl NativeVirtualMachine {
+    /// How well the pages of the guest's memory compress. Rejects with ERR_UNSUPPORTED if the host has no libzstd;
+    /// ERR_ARGUMENT, ERR_CANCELLED, ERR_MEMORY, ERR_CLOSED.
+    #[napi(ts_return_type = "Promise<NativeCompressibility>")]
+    pub fn compressibility(
+        &self,
+        env: Env,
+        options: NativeSampleOptions,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Object<'static>> {
+        let options = sample_options(&options)?;
+        let cancel = token(cancel);
+        self.run(env, move |machine| Ok(native_compressibility(&machine.compressibility(&options, &cancel)?)))
+    }
+}
+
+pub fn native_compressibility(found: &Compressibility) -> NativeCompressibility {
+    NativeCompressibility {
+        zero: found.zero,
+        zero_low: found.zero_interval.low,
+        zero_high: found.zero_interval.high,
+        compressed: found.compressed.map(|compressed| NativeCompressed {
+            pages: compressed.pages as f64,
+            ratio: compressed.ratio,
+            ratio_low: compressed.interval.low,
+            ratio_high: compressed.interval.high,
+            bytes_per_second: compressed.bytes_per_second,
+        }),
     }
 }
 

@@ -97,4 +97,25 @@ export default [
     replace: '  stalls: EXIT_UNCERTAIN,',
     test: '__test__/cli/predict.test.ts -t with --exit-code',
   },
+  {
+    name: 'count channels for the most probable ratio',
+    file: 'ts/prediction/ways-out.ts',
+    find: 'Math.ceil(rate(ratio.low) / perChannel)',
+    replace: 'Math.ceil(rate(ratio.value) / perChannel)',
+    test: '__test__/prediction/compression.test.ts -t channels',
+  },
+  {
+    name: 'send compressed pages no faster than others',
+    file: 'ts/prediction/ways-out.ts',
+    find: 'bytesPerSecond: wanted.bytesPerSecond / part,',
+    replace: 'bytesPerSecond: wanted.bytesPerSecond,',
+    test: '__test__/prediction/compression.test.ts -t divided by the ratio',
+  },
+  {
+    name: 'let granules stop at the last window',
+    file: 'ts/prediction/snapshot.ts',
+    find: 'granules: new Growth([...granules, ...tail]),',
+    replace: 'granules: new Growth(granules),',
+    test: '__test__/prediction/snapshot.test.ts -t behind the last window',
+  },
 ]

@@ -87,4 +87,26 @@ export default [
     replace: 'if false {',
     test: 'sampling::tests',
   },
+  {
+    name: 'compress at another level than QEMU',
+    file: 'crates/dirtyrate/src/sampling/compressibility.rs',
+    find: 'const LEVEL: i32 = 1;',
+    replace: 'const LEVEL: i32 = 3;',
+    test: 'sampling::compressibility',
+  },
+  {
+    name: 'compress pages of zeros too',
+    file: 'crates/dirtyrate/src/sampling/compressibility.rs',
+    find: 'Some(page) if page.iter().any(|&byte| byte != 0) => filled.push(at),',
+    replace: 'Some(_) => filled.push(at),',
+    test: 'sampling::compressibility',
+  },
+  {
+    name: 'give each packet a part of the memory of its own',
+    file: 'crates/dirtyrate/src/sampling/compressibility.rs',
+    find: 'for page in pages.chunks_exact(page_size).skip(packet).step_by(PACKETS) {',
+    replace:
+      'for page in pages.chunks_exact(page_size).skip(packet * (count / PACKETS)).take(count / PACKETS) {',
+    test: 'sampling::compressibility',
+  },
 ]

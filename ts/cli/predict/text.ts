@@ -42,6 +42,8 @@ function figure({ value, low, high }: Figure, show: (value: number) => string): 
   return middle === undefined ? `${main}, or without end` : `${main} (${from} to ${upper})`
 }
 
+const NONE: Figure = { value: null, low: null, high: null }
+
 /** The verdict in one sentence. */
 export function sentence(prediction: MigrationPrediction): string {
   const { verdict, totalMs, downtimeMs, leastDowntimeMs, downtimeLimitMs } = prediction
@@ -99,7 +101,7 @@ function printWay(session: Session, way: WayOut): void {
 }
 
 function wayFigures(way: WayOut): string {
-  const { downtimeMs, bytesPerSecond, speed, ratio, pagesMissingMs, faults, vcpus } = way
+  const { downtimeMs, bytesPerSecond, speed, ratio, totalMs, pagesMissingMs, faults, vcpus } = way
   const percent = (part: number): string => `${Math.round(part * 100)} %`
   const rate = (value: number): string => `${measuredSize(value)}/s`
   switch (way.kind) {
@@ -119,7 +121,12 @@ function wayFigures(way: WayOut): string {
     case 'auto-converge':
       return `Throttle to ${way.throttlePercent} %`
     case 'compression':
-      return `Pages compress to ${worst(ratio, percent)}`
+      return [
+        `Pages compress to ${worst(ratio, percent)}, as if the link carried ${figure(bytesPerSecond ?? NONE, rate)}`,
+        ...(totalMs === undefined || totalMs.value === null
+          ? []
+          : [`It takes ${figure(totalMs, duration)}`]),
+      ].join('. ')
     case 'post-copy':
       return `Pages are missing for ${worst(pagesMissingMs, duration)}, with at most ${worst(faults, value => count(Math.ceil(value)))} faults`
     case 'shutdown':
@@ -174,7 +181,12 @@ const LEGEND: Readonly<Record<Verdict, string>> = {
 }
 const legend = (verdict: Verdict): string => LEGEND[verdict]
 
-export function printSnapshot(session: Session, prediction: SnapshotPrediction): void {
+/** `measuredMs` is the longest window of the curve. */
+export function printSnapshot(
+  session: Session,
+  prediction: SnapshotPrediction,
+  measuredMs: number,
+): void {
   const { bytes, extents, intervalMs, granuleBytes, writeAmplification, pauseMs, best } = prediction
   session.headline(
     `${measuredSize(bytes.value ?? 0)} for each snapshot`,
@@ -198,4 +210,9 @@ export function printSnapshot(session: Session, prediction: SnapshotPrediction):
   )
   session.explain()
   session.explain('The pause is the time that writing takes, if the guest stands still for it.')
+  if (intervalMs > measuredMs * 1.01) {
+    session.explain(
+      `The longest window of the curve is ${duration(measuredMs)}; what comes after it is an extrapolation. --windows can have longer ones.`,
+    )
+  }
 }

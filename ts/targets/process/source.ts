@@ -9,6 +9,7 @@ import type { RegionOfWindow } from '../../measurement/regions.js'
 import type {
   Baseline,
   CurveDetail,
+  MemoryContents,
   Method,
   ModeAbility,
   Round,
@@ -17,7 +18,7 @@ import type {
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
 import { guestCost, observed, type Span, STATISTICS, type Statistics } from '../kvm-statistics.js'
-import { type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
+import { contentsOf, type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { emulatedHere } from '../qemu/safety.js'
 import { explained, gone, stoppedHint } from './permission.js'
 import {
@@ -163,6 +164,16 @@ export class ProcessSource implements Source<ProcessFigures> {
         cost === undefined ? figures : { ...figures, cost: { ...figures.cost, guest: cost } },
     }))
     return { rounds, ...(before === undefined ? {} : { before }) }
+  }
+
+  async contents(method: Method, signal: Signal): Promise<MemoryContents> {
+    const { pageSize, process } = this.#of
+    const bytes = this.#ranges.reduce((sum, range) => sum + range.bytes, 0)
+    return contentsOf(
+      options => process.compressibility(this.#ranges, options, tokenOf(signal)),
+      method,
+      { bytes, pageSize },
+    )
   }
 
   /** What KVM has counted for the vCPUs, if the process keeps its files of that open. */

@@ -4,11 +4,17 @@ import { type Signal, tokenOf } from '../../ground/abort.js'
 import { type DirtyRateError, hasCode } from '../../ground/errors.js'
 import type { NativeReapOptions, NativeVirtualMachine } from '../../ground/native.js'
 import { fromNative } from '../../ground/native-errors.js'
-import type { CurveDetail, Method, ModeAbility, Source } from '../../measurement/source.js'
+import type {
+  CurveDetail,
+  MemoryContents,
+  Method,
+  ModeAbility,
+  Source,
+} from '../../measurement/source.js'
 import { logLeftOn } from '../../measurement/warnings.js'
 import type { Mode } from '../../results/mode.js'
 import type { Warning } from '../../results/warning.js'
-import { type SampleAt, samplePages } from '../page-sampling.js'
+import { contentsOf, type SampleAt, samplePages } from '../page-sampling.js'
 import { breakdownOf } from './breakdown.js'
 import type { DirtyRateClient } from './client.js'
 import { bitmapFigures } from './dirty-bitmap.js'
@@ -83,6 +89,15 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
       const options = detail && reapOptions(detail)
       const rounds = await measureExactly(vm, client, deadlinesMs, token, options)
       return rounds.map(round => this.#exact(round, detail))
+    })
+  }
+
+  async contents(method: Method, signal: Signal): Promise<MemoryContents> {
+    const { vm, pageSize } = this.#of
+    const bytes = vm.blocks().reduce((sum, block) => sum + block.bytes, 0)
+    return contentsOf(options => vm.compressibility(options, tokenOf(signal)), method, {
+      bytes,
+      pageSize,
     })
   }
 

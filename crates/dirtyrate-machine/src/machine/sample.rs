@@ -7,7 +7,8 @@ use crate::vm::{BlockChange, BlockWatch};
 use dirtyrate::Moment;
 use dirtyrate::dirty_memory::{Bounds, Witness, WitnessedWindow, paused_within};
 use dirtyrate::sampling::{
-    Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling, random_seed,
+    Compressibility, Design, GuestMemoryReader, Intervals, PageReader, Plan, PlanOptions, Sampled, Sampling,
+    compressibility, random_seed,
 };
 use dirtyrate::{BlockId, CancelToken, Error, Result};
 
@@ -22,6 +23,15 @@ pub struct SampleOptions {
     pub seed: Option<u64>,
     /// How the interval is computed.
     pub intervals: Intervals,
+}
+
+impl SampleOptions {
+    fn plan(&self) -> PlanOptions {
+        PlanOptions::default()
+            .with_samples_per_gib(self.samples_per_gib)
+            .with_design(self.design)
+            .with_seed(self.seed.unwrap_or_else(random_seed))
+    }
 }
 
 /// The comparison at one deadline.
@@ -65,11 +75,7 @@ impl Machine {
         let page_size = self.vm.capabilities().page_size;
         let (memory, blocks, watch) = self.vm.watch_blocks();
         let reader = GuestMemoryReader::new(memory, &blocks, page_size)?;
-        let plan = PlanOptions::default()
-            .with_samples_per_gib(options.samples_per_gib)
-            .with_design(options.design)
-            .with_seed(options.seed.unwrap_or_else(random_seed));
-        let plan = Plan::new(PageReader::blocks(&reader), page_size, plan)?;
+        let plan = Plan::new(PageReader::blocks(&reader), page_size, options.plan())?;
         let (opened, sampling) = self.witnessed(|| Sampling::begin_untraced(reader, plan, cancel));
         let mut sampling = sampling?;
         sampling.trace_first_looks();
@@ -105,6 +111,18 @@ impl Machine {
             reports.push(SampleReport { requested, late, hashing, sampled, truth });
         }
         Ok(reports)
+    }
+
+    /// Looks at a few pages, and compresses those that hold anything but zeros. The guest may run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the host has no libzstd; [`Error::Argument`] for a number of samples that is out of
+    /// range; [`Error::Cancelled`].
+    pub fn compressibility(&self, options: &SampleOptions, cancel: &CancelToken) -> Result<Compressibility> {
+        let (memory, blocks, _) = self.vm.watch_blocks();
+        let mut reader = GuestMemoryReader::new(memory, &blocks, self.vm.capabilities().page_size)?;
+        compressibility(&mut reader, options.plan(), &options.intervals, cancel)
     }
 
     /// Runs `work`, and reads the guest's counters before and after it if there is a workload.

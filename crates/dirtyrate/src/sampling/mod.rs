@@ -20,6 +20,8 @@
 //! distinguished from "few", and untouched pages stay untouched.
 
 mod beta;
+#[cfg(feature = "compression")]
+mod compressibility;
 mod deadline;
 mod estimate;
 mod guest_memory;
@@ -34,7 +36,11 @@ mod sampled;
 #[cfg(test)]
 mod tests;
 mod trace;
+#[cfg(feature = "compression")]
+mod zstd;
 
+#[cfg(feature = "compression")]
+pub use compressibility::{Compressed, Compressibility, compressibility};
 pub use deadline::{SampleReport, sample_at};
 pub use estimate::{Estimate, EstimatedPages};
 pub use guest_memory::GuestMemoryReader;

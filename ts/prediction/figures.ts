@@ -1,0 +1,68 @@
+/** The figures of a migration: how many passes it takes, how much it sends, and for how long. */
+
+import { type Figure, figureOf, type Verdict } from './figure.js'
+import type { Played } from './precopy.js'
+import type { Scenarios } from './scenarios.js'
+
+/** The figures of a migration. */
+export interface MigrationFigures {
+  /** Passes over the memory, with the one that the guest stands still for. */
+  readonly passes: Figure
+  /** What goes over the link. */
+  readonly bytes: Figure
+  /** From the beginning until the guest runs at the destination. */
+  readonly totalMs: Figure
+  /** How long the guest stands still. */
+  readonly downtimeMs: Figure
+}
+
+const NEVER: Figure = { value: null, low: null, high: null }
+
+/** The figures of a migration that ends; null for one that does not. */
+export function figuresOf(scenarios: Scenarios, verdict: Verdict): MigrationFigures {
+  if (verdict === 'stalls')
+    return { passes: NEVER, bytes: NEVER, totalMs: NEVER, downtimeMs: NEVER }
+  const { wanted, pageBytes, zeroBytes } = scenarios
+  const { bytesPerSecond, downtime, deviceState, linkBytesPerSecond = bytesPerSecond } = wanted
+  const { value, others, leastSeconds } = scenarios.play(bytesPerSecond, downtime)
+  const ended = others.filter(({ converged }) => converged)
+  const figure = (of: (played: Played) => number, low?: number): Figure => {
+    const never = Number.POSITIVE_INFINITY
+    return figureOf(
+      value.converged ? of(value) : never,
+      [
+        ...ended.map(of),
+        ...(ended.length < others.length || verdict === 'uncertain' ? [never] : []),
+      ],
+      low,
+    )
+  }
+  const down = ({ lastPages, lastZeros }: Played): number =>
+    (lastPages * pageBytes + lastZeros * wanted.profile.zeroPageBytes) / linkBytesPerSecond +
+    deviceState
+  const rounded = (ms: number): number => {
+    const { roundsUpToMs } = wanted.profile
+    return roundsUpToMs === 0 ? ms : Math.ceil(ms / roundsUpToMs) * roundsUpToMs
+  }
+  const threshold = scenarios.threshold(bytesPerSecond, downtime)
+  const mostLeft = Math.min(threshold, scenarios.model.filledPages.high)
+  const downtimeMs = figure(played => down(played) * 1000)
+  const isExact = wanted.profile.curve === 'as-measured'
+  return {
+    passes: figure(({ passes }) => passes + 1),
+    bytes: figure(({ sentPages, lastPages }) => (sentPages + lastPages) * pageBytes + zeroBytes),
+    totalMs: figure(
+      played => rounded((played.seconds + down(played)) * 1000),
+      isExact ? undefined : leastSeconds * 1000,
+    ),
+    // The last look may find anything from nothing to the threshold.
+    downtimeMs:
+      isExact || !value.converged
+        ? downtimeMs
+        : {
+            value: downtimeMs.value,
+            low: deviceState * 1000,
+            high: ((mostLeft * pageBytes) / linkBytesPerSecond + deviceState) * 1000,
+          },
+  }
+}
