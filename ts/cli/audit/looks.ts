@@ -94,13 +94,18 @@ export function looksOf({
 /** A reader that is slower than this part of the link is no picture of a migration. */
 const FAST_ENOUGH = 0.9
 
-/** The warning if a look has read the memory more slowly than it was to; otherwise nothing. */
-export function slowReaderWarnings(looks: readonly AuditedLook[], asked: number): Warning[] {
+/** The lowest speed at which a look has read the memory; undefined if none has read it. */
+export function slowestReading(looks: readonly AuditedLook[]): number | undefined {
   const speeds = looks.flatMap(look =>
     'refused' in look || look.readBytesPerSecond === undefined ? [] : [look.readBytesPerSecond],
   )
-  const slowest = Math.min(...speeds)
-  if (!(slowest < asked * FAST_ENOUGH)) return []
+  return speeds.length === 0 ? undefined : Math.min(...speeds)
+}
+
+/** The warning if a look has read the memory more slowly than `asked`; otherwise nothing. */
+export function slowReaderWarnings(looks: readonly AuditedLook[], asked: number): Warning[] {
+  const slowest = slowestReading(looks)
+  if (slowest === undefined || slowest >= asked * FAST_ENOUGH) return []
   const percent = Math.floor((100 * slowest) / asked)
   return [
     {

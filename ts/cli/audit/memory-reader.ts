@@ -136,9 +136,9 @@ export interface ReaderTask {
 }
 
 /**
- * Reads the memory until `ended()`, and calls `say` whenever it is ahead of the link, and at least
- * every 20 ms, so that it is known how fast a reader is that falls behind. This is what the
- * reader's process does.
+ * Reads the memory until `ended()`. This is what the reader's process does. It calls `report`
+ * whenever it is ahead of the link, and at least every 20 ms, so that the speed of a reader that
+ * falls behind is known too.
  */
 export async function readMemory(
   { pid, ranges, bytesPerSecond, pageSize }: ReaderTask,

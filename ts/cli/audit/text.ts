@@ -6,7 +6,7 @@ import type { Rates } from '../rate-unit.js'
 import type { Session } from '../session.js'
 import { type Cell, type Column, Table } from '../table.js'
 import { count, size } from '../text.js'
-import type { AuditedLook, Factor, Factors, Plan } from './looks.js'
+import { type AuditedLook, type Factor, type Factors, type Plan, slowestReading } from './looks.js'
 
 const COLUMNS: readonly Column[] = [
   { title: 'mode', width: 13, essential: true },
@@ -61,13 +61,9 @@ export function explainAudit(
   show('window', window)
   show('migration', migration)
   show('together', together)
-  const speeds = looks.flatMap(look =>
-    'refused' in look || look.readBytesPerSecond === undefined ? [] : [look.readBytesPerSecond],
-  )
-  if (speeds.length > 0) {
-    const slowest = `${size(Math.min(...speeds))}/s`
-    session.field('read at', `${slowest} of ${size(bytesPerSecond)}/s`, MEANINGS_BEGIN)
-  }
+  const slowest = slowestReading(looks)
+  if (slowest !== undefined)
+    session.field('read at', `${size(slowest)}/s of ${size(bytesPerSecond)}/s`, MEANINGS_BEGIN)
   for (const { code, message } of warnings)
     session.field('warning', `${code}: ${message}`, MEANINGS_BEGIN)
   const { reference, fewSamples, windowMs, shortMs } = plan
