@@ -168,7 +168,7 @@ interface CommonCurve extends Frame {
   /** The granularities that were asked for. Exact modes only. */
   readonly granularities?: readonly CurveGranularity[]
   readonly memory?: CurveMemory
-  /** What it cost the guest, where the VM's software gives KVM's statistics and KVM counts. */
+  /** What the curve cost the guest; absent where KVM's statistics are not known or do not count. */
   readonly cost?: { readonly guest: GuestCost }
   /** What differs between the rounds, if several were asked for. */
   readonly repeated?: RepeatedCurve

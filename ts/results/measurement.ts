@@ -51,10 +51,10 @@ export interface GuestActivity {
  * shortly after it. All windows of a curve count as one.
  */
 export interface GuestCost {
-  /** In a watch, and in curves that follow each other, shortly before the first window. */
+  /** In a watch and in a repeated curve this is the time shortly before the first window. */
   readonly before?: GuestActivity
   readonly during: GuestActivity
-  /** Absent in a watch, and in curves that follow each other: there the next window comes. */
+  /** Absent in a watch and in a repeated curve, because the next window follows at once. */
   readonly after?: GuestActivity
 }
 

@@ -135,8 +135,9 @@ export class ProcessSource implements Source<ProcessFigures> {
   }
 
   /**
-   * Measures while the guest is observed, so that the rounds have what they cost the guest. `since`
-   * is a time before them in which it was observed; what came before the windows is returned too.
+   * Measures while the guest is observed, so that the rounds have what they cost the guest. The
+   * time before the first window, from which `before` is, is returned, and is given back as `since`
+   * when the next window is measured.
    */
   async #observed(
     method: Method,

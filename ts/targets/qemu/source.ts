@@ -20,7 +20,7 @@ import { MODES, separateWindows } from './modes.js'
 export interface Job {
   readonly method: Method
   readonly windowMs: number
-  /** Whether to observe the guest before the window and after it too, which takes time. */
+  /** Whether to observe the guest before and after the window too, which takes time. */
   readonly baseline: Baseline
 }
 
@@ -33,7 +33,7 @@ export interface JobResult {
   readonly info: DirtyRateInfo
   readonly startedAt: Date
   readonly memoryBytes: number
-  /** In which times the guest was observed, if KVM counts. */
+  /** The times in which the guest was observed; absent if KVM counts nothing there. */
   readonly spans?: Spans
 }
 
