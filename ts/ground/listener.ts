@@ -1,6 +1,6 @@
 /**
- * Which process of this host listens at an address, and whom it serves, as /proc tells it. Nobody
- * is connected to.
+ * Which process of this host listens at an address, and how many clients it has, as /proc says.
+ * Nothing here connects to the address.
  */
 
 import { realpathSync, type Stats, statSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { inodeOf, unixSocketRows } from './unix-sockets.js'
 /** The path of a socket, or a port. */
 export type Address = { readonly path: string } | { readonly host: string; readonly port: number }
 
-/** What is known of the one who listens at an address. */
+/** What is known about the listener at an address. */
 export interface Listener {
   /** Its process; undefined if this user may not see whose socket it is. */
   readonly pid?: number
@@ -42,7 +42,7 @@ export function listenerAt(address: Address): Listener | undefined {
     const { pid, served, waiting } = first
     return found.every(other => other.pid === pid) ? { pid, served, waiting } : undefined
   }
-  // Without its process, a path says for sure which socket it is only if it was bound as it is.
+  // If the process is not known, a path names a socket for sure only if the socket was bound by it.
   const [only, ...more] = candidates.filter(
     ({ bound }) => bound === undefined || !('path' in address) || bound === address.path,
   )

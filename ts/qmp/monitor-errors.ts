@@ -43,7 +43,7 @@ export function unreachable(where: string, error: Error & { code?: string }): Di
   })
 }
 
-/** The error of a monitor whose queue stays full. That of a stopped process is never emptied. */
+/** The error of a monitor whose queue stays full, as the queue of a stopped process does. */
 export function crowded(where: string, address: Address, error: unknown): unknown {
   const stopped = stopOf(listenerAt(address))
   if (stopped === undefined) return error
@@ -92,7 +92,7 @@ export function silent(
   )
 }
 
-/** The error of a command without an answer, with the reason if its process is stopped. */
+/** The error of a command without an answer, which says so if the process is stopped. */
 export function unanswered(
   where: string,
   address: Address,
@@ -111,7 +111,7 @@ export function unanswered(
   )
 }
 
-/** That the process of a monitor is stopped; undefined if it is not, or if nobody knows. */
+/** Why a monitor says nothing, if its process is stopped; undefined if nothing shows that. */
 function stopOf(listener: Listener | undefined): { why: string; hint: string } | undefined {
   const { pid } = listener ?? {}
   const by = pid === undefined ? undefined : stoppedBy(pid)

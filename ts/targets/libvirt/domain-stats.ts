@@ -36,8 +36,8 @@ export function parseJob(text: string): Fields {
 }
 
 /**
- * A number of the fields; undefined if it is not there. Throws ERR_QAPI if it is none, or none that
- * is exact.
+ * A number of the fields; undefined if it is not there. Throws ERR_QAPI if the text is no whole
+ * number, or one that is too large to be exact.
  */
 export function numberIn(fields: Fields, key: string): number | undefined {
   const text = fields.get(key)
@@ -47,7 +47,7 @@ export function numberIn(fields: Fields, key: string): number | undefined {
   return value
 }
 
-/** A count of the fields. Throws ERR_QAPI also if it is negative. */
+/** The same for a count. Throws ERR_QAPI for a negative number too. */
 export function countIn(fields: Fields, key: string): number | undefined {
   const value = numberIn(fields, key)
   if (value !== undefined && value < 0) throw odd('domstats', `${key}=${value}`)
@@ -55,8 +55,8 @@ export function countIn(fields: Fields, key: string): number | undefined {
 }
 
 /**
- * A count that is not needed; undefined if it is not there, or is none. libvirt itself prints a
- * difference of two counts that went below 0 as a number of 20 digits.
+ * A count on which nothing depends; undefined if it is not there, or if the text is no count.
+ * libvirt itself prints a difference of two counts that went below 0 as a number of 20 digits.
  */
 export function usableCountIn(fields: Fields, key: string): number | undefined {
   const text = fields.get(key) ?? ''
@@ -64,7 +64,7 @@ export function usableCountIn(fields: Fields, key: string): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined
 }
 
-/** The error about an answer that virsh does not give. */
+/** The error about a text that the real virsh never prints. */
 export function odd(command: string, said: string): DirtyRateError {
   return new DirtyRateError(
     'ERR_QAPI',

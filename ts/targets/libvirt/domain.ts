@@ -103,11 +103,11 @@ export async function readFacts(
   }
 }
 
-/** libvirt gives the state and the memory of each domain that it can look at. */
+/** The error for a domain without state or memory. libvirt gives both unless a job has it. */
 function saysNothing(name: string): DirtyRateError {
   return new DirtyRateError(
     'ERR_TARGET_TIMEOUT',
-    `libvirt says nothing of the domain '${name}': another job of libvirt has it`,
+    `libvirt says nothing about the domain '${name}': another job of libvirt has it`,
     {
       hint: 'virsh domjobinfo says which. Try again when it has ended.',
       details: { domain: name },

@@ -19,8 +19,8 @@ export function dirtyRateInfoIn(answer: unknown): DirtyRateInfo {
 }
 
 /**
- * Whether it has the form of QEMU's `DirtyRateInfo`. Old versions leave fields out, but a job has
- * always had a time, and a rate that could not be measured is negative.
+ * Whether an answer has the form of QEMU's `DirtyRateInfo`. Old versions leave fields out, but a
+ * job has always had a time, and a rate that could not be measured is negative.
  */
 export function isDirtyRateInfo(answer: unknown): boolean {
   if (!isRecord(answer)) return false
@@ -74,11 +74,11 @@ export function vcpusInAnswer(answer: unknown): number {
   return indices.length
 }
 
-/** Whether it is a number of something: nothing below 0, and nothing that is not exact. */
+/** Whether a value is a count: a whole number that is exact and not negative. */
 export const isCount = (value: unknown): value is number =>
   Number.isSafeInteger(value) && Number(value) >= 0
 
-/** A vCPU that is there twice would be counted twice, and the rate of none is negative. */
+/** Whether each vCPU has one entry, because two would be counted twice, and a possible rate. */
 function isVcpus(value: unknown): boolean {
   if (!Array.isArray(value)) return false
   const ids = value.map(vcpu => (isRecord(vcpu) ? vcpu.id : undefined))

@@ -9,8 +9,8 @@ const AT_REST: readonly string[] = ['none', 'cancelled', 'completed', 'failed']
 
 /**
  * The migration that `answer` of query-migrate is about; undefined if there was none. Throws
- * ERR_QMP_PROTOCOL for what is no such answer. A figure that is none, such as a negative one, is
- * left out.
+ * ERR_QMP_PROTOCOL for what is no such answer. A figure that is no count, such as a negative one,
+ * is left out.
  */
 export function migrationOf(answer: unknown): MigrationProgress | undefined {
   if (!isRecord(answer)) throw malformed('query-migrate', answer)
