@@ -1,4 +1,4 @@
-//! Whether the memory is the same at the end of a measurement as at its beginning, although its mappings are.
+//! Whether the memory is the same at the end of a measurement as at its beginning. The same mappings do not prove it.
 //!
 //! A file that was shortened, and then made as long as before, has lost its pages, and so has memory that was mapped
 //! again. The bits say nothing about that.
@@ -11,7 +11,7 @@ use crate::sampling::process::{
     BackingFile, Kept, MappedRanges, Mapping, Presence, PresenceMap, Process, ProcessRange, replaced,
 };
 
-/// How many places of each range are looked at: 0.3 to 1.3 µs each.
+/// How many pages of each range are looked up at most. A page takes 0.3 to 1.3 µs.
 const PLACES: u64 = 2048;
 
 /// Pages of each range that were in memory at the beginning, and the files of the ranges.

@@ -252,6 +252,7 @@ impl Window<'_> {
             in_use: false,
         })
     }
+
     /// Adds to a look what `options` ask for. The window of the look has ended, so this takes nothing away from it.
     fn break_down(&self, look: &mut SoftDirtyReport, ranges: &[ProcessRange], options: &ReapOptions) -> Result<()> {
         let page_size = host_page_size();

@@ -78,7 +78,7 @@ impl WrittenPages {
     /// The granules of `granule_pages` pages that have a written page. The first page of the block is `phase` pages
     /// behind the beginning of its granule.
     pub fn granules(&self, granule_pages: u64, phase: u64) -> Result<GranuleCount> {
-        // The same of the first page of the set.
+        // How many pages the first page of the set is behind the beginning of its granule.
         let phase = (phase + granule_pages - self.first % granule_pages) % granule_pages;
         let mut count = GranuleCount::default();
         let (mut begin, mut stretch) = (0, Vec::<u64>::new());
