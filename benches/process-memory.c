@@ -28,7 +28,7 @@ static int hold(const char *kind, size_t gib)
 	if (start == MAP_FAILED)
 		return 1;
 	if (!strcmp(kind, "present")) {
-		/* The same GiB again and again: a page of it is in memory at each address, and a machine has so much. */
+		/* The same GiB again and again, so that every address has a page in memory, and 1 GiB of RAM is enough. */
 		int file = memfd_create("ram", MFD_CLOEXEC);
 		if (file < 0 || ftruncate(file, GIB))
 			return 1;

@@ -54,7 +54,7 @@ const calls: Readonly<Record<string, readonly number[]>> = {
 /** The standard library repeats these calls for as long as a signal interrupts them. */
 const isRepeated = (call: string): boolean => /^(open|read) /.test(call) || call === 'pread memory'
 
-/** Once at the beginning, once later, and for ever from one of them on. */
+/** Which calls fail: one at the beginning, one later, or all from a certain one on. */
 const WHEN = [
   { at: 1, times: 1 },
   { at: 2, times: 1 },
@@ -63,7 +63,7 @@ const WHEN = [
   { at: 5, times: 0 },
 ] as const
 
-/** All of it. */
+/** Every call with every errno, at each of these times. */
 export function allProcessFaults(): Fault[] {
   return Object.entries(calls).flatMap(([call, errnos]) =>
     errnos.flatMap(errno =>

@@ -46,7 +46,7 @@ function faultsOf(outcome: ProcessOutcome, unbroken: ProcessOutcome, fault?: Fau
     const text = `${step}: ${name} ${code}: ${message}`
     const expected = fault && codeOfErrno(fault)
     if (name !== 'DirtyRateError' || !errorCodes.includes(code as never)) {
-      // The call of the binding itself has the code, and no hint yet.
+      // The statistics are read by the binding itself, whose errors are no DirtyRateError yet.
       if (step !== 'statistics') wrong.push(`no code: ${text}`)
       continue
     }

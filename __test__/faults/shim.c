@@ -27,7 +27,7 @@
 /* The call does not fail, but transfers less than it was asked for. Also in process-cases.ts. */
 #define SHORT -1
 
-/* The layout is also in driver.mjs. */
+/* The layout is also in plan.mjs. */
 struct plan {
 	char call[32];              /* "ioctl" with `number`, or the name of a function, with a kind of file; empty: nothing fails */
 	_Atomic uint32_t number;    /* of the ioctl: its lowest byte */

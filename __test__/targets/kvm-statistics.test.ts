@@ -55,8 +55,7 @@ describeWith('qemu-system-x86_64', "KVM's statistics of a QEMU", () => {
     const third = await read()
 
     const during: Spans = { during: [[first.outside, second.outside]] }
-    const after: Spans = { during: [], after: [second.outside, third.outside] }
-    const cost = guestCost({ ...during, ...after, during: during.during })
+    const cost = guestCost({ ...during, after: [second.outside, third.outside] })
     const names = {
       exitsPerSecond: first.byQemu.exits === undefined ? [] : ['exits'],
       pageFaultsPerSecond: ['pf_taken', 'pf_fixed'],

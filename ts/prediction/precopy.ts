@@ -156,7 +156,7 @@ function send(
     if (piece === undefined) break
     // The piece that the pass before has begun is sent in two parts.
     const part = step === 0 ? 1 - doneBefore : step === pieces.length ? doneBefore : 1
-    // How much of the piece is as many pages as are counted as one.
+    // How many pages the whole piece counts for.
     const counted = piece.known + (countsZeros ? piece.zeros : 0)
     if (piece.known + piece.zeros <= 0) continue
     if (!clearedAt.has(piece.chunk)) clearedAt.set(piece.chunk, clearsAtStart ? 0 : seconds)

@@ -424,7 +424,7 @@ exit $status
     })
   })
 
-  it('whose name, UUID or monitor is odd is refused', async () => {
+  it('whose UUID or monitor is odd is refused', async () => {
     const target = await opened(NAME, ',monitor=yes')
     misprinting('qemu-monitor-command', 's/.*/no JSON/')
     await expect(target.measureDirtyRate({ window: '1s' })).rejects.toMatchObject({

@@ -109,8 +109,7 @@ describe('a window over soft-dirty bits', () => {
   })
 
   it('has its pages by region and in granules, if it is one of a curve', () => {
-    const [block] = softBlocks([1000, 4120])
-    const report = { ...WHOLE, blocks: [block], granularities: [GRANULES] } as NativeSoftDirtyReport
+    const report = { ...WHOLE, blocks: softBlocks([1000, 4120]), granularities: [GRANULES] }
     const [round] = softDirtyRounds([report], PAGE, { granularities: [2 ** 21] })
     expect(
       round?.regions?.map(({ region, pages }) => [region.offset, region.bytes, pages]),

@@ -426,7 +426,7 @@ const isAnother: Fault = client => client.write('HTTP/1.1 400 Bad Request\r\n\r\
 const BEFORE = ['greeting', 'qmp_capabilities', 'query-kvm', 'query-status', 'query-migrate']
 const FROM_START = ['calc-dirty-rate', 'query-dirty-rate']
 
-it('a figure of a migration that is none is left out', async () => {
+it('a figure of a migration that is no count is left out', async () => {
   const ram = { remaining: -1, transferred: '5', 'dirty-sync-count': 1.5, 'page-size': 4096 }
   const migrate = { status: 'completed', 'total-time': 1e300, downtime: 54, ram }
   const { target } = await opened({ answers: { 'query-migrate': () => migrate } })

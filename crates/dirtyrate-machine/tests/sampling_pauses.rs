@@ -29,9 +29,9 @@ const ROUNDS: usize = 40;
 const ROUNDS_OF_FULL: usize = 300;
 /// How long a phase is at least. It has two passes over the samples at least.
 const PHASE: Duration = Duration::from_millis(60);
-/// How often the counter is read. What is shorter than this, the reader cannot tell from no pause at all.
+/// How often the counter is read. The reader cannot see a pause that is shorter than this.
 const LOOK: Duration = Duration::from_millis(1);
-/// How many standard deviations of chance are allowed: by chance more than these come once in three million runs.
+/// How many standard deviations are allowed. Chance alone exceeds five of them once in three million runs.
 const SIGMAS: f64 = 5.0;
 
 const ROLE: &str = "DIRTYRATE_SAMPLED_ROLE";
@@ -189,7 +189,7 @@ fn the_longest_pause_of_a_guest_does_not_grow_while_it_is_sampled() {
     sampled.sort();
     alone.sort();
     let context = format!(
-        "a pause is longer while its memory is sampled in {longer} of {} pairs, and by chance in {most:.0} at most; \
+        "a pause is longer while the VM is sampled in {longer} of {} pairs, and by chance in {most:.0} at most; \
          medians {:?} and {:?}",
         rounds * rounds,
         sampled[rounds / 2],
