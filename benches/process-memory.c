@@ -85,7 +85,9 @@ static int read_pages(pid_t pid, const char *range, size_t samples)
 		for (size_t first = 0; first < samples; first += BATCH) {
 			struct iovec local = { pages, sizeof(pages) }, remote[BATCH];
 			for (size_t i = 0; i < BATCH; i++) {
-				unsigned long at = start + (first + i) * each + (first + i) * 7919 % (each / PAGE) * PAGE;
+				/* Anywhere in its stratum, as a sample is: the same pages again and again would stay in the caches. */
+				unsigned long drawn = (first + i) * 0x9e3779b97f4a7c15UL >> 32;
+				unsigned long at = start + (first + i) * each + drawn % (each / PAGE) * PAGE;
 				remote[i] = (struct iovec){ (void *)at, PAGE };
 				if (!is_present(pagemap, at))
 					return 1;
