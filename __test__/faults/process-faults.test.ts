@@ -45,11 +45,13 @@ function faultsOf(outcome: ProcessOutcome, unbroken: ProcessOutcome, fault?: Fau
   for (const { step, name, code, message, hint, details } of outcome.errors) {
     const text = `${step}: ${name} ${code}: ${message}`
     const expected = fault && codeOfErrno(fault)
-    if (name !== 'DirtyRateError' || !errorCodes.includes(code as never)) {
-      // The statistics are read by the binding itself, whose errors are no DirtyRateError yet.
-      if (step !== 'statistics') wrong.push(`no code: ${text}`)
+    // The statistics are read by the binding itself, whose errors have a code and no hint.
+    const isOfBinding = step === 'statistics'
+    if ((name !== 'DirtyRateError' && !isOfBinding) || !errorCodes.includes(code as never)) {
+      wrong.push(`no code: ${text}`)
       continue
     }
+    if (isOfBinding) continue
     if (!message || !hint || !/^[A-Z].*[.)]$/.test(hint))
       wrong.push(`no message or hint: ${text}: ${hint}`)
     if (code === 'ERR_INTERNAL') wrong.push(`a defect: ${text}`)
