@@ -89,7 +89,7 @@ const functions: Readonly<Record<string, number[]>> = {
 }
 
 /** The first call, the second, a later one, once; and from the first, or the fifth, on. */
-const WHEN = [
+export const WHEN = [
   { at: 1, times: 1 },
   { at: 2, times: 1 },
   { at: 9, times: 1 },
@@ -97,7 +97,7 @@ const WHEN = [
   { at: 5, times: 0 },
 ] as const
 
-/** All of it. */
+/** Every call with every errno, at each of these times. */
 export function allFaults(): Fault[] {
   const calls: { call: string; number?: number; errnos: readonly number[] }[] = [
     ...Object.entries(ioctls).map(([name, number]) => ({
@@ -114,17 +114,19 @@ export function allFaults(): Fault[] {
   )
 }
 
+/** The fault of a call that is known by its name alone. */
+export const callFault = (call: string, errno: number, at: number, times: number): Fault => ({
+  call,
+  errno,
+  at,
+  times,
+})
+
 /** One of each kind, chosen so that each went wrong once, or nearly did. */
 export function fewFaults(): Fault[] {
   const ioctl = (name: string, errno: number, at: number, times: number): Fault => ({
     call: 'ioctl',
     number: ioctls[name] as number,
-    errno,
-    at,
-    times,
-  })
-  const call = (name: string, errno: number, at: number, times: number): Fault => ({
-    call: name,
     errno,
     at,
     times,
@@ -143,11 +145,11 @@ export function fewFaults(): Fault[] {
     ioctl('KVM_GET_DIRTY_LOG', EFAULT, 1, 0),
     ioctl('KVM_CLEAR_DIRTY_LOG', ENOMEM, 2, 1),
     ioctl('KVM_RESET_DIRTY_RINGS', EINVAL, 1, 0),
-    call('mmap', ENOMEM, 1, 0),
-    call('eventfd', EMFILE, 1, 0),
-    call('fcntl', EMFILE, 2, 0),
-    call('timer_create', EAGAIN, 1, 0),
-    call('pthread_kill', EAGAIN, 1, 1),
-    ...[1, 2, 3, 4, 5, 6, 7, 8].map(at => call('pthread_create', EAGAIN, at, 0)),
+    callFault('mmap', ENOMEM, 1, 0),
+    callFault('eventfd', EMFILE, 1, 0),
+    callFault('fcntl', EMFILE, 2, 0),
+    callFault('timer_create', EAGAIN, 1, 0),
+    callFault('pthread_kill', EAGAIN, 1, 1),
+    ...[1, 2, 3, 4, 5, 6, 7, 8].map(at => callFault('pthread_create', EAGAIN, at, 0)),
   ]
 }

@@ -1,7 +1,7 @@
 /** The faults of the calls that measure another process, each with each errno that it can have. */
 
 import { constants } from 'node:os'
-import type { Fault } from './cases.js'
+import { callFault, type Fault, WHEN } from './cases.js'
 
 /** In place of an errno: the call transfers half of what it was asked for. Also in shim.c. */
 export const SHORT = -1
@@ -54,15 +54,6 @@ const calls: Readonly<Record<string, readonly number[]>> = {
 /** The standard library repeats these calls for as long as a signal interrupts them. */
 const isRepeated = (call: string): boolean => /^(open|read) /.test(call) || call === 'pread memory'
 
-/** Which calls fail: one at the beginning, one later, or all from a certain one on. */
-const WHEN = [
-  { at: 1, times: 1 },
-  { at: 2, times: 1 },
-  { at: 9, times: 1 },
-  { at: 1, times: 0 },
-  { at: 5, times: 0 },
-] as const
-
 /** Every call with every errno, at each of these times. */
 export function allProcessFaults(): Fault[] {
   return Object.entries(calls).flatMap(([call, errnos]) =>
@@ -78,39 +69,33 @@ export function allProcessFaults(): Fault[] {
 
 /** Each call once, with what is likeliest to make a figure wrong, or an error misleading. */
 export function fewProcessFaults(): Fault[] {
-  const fault = (call: string, errno: number, at: number, times: number): Fault => ({
-    call,
-    errno,
-    at,
-    times,
-  })
   return [
-    fault('pidfd_open', EPERM, 1, 0),
-    fault('pidfd_open', EMFILE, 1, 1),
-    fault('open fdinfo', EMFILE, 1, 1),
-    fault('open maps', EACCES, 1, 0),
-    fault('open pagemap', EMFILE, 1, 0),
-    fault('open stat', ENOMEM, 1, 1),
-    fault('open memory', EMFILE, 1, 0),
-    fault('read maps', EIO, 2, 1),
-    fault('read maps', SHORT, 1, 0),
-    fault('pread pagemap', EIO, 9, 1),
-    fault('pread pagemap', EINTR, 5, 1),
-    fault('pread stat', EIO, 2, 1),
-    fault('pread stat', SHORT, 1, 0),
-    fault('pread memory', SHORT, 999, 1),
-    fault('pread memory', EIO, 999, 1),
-    fault('pread memory', EINTR, 2, 1),
-    fault('stat memory', EIO, 1, 0),
-    fault('ioctl pagemap', EIO, 9, 1),
-    fault('ioctl pagemap', EINTR, 1, 0),
-    fault('ioctl pagemap', ENOTTY, 9, 0),
-    fault('process_vm_readv', EPERM, 1, 0),
-    fault('process_vm_readv', ESRCH, 5, 0),
-    fault('process_vm_readv', SHORT, 9, 1),
-    fault('pidfd_getfd', EPERM, 2, 1),
-    fault('fcntl', EMFILE, 1, 1),
-    fault('mincore', ENOMEM, 5, 0),
-    fault('pthread_create', EAGAIN, 1, 0),
+    callFault('pidfd_open', EPERM, 1, 0),
+    callFault('pidfd_open', EMFILE, 1, 1),
+    callFault('open fdinfo', EMFILE, 1, 1),
+    callFault('open maps', EACCES, 1, 0),
+    callFault('open pagemap', EMFILE, 1, 0),
+    callFault('open stat', ENOMEM, 1, 1),
+    callFault('open memory', EMFILE, 1, 0),
+    callFault('read maps', EIO, 2, 1),
+    callFault('read maps', SHORT, 1, 0),
+    callFault('pread pagemap', EIO, 9, 1),
+    callFault('pread pagemap', EINTR, 5, 1),
+    callFault('pread stat', EIO, 2, 1),
+    callFault('pread stat', SHORT, 1, 0),
+    callFault('pread memory', SHORT, 999, 1),
+    callFault('pread memory', EIO, 999, 1),
+    callFault('pread memory', EINTR, 2, 1),
+    callFault('stat memory', EIO, 1, 0),
+    callFault('ioctl pagemap', EIO, 9, 1),
+    callFault('ioctl pagemap', EINTR, 1, 0),
+    callFault('ioctl pagemap', ENOTTY, 9, 0),
+    callFault('process_vm_readv', EPERM, 1, 0),
+    callFault('process_vm_readv', ESRCH, 5, 0),
+    callFault('process_vm_readv', SHORT, 9, 1),
+    callFault('pidfd_getfd', EPERM, 2, 1),
+    callFault('fcntl', EMFILE, 1, 1),
+    callFault('mincore', ENOMEM, 5, 0),
+    callFault('pthread_create', EAGAIN, 1, 0),
   ]
 }
