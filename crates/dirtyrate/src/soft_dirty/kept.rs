@@ -116,6 +116,7 @@ impl KeptRange {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::io;
     use std::os::fd::{AsRawFd, FromRawFd};
     use std::ptr;
 
@@ -139,8 +140,11 @@ mod tests {
         }
 
         fn of_file(flags: i32) -> Self {
-            // SAFETY: the name is a C string; the descriptor is new, and this function's alone.
-            let file = unsafe { File::from_raw_fd(libc::memfd_create(c"ram".as_ptr(), libc::MFD_CLOEXEC)) };
+            // SAFETY: the name is a C string.
+            let descriptor = unsafe { libc::memfd_create(c"ram".as_ptr(), libc::MFD_CLOEXEC) };
+            assert!(descriptor >= 0, "memfd_create: {}", io::Error::last_os_error());
+            // SAFETY: the descriptor is open, new, and this function's alone.
+            let file = unsafe { File::from_raw_fd(descriptor) };
             file.set_len(bytes() as u64).expect("a size");
             Self::mapped(Some(file), flags)
         }

@@ -1,8 +1,8 @@
 //! What makes soft-dirty bits say too much or too little, as `/proc/PID/smaps` shows it.
 
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::{fs, io};
 
 use crate::error::{Error, Result};
 use crate::sampling::process::{MappedRanges, Process};
@@ -39,13 +39,18 @@ impl Traps {
     /// Looks at the ranges of a process.
     pub fn of(process: &Process, ranges: &MappedRanges) -> Result<Self> {
         let path = format!("/proc/{}/smaps", process.pid());
-        let text = fs::read_to_string(&path);
+        let text = fs::read(&path);
         process.check()?;
-        let text = text.map_err(|source| Error::process_refused(process.pid(), path, source))?;
+        let refused = |path: String| move |source| Error::process_refused(process.pid(), path, source);
+        let text = text.map_err(refused(path))?;
         let addresses: Vec<_> = ranges.iter().map(|(addresses, _)| addresses.clone()).collect();
-        let mut traps = Self::in_text(&text, &addresses);
+        // The name of a mapped file may be any bytes.
+        let mut traps = Self::in_text(&String::from_utf8_lossy(&text), &addresses);
         traps.mergeable &= fs::read_to_string("/sys/kernel/mm/ksm/run").is_ok_and(|run| run.trim() == "1");
-        if has_passed_through_device(Path::new(&format!("/proc/{}/fd", process.pid()))) {
+        let descriptors = format!("/proc/{}/fd", process.pid());
+        let has_device = has_passed_through_device(Path::new(&descriptors));
+        process.check()?;
+        if has_device.map_err(refused(descriptors))? {
             traps.no_bits =
                 Some("has a device of the host (VFIO or vDPA), which writes without a bit, and whose pages keep it");
         }
@@ -113,12 +118,19 @@ fn areas(text: &str) -> Vec<Area> {
 
 /// Whether the process with these descriptors has a device by VFIO, or by vDPA. The kernel does not clear the bits of
 /// pages that such a device may write.
-fn has_passed_through_device(descriptors: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(descriptors) else { return false };
-    entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| {
+fn has_passed_through_device(descriptors: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(descriptors)? {
+        let link = match fs::read_link(entry?.path()) {
+            // It was closed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            link => link?,
+        };
         let link = link.to_string_lossy();
-        link.starts_with("/dev/vfio/") || link.starts_with("/dev/vhost-vdpa") || link.contains("[vfio-device]")
-    })
+        if link.starts_with("/dev/vfio/") || link.starts_with("/dev/vhost-vdpa") || link.contains("[vfio-device]") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How many pages of `page_size` a huge page has.
@@ -186,7 +198,7 @@ VmFlags: rd wr mr mw me um
             fs::create_dir_all(&folder).expect("a folder");
             std::os::unix::fs::symlink("/dev/null", folder.join("0")).expect("a link");
             std::os::unix::fs::symlink(link, folder.join("17")).expect("a link");
-            assert_eq!(has_passed_through_device(&folder), expected, "{link}");
+            assert_eq!(has_passed_through_device(&folder).expect("a folder of links"), expected, "{link}");
             fs::remove_dir_all(&folder).expect("it was made");
         }
     }
