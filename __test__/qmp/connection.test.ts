@@ -174,7 +174,7 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     // Killed, it leaves its socket behind.
     await expect(QmpConnection.open({ path })).rejects.toMatchObject({
       code: 'ERR_TARGET_ABSENT',
-      message: `${path}: nobody listens there: the QEMU of this socket has ended`,
+      message: `${path}: nobody listens there; a QEMU that has ended leaves its socket behind`,
     })
   })
 

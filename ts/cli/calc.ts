@@ -131,9 +131,8 @@ function calcEach(
     async failed => {
       const { sum, once } = together(measured, (await listVms()).vms)
       session.explain()
-      session.explain(
-        `${measuredOf(measured.length, measured.length + failed)} Together they dirty ${rates.rate(sum)}${once}.`,
-      )
+      const dirtied = measured.length === 0 ? '' : ` Together they dirty ${rates.rate(sum)}${once}.`
+      session.explain(`${measuredOf(measured.length, measured.length + failed)}${dirtied}`)
     },
   )
 }

@@ -23,6 +23,7 @@ export function printDetails(session: Session, curve: DirtyRateCurve, rates: Rat
     session.field(
       'zero pages',
       bounded(zeroPages, pages => size(pages * (curve.pageSize ?? 0))),
+      VALUES_BEGIN,
     )
   if (compressedRatio !== undefined)
     session.field(
@@ -31,6 +32,7 @@ export function printDetails(session: Session, curve: DirtyRateCurve, rates: Rat
         (compressionBytesPerSecond === undefined
           ? ''
           : `, by one CPU ${measuredSize(compressionBytesPerSecond)}/s`),
+      VALUES_BEGIN,
     )
   if (curve.repeated !== undefined) printRounds(session, curve.repeated, rates)
 }

@@ -50,7 +50,8 @@ const HINTS = {
     'A monitor serves one client at a time: end the other client, or give QEMU a second monitor (-qmp). A VM of libvirt is reached through libvirt.',
   ERR_QMP_PROTOCOL:
     'Give the socket of a QMP monitor: QEMU makes one with -qmp unix:PATH,server=on,wait=off.',
-  ERR_MIGRATING: 'Measure before the migration, or after it: describe() says how far it is.',
+  ERR_MIGRATING:
+    'Measure before the migration, or after it. In the API, describe() says how far it is.',
   ERR_UNSAFE_MODE:
     'Use page-sampling, which harms no VM. force=on in the target (--force of the command) measures all the same.',
   ERR_LIBVIRT_SOCKET: 'Reach the domain through libvirt.',

@@ -98,6 +98,11 @@ function ownersOf(candidates: readonly Candidate[]): (Candidate & { readonly pid
   )
 }
 
+/** Whether `path` is the file that a process has bound as `bound`. */
+export function isBoundAt(pid: number, bound: string, path: string): boolean {
+  return isSameFile(fileAt(path), fileAt(pathSeen(pid, bound)))
+}
+
 /** A path of a process, which may have other mounts and another working folder. */
 function pathSeen(pid: number, bound: string): string {
   return `/proc/${pid}/root${resolve(linkOf(pid, 'cwd') ?? '/', bound)}`

@@ -12,7 +12,7 @@ const SOCKET_ERRORS: Readonly<Record<string, { code: ErrorCode; meaning: string 
   ENOTSOCK: { code: 'ERR_TARGET_ABSENT', meaning: 'this file is no socket' },
   ECONNREFUSED: {
     code: 'ERR_TARGET_ABSENT',
-    meaning: 'nobody listens there: the QEMU of this socket has ended',
+    meaning: 'nobody listens there; a QEMU that has ended leaves its socket behind',
   },
   // A peer that ends while a client is in its queue.
   ECONNRESET: {

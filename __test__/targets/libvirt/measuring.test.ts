@@ -354,6 +354,22 @@ describeLibvirt('a domain of libvirt', () => {
       await expect(opened(nobody)).rejects.toMatchObject({ code: 'ERR_TARGET_ABSENT' })
   })
 
+  it('that ends within the window is gone, and not unknown', async () => {
+    await libvirt.start('short-lived', workload.idle())
+    const target = await opened('short-lived')
+    const measured = target.measureDirtyRate({ window: '4s' })
+    const gone = expect(measured).rejects.toMatchObject({
+      code: 'ERR_TARGET_GONE',
+      message: "the domain 'short-lived' has ended within the window",
+    })
+    // libvirt has the measurement as soon as QEMU does.
+    await expect
+      .poll(() => libvirt.virsh('domstats', '--dirtyrate', 'short-lived'))
+      .toMatch(/calc_status=1/)
+    await libvirt.virsh('destroy', 'short-lived')
+    await gone
+  })
+
   it('that a read-only connection names can be described and not measured', async () => {
     const connect = `${libvirt.uri}-ro`
     const target = await openTarget(`libvirt:${NAME.replaceAll(',', ',,')},connect=${connect}`)

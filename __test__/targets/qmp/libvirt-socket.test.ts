@@ -1,7 +1,9 @@
 /** The monitor of a domain of a real libvirt, which nobody but libvirt may connect to. */
 
+import { readdir, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { workload } from '../../../ts/index.js'
+import { openTarget, workload } from '../../../ts/index.js'
 import { cli, run } from '../../fixtures/command.js'
 import { describeLibvirt, type Libvirt, startLibvirt } from '../../fixtures/libvirt.js'
 
@@ -35,5 +37,18 @@ describeLibvirt("the monitor of libvirt's", () => {
     })
     // A client that waits in the queue would have made libvirt's own commands wait.
     expect(await libvirt.virsh('domstate', '--', name)).toContain('running')
+  })
+
+  it('is never opened by another path either, as from outside of a container', async () => {
+    const folders = await readdir(join(libvirt.lib, 'qemu'))
+    const folder = folders.find(name => name.startsWith('domain-')) ?? ''
+    const socket = join(libvirt.lib, 'qemu', folder, 'monitor.sock')
+    const link = join(libvirt.lib, 'another.sock')
+    await symlink(socket, link)
+    for (const path of [socket, link]) {
+      await expect(openTarget(`qmp:${path.replaceAll(',', ',,')}`)).rejects.toMatchObject({
+        code: 'ERR_LIBVIRT_SOCKET',
+      })
+    }
   })
 })

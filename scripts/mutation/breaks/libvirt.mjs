@@ -120,4 +120,11 @@ export default [
     replace: 'return pid !== null ? vmOf(target.uri, vms)',
     test: '__test__/targets/libvirt/measuring.test.ts -t is one VM by',
   },
+  {
+    name: 'a domain that ends within the window is unknown',
+    file: 'ts/targets/libvirt/job-access.ts',
+    find: 'throw isWithoutDomain(error) ? endedWithin(this.#of.identity, error) : error',
+    replace: 'throw error',
+    test: '__test__/targets/libvirt/measuring.test.ts -t ends within the window is gone',
+  },
 ]

@@ -173,4 +173,11 @@ export default [
     replace: '',
     test: `${PLAYED} -t the answer of query-stats`,
   },
+  {
+    name: 'open the socket of a libvirt in a container',
+    file: 'ts/targets/qmp/scheme.ts',
+    find: ' ?? libvirtDomainListeningAt(address.path)',
+    replace: '',
+    test: '__test__/targets/qmp/libvirt-socket.test.ts -t another path',
+  },
 ]

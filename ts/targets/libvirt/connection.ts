@@ -202,10 +202,12 @@ function noAnswer(
   )
 }
 
+const NO_DOMAIN = /failed to get domain|Domain not found/
+
 /** What virsh prints, and what it means. The first that fits counts. */
 const MEANINGS: readonly [RegExp, (domain: string, uri: string) => DirtyRateError][] = [
   [
-    /failed to get domain|Domain not found/,
+    NO_DOMAIN,
     domain =>
       new DirtyRateError('ERR_TARGET_ABSENT', `libvirt has no domain '${domain}'`, {
         hint: 'virsh list --all names the domains. A domain of a session needs connect=qemu:///session.',
@@ -294,4 +296,9 @@ export function failure(stderr: string, domain: string, uri: string): DirtyRateE
     hint: 'The text is that of libvirt.',
     details: { domain, virsh: text },
   })
+}
+
+/** Whether libvirt has said that it has no such domain. */
+export function isWithoutDomain(error: unknown): boolean {
+  return error instanceof DirtyRateError && NO_DOMAIN.test(String(error.details.virsh))
 }

@@ -14,7 +14,7 @@ import {
 } from '../qemu/jobs.js'
 import { requireSafe } from '../qemu/safety.js'
 import type { Job } from '../qemu/source.js'
-import type { LibvirtConnection } from './connection.js'
+import { isWithoutDomain, type LibvirtConnection } from './connection.js'
 import { type DomainFacts, type Identity, readFacts, readStatistics } from './domain.js'
 import { listenForPauses } from './pauses.js'
 import type { Way } from './way.js'
@@ -83,7 +83,7 @@ class LibvirtVm implements JobVm {
     return {
       requireUndisturbed: async job => {
         // A figure of a window in which the guest stood still says nothing about the guest.
-        await this.requireMeasurable(job)
+        await this.#ended(this.requireMeasurable(job))
         if (await pauses.ended()) throw pausedWithin(identity)
       },
       // A measurement that has failed does not wait for the end of the events.
@@ -102,7 +102,16 @@ class LibvirtVm implements JobVm {
   }
 
   look(): Promise<DirtyRateInfo | undefined> {
-    return this.#of.way.look(this.#signal)
+    return this.#ended(this.#of.way.look(this.#signal))
+  }
+
+  /** A domain that libvirt had when the window began has ended if libvirt has it no more. */
+  async #ended<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer
+    } catch (error) {
+      throw isWithoutDomain(error) ? endedWithin(this.#of.identity, error) : error
+    }
   }
 
   lookAfterMs(leftMs: number): number {
@@ -122,6 +131,13 @@ class LibvirtVm implements JobVm {
     const { connection, identity } = this.#of
     return readStatistics(connection, identity, this.#signal)
   }
+}
+
+function endedWithin({ name }: Identity, cause: unknown): DirtyRateError {
+  return new DirtyRateError('ERR_TARGET_GONE', `the domain '${name}' has ended within the window`, {
+    hint: 'Measure it while it runs. virsh list --all names the domains that there are.',
+    cause,
+  })
 }
 
 /** The figure of such a window says nothing about the guest. */

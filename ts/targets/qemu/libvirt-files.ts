@@ -6,8 +6,10 @@
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { hostProcess } from '../../ground/host-process.js'
-import { namesIn, readText } from '../../ground/proc.js'
+import { isBoundAt, listenerAt } from '../../ground/listener.js'
+import { argumentsOf, namesIn, readText } from '../../ground/proc.js'
 import { textOfXml } from '../../ground/xml.js'
+import { parseQemuCommandLine } from './command-line.js'
 import { isTakenForAnother } from './domain-names.js'
 
 /** A domain of libvirt's system daemon, or of the session of a user. */
@@ -78,6 +80,22 @@ export function libvirtDomainOf(
   const [, id, name = ''] = /^domain-(\d+)-(.+)$/.exec(basename(dirname(real))) ?? []
   // libvirt takes the id of a domain as well as its name.
   return name.length < LONGEST_NAME && !isTakenForAnother(name) ? name || undefined : id
+}
+
+/**
+ * The same by the process that listens at the socket, wherever its path leads: the files of a
+ * libvirt in a container, or in other mounts, are elsewhere. Undefined if this user may not see
+ * whose socket it is.
+ */
+export function libvirtDomainListeningAt(path: string): string | undefined {
+  const pid = listenerAt({ path })?.pid
+  const words = pid === undefined ? undefined : argumentsOf(pid)
+  if (pid === undefined || words === undefined) return undefined
+  const { libvirt, name, uuid, monitors } = parseQemuCommandLine(words)
+  if (libvirt === undefined || name === undefined) return undefined
+  // libvirt hands its own socket over as a descriptor; a user of libvirt may have added others.
+  const isAdded = monitors.some(place => 'path' in place && isBoundAt(pid, place.path, path))
+  return isAdded ? undefined : isTakenForAnother(name) ? (uuid ?? name) : name
 }
 
 /** The domain that has this file: its name, or its UUID if virsh may take the name for another. */

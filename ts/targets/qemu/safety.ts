@@ -72,7 +72,7 @@ export function migrating(what: string, migration: MigrationProgress, mode: Mode
       ? 'The figure would be that of a guest whose migration slows it down.'
       : 'QEMU would count a page again at each pass of the migration.'
   return new DirtyRateError('ERR_MIGRATING', `${what}: ${migrationText(migration)}`, {
-    hint: `Measure before the migration, or after it: describe() says how far it is. ${why}`,
+    hint: `Measure before the migration, or after it. In the API, describe() says how far it is. ${why}`,
     details: { status: migration.status },
   })
 }

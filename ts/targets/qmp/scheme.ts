@@ -3,7 +3,7 @@
 import { DirtyRateError } from '../../ground/errors.js'
 import { isSocketFile } from '../../ground/socket-file.js'
 import type { QmpAddress } from '../../qmp/greeting.js'
-import { libvirtDomainOf } from '../qemu/libvirt-files.js'
+import { libvirtDomainListeningAt, libvirtDomainOf } from '../qemu/libvirt-files.js'
 import { parseForce, QEMU_OPTIONS } from '../qemu/options.js'
 import { emulatedHere } from '../qemu/safety.js'
 import type { Scheme } from '../scheme.js'
@@ -38,7 +38,8 @@ export const qmpScheme: Scheme<QmpTarget> = {
 
 /** Throws ERR_LIBVIRT_SOCKET for the socket that libvirt has for itself. */
 function refuseLibvirts(address: QmpAddress): void {
-  const domain = 'path' in address ? libvirtDomainOf(address.path) : undefined
+  if (!('path' in address)) return
+  const domain = libvirtDomainOf(address.path) ?? libvirtDomainListeningAt(address.path)
   if (domain === undefined) return
   throw new DirtyRateError(
     'ERR_LIBVIRT_SOCKET',
