@@ -13,7 +13,7 @@ import { describeKvm, describeWith } from '../fixtures/kvm.js'
 import { PAGE, running } from '../fixtures/machine.js'
 
 const MIB = 2 ** 20
-/** The memory that the test writes, in the middle of that of the guest. */
+/** The test writes these addresses, in the middle of the guest's memory. */
 const [FROM, TO] = [16 * MIB, 32 * MIB]
 const MEMORY = 64 * MIB
 
@@ -25,7 +25,7 @@ function text(bytes: number): Uint8Array {
   return new TextEncoder().encode(made.slice(0, bytes))
 }
 
-/** As much text as the test writes. */
+/** The test writes this text into the whole range. */
 const TEXT = text(TO - FROM)
 
 const random = (bytes: number): Uint8Array => randomFillSync(new Uint8Array(bytes))
@@ -63,7 +63,7 @@ function byProgram(contents: Uint8Array): number {
 /** Nearly all intervals that are made so have the truth in them. */
 const SURE = { mode: 'page-sampling', samplePages: 16_384, confidence: 1 - 1e-6 }
 
-describeWith('zstd', 'the ratio is that of zstd -1', () => {
+describeWith('zstd', 'the ratio equals what zstd -1 reaches', () => {
   it.each([
     ['of text', TEXT],
     ['of random bytes', random(TO - FROM)],

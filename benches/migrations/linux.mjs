@@ -1,5 +1,6 @@
 // A Linux of Debian with real programs at work: the kernel and the initrd for a QEMU without KVM.
-// The programs are those of this machine, so it must have them: redis-server and stress-ng.
+// The initrd gets this machine's own redis-server, redis-benchmark and stress-ng, so they must be
+// installed here.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync } from 'node:fs'

@@ -33,7 +33,7 @@ export interface Played {
   readonly sentPages: number
   /** How long the guest ran. */
   readonly seconds: number
-  /** Pages with contents that were left when the guest was stopped, or the least that were left. */
+  /** Pages with contents that were left when the guest was stopped; else the least left of all. */
   readonly lastPages: number
   /** Pages of zeros that were left. */
   readonly lastZeros: number

@@ -72,8 +72,8 @@ pub struct Compressed {
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] if the host has no libzstd; [`Error::Cancelled`]; [`Error::OutOfMemory`]; those of
-/// [`Plan::new`] and of the reader.
+/// [`Error::Unsupported`] if the host has no libzstd; [`Error::Cancelled`]; [`Error::OutOfMemory`]; and the
+/// errors of [`Plan::new`] and of the reader.
 pub fn compressibility<R: PageReader>(
     reader: &mut R,
     options: PlanOptions,

@@ -58,10 +58,10 @@ impl Functions {
     }
 
     fn load() -> std::result::Result<Self, libloading::Error> {
-        // SAFETY: the library is that of the system, found by the loader's usual search. Its initialisers are those of
-        // a plain C library: it has none.
+        // SAFETY: the loader's usual search finds the system's own libzstd. It is plain C without initialisers, so
+        // loading it runs no code.
         let library = unsafe { Library::new(LIBRARY) }?;
-        // SAFETY: each type is that of the function's declaration in zstd.h, which libzstd.so.1 keeps for as long as it
+        // SAFETY: each type follows the function's declaration in zstd.h, which libzstd.so.1 keeps for as long as it
         // has this name. The functions stay valid, because the library is never unloaded: it is forgotten below.
         let functions = unsafe {
             Self {

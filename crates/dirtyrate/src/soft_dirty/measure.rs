@@ -122,7 +122,7 @@ pub fn measure_soft_dirty_at(
 ///
 /// # Errors
 ///
-/// As [`measure_soft_dirty_at`]; [`Error::Argument`] for granules that are no whole pages.
+/// The errors of [`measure_soft_dirty_at`], and [`Error::Argument`] if a granule is not a multiple of the page.
 pub fn measure_soft_dirty_at_with(
     process: &Arc<Process>,
     ranges: &[ProcessRange],

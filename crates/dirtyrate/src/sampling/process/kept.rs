@@ -6,7 +6,8 @@ use crate::error::Error;
 /// If fewer pages than this are looked at, all of them can vanish although the memory was not replaced.
 const MOST_BY_CHANCE: u64 = 8;
 
-/// Of the pages that an earlier look found in memory, how many still are, and how many were never touched, as it seems.
+/// Counts the pages that an earlier look found in memory: those that still are there, and those that now look as if
+/// nobody had ever touched them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kept {
     pub present: u64,

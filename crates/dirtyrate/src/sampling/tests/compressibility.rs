@@ -151,7 +151,7 @@ fn the_stream_is_one_of_level_1_that_has_all_pages() {
     let level = |level: &str| zstd(&[level, "-c"], &dealt).len() as f64 / dealt.len() as f64;
     let ratio = written.len() as f64 / dealt.len() as f64;
     assert!((ratio / level("-1") - 1.0).abs() < 0.01, "{ratio} for {}", level("-1"));
-    assert!((ratio / level("-3") - 1.0).abs() > 0.01, "{ratio} is that of level 3, {}", level("-3"));
+    assert!((ratio / level("-3") - 1.0).abs() > 0.01, "{ratio}, as of level 3: {}", level("-3"));
     assert!((found.ratio / ratio - 1.0).abs() < 0.02, "{} for {ratio}", found.ratio);
 }
 
