@@ -49,7 +49,8 @@ export function parseCurvePlan(options: CurveMeasuringOptions, uri: string): Cur
 
 /**
  * Measures the curve, and saves its document if that was asked for. `windows` are those without
- * --windows; a kind of target that cannot measure them has its own.
+ * --windows; a kind of target that cannot measure them has its own. A repeated curve that is
+ * interrupted has its whole rounds: after they were shown, call {@link endIfInterrupted}.
  */
 export async function measureCurve(
   session: Session,
@@ -66,11 +67,23 @@ export async function measureCurve(
     session,
     `measuring for windows of ${wanted.map(window => `${window} ms`).join(', ')}`,
     repetition?.expectedMs ?? longest,
-    () => target.measureDirtyCurve({ ...mode, ...more, windows: wanted, signal }),
+    () =>
+      target.measureDirtyCurve({
+        ...mode,
+        ...more,
+        ...(repetition === undefined ? {} : { keepRounds: true }),
+        windows: wanted,
+        signal,
+      }),
   )
   if (save !== undefined)
     await writeNamedFile('--save', save, Buffer.from(documentText(curve, false)))
   return curve
+}
+
+/** Throws what interrupted `curve`, which then ends the command as it ends any other one. */
+export function endIfInterrupted(session: Session, { warnings }: DirtyRateCurve): void {
+  if (warnings.some(({ code }) => code === 'INTERRUPTED')) session.signal.throwIfAborted()
 }
 
 /** The names of options in messages. */

@@ -2,7 +2,12 @@
 
 import type { DirtyRateCurve, DirtyRatePoint } from '../results/curve.js'
 import { csvHeader, csvRecord, curveColumns } from './csv.js'
-import { type CurveMeasuringOptions, measureCurve, parseCurvePlan } from './curve-measuring.js'
+import {
+  type CurveMeasuringOptions,
+  endIfInterrupted,
+  measureCurve,
+  parseCurvePlan,
+} from './curve-measuring.js'
 import { printDetails } from './curve-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { type Rates, ratesOf } from './rate-unit.js'
@@ -40,6 +45,7 @@ export async function runCurve(
     if (options.csv) printCsv(session, curve)
     else print(session, curve, rates)
     session.document(curve)
+    endIfInterrupted(session, curve)
     return curve.complete ? EXIT_OK : EXIT_FAILED
   })
 }

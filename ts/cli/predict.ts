@@ -15,6 +15,7 @@ import type { Target } from '../targets/target.js'
 import {
   type CurveMeasuringOptions,
   type CurvePlan,
+  endIfInterrupted,
   measureCurve,
   parseCurvePlan,
 } from './curve-measuring.js'
@@ -74,7 +75,9 @@ export async function runPredict(
     for (const { code, message } of curve.warnings) session.note(`${code}: ${message}`)
     const { memoryBytes } = await target.describe()
     const memory = curve.memory ?? { bytes: memoryBytes }
-    return ask(session, parseCurve({ ...curve, memory }, 'the curve'))
+    const status = ask(session, parseCurve({ ...curve, memory }, 'the curve'))
+    endIfInterrupted(session, curve)
+    return status
   })
 }
 

@@ -108,7 +108,10 @@ export function measuringCurves(command: Command, windows: string, argument?: st
       '--granularity <list>',
       'count dirty granules of these sizes and their extents too, in an exact mode: 64KiB,2MiB',
     )
-    .option('--repeat <n>', 'measure so many curves, one after the other, and take their means')
+    .option(
+      '--repeat <n>',
+      'measure so many curves, one after the other, and take their means; Ctrl-C ends it with those that are there',
+    )
     .option('--for <duration>', 'the same for so long: 10min')
     .option('--save <file>', 'write the document of curve --json into a file too')
 }

@@ -18,7 +18,7 @@ export class Interruption {
   readonly #abort = new Abort()
   readonly #of: Measurable
   readonly #onInterrupt: () => void
-  #reason: { error: unknown } | undefined
+  #reason: { error: unknown; isOfCaller: boolean } | undefined
 
   constructor(of: Measurable, onInterrupt: () => void) {
     this.signal = this.#abort
@@ -26,11 +26,22 @@ export class Interruption {
     this.#onInterrupt = onInterrupt
   }
 
-  interrupt(error: unknown): void {
+  /** `isOfCaller` says that the signal of the measurement's caller was aborted. */
+  interrupt(error: unknown, isOfCaller = false): void {
     if (this.#reason !== undefined) return
-    this.#reason = { error }
+    this.#reason = { error, isOfCaller }
     this.#abort.abort(error)
     this.#onInterrupt()
+  }
+
+  /** Whether the caller has interrupted the measurement, and not the target. */
+  get isOfCaller(): boolean {
+    return this.#reason?.isOfCaller === true
+  }
+
+  /** Makes a measurement that was interrupted end as if it had not been: it has a result. */
+  forget(): void {
+    this.#reason = undefined
   }
 
   /** Throws the reason if the measurement was interrupted. */
@@ -88,7 +99,7 @@ export class Measurements {
     parseSignal(signal)?.throwIfAborted()
     this.#of.requireMeasurable()
     const interruption = new Interruption(this.#of, onInterrupt)
-    const onAbort = (): void => interruption.interrupt(signal?.reason)
+    const onAbort = (): void => interruption.interrupt(signal?.reason, true)
     signal?.addEventListener('abort', onAbort, { once: true })
     this.#running.set(interruption, cleanedUp)
     const leave = (): void => {

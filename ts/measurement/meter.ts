@@ -12,6 +12,7 @@ import { traceCalculation } from '../qapi/trace.js'
 import type { CurveOf, DirtyRateCurve } from '../results/curve.js'
 import { freeze } from '../results/freeze.js'
 import type { Figures, Frame } from '../results/measurement.js'
+import type { Warning } from '../results/warning.js'
 import { contentsWanted, withContents } from './contents.js'
 import { curveOf } from './curve.js'
 import { Emitter, type MeasurementBegun, type MeasurementEvents } from './events.js'
@@ -28,10 +29,10 @@ import {
   type WatchOptions,
 } from './options.js'
 import { RepeatedCurves } from './repeated.js'
-import { parseRepetition } from './repetition.js'
+import { parseKeepRounds, parseRepetition } from './repetition.js'
 import { LARGEST_SEED } from './sampling.js'
 import type { CurveDetail, Method, Round, Source } from './source.js'
-import { windowWarnings } from './warnings.js'
+import { interruptedWarning, windowWarnings } from './warnings.js'
 import { Watch } from './watch.js'
 import { parseWindow, parseWindows } from './windows.js'
 
@@ -99,24 +100,32 @@ export class Meter<F extends Figures = Figures> {
     const method = chooseMethod(this.#source, options)
     const detail = { granularities: parseGranularities(given.granularities, this.#source, method) }
     const contents = contentsWanted(given.compressibility, this.#source)
+    const keepRounds = parseKeepRounds(given.keepRounds, repetition)
     return this.measurements.run(options.signal, interruption =>
       this.#reported('curve', method, windowsMs, interruption, async startedAt => {
         const { signal } = interruption
+        const whole = (curve: CurveOf<F>): Promise<CurveOf<F>> =>
+          withContents(curve, contents, method, signal)
         if (repetition === undefined) {
           const rounds = await this.#source.measure(method, windowsMs, signal, detail)
-          const curve = curveOf(rounds, this.#frame(startedAt))
-          return freeze(await withContents(curve, contents, method, signal))
+          return freeze(await whole(curveOf(rounds, this.#frame(startedAt))))
         }
         const repeated = new RepeatedCurves(this.#frame(startedAt))
-        const begun = performance.now()
-        for await (const curve of this.#curves(method, windowsMs, signal, detail)) {
-          repeated.add(curve as DirtyRateCurve)
-          interruption.check()
-          if (repetition.isOver(repeated.count, performance.now() - begun)) break
+        // Each round has the members of the target's curves, and so have their means.
+        const means = (warnings?: Warning[]): CurveOf<F> => repeated.result(warnings) as CurveOf<F>
+        try {
+          const begun = performance.now()
+          for await (const curve of this.#curves(method, windowsMs, signal, detail)) {
+            repeated.add(curve as DirtyRateCurve)
+            interruption.check()
+            if (repetition.isOver(repeated.count, performance.now() - begun)) break
+          }
+          return freeze(await whole(means()))
+        } catch (error) {
+          if (!keepRounds || !interruption.isOfCaller || repeated.count === 0) throw error
+          interruption.forget()
+          return freeze(means([interruptedWarning(repeated.count)]))
         }
-        // Each round had the members of the target's curves, and so have their means.
-        const means = repeated.result() as CurveOf<F>
-        return freeze(await withContents(means, contents, method, signal))
       }),
     )
   }

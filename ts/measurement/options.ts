@@ -44,6 +44,11 @@ export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonO
   /** The same for so long: at least the longest window, at most 7 days. */
   for?: Duration | undefined
   /**
+   * If `signal` is aborted after one or more of several curves, the whole rounds until then become
+   * the result, with the warning INTERRUPTED, and the promise resolves. For `repeat` or `for` only.
+   */
+  keepRounds?: boolean | undefined
+  /**
    * Also measures, after the last window, how well the pages compress and how many hold nothing but
    * zeros, from at most 8192 pages. It takes some milliseconds. Only targets whose memory this
    * package reads can do that: `readsMemory`.
@@ -71,6 +76,7 @@ export const CURVE: OptionNames<CurveOptions> = {
   granularities: true,
   repeat: true,
   for: true,
+  keepRounds: true,
   compressibility: true,
 }
 export const WATCH: OptionNames<WatchOptions> = { ...COMMON, every: true }

@@ -74,8 +74,11 @@ export class RepeatedCurves {
     this.#last = curve
   }
 
-  /** The curve of the means. There must be a curve at least. */
-  result(): DirtyRateCurve {
+  /**
+   * The curve of the means, with `warnings` beside those of the rounds. There must be a curve at
+   * least.
+   */
+  result(warnings: readonly Warning[] = []): DirtyRateCurve {
     const last = this.#last
     if (last === undefined) throw new RangeError('a repeated curve has at least one round')
     const windows = [...this.#points.keys()].sort((a, b) => a - b)
@@ -94,7 +97,11 @@ export class RepeatedCurves {
       ...(this.#costs.length === 0 ? {} : { cost: { guest: meanCost(this.#costs) } }),
       repeated,
       complete: this.#complete,
-      warnings: [...this.#collapsed(), ...changeWarning(repeated, windows.at(-1) ?? 0)],
+      warnings: [
+        ...warnings,
+        ...this.#collapsed(),
+        ...changeWarning(repeated, windows.at(-1) ?? 0),
+      ],
     }
     // Each round had the members of its mode, and so have their means.
     return curve as DirtyRateCurve

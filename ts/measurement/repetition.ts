@@ -1,6 +1,6 @@
 /** How often a curve is measured. */
 
-import { parseCount } from '../ground/arguments.js'
+import { parseCount, parseFlag } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { type Duration, parseDuration } from '../ground/units.js'
 
@@ -46,4 +46,20 @@ export function parseRepetition(
     expectedMs: ms,
     isOver: (rounds, elapsedMs) => rounds >= MOST_ROUNDS || elapsedMs + longestMs / 2 > ms,
   }
+}
+
+/**
+ * Whether the whole rounds are kept if the measurement is aborted. Throws ERR_ARGUMENT, also for a
+ * single curve, which has no rounds.
+ */
+export function parseKeepRounds(
+  wanted: boolean | undefined,
+  repetition: Repetition | undefined,
+): boolean {
+  if (wanted === undefined || !parseFlag(wanted, 'keepRounds')) return false
+  if (repetition !== undefined) return true
+  throw argumentError(
+    'keepRounds: a single curve has no rounds',
+    'Leave it out, or give repeat or for.',
+  )
 }

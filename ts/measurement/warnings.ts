@@ -96,6 +96,15 @@ export function unjudgedWarnings(unjudged: number, samples: number): Warning[] {
   ]
 }
 
+/** The warning of a repeated curve that was aborted after `rounds` whole rounds. */
+export function interruptedWarning(rounds: number): Warning {
+  const kept = rounds === 1 ? 'the one whole round' : `the ${rounds} whole rounds`
+  return {
+    code: 'INTERRUPTED',
+    message: `the measurement was interrupted: the figures are the means of ${kept} until then`,
+  }
+}
+
 /**
  * A `NOT_STATIONARY` if the guest changed between the rounds of a curve, whose longest window is
  * `longestMs`: when it did, and by how much.

@@ -12,6 +12,8 @@ const MEANINGS = {
     'The windows of the curve did not open together, so that each point is of another time.',
   NOT_STATIONARY:
     'The guest changed between the rounds of a repeated curve, so that the means are of no one time. `repeated.phases` has the parts of the time in which it did not change.',
+  INTERRUPTED:
+    'A repeated curve was interrupted, and its figures are the means of the whole rounds until then.',
   PAGES_UNJUDGED:
     'Some samples came back from swap or from the disk within the window. Nobody knows whether they changed, so the figures are lower bounds.',
   HUGE_PAGES:

@@ -3,6 +3,7 @@
 const granules = 'crates/dirtyrate/src/bitmap/granules.rs'
 const breakdown = 'crates/dirtyrate/src/dirty_memory/breakdown.rs'
 const repeated = 'ts/measurement/repeated.ts'
+const keptRounds = '__test__/measurement/kept-rounds.test.ts'
 
 export default [
   {
@@ -88,6 +89,34 @@ export default [
     find: 'this.#confidence === 1 ? this.#rate.sure()',
     replace: 'this.#confidence > 1 ? this.#rate.sure()',
     test: '__test__/measurement/repeated.test.ts',
+  },
+  {
+    name: 'keep the rounds of a target that was closed',
+    file: 'ts/measurement/meter.ts',
+    find: '!keepRounds || !interruption.isOfCaller ||',
+    replace: '!keepRounds ||',
+    test: keptRounds,
+  },
+  {
+    name: 'keep the rounds also if nobody asked for them',
+    file: 'ts/measurement/meter.ts',
+    find: '!keepRounds || !interruption.isOfCaller ||',
+    replace: '!interruption.isOfCaller ||',
+    test: keptRounds,
+  },
+  {
+    name: 'reject all the same after rounds were kept',
+    file: 'ts/measurement/meter.ts',
+    find: 'interruption.forget()',
+    replace: '',
+    test: keptRounds,
+  },
+  {
+    name: 'end an interrupted curve as if it were whole',
+    file: 'ts/cli/curve-measuring.ts',
+    find: "code === 'INTERRUPTED')) session.signal.throwIfAborted()",
+    replace: "code === 'INTERRUPTED')) return",
+    test: '__test__/cli/interrupted-curve.test.ts',
   },
   {
     name: 'sample the same pages in each round',
