@@ -1,5 +1,5 @@
 /**
- * `dirtyrate compare`: the same guest file here and in a QEMU, measured by both tools in each of
+ * `dirtyrate compare`: the same guest here and in a QEMU, measured by both tools in each of
  * their modes, with the truth beside each figure and with what each measurement took.
  */
 
@@ -15,7 +15,7 @@ import { FEWEST_SAMPLES, LONGEST_MS, MOST_SAMPLES, SHORTEST_MS } from '../qapi/l
 import type { Mode } from '../results/mode.js'
 import { capabilities } from '../targets/vm/capabilities.js'
 import { DEFAULT_RING_ENTRIES } from '../targets/vm/schemes.js'
-import { guestProgram } from '../targets/vm/workload.js'
+import { guestProgram, keepingItsRate } from '../targets/vm/workload.js'
 import { type Observed, observe, untilAtWork } from './compare/observed.js'
 import { type Machine, OWN_TOOL, startOwn } from './compare/own-peer.js'
 import type { Peer } from './compare/peer.js'
@@ -50,7 +50,7 @@ const RING_STOPS_GUEST =
 export async function runCompare(session: Session, options: CompareOptions): Promise<number> {
   if (options.qemu === '')
     throw argumentError('--qemu: it is empty', 'Give the program of a QEMU, or leave it out.')
-  const guest = guestOf(options)
+  const guest = keepingItsRate(guestOf(options))
   const memoryBytes = parseSize(options.memory, '--memory')
   const vcpus = parseCountText(options.vcpus, '--vcpus', 1)
   const windowMs = parseWindow(options.window, '--window')
@@ -81,7 +81,8 @@ export async function runCompare(session: Session, options: CompareOptions): Pro
       kernel,
       callNative(() => program.elf()),
     )
-    const machine: Machine = { kernel, memory: plain.memory, vcpus, samplePages, signal }
+    const machine: Machine = { memory: plain.memory, vcpus, samplePages, signal }
+    const writes = guest.kind !== 'idle'
     const table = compareTable(session)
     const show = (result: Observed | Refused): void => {
       if (results.length === 0) introduceComparison(session, guest, memoryBytes, vcpus, rates)
@@ -90,20 +91,23 @@ export async function runCompare(session: Session, options: CompareOptions): Pro
         session.print(line)
     }
     const each = async (start: () => Promise<Peer>, modes: readonly Mode[]): Promise<void> => {
-      await observed(start, modes, { session, program, windowMs, rounds }, show)
+      await observed(start, modes, { session, program, writes, windowMs, rounds }, show)
     }
     // QEMU first: if it is not there, nobody waits for half of the comparison.
-    await each(() => startQemu(plain, machine, memoryBytes), ['dirty-bitmap', 'page-sampling'])
+    await each(
+      () => startQemu(plain, kernel, machine, memoryBytes),
+      ['dirty-bitmap', 'page-sampling'],
+    )
     if (found.dirtyRingEntries > 0) {
       const qemu = results[0]?.tool ?? { name: 'QEMU', version: '' }
       const ring = named(qemuMachine(memoryBytes, `,dirty-ring-size=${ringEntries}`), options.qemu)
       if (found.emulated === true)
         show({ tool: qemu, mode: 'dirty-ring', refused: RING_STOPS_GUEST })
-      else await each(() => startQemu(ring, machine, memoryBytes), ['dirty-ring'])
+      else await each(() => startQemu(ring, kernel, machine, memoryBytes), ['dirty-ring'])
     }
-    await each(() => startOwn(machine, 'bitmap'), ['dirty-bitmap', 'page-sampling'])
+    await each(() => startOwn(guest, machine, 'bitmap'), ['dirty-bitmap', 'page-sampling'])
     if (found.dirtyRingEntries > 0)
-      await each(() => startOwn(machine, { ringEntries }), ['dirty-ring'])
+      await each(() => startOwn(guest, machine, { ringEntries }), ['dirty-ring'])
   } catch (error) {
     // The signal's own reason, and not that of the wait, or of the connection, which it has ended.
     signal.throwIfAborted()
@@ -137,6 +141,7 @@ function named<M extends { program: string }>(machine: M, program: string | unde
 interface Plan {
   session: Session
   program: NativeGuestProgram
+  writes: boolean
   windowMs: number
   rounds: number
 }
@@ -145,7 +150,7 @@ interface Plan {
 async function observed(
   start: () => Promise<Peer>,
   modes: readonly Mode[],
-  { session, program, windowMs, rounds }: Plan,
+  { session, program, writes, windowMs, rounds }: Plan,
   each: (result: Observed) => void,
 ): Promise<void> {
   const { signal } = session
@@ -159,7 +164,7 @@ async function observed(
       // Each round is three windows: before, during and after the measurement.
       each(
         await during(session, text, 3 * windowMs * rounds, () =>
-          observe(peer, { program, mode, windowMs, rounds, pageSize, signal }),
+          observe(peer, { program, writes, mode, windowMs, rounds, pageSize, signal }),
         ),
       )
     }

@@ -56,8 +56,8 @@ export default [
   {
     name: 'a guest in a file waits for a host that paces it',
     file: 'ts/targets/vm/workload.ts',
-    find: '{ ...made, ...byClock(bytesPerSecond) }',
-    replace: 'made',
+    find: '{ ...guest, ...byClock(bytesPerSecond) }',
+    replace: 'guest',
     test: '__test__/cli/command.test.ts -t every option that a target has',
   },
   {

@@ -7,10 +7,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError } from '../../ground/errors.js'
 import { callNative, type NativeGuestProgram } from '../../ground/native.js'
 import type { Mode } from '../../results/mode.js'
-import type { Figure, Peer, Tool } from './peer.js'
+import type { Figure, Measured, Peer, Tool } from './peer.js'
 import { cpuNs, memoryOf, resetPeak } from './process-use.js'
+import {
+  errorOf,
+  type GuestTruth,
+  pagesBetween,
+  type RateError,
+  type Reading,
+  truthOf,
+} from './truth.js'
 
-const NS_PER_MS = 1e6
 const MS_PER_SECOND = 1000
 /** How long a guest may take until all of its vCPUs write. */
 const BOOT_MS = 60_000
@@ -20,18 +27,11 @@ const SETTLED_BYTES = 2 ** 20
 /** A guest with a large working set touches new memory for long, and is then taken as it is. */
 const SETTLE_MS = 20_000
 
-/** What the guest wrote in a window of the same length, by its own count. */
-export interface CountedTruth {
-  /** Distinct pages. */
-  readonly pages: number
-  readonly bytesPerSecond: number
-}
-
 /** One measurement beside the truth. */
 export interface ObservedRound extends Figure {
-  readonly truth: CountedTruth
-  /** How far the rate is off, as a share of the truth. Null if the guest wrote nothing. */
-  readonly error: number | null
+  readonly truth: GuestTruth
+  /** How far the rate is off. Null if the guest wrote nothing. */
+  readonly error: RateError | null
   /**
    * The share of its writes that the guest did not make because it was measured: 0.1 if it made
    * nine where it makes ten before and after. Null if it makes none.
@@ -53,17 +53,13 @@ export interface Observed {
 /** What is observed, and how. */
 export interface Observation {
   readonly program: NativeGuestProgram
+  /** Whether the guest writes at all. */
+  readonly writes: boolean
   readonly mode: Mode
   readonly windowMs: number
   readonly rounds: number
   readonly pageSize: number
   readonly signal: AbortSignal
-}
-
-/** The counters of all vCPUs at one instant, by performance.now(). */
-interface Reading {
-  readonly writes: readonly number[]
-  readonly atMs: number
 }
 
 /**
@@ -112,13 +108,13 @@ export async function observe(peer: Peer, observation: Observation): Promise<Obs
     resetPeak(peer.pid)
     const [before, begin] = await undisturbed(peer, observation)
     const idleNs = cpuNs(peer.pid, peer.vcpuThreads)
-    const figure = await peer.measure(mode, windowMs)
+    const measured = await peer.measure(mode, windowMs, () => read(peer, observation.program))
     spentNs += cpuNs(peer.pid, peer.vcpuThreads) - idleNs
     const end = await read(peer, observation.program)
     memoryBytes = Math.max(memoryBytes, memoryOf(peer.pid).peakBytes - bytes)
     await sleep(windowMs, undefined, { signal })
     const after = await read(peer, observation.program)
-    rounds.push(await judged(figure, [before, begin, end, after], observation))
+    rounds.push(await judged(measured, [before, begin, end, after], observation))
   }
   return { tool: peer.tool, mode, rounds, cpuNs: spentNs / rounds.length, memoryBytes }
 }
@@ -133,35 +129,34 @@ async function undisturbed(
 }
 
 async function judged(
-  figure: Figure,
+  { figure, lasted, counted, within }: Measured,
   [before, begin, end, after]: readonly [Reading, Reading, Reading, Reading],
-  { program, pageSize }: Observation,
+  { program, writes, pageSize }: Observation,
 ): Promise<ObservedRound> {
-  // The guest counts on while its counters are read, so that the window has to be cut out of what
-  // it wrote from one reading to the next: its speed is the same throughout.
-  const share = figure.windowNs / NS_PER_MS / (end.atMs - begin.atMs)
-  const to = begin.writes.map((from, vcpu) => {
-    const written = (end.writes[vcpu] ?? from) - from
-    return from + Math.round(written * share)
-  })
-  const pages = await callNative(() => program.written([...begin.writes], to))
-  const truth = { pages, bytesPerSecond: (pages * pageSize) / (figure.windowNs / 1e9) }
+  const written = writes ? pagesBetween(program, [begin, end], within) : { low: 0, high: 0 }
+  const truth = truthOf(counted ?? (await written), pageSize, lasted)
   const usual = (speed(before, begin) + speed(end, after)) / 2
-  const error = truth.pages === 0 ? null : figure.bytesPerSecond / truth.bytesPerSecond - 1
-  return { ...figure, truth, error, slowDown: usual === 0 ? null : 1 - speed(begin, end) / usual }
+  return {
+    ...figure,
+    truth,
+    error: errorOf(figure.bytesPerSecond, truth),
+    slowDown: usual === 0 ? null : 1 - speed(begin, end) / usual,
+  }
 }
 
 /** Writes of all vCPUs per ms. */
 function speed(from: Reading, to: Reading): number {
   const sum = ({ writes }: Reading): number => writes.reduce((all, one) => all + one, 0)
-  return (sum(to) - sum(from)) / (to.atMs - from.atMs)
+  const at = ({ askedMs, answeredMs }: Reading): number => (askedMs + answeredMs) / 2
+  return (sum(to) - sum(from)) / (at(to) - at(from))
 }
 
 async function read(peer: Peer, program: NativeGuestProgram): Promise<Reading> {
+  const askedMs = performance.now()
   const writes = await countersOf(peer, program)
   if (writes === undefined)
     throw new DirtyRateError('ERR_STATE', `the guest has begun anew under ${peer.tool.name}`)
-  return { writes, atMs: performance.now() }
+  return { writes, askedMs, answeredMs: performance.now() }
 }
 
 /** The counters of all vCPUs; undefined if one has not begun. */

@@ -3,34 +3,37 @@
 import process from 'node:process'
 import manifest from '../../../package.json' with { type: 'json' }
 import { namesIn, readText } from '../../ground/proc.js'
-import type { Mode } from '../../results/mode.js'
 import type { CreateOptions } from '../../targets/vm/create-options.js'
+import type { VirtualMachineMeasurement } from '../../targets/vm/figures.js'
 import type { Block } from '../../targets/vm/memory.js'
 import { VirtualMachine } from '../../targets/vm/virtual-machine.js'
-import type { Figure, Peer, Tool } from './peer.js'
+import type { Workload } from '../../targets/vm/workload.js'
+import type { Measured, Peer, Tool } from './peer.js'
 
 export const OWN_TOOL: Tool = { name: 'dirtyrate', version: manifest.version }
 
-/** What runs, and where. */
+/** Where the guest runs, and how it is measured. */
 export interface Machine {
-  /** The guest as a file. */
-  readonly kernel: string
   readonly memory: number | Block[]
   readonly vcpus: number
   readonly samplePages: number
   readonly signal: AbortSignal
 }
 
-/** Starts the guest in a VM with this log. */
+/**
+ * Starts the guest in a VM with this log. The guest is not loaded from the file that QEMU gets,
+ * because the VM reads the guest's counters at both ends of a window only if it knows the guest.
+ */
 export async function startOwn(
+  guest: Workload,
   machine: Machine,
   dirtyLog: CreateOptions['dirtyLog'],
 ): Promise<Peer> {
-  const { kernel, memory, vcpus, samplePages, signal } = machine
+  const { memory, vcpus, samplePages, signal } = machine
   const before = new Set(threads())
   const vm = await VirtualMachine.create({ memory, vcpus, dirtyLog, signal })
   try {
-    await vm.load({ kernel })
+    await vm.load(guest)
     await vm.start()
     return {
       tool: OWN_TOOL,
@@ -44,17 +47,29 @@ export async function startOwn(
         await vm.readMemory(address, bytes)
         return bytes
       },
-      measure: async (mode: Mode, windowMs): Promise<Figure> => {
+      measure: async (mode, windowMs) => {
         const sampling = mode === 'page-sampling' ? { samplePages } : {}
-        const measured = await vm.measureDirtyRate({ mode, window: windowMs, signal, ...sampling })
-        const { bytesPerSecond, interval, pages, window, complete } = measured
-        return { bytesPerSecond, interval, pages, windowNs: window.ns, complete }
+        return measuredOf(
+          await vm.measureDirtyRate({ mode, window: windowMs, signal, ...sampling }),
+        )
       },
       close: () => vm.close(),
     }
   } catch (error) {
     await vm.close()
     throw error
+  }
+}
+
+function measuredOf(measurement: VirtualMachineMeasurement): Measured {
+  const { bytesPerSecond, interval, pages, window, complete, blocks, truth } = measurement
+  const windows = blocks.map(({ windowNs }) => windowNs)
+  return {
+    figure: { bytesPerSecond, interval, pages, windowNs: window.ns, complete },
+    // The rate is the sum over blocks, and each of them has its own window.
+    lasted: { low: Math.min(...windows), high: Math.max(...windows) },
+    ...(truth === undefined ? {} : { counted: truth }),
+    within: [],
   }
 }
 

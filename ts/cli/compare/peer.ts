@@ -2,6 +2,7 @@
 
 import type { Interval } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
+import type { Bounds, Reading } from './truth.js'
 
 /** What one measurement of a peer says. */
 export interface Figure {
@@ -15,6 +16,17 @@ export interface Figure {
   readonly complete: boolean
 }
 
+/** One measurement of a peer, and what is known about its window. */
+export interface Measured {
+  readonly figure: Figure
+  /** The shortest and the longest that the window can have been, in ns. */
+  readonly lasted: Bounds
+  /** The distinct pages that the guest wrote, if the peer read its counters at both ends. */
+  readonly counted?: Bounds
+  /** Readings of the guest's counters that are surely within the window, in their order. */
+  readonly within: readonly Reading[]
+}
+
 /** A running guest, and the tool that measures it. */
 export interface Peer {
   readonly tool: Tool
@@ -24,7 +36,8 @@ export interface Peer {
   readonly vcpuThreads: readonly number[]
   /** The first 16 bytes of the page of guest memory at `address`. */
   mailbox(address: number): Promise<Uint8Array>
-  measure(mode: Mode, windowMs: number): Promise<Figure>
+  /** Measures once. `look` reads the guest's counters. */
+  measure(mode: Mode, windowMs: number, look: () => Promise<Reading>): Promise<Measured>
   close(): Promise<void>
 }
 

@@ -16,14 +16,19 @@ import { figuresOf } from '../../targets/qemu/figures.js'
 import { isAtLeast, versionText } from '../../targets/qemu/version.js'
 import type { QemuMachine } from '../qemu-machine.js'
 import type { Machine } from './own-peer.js'
-import type { Figure, Peer, Tool } from './peer.js'
+import type { Figure, Measured, Peer, Tool } from './peer.js'
 import { scratchFolder } from './scratch.js'
+import { lengthOf, type Reading, surelyWithin } from './truth.js'
 
 const MIB = 2 ** 20
 /** How long a QEMU may take until its monitor listens. */
 const START_MS = 30_000
-/** How often it is asked whether it has begun, and whether it has measured. */
+/** How often it is asked whether it has begun. */
 const POLL_MS = 20
+/** How often it is asked whether it has measured, once the window should have ended. */
+const MEASURED_POLL_MS = 2
+/** How far from the ends of a window the guest's counters are read. */
+const DISTANCES_MS = [4, 8, 16, 32, 64]
 /** How much longer than its window a measurement may take. */
 const GRACE_MS = 60_000
 /** How QEMU samples, and the confidence of both tools in a comparison. */
@@ -31,10 +36,14 @@ const SAMPLES = { confidence: 0.95, design: 'simple-random', interval: 'wilson' 
 /** How much of what QEMU complains about is shown. */
 const COMPLAINT_LENGTH = 500
 
-/** Starts the guest in this QEMU machine. Rejects with ERR_UNSUPPORTED if QEMU does not run. */
+/**
+ * Starts the guest of the file `kernel` in this QEMU machine. Rejects with ERR_UNSUPPORTED if QEMU
+ * does not run.
+ */
 export async function startQemu(
   { program, args }: QemuMachine,
-  { kernel, vcpus, samplePages, signal }: Machine,
+  kernel: string,
+  { vcpus, samplePages, signal }: Machine,
   memoryBytes: number,
 ): Promise<Peer> {
   const folder = await scratchFolder()
@@ -61,8 +70,8 @@ export async function startQemu(
       pid: child.pid ?? 0,
       vcpuThreads: threads.map(vcpu => vcpu['thread-id']),
       mailbox: address => mailbox(connection, address, signal),
-      measure: (mode, windowMs) =>
-        measure(connection, mode, windowMs, { memoryBytes, samplePages, signal }),
+      measure: (mode, windowMs, look) =>
+        measure(connection, mode, windowMs, { memoryBytes, samplePages, signal, look }),
       close: async () => {
         connection.close()
         await close()
@@ -157,24 +166,56 @@ async function measure(
   connection: QmpConnection,
   mode: Mode,
   windowMs: number,
-  { memoryBytes, samplePages, signal }: Measuring,
-): Promise<Figure> {
+  { memoryBytes, samplePages, signal, look }: Measuring,
+): Promise<Measured> {
   const method: Method =
     mode === 'page-sampling'
       ? { mode, samples: { ...SAMPLES, samplesPerGiB: samplePages } }
       : { mode }
+  const askedMs = performance.now()
   await connection.execute('calc-dirty-rate', calcArguments(method, windowMs), signal)
-  const begun = performance.now()
+  const looks: Reading[] = []
+  for (const at of momentsWithin(windowMs)) {
+    await untilMs(askedMs + at, signal)
+    looks.push(await look())
+  }
+  await untilMs(askedMs + windowMs, signal)
   for (;;) {
-    await sleep(POLL_MS, undefined, { signal })
     const info = (await connection.execute(
       'query-dirty-rate',
       MILLISECONDS,
       signal,
     )) as DirtyRateInfo
-    if (info.status === 'measured') return figureOf(info, method, windowMs, memoryBytes)
-    if (performance.now() - begun > windowMs + GRACE_MS) throw overdue(mode)
+    if (info.status === 'measured') {
+      const knownMs = performance.now()
+      const wholeMs = info['calc-time']
+      const window = { askedMs, knownMs, requestedMs: windowMs, wholeMs }
+      return {
+        figure: figureOf(info, method, windowMs, memoryBytes),
+        lasted: lengthOf(wholeMs),
+        within: surelyWithin(looks, window),
+      }
+    }
+    if (performance.now() - askedMs > windowMs + GRACE_MS) throw overdue(mode)
+    await sleep(MEASURED_POLL_MS, undefined, { signal })
   }
+}
+
+/**
+ * The moments at which the guest's counters are read within a window, in ms from its beginning. The
+ * closer to its ends they are, the better the truth is known. But only the time of QEMU's answer
+ * shows when the window began and ended at the latest, and therefore which of them lie in it.
+ */
+function momentsWithin(windowMs: number): number[] {
+  const distances = DISTANCES_MS.filter(distance => distance < windowMs)
+  const moments = distances.flatMap(distance => [distance, windowMs - distance])
+  return [...new Set(moments)].sort((a, b) => a - b)
+}
+
+/** Waits for a moment of performance.now(). */
+async function untilMs(moment: number, signal: AbortSignal): Promise<void> {
+  const ms = moment - performance.now()
+  if (ms > 0) await sleep(ms, undefined, { signal })
 }
 
 /** What one measurement needs beside its mode and its window. */
@@ -182,6 +223,8 @@ interface Measuring {
   readonly memoryBytes: number
   readonly samplePages: number
   readonly signal: AbortSignal
+  /** Reads the guest's counters. */
+  readonly look: () => Promise<Reading>
 }
 
 /** The figures of QEMU's answer, by the rules by which a `qmp:` target reads it. */

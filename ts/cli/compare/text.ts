@@ -9,13 +9,14 @@ import { type Cell, type Column, Table } from '../table.js'
 import { count, measuredSize, ms, size } from '../text.js'
 import type { Observed, ObservedRound } from './observed.js'
 import type { Tool } from './peer.js'
+import { certainError, type RateError } from './truth.js'
 
 const COLUMNS: readonly Column[] = [
   { title: 'tool', width: 15, essential: true },
   { title: 'mode', width: 13, essential: true },
   { title: 'rate', width: 13, essential: true },
-  { title: 'truth', width: 13, essential: true },
-  { title: 'error', width: 8, essential: true },
+  { title: 'truth', width: 20, essential: true },
+  { title: 'error', width: 15 },
   { title: 'worst', width: 8 },
   { title: 'CPU', width: 9 },
   { title: 'memory', width: 9 },
@@ -70,19 +71,46 @@ function observedRow(session: Session, observed: Observed, rates: Rates): Cell[]
   const { tool, mode, rounds, cpuNs, memoryBytes } = observed
   const of = (figure: (round: ObservedRound) => number | null): number[] =>
     rounds.map(figure).filter(value => value !== null)
-  const errors = of(({ error }) => error)
-  const worst = errors.reduce((far, one) => (Math.abs(one) > Math.abs(far) ? one : far), 0)
+  const errors = rounds.map(({ error }) => error).filter(error => error !== null)
+  // The median of the lower ends is a lower end of the median, and so for the upper ends.
+  const ends = (end: (round: ObservedRound) => number): number => median(of(end))
   return [
     nameOf(tool),
     mode,
-    rates.rate(median(of(({ bytesPerSecond }) => bytesPerSecond))),
-    rates.rate(median(of(({ truth }) => truth.bytesPerSecond))),
-    errors.length === 0 ? '-' : percent(median(errors)),
-    errors.length === 0 ? '-' : percent(worst),
+    rates.rate(ends(({ bytesPerSecond }) => bytesPerSecond)),
+    between(
+      ends(({ truth }) => truth.bytesPerSecond.low),
+      ends(({ truth }) => truth.bytesPerSecond.high),
+      bytesPerSecond => rates.rate(bytesPerSecond),
+    ),
+    errors.length === 0
+      ? '-'
+      : between(
+          median(errors.map(({ low }) => low)),
+          median(errors.map(({ high }) => high ?? Number.POSITIVE_INFINITY)),
+          percent,
+        ),
+    errors.length === 0 ? '-' : worstOf(errors),
     ms(cpuNs),
     measuredSize(memoryBytes),
     percent(median(of(({ slowDown }) => slowDown))),
   ].map(text => (rounds.every(({ complete }) => complete) ? text : { text, paint: bad(session) }))
+}
+
+/** An interval, whose ends have their unit once: `99.4 to 100.2 MiB/s`. */
+function between(low: number, high: number, text: (end: number) => string): string {
+  const [from, to] = [text(low), text(high)]
+  if (from === to) return to
+  if (high === Number.POSITIVE_INFINITY) return `${from} or more`
+  return `${from.slice(0, from.indexOf(' '))} to ${to}`
+}
+
+/** The largest error of any round that is certain. */
+function worstOf(errors: readonly RateError[]): string {
+  const worst = errors
+    .map(certainError)
+    .reduce((far, one) => (Math.abs(one) > Math.abs(far) ? one : far), 0)
+  return worst === 0 ? 'none' : percent(worst)
 }
 
 const bad =
@@ -108,10 +136,16 @@ export function explainComparison(
   define('rate', `the median of ${rounds} measurement${rounds === 1 ? '' : 's'} of ${windowMs} ms`)
   define(
     'truth',
-    "distinct pages by the guest's own count of its writes, which is read from its memory, in a window of the same length. The guest is taken to write evenly. On a busy machine it does not, and then the truth itself is off by some percent",
+    "the distinct pages that the guest wrote in this window by its own count, as a rate: exact to a page of each vCPU for dirtyrate, and between bounds for QEMU. The count is read from the guest's memory at both ends of a window of dirtyrate. QEMU does not say when exactly its window begins and ends, so that the count is read shortly before, within and after it. The busier the host, the wider are these bounds",
   )
-  define('error', 'the median error of the rate. QEMU rounds its rate down to whole MiB/s')
-  define('worst', 'the error that is farthest from 0')
+  define(
+    'error',
+    'the median error of the rate, between the bounds that the truth gives it. QEMU rounds its rate down to whole MiB/s',
+  )
+  define(
+    'worst',
+    'the largest error that is certain: how far the rate of a measurement is outside of its truth. "none" if no rate is outside',
+  )
   define('CPU', "the CPU time of a measurement, without that of the guest's vCPUs: a mean")
   define('memory', 'the most by which the memory of the process grew in a measurement')
   define(
@@ -121,5 +155,6 @@ export function explainComparison(
 }
 
 function percent(share: number): string {
-  return `${share >= 0 ? '+' : ''}${(share * 100).toFixed(1)} %`
+  const text = (share * 100).toFixed(1)
+  return `${Number(text) === 0 ? '0.0' : share > 0 ? `+${text}` : text} %`
 }

@@ -315,11 +315,15 @@ export function guestProgram(guest: Workload, machine: GuestMachine): NativeGues
     1,
   )
   const ram: RamBlock[] = parseMemory(machine.memory)
-  const made = parseWorkload(guest)
-  const { bytesPerSecond } = made
-  const alone = bytesPerSecond === undefined ? made : { ...made, ...byClock(bytesPerSecond) }
+  const alone = keepingItsRate(parseWorkload(guest))
   const Program = callNative(() => native().NativeGuestProgram)
   return callNative(() => new Program(toNative(alone, vcpus), ram))
+}
+
+/** The same guest, which keeps its rate by its own clock if it has one. Throws ERR_ARGUMENT. */
+export function keepingItsRate(guest: Workload): Workload {
+  const { bytesPerSecond } = guest
+  return bytesPerSecond === undefined ? guest : { ...guest, ...byClock(bytesPerSecond) }
 }
 
 /** Throws ERR_ARGUMENT for an object that `instant()` did not give. */
