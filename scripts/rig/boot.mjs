@@ -12,9 +12,13 @@ import { kernelOf } from './kernel.mjs'
 /** The C library of this suite is not older than the one for which the tests were built. */
 const USER_SPACE = {
   suite: 'trixie',
-  libraries: ['libc6', 'libgcc-s1', 'libstdc++6', 'libtinfo6'],
+  libraries: [
+    ...['libc6', 'libgcc-s1', 'libstdc++6', 'libtinfo6'],
+    // The core loads the first one, and the program zstd needs the others.
+    ...['libzstd1', 'liblz4-1', 'liblzma5', 'zlib1g'],
+  ],
   /** What tests call that busybox has not, or less of, with the package it is in. */
-  programs: { bash: 'bash', script: 'bsdutils', stty: 'coreutils' },
+  programs: { bash: 'bash', script: 'bsdutils', stty: 'coreutils', zstd: 'zstd' },
 }
 
 /**
