@@ -1,6 +1,7 @@
 //! The streaming compressor of libzstd, which is loaded at run time. Why: see
 //! docs/decisions/compression-by-the-hosts-zstd.md.
 
+use std::error::Error as _;
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{NonNull, null};
 use std::sync::OnceLock;
@@ -37,6 +38,11 @@ struct OutBuffer {
 
 type Compress = unsafe extern "C" fn(*mut c_void, *mut OutBuffer, *mut InBuffer, c_int) -> usize;
 
+/// What the loader said, which libloading has in the error's source: which file, and what is wrong with it.
+fn said(error: &libloading::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 /// The functions of the library, which stays loaded for ever.
 struct Functions {
     create: unsafe extern "C" fn() -> *mut c_void,
@@ -51,7 +57,7 @@ impl Functions {
     /// Loads the library, the first time that this is called.
     fn get() -> Result<&'static Self> {
         static LOADED: OnceLock<std::result::Result<Functions, String>> = OnceLock::new();
-        let loaded = LOADED.get_or_init(|| Self::load().map_err(|error| error.to_string()));
+        let loaded = LOADED.get_or_init(|| Self::load().map_err(|error| said(&error)));
         loaded.as_ref().map_err(|error| {
             Error::Unsupported(format!("{LIBRARY}, which measures how well pages compress, cannot be loaded: {error}"))
         })
@@ -154,5 +160,17 @@ impl Drop for Stream {
     fn drop(&mut self) {
         // SAFETY: the context is valid, and nobody uses it after this.
         unsafe { (self.functions.free)(self.context.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_not_there_is_named_with_what_the_loader_says() {
+        // SAFETY: there is no such library, so that nothing is loaded.
+        let error = unsafe { Library::new("libdirtyrate-none.so.77") }.expect_err("it is not there");
+        assert!(said(&error).contains("libdirtyrate-none.so.77"), "{}", said(&error));
     }
 }
