@@ -28,6 +28,9 @@ const LONGEST_WINDOW_MS = 12_800
 const SAMPLES = 32_768
 const MOST_PER_GIB = 16_384
 const GIB = 2 ** 30
+/** How QEMU itself measures. Its bitmap sees nothing of a guest that KVM does not run. */
+const QEMU_BITMAP = ['qemuBitmap', { mode: 'dirty-bitmap' }]
+const QEMU_SAMPLING = ['qemuSampling', { mode: 'page-sampling', samplePages: MOST_PER_GIB }]
 /** The window in which the pages of zeros are counted before each migration. */
 const GLANCE = '50ms'
 const MS_PER_SECOND = 1000
@@ -142,8 +145,9 @@ async function record(machine) {
       samplePages: samplesPerGib(machine),
     })
     say(`pid: ${windows.length} windows`)
-    curves.qemuBitmap = await curveOf(`qmp:${guest.socket}`, { windows, mode: 'dirty-bitmap' })
-    say('qmp: dirty-bitmap')
+    const [measured, how] = guest.kernel === undefined ? QEMU_SAMPLING : QEMU_BITMAP
+    curves[measured] = await curveOf(`qmp:${guest.socket}`, { windows, ...how })
+    say(`qmp: ${how.mode}`)
     const migrations = []
     for (const limits of machine.migrations) {
       const done = await migrate(guest, limits, machine)
