@@ -3,7 +3,7 @@
  *
  *   hold sparse|present GIB      has so much memory, says where ("START-END"), and ends with its standard input
  *   read PID START-END SAMPLES   asks twice, in order, about each of SAMPLES pages whether it is in memory (PAGEMAP_SCAN), reads it
- *                                (process_vm_readv, 64 in a call), and says how much CPU time that took, in us
+ *                                (process_vm_readv, 64 in a call), adds its bytes up, and says how much CPU time that took, in us
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -72,7 +72,8 @@ static int is_present(int pagemap, unsigned long page)
 
 static int read_pages(pid_t pid, const char *range, size_t samples)
 {
-	static char pages[BATCH * PAGE];
+	static uint64_t pages[BATCH * PAGE / sizeof(uint64_t)];
+	uint64_t sums[8] = { 0 };
 	unsigned long start, end;
 	if (sscanf(range, "%lx-%lx", &start, &end) != 2)
 		return 2;
@@ -94,10 +95,19 @@ static int read_pages(pid_t pid, const char *range, size_t samples)
 			}
 			if (process_vm_readv(pid, &local, 1, remote, BATCH, 0) != sizeof(pages))
 				return 1;
+			/* The least that whoever compares pages does with them. */
+			for (size_t i = 0; i < sizeof(pages) / sizeof(*pages); i += 8)
+				for (size_t lane = 0; lane < 8; lane++)
+					sums[lane] += pages[i + lane];
 		}
 	}
-	printf("%.0f\n", cpu() - began);
-	return 0;
+	double took = cpu() - began;
+	uint64_t sum = 0;
+	for (size_t lane = 0; lane < 8; lane++)
+		sum += sums[lane];
+	printf("%.0f\n", took);
+	/* Pages that are in memory hold something, and the sum must not be left out by the compiler. */
+	return sum == 0;
 }
 
 int main(int count, char **arguments)

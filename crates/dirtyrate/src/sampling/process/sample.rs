@@ -17,8 +17,9 @@ use crate::wait::CancelToken;
 pub(crate) const STOPPED_WITHIN: &str = "was stopped within the window";
 
 /// Looks at pages of `ranges`, and again at each of `deadlines`, which are counted from the beginning of the first
-/// look, as [`sample_at`](super::super::sample_at) does. The process is watched all the time: every 20 ms, and at both
-/// ends of each window, it must not be stopped. After each comparison its memory must still be that of the beginning.
+/// look, as [`sample_at`](super::super::sample_at) does. The process is watched all the time: 20 times
+/// in a window, but not more often than every 20 ms and not more seldom than every 50 ms, and at both ends of each
+/// window, it must not be stopped. After each comparison its memory must still be that of the beginning.
 ///
 /// # Errors
 ///
