@@ -43,6 +43,19 @@ describeWith('qemu-system-x86_64', 'a VM of QEMU, with KVM', () => {
     }
   })
 
+  it('has regions only from outside', async () => {
+    const rows = ['--windows', '50ms', '--csv', '--rows', 'regions']
+    const { status, stdout, stderr } = await dirtyrate(['curve', `qmp:${guest.path}`, ...rows])
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+    expect(stderr).toBe(
+      'dirtyrate: --rows: nobody says in which regions the dirty pages of this target are\n' +
+        'Leave it out, or measure the process of the VM: pid:PID, or libvirt:NAME,outside=yes.\n',
+    )
+    const outside = await dirtyrate(['curve', `pid:${guest.qemu.pid}`, ...rows])
+    expect(outside.status).toBe(0)
+    expect(outside.stdout.match(/\r\n/g)?.length).toBeGreaterThan(1)
+  })
+
   it('has the bounds of a rate in whole MiB/s in each text', async () => {
     const exact = [`qmp:${guest.path}`, '--mode', 'dirty-bitmap']
     const texts = await Promise.all([

@@ -5,7 +5,7 @@
  */
 
 import type { DirtyRateMeasurement } from '../qapi/info.js'
-import type { DirtyRateCurve } from '../results/curve.js'
+import type { CurveRegion, CurveRound, DirtyRateCurve } from '../results/curve.js'
 
 type Value = string | number | boolean | null | undefined
 
@@ -66,7 +66,7 @@ export function curveColumns({
   }
 }
 
-const CURVE_COLUMNS: Columns<CurveRecord> = {
+const CURVE_COLUMNS = {
   startedAt: ({ curve }) => curve.startedAt,
   mode: ({ curve }) => curve.mode,
   requestedMs: ({ point }) => point.requestedMs,
@@ -80,6 +80,77 @@ const CURVE_COLUMNS: Columns<CurveRecord> = {
   ),
   complete: ({ curve }) => curve.complete,
   warnings: ({ curve }) => curve.warnings.map(({ code }) => code).join(' '),
+} satisfies Columns<CurveRecord>
+
+/** A region of a curve in one window. */
+interface RegionRecord extends CurveRecord {
+  region: CurveRegion
+}
+
+/** The columns of the regions of a curve. Their bounds are those of the pages. */
+export const REGION_COLUMNS: Columns<RegionRecord> = {
+  startedAt: CURVE_COLUMNS.startedAt,
+  mode: CURVE_COLUMNS.mode,
+  block: ({ region }) => region.block,
+  offset: ({ region }) => region.offset,
+  guestAddress: ({ region }) => region.guestAddress,
+  bytes: ({ region }) => region.bytes,
+  requestedMs: CURVE_COLUMNS.requestedMs,
+  windowNs: CURVE_COLUMNS.windowNs,
+  pageSize: CURVE_COLUMNS.pageSize,
+  pages: ({ region, at }) => region.pages[at],
+  low: ({ region, at }) => region.low?.[at],
+  high: ({ region, at }) => region.high?.[at],
+  complete: CURVE_COLUMNS.complete,
+  warnings: CURVE_COLUMNS.warnings,
+}
+
+/** A round of a repeated curve in one window. */
+interface RoundRecord extends CurveRecord {
+  round: CurveRound
+  number: number
+}
+
+/** The columns of the rounds of a repeated curve. */
+export const ROUND_COLUMNS: Columns<RoundRecord> = {
+  startedAt: ({ round }) => round.startedAt,
+  mode: CURVE_COLUMNS.mode,
+  round: ({ number }) => number,
+  requestedMs: CURVE_COLUMNS.requestedMs,
+  pageSize: CURVE_COLUMNS.pageSize,
+  pages: ({ round, at }) => round.pages?.[at],
+  bytesPerSecond: ({ round, at }) => round.bytesPerSecond[at],
+  complete: CURVE_COLUMNS.complete,
+  warnings: CURVE_COLUMNS.warnings,
+}
+
+/** What the lines of a curve are. Those of regions and of rounds are one for each window too. */
+export const curveRows = ['windows', 'regions', 'rounds'] as const
+export type CurveRows = (typeof curveRows)[number]
+
+/** The lines of a curve, the line of names first. */
+export function curveLines(curve: DirtyRateCurve, rows: CurveRows): string[] {
+  const windows = curve.points.map((point, at): CurveRecord => ({ curve, point, at }))
+  switch (rows) {
+    case 'windows':
+      return csvLines(curveColumns(curve), windows)
+    case 'regions': {
+      const { regions = [] } = curve
+      const records = regions.flatMap(region => windows.map(of => ({ ...of, region })))
+      return csvLines(REGION_COLUMNS, records)
+    }
+    case 'rounds': {
+      const { rounds = [] } = curve.repeated ?? {}
+      const records = rounds.flatMap((round, number) =>
+        windows.map(of => ({ ...of, round, number })),
+      )
+      return csvLines(ROUND_COLUMNS, records)
+    }
+  }
+}
+
+function csvLines<T>(columns: Columns<T>, records: readonly T[]): string[] {
+  return [csvHeader(columns), ...records.map(record => csvRecord(columns, record))]
 }
 
 /** The line of names. */

@@ -1,7 +1,11 @@
 /** `dirtyrate curve TARGET`: distinct pages by window, from one run. */
 
+import { parseChoice } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { MEASURE_ITS_PROCESS } from '../measurement/contents.js'
 import type { DirtyRateCurve, DirtyRatePoint } from '../results/curve.js'
-import { csvHeader, csvRecord, curveColumns } from './csv.js'
+import type { Target } from '../targets/target.js'
+import { type CurveRows, curveLines, curveRows } from './csv.js'
 import {
   type CurveMeasuringOptions,
   endIfInterrupted,
@@ -20,6 +24,7 @@ import { bar, count, measuredSize, ms, widthOf } from './text.js'
 export interface CurveCommandOptions extends CurveMeasuringOptions {
   unit?: string
   csv: boolean
+  rows?: string
 }
 
 const TITLES = ['window', 'pages', 'dirty', 'rate', 'interval'] as const
@@ -36,13 +41,15 @@ export async function runCurve(
 ): Promise<number> {
   const plan = parseCurvePlan(options, uri)
   refuseCsvAnd(session, options)
+  const rows = parseRows(options)
   const rates = ratesOf(
     options.unit,
     session.options.json ? '--json' : options.csv ? '--csv' : undefined,
   )
   return withTarget(session, uri, plan, async target => {
+    if (rows === 'regions') requireRegions(target)
     const curve = await measureCurve(session, target, plan, WINDOWS)
-    if (options.csv) printCsv(session, curve)
+    if (options.csv) for (const line of curveLines(curve, rows)) session.write(line)
     else print(session, curve, rates)
     session.document(curve)
     endIfInterrupted(session, curve)
@@ -50,11 +57,23 @@ export async function runCurve(
   })
 }
 
-function printCsv(session: Session, curve: DirtyRateCurve): void {
-  const columns = curveColumns(curve)
-  session.write(csvHeader(columns))
-  for (const [at, point] of curve.points.entries())
-    session.write(csvRecord(columns, { curve, point, at }))
+/** What a line of --csv is. Throws ERR_ARGUMENT, also if there will be no such line. */
+function parseRows({ rows, csv, repeat, for: time }: CurveCommandOptions): CurveRows {
+  if (rows === undefined) return 'windows'
+  const parsed = parseChoice(rows, '--rows', curveRows)
+  if (!csv) throw argumentError('--rows: it is for --csv only', 'Give --csv too.')
+  if (parsed === 'rounds' && repeat === undefined && time === undefined)
+    throw argumentError('--rows: a single curve has no rounds', 'Give --repeat or --for too.')
+  return parsed
+}
+
+/** Throws ERR_ARGUMENT before a curve is measured that will have no regions. */
+function requireRegions({ readsMemory }: Target): void {
+  if (readsMemory) return
+  throw argumentError(
+    '--rows: nobody says in which regions the dirty pages of this target are',
+    MEASURE_ITS_PROCESS,
+  )
 }
 
 function print(session: Session, curve: DirtyRateCurve, rates: Rates): void {

@@ -12,6 +12,7 @@ import { type CalcOptions, runCalc } from './calc.js'
 import { runCapabilities } from './capabilities.js'
 import { type CompareOptions, runCompare } from './compare.js'
 import { runComplete } from './complete.js'
+import { curveRows } from './csv.js'
 import { type CurveCommandOptions, runCurve } from './curve.js'
 import { type DemoOptions, runDemo } from './demo.js'
 import { runDoctor } from './doctor.js'
@@ -102,6 +103,13 @@ export function makeProgram(act: (action: Action) => Promise<void>): Command {
     )
     .addOption(unitOption())
     .addOption(csvOption())
+    .addOption(
+      choosing(
+        '--rows <what>',
+        '--csv: a line for each window, or for each region or round in each window (default: windows)',
+        curveRows,
+      ),
+    )
     .action((target: string, options: CurveCommandOptions) =>
       act(session => runCurve(session, target, options)),
     )

@@ -9,6 +9,10 @@ import type { Method, Source } from './source.js'
 /** Measures what the memory holds. */
 type Contents = NonNullable<Source['contents']>
 
+/** The hint for who asks a target for something that only its memory says. */
+export const MEASURE_ITS_PROCESS =
+  'Leave it out, or measure the process of the VM: pid:PID, or libvirt:NAME,outside=yes.'
+
 /** How to measure the contents, if `wanted`. Throws ERR_ARGUMENT if the target cannot do that. */
 export function contentsWanted(wanted: boolean | undefined, source: Source): Contents | undefined {
   if (wanted === undefined || !parseFlag(wanted, 'compressibility')) return undefined
@@ -16,7 +20,7 @@ export function contentsWanted(wanted: boolean | undefined, source: Source): Con
   if (contents !== undefined) return contents
   throw argumentError(
     'compressibility: this package does not read the memory of this target',
-    'Leave it out, or measure the process of the VM: pid:PID, or libvirt:NAME,outside=yes.',
+    MEASURE_ITS_PROCESS,
   )
 }
 

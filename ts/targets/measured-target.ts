@@ -62,7 +62,10 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
     return this.#source.modes.map(({ mode }) => mode)
   }
 
-  /** Whether this package reads the VM's memory, so that a curve can have `compressibility`. */
+  /**
+   * Whether this package looks at the memory of the VM, so that a curve has `regions` and can have
+   * `compressibility`.
+   */
   get readsMemory(): boolean {
     return this.#source.contents !== undefined
   }

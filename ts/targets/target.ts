@@ -99,7 +99,10 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
   readonly uri: string
   /** The modes of the target. `auto` is the first of them. */
   readonly modes: readonly Mode[]
-  /** Whether this package reads the VM's memory, so that a curve can have `compressibility`. */
+  /**
+   * Whether this package looks at the memory of the VM, so that a curve has `regions` and can have
+   * `compressibility`.
+   */
   readonly readsMemory: boolean
   /**
    * The last results, oldest first: those of measureDirtyRate, of calcDirtyRate, and the rounds of

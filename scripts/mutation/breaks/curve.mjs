@@ -119,6 +119,20 @@ export default [
     test: '__test__/cli/interrupted-curve.test.ts',
   },
   {
+    name: 'give each line of a region the pages of the first window',
+    file: 'ts/cli/csv.ts',
+    find: 'region.pages[at]',
+    replace: 'region.pages[0]',
+    test: '__test__/cli/csv.test.ts',
+  },
+  {
+    name: 'measure a curve whose rounds are asked for and will not be there',
+    file: 'ts/cli/curve.ts',
+    find: "parsed === 'rounds' && repeat === undefined",
+    replace: "parsed === 'rounds' && csv === undefined",
+    test: '__test__/cli/csv.test.ts',
+  },
+  {
     name: 'sample the same pages in each round',
     file: 'ts/measurement/meter.ts',
     find: '(method.samples.seed + round)',
