@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { findVms } from '../../ts/host/virtual-machines.js'
 import { cli, dirtyrate, run } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { describeInstalled } from '../fixtures/installed-programs.js'
@@ -22,6 +23,10 @@ async function qemu(name: string): Promise<{ pid: number; socket: string; end():
   const monitor = ['-qmp', `unix:${socket},server=on,wait=off`]
   const child = started(QEMU, [...machine, ...monitor, '-name', `guest=${name}`])
   await appeared(socket, child)
+  // Its monitor is there before its memory is.
+  const noMemory = async (): Promise<true | undefined> =>
+    (await findVms()).vms.find(({ pid }) => pid === child.pid)?.noMemory
+  await expect.poll(noMemory).toBeUndefined()
   return { pid: child.pid, socket, end: () => ended(child) }
 }
 

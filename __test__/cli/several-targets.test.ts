@@ -5,7 +5,7 @@ import { measuredOf, together } from '../../ts/cli/calc.js'
 import { InOrder } from '../../ts/cli/several-targets.js'
 import { type Target, workload } from '../../ts/index.js'
 import { memoryForKernel } from '../../ts/targets/vm/memory.js'
-import { cli, dirtyrate, run } from '../fixtures/command.js'
+import { cli, dirtyrate, type Ended, run } from '../fixtures/command.js'
 import { crashAtOnce, elf, folder } from '../fixtures/elf.js'
 import { describeInstalled } from '../fixtures/installed-programs.js'
 import { describeKvm } from '../fixtures/kvm.js'
@@ -156,6 +156,56 @@ describeInstalled('qemu-system-x86_64', 'a VM of --all', () => {
     expect(stdout).toMatch(/^pid:2 \(web\) +[\d.]+ MiB\/s +page-sampling /m)
     expect(stdout).toContain('1 of 1 target was measured.')
     expect(status).toBe(0)
+  })
+})
+
+describeKvm('a process of a VMM that has no guest memory', () => {
+  const asRoot = it.skipIf(process.getuid?.() !== 0)
+
+  /**
+   * Runs the command beside a program that gets the name of a VMM. In a namespace of its own the
+   * command finds no VM of anybody else.
+   */
+  const beside = (helper: { named: string; is: string }, ...args: string[]): Promise<Ended> => {
+    const program = folder()(helper.named, '')
+    const [word, ...rest] = helper.is.split(' ')
+    const copied = `cp "$(command -v ${word})" ${program}; chmod +x ${program}`
+    const isReady = `[ "$(readlink /proc/$!/exe)" = ${program} ] && grep -q State:.S /proc/$!/status`
+    const ready = `until ${isReady}; do sleep 0.05; done`
+    const started = `sleep 60 | ${program} ${rest.join(' ')} >/dev/null &`
+    const script = `${copied}; ${started} ${ready}; "$@"; status=$?; kill $!; exit $status`
+    const namespace = ['--pid', '--fork', '--mount-proc', '--kill-child']
+    return run('unshare', [...namespace, 'sh', '-c', script, 'sh', process.execPath, cli, ...args])
+  }
+  const crosvm = { named: 'crosvm', is: 'cat' }
+
+  asRoot('is listed, and is no virtual machine that can be measured', async () => {
+    const listed = await beside(crosvm, 'list')
+    expect(listed.stdout).toMatch(
+      /^\(no name\) {2}crosvm, process (\d+) of root\n {2}pid:\1 +no: no guest memory is found in this\s+process\. If there is some, say where: pid:\1,range=START-END/m,
+    )
+    const json = await beside(crosvm, 'list', '--json')
+    expectForm(json.stdout, 'vmList')
+    expect(JSON.parse(json.stdout).vms).toMatchObject([{ vmm: 'crosvm', noMemory: true }])
+    const { targets } = JSON.parse((await beside(crosvm, 'doctor', '--json')).stdout)
+    expect(targets).toContainEqual(expect.objectContaining({ scheme: 'pid', possible: false }))
+  })
+
+  asRoot.each([
+    [crosvm, /^pid:\d+ was left out: no guest memory is found in it\.$/m],
+    // Its buffer is as large as a guest's memory, and only its flags tell that it is none.
+    [
+      { named: 'cloud-hypervisor', is: 'dd bs=200M' },
+      /^pid:\d+ was left out: [^.]*, and no guest memory was\s+found in it\./m,
+    ],
+  ])('is left out of --all, with a note: %j', async (helper, note) => {
+    const all = await beside(helper, 'calc', idle, '--all', '--window', '50ms')
+    expect(all.stdout).toContain('1 of 1 target was measured.')
+    expect(all.stderr).toMatch(note)
+    expect(all.status).toBe(0)
+    const nothing = await beside(helper, 'calc', '--all')
+    expect(nothing).toMatchObject({ status: 3, stdout: '' })
+    expect(nothing.stderr).toContain('--all: there is no virtual machine here to measure\n')
   })
 })
 

@@ -60,7 +60,8 @@ describeInstalled(QEMU, 'a QEMU', () => {
     const child = started(QEMU, [...machine, ...args, ...monitors], { cwd: at })
     const { pid } = child
     for (const name of ['one', 'two', 'people']) await appeared(join(at, `${name}.sock`), child)
-    const vm = await vmOf(pid)
+    // Its monitors are there before its memory is.
+    const vm = await vmOf(pid, ({ noMemory }) => noMemory === undefined)
     expect(vm).toMatchObject({
       vmm: 'qemu',
       name: 'a,b',
@@ -89,6 +90,15 @@ describeInstalled(QEMU, 'a QEMU', () => {
     client.destroy()
     const free = (vm: VmProcess): boolean => routeOf(vm, `qmp:${socket}`)?.reachable === true
     await vmOf(pid, free)
+  })
+
+  it('that has no guest memory has no route by its process', async () => {
+    const { pid } = started(QEMU, EMPTY)
+    const vm = await vmOf(pid)
+    expect(vm).not.toHaveProperty('memoryBytes')
+    expect(routes(vm)).toMatchObject([
+      { target: `pid:${pid}`, reachable: false, why: expect.stringContaining('no guest memory') },
+    ])
   })
 
   it('that is stopped answers nobody, which is said', async () => {

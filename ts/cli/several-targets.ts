@@ -104,6 +104,7 @@ export async function withEach(
       const others = await otherVms(session, places)
       places.push(...others)
       await openEach(session, others, { mode, force })
+      leaveOutAbsent(session, places, others)
     }
     refuseNoVm(places)
     const outcomes = await useEach(session, places, atOnce, use)
@@ -195,8 +196,12 @@ async function otherVms(session: Session, named: readonly Place[]): Promise<Plac
   const taken = new Set(
     named.map(({ uri, target }) => (target === undefined ? vmOf(uri, vms) : vmOfOpen(target, vms))),
   )
-  return vms.flatMap(({ pid, name, targets }): Place[] => {
+  return vms.flatMap(({ pid, name, noMemory, targets }): Place[] => {
     if (taken.has(`pid:${pid}`)) return []
+    if (noMemory) {
+      session.note(`${labelOf(`pid:${pid}`, name)} was left out: no guest memory is found in it.`)
+      return []
+    }
     const uri = targets.find(({ reachable }) => reachable)?.target
     if (uri !== undefined) return [{ uri, label: labelOf(uri, name) }]
     const first = targets[0]?.target ?? `pid:${pid}`
@@ -204,12 +209,30 @@ async function otherVms(session: Session, named: readonly Place[]): Promise<Plac
   })
 }
 
+/**
+ * Takes processes from `places` that nobody has named, and that have ended since they were found,
+ * or turned out to have no guest memory.
+ */
+function leaveOutAbsent(session: Session, places: Place[], others: readonly Place[]): void {
+  for (const other of others) {
+    const { uri, label, error } = other
+    const isAbsent = hasCode(error, 'ERR_TARGET_ABSENT') || hasCode(error, 'ERR_TARGET_GONE')
+    if (!isAbsent || !uri.startsWith('pid:')) continue
+    session.note(`${label} was left out: ${failureOf(error).message}.`)
+    places.splice(places.indexOf(other), 1)
+  }
+}
+
 /** Throws ERR_TARGET_ABSENT if there is nothing to measure. */
 function refuseNoVm(places: readonly Place[]): void {
   if (places.length > 0) return
-  throw new DirtyRateError('ERR_TARGET_ABSENT', '--all: there is no virtual machine here', {
-    hint: 'See dirtyrate list, which shows what it found, and as which user to look again.',
-  })
+  throw new DirtyRateError(
+    'ERR_TARGET_ABSENT',
+    '--all: there is no virtual machine here to measure',
+    {
+      hint: 'See dirtyrate list, which shows what it found, and as which user to look again.',
+    },
+  )
 }
 
 /** A target that people recognise: `pid:42` alone does not say which VM it is. */

@@ -54,7 +54,7 @@ export async function diagnose(schemes: readonly string[]): Promise<Diagnosis> {
 async function foreign(reader: Reader, daemonAnswers: boolean): Promise<Ability[]> {
   const means: Means = { reader, virsh: programFile('virsh') !== undefined, daemonAnswers }
   const { vms } = await findVms()
-  const routes = vms.flatMap(vm => routesTo(vm, means))
+  const routes = vms.filter(vm => !vm.noMemory).flatMap(vm => routesTo(vm, means))
   return FOREIGN.map(({ scheme, none }) => {
     const count = routes.filter(
       ({ target, reachable }) => reachable && target.startsWith(`${scheme}:`),

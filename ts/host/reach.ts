@@ -97,7 +97,7 @@ const asUserOfSession = (uid: number): string =>
 /** What lets a program use the numbers of the processes that /proc shows. */
 export const SHARE_NAMESPACE = 'Start the container with the namespace of the host: --pid host'
 
-function processRoute({ pid, uid }: VmProcess, reader: Reader): Route {
+function processRoute({ pid, uid, noMemory }: VmProcess, reader: Reader): Route {
   const target = `pid:${pid}`
   if (!isProcOfThisNamespace()) {
     const why = '/proc shows the processes of another namespace'
@@ -107,6 +107,10 @@ function processRoute({ pid, uid }: VmProcess, reader: Reader): Route {
   const right = RIGHTS[rightOf(reader, subject)]
   // The table says why; the kernel says whether.
   const reachable = ['maps', 'mem', 'pagemap'].every(name => opens(`/proc/${pid}/${name}`))
+  if (reachable && noMemory) {
+    const mend = `If there is some, say where: ${target},range=START-END`
+    return { target, reachable: false, why: 'no guest memory is found in this process', mend }
+  }
   if (reachable)
     return { target, reachable, why: right.mend === undefined ? right.reader : 'allowed' }
   const missing = right.mend === undefined ? 'the kernel refuses to open its memory' : right.reader

@@ -19,7 +19,7 @@ import {
 } from '../ground/proc.js'
 import type { CommandLine } from '../targets/process/vmms/command-line.js'
 import { isOurBinding, type VmmId, vmmOfProgram } from '../targets/process/vmms/programs.js'
-import { readCommandLine } from '../targets/process/vmms/vmms.js'
+import { mayHaveRam, readCommandLine } from '../targets/process/vmms/vmms.js'
 import { parseQemuCommandLine, type QemuCommandLine } from '../targets/qemu/command-line.js'
 import { type LibvirtDomain, libvirtDomains } from '../targets/qemu/libvirt-files.js'
 import type { MonitorPlace } from '../targets/qemu/monitor-places.js'
@@ -37,7 +37,10 @@ export interface VmProcess {
   readonly uuid?: string
   /** `kvm` if it has a VM of KVM; undefined if this process may not see that. */
   readonly accelerator?: string
+  /** Absent if no guest memory is found in the process, whatever its command line says. */
   readonly memoryBytes?: number
+  /** No guest memory is found in the process. Absent if there may be some. */
+  readonly noMemory?: true
   readonly vcpus?: number
   readonly libvirt?: LibvirtDomain
   readonly monitors: readonly MonitorPlace[]
@@ -87,26 +90,28 @@ function lookAt(pid: number, domain: LibvirtDomain | undefined): VmProcess | 'cl
   const hasVm = descriptors !== undefined && [...descriptors.values()].includes(VM_FILE)
   const named = vmmOfProgram(basename(program))
   if (!hasVm && named === undefined) return descriptors === undefined ? 'closed' : undefined
-  const vmm = named ?? (hasOurBinding(pid) ? 'dirtyrate' : undefined)
+  const maps = readText(`/proc/${pid}/maps`)
+  const vmm = named ?? (maps?.split('\n').some(isOurBinding) ? 'dirtyrate' : undefined)
   const qemu = vmm === 'qemu' ? parseQemuCommandLine(words) : undefined
   if (qemu?.isProbe === true) return undefined
   const commandLine = vmm === undefined ? {} : readCommandLine(vmm, words, pid)
-  return vmOf({ pid, vmm, program, commandLine, qemu, status, descriptors, hasVm, domain })
-}
-
-function hasOurBinding(pid: number): boolean {
-  return (readText(`/proc/${pid}/maps`) ?? '').split('\n').some(isOurBinding)
+  const seen = { pid, vmm, program, words, commandLine, qemu, status, descriptors, hasVm, domain }
+  return vmOf({ ...seen, maps })
 }
 
 interface Seen {
   pid: number
   vmm: VmmId | undefined
   program: string
+  /** The command line, word by word, and what it says. */
+  words: readonly string[]
   commandLine: CommandLine
   /** What the command line of a QEMU says besides. */
   qemu: QemuCommandLine | undefined
   status: ProcessStatus
   descriptors: ReadonlyMap<number, string> | undefined
+  /** The text of its `maps`; undefined if this process may not read it. */
+  maps: string | undefined
   hasVm: boolean
   domain: LibvirtDomain | undefined
 }
@@ -114,7 +119,9 @@ interface Seen {
 function vmOf(seen: Seen): VmProcess {
   const { pid, vmm, program, commandLine, qemu, status, descriptors, hasVm } = seen
   const accelerator = acceleratorOf(seen)
-  const vcpus = (hasVm ? vcpusOf(pid, descriptors) : undefined) ?? commandLine.vcpus
+  const atKvm = hasVm ? vcpusAtKvm(seen) : 0
+  const vcpus = atKvm || commandLine.vcpus
+  const hasMemory = mayHaveMemory(seen, atKvm)
   const libvirt = seen.domain ?? libvirtBy(qemu)
   const name = libvirt?.name ?? commandLine.name
   return {
@@ -126,7 +133,10 @@ function vmOf(seen: Seen): VmProcess {
     ...(name === undefined ? {} : { name }),
     ...(qemu?.uuid === undefined ? {} : { uuid: qemu.uuid }),
     ...(accelerator === undefined ? {} : { accelerator }),
-    ...(commandLine.memoryBytes === undefined ? {} : { memoryBytes: commandLine.memoryBytes }),
+    ...(commandLine.memoryBytes === undefined || !hasMemory
+      ? {}
+      : { memoryBytes: commandLine.memoryBytes }),
+    ...(hasMemory ? {} : { noMemory: true }),
     ...(vcpus === undefined ? {} : { vcpus }),
     ...(libvirt === undefined ? {} : { libvirt }),
     ...(descriptors === undefined ? {} : { descriptors }),
@@ -151,11 +161,13 @@ function acceleratorOf({ hasVm, descriptors, vmm, qemu }: Seen): string | undefi
   return descriptors === undefined ? named : named === undefined || named === 'kvm' ? 'tcg' : named
 }
 
-/** How many vCPUs the process has at KVM; undefined if none can be seen. */
-function vcpusOf(
-  pid: number,
-  descriptors: ReadonlyMap<number, string> | undefined,
-): number | undefined {
-  const texts = [...(descriptors?.values() ?? []), readText(`/proc/${pid}/maps`) ?? '']
-  return vcpusIn(texts) || undefined
+/** How many vCPUs the process has at KVM; 0 if none can be seen. */
+function vcpusAtKvm({ descriptors, maps = '' }: Seen): number {
+  return vcpusIn([...(descriptors?.values() ?? []), maps])
+}
+
+/** Whether there may be guest memory in the process, which is also so if nobody may look. */
+function mayHaveMemory({ pid, program, words, descriptors, maps }: Seen, vcpus: number): boolean {
+  if (maps === undefined || descriptors === undefined) return true
+  return mayHaveRam({ pid, program: basename(program), commandLine: words, vcpus }, maps)
 }

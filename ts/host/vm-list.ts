@@ -20,6 +20,7 @@ export interface ListedVm {
   accelerator?: string
   memoryBytes?: number
   vcpus?: number
+  noMemory?: true
   targets: Route[]
 }
 
@@ -47,7 +48,7 @@ export async function listVms(): Promise<VmList> {
 }
 
 function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm {
-  const { pid, vmm, program, uid, name, accelerator, memoryBytes, vcpus } = vm
+  const { pid, vmm, program, uid, name, accelerator, memoryBytes, vcpus, noMemory } = vm
   return {
     pid,
     vmm: vmm ?? 'other',
@@ -58,6 +59,7 @@ function listed(vm: VmProcess, user: string | undefined, means: Means): ListedVm
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(vcpus === undefined ? {} : { vcpus }),
+    ...(noMemory === undefined ? {} : { noMemory }),
     targets: routesTo(vm, means),
   }
 }

@@ -2,6 +2,27 @@
 
 export default [
   {
+    name: 'fail because of a process that turned out to have no guest memory',
+    file: 'ts/cli/several-targets.ts',
+    find: "if (!isAbsent || !uri.startsWith('pid:')) continue",
+    replace: 'continue',
+    test: '__test__/cli/several-targets.test.ts -t left out of --all',
+  },
+  {
+    name: 'promise a process that has no guest memory',
+    file: 'ts/host/reach.ts',
+    find: 'if (reachable && noMemory) {',
+    replace: 'if (reachable && noMemory && uid < 0) {',
+    test: '__test__/cli/several-targets.test.ts -t no virtual machine that can be measured',
+  },
+  {
+    name: 'take a helper of a VMM for a VM of --all',
+    file: 'ts/cli/several-targets.ts',
+    find: '    if (noMemory) {\n',
+    replace: '    if (noMemory && pid === 0) {\n',
+    test: '__test__/cli/several-targets.test.ts -t left out of --all',
+  },
+  {
     name: 'offer the monitor of a domain of libvirt',
     file: 'ts/host/reach.ts',
     find: 'if (vm.libvirt !== undefined) return [libvirtRoute(vm, means), process]',

@@ -1,6 +1,6 @@
 /** The rule of each VMM, and how the RAM of a process is found. */
 
-import { isUserfaultfd, type Mapping } from '../maps.js'
+import { isUserfaultfd, type Mapping, parseMaps } from '../maps.js'
 import { anyVmm } from './any.js'
 import { cloudHypervisor } from './cloud-hypervisor.js'
 import type { CommandLine } from './command-line.js'
@@ -61,4 +61,17 @@ export function findRam(process: ProcessFacts, minBytes: number | undefined): Fo
       ),
     ],
   }
+}
+
+/** The flags that a rule may look for. */
+const FLAGS: ReadonlySet<string> = new Set(['dc', 'dd'])
+
+/**
+ * Whether a process may have RAM of a guest, by the text of its `maps`. Reading this text walks no
+ * page table, unlike that of `smaps`, but it has no flags. So each mapping is taken to have all
+ * flags that a rule looks for.
+ */
+export function mayHaveRam(process: Omit<ProcessFacts, 'mappings'>, maps: string): boolean {
+  const mappings = parseMaps(maps).map(mapping => ({ ...mapping, flags: FLAGS }))
+  return findRam({ ...process, mappings }, undefined).ranges.length > 0
 }
