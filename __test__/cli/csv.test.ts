@@ -44,105 +44,10 @@ it('docs/output.md has every column', () => {
 })
 
 describeInstalled('python3', 'read by Python', () => {
-  describeInstalled('python3', '--rows, read by Python', () => {
-    /** The lines of one run, and its document. */
-    async function both(
-      rows: string,
-      target: string,
-      options: readonly string[],
-    ): Promise<{ lines: Record<string, string>[]; curve: DirtyRateCurve }> {
-      const file = folder()('curve.json', '')
-      const args = ['curve', target, '--windows', '10ms,50ms', ...options, '--save', file]
-      const { status, stdout, stderr } = await dirtyrate([...args, '--csv', '--rows', rows])
-      expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-      return { lines: await records(stdout), curve: JSON.parse(readFileSync(file, 'utf8')) }
-    }
-    /** A value as CSV has it. */
-    const text = (value: unknown): string => String(value ?? '')
-
-    describeKvm('of regions', () => {
-      it.each([
-        ['dirty-bitmap', 'true'],
-        ['page-sampling', 'false'],
-      ])('are one for each region and window: %s', async (mode, isExact) => {
-        const large = 'guest:stride,pages=1000,memory=2GiB,placement=even'
-        const { lines, curve } = await both('regions', large, ['--mode', mode])
-        const { points, regions = [], pageSize, startedAt } = curve
-        expect(regions).toHaveLength(2)
-        expect(lines).toHaveLength(2 * points.length)
-        for (const [at, line] of lines.entries()) {
-          const region = regions[Math.floor(at / points.length)]
-          const column = at % points.length
-          expect(line).toEqual({
-            startedAt,
-            mode,
-            block: region?.block,
-            offset: text(region?.offset),
-            guestAddress: text(region?.guestAddress),
-            bytes: text(region?.bytes),
-            requestedMs: text(points[column]?.requestedMs),
-            windowNs: text(points[column]?.windowNs),
-            pageSize: text(pageSize),
-            pages: text(region?.pages[column]),
-            low: text(region?.low?.[column]),
-            high: text(region?.high?.[column]),
-            complete: 'true',
-            warnings: curve.warnings.map(({ code }) => code).join(' '),
-          })
-          expect(line.low === '').toBe(isExact === 'true')
-        }
-        // The oracle of an exact mode: the pages of all regions are those of the window.
-        if (isExact === 'true')
-          for (const { requestedMs, pages } of points) {
-            const ofWindow = lines.filter(line => line.requestedMs === text(requestedMs))
-            expect(ofWindow.reduce((sum, line) => sum + Number(line.pages), 0)).toBe(pages)
-          }
-      })
-    })
-
-    describeKvm('of rounds', () => {
-      it('are one for each round and window', async () => {
-        const { lines, curve } = await both('rounds', guest, ['--repeat', '3'])
-        const { points, repeated, pageSize, mode } = curve
-        expect(lines).toHaveLength(3 * points.length)
-        for (const [at, line] of lines.entries()) {
-          const number = Math.floor(at / points.length)
-          const round = repeated?.rounds[number]
-          const column = at % points.length
-          expect(line).toEqual({
-            startedAt: round?.startedAt,
-            mode,
-            round: text(number),
-            requestedMs: text(points[column]?.requestedMs),
-            pageSize: text(pageSize),
-            pages: text(round?.pages?.[column]),
-            bytesPerSecond: text(round?.bytesPerSecond[column]),
-            complete: 'true',
-            warnings: curve.warnings.map(({ code }) => code).join(' '),
-          })
-        }
-        // The oracle: the mean of a window's lines is its point.
-        for (const { requestedMs, pages } of points) {
-          const ofWindow = lines.filter(line => line.requestedMs === text(requestedMs))
-          const sum = ofWindow.reduce((sum, line) => sum + Number(line.pages), 0)
-          expect(sum / 3).toBeCloseTo(pages ?? Number.NaN, 6)
-        }
-      })
-    })
-  })
-
-  it('a window that a round did not measure is empty in its line', () => {
-    const point = { requestedMs: 10, windowNs: 1e7 }
-    const rounds = [{ startedAt: 'then', bytesPerSecond: [null], pages: [null] }]
-    const curve = { mode: 'dirty-bitmap', points: [point], repeated: { rounds }, warnings: [] }
-    const [, line] = curveLines(curve as never, 'rounds')
-    expect(line).toBe('then,dirty-bitmap,0,10,,,,,\r\n')
-  })
-
   describeKvm('--csv', () => {
     it.each([
       ['watch', ['--every', '20ms', '--count', '3'], 3],
-      ['curve', ['--windows', '10ms,50ms'], 2],
+      ['curve', ['--windows', '50ms,500ms'], 2],
     ])(
       'of %s is one line of names, then a line for each window',
       async (command, options, windows) => {
@@ -169,6 +74,102 @@ describeInstalled('python3', 'read by Python', () => {
       },
     )
   })
+})
+
+describeInstalled('python3', '--rows, read by Python', () => {
+  /** The windows of this guest differ, because it does not write all its pages in the first one. */
+  const paced = 'guest:random,pages=50000,rate=100MiB/s,memory=2GiB,placement=even'
+  /** The lines of one run, and its document. */
+  async function both(
+    rows: string,
+    options: readonly string[],
+  ): Promise<{ lines: Record<string, string>[]; curve: DirtyRateCurve }> {
+    const file = folder()('curve.json', '')
+    const args = ['curve', paced, '--windows', '50ms,500ms', ...options, '--save', file]
+    const { status, stdout, stderr } = await dirtyrate([...args, '--csv', '--rows', rows])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    return { lines: await records(stdout), curve: JSON.parse(readFileSync(file, 'utf8')) }
+  }
+  /** A value as CSV has it. */
+  const text = (value: unknown): string => String(value ?? '')
+
+  describeKvm('of regions', () => {
+    it.each([
+      ['dirty-bitmap', 'true'],
+      ['page-sampling', 'false'],
+    ])('are one for each region and window: %s', async (mode, isExact) => {
+      const { lines, curve } = await both('regions', ['--mode', mode])
+      const { points, regions = [], pageSize, startedAt } = curve
+      expect(regions).toHaveLength(2)
+      expect(lines).toHaveLength(2 * points.length)
+      for (const [at, line] of lines.entries()) {
+        const region = regions[Math.floor(at / points.length)]
+        const column = at % points.length
+        expect(line).toEqual({
+          startedAt,
+          mode,
+          block: region?.block,
+          offset: text(region?.offset),
+          guestAddress: text(region?.guestAddress),
+          bytes: text(region?.bytes),
+          requestedMs: text(points[column]?.requestedMs),
+          windowNs: text(points[column]?.windowNs),
+          pageSize: text(pageSize),
+          pages: text(region?.pages[column]),
+          low: text(region?.low?.[column]),
+          high: text(region?.high?.[column]),
+          complete: 'true',
+          warnings: curve.warnings.map(({ code }) => code).join(' '),
+        })
+        expect(line.low === '').toBe(isExact === 'true')
+      }
+      // The oracle of an exact mode: the pages of all regions are those of the window.
+      if (isExact === 'true')
+        for (const { requestedMs, pages } of points) {
+          const ofWindow = lines.filter(line => line.requestedMs === text(requestedMs))
+          expect(ofWindow.reduce((sum, line) => sum + Number(line.pages), 0)).toBe(pages)
+        }
+    })
+  })
+
+  describeKvm('of rounds', () => {
+    it('are one for each round and window', async () => {
+      const { lines, curve } = await both('rounds', ['--repeat', '3'])
+      const { points, repeated, pageSize, mode } = curve
+      expect(lines).toHaveLength(3 * points.length)
+      for (const [at, line] of lines.entries()) {
+        const number = Math.floor(at / points.length)
+        const round = repeated?.rounds[number]
+        const column = at % points.length
+        expect(line).toEqual({
+          startedAt: round?.startedAt,
+          mode,
+          round: text(number),
+          requestedMs: text(points[column]?.requestedMs),
+          pageSize: text(pageSize),
+          pages: text(round?.pages?.[column]),
+          bytesPerSecond: text(round?.bytesPerSecond[column]),
+          complete: 'true',
+          warnings: curve.warnings.map(({ code }) => code).join(' '),
+        })
+      }
+      // The oracle: the mean of a window's lines is its point. A busy host may not have measured a
+      // short window in each round.
+      for (const { requestedMs, pages } of points) {
+        const known = lines.filter(of => of.requestedMs === text(requestedMs) && of.pages !== '')
+        const sum = known.reduce((sum, line) => sum + Number(line.pages), 0)
+        expect(sum / known.length).toBeCloseTo(pages ?? Number.NaN, 6)
+      }
+    })
+  })
+})
+
+it('a window that a round did not measure is empty in its line', () => {
+  const point = { requestedMs: 10, windowNs: 1e7 }
+  const rounds = [{ startedAt: 'then', bytesPerSecond: [null], pages: [null] }]
+  const curve = { mode: 'dirty-bitmap', points: [point], repeated: { rounds }, warnings: [] }
+  const [, line] = curveLines(curve as never, 'rounds')
+  expect(line).toBe('then,dirty-bitmap,0,10,,,,,\r\n')
 })
 
 describeKvm('--csv', () => {
