@@ -3,14 +3,10 @@
 import { listVms } from '../host/vm-list.js'
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
-import type {
-  Cost,
-  DirtyRingFigures,
-  GuestCost,
-  SamplingMeasurement,
-} from '../results/measurement.js'
+import type { Cost, DirtyRingFigures, SamplingMeasurement } from '../results/measurement.js'
 import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { guestActivity } from './guest-activity.js'
 import { during } from './progress.js'
 import { isPoint, type Rates, ratesOf } from './rate-unit.js'
 import { type KnownVms, vmOfOpen } from './same-vm.js'
@@ -200,7 +196,7 @@ function printMeasurement(session: Session, measurement: DirtyRateMeasurement, r
   if (cost.length > 0) session.field('cost', cost.join(', '))
   const { guest } = measurement.cost ?? {}
   if (guest !== undefined)
-    for (const activity of guestParts(guest)) session.field('guest', activity)
+    for (const activity of guestActivity(guest)) session.field('guest', activity)
   for (const { code, message } of warnings) session.field('warning', `${code}: ${message}`)
 }
 
@@ -233,23 +229,4 @@ function costParts({ hashNs, startNs, syncNs, reapNs, longestLockNs }: Cost = {}
     ['longest lock', longestLockNs],
   ]
   return parts.flatMap(([name, ns]) => (ns === undefined ? [] : [`${name} ${ms(ns)}`]))
-}
-
-const ACTIVITIES = {
-  exitsPerSecond: 'exits',
-  pageFaultsPerSecond: 'page faults',
-  tlbFlushesPerSecond: 'TLB flushes',
-} as const
-
-/** What KVM counted before, during and after the window. */
-function guestParts({ before, during, after }: GuestCost): string[] {
-  return (Object.keys(ACTIVITIES) as (keyof typeof ACTIVITIES)[]).flatMap(key => {
-    const rates = [before?.[key], during[key], after?.[key]]
-    const [first, within, last] = rates.map(rate => count(rate ?? 0))
-    return rates.includes(undefined)
-      ? []
-      : [
-          `${ACTIVITIES[key]} per second: ${first} before, ${within} during and ${last} after the window`,
-        ]
-  })
 }

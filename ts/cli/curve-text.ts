@@ -1,9 +1,11 @@
 /**
- * What `curve` says below its table: granules, regions, memory, and the rounds of a repeated curve.
+ * What `curve` says below its table: granules, regions, memory, what the curve cost the guest, and
+ * the rounds of a repeated curve.
  */
 
 import { formatSize } from '../ground/units.js'
 import type { Bounded, CurveRegion, DirtyRateCurve, RepeatedCurve } from '../results/curve.js'
+import { guestActivity } from './guest-activity.js'
 import type { Rates } from './rate-unit.js'
 import type { Session } from './session.js'
 import { Table } from './table.js'
@@ -34,6 +36,8 @@ export function printDetails(session: Session, curve: DirtyRateCurve, rates: Rat
           : `, by one CPU ${measuredSize(compressionBytesPerSecond)}/s`),
       VALUES_BEGIN,
     )
+  if (curve.cost !== undefined)
+    for (const activity of guestActivity(curve.cost.guest)) field(session, 'guest', activity)
   if (curve.repeated !== undefined) printRounds(session, curve.repeated, rates)
 }
 

@@ -5,6 +5,7 @@ import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import { csvHeader, csvRecord, WATCH_COLUMNS } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
+import { activityDuring } from './guest-activity.js'
 import { during } from './progress.js'
 import { isPoint, type Rates, ratesOf } from './rate-unit.js'
 import type { Session } from './session.js'
@@ -80,7 +81,7 @@ export async function runWatch(
         if (done) break
         if (hmp) printHmp(session, measurement)
         else if (csv) session.write(csvRecord(WATCH_COLUMNS, measurement))
-        else session.update(columns => line(measurement, rates, columns))
+        else session.update(columns => windowLine(measurement, rates, columns))
         session.document(measurement)
         complete &&= measurement.complete
         // If the reader is slow, windows become longer, and no results pile up here.
@@ -135,7 +136,7 @@ function watchEach(
             ? during(session, `measuring every ${everyText}`, every, next)
             : next())
           if (done) break
-          session.print(`${name}  ${line(value, rates)}`)
+          session.print(`${name}  ${windowLine(value, rates)}`)
           session.document(value)
           of.windows += 1
           of.sum += value.bytesPerSecond
@@ -172,13 +173,15 @@ interface Part {
  * A line of figures, none of which is cut. If not all of them fit, the least important ones are
  * left out, but never the rate.
  */
-function line(
+export function windowLine(
   measurement: DirtyRateMeasurement,
   rates: Rates,
-  columns = Number.POSITIVE_INFINITY,
+  columns: number = Number.POSITIVE_INFINITY,
 ): string {
   const { bytesPerSecond, interval, pages, window, startedAt, complete, warnings } = measurement
   const rate = `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`
+  const { guest } = measurement.cost ?? {}
+  const activity = guest === undefined ? '' : activityDuring(guest)
   const figures = {
     time: { text: startedAt.slice(11, 23) },
     rate: { text: rate, aligned: rate.padStart(14) },
@@ -192,13 +195,14 @@ function line(
     ...(warnings.length === 0
       ? {}
       : { warnings: { text: warnings.map(({ code }) => code).join('  ') } }),
+    ...(activity === '' ? {} : { guest: { text: activity } }),
   } satisfies Record<string, Part>
   const parts: [string, Part][] = Object.entries(figures)
   const whole = parts.map(([, { text, aligned = text }]) => aligned).join('  ')
   if (whole.length <= columns) return whole
   const kept = new Set(['rate'])
   const texts = (): string[] => parts.filter(([name]) => kept.has(name)).map(([, { text }]) => text)
-  for (const name of ['pages', 'time', 'window', 'interval', 'warnings']) {
+  for (const name of ['pages', 'time', 'window', 'interval', 'warnings', 'guest']) {
     kept.add(name)
     if (texts().join('  ').length > columns) kept.delete(name)
   }

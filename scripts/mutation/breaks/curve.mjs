@@ -133,6 +133,13 @@ export default [
     test: '__test__/cli/csv.test.ts',
   },
   {
+    name: 'leave out the cost of a guest that was not observed after the window',
+    file: 'ts/cli/guest-activity.ts',
+    find: 'rate === undefined ? [] :',
+    replace: 'rate === undefined || after === undefined ? [] :',
+    test: '__test__/cli/guest-activity.test.ts',
+  },
+  {
     name: 'sample the same pages in each round',
     file: 'ts/measurement/meter.ts',
     find: '(method.samples.seed + round)',
