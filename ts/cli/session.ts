@@ -24,6 +24,11 @@ export interface GlobalOptions {
   trace: boolean
 }
 
+/** What a command does. It resolves with the exit status. */
+export type Action = (session: Session) => Promise<number>
+/** Runs what a command does. */
+export type Act = (action: Action) => Promise<void>
+
 /** Sentences are not wider than this, however wide the terminal is. */
 const WIDEST_PROSE = 120
 /** The column in which values begin that come after their names. */
@@ -208,7 +213,7 @@ export class Session {
    * Runs `command`, and resolves with its exit status. An error is reported in two lines, or as a
    * document with --json.
    */
-  async run(command: (session: Session) => Promise<number>): Promise<number> {
+  async run(command: Action): Promise<number> {
     let status: number
     try {
       this.#listening = printEvents(this.options, this.#err, {

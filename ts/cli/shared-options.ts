@@ -19,23 +19,54 @@ export function choosing(flags: string, description: string, choices: readonly s
   return option
 }
 
-export const pagesOption = (): Option =>
-  new Option(
-    '--pages <n>',
-    'how many pages it writes, all vCPUs together (default: 100 MiB of pages)',
-  )
 export const rateOption = (): Option =>
   new Option('--rate <rate>', 'pace the guest: 100MiB/s, 10Gbit/s (default: as fast as it can)')
-export const workloadOption = (): Option =>
-  new Option('--workload <name>', 'what the guest writes')
-    .choices([...workloadKinds])
-    .default('stride')
+export const clockRateOption = (): Option =>
+  new Option(
+    '--rate <rate>',
+    'the rate that the guest keeps by its own clock: 100MiB/s, 10Gbit/s (default: as fast as it can)',
+  )
 export const unitOption = (): Option =>
   choosing('--unit <unit>', `the unit of the rates shown (default: ${DEFAULT_UNIT})`, rateUnits)
 export const hmpOption = (): Option =>
   new Option('--hmp', "print what QEMU's info dirty_rate prints").default(false)
 export const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
+
+export const modeOption = (description: string): Option =>
+  choosing('--mode <mode>', description, [...modes, 'auto']).default('auto')
+export const forceOption = (): Option =>
+  new Option(
+    '--force',
+    'measure also in a mode that is known to harm this VM, or to read nonsense there',
+  ).default(false)
+
+/** Adds the options of a guest with a known answer, and of its machine. */
+export function makingGuest(command: Command, memory = "the guest's memory"): Command {
+  return command
+    .option('--memory <size>', memory, '1GiB')
+    .option('--vcpus <n>', 'how many vCPUs it has', '1')
+    .addOption(
+      new Option('--workload <name>', 'what the guest writes')
+        .choices([...workloadKinds])
+        .default('stride'),
+    )
+    .option(
+      '--pages <n>',
+      'how many pages it writes, all vCPUs together (default: 100 MiB of pages)',
+    )
+}
+
+/** Adds what the command waits for before its first window. */
+export function waiting(command: Command): Command {
+  return command
+    .option('--delay <duration>', 'wait this long before the first window')
+    .option(
+      '--until-console <text>',
+      "wait until the guest's console has printed this, then for --delay",
+    )
+    .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
+}
 
 /** Adds the target, and the help about targets. */
 export function onTarget(command: Command, argument = '<target>'): Command {
@@ -57,24 +88,10 @@ export function measuring(command: Command, argument = '<target>'): Command {
     command
       .usage('[options] <target...>')
       .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
-  return onTarget(command, argument)
-    .addOption(
-      choosing('--mode <mode>', 'how to measure; auto is the first mode of the target', [
-        ...modes,
-        'auto',
-      ]).default('auto'),
-    )
-    .option(
-      '--force',
-      'measure also in a mode that is known to harm this VM, or to read nonsense there',
-      false,
-    )
-    .option('--delay <duration>', 'wait this long before the first window')
-    .option(
-      '--until-console <text>',
-      "wait until the guest's console has printed this, then for --delay",
-    )
-    .option('--console-timeout <duration>', 'wait no longer than this for --until-console')
+  onTarget(command, argument)
+    .addOption(modeOption('how to measure; auto is the first mode of the target'))
+    .addOption(forceOption())
+  return waiting(command)
     .option(
       '--sample-pages <n>',
       'page-sampling: pages looked at per GiB, 128 to 16384 (default: 512)',
