@@ -56,6 +56,17 @@ it('QEMU looks at each page of zeros', () => {
   expect(Math.abs((totalMs.value ?? 0) / 1000 - 1)).toBeLessThan(0.01)
 })
 
+it('takes any time for a page of zeros that a host can need', () => {
+  const profiled = (zeroPageNs: number): unknown =>
+    predictMigration(idle(1000, 0), {
+      bandwidth: '1Gbit/s',
+      downtime: '1s',
+      profile: { zeroPageNs },
+    })
+  expect(profiled(1_000_000)).toMatchObject({ verdict: 'converges' })
+  expect(() => profiled(1_000_001)).toThrow(/^profile\.zeroPageNs: 1000001 is out of range$/)
+})
+
 it('knows a sweep from random writes', () => {
   expect(maySweep(parseCurve(curveOf(sweep)))).toBe(true)
   expect(maySweep(parseCurve(curveOf(random)))).toBe(false)

@@ -11,8 +11,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { Address } from '../../ts/ground/listener.js'
 import { QmpConnection, type QmpEvent } from '../../ts/qmp/connection.js'
-import type { QmpAddress } from '../../ts/qmp/greeting.js'
 import { describeWith } from '../fixtures/kvm.js'
 import { freePort } from '../fixtures/qemu.js'
 
@@ -139,7 +139,7 @@ describeWith('qemu-system-x86_64', 'a real QEMU', () => {
     const others = await Promise.all(
       [{ path }, { host: '127.0.0.1', port }].map(address => QmpConnection.open(address)),
     )
-    const refused = (address: QmpAddress): Promise<unknown> =>
+    const refused = (address: Address): Promise<unknown> =>
       QmpConnection.open(address, { greetingMs: 300 }).catch(error => error)
     for (const address of addresses)
       expect(await refused(address)).toMatchObject({

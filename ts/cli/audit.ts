@@ -39,7 +39,7 @@ import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { median } from './median.js'
 import { during } from './progress.js'
 import { ratesOf } from './rate-unit.js'
-import { processOf, vmOf } from './same-vm.js'
+import { vmOf } from './same-vm.js'
 import type { Session } from './session.js'
 import { parseModeOptions, withTarget } from './target.js'
 import { parseWait, type WaitOptions, waitBefore } from './wait.js'
@@ -162,8 +162,7 @@ async function processMemory(
 /** The process that runs the target. */
 async function processRunning(target: Target): Promise<number | undefined> {
   if (target.control?.isOwn === true) return hostProcess.pid
-  const pid = processOf(target)
-  if (pid !== undefined) return pid
+  if (target.processId !== undefined) return target.processId
   const { vms } = await listVms()
   const key = vmOf(target.uri, vms)
   return vms.find(vm => `pid:${vm.pid}` === key)?.pid

@@ -60,7 +60,7 @@ export async function measureCurve(
 ): Promise<DirtyRateCurve> {
   const { signal } = session
   await waitBefore(session, target, wait)
-  const wanted = given ?? parseList(windowsOf(target, windows).join(','))
+  const wanted = given ?? parseList((target.curveWindows ?? windows).join(','))
   const longest = wanted.at(-1) ?? 0
   const repetition = parseRepetition(more, longest, OPTION_NAMES)
   const curve = await during(
@@ -110,8 +110,4 @@ function parseMore({
 function parseList(text: string): number[] {
   const windows = text.split(',').filter(window => window.trim() !== '')
   return parseWindows(windows, '--windows', '50ms,100ms,1s')
-}
-
-function windowsOf(target: Target, usual: readonly string[]): readonly string[] {
-  return (target as { curveWindows?: readonly string[] }).curveWindows ?? usual
 }

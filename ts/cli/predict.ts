@@ -84,19 +84,19 @@ export async function runPredict(
 /** The units that a snapshot may be stored in, beside the page. */
 const GRANULARITIES = [2 ** 16, 2 ** 21]
 
-/** What a snapshot is predicted in, where the target knows which of its pages are dirty. */
-function granularitiesOf(
-  target: Target,
-  { mode, more }: CurvePlan,
+/**
+ * What a snapshot is predicted in, where the target knows which of its granules are dirty: in an
+ * exact mode, if it knows the guest's addresses.
+ */
+export function granularitiesOf(
+  { modes: [first], exactPageSize: pageSize }: Pick<Target, 'modes' | 'exactPageSize'>,
+  { mode, more }: Pick<CurvePlan, 'mode' | 'more'>,
 ): Pick<CurveOptions, 'granularities'> {
-  if (!isVirtualMachine(target) || mode.mode === 'page-sampling') return {}
+  const isSampled = (mode.mode === 'auto' ? first : mode.mode) === 'page-sampling'
+  if (pageSize === undefined || isSampled) return {}
   const given = more.granularities ?? []
-  const usual = GRANULARITIES.filter(size => size % target.pageSize === 0)
-  return { granularities: [...new Set([target.pageSize, ...usual, ...given])] }
-}
-
-function isVirtualMachine(target: Target): target is Target & { readonly pageSize: number } {
-  return 'dirtyMemory' in target
+  const usual = GRANULARITIES.filter(size => size % pageSize === 0)
+  return { granularities: [...new Set([pageSize, ...usual, ...given])] }
 }
 
 /** The windows without --windows. The interval of a snapshot is one of them if it is short. */

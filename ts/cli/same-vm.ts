@@ -9,18 +9,11 @@ import { parseTargetUri } from '../targets/uri.js'
 export type KnownVms = readonly Pick<ListedVm, 'pid' | 'targets'>[]
 
 /**
- * The process of this host that runs the VM of an open target; undefined where it is not known. A
- * target knows its process better than the name by which it was opened: a domain has several names,
- * and a monitor several addresses.
+ * {@link vmOf} for an open target, which knows its process better than the name by which it was
+ * opened: a domain has several names, and a monitor several addresses.
  */
-export function processOf(target: Target): number | undefined {
-  return (target as { readonly processId?: number | undefined }).processId
-}
-
-/** {@link vmOf} for an open target. */
-export function vmOfOpen(target: Target, vms: KnownVms): string | undefined {
-  const pid = processOf(target)
-  return pid === undefined ? vmOf(target.uri, vms) : `pid:${pid}`
+export function vmOfOpen({ processId, uri }: Target, vms: KnownVms): string | undefined {
+  return processId === undefined ? vmOf(uri, vms) : `pid:${processId}`
 }
 
 /**

@@ -101,7 +101,7 @@ async function waitForConsole(
   target: Target,
   { text, timeoutMs }: NonNullable<Wait['console']>,
 ): Promise<void> {
-  const { console } = target as { console?: AsyncIterable<string> }
+  const { console } = target
   if (console === undefined) {
     throw argumentError(
       '--until-console: this target has no console',

@@ -33,9 +33,12 @@ export interface Played {
   readonly sentPages: number
   /** How long the guest ran. */
   readonly seconds: number
-  /** Pages with contents that were left when the guest was stopped; else the least left of all. */
+  /**
+   * Pages with contents that were left when the guest was stopped. If the migration does not end:
+   * the fewest pages that were ever left, with those of zeros where they count.
+   */
   readonly lastPages: number
-  /** Pages of zeros that were left. */
+  /** Pages of zeros that were left at last. */
   readonly lastZeros: number
 }
 

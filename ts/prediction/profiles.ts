@@ -138,6 +138,9 @@ const NAMES: OptionNames<MigrationProfile> = {
 
 /** Headers are not longer than this. */
 const LONGEST_HEADER = 2 ** 20
+/** To find that a page is zero takes less than a millisecond, however slow the host is. */
+const LONGEST_ZERO_PAGE_NS = 1_000_000
+/** No limiter has such a window, and no time is rounded to more. */
 const LONGEST_MS = 60_000
 
 /**
@@ -159,7 +162,7 @@ export function parseProfile(
     passEnds: parseChoice(whole.passEnds, of('passEnds'), ['drained', 'threshold']),
     headerBytes: parseCount(whole.headerBytes, of('headerBytes'), 0, LONGEST_HEADER),
     zeroPageBytes: parseCount(whole.zeroPageBytes, of('zeroPageBytes'), 0, LONGEST_HEADER),
-    zeroPageNs: parseCount(whole.zeroPageNs, of('zeroPageNs'), 0, LONGEST_MS),
+    zeroPageNs: parseCount(whole.zeroPageNs, of('zeroPageNs'), 0, LONGEST_ZERO_PAGE_NS),
     limiterMs: parseCount(whole.limiterMs, of('limiterMs'), 0, LONGEST_MS),
     subtractsDeviceState: parseFlag(whole.subtractsDeviceState, of('subtractsDeviceState')),
     switchoverBandwidth: parseFlag(whole.switchoverBandwidth, of('switchoverBandwidth')),

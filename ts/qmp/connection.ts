@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import { clearTimeout, setTimeout } from 'node:timers'
 import type { Signal } from '../ground/abort.js'
 import { DirtyRateError } from '../ground/errors.js'
+import type { Address } from '../ground/listener.js'
 import { QapiError } from '../qapi/error.js'
 import {
   type ConnectOptions,
@@ -14,7 +15,6 @@ import {
   isRecord,
   parsed,
   type QemuVersion,
-  type QmpAddress,
   queued,
 } from './greeting.js'
 import { foreign, lost, unanswered } from './monitor-errors.js'
@@ -37,7 +37,7 @@ export class QmpConnection {
   readonly version: QemuVersion
   readonly #socket: Socket
   readonly #where: string
-  readonly #address: QmpAddress
+  readonly #address: Address
   readonly #answerMs: number
   readonly #pending = new Map<string, Pending>()
   /** The commands that the monitor has not answered, also those for which nobody waits any more. */
@@ -51,7 +51,7 @@ export class QmpConnection {
    * ERR_TARGET_PERMISSION, ERR_QMP_BUSY, ERR_QMP_PROTOCOL, ERR_TARGET_GONE, ERR_TARGET_TIMEOUT, or
    * the signal's reason; nothing is left open then.
    */
-  static async open(address: QmpAddress, options: ConnectOptions = {}): Promise<QmpConnection> {
+  static async open(address: Address, options: ConnectOptions = {}): Promise<QmpConnection> {
     const { answerMs = ANSWER_MS, signal } = options
     const connection = new QmpConnection(await queued(address, options), answerMs)
     try {

@@ -12,14 +12,10 @@ import type { Signal } from '../ground/abort.js'
 import { show } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { hostProcess } from '../ground/host-process.js'
+import type { Address } from '../ground/listener.js'
 import { LONGEST_SOCKET_PATH } from '../ground/socket-file.js'
 import { JsonStream } from './json-stream.js'
 import { crowded, foreign, lost, silent, unreachable } from './monitor-errors.js'
-
-/** Where a monitor listens. */
-export type QmpAddress =
-  | { readonly path: string }
-  | { readonly host: string; readonly port: number }
 
 /** The version of a QEMU, as its greeting says it. */
 export interface QemuVersion {
@@ -45,7 +41,7 @@ export interface Greeted {
   readonly stream: JsonStream
   readonly version: QemuVersion
   readonly where: string
-  readonly address: QmpAddress
+  readonly address: Address
   /** What came behind the greeting. */
   readonly early: readonly string[]
 }
@@ -61,7 +57,7 @@ const QUEUE_LOOK_MS = 50
  * have left the queue.
  */
 export async function queued(
-  address: QmpAddress,
+  address: Address,
   { greetingMs = GREETING_MS, signal }: ConnectOptions,
 ): Promise<Greeted> {
   const reachable = 'path' in address ? { path: pathToConnect(address.path) } : address
@@ -95,7 +91,7 @@ function pathToConnect(path: string): string {
   )
 }
 
-const whereOf = (address: QmpAddress): string =>
+const whereOf = (address: Address): string =>
   'path' in address ? address.path : `${address.host}:${address.port}`
 
 const isQueueFull = (error: unknown): boolean =>
@@ -106,8 +102,8 @@ const isQueueFull = (error: unknown): boolean =>
  * us.
  */
 function greeted(
-  address: QmpAddress,
-  reachable: QmpAddress,
+  address: Address,
+  reachable: Address,
   { greetingMs = GREETING_MS, signal }: ConnectOptions,
 ): Promise<Greeted> {
   const where = whereOf(address)

@@ -70,6 +70,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
     return this.#source.contents !== undefined
   }
 
+  /** @internal */
+  get exactPageSize(): number | undefined {
+    return this.#source.exactPageSize
+  }
+
   /**
    * The last measurements, oldest first: those of measureDirtyRate, of calcDirtyRate, and the
    * rounds of watchDirtyRate. Nobody can change them.

@@ -118,6 +118,24 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
   onStateChange?(listener: (change: TargetStateChange) => void): () => void
   /** Which memory of a process is the guest's. Present if that had to be found out. */
   readonly guestMemory?: GuestMemory
+  /**
+   * The process of this host that runs the VM; undefined if it is not known.
+   *
+   * @internal
+   */
+  readonly processId?: number | undefined
+  /**
+   * The windows of a curve for which the command was given none; undefined if any will do.
+   *
+   * @internal
+   */
+  readonly curveWindows?: readonly string[] | undefined
+  /**
+   * The bytes of a page, if the exact modes know which granules of the guest's memory are dirty.
+   *
+   * @internal
+   */
+  readonly exactPageSize?: number | undefined
   /** The output of the guest's console, piece by piece. Present if it can be read. */
   readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */

@@ -140,6 +140,13 @@ export default [
     test: '__test__/cli/guest-activity.test.ts',
   },
   {
+    name: 'ask no process for the granules of a snapshot',
+    file: 'ts/cli/predict.ts',
+    find: "=== 'auto' ? first : mode.mode) ===",
+    replace: "=== 'auto' ? first : mode.mode) !== 'dirty-bitmap' ||",
+    test: '__test__/cli/granularities.test.ts',
+  },
+  {
     name: 'sample the same pages in each round',
     file: 'ts/measurement/meter.ts',
     find: '(method.samples.seed + round)',

@@ -116,8 +116,8 @@ export default [
   {
     name: 'count a domain again that has another name',
     file: 'ts/cli/same-vm.ts',
-    find: 'return pid === undefined ? vmOf(target.uri, vms)',
-    replace: 'return pid !== null ? vmOf(target.uri, vms)',
+    find: 'return processId === undefined ? vmOf(uri, vms)',
+    replace: 'return processId !== null ? vmOf(uri, vms)',
     test: '__test__/targets/libvirt/measuring.test.ts -t is one VM by',
   },
   {

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
-import type { QmpAddress } from '../../qmp/greeting.js'
+import type { Address } from '../../ground/listener.js'
 
 const LARGEST_PORT = 65_535
 
@@ -12,7 +12,7 @@ const LARGEST_PORT = 65_535
  * The address that `name` is. A name that has a slash or names a file is a path. Throws
  * ERR_ARGUMENT.
  */
-export function parseAddress(name: string): QmpAddress {
+export function parseAddress(name: string): Address {
   const [, host, port] = /^\[?([^/]*?)\]?:(\d+)$/.exec(name) ?? []
   if (host === undefined || port === undefined || existsSync(name)) return { path: resolve(name) }
   if (host === '' || Number(port) < 1 || Number(port) > LARGEST_PORT) {
@@ -25,12 +25,12 @@ export function parseAddress(name: string): QmpAddress {
 }
 
 /** Whether what listens there is on this host. */
-export function isLocal(address: QmpAddress): boolean {
+export function isLocal(address: Address): boolean {
   return 'path' in address || /^(localhost|127\.\d+\.\d+\.\d+|::1)$/.test(address.host)
 }
 
 /** The address as a target URI has it, and as errors name it. */
-export function formatAddress(address: QmpAddress): string {
+export function formatAddress(address: Address): string {
   if ('path' in address) return address.path
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
 }

@@ -5,9 +5,9 @@
 
 import type { Signal } from '../../ground/abort.js'
 import { hasCode } from '../../ground/errors.js'
+import type { Address } from '../../ground/listener.js'
 import { abortable } from '../../ground/pause.js'
 import { QmpConnection } from '../../qmp/connection.js'
-import type { QmpAddress } from '../../qmp/greeting.js'
 import { lost } from '../../qmp/monitor-errors.js'
 import { formatAddress } from './address.js'
 
@@ -28,13 +28,13 @@ export interface Use {
 }
 
 export class Monitor {
-  readonly address: QmpAddress
+  readonly address: Address
   #users = 0
   #opened: Promise<QmpConnection> | undefined
   /** What `#opened` has given. */
   #connection: QmpConnection | undefined
 
-  constructor(address: QmpAddress) {
+  constructor(address: Address) {
     this.address = address
   }
 

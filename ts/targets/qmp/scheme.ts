@@ -1,8 +1,8 @@
 /** The scheme of VMs that QEMU runs and whose QMP monitor is given. */
 
 import { DirtyRateError } from '../../ground/errors.js'
+import type { Address } from '../../ground/listener.js'
 import { isSocketFile } from '../../ground/socket-file.js'
-import type { QmpAddress } from '../../qmp/greeting.js'
 import { libvirtDomainListeningAt, libvirtDomainOf } from '../qemu/libvirt-files.js'
 import { parseForce, QEMU_OPTIONS } from '../qemu/options.js'
 import { emulatedHere } from '../qemu/safety.js'
@@ -37,7 +37,7 @@ export const qmpScheme: Scheme<QmpTarget> = {
 }
 
 /** Throws ERR_LIBVIRT_SOCKET for the socket that libvirt has for itself. */
-function refuseLibvirts(address: QmpAddress): void {
+function refuseLibvirts(address: Address): void {
   if (!('path' in address)) return
   const domain = libvirtDomainOf(address.path) ?? libvirtDomainListeningAt(address.path)
   if (domain === undefined) return
