@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { errorCodes, modes, warningCodes, workloadKinds } from '../ts/index.js'
+import { families } from '../ts/metrics/families.js'
 import { schemes } from '../ts/targets/open.js'
 import { RIGHTS } from '../ts/targets/process/rights.js'
 import { choicesOf, type Scheme } from '../ts/targets/scheme.js'
@@ -27,6 +28,12 @@ const {
 }: {
   pageWithTable(rights: typeof RIGHTS): { text: string; made: string }
 } = await import(join(root, 'scripts/build/rights-table.mjs'))
+
+const {
+  pageWithTable: pageWithMetrics,
+}: {
+  pageWithTable(metrics: typeof families): { text: string; made: string }
+} = await import(join(root, 'scripts/build/metrics-table.mjs'))
 
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
 
@@ -64,6 +71,13 @@ describe('docs/targets.md', () => {
     expect(firstColumn('docs/targets.md', 'Workloads')).toEqual([...workloadKinds])
     expect(firstColumn('docs/targets.md', 'Modes').sort()).toEqual([...modes].sort())
   })
+})
+
+it('docs/metrics.md has the table of metrics that the code has, and the number of series', () => {
+  const { text, made } = pageWithMetrics(families)
+  expect(text, 'node scripts/build/metrics-table.mjs').toBe(made)
+  const ofTarget = Object.values(families).filter(({ labels }) => labels.join() === 'target')
+  expect(text).toContain(`| without a label beside \`target\` | ${ofTarget.length} |`)
 })
 
 it('docs/hosts.md has the table of rights that the code has', () => {

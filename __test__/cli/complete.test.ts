@@ -25,6 +25,7 @@ describe('the candidates', () => {
       'curve',
       'watch',
       'predict',
+      'serve',
       'qmp',
       'guest',
       'list',

@@ -31,6 +31,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'dirtyrate watch guest:stride,vcpus=2 --mode dirty-ring --every 500ms --count 10',
     'dirtyrate watch guest:random --delay 2s --json',
   ],
+  serve: [
+    'dirtyrate serve libvirt:web --bandwidth 10Gbit/s --downtime 300ms',
+    'dirtyrate serve guest:stride,rate=100MiB/s --every 2s --curve-every never',
+    'dirtyrate serve pid:4711 pid:4712 --listen 192.0.2.7:9753 --token-file /etc/dirtyrate/token',
+  ],
   audit: [
     'dirtyrate audit libvirt:web,outside=yes --bandwidth 10Gbit/s --downtime 300ms',
     'dirtyrate audit guest:random,pages=50000,rate=100MiB/s --rounds 3',

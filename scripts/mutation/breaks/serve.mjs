@@ -1,0 +1,114 @@
+// Breaks of `dirtyrate serve`: who gets an answer, what is exported, and when targets are measured.
+
+const ACCESS = '__test__/server/access.test.ts'
+const HTTP = '__test__/server/http.test.ts'
+const ROUNDS = '__test__/server/rounds.test.ts'
+const METRICS = '__test__/metrics/metrics.test.ts'
+
+export default [
+  {
+    name: 'any token is the right one',
+    file: 'ts/server/access.ts',
+    find: '!token.isIn(headers.authorization)',
+    replace: 'headers.authorization === undefined',
+    test: `${ACCESS} -t needs the token`,
+  },
+  {
+    name: 'a web page may use any name for this host',
+    file: 'ts/server/access.ts',
+    find: '!hostNames.includes(host.name)',
+    replace: 'hostNames.length === 0',
+    test: `${ACCESS} -t may not ask for the host`,
+  },
+  {
+    name: 'a page of any origin gets an answer',
+    file: 'ts/server/access.ts',
+    find: 'originOf(headers.origin) !== host.authority',
+    replace: "originOf(headers.origin) === ''",
+    test: `${ACCESS} -t may come from a page of the server itself`,
+  },
+  {
+    name: 'the body of a refused request is the next request',
+    file: 'ts/server/http.ts',
+    find: "{ ...headers, Connection: 'close' }",
+    replace: 'headers',
+    test: `${HTTP} -t takes nothing in it for a request`,
+  },
+  {
+    name: 'other hosts get answers without a token',
+    file: 'ts/cli/serve.ts',
+    find: 'if (token === undefined && !isLoopback)',
+    replace: "if (token === undefined && address === '')",
+    test: '__test__/cli/serve.test.ts -t 0.0.0.0:0',
+  },
+  {
+    name: 'a client may keep its answer waiting for ever',
+    file: 'ts/server/http.ts',
+    find: 'setTimeout(() => response.destroy(), ms)',
+    replace: 'setTimeout(() => {}, ms)',
+    test: `${HTTP} -t does not read its answer`,
+  },
+  {
+    name: 'any number of connections is kept',
+    file: 'ts/server/http.ts',
+    find: '  server.maxConnections = limits.mostConnections\n',
+    replace: '',
+    test: `${HTTP} -t has no connection beyond the limit`,
+  },
+  {
+    name: 'a target that fails keeps its old figures',
+    file: 'ts/metrics/target-series.ts',
+    find: '    this.#dropFigures()\n    this.#description = new Map()\n',
+    replace: '',
+    test: `${METRICS} -t is not there when the target fails`,
+  },
+  {
+    name: 'a counter is what the last window found',
+    file: 'ts/metrics/target-series.ts',
+    find: '(this.#lasting.get(key)?.value ?? 0) + by',
+    replace: 'by',
+    test: `${METRICS} -t are what its measurements say`,
+  },
+  {
+    name: 'a VM makes as many series as it says that it has vCPUs',
+    file: 'ts/metrics/target-series.ts',
+    find: 'const MOST_VCPUS = 512',
+    replace: 'const MOST_VCPUS = 2 ** 20',
+    test: `${METRICS} -t has no more series`,
+  },
+  {
+    name: 'a label has control characters',
+    file: 'ts/metrics/labels.ts',
+    find: 'wellFormed(text).replaceAll(UNSHOWABLE, REPLACEMENT)',
+    replace: 'wellFormed(text)',
+    test: '__test__/metrics/labels.test.ts',
+  },
+  {
+    name: 'two targets have the same label',
+    file: 'ts/metrics/labels.ts',
+    find: '  if (!taken.has(label)) return label\n',
+    replace: '  if (label.length > 0) return label\n',
+    test: '__test__/metrics/labels.test.ts -t is no label that another target has',
+  },
+  {
+    name: 'a curve is measured while the next window is',
+    file: 'ts/server/rounds.ts',
+    find: '    await this.#curve(target, signal)\n',
+    replace: '    void this.#curve(target, signal)\n',
+    test: `${ROUNDS} -t measure no two things`,
+  },
+  {
+    name: 'a target that fails is tried again at once, and again',
+    file: 'ts/server/rounds.ts',
+    find: 'everyMs * 2 ** (failures - 1)',
+    replace: 'everyMs',
+    test: `${ROUNDS} -t more and more rarely`,
+  },
+  {
+    name: 'a VM that migrates is measured',
+    file: 'ts/server/rounds.ts',
+    find: 'description.migration?.underWay === true',
+    replace: 'description.uri === undefined && signal.aborted',
+    test: `${ROUNDS} -t follow a VM that migrates`,
+  },
+]

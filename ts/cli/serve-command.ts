@@ -1,0 +1,56 @@
+/** The command `serve`: its options and their texts. */
+
+import type { Command } from 'commander'
+import { profileNames } from '../prediction/profiles.js'
+import { DEFAULT_LISTEN, runServe, type ServeOptions } from './serve.js'
+import type { Act } from './session.js'
+import { choosing, measuring } from './shared-options.js'
+
+export function addServe(program: Command, act: Act): void {
+  measuring(
+    program
+      .command('serve')
+      .description(
+        'measure targets again and again, and serve the figures as metrics for Prometheus, by HTTP',
+      ),
+    '<target...>',
+  )
+    .option(
+      '--listen <address>',
+      'where to listen: an IP address and a port; port 0 is any free one',
+      DEFAULT_LISTEN,
+    )
+    .option(
+      '--token-file <file>',
+      'the token that each request must have; needed if other hosts reach the address (or: the variable DIRTYRATE_TOKEN)',
+    )
+    .option(
+      '--allow-host <names>',
+      'further names of this host by which it may be asked, separated by commas',
+    )
+    .option('--every <duration>', 'the time from one measurement to the next one', '10s')
+    .option('--window <duration>', 'how long each measurement is', '1s')
+    .option('--curve-every <duration>', 'the time from one curve to the next one, or never', '5min')
+    .option(
+      '--windows <list>',
+      'the windows of the curve, separated by commas, at most 32 (default: 50ms,100ms,200ms,500ms,1s,2s,5s; for libvirt: without monitor=yes 1s,2s,5s)',
+    )
+    .option(
+      '--bandwidth <list>',
+      'predict migrations over links that carry so much, separated by commas: 10Gbit/s,25Gbit/s',
+    )
+    .option(
+      '--downtime <list>',
+      'the downtimes of these predictions, separated by commas: 300ms,1s',
+    )
+    .addOption(
+      choosing(
+        '--profile <name>',
+        'the software of the VMs; qemu-8.1 is QEMU 8.1 (default: qemu)',
+        profileNames,
+      ),
+    )
+    .action((targets: string[], options: ServeOptions) =>
+      act(session => runServe(session, targets, options)),
+    )
+}

@@ -1,0 +1,104 @@
+/** The metrics of all targets, as text in the two formats that Prometheus reads. */
+
+import { Counter, Gauge, Registry, type RegistryContentType } from 'prom-client'
+import { families, type MetricName, type Sample } from './families.js'
+import { uniqueLabelOf } from './labels.js'
+import type { Link } from './links.js'
+import { processSamples } from './process.js'
+import { TargetSeries } from './target-series.js'
+
+/** The formats of an answer. */
+export type Format = 'openmetrics' | 'text'
+
+/** An answer to a scrape. */
+export interface Exposition {
+  readonly contentType: string
+  readonly text: string
+}
+
+/**
+ * The format to answer in. Every Prometheus since version 2.5 asks for OpenMetrics, and other
+ * clients get the text that all of them read.
+ */
+export function formatFor(accept: string): Format {
+  const [, parameters] = /application\/openmetrics-text([^,]*)/.exec(accept) ?? []
+  const isRefused = /;\s*q=0(\.0*)?\s*(;|$)/.test(parameters ?? '')
+  return parameters === undefined || isRefused ? 'text' : 'openmetrics'
+}
+
+export class Metrics {
+  readonly #version: string
+  readonly #links: readonly Link[]
+  readonly #targets = new Map<string, TargetSeries>()
+  readonly #exporters: Record<Format, Exporter> = {
+    openmetrics: new Exporter(Registry.OPENMETRICS_CONTENT_TYPE),
+    text: new Exporter(Registry.PROMETHEUS_CONTENT_TYPE),
+  }
+
+  constructor({ version, links }: { version: string; links: readonly Link[] }) {
+    this.#version = version
+    this.#links = links
+  }
+
+  /** The series of a further target. */
+  add(target: string): TargetSeries {
+    const label = uniqueLabelOf(target, new Set(this.#targets.keys()))
+    const series = new TargetSeries(label, this.#links)
+    this.#targets.set(label, series)
+    return series
+  }
+
+  /** All metrics as they are now. Nothing is measured for it. */
+  expose(format: Format): Promise<Exposition> {
+    return this.#exporters[format].expose(() => this.#samples())
+  }
+
+  *#samples(): Generator<Sample, void, undefined> {
+    yield { name: 'dirtyrate_build_info', labels: { version: this.#version }, value: 1 }
+    yield { name: 'dirtyrate_targets', labels: {}, value: this.#targets.size }
+    for (const series of this.#targets.values()) yield* series.samples()
+    yield* processSamples()
+  }
+}
+
+/**
+ * Writes samples in one format. Each format has metrics of its own, because prom-client takes the
+ * ending `_total` off the name of a counter that it has written as OpenMetrics once.
+ */
+class Exporter {
+  readonly #registry: Registry<RegistryContentType> = new Registry()
+  readonly #metrics: ReadonlyMap<MetricName, Counter | Gauge>
+  /** The writing that is under way, which all requests share that come meanwhile. */
+  #writing: Promise<Exposition> | undefined
+
+  constructor(contentType: RegistryContentType) {
+    this.#registry.setContentType(contentType)
+    const registers = [this.#registry]
+    this.#metrics = new Map(
+      Object.entries(families).map(([name, { type, labels, help }]) => {
+        const configuration = { name, help, labelNames: labels, registers }
+        const metric = type === 'counter' ? new Counter(configuration) : new Gauge(configuration)
+        return [name as MetricName, metric]
+      }),
+    )
+  }
+
+  expose(samples: () => Iterable<Sample>): Promise<Exposition> {
+    this.#writing ??= this.#write(samples()).finally(() => {
+      this.#writing = undefined
+    })
+    return this.#writing
+  }
+
+  async #write(samples: Iterable<Sample>): Promise<Exposition> {
+    for (const metric of this.#metrics.values()) metric.reset()
+    for (const { name, labels, value } of samples) {
+      const metric = this.#metrics.get(name)
+      if (metric === undefined) throw new RangeError(`there is no metric ${name}`)
+      if (metric instanceof Counter) metric.inc(labels, value)
+      else metric.set(labels, value)
+    }
+    const text = await this.#registry.metrics()
+    return { contentType: this.#registry.contentType, text }
+  }
+}

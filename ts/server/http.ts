@@ -1,0 +1,199 @@
+/** The HTTP server: its limits, its headers, and its end. What it answers comes from `routes`. */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { clearTimeout, setTimeout } from 'node:timers'
+import { DirtyRateError } from '../ground/errors.js'
+import { type AccessRules, refusalOf } from './access.js'
+import { type ListenAddress, urlHost } from './address.js'
+
+/** What is answered. */
+export interface Answer {
+  readonly contentType: string
+  readonly body: string
+}
+
+/** The paths that there are, and what makes the answer of each. */
+export type Routes = ReadonlyMap<string, (request: IncomingMessage) => Answer | Promise<Answer>>
+
+/** What a client may take of the server. */
+export interface HttpLimits {
+  /** Further connections are closed at once. */
+  readonly mostConnections: number
+  readonly headerBytes: number
+  /** A client has to send its whole request head within this time. */
+  readonly headersMs: number
+  /** A client has to take its whole answer within this time. */
+  readonly answerMs: number
+  /** How long a connection may be kept without a request. Most Prometheus ask once a minute. */
+  readonly idleMs: number
+  /** How long the end of the server waits for answers that are under way. */
+  readonly drainMs: number
+}
+
+const LIMITS: HttpLimits = {
+  mostConnections: 256,
+  headerBytes: 8192,
+  headersMs: 5_000,
+  answerMs: 10_000,
+  idleMs: 75_000,
+  drainMs: 2_000,
+}
+
+/** How often Node looks for connections whose time is up, as a part of that time. */
+const LOOKS_PER_LIMIT = 5
+
+/** What every answer says to a browser: it runs nothing, shows this in no frame, keeps nothing. */
+const HEADERS = {
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+} as const
+
+const PLAIN = 'text/plain; charset=utf-8'
+
+export interface HttpServerOptions {
+  readonly listen: ListenAddress
+  readonly access: AccessRules
+  readonly routes: Routes
+  readonly limits?: Partial<HttpLimits>
+}
+
+/** A server that listens. */
+export interface HttpServer {
+  /** The URL of its root, with the port that the system has chosen. */
+  readonly url: string
+  /** Takes no more requests, lets answers that are under way end, and then closes. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Listens. Rejects with ERR_SOCKET if that is not possible. */
+export async function serveHttp({
+  listen,
+  access,
+  routes,
+  limits: given = {},
+}: HttpServerOptions): Promise<HttpServer> {
+  const limits = { ...LIMITS, ...given }
+  const server = createServer({
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersMs,
+    requestTimeout: limits.headersMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: Math.ceil(limits.headersMs / LOOKS_PER_LIMIT),
+    requireHostHeader: false,
+  })
+  server.maxConnections = limits.mostConnections
+  // Node answers what it cannot parse, and closes the connection.
+  server.on('request', (request, response) => {
+    limitAnswer(response, limits.answerMs)
+    void answer(request, response, access, routes)
+  })
+  // Nobody switches protocols, and nobody gets a tunnel or a leave to send a body.
+  for (const event of ['checkContinue', 'checkExpectation'] as const)
+    server.on(event, (request, response) => server.emit('request', request, response))
+  server.on('connect', (_, socket) => socket.destroy())
+  server.on('upgrade', (_, socket) => socket.destroy())
+  await listening(server, listen)
+  const { address, port } = server.address() as AddressInfo
+  // A connection that could not be accepted is the loss of its client.
+  server.on('error', () => {})
+  let closing: Promise<void> | undefined
+  return {
+    url: `http://${urlHost(address)}:${port}`,
+    close() {
+      closing ??= drained(server, limits.drainMs)
+      return closing
+    },
+  }
+}
+
+/** Ends the connection of a client that does not take its answer. */
+function limitAnswer(response: ServerResponse, ms: number): void {
+  const timer = setTimeout(() => response.destroy(), ms)
+  response.once('close', () => clearTimeout(timer))
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  access: AccessRules,
+  routes: Routes,
+): Promise<void> {
+  const refusal = refusalOf(request, access)
+  if (refusal !== undefined) {
+    const { status, reason, headers = {} } = refusal
+    // What follows on this connection may be the body of a request that was refused.
+    end(request, response, status, { ...headers, Connection: 'close' }, sentence(reason))
+    return
+  }
+  const [path = ''] = (request.url ?? '').split('?')
+  const route = routes.get(path)
+  if (route === undefined) {
+    end(request, response, 404, {}, sentence(`There are ${[...routes.keys()].join(' and ')}.`))
+    return
+  }
+  try {
+    end(request, response, 200, {}, await route(request))
+  } catch {
+    end(request, response, 500, {}, sentence('This is a defect of dirtyrate: please report it.'))
+  }
+}
+
+const sentence = (text: string): Answer => ({ contentType: PLAIN, body: `${text}\n` })
+
+function end(
+  { method }: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  { contentType, body }: Answer,
+): void {
+  const bytes = Buffer.from(body)
+  response.writeHead(status, {
+    ...HEADERS,
+    'Content-Type': contentType,
+    'Content-Length': bytes.length,
+    ...headers,
+  })
+  response.end(method === 'HEAD' ? undefined : bytes)
+}
+
+function listening(server: Server, { address, port }: ListenAddress): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(cannotListen(error, address, port)),
+    )
+    server.listen({ host: address, port, exclusive: true }, () => {
+      server.removeAllListeners('error')
+      resolve()
+    })
+  })
+}
+
+const REASONS: Readonly<Record<string, readonly [why: string, hint: string]>> = {
+  EADDRINUSE: ['another program listens there', 'Give another port, or 0 for any free one.'],
+  EADDRNOTAVAIL: ['this host does not have the address', 'See ip address for those that it has.'],
+  EACCES: ['only root may listen there', 'Give a port from 1024 on.'],
+}
+
+function cannotListen(
+  { code = '', message }: NodeJS.ErrnoException,
+  address: string,
+  port: number,
+): DirtyRateError {
+  const [why, hint] = REASONS[code] ?? [message, 'Give another address.']
+  return new DirtyRateError('ERR_SOCKET', `${urlHost(address)}:${port}: ${why}`, { hint })
+}
+
+async function drained(server: Server, ms: number): Promise<void> {
+  const closed = new Promise<void>(resolve => {
+    server.close(() => resolve())
+  })
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), ms)
+  await closed
+  clearTimeout(timer)
+}

@@ -1,0 +1,70 @@
+/** The token that every request must have, from a file or from the environment. */
+
+import { createHash, timingSafeEqual } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import process from 'node:process'
+import { argumentError, isError } from '../ground/errors.js'
+
+/** The environment variable that has the token, if no file is given. */
+export const TOKEN_VARIABLE = 'DIRTYRATE_TOKEN'
+
+/** So many characters of a random token cannot be guessed: 16 hexadecimal digits have 64 bits. */
+const SHORTEST = 16
+const LONGEST = 4096
+const MAKE_ONE = 'Make one: (umask 077; openssl rand -hex 32 >token)'
+
+/** A token that is compared without saying, by the time that it takes, how much of it is right. */
+export class Token {
+  readonly #digest: Buffer
+
+  constructor(text: string) {
+    this.#digest = digestOf(text)
+  }
+
+  /** Whether the header Authorization has this token, as `Bearer TOKEN`. */
+  isIn(authorization: string | undefined): boolean {
+    const [, given] = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization ?? '') ?? []
+    // Digests have one length, whatever was sent.
+    return timingSafeEqual(digestOf(given ?? ''), this.#digest) && given !== undefined
+  }
+}
+
+/**
+ * The token in `file`, or in the environment; undefined if there is none. Throws ERR_ARGUMENT for a
+ * file that cannot be read, and for a token that could be guessed.
+ */
+export async function readToken(
+  file: string | undefined,
+  name: string,
+): Promise<Token | undefined> {
+  const inEnvironment = process.env[TOKEN_VARIABLE]
+  if (file === undefined)
+    return inEnvironment === undefined ? undefined : parseToken(inEnvironment, TOKEN_VARIABLE)
+  let text: string
+  try {
+    text = await readFile(file, 'latin1')
+  } catch (error) {
+    const why = isError(error) ? error.message : String(error)
+    throw argumentError(`${name}: ${why}`, MAKE_ONE)
+  }
+  return parseToken(text.replace(/\r?\n$/, ''), name)
+}
+
+/** The message never has the token. */
+function parseToken(text: string, name: string): Token {
+  if (text.length < SHORTEST || text.length > LONGEST) {
+    throw argumentError(
+      `${name}: the token has ${text.length} characters, and must have ${SHORTEST} to ${LONGEST}`,
+      MAKE_ONE,
+    )
+  }
+  if (!/^[\x21-\x7e]+$/.test(text)) {
+    throw argumentError(
+      `${name}: the token has characters that a header cannot have`,
+      `It is one line of visible ASCII characters. ${MAKE_ONE}`,
+    )
+  }
+  return new Token(text)
+}
+
+const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest()
