@@ -5,6 +5,7 @@
 
 // biome-ignore-start lint/style/useNodejsImportProtocol: Node 12 knows no such names
 const { realpathSync } = require('fs')
+const { constants } = require('os')
 const { dirname, join } = require('path')
 const { pathToFileURL } = require('url')
 // biome-ignore-end lint/style/useNodejsImportProtocol: as above
@@ -18,21 +19,37 @@ function isOlder(version, than) {
   return a[0] < b[0] || (a[0] === b[0] && a[1] < b[1])
 }
 
-/** Tells that this machine cannot run the command, as the command tells its own failures. */
-function giveUp(code, message, hint) {
+/**
+ * Tells why the command does not run, as the command tells its own failures. The document is one
+ * line, because some commands print one document in each line.
+ */
+function giveUp(code, message, hint, status) {
   if (process.argv.includes('--json')) {
-    process.stdout.write(`${JSON.stringify({ error: { code, message, hint } }, null, 2)}\n`)
+    process.stdout.write(`${JSON.stringify({ error: { code, message, hint } })}\n`)
   } else {
     process.stderr.write(`dirtyrate: ${message}\n${hint}\n`)
   }
-  process.exitCode = 3
+  process.exitCode = status
 }
+
+// Loading the command takes a moment, on a busy host seconds. A signal that comes meanwhile ends it
+// with the words and the status of a later one. The command emits the event when it listens itself.
+const early = ['SIGINT', 'SIGTERM']
+function interrupted(name) {
+  giveUp('ERR_CANCELLED', 'interrupted', 'Nothing was measured.', 128 + constants.signals[name])
+  process.exit()
+}
+for (const name of early) process.on(name, interrupted)
+process.once(Symbol.for('dirtyrate.listens'), () => {
+  for (const name of early) process.removeListener(name, interrupted)
+})
 
 if (isOlder(running, needed)) {
   giveUp(
     'ERR_UNSUPPORTED',
     `Node ${needed} or later is needed; this is ${running}.`,
     'Get it from nodejs.org, or: nvm install 22',
+    3,
   )
 } else {
   const command = pathToFileURL(join(folder, 'dist', 'cli.js')).href
@@ -42,6 +59,7 @@ if (isOlder(running, needed)) {
       'ERR_INTERNAL',
       `the command is not complete: ${error.message}`,
       'Install it again, or in a clone: npm run setup',
+      3,
     )
   })
 }

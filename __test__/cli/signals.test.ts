@@ -26,6 +26,30 @@ function whileMeasuring(
   })
 }
 
+describeKvm('a signal that comes while the command is loaded', () => {
+  /** Runs the command as npx does. It sends itself a signal as soon as its entry has run. */
+  const early = (signal: NodeJS.Signals, args: readonly string[]): Promise<Ended> => {
+    const send = `setImmediate(() => process.kill(process.pid, '${signal}'))`
+    const flags = ['--require', folder()('early.cjs', send)]
+    return run(process.execPath, [...flags, `${root}/bin/dirtyrate.cjs`, ...args])
+  }
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s is reported as later, and ends with %d', async (signal, status) => {
+    const text = await early(signal, long)
+    expect(text).toMatchObject({ status, signal: null, stdout: '' })
+    expect(text.stderr).toMatch(/^dirtyrate: interrupted\n.+\n$/m)
+    const json = await early(signal, [...long, '--json'])
+    expect(json).toMatchObject({ status, signal: null })
+    expect(JSON.parse(json.stdout).error).toMatchObject({
+      code: 'ERR_CANCELLED',
+      message: 'interrupted',
+    })
+  })
+})
+
 describeKvm('a signal', () => {
   it.each([
     ['SIGINT', 130],

@@ -20,6 +20,9 @@ type Signal = (typeof SIGNALS)[number]
  */
 const SAME_EVENT_MS = 1000
 
+/** What bin/dirtyrate.cjs waits for, which listens until the command does. */
+const LISTENS = Symbol.for('dirtyrate.listens')
+
 /** O_ACCMODE of open(2). */
 const ACCESS_MODE = 3
 
@@ -36,6 +39,8 @@ export class Interruption {
     // Each target of a command listens, and Node warns of more than ten listeners as of a leak.
     setMaxListeners(0, this.signal)
     for (const name of SIGNALS) process.on(name, this.#listener)
+    const events: NodeJS.EventEmitter = process
+    events.emit(LISTENS)
   }
 
   /** This signal is aborted by the first signal to the process. */

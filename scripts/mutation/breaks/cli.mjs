@@ -2,6 +2,13 @@
 
 export default [
   {
+    name: 'end without a word by a signal that comes while the command is loaded',
+    file: 'bin/dirtyrate.cjs',
+    find: 'for (const name of early) process.on(name, interrupted)',
+    replace: '',
+    test: '__test__/cli/signals.test.ts -t while the command is loaded',
+  },
+  {
     name: 'help for an unknown command is the help of all',
     file: 'ts/cli/usage.ts',
     find: 'if (found !== undefined) return found.help()',
