@@ -22,8 +22,15 @@ it.each(['calc', 'curve', 'watch'])(
       expect(stdout).toMatch(new RegExp(`^ {2}${kind} +[a-z0-9]`, 'm'))
     expect(EXAMPLES[command]).toHaveLength(3)
     for (const example of EXAMPLES[command] ?? []) expect(stdout).toContain(`\n  ${example}\n`)
+    // A switch is off unless it is given.
+    expect(stdout).not.toContain('default: false')
   },
 )
+
+it.each(['calc', 'watch'])('of %s requires no target, because there is --all', async command => {
+  const { stdout } = await dirtyrate([command, '--help'])
+  expect(stdout).toContain(`Usage: dirtyrate ${command} [options] [--all] [target...]\n`)
+})
 
 it.each(Object.values(EXAMPLES).flat())('has an example of the right form: %s', example => {
   const [name, command, target = '', ...rest] = example.split(' ')

@@ -80,7 +80,7 @@ describeInstalled(QEMU, 'dirtyrate list', () => {
     expect(listed.targets[0]).toMatchObject({
       target: `qmp:${socket}`,
       reachable: false,
-      mend: 'Run it as root, or as the user of the VM',
+      mend: 'Run it as root: sudo npx dirtyrate. Or run it as the user of the VM',
     })
     expect(closedProcesses).toBeGreaterThan(0)
   })

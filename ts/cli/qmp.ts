@@ -22,6 +22,9 @@ const ENDS: Readonly<Record<QmpServerEnd, string>> = {
 }
 const FAILURES: readonly QmpServerEnd[] = ['guest-crashed', 'target-gone']
 
+/** How to get qmp-shell, which no package of QEMU brings. */
+const GET_QMP_SHELL = 'to get it: pipx install qemu.qmp'
+
 export async function runQmp(session: Session, uri: string, options: QmpOptions): Promise<number> {
   session.streamDocuments()
   const { signal } = session
@@ -36,7 +39,7 @@ export async function runQmp(session: Session, uri: string, options: QmpOptions)
       const { commands } = server
       session.document({ schemaVersion: 1, target: target.uri, socket, commands })
       session.note(`Serving ${target.uri} at ${socket}, until interrupted.`)
-      session.note(`Try it: qmp-shell ${socket} (of the Python package qemu.qmp)`)
+      session.note(`Try it: qmp-shell ${socket} (${GET_QMP_SHELL})`)
       const end = await Promise.race([server.ended, interrupted])
       if (end === 'interrupted') {
         await server.close()

@@ -86,8 +86,12 @@ export const SEVERAL = '[target...]'
 export function measuring(command: Command, argument = '<target>'): Command {
   if (argument === SEVERAL)
     command
-      .usage('[options] <target...>')
-      .option('--all', 'measure every virtual machine that dirtyrate list finds', false)
+      .usage('[options] [--all] [target...]')
+      .option(
+        '--all',
+        'measure every virtual machine that dirtyrate list finds; no target has to be named then',
+        false,
+      )
   onTarget(command, argument)
     .addOption(modeOption('how to measure; auto is the first mode of the target'))
     .addOption(forceOption())

@@ -3,7 +3,7 @@
  * defect.
  */
 
-import { type Command, CommanderError } from 'commander'
+import { type Command, CommanderError, Help, type Option } from 'commander'
 import { argumentError } from '../ground/errors.js'
 import { closest, knownNames } from '../ground/suggest.js'
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE } from './exit.js'
@@ -39,7 +39,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
         // The message is reported below, in our own form.
         outputError: () => {},
       })
-      .configureHelp({ showGlobalOptions: true })
+      .configureHelp({ showGlobalOptions: true, optionDescription })
   }
   endWithTerminal()
   process.on('uncaughtException', error => process.exit(reportDefect(error, outputs)))
@@ -60,6 +60,11 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
         : usageError(error.message, likelyMeant(error, program))
     })
   }
+}
+
+/** What the help says of an option. That a switch is off unless it is given is not said. */
+function optionDescription(option: Option): string {
+  return option.defaultValue === false ? option.description : new Help().optionDescription(option)
 }
 
 /**

@@ -3,6 +3,7 @@
 import { release } from 'node:os'
 import { native } from '../ground/native.js'
 import { readText } from '../ground/proc.js'
+import { SOFT_DIRTY_KERNEL } from '../targets/process/soft-dirty.js'
 import type { Check } from './check.js'
 
 /** The first version of Linux with the ioctl PAGEMAP_SCAN. */
@@ -24,7 +25,7 @@ function pagemapScanCheck(): Check {
     found: has
       ? `Linux ${release()} has it`
       : `Linux ${release()} has none, so pages are found more slowly`,
-    ...(has ? {} : { mend: 'Use Linux 6.7 or later' }),
+    ...(has ? {} : { mend: 'Boot Linux 6.7 or later: no command adds it to an older kernel' }),
   }
 }
 
@@ -43,9 +44,7 @@ function softDirtyCheck(): Check {
     found: has
       ? 'yes, as a written page shows: pid: can count every page (--mode soft-dirty)'
       : 'none, as a written page shows, so pid: has no exact mode',
-    ...(has
-      ? {}
-      : { mend: 'Use a kernel with CONFIG_MEM_SOFT_DIRTY, such as that of Debian for x86-64' }),
+    ...(has ? {} : { mend: SOFT_DIRTY_KERNEL }),
   }
 }
 

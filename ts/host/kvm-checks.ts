@@ -52,7 +52,7 @@ function featureChecks(found: Capabilities): Check[] {
             state: 'limited',
             found:
               'this KVM emulates guests, so a QEMU with dirty rings would stand still for ever',
-            mend: 'Measure VMs of QEMU by page-sampling or dirty-bitmap',
+            mend: 'Measure VMs of QEMU with --mode page-sampling or --mode dirty-bitmap',
           },
         ]
       : []
@@ -62,14 +62,14 @@ function featureChecks(found: Capabilities): Check[] {
       name: 'manual protect',
       state: found.manualDirtyLogProtect === 'none' ? 'limited' : 'good',
       found: found.manualDirtyLogProtect,
-      ...(found.manualDirtyLogProtect === 'none' ? { mend: 'Use a kernel of 5.1 or later' } : {}),
+      ...(found.manualDirtyLogProtect === 'none' ? { mend: 'Boot Linux 5.1 or later' } : {}),
     },
     {
       id: 'dirty-ring',
       name: 'dirty ring',
       state: ring ? 'good' : 'limited',
       found: ring ? `${found.dirtyRingEntries} entries` : 'none: the mode dirty-ring is not there',
-      ...(ring ? {} : { mend: 'Use a kernel of 5.11 or later, on arm64 6.1 or later' }),
+      ...(ring ? {} : { mend: 'Boot Linux 5.11 or later, on arm64 6.1 or later' }),
     },
     ...emulated,
   ]

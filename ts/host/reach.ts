@@ -135,6 +135,9 @@ function portRoute({ host, port }: { host: string; port: number }): Route {
   return { target: qmp(name), reachable: true, why: 'a port that any user of this host can use' }
 }
 
+/** A monitor is made when QEMU starts. */
+const START_WITH_QMP = 'Start the VM again with one more -qmp unix:PATH,server=on,wait=off'
+
 /** The route to a monitor on a Unix socket; undefined if its path is not known. */
 function socketRoute(
   vm: VmProcess,
@@ -162,9 +165,9 @@ function socketRoute(
   }
   const same = mine.filter(socket => socket.path === bound)
   if (descriptors !== undefined && !same.some(({ listens }) => listens))
-    return no('it no longer listens on this socket', 'Start it again with -qmp')
+    return no('it no longer listens on this socket', START_WITH_QMP)
   const state = socketAt(path)
-  if (state === 'gone') return no('its socket is gone from the folder', 'Start it again with -qmp')
+  if (state === 'gone') return no('its socket is gone from the folder', START_WITH_QMP)
   if (state === 'closed') return no('the socket is closed to this user', AS_ITS_USER)
   if (isStopped(pid))
     return no('its QEMU is stopped, and answers nobody', `Let it go on: kill -CONT ${pid}`)
@@ -172,7 +175,7 @@ function socketRoute(
   return busy
     ? no(
         'the monitor has a client, and serves one at a time',
-        'End that client, or add a second -qmp',
+        `End that client, or give the VM a monitor of its own. ${START_WITH_QMP}`,
       )
     : { target, reachable: true, why: 'a socket that is open to this user' }
 }

@@ -1,8 +1,14 @@
 /** By which rights this process can look at the memory of other processes. */
 
-import { AS_ROOT_COMMAND } from '../ground/groups.js'
 import { isProcOfThisNamespace, ownerOf } from '../ground/proc.js'
-import { type Access, type Reader, RIGHTS, type Right, rightOf } from '../targets/process/rights.js'
+import {
+  type Access,
+  AS_ROOT,
+  type Reader,
+  RIGHTS,
+  type Right,
+  rightOf,
+} from '../targets/process/rights.js'
 import type { Check } from './check.js'
 import { SHARE_NAMESPACE } from './reach.js'
 
@@ -43,7 +49,7 @@ function capabilitiesCheck({ uid, capabilities }: Reader): Check {
     name: 'capabilities',
     state: has ? 'good' : 'limited',
     found: `user ${uid} has ${list}`,
-    ...(has ? {} : { mend: uid === 0 ? (RIGHTS.privileged.mend ?? '') : AS_ROOT_COMMAND }),
+    ...(has ? {} : { mend: uid === 0 ? (RIGHTS.privileged.mend ?? '') : AS_ROOT }),
   }
 }
 
@@ -69,7 +75,7 @@ function namespaceCheck(): Check {
         ...check,
         state: 'limited',
         found: '/proc hides the processes of other users from this one (hidepid)',
-        mend: `Run it as root: ${AS_ROOT_COMMAND}`,
+        mend: AS_ROOT,
       }
     }
     return { ...check, state: 'good', found: '/proc shows the processes of this namespace' }

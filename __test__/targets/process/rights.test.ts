@@ -115,7 +115,7 @@ it('what helps is what the row says, and root is sent neither to root nor to the
   const root = { ...reader, uid: 0, capabilities: ['CAP_SYS_PTRACE'] as const }
   expect(mendFor(root, subject)).toMatch(/^A security module/)
   expect(mendFor({ ...reader, uid: 1000 }, subject)).toBe(
-    'Run it as root, or as the user of the VM',
+    'Run it as root: sudo npx dirtyrate. Or run it as the user of the VM',
   )
 })
 

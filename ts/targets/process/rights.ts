@@ -31,7 +31,8 @@ export interface Right {
 
 const ALL: Access = { maps: true, memory: true, pagemap: true, files: true }
 const NONE: Access = { maps: false, memory: false, pagemap: false, files: false }
-const AS_ROOT = `Run it as root: ${AS_ROOT_COMMAND}`
+/** How this program is run as root. */
+export const AS_ROOT: string = `Run it as root: ${AS_ROOT_COMMAND}`
 const ADD_CAPABILITY =
   'Give this program CAP_SYS_PTRACE, which it lacks: to a container with --cap-add SYS_PTRACE'
 
@@ -70,7 +71,7 @@ export const RIGHTS: Readonly<Record<RightName, Right>> = {
   ptrace: {
     reader: 'another user with CAP_SYS_PTRACE',
     access: { maps: true, memory: true, pagemap: false, files: false },
-    mend: 'Give it CAP_DAC_READ_SEARCH beside CAP_SYS_PTRACE, because only that opens the pagemap',
+    mend: `${AS_ROOT}. Or give this program CAP_DAC_READ_SEARCH beside CAP_SYS_PTRACE, because only that opens the pagemap`,
   },
   ptraceAndRead: {
     reader: 'another user with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH',
@@ -86,12 +87,12 @@ export const RIGHTS: Readonly<Record<RightName, Right>> = {
   scope: {
     reader: 'the user whose process it is, where kernel.yama.ptrace_scope is 1 or 2',
     access: { maps: true, memory: false, pagemap: true, files: true },
-    mend: 'Run it as root, or allow it to all users: sudo sysctl kernel.yama.ptrace_scope=0',
+    mend: `${AS_ROOT}. Or allow it to all users: sudo sysctl kernel.yama.ptrace_scope=0`,
   },
   closedScope: {
     reader: 'anybody, root too, where kernel.yama.ptrace_scope is 3',
     access: { maps: true, memory: false, pagemap: true, files: true },
-    mend: 'Set kernel.yama.ptrace_scope to a lower value in /etc/sysctl.d, and boot again',
+    mend: 'No command lowers it while this kernel runs: set kernel.yama.ptrace_scope to a lower value in /etc/sysctl.d, and boot again',
   },
 }
 
@@ -179,4 +180,4 @@ export function mendFor(reader: Reader, subject: Subject | undefined): string {
 
 const PROTECTED = 'A security module of the kernel protects this process: see the log of the kernel'
 /** What opens to a reader what is closed to this user for a reason that the table does not have. */
-export const AS_ITS_USER = 'Run it as root, or as the user of the VM'
+export const AS_ITS_USER: string = `${AS_ROOT}. Or run it as the user of the VM`

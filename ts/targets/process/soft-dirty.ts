@@ -125,12 +125,16 @@ function warningsOf(report: NativeSoftDirtyReport): Warning[] {
   return warnings.filter(warning => warning !== false)
 }
 
+/** What helps where the kernel has no soft-dirty bits. */
+export const SOFT_DIRTY_KERNEL =
+  'The kernel has to be built with CONFIG_MEM_SOFT_DIRTY, as those of Debian and Ubuntu for x86-64 are: no command turns it on'
+
 /** An error of the native call, with the hint that it needs. */
 export function explainSoftDirty(error: unknown): unknown {
   if (!(error instanceof DirtyRateError)) return error
   const { code, message, details } = error
   const hint = hasCode(error, 'ERR_UNSUPPORTED')
-    ? 'Use page-sampling. The kernels of Debian and Ubuntu for x86-64 have these bits, and dirtyrate doctor shows whether this one does.'
+    ? `Use page-sampling. ${SOFT_DIRTY_KERNEL}.`
     : hasCode(error, 'ERR_MEASURING')
       ? 'Wait until the other measurement has ended, because the bits exist once for the whole process, or use page-sampling.'
       : hasCode(error, 'ERR_STATE')
