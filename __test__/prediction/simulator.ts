@@ -30,7 +30,29 @@ export interface Simulated {
 }
 
 export function simulate(migration: SimulatedMigration): Simulated {
-  const { profile, pages, chunkPages, pagesPerSecond, thresholdPages, writer, patience } = migration
+  const { pagesPerSecond, thresholdPages } = migration
+  const run = migrating(migration)
+  let step = run.next()
+  while (step.done !== true) step = run.next({ pagesPerSecond, thresholdPages })
+  return step.value
+}
+
+/** What the link gives to a migration for its next page. */
+export interface Given {
+  pagesPerSecond: number
+  thresholdPages: number
+}
+
+/** Where a migration is when it asks for its next page. */
+export interface Progress {
+  seconds: number
+  passes: number
+}
+
+/** The migration, page by page. It begins with the rate and the threshold of `migration`. */
+export function* migrating(migration: SimulatedMigration): Generator<Progress, Simulated, Given> {
+  const { profile, pages, chunkPages, writer, patience } = migration
+  let { pagesPerSecond, thresholdPages } = migration
   const chunkOf = (page: number): number =>
     profile.clearing === 'pass-start' ? 0 : Math.floor(page / chunkPages)
   const chunks = chunkOf(pages - 1) + 1
@@ -82,7 +104,11 @@ export function simulate(migration: SimulatedMigration): Simulated {
     if (isLow && sent > 0 && (profile.passEnds === 'threshold' || left === 0)) sync()
     const ends = left <= thresholdPages
     if (ends || now > patience) {
-      const downSeconds = left / pagesPerSecond
+      let downSeconds = 0
+      for (let page = 0; page < left; page++) {
+        ;({ pagesPerSecond, thresholdPages } = yield { seconds: now + downSeconds, passes })
+        downSeconds += 1 / pagesPerSecond
+      }
       return {
         converged: ends,
         passes,
@@ -95,6 +121,7 @@ export function simulate(migration: SimulatedMigration): Simulated {
     sliceEnds = now + slice
     while (left > 0 && (profile.passEnds === 'drained' || now < sliceEnds)) {
       while (toSend[at] === 0) at = (at + 1) % pages
+      ;({ pagesPerSecond, thresholdPages } = yield { seconds: now, passes })
       if (mustClear[chunkOf(at)] === 1) clear(chunkOf(at))
       toSend[at] = 0
       left--

@@ -1,6 +1,7 @@
 /** The figures of a migration: how many passes it takes, how much it sends, and for how long. */
 
 import { type Figure, figureOf, type Verdict } from './figure.js'
+import type { Wanted } from './options.js'
 import type { Played } from './precopy.js'
 import type { Scenarios } from './scenarios.js'
 
@@ -18,12 +19,20 @@ export interface MigrationFigures {
 
 const NEVER: Figure = { value: null, low: null, high: null }
 
+/** A link, and how long the guest may stand still. */
+export type Setting = Pick<Wanted, 'bytesPerSecond' | 'downtime'>
+
 /** The figures of a migration that ends; null for one that does not. */
-export function figuresOf(scenarios: Scenarios, verdict: Verdict): MigrationFigures {
+export function figuresOf(
+  scenarios: Scenarios,
+  verdict: Verdict,
+  setting: Setting = scenarios.wanted,
+): MigrationFigures {
   if (verdict === 'stalls')
     return { passes: NEVER, bytes: NEVER, totalMs: NEVER, downtimeMs: NEVER }
   const { wanted, pageBytes, zeroBytes } = scenarios
-  const { bytesPerSecond, downtime, deviceState, linkBytesPerSecond = bytesPerSecond } = wanted
+  const { bytesPerSecond, downtime } = setting
+  const { deviceState, linkBytesPerSecond = bytesPerSecond } = wanted
   const { value, others, leastSeconds } = scenarios.play(bytesPerSecond, downtime)
   const ended = others.filter(({ converged }) => converged)
   const figure = (of: (played: Played) => number, low?: number): Figure => {
@@ -38,8 +47,7 @@ export function figuresOf(scenarios: Scenarios, verdict: Verdict): MigrationFigu
     )
   }
   const down = ({ lastPages, lastZeros }: Played): number =>
-    (lastPages * pageBytes + lastZeros * wanted.profile.zeroPageBytes) / linkBytesPerSecond +
-    deviceState
+    scenarios.stoppedSeconds(lastPages, lastZeros, linkBytesPerSecond)
   const rounded = (ms: number): number => {
     const { roundsUpToMs } = wanted.profile
     return roundsUpToMs === 0 ? ms : Math.ceil(ms / roundsUpToMs) * roundsUpToMs

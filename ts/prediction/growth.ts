@@ -51,15 +51,18 @@ export class Growth {
 
   /** U(t). */
   at(t: number): number {
-    const [lower, part] = this.#find(t)
-    const from = this.#u[lower] ?? 0
-    return from + ((this.#u[lower + 1] ?? from) - from) * part
+    if (!(t > 0)) return 0
+    const lower = this.#find(t)
+    const [from, to] = [this.#t[lower] ?? 0, this.#t[lower + 1]]
+    const pages = this.#u[lower] ?? 0
+    if (to === undefined) return pages
+    return pages + ((this.#u[lower + 1] ?? pages) - pages) * ((t - from) / (to - from))
   }
 
   /** The integral of U from zero to t. */
   area(t: number): number {
     if (!(t > 0)) return 0
-    const [lower] = this.#find(t)
+    const lower = this.#find(t)
     const from = this.#u[lower] ?? 0
     return (this.#area[lower] ?? 0) + ((from + this.at(t)) / 2) * (t - (this.#t[lower] ?? 0))
   }
@@ -116,11 +119,10 @@ export class Growth {
     return new Growth(hull.slice(1))
   }
 
-  /** The segment that has t, and which part of it is before t. */
-  #find(t: number): [lower: number, part: number] {
+  /** The segment that has t. */
+  #find(t: number): number {
     const last = this.#t.length - 1
-    if (!(t > 0)) return [0, 0]
-    if (t >= (this.#t[last] ?? 0)) return [last, 0]
+    if (t >= (this.#t[last] ?? 0)) return last
     let low = 0
     let high = last
     while (high - low > 1) {
@@ -128,8 +130,7 @@ export class Growth {
       if ((this.#t[middle] ?? 0) <= t) low = middle
       else high = middle
     }
-    const [from = 0, to = 0] = [this.#t[low], this.#t[high]]
-    return [low, (t - from) / (to - from)]
+    return low
   }
 }
 

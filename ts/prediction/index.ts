@@ -12,6 +12,14 @@ export {
   predictMigration,
 } from './migration.js'
 export type { MigrationOptions } from './options.js'
+export { type PlanMethod, type PlanOptions, planMethods } from './plan/options.js'
+export {
+  type MigrationPlan,
+  type PlannedMigration,
+  planMigrations,
+  type StayingVm,
+  type VmToMove,
+} from './plan/plan.js'
 export { type MigrationProfile, profileNames } from './profiles.js'
 export {
   predictSnapshot,

@@ -2,7 +2,7 @@
 
 import { type Decision, decisionOf } from './decision.js'
 import type { Figure, Verdict } from './figure.js'
-import { figuresOf, type MigrationFigures } from './figures.js'
+import { figuresOf, type MigrationFigures, type Setting } from './figures.js'
 import { type CurveInput, type PredictionCurve, type PublishedCurve, parseCurve } from './input.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
 import { modelOf } from './model.js'
@@ -98,17 +98,27 @@ export function predictBriefly(
   wanted: Wanted,
 ): Pick<MigrationPrediction, 'verdict' | 'totalMs'> {
   const scenarios = scenariosOf(input, wanted)
-  const verdict = overall(
-    verdictOf(scenarios, wanted.bytesPerSecond, wanted.downtime),
-    phasesOf(input, wanted),
-  )
+  const verdict = verdictIn(scenarios, input, wanted)
   return { verdict, totalMs: figuresOf(scenarios, verdict).totalMs }
 }
 
-function scenariosOf(input: CurveInput, wanted: Wanted): Scenarios {
+/** What may come of a migration of the VM that has this curve. */
+export function scenariosOf(input: CurveInput, wanted: Wanted): Scenarios {
   const asMeasured = wanted.profile.curve === 'as-measured'
   const model = modelOf(input, wanted.memoryBytes, asMeasured)
   return new Scenarios(model, wanted, !asMeasured && maySweep(input))
+}
+
+/**
+ * The verdict in a setting that may be another one than that of `scenarios`, which were made of
+ * `input`.
+ */
+export function verdictIn(scenarios: Scenarios, input: CurveInput, setting: Setting): Verdict {
+  const { bytesPerSecond, downtime } = setting
+  return overall(
+    verdictOf(scenarios, bytesPerSecond, downtime),
+    phasesOf(input, { ...scenarios.wanted, bytesPerSecond, downtime }),
+  )
 }
 
 /** What holds for the whole time: the common verdict of all phases, if they have one. */

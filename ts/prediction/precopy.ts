@@ -21,6 +21,8 @@ export interface Course {
   readonly zeroSeconds: number
   /** Whether pages of zeros that are not sent yet count as pages that are left. */
   readonly countsZeros: boolean
+  /** After so many passes the migration is over in any case. */
+  readonly mostPasses?: number
 }
 
 /**
@@ -78,13 +80,14 @@ const PROGRESS = 1e-7
 /** Plays the migration of memory with `filledPages` pages that are not zero. */
 export function play(possible: Possible, filledPages: number, course: Course): Played {
   const pieces = piecesOf(possible, filledPages, course)
+  const { mostPasses = MOST_PASSES } = course
   const zeros = (): number => pieces.reduce((sum, piece) => sum + piece.zeros, 0)
   let filled = filledPages
   let pending = filled + (course.countsZeros ? zeros() : 0)
   let [passes, sentPages, seconds, least] = [0, 0, 0, pending]
   const from = { piece: 0, done: 0 }
   let progress = { passes: 0, pages: pending }
-  while (pending > Math.max(course.thresholdPages, NONE) && passes < MOST_PASSES) {
+  while (pending > Math.max(course.thresholdPages, NONE) && passes < mostPasses) {
     const pass = send(pieces, pending - course.leftPages, from, course)
     passes++
     sentPages += pass.pages

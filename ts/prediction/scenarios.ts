@@ -23,13 +23,6 @@ const FEW_CHUNKS = 8
 /** The most probable scenario, the best one and the worst one. */
 export type Bound = 'value' | 'low' | 'high'
 
-/** A scenario: the curve by chunk, the pages that are not zero, and the pages per second. */
-interface Scenario {
-  readonly possible: Possible
-  readonly filledPages: number
-  readonly pagesPerSecond: number
-}
-
 /** The migration of a VM, of which everything is known but the bandwidth and the downtime. */
 export class Scenarios {
   readonly model: Model
@@ -53,6 +46,18 @@ export class Scenarios {
   get zeroBytes(): number {
     const zeros = this.model.memoryPages - this.model.filledPages.value
     return zeros * this.wanted.profile.zeroPageBytes
+  }
+
+  /** How long a page of zeros takes: to be sent, or to be found if that takes longer. */
+  zeroSeconds(bytesPerSecond: number): number {
+    const { zeroPageBytes, zeroPageNs } = this.wanted.profile
+    return Math.max(zeroPageBytes / bytesPerSecond, zeroPageNs / NS_PER_SECOND)
+  }
+
+  /** How long the guest stands still for so many pages, and for the state of its devices. */
+  stoppedSeconds(pages: number, zeros: number, bytesPerSecond: number): number {
+    const copied = (pages * this.pageBytes) / bytesPerSecond
+    return copied + zeros * this.zeroSeconds(bytesPerSecond) + this.wanted.deviceState
   }
 
   /** The part of the downtime that is left for memory. */
@@ -108,34 +113,30 @@ export class Scenarios {
       : leastLeftAnywhere(total, rate)
   }
 
+  /** The migration as it most probably goes. */
+  probable(bytesPerSecond: number, downtime: number): Played {
+    const course = this.#course(
+      this.#pages(bytesPerSecond),
+      this.threshold(bytesPerSecond, downtime),
+    )
+    const possible = this.#arranged('value')[0] ?? this.model.value
+    return play(possible, this.model.filledPages.value, course)
+  }
+
   /** The migration as it most probably goes, and as it may go at best and at worst. */
   play(
     bytesPerSecond: number,
     downtime: number,
   ): { value: Played; others: readonly Played[]; leastSeconds: number } {
     const threshold = this.threshold(bytesPerSecond, downtime)
-    const { filledPages } = this.model
-    const rate = this.#pages(bytesPerSecond)
-    const run = ({ possible, filledPages: filled, pagesPerSecond }: Scenario): Played =>
-      play(possible, filled, this.#course(pagesPerSecond, threshold))
-    const value = run({
-      possible: this.#arranged('value')[0] ?? this.model.value,
-      filledPages: filledPages.value,
-      pagesPerSecond: rate,
-    })
+    const value = this.probable(bytesPerSecond, downtime)
     if (this.wanted.profile.curve === 'as-measured')
       return { value, others: [], leastSeconds: value.seconds }
-    const fast = rate * (1 + this.#ownError)
-    const slow = rate * (1 - this.#ownError)
-    const others = [
-      ...this.#arranged('low').map(possible =>
-        run({ possible, filledPages: filledPages.low, pagesPerSecond: fast }),
-      ),
-      ...this.#arranged('high').map(possible =>
-        run({ possible, filledPages: filledPages.high, pagesPerSecond: slow }),
-      ),
-    ]
+    const others = this.#others(bytesPerSecond, rate => this.#course(rate, threshold))
     if (!this.sweeps) return { value, others, leastSeconds: value.seconds }
+    const { filledPages } = this.model
+    const rate = this.#pages(bytesPerSecond)
+    const [fast, slow] = [rate * (1 + this.#ownError), rate * (1 - this.#ownError)]
     // A sweep may be just behind each pass, or just before it.
     const whole: Course = {
       ...this.#course(slow, threshold),
@@ -149,6 +150,42 @@ export class Scenarios {
       others: [...others, worst],
       leastSeconds: Math.max(filledPages.low - bounded, 0) / fast,
     }
+  }
+
+  /** The first pass over all of memory, and the pages that are most probably dirty after it. */
+  probablePass(bytesPerSecond: number): Played {
+    const possible = this.#arranged('value')[0] ?? this.model.value
+    const course = this.#passOf(this.#pages(bytesPerSecond))
+    return play(possible, this.model.filledPages.value, course)
+  }
+
+  /** The same as it may go at best and at worst. */
+  possiblePasses(bytesPerSecond: number): readonly Played[] {
+    const others = this.#others(bytesPerSecond, rate => this.#passOf(rate))
+    if (!this.sweeps) return others
+    const { filledPages, high } = this.model
+    // A sweep may be just before the pass, which then sends all that is dirty, or just behind it.
+    const behind = { ...this.probablePass(bytesPerSecond), lastPages: 0 }
+    const slow = this.#passOf(this.#pages(bytesPerSecond) * (1 - this.#ownError))
+    const before = play(spread(high, 1), filledPages.high, { ...slow, clearsAtStart: true })
+    return [...others, behind, before]
+  }
+
+  #passOf(pagesPerSecond: number): Course {
+    return { ...this.#course(pagesPerSecond, 0), leftPages: 0, mostPasses: 1 }
+  }
+
+  /** What may come at best and at worst, for each arrangement of the writers. */
+  #others(bytesPerSecond: number, courseOf: (pagesPerSecond: number) => Course): Played[] {
+    const rate = this.#pages(bytesPerSecond)
+    const played = (bound: 'low' | 'high', pagesPerSecond: number): Played[] =>
+      this.#arranged(bound).map(possible =>
+        play(possible, this.model.filledPages[bound], courseOf(pagesPerSecond)),
+      )
+    return [
+      ...played('low', rate * (1 + this.#ownError)),
+      ...played('high', rate * (1 - this.#ownError)),
+    ]
   }
 
   get #ownError(): number {
@@ -171,10 +208,7 @@ export class Scenarios {
           ? 0
           : Math.max(thresholdPages - (pagesPerSecond * looks) / 2, 0),
       clearsAtStart: profile.clearing === 'pass-start',
-      zeroSeconds: Math.max(
-        profile.zeroPageBytes / (pagesPerSecond * this.pageBytes),
-        profile.zeroPageNs / NS_PER_SECOND,
-      ),
+      zeroSeconds: this.zeroSeconds(pagesPerSecond * this.pageBytes),
       // QEMU does not know what a page holds until it comes to it.
       countsZeros: profile.passEnds === 'threshold',
     }

@@ -10,6 +10,8 @@ import type { CurveInput } from './input.js'
 
 const CONSTANTS = 24
 const ROUNDS = 2000
+/** After so many rounds it is looked whether the fit is near enough. */
+const LOOKS_EVERY = 10
 const MOST_POINTS = 48
 /** A curve of random writes is nearer to its fit than this, as a part of it. */
 const NEAR = 0.05
@@ -20,14 +22,18 @@ const CONVEX = 0.1
 export function maySweep({ points, regions }: CurveInput): boolean {
   const known = thinned(points.filter(({ pages }) => pages > 0))
   if (known.length < 3) return true
-  const fitted = mixture(known.map(({ seconds, pages }) => [seconds, pages]))
-  const isFar = known.some(({ pages, low, high, confidence }, at) => {
-    const there = fitted[at] ?? 0
-    const isOutside = confidence >= 1 || there < low || there > high
-    return isOutside && Math.abs(there / pages - 1) > NEAR
-  })
+  const isNear = (fitted: readonly number[]): boolean =>
+    known.every(({ pages, low, high, confidence }, at) => {
+      const there = fitted[at] ?? 0
+      const isOutside = confidence >= 1 || there < low || there > high
+      return !isOutside || Math.abs(there / pages - 1) <= NEAR
+    })
+  const isFitted = isMixture(
+    known.map(({ seconds, pages }) => [seconds, pages]),
+    isNear,
+  )
   return (
-    isFar ||
+    !isFitted ||
     convexPart(
       points.map(({ seconds }) => seconds),
       regions,
@@ -41,29 +47,42 @@ function thinned<T>(points: readonly T[]): T[] {
 }
 
 /**
- * The best fit of a sum of functions a (1 - e^(-t/p)) with no negative a, at each point: by
- * multiplicative updates, which keep every a above zero.
+ * Whether a sum of functions a (1 - e^(-t/p)) with no negative a is near to the points: the best
+ * fit is looked for by multiplicative updates, which keep every a above zero.
  */
-function mixture(points: readonly (readonly [number, number])[]): number[] {
+function isMixture(
+  points: readonly (readonly [number, number])[],
+  isNear: (fitted: readonly number[]) => boolean,
+): boolean {
+  const rows = points.length
   const [first, last] = [points[0]?.[0] ?? 1, points.at(-1)?.[0] ?? 1]
   const columns = Array.from({ length: CONSTANTS }, (_, at) => {
     const constant = (first / 4) * ((400 * last) / first) ** (at / (CONSTANTS - 1))
-    return points.map(([t, u]) => (1 - Math.exp(-t / constant)) / u)
+    return Float64Array.from(points, ([t, u]) => (1 - Math.exp(-t / constant)) / u)
   })
-  const weights = columns.map(column => 1 / (CONSTANTS * Math.max(...column)))
-  const sums = (): number[] =>
-    points.map((_, row) =>
-      columns.reduce((sum, column, at) => sum + (column[row] ?? 0) * (weights[at] ?? 0), 0),
-    )
-  for (let round = 0; round < ROUNDS; round++) {
-    const now = sums()
-    columns.forEach((column, at) => {
-      const wanted = column.reduce((sum, value) => sum + value, 0)
-      const had = column.reduce((sum, value, row) => sum + value * (now[row] ?? 0), 0)
-      if (had > 0) weights[at] = ((weights[at] ?? 0) * wanted) / had
-    })
+  const wanted = columns.map(column => column.reduce((sum, value) => sum + value, 0))
+  const weights = Float64Array.from(columns, column => 1 / (CONSTANTS * Math.max(...column)))
+  // Loops over flat arrays, because this runs for each VM of a fleet.
+  const now = new Float64Array(rows)
+  const addUp = (): void => {
+    now.fill(0)
+    for (const [at, column] of columns.entries()) {
+      const weight = weights[at] ?? 0
+      for (let row = 0; row < rows; row++) now[row] = (now[row] ?? 0) + (column[row] ?? 0) * weight
+    }
   }
-  return sums().map((sum, row) => sum * (points[row]?.[1] ?? 0))
+  for (let round = 0; round < ROUNDS; round++) {
+    addUp()
+    if (round % LOOKS_EVERY === 0 && isNear(points.map(([, u], row) => (now[row] ?? 0) * u)))
+      return true
+    for (const [at, column] of columns.entries()) {
+      let had = 0
+      for (let row = 0; row < rows; row++) had += (column[row] ?? 0) * (now[row] ?? 0)
+      if (had > 0) weights[at] = ((weights[at] ?? 0) * (wanted[at] ?? 0)) / had
+    }
+  }
+  addUp()
+  return isNear(points.map(([, u], row) => (now[row] ?? 0) * u))
 }
 
 /** By how much the regions are below their concave forms, as a part of all their pages. */

@@ -2,12 +2,12 @@
  * What makes a migration end that does not end by itself: each way with its figures and its cost.
  */
 
+import type { Bounded } from '../results/curve.js'
 import { type Figure, figureOf, type Verdict } from './figure.js'
 import { figuresOf } from './figures.js'
 import { smallest } from './growth.js'
 import type { CurveInput } from './input.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
-import type { Possible } from './model.js'
 import { type Bound, Scenarios } from './scenarios.js'
 
 /** The ways out, in the order in which they are named. */
@@ -193,10 +193,25 @@ function autoConverge(scenarios: Scenarios): WayOut {
   }
 }
 
+/**
+ * How well the pages compress, and how many channels a link needs then; undefined if the curve does
+ * not say it, or if some pages may become larger.
+ */
+export function compressionOf(
+  { compressedRatio: ratio, compressionBytesPerSecond: perChannel }: CurveInput,
+  bytesPerSecond: number,
+): { ratio: Bounded; channels?: number } | undefined {
+  if (ratio === undefined || ratio.high >= 1 || ratio.low <= 0) return undefined
+  if (perChannel === undefined) return { ratio }
+  // Each channel keeps a CPU busy, so the best case for the link is the worst one for the CPUs.
+  return { ratio, channels: Math.ceil(bytesPerSecond / ratio.low / perChannel) }
+}
+
 /** Pages that are smaller on the link make it as if it carried so much more. */
 function compression({ model, wanted, sweeps }: Scenarios, input: CurveInput): WayOut[] {
-  const { compressedRatio: ratio, compressionBytesPerSecond: perChannel } = input
-  if (ratio === undefined || ratio.high >= 1 || ratio.low <= 0) return []
+  const compressed = compressionOf(input, wanted.bytesPerSecond)
+  if (compressed === undefined) return []
+  const { ratio, channels } = compressed
   const { linkBytesPerSecond: link, switchoverBytesPerSecond: set } = wanted
   const at = (part: number): { verdict: Verdict; totalMs: Figure } => {
     const faster = {
@@ -212,8 +227,6 @@ function compression({ model, wanted, sweeps }: Scenarios, input: CurveInput): W
   const [best, middle, worst] = [at(ratio.low), at(ratio.value), at(ratio.high)]
   const verdict = best.verdict === worst.verdict ? best.verdict : 'uncertain'
   const rate = (part: number): number => wanted.bytesPerSecond / part
-  // Each channel keeps a CPU busy, so the best case for the link is the worst one for the CPUs.
-  const channels = perChannel === undefined ? undefined : Math.ceil(rate(ratio.low) / perChannel)
   return [
     {
       kind: 'compression',
@@ -236,34 +249,26 @@ function compression({ model, wanted, sweeps }: Scenarios, input: CurveInput): W
 
 /** The switch to post-copy after the first pass. */
 function postCopy(scenarios: Scenarios): WayOut {
-  const { wanted, model, pageBytes } = scenarios
-  const rate = wanted.bytesPerSecond / pageBytes
-  const missing = (possible: Possible, filled: number): number => possible.total.at(filled / rate)
-  const pages = [
-    missing(model.value, model.filledPages.value),
-    missing(model.low, model.filledPages.low),
-    missing(model.high, model.filledPages.high),
-  ] as const
-  const seconds = pages.map(count => count / rate)
+  const { wanted, pageBytes } = scenarios
+  const value = scenarios.probablePass(wanted.bytesPerSecond)
+  const pages = scenarios.possiblePasses(wanted.bytesPerSecond).map(({ lastPages }) => lastPages)
+  const ms = (count: number): number => ((count * pageBytes) / wanted.bytesPerSecond) * 1000
   // A vCPU waits at most once for each page that is missing, and only for pages that it uses.
   return {
     kind: 'post-copy',
     verdict: 'converges',
     downtimeMs: figureOf(wanted.deviceState * 1000, []),
-    pagesMissingMs: figureOf(
-      (seconds[0] ?? 0) * 1000,
-      seconds.map(second => second * 1000),
-    ),
-    faults: figureOf(pages[0], pages, 0),
+    pagesMissingMs: figureOf(ms(value.lastPages), pages.map(ms)),
+    faults: figureOf(value.lastPages, pages, 0),
     cost: 'The guest waits for each page that it touches too early, and is lost if a host or the link fails meanwhile.',
   }
 }
 
 function shutdown(scenarios: Scenarios): WayOut {
-  const { wanted, model, pageBytes, zeroBytes } = scenarios
-  const { linkBytesPerSecond: link = wanted.bytesPerSecond, deviceState } = wanted
+  const { wanted, model } = scenarios
+  const { linkBytesPerSecond: link = wanted.bytesPerSecond } = wanted
   const ms = (pages: number): number =>
-    ((pages * pageBytes + zeroBytes) / link + deviceState) * 1000
+    scenarios.stoppedSeconds(pages, model.memoryPages - pages, link) * 1000
   const { value, low, high } = model.filledPages
   return {
     kind: 'shutdown',

@@ -58,7 +58,7 @@ export default [
   {
     name: 'QEMU takes no time to find pages of zeros',
     file: 'ts/prediction/scenarios.ts',
-    find: 'profile.zeroPageNs / NS_PER_SECOND',
+    find: 'zeroPageNs / NS_PER_SECOND',
     replace: '0',
     test: `${MODEL} -t looks at each page`,
   },
@@ -100,8 +100,8 @@ export default [
   {
     name: 'count channels for the most probable ratio',
     file: 'ts/prediction/ways-out.ts',
-    find: 'Math.ceil(rate(ratio.low) / perChannel)',
-    replace: 'Math.ceil(rate(ratio.value) / perChannel)',
+    find: 'Math.ceil(bytesPerSecond / ratio.low / perChannel)',
+    replace: 'Math.ceil(bytesPerSecond / ratio.value / perChannel)',
     test: '__test__/prediction/compression.test.ts -t channels',
   },
   {

@@ -1,0 +1,77 @@
+// Breaks of the plan: shares of the link, sure methods, the division into stages, the times.
+
+const PLAN = '__test__/prediction/plan.test.ts'
+const STAGES = '__test__/prediction/plan-stages.test.ts'
+
+export default [
+  {
+    name: 'a migration that prepares takes its share of the link',
+    file: 'ts/prediction/plan/lanes.ts',
+    find: 'count + (setup > 0 ? 0 : 1)',
+    replace: 'count + 1',
+    test: `${STAGES} -t small steps`,
+  },
+  {
+    name: 'a migration keeps the share that it began with',
+    file: 'ts/prediction/plan/lanes.ts',
+    find: 'jobs[numbers[at] ?? -1]?.copySeconds(width, active) ?? 0',
+    replace: 'jobs[numbers[at] ?? -1]?.copySeconds(width, width) ?? 0',
+    test: `${STAGES} -t small steps`,
+  },
+  {
+    name: 'of a few migrations only the usual divisions are compared',
+    file: 'ts/prediction/plan/stages.ts',
+    find: 'if (few) compareAll(jobs, tried, found, least)',
+    replace: 'if (few) improve(jobs, found)',
+    test: `${STAGES} -t no division of a few`,
+  },
+  {
+    name: 'in a lane the longest migration is the first',
+    file: 'ts/prediction/plan/stages.ts',
+    find: 'const ORDERS = [1, -1] as const',
+    replace: 'const ORDERS = [-1, 1] as const',
+    test: `${STAGES} -t leave early`,
+  },
+  {
+    name: 'each migration of a wide stage counts on the whole link',
+    file: 'ts/prediction/plan/plan.ts',
+    find: 'Math.min(wanted.bytesPerSecond, linkBytesPerSecond / width)',
+    replace: 'Math.min(wanted.bytesPerSecond, linkBytesPerSecond / Math.min(width, 1))',
+    test: `${PLAN} -t never share it`,
+  },
+  {
+    name: 'compressed migrations run beside others',
+    file: 'ts/prediction/plan/plan.ts',
+    find: 'if (this.isAlone && width > 1) return Number.POSITIVE_INFINITY',
+    replace: 'if (this.isAlone && width > 64) return Number.POSITIVE_INFINITY',
+    test: `${PLAN} -t compressed go alone`,
+  },
+  {
+    name: 'two VMs of a plan may have the same name',
+    file: 'ts/prediction/plan/plan.ts',
+    find: 'if (seen.has(name)) {',
+    replace: "if (seen.has('')) {",
+    test: `${PLAN} -t refused`,
+  },
+  {
+    name: 'an uncertain migration goes',
+    file: 'ts/prediction/plan/offers.ts',
+    find: "return this.#verdict(sure) === 'converges' ? sure : undefined",
+    replace: "return this.#verdict(sure) !== 'stalls' ? sure : undefined",
+    test: `${PLAN} -t where the curve does not tell`,
+  },
+  {
+    name: 'a downtime has no room beside the least one',
+    file: 'ts/prediction/plan/offers.ts',
+    find: 'const roomy = Math.ceil(Math.max(least / ROOM, wanted.downtime * MS)) / MS',
+    replace: 'const roomy = Math.ceil(Math.max(least, wanted.downtime * MS)) / MS',
+    test: `${PLAN} -t no more downtime than it needs`,
+  },
+  {
+    name: 'post-copy fetches nothing after its pass',
+    file: 'ts/prediction/plan/offers.ts',
+    find: 'return seconds + wanted.deviceState + (lastPages * pageBytes) / bytesPerSecond',
+    replace: 'return seconds + wanted.deviceState + (0 * lastPages * pageBytes) / bytesPerSecond',
+    test: `${PLAN} -t once more where it is dirty`,
+  },
+]
