@@ -68,8 +68,12 @@ describe('the server answers', () => {
   })
 
   it('one request after the other, whatever is asked for behind a question mark', async () => {
-    const answer = await answerTo(await serving(), `${GET}${LAST.replace('/', '/?a=/nothing')}`)
-    expect(answer.match(/hello/g)).toHaveLength(2)
+    const socket = await client(await serving())
+    socket.write(GET)
+    await once(socket, 'readable')
+    expect(String(socket.read())).toMatch(/^HTTP\/1\.1 200 (.|\r\n)*hello\n$/)
+    socket.write(LAST.replace('/', '/?a=/nothing'))
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 (.|\r\n)*hello\n$/)
   })
 
   it.each(['/nothing', '//', '/../', '/%2e%2e/', '*', '/metrics\\'])(
@@ -190,6 +194,24 @@ describe('a client that takes too much', () => {
     // What is in the buffers of the sockets is still there, and then the connection is over.
     const answer = await text(socket).catch(() => 'reset')
     expect(answer.length).toBeLessThan(body.length)
+  })
+
+  it('is disconnected if it does not wait for its answers', async () => {
+    let asked = 0
+    const counting: Routes = new Map([
+      [
+        '/',
+        async () => {
+          asked += 1
+          await sleep(20)
+          return { contentType: PLAIN, body: 'hello\n' }
+        },
+      ],
+    ])
+    const server = await serving({}, counting)
+    expect(await answerTo(server, GET.repeat(1000))).toBe('')
+    expect(asked).toBe(1)
+    expect(statusIn(await answerTo(server, LAST))).toBe(200)
   })
 
   it('has no connection beyond the limit, and the others go on', async () => {

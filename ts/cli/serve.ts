@@ -1,14 +1,16 @@
 /** `dirtyrate serve TARGET…`: measures targets again and again, and serves the figures by HTTP. */
 
+import { setMaxListeners } from 'node:events'
 import { hostname } from 'node:os'
 import manifest from '../../package.json' with { type: 'json' }
 import { argumentError, DirtyRateError } from '../ground/errors.js'
 import { parseDuration } from '../ground/units.js'
 import { parseWindow, parseWindows } from '../measurement/windows.js'
 import { type LinkOptions, parseLinks } from '../metrics/links.js'
-import type { Metrics } from '../metrics/metrics.js'
+import type { Format, Metrics } from '../metrics/metrics.js'
 import { type ListenAddress, parseListenAddress } from '../server/address.js'
-import { type Routes, serveHttp } from '../server/http.js'
+import { type Answer, type Routes, serveHttp } from '../server/http.js'
+import { recent } from '../server/recent.js'
 import { Rounds, type RoundsListener, type RoundsPlan } from '../server/rounds.js'
 import { readToken, TOKEN_VARIABLE, type Token } from '../server/token.js'
 import { openTarget } from '../targets/open.js'
@@ -70,6 +72,8 @@ export async function runServe(
   session.note(`Serving the metrics of ${counted(uris.length)} at ${url}, until interrupted.`)
   const stop = new AbortController()
   const signal = AbortSignal.any([session.signal, stop.signal])
+  // Each target listens, and Node warns of more than ten listeners as of a leak.
+  setMaxListeners(0, signal)
   const open = async (uri: string): Promise<Target> => {
     const { force } = options
     const target = await openTarget(uri, { signal, mode: plan.measuring.mode, force })
@@ -162,20 +166,19 @@ async function parseAccess(
 }
 
 const HTML = 'text/html; charset=utf-8'
+/** Scrapes within this time get the same text, so that no number of them costs more. */
+const SHARED_MS = 500
 
-function routesOf(
-  metrics: Metrics,
-  formatFor: (accept: string) => Parameters<Metrics['expose']>[0],
-): Routes {
+function routesOf(metrics: Metrics, formatFor: (accept: string) => Format): Routes {
+  const written = (format: Format): (() => Promise<Answer>) =>
+    recent(async () => {
+      const { contentType, text } = await metrics.expose(format)
+      return { contentType, body: Buffer.from(text) }
+    }, SHARED_MS)
+  const formats = { openmetrics: written('openmetrics'), text: written('text') }
   return new Map<string, NonNullable<ReturnType<Routes['get']>>>([
     ['/', () => ({ contentType: HTML, body: homePage(manifest.version) })],
-    [
-      '/metrics',
-      async ({ headers }) => {
-        const { contentType, text } = await metrics.expose(formatFor(headers.accept ?? ''))
-        return { contentType, body: text }
-      },
-    ],
+    ['/metrics', ({ headers }) => formats[formatFor(headers.accept ?? '')]()],
   ])
 }
 

@@ -1,7 +1,7 @@
 /** The HTTP server: its limits, its headers, and its end. What it answers comes from `routes`. */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { DirtyRateError } from '../ground/errors.js'
 import { type AccessRules, refusalOf } from './access.js'
@@ -10,7 +10,7 @@ import { type ListenAddress, urlHost } from './address.js'
 /** What is answered. */
 export interface Answer {
   readonly contentType: string
-  readonly body: string
+  readonly body: string | Buffer
 }
 
 /** The paths that there are, and what makes the answer of each. */
@@ -87,7 +87,16 @@ export async function serveHttp({
   })
   server.maxConnections = limits.mostConnections
   // Node answers what it cannot parse, and closes the connection.
+  const answering = new WeakSet<Socket>()
   server.on('request', (request, response) => {
+    const { socket } = request
+    // Requests that do not wait for the answers before them could ask for any amount of memory.
+    if (answering.has(socket)) {
+      socket.destroy()
+      return
+    }
+    answering.add(socket)
+    response.once('close', () => answering.delete(socket))
     limitAnswer(response, limits.answerMs)
     void answer(request, response, access, routes)
   })
@@ -151,7 +160,7 @@ function end(
   headers: Readonly<Record<string, string>>,
   { contentType, body }: Answer,
 ): void {
-  const bytes = Buffer.from(body)
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body
   response.writeHead(status, {
     ...HEADERS,
     'Content-Type': contentType,

@@ -49,6 +49,20 @@ export default [
     test: `${HTTP} -t does not read its answer`,
   },
   {
+    name: 'a client may ask again and again without reading',
+    file: 'ts/server/http.ts',
+    find: '    answering.add(socket)\n',
+    replace: '',
+    test: `${HTTP} -t does not wait for its answers`,
+  },
+  {
+    name: 'each scrape is written anew',
+    file: 'ts/server/recent.ts',
+    find: 'last !== undefined && performance.now() < last.until',
+    replace: 'last !== undefined && last.until < 0',
+    test: '__test__/server/recent.test.ts -t is shared',
+  },
+  {
     name: 'any number of connections is kept',
     file: 'ts/server/http.ts',
     find: '  server.maxConnections = limits.mostConnections\n',
