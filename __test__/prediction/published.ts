@@ -1,7 +1,7 @@
 /** The published curve, with the estimates of its author's script. */
 
 import { readFileSync } from 'node:fs'
-import type { PublishedCurve } from '../../ts/prediction/input.js'
+import type { PublishedCurve } from '../../ts/prediction/published-curve.js'
 
 export const publishedFile: string = new URL('gudkov-2023-memcached.json', import.meta.url).pathname
 

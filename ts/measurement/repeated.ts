@@ -1,27 +1,12 @@
 /** Several curves one after the other: their means, their spread, and whether the guest changes. */
 
-import type {
-  Bounded,
-  CurveGranularity,
-  CurvePhase,
-  CurveRegion,
-  CurveRound,
-  CurveSpread,
-  DirtyRateCurve,
-  DirtyRatePoint,
-  Increment,
-  RepeatedCurve,
-  SampledPoint,
-} from '../results/curve.js'
-import type { Frame, GuestActivity, GuestCost, Interval } from '../results/measurement.js'
-import type { Truth } from '../results/truth.js'
+import type { Bounded, CurveGranularity, CurveRegion, DirtyRateCurve } from '../results/curve.js'
+import type { Frame, GuestActivity, GuestCost } from '../results/measurement.js'
 import type { Warning } from '../results/warning.js'
 import { Mean } from './mean.js'
-import { type Sampled, stationarity } from './stationarity.js'
+import { type Point, PointMeans } from './point-means.js'
+import { compared, type KeptPoint, type KeptRound } from './rounds.js'
 import { changeWarning } from './warnings.js'
-
-/** A point of any mode. */
-type Point = DirtyRatePoint & Partial<SampledPoint>
 
 /** The means of one region, by the length of the window that was asked for. */
 interface RegionMeans {
@@ -44,7 +29,7 @@ export class RepeatedCurves {
   readonly #points = new Map<number, PointMeans>()
   readonly #regions = new Map<string, RegionMeans>()
   readonly #granularities = new Map<number, GranularityMeans>()
-  readonly #rounds: { startedAt: string; points: Map<number, Point> }[] = []
+  readonly #rounds: KeptRound[] = []
   readonly #costs: GuestCost[] = []
   readonly #warnings = new Map<Warning['code'], { first: Warning; rounds: number }>()
   #complete = true
@@ -60,9 +45,10 @@ export class RepeatedCurves {
   }
 
   add(curve: DirtyRateCurve): void {
-    const points = new Map<number, Point>()
+    const points = new Map<number, KeptPoint>()
     for (const point of curve.points as readonly Point[]) {
-      points.set(point.requestedMs, only(point))
+      const { bytesPerSecond, pages, sampling } = point
+      points.set(point.requestedMs, { bytesPerSecond, pages, sampling })
       at(this.#points, point.requestedMs, () => new PointMeans()).add(point)
     }
     this.#rounds.push({ startedAt: curve.startedAt, points })
@@ -83,7 +69,7 @@ export class RepeatedCurves {
     if (last === undefined) throw new RangeError('a repeated curve has at least one round')
     const windows = [...this.#points.keys()].sort((a, b) => a - b)
     const { mode, pageSize, memory } = last
-    const repeated = this.#repeated(windows)
+    const repeated = compared(this.#rounds, windows)
     const curve = {
       ...this.#frame,
       mode,
@@ -175,110 +161,6 @@ export class RepeatedCurves {
       extents: windows.map(window => extents.get(window)?.bounded().value ?? 0),
     }))
   }
-
-  #repeated(windows: readonly number[]): RepeatedCurve {
-    const rounds = this.#rounds.map(({ startedAt, points }): CurveRound => {
-      const pages = windows.map(window => points.get(window)?.pages ?? null)
-      return {
-        startedAt,
-        bytesPerSecond: windows.map(window => points.get(window)?.bytesPerSecond ?? null),
-        ...(pages.every(value => value === null) ? {} : { pages }),
-      }
-    })
-    // The longest window is never left out, so each round has it.
-    const longest = windows.at(-1) ?? 0
-    const ofLongest = this.#rounds.flatMap(({ points }) => points.get(longest) ?? [])
-    const sampled = ofLongest.flatMap(({ sampling }) => sampledOf(sampling))
-    const { stationary, tests, phases } = stationarity(
-      ofLongest.map(({ bytesPerSecond }) => bytesPerSecond),
-      sampled.length === ofLongest.length ? sampled : undefined,
-    )
-    return {
-      rounds,
-      spread: windows.map((_, column) => spreadOf(known(rounds, column))),
-      stationary,
-      tests,
-      phases: phases.map((first, at) => phaseOf(rounds, first, phases[at + 1], windows.length)),
-    }
-  }
-}
-
-/** The means of the points of one window. */
-class PointMeans {
-  rounds = 0
-  readonly #windowNs = new Mean()
-  readonly #rate = new Mean()
-  readonly #pages = new Mean()
-  readonly #increment = new Mean()
-  readonly #truth = { low: new Mean(), pages: new Mean(), high: new Mean() }
-  readonly #sampling = { samples: 0, hits: 0, zeroPages: 0, samplesPerGiB: 0 }
-  readonly #has = { pages: 0, increment: 0, truth: 0, sampling: 0, samples: 0 }
-  #confidence = 1
-
-  add({ windowNs, pages, bytesPerSecond, interval, increment, sampling, truth }: Point): void {
-    this.rounds++
-    this.#windowNs.add(windowNs)
-    const { low, high, confidence } = interval
-    this.#confidence = confidence
-    this.#rate.add(bytesPerSecond, { low, high: high ?? Number.POSITIVE_INFINITY })
-    if (pages !== undefined) this.#has.pages += this.#pages.add(pages)
-    if (increment !== undefined)
-      this.#has.increment += this.#increment.add(increment.pages, increment)
-    if (truth !== undefined) {
-      this.#has.truth++
-      for (const name of ['low', 'pages', 'high'] as const) this.#truth[name].add(truth[name])
-    }
-    if (sampling === undefined) return
-    this.#has.sampling++
-    this.#sampling.samplesPerGiB = sampling.samplesPerGiB
-    for (const of of sampledOf(sampling)) {
-      this.#has.samples++
-      this.#sampling.samples += of.samples
-      this.#sampling.hits += of.hits
-      this.#sampling.zeroPages += sampling.zeroPages ?? 0
-    }
-  }
-
-  mean(requestedMs: number, pageSize: number | undefined): Point {
-    const pages = this.#pages.bounded().value
-    const isOf = (count: number): boolean => count === this.rounds
-    return {
-      windowNs: this.#windowNs.bounded().value,
-      requestedMs,
-      ...(isOf(this.#has.pages) ? { pages } : {}),
-      ...(isOf(this.#has.pages) && pageSize !== undefined ? { dirtyBytes: pages * pageSize } : {}),
-      bytesPerSecond: this.#rate.bounded().value,
-      interval: this.#interval(),
-      ...(isOf(this.#has.increment) ? { increment: this.#incrementOf() } : {}),
-      ...(isOf(this.#has.sampling) ? { sampling: this.#samplingOf() } : {}),
-      ...(isOf(this.#has.truth) ? { truth: this.#truthOf() } : {}),
-    }
-  }
-
-  #interval(): Interval {
-    // Bounds that surely hold are added as they are: their errors need not cancel each other.
-    const { low, high } = this.#confidence === 1 ? this.#rate.sure() : this.#rate.bounded()
-    return { low, high: Number.isFinite(high) ? high : null, confidence: this.#confidence }
-  }
-
-  #incrementOf(): Increment {
-    const { value, low, high } = this.#increment.bounded()
-    return { pages: value, low, high }
-  }
-
-  #samplingOf(): NonNullable<Point['sampling']> {
-    const { samplesPerGiB, ...counts } = this.#sampling
-    return this.#has.samples === this.rounds ? { samplesPerGiB, ...counts } : { samplesPerGiB }
-  }
-
-  #truthOf(): Truth {
-    const { low, pages, high } = this.#truth
-    return {
-      low: low.bounded().value,
-      pages: pages.bounded().value,
-      high: high.bounded().value,
-    }
-  }
 }
 
 /**
@@ -293,50 +175,6 @@ function meanCost(costs: readonly GuestCost[]): GuestCost {
     during[figure] = Math.round(sum / costs.length)
   }
   return { ...(before === undefined ? {} : { before }), during }
-}
-
-/** What is kept of a point of one round. */
-function only({ bytesPerSecond, pages, sampling }: Point): Point {
-  return { bytesPerSecond, pages, sampling } as Point
-}
-
-function sampledOf(sampling: Point['sampling']): Sampled[] {
-  const { samples, hits } = sampling ?? {}
-  return samples === undefined || hits === undefined ? [] : [{ samples, hits }]
-}
-
-/** The rates of one window in the rounds that measured it. */
-function known(rounds: readonly CurveRound[], column: number): number[] {
-  return rounds.flatMap(({ bytesPerSecond }) => bytesPerSecond[column] ?? [])
-}
-
-function spreadOf(rates: readonly number[]): CurveSpread {
-  const mean = rates.reduce((sum, rate) => sum + rate, 0) / rates.length
-  const squares = rates.reduce((sum, rate) => sum + (rate - mean) ** 2, 0)
-  return {
-    standardDeviation: rates.length < 2 ? 0 : Math.sqrt(squares / (rates.length - 1)),
-    least: Math.min(...rates),
-    most: Math.max(...rates),
-  }
-}
-
-function phaseOf(
-  all: readonly CurveRound[],
-  first: number,
-  next: number | undefined,
-  windows: number,
-): CurvePhase {
-  const rounds = all.slice(first, next)
-  const means = Array.from({ length: windows }, (_, column) => {
-    const rates = known(rounds, column)
-    return rates.length === 0 ? null : rates.reduce((sum, rate) => sum + rate, 0) / rates.length
-  })
-  return {
-    firstRound: first,
-    rounds: rounds.length,
-    startedAt: rounds[0]?.startedAt ?? '',
-    bytesPerSecond: means,
-  }
 }
 
 /** The entry of `key`, which is made if there is none. */

@@ -1,6 +1,6 @@
 /** For an uncertain verdict: the measurement that would decide. */
 
-import type { CurveInput } from './input.js'
+import type { CurveInput } from './curve-input.js'
 import type { Scenarios } from './scenarios.js'
 
 /** A measurement that decides, or why none does. */

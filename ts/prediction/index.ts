@@ -5,7 +5,7 @@ export type { Duration, Rate, Size } from '../ground/units.js'
 export type { Decision } from './decision.js'
 export { type Figure, type Verdict, verdicts } from './figure.js'
 export type { MigrationFigures } from './figures.js'
-export type { PredictionCurve, PredictionPoint, PublishedCurve } from './input.js'
+export type { PredictionCurve, PredictionPoint } from './input.js'
 export {
   type MigrationPrediction,
   type PredictedPhase,
@@ -21,6 +21,7 @@ export {
   type VmToMove,
 } from './plan/plan.js'
 export { type MigrationProfile, profileNames } from './profiles.js'
+export type { PublishedCurve } from './published-curve.js'
 export {
   predictSnapshot,
   type SnapshotChoice,

@@ -1,7 +1,6 @@
 /**
- * Reads a curve from a document: that of `dirtyrate curve --json`, or the table of A. Gudkov's
- * message about calc-dirty-rate. Every number is checked, because a document may come from
- * anywhere.
+ * Reads a curve from a document: that of `dirtyrate curve --json`, or a published one. Every number
+ * is checked, because a document may come from anywhere.
  */
 
 import { parseObject, show } from '../ground/arguments.js'
@@ -9,7 +8,17 @@ import { argumentError } from '../ground/errors.js'
 import type { Bounded, CurveGranularity, CurveRegion, RepeatedCurve } from '../results/curve.js'
 import type { Interval } from '../results/measurement.js'
 import { arrayOf, boundedOf, columnOf, numberOf, optional, textOf } from './checks.js'
-import { wilson } from './normal.js'
+import {
+  type CurveInput,
+  type InputPoint,
+  LONGEST_NS,
+  MOST_BYTES,
+  MOST_PAGE_SIZE,
+  MOST_POINTS,
+  PAGE_SIZE,
+  refuseUnsorted,
+} from './curve-input.js'
+import { type PublishedCurve, parsePublished } from './published-curve.js'
 
 /**
  * One window of a curve as a prediction takes it: the members of a `DirtyRatePoint` that it needs.
@@ -43,62 +52,13 @@ export interface PredictionCurve {
   readonly complete?: boolean | undefined
 }
 
-/** A sampled curve in the form of `gudkov-2023-memcached.json`. */
-export interface PublishedCurve {
-  readonly pageSize: number
-  readonly totalPages: number
-  readonly sampledPages: number
-  readonly zeroPagesInSample: number
-  readonly windowSeconds: readonly number[]
-  readonly dirtySampledPages: readonly number[]
-}
-
-/** Distinct pages of one window, with the bounds that the measurement gives. */
-export interface InputPoint {
-  readonly seconds: number
-  readonly pages: number
-  readonly low: number
-  /** Infinity if no upper bound is known. */
-  readonly high: number
-  /** The confidence of the bounds; 1 if they are certain. */
-  readonly confidence: number
-}
-
-/** A curve whose numbers are checked. */
-export interface CurveInput {
-  readonly mode: string
-  readonly pageSize: number
-  readonly points: readonly InputPoint[]
-  /** For each region its pages of memory, and its dirty pages at each point. */
-  readonly regions: readonly { readonly memoryPages: number; readonly pages: readonly number[] }[]
-  readonly granularities: readonly CurveGranularity[]
-  readonly memoryBytes?: number
-  readonly zeroPages?: Bounded
-  readonly compressedRatio?: Bounded
-  readonly compressionBytesPerSecond?: number
-  /** False if the guest changed while it was measured. */
-  readonly stationary: boolean
-  /** The mean rates of each part of the time, one per point, if there is more than one part. */
-  readonly phases: readonly {
-    readonly rounds: number
-    readonly bytesPerSecond: readonly number[]
-  }[]
-  /** False if the points are lower bounds. */
-  readonly complete: boolean
-}
-
-export const PAGE_SIZE = 4096
-/** The limits of what is read. `dirtyrate curve` measures at most 1000 windows. */
-const MOST_POINTS = 10_000
+/** The limits of what is read. */
 const MOST_REGIONS = 2 ** 17
 const MOST_CELLS = 2 ** 23
 const MOST_GRANULARITIES = 64
 const MOST_PHASES = 1000
-const MOST_PAGE_SIZE = 2 ** 30
-/** 64 PiB, as much as 56 bits of address reach. */
-const MOST_BYTES = 2 ** 56 / 1024
-/** 100 days. */
-const LONGEST_NS = 100 * 86_400e9
+/** More than any memory can do. */
+const MOST_RATE = 2 ** 60
 
 /** The curve in `document`. Throws ERR_ARGUMENT, which calls it `name`. */
 export function parseCurve(document: PredictionCurve | PublishedCurve, name = 'curve'): CurveInput {
@@ -160,18 +120,6 @@ function parsePoints(given: unknown, pageSize: number, name: string): InputPoint
   return points
 }
 
-function refuseUnsorted(points: readonly InputPoint[], name: string): void {
-  points.forEach(({ seconds }, at) => {
-    const before = points[at - 1]?.seconds
-    if (before !== undefined && seconds <= before) {
-      throw argumentError(
-        `${name}[${at}]: its window of ${seconds} s is not longer than the one before, ${before} s`,
-        'Give the points in ascending order of their windows.',
-      )
-    }
-  })
-}
-
 function parsePoint(point: PredictionPoint, pageSize: number, name: string): InputPoint {
   parseObject(point, name, '{ windowNs, bytesPerSecond, interval }')
   const windowNs = numberOf(point.windowNs, `${name}.windowNs`, { low: 1, high: LONGEST_NS })
@@ -196,9 +144,6 @@ function parsePoint(point: PredictionPoint, pageSize: number, name: string): Inp
     confidence: numberOf(confidence, `${name}.interval.confidence`, { low: 0.01, high: 1 }),
   }
 }
-
-/** More than any memory can do. */
-const MOST_RATE = 2 ** 60
 
 function parseRegions(
   given: unknown,
@@ -264,61 +209,4 @@ function parseRepeated(
     ),
   }))
   return { stationary: given.stationary, phases }
-}
-
-/** The share of the samples that the intervals of the published form are made for. */
-const CONFIDENCE = 0.95
-
-function parsePublished(document: PublishedCurve, name: string): CurveInput {
-  const of = (field: keyof PublishedCurve): string => `${name}.${field}`
-  const whole = (field: 'totalPages' | 'sampledPages' | 'zeroPagesInSample', low = 1): number =>
-    numberOf(document[field], of(field), { low, high: MOST_BYTES, whole: true })
-  const pageSize = numberOf(document.pageSize, of('pageSize'), {
-    low: 512,
-    high: MOST_PAGE_SIZE,
-    whole: true,
-  })
-  const total = whole('totalPages')
-  const samples = whole('sampledPages')
-  const zeros = whole('zeroPagesInSample', 0)
-  const windows = arrayOf<number>(document.windowSeconds, of('windowSeconds'), 1, MOST_POINTS)
-  const hits = columnOf(
-    document.dirtySampledPages,
-    of('dirtySampledPages'),
-    windows.length,
-    samples,
-  )
-  if (samples > total || zeros > samples) {
-    const [more, field, whole] =
-      zeros > samples
-        ? [zeros, 'zeroPagesInSample', 'sampledPages']
-        : [samples, 'sampledPages', 'totalPages']
-    throw argumentError(`${name}.${field}: ${more} is more than ${whole}`)
-  }
-  const pagesOf = (share: number): number => share * total
-  const bounded = (count: number): Bounded => {
-    const [low, high] = wilson(count, samples, CONFIDENCE)
-    return { value: pagesOf(count / samples), low: pagesOf(low), high: pagesOf(high) }
-  }
-  const points = windows.map((window, at) => {
-    const { value, low, high } = bounded(hits[at] ?? 0)
-    const seconds = numberOf(window, `${of('windowSeconds')}[${at}]`, {
-      low: 1e-9,
-      high: LONGEST_NS / 1e9,
-    })
-    return { seconds, pages: value, low, high, confidence: CONFIDENCE }
-  })
-  refuseUnsorted(points, of('windowSeconds'))
-  return {
-    mode: 'page-sampling',
-    pageSize,
-    points,
-    regions: [],
-    granularities: [],
-    memoryBytes: total * pageSize,
-    zeroPages: bounded(zeros),
-    stationary: true,
-    phases: [],
-    complete: true,
-  }
 }

@@ -1,12 +1,14 @@
 /** Predicts a live migration from a curve: whether it ends, when, and what would make it end. */
 
+import type { CurveInput } from './curve-input.js'
 import { type Decision, decisionOf } from './decision.js'
 import type { Figure, Verdict } from './figure.js'
 import { figuresOf, type MigrationFigures, type Setting } from './figures.js'
-import { type CurveInput, type PredictionCurve, type PublishedCurve, parseCurve } from './input.js'
+import { type PredictionCurve, parseCurve } from './input.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
 import { modelOf } from './model.js'
 import { type MigrationOptions, parseMigrationOptions, type Wanted } from './options.js'
+import type { PublishedCurve } from './published-curve.js'
 import { Scenarios } from './scenarios.js'
 import { maySweep } from './sweeping.js'
 import { type WayOut, waysOutOf } from './ways-out.js'

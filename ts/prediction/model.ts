@@ -2,8 +2,8 @@
 
 import { argumentError } from '../ground/errors.js'
 import type { Bounded } from '../results/curve.js'
+import type { CurveInput, InputPoint } from './curve-input.js'
 import { Growth, type GrowthPoint, sumOf } from './growth.js'
-import type { CurveInput, InputPoint } from './input.js'
 import { deviations, jointConfidence } from './normal.js'
 import { tailOf } from './tail.js'
 

@@ -3,11 +3,13 @@
 import { type OptionNames, parseOptions } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { type Duration, parseRate, parseSize, type Rate, type Size } from '../ground/units.js'
+import type { CurveInput } from './curve-input.js'
 import { type Figure, figureOf } from './figure.js'
 import { Growth, type GrowthPoint } from './growth.js'
-import { type CurveInput, type PredictionCurve, type PublishedCurve, parseCurve } from './input.js'
+import { type PredictionCurve, parseCurve } from './input.js'
 import { type Model, modelOf } from './model.js'
 import { memoryOf, type Naming, secondsOf } from './options.js'
+import type { PublishedCurve } from './published-curve.js'
 import { tailOf } from './tail.js'
 
 /** How snapshots are taken. */

@@ -5,8 +5,8 @@
  * functions a (1 - e^(-t/p)); a sweep has not.
  */
 
+import type { CurveInput } from './curve-input.js'
 import { Growth } from './growth.js'
-import type { CurveInput } from './input.js'
 
 const CONSTANTS = 24
 const ROUNDS = 2000

@@ -3,10 +3,10 @@
  */
 
 import type { Bounded } from '../results/curve.js'
+import type { CurveInput } from './curve-input.js'
 import { type Figure, figureOf, type Verdict } from './figure.js'
 import { figuresOf } from './figures.js'
 import { smallest } from './growth.js'
-import type { CurveInput } from './input.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
 import { type Bound, Scenarios } from './scenarios.js'
 

@@ -85,7 +85,7 @@ export default [
   },
   {
     name: 'add sure bounds as independent errors',
-    file: repeated,
+    file: 'ts/measurement/point-means.ts',
     find: 'this.#confidence === 1 ? this.#rate.sure()',
     replace: 'this.#confidence > 1 ? this.#rate.sure()',
     test: '__test__/measurement/repeated.test.ts',

@@ -71,7 +71,7 @@ export default [
   },
   {
     name: 'points may be in any order',
-    file: 'ts/prediction/input.ts',
+    file: 'ts/prediction/curve-input.ts',
     find: 'if (before !== undefined && seconds <= before) {',
     replace: 'if (before !== undefined && seconds < 0) {',
     test: `${PROPERTIES} -t unsorted`,

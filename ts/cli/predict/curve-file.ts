@@ -2,7 +2,8 @@
 
 import { type FileHandle, open } from 'node:fs/promises'
 import { argumentError, isError } from '../../ground/errors.js'
-import type { PredictionCurve, PublishedCurve } from '../../prediction/input.js'
+import type { PredictionCurve } from '../../prediction/input.js'
+import type { PublishedCurve } from '../../prediction/published-curve.js'
 import { systemReason } from '../failure.js'
 
 /** More than any curve has: 1000 points of 16,384 regions are half of it. */

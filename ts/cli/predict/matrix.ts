@@ -1,8 +1,8 @@
 /** The verdict for several bandwidths and downtimes. */
 
 import { argumentError } from '../../ground/errors.js'
+import type { CurveInput } from '../../prediction/curve-input.js'
 import type { Figure, Verdict } from '../../prediction/figure.js'
-import type { CurveInput } from '../../prediction/input.js'
 import { predictBriefly } from '../../prediction/migration.js'
 import {
   type MigrationOptions,

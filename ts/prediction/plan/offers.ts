@@ -1,9 +1,9 @@
 /** By which methods a VM can leave its host at a bandwidth, and what each of them takes. */
 
 import type { Bounded } from '../../results/curve.js'
+import type { CurveInput } from '../curve-input.js'
 import { type Figure, figureOf, type Verdict } from '../figure.js'
 import { figuresOf, type Setting } from '../figures.js'
-import type { CurveInput } from '../input.js'
 import { leastDowntime } from '../limits.js'
 import { scenariosOf, verdictIn } from '../migration.js'
 import type { Played } from '../precopy.js'
