@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { VirtualMachine, workload } from 'dirtyrate'
-import { clearPlan, said, setPlan } from './plan.mjs'
+import { attempts, clearPlan, setPlan } from './plan.mjs'
 
 /** vCPUs, reapers and pacers of this process. */
 function guestThreads() {
@@ -21,21 +21,10 @@ function guestThreads() {
 
 const figures = ({ pages, complete, truth }) => ({ pages, complete, truth })
 
-/**
- * One life of a VM. Each step is tried, whatever became of the ones before, as a program does that
- * tries again.
- */
+/** One life of a VM. */
 async function life({ log, rate, mode, patienceMs }) {
-  const errors = []
+  const { errors, attempt } = attempts()
   const results = []
-  const attempt = async (step, work) => {
-    try {
-      return await work()
-    } catch (error) {
-      errors.push({ step, ...said(error) })
-      return undefined
-    }
-  }
   const signal = AbortSignal.timeout(patienceMs)
   const options = {
     memory: '64MiB',
@@ -70,11 +59,9 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { fault, ...rest } = JSON.parse(line)
   if (fault !== undefined) setPlan(fault)
   const outcome = await life(rest)
-  const { failed, ioctls } = clearPlan()
+  const called = clearPlan()
   // A thread ends a moment after its promise.
   for (let look = 0; look < 100 && guestThreads().length > 0; look++)
     await new Promise(next => setTimeout(next, 10))
-  process.stdout.write(
-    `${JSON.stringify({ ...outcome, failed, ioctls, threads: guestThreads() })}\n`,
-  )
+  process.stdout.write(`${JSON.stringify({ ...outcome, ...called, threads: guestThreads() })}\n`)
 }

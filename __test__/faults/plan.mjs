@@ -20,7 +20,10 @@ export function setPlan({ call, number = 0, errno, at = 1, times = 0 }) {
   writeSync(file, plan.subarray(0, 32), 0, 32, 0)
 }
 
-/** From now on nothing fails. Returns how many calls failed, and which ioctls of KVM were made. */
+/**
+ * From now on nothing fails. Returns how often the call of the plan was made, how many of them
+ * failed, and which ioctls of KVM were made.
+ */
 export function clearPlan() {
   writeSync(file, Buffer.alloc(32), 0, 32, 0)
   const plan = Buffer.alloc(SIZE)
@@ -29,11 +32,28 @@ export function clearPlan() {
   for (let number = 0; number < 256; number++) {
     if (plan.readUInt32LE(IOCTLS_AT + 4 * number) > 0) ioctls.push(number)
   }
-  return { failed: plan.readUInt32LE(52), ioctls }
+  return { seen: plan.readUInt32LE(48), failed: plan.readUInt32LE(52), ioctls }
+}
+
+/**
+ * Tries steps one after the other, whatever became of those before, as a program does that tries
+ * again. `errors` gets what those that fail say.
+ */
+export function attempts() {
+  const errors = []
+  const attempt = async (step, work) => {
+    try {
+      return await work()
+    } catch (error) {
+      errors.push({ step, ...said(error) })
+      return undefined
+    }
+  }
+  return { errors, attempt }
 }
 
 /** What an error says, as JSON can have it. */
-export const said = error => ({
+const said = error => ({
   name: error?.name,
   code: error?.code,
   message: error?.message,

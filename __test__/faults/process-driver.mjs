@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openTarget } from 'dirtyrate'
-import { clearPlan, said, setPlan } from './plan.mjs'
+import { attempts, clearPlan, setPlan } from './plan.mjs'
 
 const [program, folder, pages] = process.argv.slice(2)
 const WINDOW_MS = 60
@@ -67,15 +67,8 @@ async function watched({ rounds }, work) {
 
 async function life({ kind }) {
   const measured = processes[kind]
-  const [errors, results] = [[], []]
-  const attempt = async (step, work) => {
-    try {
-      return await work()
-    } catch (error) {
-      errors.push({ step, ...said(error) })
-      return undefined
-    }
-  }
+  const { errors, attempt } = attempts()
+  const results = []
   const uri = `pid:${measured.pid},range=${measured.range}`
   const target = await attempt('open', () => openTarget(uri))
   if (target === undefined) return { errors, results }
@@ -103,8 +96,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   const { fault, ...rest } = JSON.parse(line)
   if (fault !== undefined) setPlan(fault)
   const outcome = await life(rest)
-  const { failed } = clearPlan()
+  const { seen, failed } = clearPlan()
   const descriptors = readdirSync('/proc/self/fd').length
-  process.stdout.write(`${JSON.stringify({ ...outcome, descriptors, failed })}\n`)
+  process.stdout.write(`${JSON.stringify({ ...outcome, descriptors, seen, failed })}\n`)
 }
 for (const { end } of Object.values(processes)) end()

@@ -21,7 +21,8 @@ export interface Outcome {
   }[]
   results: { pages: number; complete: boolean; truth?: { low: number; high: number } }[]
   closed: boolean
-  /** How many calls failed. */
+  /** How often the call was made that was to fail, and how many of these calls failed. */
+  seen: number
   failed: number
   /** The ioctls that were made. */
   ioctls: number[]
@@ -57,6 +58,8 @@ export interface ProcessOutcome {
   statistics?: Record<string, number> | null
   /** How many files are open at the end. */
   descriptors: number
+  /** How often the call was made that was to fail, and how many of these calls failed. */
+  seen: number
   failed: number
 }
 
@@ -177,4 +180,34 @@ export class Lives<OneLife = Life, ItsOutcome = Outcome> {
       child.on('exit', onExit)
     })
   }
+}
+
+/** The number of a call that no life makes. */
+const NEVER = 2 ** 32 - 1
+
+/** Which of the calls that are to fail a life makes. */
+export interface Made {
+  /** The calls that a life made where nothing failed. */
+  readonly calls: readonly string[]
+  /**
+   * Whether a fault was missed: the first call was to fail, a life makes this call, and none has
+   * failed. How many later calls there are depends on the time that a life takes.
+   */
+  missed(fault: Fault, outcome: { failed: number }): boolean
+}
+
+/** Finds out which of the calls in `faults` a life makes where nothing fails. */
+export async function callsMade(
+  faults: readonly Fault[],
+  live: (fault: Fault) => Promise<{ seen: number }>,
+): Promise<Made> {
+  const nameOf = ({ call, number }: Fault): string => `${call} ${number ?? ''}`.trimEnd()
+  const calls: string[] = []
+  for (const [name, fault] of new Map(faults.map(one => [nameOf(one), one]))) {
+    const { seen } = await live({ ...fault, at: NEVER, times: 1 })
+    if (seen > 0) calls.push(name)
+  }
+  const missed = (fault: Fault, { failed }: { failed: number }): boolean =>
+    fault.at === 1 && failed === 0 && calls.includes(nameOf(fault))
+  return { calls, missed }
 }
