@@ -109,7 +109,7 @@ describeInstalled(QEMU, 'a QEMU', () => {
     process.kill(pid, 'SIGSTOP')
     await expect
       .poll(async () => routeOf(await vmOf(pid), `qmp:${socket}`))
-      .toMatchObject({ reachable: false, mend: `Let it go on: kill -CONT ${pid}` })
+      .toMatchObject({ reachable: false, mend: `Let it go on (kill -CONT ${pid}), then try again` })
     process.kill(pid, 'SIGCONT')
     await vmOf(pid, vm => routeOf(vm, `qmp:${socket}`)?.reachable === true)
   })

@@ -132,8 +132,12 @@ export function stoppedBy(pid: number): 'a signal' | 'a debugger' | undefined {
   return state === 'T' ? 'a signal' : state === 't' ? 'a debugger' : undefined
 }
 
-/** What lets a stopped process go on, as the hint of an error. */
-export function goOn(pid: number, by: 'a signal' | 'a debugger'): string {
+/**
+ * What lets a process go on that is stopped by this, as the hint of an error; undefined if it was
+ * stopped and has gone on meanwhile.
+ */
+export function goOn(pid: number, by: ReturnType<typeof stoppedBy>): string {
+  if (by === undefined) return 'It goes on now: try again.'
   return by === 'a signal'
     ? `Let it go on (kill -CONT ${pid}), then try again.`
     : 'Let its debugger go on or leave it, then try again.'

@@ -3,7 +3,7 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { codeOf } from '../ground/errors.js'
-import { isProcOfThisNamespace, isStopped, linkOf, opens } from '../ground/proc.js'
+import { goOn, isProcOfThisNamespace, linkOf, opens, stoppedBy } from '../ground/proc.js'
 import { inodeOf, type UnixSocket, unixSocketsOf } from '../ground/unix-sockets.js'
 import { START_LIBVIRT, VIRSH_PACKAGES, whenRefused } from '../targets/libvirt/advice.js'
 import { defaultConnection, isLocal, SESSION, SYSTEM } from '../targets/libvirt/connection.js'
@@ -169,8 +169,9 @@ function socketRoute(
   const state = socketAt(path)
   if (state === 'gone') return no('its socket is gone from the folder', START_WITH_QMP)
   if (state === 'closed') return no('the socket is closed to this user', AS_ITS_USER)
-  if (isStopped(pid))
-    return no('its QEMU is stopped, and answers nobody', `Let it go on: kill -CONT ${pid}`)
+  const by = stoppedBy(pid)
+  if (by !== undefined)
+    return no(`its QEMU is stopped by ${by}, and answers nobody`, goOn(pid, by).replace(/\.$/, ''))
   const busy = same.some(({ listens }) => !listens)
   return busy
     ? no(

@@ -122,7 +122,7 @@ export default [
   {
     name: 'measure a process that is stopped',
     file: 'ts/targets/process/source.ts',
-    find: 'if (isStopped(pid)) {',
+    find: 'if (by !== undefined) {',
     replace: 'if (pid < 0) {',
     test: '__test__/targets/process/process-target.test.ts -t when it is stopped',
   },

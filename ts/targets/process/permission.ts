@@ -2,6 +2,7 @@
 
 import { DirtyRateError } from '../../ground/errors.js'
 import { fromNative } from '../../ground/native-errors.js'
+import { goOn, stoppedBy } from '../../ground/proc.js'
 import { absent } from './absence.js'
 import { mendFor, subjectOf, thisReader } from './rights.js'
 
@@ -16,11 +17,6 @@ export function forbidden(pid: number, what: string, cause: unknown): DirtyRateE
     hint: permissionHint(pid),
     cause,
   })
-}
-
-/** What lets a process go on that was stopped. */
-export function stoppedHint(pid: number): string {
-  return `Let it go on (kill -CONT ${pid}), or end the debugger that has stopped it.`
 }
 
 /** What to do about a process that is no longer what it was when the target was opened. */
@@ -39,7 +35,7 @@ export function gone(pid: number, cause: unknown): DirtyRateError {
 /** The hint for an error about the process; undefined if that of the code is good enough. */
 function hintFor(pid: number, { code, message }: DirtyRateError): string | undefined {
   if (code === 'ERR_TARGET_PERMISSION') return permissionHint(pid)
-  if (code === 'ERR_PAUSED') return stoppedHint(pid)
+  if (code === 'ERR_PAUSED') return goOn(pid, stoppedBy(pid))
   return code === 'ERR_TARGET_GONE' ? goneHint(message) : undefined
 }
 

@@ -4,7 +4,7 @@ import { performance } from 'node:perf_hooks'
 import { type Signal, tokenOf } from '../../ground/abort.js'
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { callNative, type NativeProcess, type NativeProcessRange } from '../../ground/native.js'
-import { hasNoMemory, isStopped } from '../../ground/proc.js'
+import { goOn, hasNoMemory, stoppedBy } from '../../ground/proc.js'
 import type { RegionOfWindow } from '../../measurement/regions.js'
 import type {
   Baseline,
@@ -20,7 +20,7 @@ import type { Mode } from '../../results/mode.js'
 import { guestCost, observed, type Span, STATISTICS, type Statistics } from '../kvm-statistics.js'
 import { contentsOf, type OwnSamplesFigures, type SampleAt, samplePages } from '../page-sampling.js'
 import { emulatedHere } from '../qemu/safety.js'
-import { explained, gone, stoppedHint } from './permission.js'
+import { explained, gone } from './permission.js'
 import {
   explainSoftDirty,
   type ProcessSoftDirtyFigures,
@@ -105,11 +105,12 @@ export class ProcessSource implements Source<ProcessFigures> {
   requireMeasurable(): void {
     const { pid, process } = this.#of
     callNative(() => process.check())
-    if (isStopped(pid)) {
+    const by = stoppedBy(pid)
+    if (by !== undefined) {
       throw new DirtyRateError(
         'ERR_PAUSED',
-        `process ${pid} is stopped, so its guest writes nothing`,
-        { hint: stoppedHint(pid) },
+        `process ${pid} is stopped by ${by}, so its guest writes nothing`,
+        { hint: goOn(pid, by) },
       )
     }
   }
