@@ -5,7 +5,7 @@ import { meanLeft } from '../../ts/prediction/convergence.js'
 import { Growth } from '../../ts/prediction/growth.js'
 import { parseCurve } from '../../ts/prediction/input.js'
 import { predictMigration } from '../../ts/prediction/migration.js'
-import { deviations, jointConfidence } from '../../ts/prediction/normal.js'
+import { deviations } from '../../ts/prediction/normal.js'
 import { maySweep } from '../../ts/prediction/sweeping.js'
 
 const WINDOWS = Array.from({ length: 80 }, (_, at) => 0.01 * 1.12 ** at)
@@ -75,5 +75,4 @@ it('knows a sweep from random writes', () => {
 it('has the quantiles of the normal distribution', () => {
   expect(deviations(0.95)).toBeCloseTo(1.96, 2)
   expect(deviations(0.99)).toBeCloseTo(2.576, 2)
-  expect(jointConfidence(0.95, 5)).toBeCloseTo(0.99, 9)
 })

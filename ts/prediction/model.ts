@@ -2,9 +2,8 @@
 
 import { argumentError } from '../ground/errors.js'
 import type { Bounded } from '../results/curve.js'
-import type { CurveInput, InputPoint } from './curve-input.js'
+import type { CurveInput } from './curve-input.js'
 import { Growth, type GrowthPoint, sumOf } from './growth.js'
-import { deviations, jointConfidence } from './normal.js'
 import { tailOf } from './tail.js'
 
 /** One of the curves that the measurement allows. */
@@ -115,17 +114,21 @@ function lineTo(points: readonly GrowthPoint[], pages: number): GrowthPoint[] {
   return slope > 0 && pages > u1 ? [[t1 + (pages - u1) / slope, pages]] : []
 }
 
-/** The curve in total: its most probable form, and the lowest and the highest possible one. */
+/**
+ * The curve in total: its most probable form, and the lowest and the highest possible one. Those
+ * two go through the bounds of each point by itself. What a migration leaves is a mean of U over
+ * some windows, and for normal errors the bound of a mean is never outside of the mean of the
+ * bounds, however the errors of the points depend on each other.
+ */
 function boundsOf(
   { points, complete }: CurveInput,
   most: number,
 ): { value: Growth; low: Growth; high: Growth } {
-  const wide = widened(points)
   const cap = (pages: number): number => Math.min(pages, most)
   const hull = new Growth(points.map(({ seconds, pages }) => [seconds, cap(pages)])).concave()
   const value = new Growth([...hull.points, ...tailOf(hull.points, most)])
-  const low = new Growth(wide.map(({ seconds, low }) => [seconds, cap(low)])).concave()
-  const high = complete ? wide.map(({ high }) => cap(high)) : wide.map(() => most)
+  const low = new Growth(points.map(({ seconds, low }) => [seconds, cap(low)])).concave()
+  const high = complete ? points.map(({ high }) => cap(high)) : points.map(() => most)
   // A window dirties no more pages than any longer one.
   for (let at = high.length - 2; at >= 0; at--)
     high[at] = Math.min(high[at] ?? most, high[at + 1] ?? most)
@@ -143,19 +146,6 @@ function boundsOf(
   const choose = (pick: (...of: number[]) => number, one: Growth): Growth =>
     new Growth(times.map(t => [t, pick(value.at(t), one.at(t))]))
   return { value, low: choose(Math.min, low), high: choose(Math.max, above) }
-}
-
-/** The points with bounds that hold for all of them together, and not only for each of them. */
-function widened(points: readonly InputPoint[]): { seconds: number; low: number; high: number }[] {
-  return points.map(({ seconds, pages, low, high, confidence }) => {
-    if (confidence >= 1) return { seconds, low, high }
-    const wider = deviations(jointConfidence(confidence, points.length)) / deviations(confidence)
-    return {
-      seconds,
-      low: Math.max(pages - (pages - low) * wider, 0),
-      high: pages + (high - pages) * wider,
-    }
-  })
 }
 
 /**

@@ -12,14 +12,6 @@ export function deviations(confidence: number): number {
   return Math.max(t - series(ABOVE) / series(BELOW), 0)
 }
 
-/**
- * The confidence that each of `count` intervals needs, so that all of them together have
- * `confidence` (Bonferroni).
- */
-export function jointConfidence(confidence: number, count: number): number {
-  return 1 - (1 - confidence) / Math.max(count, 1)
-}
-
 /** Wilson's interval of a share, of which `hits` of `samples` were seen. */
 export function wilson(hits: number, samples: number, confidence: number): [number, number] {
   const z2 = deviations(confidence) ** 2
