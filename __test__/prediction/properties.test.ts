@@ -9,7 +9,10 @@ import { published } from './published.js'
 const GIB = 2 ** 30
 const ORDER = { stalls: 0, uncertain: 1, converges: 2 }
 
-/** A curve of two working sets, which is exact or has bounds. */
+/**
+ * A curve of two working sets, which is exact or has bounds, in a memory that is full, half empty,
+ * or so empty that the guest is seen to fill it.
+ */
 const curves = fc
   .record({
     hot: fc.double({ min: 1e3, max: 1e5, noNaN: true }),
@@ -18,8 +21,9 @@ const curves = fc
     slow: fc.double({ min: 2, max: 100, noNaN: true }),
     width: fc.constantFrom(0, 0, 0.1, 0.5),
     chunks: fc.constantFrom(0, 1, 4),
+    zeros: fc.constantFrom(0, 0.5, 0.99, 1),
   })
-  .map(({ hot, cold, fast, slow, width, chunks }): PredictionCurve => {
+  .map(({ hot, cold, fast, slow, width, chunks, zeros }): PredictionCurve => {
     const windows = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10]
     const pagesAt = (t: number): number =>
       hot * -Math.expm1(-t / fast) + cold * -Math.expm1(-t / slow)
@@ -38,7 +42,7 @@ const curves = fc
           },
         }
       }),
-      memory: { bytes: 4 * GIB },
+      memory: { bytes: 4 * GIB, ...(zeros === 0 ? {} : { zeroPages: exactly(zeros * 2 ** 20) }) },
       ...(chunks === 0
         ? {}
         : {
@@ -51,6 +55,10 @@ const curves = fc
           }),
     }
   })
+
+function exactly(value: number): { value: number; low: number; high: number } {
+  return { value, low: value, high: value }
+}
 
 const bandwidths = fc.double({ min: 1e6, max: 1e10, noNaN: true })
 const downtimes = fc.double({ min: 1, max: 10_000, noNaN: true })
@@ -107,6 +115,7 @@ describe('a prediction', () => {
           )
           const [low, high] = [leastDowntimeMs.low ?? Infinity, leastDowntimeMs.high ?? Infinity]
           if (downtime > high * 1.001) expect(verdict).toBe('converges')
+          if (downtime < high * 0.999) expect(verdict).not.toBe('converges')
           if (downtime < low * 0.999) expect(verdict).toBe('stalls')
           const enough = leastBandwidthBytesPerSecond.high
           if (enough !== null && enough < 1e12) {
@@ -139,8 +148,24 @@ describe('a prediction', () => {
             expect(low ?? Infinity).toBeLessThanOrEqual(value ?? Infinity)
             expect(value ?? Infinity).toBeLessThanOrEqual(high ?? Infinity)
           }
+          if (prediction.verdict === 'converges') expect(totalMs.value).not.toBeNull()
         },
       ),
+      RUNS,
+    )
+  })
+
+  it('takes as long as what it sends needs on the link', () => {
+    fc.assert(
+      fc.property(curves, bandwidths, profiles, (curve, bandwidth, profile) => {
+        const { bytes, totalMs } = predictMigration(curve, {
+          bandwidth,
+          downtime: 'unlimited',
+          profile,
+        })
+        const leastMs = ((bytes.low ?? Infinity) / bandwidth) * 1000
+        expect(totalMs.low ?? Infinity).toBeGreaterThanOrEqual(leastMs * 0.96)
+      }),
       RUNS,
     )
   })

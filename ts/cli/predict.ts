@@ -161,6 +161,12 @@ function refuseCombinations(uri: string | undefined, options: PredictOptions): v
       )
     }
   }
+  if (matrix && exitCode) {
+    throw argumentError(
+      '--exit-code: it is not for --matrix, whose cells have a verdict each',
+      'Leave out one of the two.',
+    )
+  }
   if (snapshot === undefined) {
     if (granularity !== undefined)
       throw argumentError('--granularity: it is for --snapshot only', 'Leave it out.')

@@ -60,7 +60,7 @@ export function decisionOf(scenarios: Scenarios, input: CurveInput): Decision {
       regions: true,
       seconds,
       message:
-        'Measure by region, as dirtyrate curve does of a target pid: or libvirt: with process=yes. Where the dirty pages are decides.',
+        'Measure by region, as dirtyrate curve does of a target pid:N, or libvirt:NAME,outside=yes. Where the dirty pages are decides.',
     }
   }
   return {

@@ -46,31 +46,42 @@ export function figuresOf(
       low,
     )
   }
-  const down = ({ lastPages, lastZeros }: Played): number =>
+  const down = ({ lastPages, lastZeros }: Pick<Played, 'lastPages' | 'lastZeros'>): number =>
     scenarios.stoppedSeconds(lastPages, lastZeros, linkBytesPerSecond)
   const rounded = (ms: number): number => {
     const { roundsUpToMs } = wanted.profile
     return roundsUpToMs === 0 ? ms : Math.ceil(ms / roundsUpToMs) * roundsUpToMs
   }
-  const threshold = scenarios.threshold(bytesPerSecond, downtime)
-  const mostLeft = Math.min(threshold, scenarios.model.filledPages.high)
-  const downtimeMs = figure(played => down(played) * 1000)
   const isExact = wanted.profile.curve === 'as-measured'
+  const downtimeMs = figure(played => down(played) * 1000)
   return {
     passes: figure(({ passes }) => passes + 1),
     bytes: figure(({ sentPages, lastPages }) => (sentPages + lastPages) * pageBytes + zeroBytes),
     totalMs: figure(
       played => rounded((played.seconds + down(played)) * 1000),
-      isExact ? undefined : leastSeconds * 1000,
+      leastSeconds === undefined ? undefined : leastSeconds * 1000,
     ),
-    // The last look may find anything from nothing to the threshold.
-    downtimeMs:
-      isExact || !value.converged
-        ? downtimeMs
-        : {
-            value: downtimeMs.value,
-            low: deviceState * 1000,
-            high: ((mostLeft * pageBytes) / linkBytesPerSecond + deviceState) * 1000,
-          },
+    downtimeMs: isExact ? downtimeMs : widened(downtimeMs),
+  }
+
+  /** The last look may find anything from nothing to the threshold. */
+  function widened({ value: ms, low, high }: Figure): Figure {
+    const played = [value, ...ended]
+    const threshold = scenarios.threshold(bytesPerSecond, downtime)
+    const { high: filled } = scenarios.model.filledPages
+    const most = down({
+      lastPages: Math.max(
+        Math.min(threshold, filled),
+        ...played.map(({ lastPages }) => Math.min(lastPages, threshold)),
+      ),
+      lastZeros: Math.max(...played.map(({ lastZeros }) => lastZeros)),
+    })
+    // The guest is stopped at once if all of its memory fits.
+    const isStoppedAtOnce = [value, ...others].every(({ passes }) => passes === 0)
+    return {
+      value: ms,
+      low: isStoppedAtOnce ? low : deviceState * 1000,
+      high: ms === null ? high : Math.max(most * 1000, ms),
+    }
   }
 }

@@ -18,7 +18,6 @@ export function verdictOf(
   speed = 1,
 ): Verdict {
   const threshold = scenarios.threshold(bytesPerSecond, downtime)
-  if (threshold >= scenarios.model.filledPages.high) return 'converges'
   const left = (bound: Bound): number => scenarios.leftAt(bound, bytesPerSecond, speed)
   if (threshold > 0 && threshold >= left('high')) return 'converges'
   return threshold < left('low') ? 'stalls' : 'uncertain'

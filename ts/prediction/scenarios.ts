@@ -5,6 +5,7 @@
 
 import { grouped, MOST_CHUNKS, sorted, sortedWithin, spread } from './arrangement.js'
 import { leastLeft, leastLeftAnywhere, leftByWholePasses, meanLeft } from './convergence.js'
+import { isFillingMemory, leastLeftEarly, mostLeftByFirstRound } from './first-round.js'
 import type { Model, Possible } from './model.js'
 import type { Wanted } from './options.js'
 import { type Course, type Played, play } from './precopy.js'
@@ -94,6 +95,18 @@ export class Scenarios {
   leftAt(bound: Bound, bytesPerSecond: number, speed = 1): number {
     const error = { value: 0, low: this.#ownError, high: -this.#ownError }[bound]
     const rate = (this.#pages(bytesPerSecond) * (1 + error)) / speed
+    const least = this.#leftWithoutEnd(bound, rate, speed)
+    const { memoryPages, filledPages, [bound]: possible } = this.model
+    const zeroSeconds = this.zeroSeconds(bytesPerSecond) * speed
+    const sent = { memoryPages, filledPages: filledPages[bound], pagesPerSecond: rate, zeroSeconds }
+    if (bound !== 'low') return Math.min(least, mostLeftByFirstRound(possible.total, sent))
+    return isFillingMemory(possible.total, filledPages.low)
+      ? Math.min(least, leastLeftEarly(possible.total, sent))
+      : least
+  }
+
+  /** How many pages are left if the migration has gone on for long enough. */
+  #leftWithoutEnd(bound: Bound, rate: number, speed: number): number {
     const { total } = this.model[bound]
     if (this.wanted.profile.passEnds === 'drained') {
       const filled = this.model.filledPages[bound]
@@ -127,13 +140,19 @@ export class Scenarios {
   play(
     bytesPerSecond: number,
     downtime: number,
-  ): { value: Played; others: readonly Played[]; leastSeconds: number } {
+  ): {
+    value: Played
+    others: readonly Played[]
+    /** The shortest that the migration may take; absent if nothing is shorter than the others. */
+    leastSeconds?: number
+  } {
     const threshold = this.threshold(bytesPerSecond, downtime)
     const value = this.probable(bytesPerSecond, downtime)
-    if (this.wanted.profile.curve === 'as-measured')
-      return { value, others: [], leastSeconds: value.seconds }
+    if (this.wanted.profile.curve === 'as-measured') return { value, others: [] }
     const others = this.#others(bytesPerSecond, rate => this.#course(rate, threshold))
-    if (!this.sweeps) return { value, others, leastSeconds: value.seconds }
+    // The last look may find nothing.
+    if (!this.sweeps)
+      return { value, others, ...(value.passes > 0 ? { leastSeconds: value.seconds } : {}) }
     const { filledPages } = this.model
     const rate = this.#pages(bytesPerSecond)
     const [fast, slow] = [rate * (1 + this.#ownError), rate * (1 - this.#ownError)]
@@ -144,11 +163,13 @@ export class Scenarios {
       clearsAtStart: true,
     }
     const worst = play(spread(this.model.high, 1), filledPages.high, whole)
-    const bounded = Number.isFinite(threshold) ? Math.min(threshold, filledPages.low) : 0
+    // All pages are sent, and those of the last step at the speed of the link.
+    const last = Math.min(threshold, filledPages.low)
+    const { linkBytesPerSecond: link = bytesPerSecond } = this.wanted
     return {
       value,
       others: [...others, worst],
-      leastSeconds: Math.max(filledPages.low - bounded, 0) / fast,
+      leastSeconds: (filledPages.low - last) / fast + last / Math.max(this.#pages(link), fast),
     }
   }
 

@@ -35,13 +35,6 @@ export default [
     test: `${MODEL} -t knows a sweep`,
   },
   {
-    name: 'a bound for each point holds for all of them',
-    file: 'ts/prediction/normal.ts',
-    find: 'return 1 - (1 - confidence) / Math.max(count, 1)',
-    replace: 'return confidence',
-    test: `${MODEL} -t quantiles`,
-  },
-  {
     name: 'pages of zeros cost nothing',
     file: 'ts/prediction/scenarios.ts',
     find: 'return zeros * this.wanted.profile.zeroPageBytes',
@@ -61,6 +54,20 @@ export default [
     find: 'zeroPageNs / NS_PER_SECOND',
     replace: '0',
     test: `${MODEL} -t looks at each page`,
+  },
+  {
+    name: 'the last step sends its pages of zeros at no cost',
+    file: 'ts/prediction/figures.ts',
+    find: 'lastZeros: Math.max(...played.map(({ lastZeros }) => lastZeros)),',
+    replace: 'lastZeros: 0,',
+    test: '__test__/prediction/properties.test.ts -t on both sides',
+  },
+  {
+    name: 'a guest that is stopped at once may be copied in no time',
+    file: 'ts/prediction/scenarios.ts',
+    find: '...(value.passes > 0 ? { leastSeconds: value.seconds } : {})',
+    replace: 'leastSeconds: value.seconds',
+    test: '__test__/prediction/properties.test.ts -t needs on the link',
   },
   {
     name: 'a Gbit of the published table is 10^9 bits',
