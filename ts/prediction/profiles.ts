@@ -69,7 +69,7 @@ const QEMU: MigrationProfile = {
   // The address of the page and its flags. A page of zeros has one byte more.
   headerBytes: 8,
   zeroPageBytes: 9,
-  // Measured on two hosts: 270 and 350 ns, or 73 to 95 ms for 1 GiB that the guest has never touched.
+  // 270 and 350 ns on two hosts: 73 to 95 ms for 1 GiB that the guest has never touched.
   zeroPageNs: 310,
   limiterMs: 100,
   subtractsDeviceState: false,
