@@ -124,7 +124,7 @@ const anchorOf = (heading: string): string =>
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-')
 
-describe.each([...pages, 'CONTRIBUTING.md'])('%s', page => {
+describe.each([...pages, 'CONTRIBUTING.md', 'deploy/README.md'])('%s', page => {
   it('has no link that leads nowhere', () => {
     const links = [...read(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)]
     const dead = links.filter(([, path = '', anchor]) => {

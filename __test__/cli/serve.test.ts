@@ -248,7 +248,12 @@ describe('dirtyrate serve, before it opens its targets,', () => {
     ],
   ])('refuses %j', async (args, message) => {
     const targets = args.length === 0 ? [] : [guest]
-    const { status, stderr } = await dirtyrate(['serve', ...targets, ...args])
+    const { status, stderr } = await dirtyrate(['serve', ...targets, ...args], {
+      // A server that should not be there would never end.
+      onStderr: (output, kill) => {
+        if (output.includes('Serving')) kill('SIGKILL')
+      },
+    })
     expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringContaining(message) })
   })
 
