@@ -25,6 +25,7 @@ describe('the candidates', () => {
       'curve',
       'watch',
       'predict',
+      'plan',
       'serve',
       'qmp',
       'guest',

@@ -63,6 +63,7 @@ function everything(program: Command, before: readonly string[], last: string): 
   const argument =
     command.registeredArguments[values] ?? (rest?.variadic === true ? rest : undefined)
   if (argument === undefined) return []
+  if (argument.name() === 'curve') return files(last)
   return argument.name() === 'target' ? targets(last) : words(argument.argChoices ?? [], '')
 }
 

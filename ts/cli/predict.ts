@@ -22,6 +22,7 @@ import {
 } from './curve-measuring.js'
 import { EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
 import { readCurveFile } from './predict/curve-file.js'
+import { flagOf } from './predict/flag.js'
 import { type MatrixAxes, matrixOf, parseAxes } from './predict/matrix.js'
 import { printMatrix, printPrediction, printSnapshot } from './predict/text.js'
 import type { Session } from './session.js'
@@ -122,10 +123,6 @@ function questionOf(options: PredictOptions): (session: Session, input: CurveInp
     return status(prediction, options)
   }
 }
-
-/** The option of the command line for one of the library: `--device-state` for `deviceState`. */
-const flagOf = (option: string): string =>
-  `--${option.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`)}`
 
 /** What the command line has for `predictMigration`. */
 function migrationOptions(options: PredictOptions): MigrationOptions {

@@ -2,6 +2,7 @@
 
 const PLAN = '__test__/prediction/plan.test.ts'
 const STAGES = '__test__/prediction/plan-stages.test.ts'
+const COMMAND = '__test__/cli/plan.test.ts'
 
 export default [
   {
@@ -73,5 +74,26 @@ export default [
     find: 'return seconds + wanted.deviceState + (lastPages * pageBytes) / bytesPerSecond',
     replace: 'return seconds + wanted.deviceState + (0 * lastPages * pageBytes) / bytesPerSecond',
     test: `${PLAN} -t once more where it is dirty`,
+  },
+  {
+    name: 'the names of domains are not quoted',
+    file: 'ts/cli/plan/commands.ts',
+    find: "[...virsh, ...words].map(shellWord).join(' ')",
+    replace: "[...virsh, ...words.map(word => word)].join(' ')",
+    test: `${COMMAND} -t whatever the names are`,
+  },
+  {
+    name: 'a domain that is called like a number gets a command',
+    file: 'ts/cli/plan/commands.ts',
+    find: 'if (AMBIGUOUS.test(name)) {',
+    replace: "if (name === '') {",
+    test: `${COMMAND} -t takes for another domain`,
+  },
+  {
+    name: 'a curve of libvirt is called like its file',
+    file: 'ts/cli/plan/curve-files.ts',
+    find: "target.startsWith('libvirt:')",
+    replace: "target.startsWith('libvirt::')",
+    test: `${COMMAND} -t names of domains`,
   },
 ]

@@ -31,7 +31,7 @@ export function bandwidth(bytesPerSecond: number): string {
 }
 
 /** A figure with its bounds, which are left out if they read the same. */
-function figure({ value, low, high }: Figure, show: (value: number) => string): string {
+export function figure({ value, low, high }: Figure, show: (value: number) => string): string {
   const [middle, from, to] = [value, low, high].map(bound =>
     bound === null ? undefined : show(bound),
   )

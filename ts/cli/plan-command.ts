@@ -1,0 +1,60 @@
+/** The command `plan`: its options and their texts. */
+
+import type { Command } from 'commander'
+import { planMethods } from '../prediction/plan/options.js'
+import { profileNames } from '../prediction/profiles.js'
+import { type PlanCommandOptions, runPlan } from './plan.js'
+import type { Act } from './session.js'
+import { choosing } from './shared-options.js'
+
+export function addPlan(program: Command, act: Act): void {
+  program
+    .command('plan')
+    .description(
+      'plan how to empty a host, from saved curves of its VMs: the order, the method and the time of each migration, and which VMs stay. It migrates nothing',
+    )
+    .argument(
+      '<curve...>',
+      'files that curve --save or predict --save has written, one of each VM, or folders of such files, whose names end in .json',
+    )
+    .requiredOption('--bandwidth <rate>', 'what the link carries that all share: 25Gbit/s')
+    .requiredOption('--downtime <duration>', 'how long each guest may stand still: 300ms')
+    .option(
+      '--methods <list>',
+      `what is allowed, separated by commas: ${planMethods.join(', ')}; each VM goes by the first one that surely works (default: live)`,
+    )
+    .option(
+      '--most-downtime <duration>',
+      'with the method more-downtime, how long a guest may stand still at most',
+    )
+    .option(
+      '--bandwidth-per-vm <rate>',
+      'what one migration carries at most (default: the whole link)',
+    )
+    .option('--parallel <n>', 'how many migrations may run at once (default: 8)')
+    .option(
+      '--overhead <duration>',
+      'how long each migration takes beside the copying, without using the link (default: 0s)',
+    )
+    .option(
+      '--channels <n>',
+      'with the method compression, how many CPUs may compress (default: 8)',
+    )
+    .addOption(
+      choosing('--profile <name>', 'the software of the VMs (default: qemu)', profileNames),
+    )
+    .option(
+      '--device-state <duration>',
+      'how long the state of the devices takes while a guest stands still (default: 0s)',
+    )
+    .option('--memory <size>', 'the memory of each VM whose curve does not say it')
+    .option('--commands', 'print commands of virsh to copy, in place of the table', false)
+    .option(
+      '--to <uri>',
+      'with --commands, the libvirt of the destination: qemu+ssh://other/system',
+    )
+    .usage('[options] --bandwidth <rate> --downtime <duration> <curve...>')
+    .action((curves: string[], options: PlanCommandOptions) =>
+      act(session => runPlan(session, curves, options)),
+    )
+}

@@ -1,0 +1,105 @@
+/** `dirtyrate plan`: how to empty a host, from saved curves of its VMs. */
+
+import { parseCountText } from '../ground/arguments.js'
+import { argumentError } from '../ground/errors.js'
+import { parseCurve } from '../prediction/input.js'
+import { memoryOf } from '../prediction/options.js'
+import { type PlanMethod, parsePlanOptions, type Task } from '../prediction/plan/options.js'
+import { type CheckedVm, plan } from '../prediction/plan/plan.js'
+import { EXIT_OK } from './exit.js'
+import { commandsOf } from './plan/commands.js'
+import { curveFiles, type Domain, domainOf } from './plan/curve-files.js'
+import { printPlan } from './plan/text.js'
+import { readCurveFile } from './predict/curve-file.js'
+import { flagOf } from './predict/flag.js'
+import type { Session } from './session.js'
+
+export interface PlanCommandOptions {
+  bandwidth: string
+  downtime: string
+  methods?: string
+  mostDowntime?: string
+  bandwidthPerVm?: string
+  parallel?: string
+  overhead?: string
+  channels?: string
+  profile?: string
+  deviceState?: string
+  memory?: string
+  commands: boolean
+  to?: string
+}
+
+export async function runPlan(
+  session: Session,
+  curves: readonly string[],
+  options: PlanCommandOptions,
+): Promise<number> {
+  const to = destination(options)
+  const task = taskOf(options)
+  const memoryBytes =
+    options.memory === undefined ? undefined : memoryOf(options.memory, '--memory')
+  const vms: Vm[] = []
+  for (const file of await curveFiles(curves)) {
+    session.signal.throwIfAborted()
+    vms.push(await readVm(file, memoryBytes))
+  }
+  const made = plan(vms, task)
+  if (to === undefined) {
+    printPlan(session, made)
+    session.document(made)
+    return EXIT_OK
+  }
+  const domains = new Map(vms.map(({ name, domain }) => [name, domain]))
+  const commands = commandsOf(made, { domains, to, mostBytesPerSecond: task.wanted.bytesPerSecond })
+  for (const line of commands) session.print(line)
+  session.document({ ...made, commands })
+  return EXIT_OK
+}
+
+interface Vm extends CheckedVm {
+  readonly domain: Domain
+}
+
+async function readVm(file: string, memoryBytes: number | undefined): Promise<Vm> {
+  const document = await readCurveFile(file, 'curve')
+  const input = parseCurve(document, file)
+  const domain = domainOf(document, file)
+  const knows = input.memoryBytes !== undefined || input.regions.length > 0
+  const memory = knows || memoryBytes === undefined ? {} : { memoryBytes }
+  return { name: domain.name, input, domain, ...memory }
+}
+
+function taskOf(options: PlanCommandOptions): Task {
+  const { bandwidth, downtime, methods, mostDowntime, bandwidthPerVm, overhead } = options
+  const { profile, deviceState } = options
+  const countOf = (name: 'parallel' | 'channels'): number | undefined =>
+    options[name] === undefined ? undefined : parseCountText(options[name], `--${name}`, 1)
+  const given = {
+    bandwidth,
+    downtime,
+    // The words are checked with the other options.
+    methods: methods?.split(',').map(method => method.trim() as PlanMethod),
+    mostDowntime,
+    bandwidthPerVm,
+    parallel: countOf('parallel'),
+    overhead,
+    channels: countOf('channels'),
+    profile,
+    deviceState,
+  }
+  return parsePlanOptions(given, flagOf)
+}
+
+/** The destination of the commands; undefined if none are wanted. */
+function destination({ commands, to }: PlanCommandOptions): string | undefined {
+  if (commands && (to === undefined || to === '')) {
+    throw argumentError(
+      '--to: it is missing',
+      'Give the libvirt of the destination: --to qemu+ssh://other/system.',
+    )
+  }
+  if (!commands && to !== undefined)
+    throw argumentError('--to: it is for --commands only', 'Leave it out, or add --commands.')
+  return to
+}
