@@ -229,6 +229,31 @@ describe('an input that is wrong', () => {
     ['a huge rate', first({ bytesPerSecond: 1e308 })],
     ['a rate that is text', first({ bytesPerSecond: '1' })],
     ['no interval', first({ interval: undefined })],
+    ['a bound above the rate', first({ interval: { low: 2e6, high: 3e6, confidence: 1 } })],
+    ['a bound below the rate', first({ interval: { low: 1e5, high: 2e5, confidence: 1 } })],
+    [
+      'a hole among the points',
+      { ...good(), points: Object.assign(new Array(2), { 1: good().points[1] }) },
+    ],
+    [
+      'more zero pages than memory',
+      { ...good(), memory: { bytes: GIB, zeroPages: exactly(2 ** 20) } },
+    ],
+    [
+      'regions without the dirty pages',
+      { ...good(), regions: [{ block: 'a', offset: 0, bytes: GIB, pages: [0, 0] }] },
+    ],
+    [
+      'regions of more than the memory',
+      { ...good(), regions: [{ block: 'a', offset: 0, bytes: 2 * GIB, pages: [25, 244] }] },
+    ],
+    [
+      'more extents than granules',
+      {
+        ...good(),
+        granularities: [{ granuleBytes: 4096, dirtyGranules: [25, 244], extents: [1, 245] }],
+      },
+    ],
     ['negative pages', first({ pages: -1 })],
     ['a negative memory', { ...good(), memory: { bytes: -1 } }],
     ['no memory', { ...good(), memory: undefined }],
@@ -288,11 +313,30 @@ describe('an input that is wrong', () => {
     [{ bandwidth: '1GB/s', downtime: '1s', profile: { curves: 1 } }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: 'qemu-1.0' }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: 'qemu-8.1', switchoverBandwidth: '2GB/s' }],
+    [{ bandwidth: '1GB/s', downtime: '1s', profile: { limiterMs: 0 } }],
+    [{ bandwidth: '1GB/s', downtime: '1s', profile: [] }],
+    [{ bandwidth: '1GB/s', downtime: '1s', linkBandwidth: '999MB/s' }],
     [{ bandwidth: '1GB/s', downtime: '1s', latency: 1 }],
   ])('is refused: %j', given => {
     expect(() => predictMigration(good() as never, given as never)).toThrow(
       expect.objectContaining({ code: 'ERR_ARGUMENT' }),
     )
+  })
+
+  it('does not include a phase without a rate for one of the windows', () => {
+    const phases = [
+      { rounds: 3, bytesPerSecond: [1e6, null] },
+      { rounds: 4, bytesPerSecond: [1e6, 1e6] },
+    ]
+    const curve = { ...good(), repeated: { stationary: false, phases } }
+    const { verdict } = predictMigration(curve as never, options)
+    expect(verdict).toBe('converges')
+  })
+
+  it('a downtime that the state of the devices takes alone', () => {
+    const profile = { subtractsDeviceState: true }
+    const wanted = { bandwidth: '1GB/s', downtime: '4s', deviceState: '5s', profile }
+    expect(predictMigration(good() as never, wanted).verdict).toBe('stalls')
   })
 
   it('a granularity that was not measured', () => {

@@ -52,7 +52,7 @@ export function refuseUnknown<T extends object>(
  * expected form.
  */
 export function parseObject<T extends object>(object: T, name: string, form: string): T {
-  if (typeof object !== 'object' || object === null) {
+  if (typeof object !== 'object' || object === null || Array.isArray(object)) {
     throw argumentError(`${name}: ${show(object)} is not an object`, `Give ${form}.`)
   }
   return object

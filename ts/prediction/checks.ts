@@ -43,7 +43,8 @@ export function arrayOf<T>(
       least === most ? `Give ${most}, one for each window.` : `Give ${least} to ${most}.`,
     )
   }
-  return value
+  // Holes become undefined, which no check passes over.
+  return Array.from(value)
 }
 
 /** `value` if it is an array of `length` numbers from 0 to `high`. */

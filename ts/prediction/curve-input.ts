@@ -31,7 +31,7 @@ export interface CurveInput {
   /** The mean rates of each part of the time, one per point, if there is more than one part. */
   readonly phases: readonly {
     readonly rounds: number
-    readonly bytesPerSecond: readonly number[]
+    readonly bytesPerSecond: readonly (number | null)[]
   }[]
   /** False if the points are lower bounds. */
   readonly complete: boolean

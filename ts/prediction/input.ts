@@ -57,6 +57,12 @@ const MOST_REGIONS = 2 ** 17
 const MOST_CELLS = 2 ** 23
 const MOST_GRANULARITIES = 64
 const MOST_PHASES = 1000
+/** The same number, computed in two ways, may differ by this part. */
+const ROUNDING = 1e-6
+/** The pages of the regions of a sample add up to the pages of the whole but for this factor. */
+const REGIONS_FACTOR = 2
+/** A region of a curve may be a little larger than the memory, which QEMU rounds to MiB. */
+const REGIONS_MEMORY = 1.1
 /** More than any memory can do. */
 const MOST_RATE = 2 ** 60
 
@@ -78,6 +84,13 @@ export function parseCurve(document: PredictionCurve | PublishedCurve, name = 'c
   const zeroPages = optional(memory?.zeroPages, pages =>
     boundedOf(pages, `${name}.memory.zeroPages`, MOST_BYTES),
   )
+  const memoryPages = (memoryBytes ?? MOST_BYTES) / (pageSize ?? PAGE_SIZE)
+  if (zeroPages !== undefined && zeroPages.value > Math.ceil(memoryPages)) {
+    throw argumentError(
+      `${name}.memory.zeroPages: ${zeroPages.value} pages are more than all memory`,
+      `The memory has ${Math.ceil(memoryPages)} pages.`,
+    )
+  }
   const compressedRatio = optional(memory?.compressedRatio, ratio =>
     boundedOf(ratio, `${name}.memory.compressedRatio`, 2),
   )
@@ -90,7 +103,12 @@ export function parseCurve(document: PredictionCurve | PublishedCurve, name = 'c
     mode: optional(document.mode, mode => textOf(mode, `${name}.mode`)) ?? 'unknown',
     pageSize: pageSize ?? PAGE_SIZE,
     points,
-    regions: parseRegions(document.regions, count, pageSize ?? PAGE_SIZE, `${name}.regions`),
+    regions: checkedRegions(
+      parseRegions(document.regions, count, pageSize ?? PAGE_SIZE, `${name}.regions`),
+      points,
+      memoryBytes === undefined ? undefined : memoryBytes / (pageSize ?? PAGE_SIZE),
+      `${name}.regions`,
+    ),
     granularities: parseGranularities(document.granularities, count, `${name}.granularities`),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(zeroPages === undefined ? {} : { zeroPages }),
@@ -132,15 +150,23 @@ function parsePoint(point: PredictionPoint, pageSize: number, name: string): Inp
   parseObject(point.interval, `${name}.interval`, '{ low, high, confidence }')
   const bound = (value: number, field: string): number =>
     numberOf(value, `${name}.interval.${field}`, { high: MOST_RATE })
-  const { high, confidence } = point.interval
+  const { confidence } = point.interval
+  const low = bound(point.interval.low, 'low')
+  const high = point.interval.high === null ? null : bound(point.interval.high, 'high')
+  if (low > rate * (1 + ROUNDING) || (high !== null && high < rate * (1 - ROUNDING))) {
+    throw argumentError(
+      `${name}.interval: the rate of ${rate} is not between its bounds, ${low} and ${high}`,
+      'Give a rate between the bounds of its interval, in bytes per second.',
+    )
+  }
   // The bounds are those of the rate, whose windows may be those of the blocks.
   const ofRate = (value: number): number =>
     rate > 0 && pages > 0 ? (pages * value) / rate : (value * seconds) / pageSize
   return {
     seconds,
     pages,
-    low: Math.min(ofRate(bound(point.interval.low, 'low')), pages),
-    high: high === null ? Number.POSITIVE_INFINITY : Math.max(ofRate(bound(high, 'high')), pages),
+    low: Math.min(ofRate(low), pages),
+    high: high === null ? Number.POSITIVE_INFINITY : Math.max(ofRate(high), pages),
     confidence: numberOf(confidence, `${name}.interval.confidence`, { low: 0.01, high: 1 }),
   }
 }
@@ -167,21 +193,60 @@ function parseRegions(
   })
 }
 
+/** `regions`, unless they contradict the points or the memory. */
+function checkedRegions(
+  regions: CurveInput['regions'],
+  points: readonly InputPoint[],
+  memoryPages: number | undefined,
+  name: string,
+): CurveInput['regions'] {
+  if (regions.length === 0) return regions
+  const all = regions.reduce((sum, region) => sum + region.memoryPages, 0)
+  if (memoryPages !== undefined && all > memoryPages * REGIONS_MEMORY) {
+    throw argumentError(
+      `${name}: they have ${all} pages, more than all memory`,
+      `The memory has ${Math.ceil(memoryPages)} pages.`,
+    )
+  }
+  points.forEach(({ pages, low, high }, at) => {
+    const dirty = regions.reduce((sum, region) => sum + (region.pages[at] ?? 0), 0)
+    const [least, most] = [
+      Math.min(low, pages / REGIONS_FACTOR),
+      Math.max(high, pages * REGIONS_FACTOR),
+    ]
+    // One page of a small number is much.
+    if (dirty >= least - regions.length && dirty <= most + regions.length) return
+    throw argumentError(
+      `${name}: at point ${at} they add up to ${dirty} dirty pages, and the point has ${pages}`,
+      'Give the regions of the same measurement, or leave them out.',
+    )
+  })
+  return regions
+}
+
 function parseGranularities(given: unknown, points: number, name: string): CurveGranularity[] {
   const list =
     optional(given, value => arrayOf<CurveGranularity>(value, name, 0, MOST_GRANULARITIES)) ?? []
   return list.map((one, at) => {
     const of = `${name}[${at}]`
     parseObject(one, of, '{ granuleBytes, dirtyGranules, extents }')
-    return {
-      granuleBytes: numberOf(one.granuleBytes, `${of}.granuleBytes`, {
-        low: 512,
-        high: 2 ** 40,
-        whole: true,
-      }),
-      dirtyGranules: columnOf(one.dirtyGranules, `${of}.dirtyGranules`, points, MOST_BYTES),
-      extents: columnOf(one.extents, `${of}.extents`, points, MOST_BYTES),
-    }
+    const granuleBytes = numberOf(one.granuleBytes, `${of}.granuleBytes`, {
+      low: 512,
+      high: 2 ** 40,
+      whole: true,
+    })
+    const dirtyGranules = columnOf(one.dirtyGranules, `${of}.dirtyGranules`, points, MOST_BYTES)
+    const extents = columnOf(one.extents, `${of}.extents`, points, MOST_BYTES)
+    extents.forEach((count, place) => {
+      const most = dirtyGranules[place] ?? 0
+      if (count > most) {
+        throw argumentError(
+          `${of}.extents[${place}]: ${count} extents are more than their ${most} dirty granules`,
+          'An extent has one granule or more.',
+        )
+      }
+    })
+    return { granuleBytes, dirtyGranules, extents }
   })
 }
 
@@ -194,19 +259,21 @@ function parseRepeated(
   parseObject(given, name, '{ stationary, phases }')
   if (typeof given.stationary !== 'boolean')
     throw argumentError(`${name}.stationary: ${show(given.stationary)} is not true or false`)
-  const phases = arrayOf<{ rounds: number; bytesPerSecond: number[] }>(
+  const phases = arrayOf<{ rounds: number; bytesPerSecond: (number | null)[] }>(
     given.phases ?? [],
     `${name}.phases`,
     0,
     MOST_PHASES,
   ).map((phase, at) => ({
     rounds: numberOf(phase?.rounds, `${name}.phases[${at}].rounds`, { low: 1, high: 1e9 }),
-    bytesPerSecond: columnOf(
-      phase.bytesPerSecond,
-      `${name}.phases[${at}].bytesPerSecond`,
-      points,
-      MOST_RATE,
-    ),
+    bytesPerSecond: ratesOf(phase.bytesPerSecond, `${name}.phases[${at}].bytesPerSecond`, points),
   }))
   return { stationary: given.stationary, phases }
+}
+
+/** The mean rates of a phase. A window of which no round is whole has none: null. */
+function ratesOf(given: unknown, name: string, points: number): readonly (number | null)[] {
+  return arrayOf<unknown>(given, name, points, points).map((rate, at) =>
+    rate === null ? null : numberOf(rate, `${name}[${at}]`, { high: MOST_RATE }),
+  )
 }

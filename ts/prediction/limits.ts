@@ -18,8 +18,10 @@ export function verdictOf(
   speed = 1,
 ): Verdict {
   const threshold = scenarios.threshold(bytesPerSecond, downtime)
+  // The state of the devices alone takes longer.
+  if (threshold === 0) return 'stalls'
   const left = (bound: Bound): number => scenarios.leftAt(bound, bytesPerSecond, speed)
-  if (threshold > 0 && threshold >= left('high')) return 'converges'
+  if (threshold >= left('high')) return 'converges'
   return threshold < left('low') ? 'stalls' : 'uncertain'
 }
 

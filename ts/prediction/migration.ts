@@ -134,7 +134,10 @@ function phasesOf(input: CurveInput, wanted: Wanted): PredictedPhase[] {
   const all = input.phases.reduce((sum, { rounds }) => sum + rounds, 0)
   return input.phases.map(({ rounds, bytesPerSecond }) => {
     const points = input.points.map((point, at) => {
-      const pages = ((bytesPerSecond[at] ?? 0) * point.seconds) / input.pageSize
+      const rate = bytesPerSecond[at] ?? null
+      // A window that the phase does not have is that of all phases.
+      if (rate === null) return point
+      const pages = (rate * point.seconds) / input.pageSize
       const part = point.pages > 0 ? pages / point.pages : 0
       return { ...point, pages, low: point.low * part, high: point.high * part }
     })

@@ -62,7 +62,7 @@ export interface Wanted {
 /** The word for a downtime without a limit. */
 export const UNLIMITED = 'unlimited'
 /** QEMU's own limit is 2000 s; nobody waits longer than a day. */
-const LONGEST_MS = 86_400_000
+export const LONGEST_MS = 86_400_000
 const SLOWEST = 1
 const MOST_VCPUS = 8192
 
@@ -85,9 +85,16 @@ export function parseMigrationOptions(
   }
   const rate = (value: Rate, option: keyof MigrationOptions): number =>
     rateOf(value, named(option), profile)
+  const bytesPerSecond = rate(options.bandwidth, 'bandwidth')
+  if (linkBandwidth !== undefined && rate(linkBandwidth, 'linkBandwidth') < bytesPerSecond) {
+    throw argumentError(
+      `${named('linkBandwidth')}: ${show(linkBandwidth)} is less than ${named('bandwidth')}`,
+      `Give what the link itself carries, or leave it out if ${named('bandwidth')} is the link.`,
+    )
+  }
   return {
     profile,
-    bytesPerSecond: rate(options.bandwidth, 'bandwidth'),
+    bytesPerSecond,
     downtime: downtimeOf(options.downtime, named('downtime')),
     deviceState: secondsOf(options.deviceState ?? 0, named('deviceState'), 0),
     vcpus: vcpusOf(options.vcpus ?? []),

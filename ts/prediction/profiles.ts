@@ -163,7 +163,7 @@ export function parseProfile(
     headerBytes: parseCount(whole.headerBytes, of('headerBytes'), 0, LONGEST_HEADER),
     zeroPageBytes: parseCount(whole.zeroPageBytes, of('zeroPageBytes'), 0, LONGEST_HEADER),
     zeroPageNs: parseCount(whole.zeroPageNs, of('zeroPageNs'), 0, LONGEST_ZERO_PAGE_NS),
-    limiterMs: parseCount(whole.limiterMs, of('limiterMs'), 0, LONGEST_MS),
+    limiterMs: parseCount(whole.limiterMs, of('limiterMs'), 1, LONGEST_MS),
     subtractsDeviceState: parseFlag(whole.subtractsDeviceState, of('subtractsDeviceState')),
     switchoverBandwidth: parseFlag(whole.switchoverBandwidth, of('switchoverBandwidth')),
     curve: parseChoice(whole.curve, of('curve'), ['concave', 'as-measured']),

@@ -8,6 +8,7 @@ import { type Figure, figureOf, type Verdict } from './figure.js'
 import { figuresOf } from './figures.js'
 import { smallest } from './growth.js'
 import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
+import { LONGEST_MS } from './options.js'
 import { type Bound, Scenarios } from './scenarios.js'
 
 /** The ways out, in the order in which they are named. */
@@ -69,7 +70,7 @@ const SLOWEST = 1e-4
 export function waysOutOf(scenarios: Scenarios, input: CurveInput): WayOut[] {
   const { wanted } = scenarios
   return [
-    moreDowntime(scenarios),
+    ...moreDowntime(scenarios),
     moreBandwidth(scenarios),
     ...switchover(scenarios),
     dirtyLimit(scenarios),
@@ -80,14 +81,18 @@ export function waysOutOf(scenarios: Scenarios, input: CurveInput): WayOut[] {
   ]
 }
 
-function moreDowntime(scenarios: Scenarios): WayOut {
+function moreDowntime(scenarios: Scenarios): WayOut[] {
   const downtimeMs = leastDowntime(scenarios, scenarios.wanted.bytesPerSecond)
-  return {
-    kind: 'more-downtime',
-    verdict: downtimeMs.high === null ? 'uncertain' : 'converges',
-    downtimeMs,
-    cost: 'The guest may stand still for as long as this.',
-  }
+  // Nobody can allow more than this.
+  if ((downtimeMs.low ?? Number.POSITIVE_INFINITY) > LONGEST_MS) return []
+  return [
+    {
+      kind: 'more-downtime',
+      verdict: downtimeMs.high === null || downtimeMs.high > LONGEST_MS ? 'uncertain' : 'converges',
+      downtimeMs,
+      cost: 'The guest may stand still for as long as this.',
+    },
+  ]
 }
 
 function moreBandwidth(scenarios: Scenarios): WayOut {
