@@ -128,12 +128,15 @@ export class Scenarios {
 
   /** The migration as it most probably goes. */
   probable(bytesPerSecond: number, downtime: number): Played {
-    const course = this.#course(
-      this.#pages(bytesPerSecond),
-      this.threshold(bytesPerSecond, downtime),
-    )
+    const threshold = this.threshold(bytesPerSecond, downtime)
+    const course = this.#course(this.#pages(bytesPerSecond), threshold)
     const possible = this.#arranged('value')[0] ?? this.model.value
-    return play(possible, this.model.filledPages.value, course)
+    const filled = this.model.filledPages.value
+    const played = play(possible, filled, course)
+    if (played.converged || threshold < this.leftAt('high', bytesPerSecond)) return played
+    // It ends, because at some moment no more than the mean is left. Played over regions that
+    // differ, a sweep may miss each such moment. In regions that are alike there is no other one.
+    return play(spread(possible, possible.parts.length), filled, course)
   }
 
   /** The migration as it most probably goes, and as it may go at best and at worst. */
