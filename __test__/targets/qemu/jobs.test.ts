@@ -41,7 +41,8 @@ function played(answers: readonly (DirtyRateInfo | undefined)[], vm: Partial<Job
       seen.push('look')
       return answers[Math.min(at++, answers.length - 1)]
     },
-    lookAfterMs: () => 1,
+    // The window of the job must have passed before it has been measured.
+    lookAfterMs: leftMs => Math.max(Math.ceil(leftMs), 1),
     forgotten: () => new DirtyRateError('ERR_STATE', 'forgotten'),
     statistics: async () => undefined,
     ...vm,
@@ -55,6 +56,7 @@ const run = (jobs: QemuJobs, signal = new Abort()) => jobs.run(JOB, signal)
 it.each<[string, Partial<DirtyRateInfo>]>([
   ['mode', { mode: 'dirty-bitmap' }],
   ['window', { 'calc-time': 49 }],
+  ['window than has passed', { 'calc-time': 999_999 }],
   ['number of samples', { 'sample-pages': 1024 }],
 ])('an answer with another %s is about the job of another client', async (_, other) => {
   const { jobs, seen } = played([{ ...MEASURED, ...other }])
@@ -65,6 +67,13 @@ it.each<[string, Partial<DirtyRateInfo>]>([
   expect(seen.at(-1)).toBe('end')
 })
 
+it('a job that another client begins when ours has ended is not waited for', async () => {
+  const other = { ...MEASURED, status: 'measuring', 'start-time': 2 } as const
+  const { jobs, seen } = played([{ ...MEASURED, status: 'measuring' }, other, MEASURED])
+  await expect(run(jobs)).rejects.toMatchObject({ code: 'ERR_MEASURING' })
+  expect(seen.filter(one => one === 'look')).toHaveLength(2)
+})
+
 it('a domain that says nothing for a while is asked again', async () => {
   const { jobs } = played([undefined, { ...MEASURED, status: 'measuring' }, undefined, MEASURED])
   const { info, startedAt } = await run(jobs)
@@ -73,7 +82,10 @@ it('a domain that says nothing for a while is asked again', async () => {
 
 it('a job that was left is waited for before the next one starts', async () => {
   const measuring = { ...MEASURED, status: 'measuring' } as const
-  const { jobs, seen } = played([measuring, measuring, measuring, measuring, MEASURED])
+  const answers = [measuring, measuring, measuring, measuring, MEASURED]
+  const { jobs, seen } = played(answers, {
+    lookAfterMs: leftMs => (seen.includes('look') ? Math.max(Math.ceil(leftMs), 1) : 1),
+  })
   const signal = new Abort()
   const left = run(jobs, signal)
   while (!seen.includes('look')) await new Promise(resolve => setTimeout(resolve))

@@ -138,26 +138,36 @@ describe('dirty rings', () => {
 })
 
 describe('an answer of QEMU', () => {
-  const answering = (info: object): Played => ({
-    answers: {
-      'query-dirty-rate': () => ({
-        status: 'measured',
-        'sample-pages': 512,
-        mode: 'page-sampling',
-        'calc-time': 100,
-        'calc-time-unit': 'millisecond',
-        'start-time': 1,
-        'dirty-rate': 1,
-        ...info,
-      }),
-    },
-  })
+  /** What a job of 100 ms has measured, when its window has passed. */
+  const answering = (info: object): Played => {
+    let endsAt = 0
+    const job = {
+      'sample-pages': 512,
+      mode: 'page-sampling',
+      'calc-time': 100,
+      'calc-time-unit': 'millisecond',
+      'start-time': 1,
+    }
+    return {
+      answers: {
+        'calc-dirty-rate': () => {
+          endsAt = Date.now() + 100
+          return {}
+        },
+        'query-dirty-rate': () =>
+          Date.now() < endsAt
+            ? { ...job, status: 'measuring' }
+            : { ...job, status: 'measured', 'dirty-rate': 1, ...info },
+      },
+    }
+  }
   it.each([
     ['a rate of -1, which means that it failed', { 'dirty-rate': -1 }, 'ERR_STATE'],
     ['no rate', { 'dirty-rate': undefined }, 'ERR_STATE'],
     ["another client's mode", { mode: 'dirty-bitmap' }, 'ERR_MEASURING'],
     ["another client's samples", { 'sample-pages': 1024 }, 'ERR_MEASURING'],
     ["another client's window", { 'calc-time': 50 }, 'ERR_MEASURING'],
+    ['a window that has not passed', { 'calc-time': 999_999 }, 'ERR_MEASURING'],
   ])('is not taken for ours with %s', async (_, info, code) => {
     const { target } = await opened(answering(info))
     await expect(target.measureDirtyRate({ window: 100 })).rejects.toMatchObject({ code })

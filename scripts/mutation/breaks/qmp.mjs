@@ -50,9 +50,23 @@ export default [
   {
     name: "another client's result is taken for ours",
     file: 'ts/targets/qemu/jobs.ts',
-    find: 'if (!isOurs)',
-    replace: 'if (isOurs && startedAt.getTime() < 0)',
+    find: 'if (info !== undefined && !own.mayBe(info)) throw this.#another()\n',
+    replace: '',
     test: `${PLAYED} -t is not taken for ours`,
+  },
+  {
+    name: 'a window that is longer than the time since its start is taken for ours',
+    file: 'ts/targets/qemu/own-answer.ts',
+    find: 'return ms >= windowMs && ms <= passedMs',
+    replace: 'return ms >= windowMs || ms <= passedMs',
+    test: '__test__/targets/qemu/own-answer.test.ts -t longer than the time',
+  },
+  {
+    name: 'a job that begins after ours is taken for ours',
+    file: 'ts/targets/qemu/own-answer.ts',
+    find: '    if (start === before) return true\n',
+    replace: '    if (start >= before) return true\n',
+    test: '__test__/targets/qemu/own-answer.test.ts -t begins',
   },
   {
     name: 'an old QEMU is asked for milliseconds',
@@ -133,9 +147,9 @@ export default [
   },
   {
     name: 'an answer with another number of samples is taken for ours',
-    file: 'ts/targets/qemu/jobs.ts',
-    find: "info['sample-pages'] === method.samples.samplesPerGiB",
-    replace: "info['sample-pages'] !== method.samples.samplesPerGiB + 0.5",
+    file: 'ts/targets/qemu/own-answer.ts',
+    find: 'samples === method.samples.samplesPerGiB',
+    replace: 'samples !== method.samples.samplesPerGiB + 0.5',
     test: '__test__/targets/qemu/jobs.test.ts -t number of samples',
   },
   {

@@ -9,10 +9,10 @@ import { emit } from '../../ground/log.js'
 import { abortable, pause } from '../../ground/pause.js'
 import type { Method } from '../../measurement/source.js'
 import { LONGEST_MS } from '../../qapi/limits.js'
-import { measureModeOf } from '../../qapi/measure-mode.js'
 import type { DirtyRateInfo } from '../../qapi/types.js'
 import { observed, type Statistics } from '../kvm-statistics.js'
 import { occupied } from './occupied.js'
+import { OwnAnswer } from './own-answer.js'
 import type { Job, JobResult, Jobs } from './source.js'
 
 /** How the QEMU of one target is asked. */
@@ -136,14 +136,15 @@ export class QemuJobs implements Jobs {
     try {
       const startedAt = new Date()
       this.#end = startedAt.getTime() + job.windowMs
+      const own = new OwnAnswer(job)
       await this.#start(vm, job)
-      const info = await this.#finished(vm, watch, job, signal).catch(error => {
+      const info = await this.#finished(vm, watch, job, own, signal).catch(error => {
         this.#abandoned = true
         if (signal.aborted) reportAbandoned(job)
         throw error
       })
       await watch.requireUndisturbed(job)
-      return { info: this.#checked(info, job, startedAt), startedAt }
+      return { info: this.#checked(info, startedAt), startedAt }
     } finally {
       watch.end()
     }
@@ -159,13 +160,23 @@ export class QemuJobs implements Jobs {
     }
   }
 
-  /** Waits for the end of the job that was just started. */
-  async #finished(vm: JobVm, watch: WindowWatch, job: Job, signal: Signal): Promise<DirtyRateInfo> {
+  /**
+   * Waits for the end of the job that was just started. Throws ERR_MEASURING if QEMU speaks of the
+   * job of another client.
+   */
+  async #finished(
+    vm: JobVm,
+    watch: WindowWatch,
+    job: Job,
+    own: OwnAnswer,
+    signal: Signal,
+  ): Promise<DirtyRateInfo> {
     const { windowMs } = job
     const begun = Date.now()
     for (;;) {
       await pause(vm.lookAfterMs(windowMs - (Date.now() - begun)), signal)
       const info = await vm.look()
+      if (info !== undefined && !own.mayBe(info)) throw this.#another()
       await watch.check?.(job)
       if (info?.status === 'measured') return info
       const waited = Date.now() - begun
@@ -186,23 +197,9 @@ export class QemuJobs implements Jobs {
     this.#abandoned = false
   }
 
-  /**
-   * The answer of the job that was asked for. Throws if the job has failed, or if the answer is
-   * about the job of another client.
-   */
-  #checked(info: DirtyRateInfo, { method, windowMs }: Job, startedAt: Date): DirtyRateInfo {
+  /** The answer of the job that was asked for. Throws if the job has failed. */
+  #checked(info: DirtyRateInfo, startedAt: Date): DirtyRateInfo {
     const { what } = this.#access
-    const isOurs =
-      info.mode === measureModeOf(method.mode) &&
-      info['calc-time'] >= windowMs &&
-      (method.mode !== 'page-sampling' || info['sample-pages'] === method.samples.samplesPerGiB)
-    if (!isOurs) {
-      throw new DirtyRateError(
-        'ERR_MEASURING',
-        `another client of QEMU has measured ${what} in the meantime`,
-        { hint: 'QEMU keeps only the last result of all of its clients: try again.' },
-      )
-    }
     const rate = info['dirty-rate']
     if (rate === undefined || rate < 0) {
       throw new DirtyRateError('ERR_STATE', `QEMU could not measure ${what}: it gives no figure`, {
@@ -211,6 +208,14 @@ export class QemuJobs implements Jobs {
     }
     // Old versions count the start from the start of the host.
     return { ...info, 'start-time': Math.floor(startedAt.getTime() / MS_PER_SECOND) }
+  }
+
+  #another(): DirtyRateError {
+    return new DirtyRateError(
+      'ERR_MEASURING',
+      `another client of QEMU has measured ${this.#access.what} in the meantime`,
+      { hint: 'QEMU keeps only the last result of all of its clients: try again.' },
+    )
   }
 
   #overdue(windowMs: number): DirtyRateError {
