@@ -68,8 +68,8 @@ function faultsOf(outcome: Outcome, mode: Life['mode']): string[] {
 describeKvm('a call of the kernel that fails', () => {
   let shim: Shim
   let lives: Lives
-  beforeAll(() => {
-    shim = new Shim()
+  beforeAll(async () => {
+    shim = await Shim.compiled()
     lives = new Lives(shim)
   })
   afterAll(() => {

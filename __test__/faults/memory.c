@@ -42,6 +42,8 @@ int main(int count, char **arguments)
 	char *start = mmap(NULL, size, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, memory, 0);
 	if ((void *)rounds == MAP_FAILED || start == MAP_FAILED)
 		return 1;
+	/* A huge page has one soft-dirty bit for all of it. A kernel that has none refuses. */
+	madvise(start, size, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < pages; i++)
 		*(volatile uint64_t *)(start + i * page + page - 8) = i + 1;
 	make_vcpus();

@@ -12,7 +12,6 @@ import { openTarget } from 'dirtyrate'
 import { attempts, clearPlan, setPlan } from './plan.mjs'
 
 const [program, folder, pages] = process.argv.slice(2)
-const WINDOW_MS = 60
 const MOST_SAMPLES_PER_GIB = 16_384
 
 const binding = readdirSync('native').find(name => name.endsWith('.node'))
@@ -44,7 +43,7 @@ async function startProcess(kind) {
  * Runs `work`, and finds out whether the process has made a whole round in any window that lies in
  * that time: a third of the window never passed without the end of a round.
  */
-async function watched({ rounds }, work) {
+async function watched({ rounds }, windowMs, work) {
   let [last, since, longest, ended] = [rounds(), performance.now(), 0, false]
   const look = () => {
     const [now, at] = [rounds(), performance.now()]
@@ -62,10 +61,10 @@ async function watched({ rounds }, work) {
   })
   look()
   await watching
-  return { result, isBusy: longest < WINDOW_MS / 3 }
+  return { result, isBusy: longest < windowMs / 3 }
 }
 
-async function life({ kind }) {
+async function life({ kind, mode, windowMs }) {
   const measured = processes[kind]
   const { errors, attempt } = attempts()
   const results = []
@@ -73,9 +72,9 @@ async function life({ kind }) {
   const target = await attempt('open', () => openTarget(uri))
   if (target === undefined) return { errors, results }
   for (let round = 0; round < 2; round++) {
-    const measure = () =>
-      target.measureDirtyRate({ window: WINDOW_MS, samplePages: MOST_SAMPLES_PER_GIB })
-    const found = await attempt('measure', () => watched(measured, measure))
+    const samples = mode === 'page-sampling' ? { samplePages: MOST_SAMPLES_PER_GIB } : {}
+    const measure = () => target.measureDirtyRate({ mode, window: windowMs, ...samples })
+    const found = await attempt('measure', () => watched(measured, windowMs, measure))
     if (found !== undefined) {
       const { pages, complete } = found.result
       results.push({ pages, complete, isBusy: found.isBusy })

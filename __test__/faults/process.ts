@@ -1,11 +1,12 @@
 /** Runs cases in a process that has the shim preloaded. */
 
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface, type Interface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { cProgram } from '../fixtures/c-programs.js'
 import { root } from '../fixtures/command.js'
 import type { Fault } from './cases.js'
 
@@ -42,10 +43,12 @@ export interface Life {
   fault?: Fault
 }
 
-/** One measurement of a process of memory.c. */
+/** The measurements of a process of memory.c. */
 export interface ProcessLife {
   /** Which memory it has. */
   kind: 'private' | 'shared'
+  mode: 'page-sampling' | 'soft-dirty'
+  windowMs: number
   fault?: Fault
 }
 
@@ -66,22 +69,15 @@ export interface ProcessOutcome {
 /** The shim, compiled, and the file by which it is told what fails. */
 export class Shim {
   readonly #folder = mkdtempSync(join(tmpdir(), 'dirtyrate-faults-'))
-  readonly #library = join(this.#folder, 'shim.so')
+  readonly #library: string
   #files = 0
 
-  constructor() {
-    const source = fileURLToPath(new URL('shim.c', import.meta.url))
-    execFileSync('cc', [
-      '-O1',
-      '-Wall',
-      '-Werror',
-      '-shared',
-      '-fPIC',
-      '-o',
-      this.#library,
-      source,
-      '-ldl',
-    ])
+  private constructor(library: string) {
+    this.#library = library
+  }
+
+  static async compiled(): Promise<Shim> {
+    return new Shim(await cProgram('shim.so'))
   }
 
   /** The environment of a process in which `plan` fails from the start. */
@@ -133,6 +129,10 @@ export class Lives<OneLife = Life, ItsOutcome = Outcome> {
   }
 
   end(): void {
+    this.#kill()
+  }
+
+  #kill(): void {
     this.#child?.kill('SIGKILL')
     this.#child = undefined
   }
@@ -173,7 +173,7 @@ export class Lives<OneLife = Life, ItsOutcome = Outcome> {
       }
       const timer = setTimeout(() => {
         settle()
-        this.end()
+        this.#kill()
         reject(new Error(`the process hangs: ${this.#stderr}`))
       }, patience)
       lines.on('line', onLine)
@@ -210,4 +210,29 @@ export async function callsMade(
   const missed = (fault: Fault, { failed }: { failed: number }): boolean =>
     fault.at === 1 && failed === 0 && calls.includes(nameOf(fault))
   return { calls, missed }
+}
+
+/** Runs cases on processes of memory.c. */
+export class MemoryLives extends Lives<ProcessLife, ProcessOutcome> {
+  readonly #remove: () => void
+
+  private constructor(shim: Shim, args: readonly string[], remove: () => void) {
+    super(shim, 'process-driver.mjs', args)
+    this.#remove = remove
+  }
+
+  /** Processes with so many pages. */
+  static async of(pages: number): Promise<MemoryLives> {
+    const [shim, program] = [await Shim.compiled(), await cProgram('memory')]
+    const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-measured-'))
+    return new MemoryLives(shim, [program, folder, String(pages)], () => {
+      shim.remove()
+      rmSync(folder, { recursive: true, force: true })
+    })
+  }
+
+  override end(): void {
+    super.end()
+    this.#remove()
+  }
 }

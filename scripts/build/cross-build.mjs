@@ -74,6 +74,12 @@ export function crossTests(target, options) {
   return stdout
 }
 
+/** The command that compiles C for `target`, to run with the C library of a Debian 12 or newer. */
+export function cCompiler(target) {
+  const python = join(pythonTools(TOOLS, 'target/zig'), 'python3')
+  return [python, '-m', 'ziglang', 'cc', '-target', `${target.replace('-unknown', '')}.2.36`]
+}
+
 /**
  * Type-checks the workspace and its tests for `target`. Throws where they are wrong, or cannot be
  * checked.

@@ -11,9 +11,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { crossBuild } from '../build/cross-build.mjs'
+import { cCompiler, crossBuild } from '../build/cross-build.mjs'
 import { host, pack, platforms, stageMain, stagePlatform } from '../package/packages.mjs'
 import { root } from '../root.mjs'
+import { compileC, cPrograms } from '../test/c-programs.mjs'
 import { Cpio } from './cpio.mjs'
 import { cache, output } from './debian.mjs'
 
@@ -30,7 +31,8 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
  */
 const OF_THE_MACHINE = new RegExp(
   [
-    '^(faults|host|install|scripts|targets/libvirt)/',
+    '^(host|install|scripts|targets/libvirt)/',
+    '^faults/(faults|process-faults)\\.test$',
     '^cli/(compare|csv|doctor|environment|json|list|manual|shells)\\.test$',
     '^qmp/(connection|server-and-qemu|server-of-targets|server-schema)\\.test$',
     '^targets/qmp/(libvirt-socket|measuring|migrating|sharing|truth)\\.test$',
@@ -39,8 +41,20 @@ const OF_THE_MACHINE = new RegExp(
   ].join('|'),
 )
 
+/** Tests that need soft-dirty bits: only Linux for x86-64 has them. */
+const OF_SOFT_DIRTY = new RegExp(
+  [
+    '^faults/soft-dirty-faults\\.test$',
+    '^targets/process/soft-dirty-bits\\.test$',
+    '^rig/soft-dirty-ksm\\.rig$',
+  ].join('|'),
+)
+
 /** Where it all is in the rig. */
 const FOLDER = '/rig/package'
+
+/** Where the programs in C are that tests run beside themselves. */
+const PROGRAMS = '/rig/programs'
 
 /** Where the package is as a user has it. */
 const INSTALLED = '/rig/installed'
@@ -176,6 +190,18 @@ function linux(cpio, { image, busybox }) {
   cpio.file('rig/linux/initrd', initrd.archive())
 }
 
+/** Compiles the programs in C for the rig, and puts them there. */
+function programs(cpio, { node, target }) {
+  const folder = join(root, 'target/rig/c', target)
+  mkdirSync(folder, { recursive: true })
+  const compiler = node === process.arch ? undefined : cCompiler(target)
+  for (const name of cPrograms) {
+    const path = join(folder, name)
+    compileC(name, path, compiler)
+    cpio.copy(join(PROGRAMS.slice(1), name), path)
+  }
+}
+
 /** The jobs of the rig, one for each test file, and what they need in the initrd. */
 export function nodeTests(rig, { only, env }) {
   const js = compiled()
@@ -183,6 +209,7 @@ export function nodeTests(rig, { only, env }) {
     .filter(path => /\.(test|rig)\.js$/.test(path))
     .map(path => path.replace(/\.js$/, ''))
     .filter(name => only(name) && !OF_THE_MACHINE.test(name))
+    .filter(name => rig.softDirty || !OF_SOFT_DIRTY.test(name))
     // Tests for rigs only come last, because a whole Linux may crash an emulated rig.
     .sort((a, b) => Number(a.endsWith('.rig')) - Number(b.endsWith('.rig')) || (a < b ? -1 : 1))
   const jobs = files.map(file => ({
@@ -194,6 +221,7 @@ export function nodeTests(rig, { only, env }) {
       ...env,
       ...LINUX_ENV,
       `DIRTYRATE_RIG_INSTALLED=${INSTALLED}`,
+      `DIRTYRATE_RIG_PROGRAMS=${PROGRAMS}`,
       'node',
       '--expose-gc',
       `${FOLDER}/run.mjs`,
@@ -203,6 +231,7 @@ export function nodeTests(rig, { only, env }) {
   const fill = (cpio, of) => {
     if (jobs.length === 0) return
     linux(cpio, of)
+    if (jobs.some(({ name }) => OF_SOFT_DIRTY.test(name))) programs(cpio, rig)
     cpio.copy('rig/bin/node', nodeOf(rig))
     const into = path => join(FOLDER.slice(1), path)
     for (const name of ['ts', '__test__']) cpio.copy(into(name), join(js, name))

@@ -20,6 +20,8 @@ const X86_64 = {
   cmdline: `console=ttyS0 mitigations=off nokaslr ${QUIET}`,
   /** Loaded in the rig, with what they depend on; each with its parameters. */
   modules: ['kvm-amd npt=1'],
+  /** Whether the kernel has soft-dirty bits. */
+  softDirty: true,
 }
 
 const ARM64 = {
@@ -34,6 +36,7 @@ const ARM64 = {
   machine: ['-machine', 'virt,virtualization=on,gic-version=3', '-cpu', 'max,pauth-impdef=on'],
   cmdline: `console=ttyAMA0 mitigations=off nokaslr ${QUIET}`,
   modules: [],
+  softDirty: false,
 }
 
 const SHORT = [

@@ -33,7 +33,7 @@ async function runRig(name, rig, names) {
   print(`\n== rig ${name}: ${rig.about}`)
   try {
     const env = ['DIRTYRATE_REQUIRE_KVM=1', `DIRTYRATE_RIG=${name}`]
-    const suites = [rustTests, nodeTests].map(tests => tests(rig, { only, env }))
+    const suites = [rustTests, nodeTests].map(tests => tests(rig, { names, only, env }))
     const jobs = suites.flatMap(suite => suite.jobs)
     const fill = (cpio, of) => {
       for (const suite of suites) suite.fill(cpio, of)

@@ -42,9 +42,16 @@ function programs({ target, strip }) {
 /** How long one program may take. */
 const SECONDS = 2400
 
-/** The jobs of the rig, and what they need in the initrd. */
-export function rustTests(rig, { only, env }) {
-  const chosen = programs(rig).filter(({ name }) => only(name))
+/** What the names of tests in Node end with. */
+const OF_NODE = /\.(test|rig)$/
+
+/**
+ * The jobs of the rig, and what they need in the initrd. Nothing is built if `names` are all of
+ * tests in Node.
+ */
+export function rustTests(rig, { names, only, env }) {
+  const isAsked = names.length === 0 || names.some(name => !OF_NODE.test(name))
+  const chosen = isAsked ? programs(rig).filter(({ name }) => only(name)) : []
   const jobs = chosen.map(({ name }) => ({
     name,
     seconds: SECONDS,
