@@ -13,9 +13,9 @@ use crate::wait::CancelToken;
 /// Bytes of an entry of pagemap.
 const ENTRY: u64 = 8;
 /// The page was written since the bits were cleared: Documentation/admin-guide/mm/pagemap.rst.
-const SOFT_DIRTY: u64 = 1 << 55;
+pub const SOFT_DIRTY: u64 = 1 << 55;
 /// The page is in RAM.
-const PRESENT: u64 = 1 << 63;
+pub const PRESENT: u64 = 1 << 63;
 /// How much memory one call asks about, so that a cancel is noticed soon.
 const SCAN_BYTES: u64 = 1 << 30;
 /// How many regions one scan gives.
@@ -42,8 +42,12 @@ pub struct SoftDirtyBits<'a> {
 
 impl<'a> SoftDirtyBits<'a> {
     pub fn of(process: &'a Process) -> Self {
+        Self::in_file(process, process.pagemap())
+    }
+
+    /// The bits in `pagemap`, which is the file of the process, or stands for it.
+    pub(super) fn in_file(process: &'a Process, pagemap: &'a File) -> Self {
         let regions = vec![PageRegion::default(); REGIONS].into_boxed_slice();
-        let pagemap = process.pagemap();
         Self { process, pagemap, page_size: host_page_size(), scans: true, regions, entries: Vec::new() }
     }
 
@@ -113,5 +117,75 @@ impl<'a> SoftDirtyBits<'a> {
             Err(gone) => gone,
             Ok(()) => Error::refused(call, format!("the pagemap at {address:#x}"), source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::fake_pagemap::FakePagemap;
+    use super::*;
+
+    /// The most pages of a test: more than two reads.
+    const MOST: u64 = 3 * ENTRIES;
+
+    fn addresses(pages: Range<u64>) -> Range<u64> {
+        pages.start * host_page_size()..pages.end * host_page_size()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn the_written_pages_are_found_and_no_others(
+            first in 0..MOST / 2,
+            pages in 1..MOST / 2,
+            runs in proptest::collection::vec((0..MOST, 1_u64..3000), 0..8),
+            scans in any::<bool>(),
+        ) {
+            let (pagemap, mut written) = (FakePagemap::new(MOST), BTreeSet::new());
+            pagemap.set(0..MOST, !SOFT_DIRTY);
+            for (from, count) in runs {
+                let run = from..(from + count).min(MOST);
+                pagemap.set(run.clone(), SOFT_DIRTY);
+                written.extend(run);
+            }
+            let (mut bits, mut found) = (pagemap.bits(), Vec::new());
+            bits.scans = scans;
+            let each = bits.each(addresses(first..first + pages), &CancelToken::new(), |run| {
+                found.extend(run.start / host_page_size()..run.end / host_page_size());
+                Ok(())
+            });
+            prop_assert!(each.is_ok());
+            prop_assert_eq!(found, written.range(first..first + pages).copied().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn only_a_page_that_is_in_memory_can_have_lost_its_bit() {
+        let pagemap = FakePagemap::new(4);
+        for (entry, expected) in [(0, false), (PRESENT, true), (SOFT_DIRTY, false), (PRESENT | SOFT_DIRTY, false)] {
+            pagemap.set(2..3, entry);
+            assert_eq!(pagemap.bits().is_clean(2 * host_page_size()).expect("an entry"), expected, "{entry:#x}");
+        }
+    }
+
+    #[test]
+    fn entries_that_are_not_there_are_an_error() {
+        let pagemap = FakePagemap::new(4);
+        let read = pagemap.bits().each(addresses(2..9), &CancelToken::new(), |_| Ok(()));
+        assert!(matches!(&read, Err(Error::Ioctl { call: "pread", .. })), "{read:?}");
+        let read = pagemap.bits().is_clean(9 * host_page_size());
+        assert!(matches!(&read, Err(Error::Ioctl { call: "pread", .. })), "{read:?}");
+    }
+
+    #[test]
+    fn a_look_can_be_cancelled() {
+        let (pagemap, cancel) = (FakePagemap::new(4), CancelToken::new());
+        cancel.cancel();
+        assert!(matches!(pagemap.bits().each(addresses(0..4), &cancel, |_| Ok(())), Err(Error::Cancelled)));
     }
 }

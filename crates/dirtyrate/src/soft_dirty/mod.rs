@@ -24,6 +24,8 @@
 
 mod bits;
 mod clearing;
+#[cfg(test)]
+mod fake_pagemap;
 mod kept;
 mod kernel;
 mod measure;
