@@ -19,7 +19,7 @@ const MEANINGS = {
   HUGE_PAGES:
     'Some of the memory is in huge pages, and the first write to one counts for all of it. The figures are upper bounds, and `interval` has the lower bound of the rate.',
   BITS_VANISHED:
-    'Soft-dirty bits vanished within the window, because another program cleared them or the process discarded memory, so that the figures are lower bounds.',
+    'Soft-dirty bits vanished within the window, because another program cleared them, the process discarded memory, or the kernel took pages of a file away from it, so that the figures are lower bounds.',
   BITS_IN_USE:
     'The soft-dirty bits had been cleared before, by an earlier measurement or by another program such as CRIU, which now misses the writes before this measurement.',
   WRITES_UNSEEN:

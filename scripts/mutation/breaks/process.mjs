@@ -171,7 +171,7 @@ export default [
   {
     name: 'do not notice that the file of memory has lost its pages',
     file: `${bits}/kept.rs`,
-    find: 'presence == Presence::Absent && range.has_lost(page)?',
+    find: 'is_absent && range.has_lost(page)?',
     replace: 'false',
     test: 'soft_dirty::',
   },
@@ -188,6 +188,13 @@ export default [
     find: 'return ranges.every(range => range.guestAddress !== undefined) ? pageSize : undefined',
     replace: 'return ranges.length > 0 ? pageSize : undefined',
     test: SOFT_DIRTY,
+  },
+  {
+    name: 'do not notice that pages of a file have lost their bits',
+    file: `${bits}/kept.rs`,
+    find: 'are_unmapped |= is_absent && !is_lost && range.is_shared(page);',
+    replace: 'are_unmapped |= false;',
+    test: 'soft_dirty::',
   },
   {
     name: 'do not notice that somebody else has cleared the bits',

@@ -104,7 +104,7 @@ function warningsOf(report: NativeSoftDirtyReport): Warning[] {
     report.vanished && {
       code: 'BITS_VANISHED',
       message:
-        'soft-dirty bits vanished within the window: another program has cleared them, or the process has discarded memory, so the figures are lower bounds',
+        'soft-dirty bits vanished within the window: another program has cleared them, the process has discarded memory, or the kernel has taken pages of a file away from it, so the figures are lower bounds',
     },
     report.shared && {
       code: 'WRITES_UNSEEN',

@@ -70,38 +70,52 @@ impl KeptPages {
     /// Fails if a file is shorter than at the beginning, or if no page of a range is there any more. Memory that was
     /// replaced, and then written, cannot be told from memory that was written.
     ///
+    /// Returns whether the process has lost shared pages that their file still has: the kernel takes such pages away
+    /// when memory is short, and their bits are lost with that. Of a private mapping it takes only what was never
+    /// written.
+    ///
     /// # Errors
     ///
     /// [`Error::ProcessGone`].
-    pub fn check(&mut self) -> Result<()> {
+    pub fn check(&mut self) -> Result<bool> {
         for file in self.ranges.iter().flat_map(|range| &range.parts).filter_map(|part| part.file.as_ref()) {
             file.check(&self.process)?;
         }
+        let mut are_unmapped = false;
         for at in 0..self.ranges.len() {
             let pages = std::mem::take(&mut self.ranges[at].pages);
             let found = self.find(&pages)?;
             let range = &self.ranges[at];
             let mut kept = Kept::default();
             for (&page, presence) in pages.iter().zip(found) {
-                let is_lost = presence == Presence::Absent && range.has_lost(page)?;
+                let is_absent = presence == Presence::Absent;
+                let is_lost = is_absent && range.has_lost(page)?;
                 kept.present += u64::from(presence == Presence::Present);
                 kept.vanished += u64::from(is_lost);
+                are_unmapped |= is_absent && !is_lost && range.is_shared(page);
             }
             if kept.is_replaced() {
                 return Err(replaced(&self.process, &range.name));
             }
             self.ranges[at].pages = pages;
         }
-        Ok(())
+        Ok(are_unmapped)
     }
 }
 
 impl KeptRange {
+    fn part(&self, page: u64) -> Option<&Part> {
+        self.parts.iter().find(|part| part.mapping.addresses.contains(&page))
+    }
+
+    fn is_shared(&self, page: u64) -> bool {
+        self.part(page).is_some_and(|part| part.mapping.shared)
+    }
+
     /// Whether a page that the process does not have mapped any more has lost its contents. The kernel may have taken a
     /// page of a file away from the process, and the file still has it.
     fn has_lost(&self, page: u64) -> Result<bool> {
-        let part = self.parts.iter().find(|part| part.mapping.addresses.contains(&page));
-        match part {
+        match self.part(page) {
             Some(Part { mapping, file: Some(file) }) => {
                 let (offset, refused) = (mapping.file_offset(page), "the file of a process's memory");
                 let data = file.next_data(offset).map_err(|source| Error::refused("lseek", refused, source))?;
@@ -118,6 +132,7 @@ mod tests {
     use std::fs::File;
     use std::io;
     use std::os::fd::{AsRawFd, FromRawFd};
+    use std::os::unix::fs::FileExt;
     use std::ptr;
 
     use super::*;
@@ -176,7 +191,7 @@ mod tests {
         }
 
         /// What is found after `change`.
-        fn after(self, change: impl FnOnce(&Self)) -> Result<()> {
+        fn after(self, change: impl FnOnce(&Self)) -> Result<bool> {
             let process = Arc::new(Process::open(std::process::id()).expect("this process may be read"));
             let start = self.start.addr() as u64;
             let range = ProcessRange { name: "ram".to_owned(), guest_address: 0, start, bytes: bytes() as u64 };
@@ -185,7 +200,7 @@ mod tests {
             let mapped =
                 MappedRanges::new(Arc::clone(&process), &maps, ranges, host_page_size()).expect("it is mapped");
             let mut kept = KeptPages::of(&process, &maps, ranges, &mapped).expect("looked up");
-            kept.check().expect("nothing has changed");
+            assert!(!kept.check().expect("nothing has changed"));
             change(&self);
             kept.check()
         }
@@ -198,7 +213,7 @@ mod tests {
         }
     }
 
-    fn expect_gone(found: Result<()>, expected: &str) {
+    fn expect_gone(found: Result<bool>, expected: &str) {
         let is_it = matches!(&found, Err(Error::ProcessGone { how, .. }) if how.contains(expected));
         assert!(is_it, "{expected}: {found:?}");
     }
@@ -218,12 +233,26 @@ mod tests {
 
     #[test]
     fn pages_that_only_the_process_has_lost_are_still_in_the_file() {
-        Memory::of_file(libc::MAP_SHARED).after(|memory| memory.discard(PAGES)).expect("the file has them");
+        for pages in [1, PAGES] {
+            let found = Memory::of_file(libc::MAP_SHARED).after(|memory| memory.discard(pages));
+            assert!(found.expect("the file has them"), "their bits are lost");
+        }
+    }
+
+    #[test]
+    fn a_private_page_that_the_file_still_has_was_not_written() {
+        let found = Memory::of_file(libc::MAP_PRIVATE).after(|memory| {
+            let file = memory.file.as_ref().expect("memory with a file");
+            file.write_all_at(&vec![1; bytes()], 0).expect("written");
+            memory.discard(1);
+        });
+        assert!(!found.expect("the file has it"));
     }
 
     #[test]
     fn anonymous_memory_may_lose_pages_but_not_all_of_them() {
-        Memory::anonymous().after(|memory| memory.discard(PAGES - 1)).expect("one is left");
+        let found = Memory::anonymous().after(|memory| memory.discard(PAGES - 1));
+        assert!(!found.expect("one is left"), "the process has discarded them itself");
         expect_gone(Memory::anonymous().after(|memory| memory.discard(PAGES)), "has replaced or discarded");
     }
 }

@@ -62,8 +62,8 @@ pub struct SoftDirtyReport {
     pub blocks: Vec<SoftDirtyBlock>,
     /// The same pages in granules, in the order in which the sizes were given.
     pub granularities: Vec<GranularityReap>,
-    /// Bits have vanished within the window: somebody else has cleared them, or the process has discarded memory. The
-    /// figures are lower bounds.
+    /// Bits have vanished within the window: somebody else has cleared them, the process has discarded memory, or the
+    /// kernel has taken pages of a file away from it. The figures are lower bounds.
     pub vanished: bool,
     /// Another process has some of the same pages. Its writes are not counted, so the figures are lower bounds.
     pub shared: bool,
@@ -168,7 +168,7 @@ pub fn measure_soft_dirty_at_with(
         looks.push(look);
     }
     mapped.check()?;
-    kept.check()?;
+    let are_unmapped = kept.check()?;
     let after = Traps::of(process, &mapped)?;
     after.refuse(process.pid())?;
     if after.new {
@@ -183,6 +183,7 @@ pub fn measure_soft_dirty_at_with(
             block.huge = *before || *after;
             block.least_pages = if block.huge { block.least_pages } else { block.pages };
         }
+        report.vanished |= are_unmapped;
         report.shared = before.shared || after.shared;
         report.mergeable = before.mergeable || after.mergeable;
         report.in_use = in_use;

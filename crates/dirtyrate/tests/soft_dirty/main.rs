@@ -153,6 +153,23 @@ fn bits_that_somebody_else_clears_are_missed() {
 }
 
 #[test]
+fn bits_of_shared_pages_that_are_taken_away_are_missed() {
+    if !has() {
+        return;
+    }
+    let child = Child::start(Kind::Memfd { shared: true }).expect("a child");
+    child.write(0, 1, PAGES, 1);
+    let [report, _] = measured(&child, &child.range(), |child| {
+        child.write(1, 1, 64, 2);
+        // As the kernel does when memory is short. The file keeps the pages.
+        child.discard(1, 64);
+    })
+    .expect("measured");
+    assert!(report.vanished, "{report:?}");
+    assert_eq!(report.pages(), 0, "their bits are gone");
+}
+
+#[test]
 fn memory_that_another_process_shares_is_named() {
     if !has() {
         return;
