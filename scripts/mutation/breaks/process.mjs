@@ -232,6 +232,27 @@ export default [
     test: 'soft_dirty::',
   },
   {
+    name: 'take merged pages that were separated for written ones',
+    file: `${bits}/traps.rs`,
+    find: 'let has_ended = self.merging == Merging::Ended && before.merging != Merging::Ended;',
+    replace: 'let has_ended = false;',
+    test: 'soft_dirty::',
+  },
+  {
+    name: 'do not notice that a process has its merged pages separated',
+    file: `${bits}/traps.rs`,
+    find: 'self.mergeable_bytes < before.mergeable_bytes ||',
+    replace: '',
+    test: 'soft_dirty::',
+  },
+  {
+    name: 'take the kernel for one that merges nothing if nobody can know',
+    file: `${bits}/merging.rs`,
+    find: 'Err(_) => Self::On,',
+    replace: 'Err(_) => Self::Off,',
+    test: 'soft_dirty::',
+  },
+  {
     name: 'take the cost of the first window for that of the whole curve',
     file: 'ts/targets/kvm-statistics.ts',
     find: 'during: known.flatMap(({ during }) => during),',

@@ -103,9 +103,9 @@ impl SoftDirtyReport {
 ///
 /// [`Error::Unsupported`] on a kernel without soft-dirty bits; [`Error::ProcessPermission`] if this user may not clear
 /// them; [`Error::ProcessBusy`] while another measurement of this kind runs on the process; [`Error::State`] for memory
-/// that has no such bits, and if the process maps memory beside the ranges so that all of it counts as written;
-/// [`Error::ProcessGone`] if the process ends, executes another program, or unmaps or replaces some of the memory;
-/// [`Error::Paused`] if a signal or a debugger stops the process;
+/// that has no such bits, and if memory counts as written that was not: because the process maps memory beside the
+/// ranges, or because merged pages are separated; [`Error::ProcessGone`] if the process ends, executes another program,
+/// or unmaps or replaces some of the memory; [`Error::Paused`] if a signal or a debugger stops the process;
 /// [`Error::Argument`] for a range that is no memory of the process; [`Error::Cancelled`]; [`Error::OutOfMemory`].
 pub fn measure_soft_dirty_at(
     process: &Arc<Process>,
@@ -178,6 +178,12 @@ pub fn measure_soft_dirty_at_with(
             process.pid()
         )));
     }
+    if after.has_separated(&before) {
+        return Err(Error::State(format!(
+            "merged pages of process {} were separated (KSM), and the kernel may count them as written",
+            process.pid()
+        )));
+    }
     for report in &mut looks {
         for ((block, before), after) in report.blocks.iter_mut().zip(&before.huge).zip(&after.huge) {
             block.huge = *before || *after;
@@ -185,7 +191,7 @@ pub fn measure_soft_dirty_at_with(
         }
         report.vanished |= are_unmapped;
         report.shared = before.shared || after.shared;
-        report.mergeable = before.mergeable || after.mergeable;
+        report.mergeable = before.merges() || after.merges();
         report.in_use = in_use;
     }
     Ok(looks)

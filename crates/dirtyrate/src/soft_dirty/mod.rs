@@ -4,7 +4,7 @@
 //! /proc/PID/clear_refs ─► clears every bit, protects every page ─► … the window … ─► bits (PAGEMAP_SCAN, or pagemap)
 //!                                                                          │
 //!              tripwire: bits that are set must stay set  ◄────────────────┤
-//!              traps: huge pages, and writes that leave no bit  ◄──────────┘   (/proc/PID/smaps, before and after)
+//!              traps: huge pages, merged pages, unseen writes  ◄───────────┘   (/proc/PID/smaps, before and after)
 //! ```
 //!
 //! [`measure_soft_dirty_at`] runs a measurement to a list of deadlines. The bits are cleared once, and pages add up
@@ -29,6 +29,7 @@ mod fake_pagemap;
 mod kept;
 mod kernel;
 mod measure;
+mod merging;
 mod pages;
 mod traps;
 mod tripwire;

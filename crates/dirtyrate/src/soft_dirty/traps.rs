@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::{fs, io};
 
+use super::merging::Merging;
 use crate::error::{Error, Result};
 use crate::sampling::process::{MappedRanges, Process};
 
@@ -14,8 +15,10 @@ pub struct Traps {
     pub huge: Vec<bool>,
     /// Another process, or another mapping, has some of the same pages: its writes leave no bit here.
     pub shared: bool,
-    /// The kernel may merge pages of the same contents, whose bits are lost with that.
-    pub mergeable: bool,
+    /// How much of the memory the kernel may merge with other pages of the same contents, if it merges any.
+    mergeable_bytes: u64,
+    /// Whether the kernel merges pages.
+    merging: Merging,
     /// A mapping counts as new, so that all of it counts as written.
     pub new: bool,
     /// A mapping does not count as new, because somebody has cleared the bits before.
@@ -46,7 +49,7 @@ impl Traps {
         let addresses: Vec<_> = ranges.iter().map(|(addresses, _)| addresses.clone()).collect();
         // The name of a mapped file may be any bytes.
         let mut traps = Self::in_text(&String::from_utf8_lossy(&text), &addresses);
-        traps.mergeable &= fs::read_to_string("/sys/kernel/mm/ksm/run").is_ok_and(|run| run.trim() == "1");
+        traps.merging = Merging::now();
         let descriptors = format!("/proc/{}/fd", process.pid());
         let has_device = has_passed_through_device(Path::new(&descriptors));
         process.check()?;
@@ -60,19 +63,20 @@ impl Traps {
     fn in_text(text: &str, ranges: &[Range<u64>]) -> Self {
         let mut traps = Self { huge: vec![false; ranges.len()], ..Self::default() };
         for area in areas(text) {
-            let mut is_measured = false;
+            let mut measured = 0;
             for (range, huge) in ranges.iter().zip(&mut traps.huge) {
-                if area.addresses.start < range.end && range.start < area.addresses.end {
-                    is_measured = true;
+                let (start, end) = (area.addresses.start.max(range.start), area.addresses.end.min(range.end));
+                if start < end {
+                    measured += end - start;
                     *huge |= area.huge > 0;
                 }
             }
-            if !is_measured {
+            if measured == 0 {
                 continue;
             }
             let has = |flag: &str| area.flags.iter().any(|found| found == flag);
             traps.shared |= area.shared && area.elsewhere > 0;
-            traps.mergeable |= has("mg");
+            traps.mergeable_bytes += if has("mg") { measured } else { 0 };
             traps.new |= has("sd");
             traps.cleared |= !has("sd");
             if has("ht") {
@@ -82,6 +86,17 @@ impl Traps {
             }
         }
         traps
+    }
+
+    /// Whether the kernel may merge some of the pages, whose bits are lost with that.
+    pub fn merges(&self) -> bool {
+        self.merging == Merging::On && self.mergeable_bytes > 0
+    }
+
+    /// Whether merged pages were separated since `before`, so that they may count as written.
+    pub fn has_separated(&self, before: &Self) -> bool {
+        let has_ended = self.merging == Merging::Ended && before.merging != Merging::Ended;
+        self.mergeable_bytes < before.mergeable_bytes || has_ended && before.mergeable_bytes > 0
     }
 
     /// Fails if some of the memory has no soft-dirty bits.
@@ -164,11 +179,23 @@ VmFlags: rd wr mr mw me um
     fn traps_are_those_of_the_memory_that_is_measured() {
         let of = |ranges: &[Range<u64>]| Traps::in_text(SMAPS, ranges);
         let (first, second) = (0x7f00_0010_0000..0x7f00_0020_0000, 0x7f00_0040_0000..0x7f00_0050_0000);
-        let expected = Traps { huge: vec![true], mergeable: true, new: true, ..Traps::default() };
+        let expected = Traps { huge: vec![true], mergeable_bytes: 1 << 20, new: true, ..Traps::default() };
         assert_eq!(of(std::slice::from_ref(&first)), expected, "private pages are shared with children only");
         let expected = Traps { huge: vec![false], shared: true, cleared: true, ..Traps::default() };
         assert_eq!(of(std::slice::from_ref(&second)), expected);
         assert_eq!(of(&[second, first]).huge, [false, true]);
+    }
+
+    #[test]
+    fn merged_pages_are_separated_by_the_kernel_or_by_the_process() {
+        let of = |mergeable_bytes, merging| Traps { mergeable_bytes, merging, ..Traps::default() };
+        let (off, on, ended) = (of(8192, Merging::Off), of(8192, Merging::On), of(8192, Merging::Ended));
+        assert!(on.merges() && !off.merges() && !ended.merges() && !of(0, Merging::On).merges());
+        assert!(ended.has_separated(&off) && ended.has_separated(&on) && !ended.has_separated(&ended));
+        assert!(!on.has_separated(&off) && !off.has_separated(&on) && !on.has_separated(&ended));
+        assert!(of(4096, Merging::Off).has_separated(&off), "some of it is mergeable no more");
+        assert!(!off.has_separated(&of(4096, Merging::Off)));
+        assert!(!of(0, Merging::Ended).has_separated(&of(0, Merging::On)), "none of it was merged");
     }
 
     #[test]
