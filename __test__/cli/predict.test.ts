@@ -183,7 +183,8 @@ describe('a command line that cannot be used', () => {
 
   it.each([
     ['not JSON', 'is not JSON'],
-    ['[]', '--curve: it has no points'],
+    ['[]', '--curve: [] is not an object'],
+    ['{}', '--curve: it has no points'],
     ['{"window":{},"bytesPerSecond":1}', 'measurement of one window'],
   ])('a file with %s', async (text, message) => {
     const { status, stderr } = await predict('--curve', folder()('bad.json', text), ...given)
