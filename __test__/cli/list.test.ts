@@ -147,6 +147,12 @@ describe.skipIf(process.getuid?.() !== 0)(
       const text = await listed('umount -l /proc', 'list')
       expect(text).toContain('is not known, because /proc is not mounted')
       expect(text).not.toContain('No virtual machine was found')
+      const inside = ['-m', 'bash', '-c', 'umount -l /proc && exec "$@"', 'bash']
+      const all = await run('unshare', [...inside, process.execPath, cli, 'calc', '--all'])
+      expect(all.status).toBe(3)
+      expect(all.stderr).toContain('is not known, because /proc is not mounted')
+      expect(all.stderr).toContain('sudo mount -t proc proc /proc')
+      expect(all.stderr).not.toContain('there is no virtual machine')
     })
   },
 )

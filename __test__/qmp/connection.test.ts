@@ -348,6 +348,27 @@ describe('what is no monitor', () => {
     })
   })
 
+  it.each([
+    ['127.0.0.1', '127.0.0.1:1: nobody listens there'],
+    ['::1', '[::1]:1: nobody listens there'],
+  ])('a port of %s at which nobody listens leaves nothing behind', async (host, message) => {
+    await expect(QmpConnection.open({ host, port: 1 })).rejects.toMatchObject({
+      code: 'ERR_TARGET_ABSENT',
+      message,
+    })
+  })
+
+  it.each(['{', ' {"Q', '{ "QMP": {"version":'])(
+    'one whose greeting stops at %j is slow',
+    async said => {
+      const path = await peer(client => client.write(said))
+      await expect(QmpConnection.open({ path }, { greetingMs: 300 })).rejects.toMatchObject({
+        code: 'ERR_TARGET_TIMEOUT',
+        message: expect.stringContaining('has not ended within'),
+      })
+    },
+  )
+
   it('one whose greeting comes byte by byte is one all the same, and nothing is sent to it before', async () => {
     let early = 0
     const path = await peer(async client => {

@@ -3,8 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DirtyRateError, hasCode } from '../ground/errors.js'
 import { AS_ROOT_COMMAND } from '../ground/groups.js'
+import { MOUNT_PROC } from '../ground/proc.js'
 import type { Route } from '../host/reach.js'
-import { type ListedVm, listVms, type VmList } from '../host/vm-list.js'
+import { type ListedVm, listVms, PROC_UNMOUNTED, type VmList } from '../host/vm-list.js'
 import { VMM_NAMES } from '../targets/process/vmms/programs.js'
 import { EXIT_OK } from './exit.js'
 import type { Session } from './session.js'
@@ -17,8 +18,7 @@ export interface ListOptions {
 
 /** What is said of a host whose processes cannot be seen. */
 const HIDDEN = `Other users may run virtual machines that are not known here, because /proc hides their processes from this user (hidepid): ${AS_ROOT_COMMAND} list`
-const NO_PROC =
-  'Whether virtual machines run on this host is not known, because /proc is not mounted: sudo mount -t proc proc /proc'
+const NO_PROC = `${PROC_UNMOUNTED}: ${MOUNT_PROC}`
 
 /** How often the host is looked at with --watch. */
 const EVERY_MS = 1000

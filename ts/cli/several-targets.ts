@@ -1,7 +1,8 @@
 /** Which targets a command measures, and how `calc` and `watch` measure several at once. */
 
 import { argumentError, DirtyRateError, hasCode } from '../ground/errors.js'
-import { listVms } from '../host/vm-list.js'
+import { MOUNT_PROC } from '../ground/proc.js'
+import { listVms, PROC_UNMOUNTED } from '../host/vm-list.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
@@ -189,10 +190,17 @@ export class InOrder {
   }
 }
 
-/** A route to each VM of the host that no target of `named` has. */
+/**
+ * A route to each VM of the host that no target of `named` has. Throws ERR_TARGET_ABSENT where
+ * nobody can know which VMs there are.
+ */
 async function otherVms(session: Session, named: readonly Place[]): Promise<Place[]> {
   session.progress('looking for virtual machines')
-  const { vms } = await listVms()
+  const { vms, visibleProcesses } = await listVms()
+  if (visibleProcesses === 'none') {
+    const hint = `Mount it: ${MOUNT_PROC}`
+    throw new DirtyRateError('ERR_TARGET_ABSENT', `--all: ${PROC_UNMOUNTED}`, { hint })
+  }
   const taken = new Set(
     named.map(({ uri, target }) => (target === undefined ? vmOf(uri, vms) : vmOfOpen(target, vms))),
   )

@@ -74,6 +74,9 @@ export function descriptorsOf(pid: number): Map<number, string> | undefined {
   return new Map(links)
 }
 
+/** The command that mounts /proc. */
+export const MOUNT_PROC = 'sudo mount -t proc proc /proc'
+
 /** Which processes this one can see in /proc. */
 export type VisibleProcesses = 'all' | 'own' | 'none'
 

@@ -35,6 +35,10 @@ export interface VmList {
   visibleProcesses: VisibleProcesses
 }
 
+/** What is known of a host without /proc. */
+export const PROC_UNMOUNTED =
+  'Whether virtual machines run on this host is not known, because /proc is not mounted'
+
 /** Looks at the host once. */
 export async function listVms(): Promise<VmList> {
   const means: Means = { reader: thisReader(), virsh: programFile('virsh') !== undefined }

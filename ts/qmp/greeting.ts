@@ -15,7 +15,7 @@ import { hostProcess } from '../ground/host-process.js'
 import type { Address } from '../ground/listener.js'
 import { LONGEST_SOCKET_PATH } from '../ground/socket-file.js'
 import { JsonStream } from './json-stream.js'
-import { crowded, foreign, lost, silent, unreachable } from './monitor-errors.js'
+import { crowded, foreign, lost, silent, unfinished, unreachable } from './monitor-errors.js'
 
 /** The version of a QEMU, as its greeting says it. */
 export interface QemuVersion {
@@ -92,7 +92,10 @@ function pathToConnect(path: string): string {
 }
 
 const whereOf = (address: Address): string =>
-  'path' in address ? address.path : `${address.host}:${address.port}`
+  'path' in address ? address.path : `${bracketed(address.host)}:${address.port}`
+
+/** A host as it has to be typed before a port. */
+export const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 const isQueueFull = (error: unknown): boolean =>
   ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EAGAIN'
@@ -130,7 +133,11 @@ function greeted(
       // Looked at before the connection is ended, which is one of those that are counted.
       const isSilent = said === ''
       refuse(
-        isSilent ? silent(where, address, greetingMs, socket.connecting) : foreign(where, said),
+        isSilent
+          ? silent(where, address, greetingMs, socket.connecting)
+          : beginsGreeting(said)
+            ? unfinished(where, greetingMs)
+            : foreign(where, said),
       )
     }, greetingMs)
     signal?.addEventListener('abort', onAbort, { once: true })
@@ -152,6 +159,13 @@ function greeted(
       end(() => resolve({ socket, stream, version, where, address, early }))
     })
   })
+}
+
+/** Whether `said` may go on as a greeting, which is an object whose first member is `QMP`. */
+function beginsGreeting(said: string): boolean {
+  const text = said.replace(/\s/g, '')
+  const begin = '{"QMP":{'
+  return begin.startsWith(text) || text.startsWith(begin)
 }
 
 function versionOf(greeting: Record<string, unknown> | undefined): QemuVersion | undefined {

@@ -33,6 +33,13 @@ const SOCKET_ERRORS: Readonly<Record<string, { code: ErrorCode; meaning: string 
 export function unreachable(where: string, error: Error & { code?: string }): DirtyRateError {
   // Linux refuses a connection to any other file as it does at a socket that nobody serves.
   const isOther = error.code === 'ECONNREFUSED' && where.includes('/') && !isSocketFile(where)
+  if (error.code === 'ECONNREFUSED' && !where.includes('/')) {
+    // Only a file stays behind.
+    return new DirtyRateError('ERR_TARGET_ABSENT', `${where}: nobody listens there`, {
+      cause: error,
+      details: { path: where },
+    })
+  }
   const { code, meaning } = SOCKET_ERRORS[isOther ? 'ENOTSOCK' : (error.code ?? '')] ?? {
     code: 'ERR_TARGET_ABSENT',
     meaning: error.message,
@@ -122,6 +129,15 @@ function stopOf(listener: Listener | undefined): { why: string; hint: string } |
 export function lost(where: string, why?: string): DirtyRateError {
   const text = `${where}: the monitor closed the connection${why === undefined ? '' : ` (${why})`}`
   return new DirtyRateError('ERR_TARGET_GONE', text, { details: { path: where } })
+}
+
+/** The error of a greeting that has begun, and does not end in time. */
+export function unfinished(where: string, ms: number): DirtyRateError {
+  return new DirtyRateError(
+    'ERR_TARGET_TIMEOUT',
+    `${where}: the greeting has begun, and has not ended within ${ms} ms`,
+    { hint: 'The connection or its QEMU is slow: try again.', details: { path: where } },
+  )
 }
 
 export function foreign(where: string, said: string): DirtyRateError {

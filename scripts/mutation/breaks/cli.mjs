@@ -506,6 +506,13 @@ export default [
     test: '__test__/cli/several-targets.test.ts -t fails while it is measured',
   },
   {
+    name: 'say of a host without /proc that it has no VM',
+    file: 'ts/cli/several-targets.ts',
+    find: "if (visibleProcesses === 'none')",
+    replace: "if (vms.length > 0 && visibleProcesses === 'none')",
+    test: '__test__/cli/list.test.ts -t is not mounted',
+  },
+  {
     name: 'show a VM that --all found without its name',
     file: 'ts/cli/several-targets.ts',
     find: 'name === undefined || uri.includes(name) ? uri',

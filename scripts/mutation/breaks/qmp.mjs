@@ -62,6 +62,13 @@ export default [
     test: '__test__/targets/qemu/own-answer.test.ts -t longer than the time',
   },
   {
+    name: 'a greeting that is slow is called another protocol',
+    file: 'ts/qmp/greeting.ts',
+    find: ': beginsGreeting(said)',
+    replace: ": said === 'slow'",
+    test: '__test__/qmp/connection.test.ts -t whose greeting stops',
+  },
+  {
     name: 'a job that begins after ours is taken for ours',
     file: 'ts/targets/qemu/own-answer.ts',
     find: '    if (start === before) return true\n',

@@ -2,7 +2,7 @@
 
 import { codeOf, DirtyRateError } from '../../ground/errors.js'
 import { hostProcess } from '../../ground/host-process.js'
-import { readText } from '../../ground/proc.js'
+import { MOUNT_PROC, readText } from '../../ground/proc.js'
 
 /** What to give instead of a number that no process has. */
 const ABSENT_HINT =
@@ -34,7 +34,7 @@ function reasonOf(pid: number): Reason | undefined {
   if (readText('/proc/self/stat') === undefined) {
     return {
       message: `/proc is not mounted, so nothing is known of process ${pid}`,
-      hint: 'Mount it: sudo mount -t proc proc /proc',
+      hint: `Mount it: ${MOUNT_PROC}`,
     }
   }
   const status = readText(`/proc/${pid}/status`)

@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import { show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import type { Address } from '../../ground/listener.js'
+import { bracketed } from '../../qmp/greeting.js'
 
 const LARGEST_PORT = 65_535
 
@@ -32,5 +33,5 @@ export function isLocal(address: Address): boolean {
 /** The address as a target URI has it, and as errors name it. */
 export function formatAddress(address: Address): string {
   if ('path' in address) return address.path
-  return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
+  return `${bracketed(address.host)}:${address.port}`
 }
