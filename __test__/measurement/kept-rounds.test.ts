@@ -45,6 +45,24 @@ function endsOf(vm: VirtualMachine): string[] {
 }
 
 describeKvm('a repeated curve with keepRounds', () => {
+  it('has its whole rounds if the guest is paused, and says why', async () => {
+    const vm = await stride()
+    inRound(4, () => {
+      void vm.pause()
+    })
+    const options = { windows: WINDOWS, repeat: 100, keepRounds: true }
+    const curve: CountedCurve = await vm.measureDirtyCurve(options)
+    expect(curve.repeated?.rounds).toHaveLength(3)
+    for (const point of curve.points) expectTruth(point)
+    expect(curve.warnings[0]).toMatchObject({
+      code: 'INTERRUPTED',
+      message: expect.stringContaining('interrupted by ERR_PAUSED'),
+    })
+    await vm.resume()
+    const { pages } = await vm.measureDirtyRate({ window: '20ms' })
+    expect(pages).toBeGreaterThanOrEqual(PAGES)
+  })
+
   it.each([
     ['repeat', { repeat: 100 }],
     ['for', { for: '1h' }],

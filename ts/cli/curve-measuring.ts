@@ -13,7 +13,7 @@ import { during } from './progress.js'
 import type { Session } from './session.js'
 import { type ModeOptions, type Opening, parseModeOptions } from './target.js'
 import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
-import { writeNamedFile } from './whole-file.js'
+import { requireWritable, writeNamedFile } from './whole-file.js'
 
 /** The options of a command that measures a curve. */
 export interface CurveMeasuringOptions extends ModeOptions, WaitOptions {
@@ -48,9 +48,9 @@ export function parseCurvePlan(options: CurveMeasuringOptions, uri: string): Cur
 }
 
 /**
- * Measures the curve, and saves its document if that was asked for. `windows` are those without
- * --windows; a kind of target that cannot measure them has its own. A repeated curve that is
- * interrupted has its whole rounds: after they were shown, call {@link endIfInterrupted}.
+ * Measures the curve. `windows` are those without --windows; a kind of target that cannot measure
+ * them has its own. A repeated curve that is interrupted has its whole rounds. After the curve was
+ * shown, call {@link saveCurve} and {@link endIfInterrupted}.
  */
 export async function measureCurve(
   session: Session,
@@ -59,6 +59,8 @@ export async function measureCurve(
   windows: readonly string[],
 ): Promise<DirtyRateCurve> {
   const { signal } = session
+  // Nobody measures for minutes to learn then that the file cannot be written.
+  if (save !== undefined) await requireWritable('--save', save)
   await waitBefore(session, target, wait)
   const wanted = given ?? parseList((target.curveWindows ?? windows).join(','))
   const longest = wanted.at(-1) ?? 0
@@ -76,14 +78,23 @@ export async function measureCurve(
         signal,
       }),
   )
-  if (save !== undefined)
-    await writeNamedFile('--save', save, Buffer.from(documentText(curve, false)))
   return curve
 }
 
-/** Throws what interrupted `curve`, which then ends the command as it ends any other one. */
-export function endIfInterrupted(session: Session, { warnings }: DirtyRateCurve): void {
-  if (warnings.some(({ code }) => code === 'INTERRUPTED')) session.signal.throwIfAborted()
+/** Saves the document of a curve, if that was asked for. Call it after the curve was shown. */
+export async function saveCurve({ save }: CurvePlan, curve: DirtyRateCurve): Promise<void> {
+  if (save !== undefined)
+    await writeNamedFile('--save', save, Buffer.from(documentText(curve, false)))
+}
+
+/**
+ * Throws what interrupted `curve`, which then ends the command as it ends any other one. Returns
+ * whether the curve ended early for another reason, which its warning says.
+ */
+export function endIfInterrupted(session: Session, { warnings }: DirtyRateCurve): boolean {
+  if (!warnings.some(({ code }) => code === 'INTERRUPTED')) return false
+  session.signal.throwIfAborted()
+  return true
 }
 
 /** The names of options in messages. */

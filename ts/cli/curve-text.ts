@@ -117,10 +117,11 @@ function printRounds(session: Session, repeated: RepeatedCurve, rates: Rates): v
   const verdict = tests.length === 0 ? 'too few rounds to say' : stationary ? 'yes' : 'no'
   field(session, 'stationary', said.length === 0 ? verdict : `${verdict} (${said.join(', ')})`)
   if (phases.length < 2) return
+  const begin = Math.max(...phases.map(({ startedAt }) => `from ${startedAt}`.length)) + 2
   for (const { startedAt, rounds, bytesPerSecond } of phases)
-    field(
-      session,
+    session.field(
       `from ${startedAt}`,
       `${count(rounds)} rounds, ${rates.rate(bytesPerSecond.at(-1) ?? 0)} in the longest window`,
+      begin,
     )
 }

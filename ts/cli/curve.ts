@@ -11,6 +11,7 @@ import {
   endIfInterrupted,
   measureCurve,
   parseCurvePlan,
+  saveCurve,
 } from './curve-measuring.js'
 import { printDetails } from './curve-text.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
@@ -52,8 +53,9 @@ export async function runCurve(
     if (options.csv) for (const line of curveLines(curve, rows)) session.write(line)
     else print(session, curve, rates)
     session.document(curve)
-    endIfInterrupted(session, curve)
-    return curve.complete ? EXIT_OK : EXIT_FAILED
+    await saveCurve(plan, curve)
+    const endedEarly = endIfInterrupted(session, curve)
+    return curve.complete && !endedEarly ? EXIT_OK : EXIT_FAILED
   })
 }
 

@@ -19,8 +19,9 @@ import {
   endIfInterrupted,
   measureCurve,
   parseCurvePlan,
+  saveCurve,
 } from './curve-measuring.js'
-import { EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
+import { EXIT_FAILED, EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
 import { readCurveFile } from './predict/curve-file.js'
 import { flagOf } from './predict/flag.js'
 import { type MatrixAxes, matrixOf, parseAxes } from './predict/matrix.js'
@@ -78,8 +79,8 @@ export async function runPredict(
     const { memoryBytes } = await target.describe()
     const memory = curve.memory ?? { bytes: memoryBytes }
     const status = ask(session, parseCurve({ ...curve, memory }, 'the curve'))
-    endIfInterrupted(session, curve)
-    return status
+    await saveCurve(plan, curve)
+    return endIfInterrupted(session, curve) ? EXIT_FAILED : status
   })
 }
 
@@ -139,6 +140,12 @@ const OF_MEASURING = [
   ['save', '--save'],
   ['samplePages', '--sample-pages'],
   ['delay', '--delay'],
+  ['untilConsole', '--until-console'],
+  ['consoleTimeout', '--console-timeout'],
+  ['confidence', '--confidence'],
+  ['interval', '--interval'],
+  ['design', '--design'],
+  ['seed', '--seed'],
 ] as const
 
 function refuseCombinations(uri: string | undefined, options: PredictOptions): void {
@@ -150,7 +157,9 @@ function refuseCombinations(uri: string | undefined, options: PredictOptions): v
     )
   }
   if (curve !== undefined) {
-    const flag = OF_MEASURING.find(([name]) => options[name] !== undefined)?.[1]
+    const given = OF_MEASURING.find(([name]) => options[name] !== undefined)?.[1]
+    const isForced = options.force ? '--force' : undefined
+    const flag = given ?? (options.mode === 'auto' ? isForced : '--mode')
     if (uri !== undefined || flag !== undefined) {
       throw argumentError(
         `--curve: it cannot be combined with ${flag ?? 'a target'}`,

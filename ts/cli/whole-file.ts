@@ -5,7 +5,16 @@
 
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, open, readlink, realpath, rename, rm, stat } from 'node:fs/promises'
+import {
+  access,
+  type FileHandle,
+  open,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { argumentError } from '../ground/errors.js'
 import { systemReason } from './failure.js'
@@ -19,8 +28,24 @@ export async function writeNamedFile(
   file: string,
   contents: Uint8Array,
 ): Promise<void> {
+  await named(option, file, () => writeWholeFile(file, contents))
+}
+
+/**
+ * Rejects in the same way if it is clear already that the file cannot be written: it, or the folder
+ * that it is to be in, is not there or not writable.
+ */
+export async function requireWritable(option: string, file: string): Promise<void> {
+  await named(option, file, async () => {
+    const path = await behindLinks(file)
+    const before = await stat(path).catch(() => undefined)
+    await access(before === undefined ? dirname(path) : path, constants.W_OK)
+  })
+}
+
+async function named(option: string, file: string, write: () => Promise<void>): Promise<void> {
   try {
-    await writeWholeFile(file, contents)
+    await write()
   } catch (error) {
     throw argumentError(
       `${option}: '${file}' cannot be written: ${systemReason(error as NodeJS.ErrnoException)}`,

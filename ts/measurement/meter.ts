@@ -6,6 +6,7 @@
 import { performance } from 'node:perf_hooks'
 import type { Signal } from '../ground/abort.js'
 import { parseOptions } from '../ground/arguments.js'
+import { hasCode, isDirtyRateError } from '../ground/errors.js'
 import { emit } from '../ground/log.js'
 import { type DirtyRateMeasurement, dirtyRateInfo, type WithInfo } from '../qapi/info.js'
 import { traceCalculation } from '../qapi/trace.js'
@@ -122,9 +123,11 @@ export class Meter<F extends Figures = Figures> {
           }
           return freeze(await whole(means()))
         } catch (error) {
-          if (!keepRounds || !interruption.isOfCaller || repeated.count === 0) throw error
+          const why = interruption.isOfCaller ? undefined : interruption.explain(error)
+          const isKept = keepRounds && repeated.count > 0 && !hasCode(why, 'ERR_CLOSED')
+          if (!isKept || !(why === undefined || isDirtyRateError(why))) throw error
           interruption.forget()
-          return freeze(means([interruptedWarning(repeated.count)]))
+          return freeze(means([interruptedWarning(repeated.count, why)]))
         }
       }),
     )

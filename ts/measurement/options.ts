@@ -44,8 +44,10 @@ export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonO
   /** The same for so long: at least the longest window, at most 7 days. */
   for?: Duration | undefined
   /**
-   * If `signal` is aborted after one or more of several curves, the whole rounds until then become
-   * the result, with the warning INTERRUPTED, and the promise resolves. For `repeat` or `for` only.
+   * If `signal` is aborted after one or more of several curves, or a later one fails, because the
+   * guest is paused or has ended for example, then the whole rounds until then become the result,
+   * with the warning INTERRUPTED, which says why, and the promise resolves. For `repeat` or `for`
+   * only.
    */
   keepRounds?: boolean | undefined
   /**

@@ -1,6 +1,6 @@
 /** The warnings about a result: each has a stable code, and a sentence. */
 
-import { isError } from '../ground/errors.js'
+import { type DirtyRateError, isError } from '../ground/errors.js'
 import type { RepeatedCurve } from '../results/curve.js'
 import type { BlockMeasurement } from '../results/measurement.js'
 import type { Warning } from '../results/warning.js'
@@ -96,12 +96,16 @@ export function unjudgedWarnings(unjudged: number, samples: number): Warning[] {
   ]
 }
 
-/** The warning of a repeated curve that was aborted after `rounds` whole rounds. */
-export function interruptedWarning(rounds: number): Warning {
+/**
+ * The warning of a repeated curve that ended after `rounds` whole rounds: it was aborted, or failed
+ * because of `error`.
+ */
+export function interruptedWarning(rounds: number, error?: DirtyRateError): Warning {
   const kept = rounds === 1 ? 'the one whole round' : `the ${rounds} whole rounds`
+  const why = error === undefined ? '' : ` by ${error.code} (${error.message})`
   return {
     code: 'INTERRUPTED',
-    message: `the measurement was interrupted: the figures are the means of ${kept} until then`,
+    message: `the measurement was interrupted${why}: the figures are the means of ${kept} until then`,
   }
 }
 

@@ -18,7 +18,8 @@ export async function readCurveFile(
   const text = await read(file, name)
   let document: unknown
   try {
-    document = JSON.parse(text)
+    // Some editors begin a file with a byte order mark, which is no JSON.
+    document = JSON.parse(text.replace(/^\uFEFF/, ''))
   } catch (error) {
     throw argumentError(
       `${name}: '${file}' is not JSON: ${(error as Error).message}`,
