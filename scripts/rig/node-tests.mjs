@@ -43,11 +43,7 @@ const OF_THE_MACHINE = new RegExp(
 
 /** Tests that need soft-dirty bits: only Linux for x86-64 has them. */
 const OF_SOFT_DIRTY = new RegExp(
-  [
-    '^faults/soft-dirty-faults\\.test$',
-    '^targets/process/soft-dirty-bits\\.test$',
-    '^rig/soft-dirty-ksm\\.rig$',
-  ].join('|'),
+  ['^targets/process/soft-dirty-bits\\.test$', '^rig/soft-dirty-ksm\\.rig$'].join('|'),
 )
 
 /** Where it all is in the rig. */
