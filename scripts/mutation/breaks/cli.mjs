@@ -207,8 +207,8 @@ export default [
   {
     name: 'an incomplete curve ends with 0',
     file: 'ts/cli/curve.ts',
-    find: 'return curve.complete ? EXIT_OK : EXIT_FAILED',
-    replace: 'return curve.complete ? EXIT_OK : EXIT_FAILED - 1',
+    find: 'return curve.complete && !endedEarly ? EXIT_OK : EXIT_FAILED',
+    replace: 'return curve.complete && !endedEarly ? EXIT_OK : EXIT_FAILED - 1',
     test: '__test__/cli/verdicts.test.ts -t an incomplete result',
   },
   {

@@ -93,15 +93,22 @@ export default [
   {
     name: 'keep the rounds of a target that was closed',
     file: 'ts/measurement/meter.ts',
-    find: '!keepRounds || !interruption.isOfCaller ||',
-    replace: '!keepRounds ||',
+    find: "!hasCode(why, 'ERR_CLOSED')",
+    replace: 'true',
     test: keptRounds,
   },
   {
     name: 'keep the rounds also if nobody asked for them',
     file: 'ts/measurement/meter.ts',
-    find: '!keepRounds || !interruption.isOfCaller ||',
-    replace: '!interruption.isOfCaller ||',
+    find: 'isKept = keepRounds && ',
+    replace: 'isKept = ',
+    test: keptRounds,
+  },
+  {
+    name: 'lose the rounds of a guest that is paused',
+    file: 'ts/measurement/meter.ts',
+    find: 'interruption.isOfCaller ? undefined : interruption.explain(error)',
+    replace: 'interruption.isOfCaller ? undefined : 0',
     test: keptRounds,
   },
   {
@@ -114,8 +121,8 @@ export default [
   {
     name: 'end an interrupted curve as if it were whole',
     file: 'ts/cli/curve-measuring.ts',
-    find: "code === 'INTERRUPTED')) session.signal.throwIfAborted()",
-    replace: "code === 'INTERRUPTED')) return",
+    find: '  session.signal.throwIfAborted()\n  return true',
+    replace: '  return true',
     test: '__test__/cli/interrupted-curve.test.ts',
   },
   {
@@ -191,8 +198,8 @@ export default [
   {
     name: 'save nothing',
     file: 'ts/cli/curve-measuring.ts',
-    find: 'if (save !== undefined)',
-    replace: 'if (save === null)',
+    find: "await writeNamedFile('--save',",
+    replace: "if (save === '') await writeNamedFile('--save',",
     test: '__test__/cli/curve.test.ts',
   },
 ]
