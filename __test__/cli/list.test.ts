@@ -153,6 +153,14 @@ describe.skipIf(process.getuid?.() !== 0)(
       expect(all.stderr).toContain('is not known, because /proc is not mounted')
       expect(all.stderr).toContain('sudo mount -t proc proc /proc')
       expect(all.stderr).not.toContain('there is no virtual machine')
+      const doctor = await run('unshare', [...inside, process.execPath, cli, 'doctor', '--json'])
+      const { checks, targets } = JSON.parse(doctor.stdout)
+      for (const id of ['capabilities', 'pid-namespace', 'own-processes', 'other-processes'])
+        expect(checks).toContainEqual(
+          expect.objectContaining({ id, state: 'unknown', mend: 'sudo mount -t proc proc /proc' }),
+        )
+      for (const { scheme, why } of targets)
+        if (['libvirt', 'qmp', 'pid'].includes(scheme)) expect(why).toContain('is not known')
     })
   },
 )

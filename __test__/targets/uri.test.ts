@@ -91,6 +91,7 @@ describe('openTarget refuses, and lists what exists', () => {
     ['', 'has no scheme', 'guest:stride'],
     ['guest', 'has no scheme', 'guest:stride'],
     ['guest:', 'names nothing', 'guest:stride'],
+    ['qemu:', "the scheme 'qemu' is not known", 'guest, kernel'],
     ['qemu:stride', "the scheme 'qemu' is not known", 'guest, kernel'],
     ['constructor:x', "the scheme 'constructor' is not known", 'guest, kernel'],
     ['guest:strid', "the workload 'strid' is not known", 'stride, random, hot-cold, silent, idle'],

@@ -74,6 +74,9 @@ export function descriptorsOf(pid: number): Map<number, string> | undefined {
   return new Map(links)
 }
 
+/** What is said of anything that only /proc tells, where it is not mounted. */
+export const UNKNOWN_WITHOUT_PROC = 'is not known, because /proc is not mounted'
+
 /** The command that mounts /proc. */
 export const MOUNT_PROC = 'sudo mount -t proc proc /proc'
 

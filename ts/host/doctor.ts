@@ -1,5 +1,6 @@
 /** What this host can measure, and what is missing. */
 
+import { UNKNOWN_WITHOUT_PROC, visibleProcesses } from '../ground/proc.js'
 import { type Reader, thisReader } from '../targets/process/rights.js'
 import type { Check } from './check.js'
 import { kernelChecks } from './kernel-checks.js'
@@ -52,6 +53,12 @@ export async function diagnose(schemes: readonly string[]): Promise<Diagnosis> {
 }
 
 async function foreign(reader: Reader, daemonAnswers: boolean): Promise<Ability[]> {
+  if (visibleProcesses() === 'none')
+    return FOREIGN.map(({ scheme }) => ({
+      scheme,
+      possible: false,
+      why: `what runs here ${UNKNOWN_WITHOUT_PROC}`,
+    }))
   const means: Means = { reader, virsh: programFile('virsh') !== undefined, daemonAnswers }
   const { vms } = await findVms()
   const routes = vms.filter(vm => !vm.noMemory).flatMap(vm => routesTo(vm, means))

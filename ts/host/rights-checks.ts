@@ -1,6 +1,12 @@
 /** By which rights this process can look at the memory of other processes. */
 
-import { isProcOfThisNamespace, ownerOf } from '../ground/proc.js'
+import {
+  isProcOfThisNamespace,
+  MOUNT_PROC,
+  ownerOf,
+  UNKNOWN_WITHOUT_PROC,
+  visibleProcesses,
+} from '../ground/proc.js'
 import {
   type Access,
   AS_ROOT,
@@ -16,6 +22,18 @@ import { SHARE_NAMESPACE } from './reach.js'
 const SOMEBODY = -1
 
 export function rightsChecks(reader: Reader): Check[] {
+  const checks = checksOf(reader)
+  if (visibleProcesses() !== 'none') return checks
+  return checks.map(({ id, name }) => ({
+    id,
+    name,
+    state: 'unknown',
+    found: UNKNOWN_WITHOUT_PROC,
+    mend: MOUNT_PROC,
+  }))
+}
+
+function checksOf(reader: Reader): Check[] {
   const own = RIGHTS[rightOf(reader, { uid: reader.uid, dumpable: true, privileged: false })]
   const other = RIGHTS[rightOf(reader, { uid: SOMEBODY, dumpable: true, privileged: true })]
   return [

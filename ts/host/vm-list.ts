@@ -1,6 +1,6 @@
 /** The list of the VMs of this host, each with the targets that reach it. */
 
-import { type VisibleProcesses, visibleProcesses } from '../ground/proc.js'
+import { UNKNOWN_WITHOUT_PROC, type VisibleProcesses, visibleProcesses } from '../ground/proc.js'
 import { thisReader } from '../targets/process/rights.js'
 import type { VmmId } from '../targets/process/vmms/programs.js'
 import { programFile } from './program-checks.js'
@@ -36,8 +36,7 @@ export interface VmList {
 }
 
 /** What is known of a host without /proc. */
-export const PROC_UNMOUNTED =
-  'Whether virtual machines run on this host is not known, because /proc is not mounted'
+export const PROC_UNMOUNTED: string = `Whether virtual machines run on this host ${UNKNOWN_WITHOUT_PROC}`
 
 /** Looks at the host once. */
 export async function listVms(): Promise<VmList> {

@@ -83,17 +83,11 @@ export function opener(
   schemes: readonly Scheme[],
 ): (uri: string, options?: OpenOptions) => Promise<Target> {
   const find = (uri: string): { scheme: Scheme; parsed: TargetUri; given: Given } => {
+    // That a scheme is not known is said before that nothing is behind it.
+    const alone = typeof uri === 'string' ? /^([^:]{1,100}):(?:,(?!,)|$)/.exec(uri)?.[1] : undefined
+    if (alone !== undefined) schemeOf(alone, schemes)
     const parsed = parseTargetUri(uri, formOf(uri, schemes))
-    const scheme = schemes.find(({ name }) => name === parsed.scheme)
-    if (scheme === undefined) {
-      throw argumentError(
-        `target: the scheme ${show(parsed.scheme)} is not known`,
-        knownNames(
-          parsed.scheme,
-          schemes.map(({ name }) => name),
-        ),
-      )
-    }
+    const scheme = schemeOf(parsed.scheme, schemes)
     return { scheme, parsed, given: optionsOf(parsed, scheme) }
   }
   return async (uri, options = {}) => {
@@ -106,6 +100,19 @@ export function opener(
       throw withLikelyTarget(error, uri, schemes)
     }
   }
+}
+
+/** The scheme of this name. Throws ERR_ARGUMENT. */
+function schemeOf(name: string, schemes: readonly Scheme[]): Scheme {
+  const scheme = schemes.find(one => one.name === name)
+  if (scheme !== undefined) return scheme
+  throw argumentError(
+    `target: the scheme ${show(name)} is not known`,
+    knownNames(
+      name,
+      schemes.map(one => one.name),
+    ),
+  )
 }
 
 /** The hint for a URI that names nothing behind its scheme; undefined without a known scheme. */
