@@ -1,5 +1,6 @@
 /** `dirtyrate predict`, as a program, on saved curves. */
 
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { MigrationPrediction } from '../../ts/prediction/index.js'
 import { dirtyrate } from '../fixtures/command.js'
@@ -84,6 +85,19 @@ describe('a prediction', () => {
     expectForm((await migrate('400MB/s', '300ms', '--matrix', '--json')).stdout, 'predictionMatrix')
     const snapshot = ['--curve', curve(), '--bandwidth', '1GB/s', '--snapshot', '1s', '--json']
     expectForm((await predict(...snapshot)).stdout, 'snapshotPrediction')
+  })
+
+  it('has the warnings of its curve', async () => {
+    const known = { code: 'NOT_STATIONARY', message: 'the guest changed\n\u001b[2Jat noon' }
+    const given = JSON.parse(readFileSync(curve(), 'utf8'))
+    const warnings = [known, { code: 'OF_ANOTHER_VERSION', message: 'x' }, 'y']
+    const file = folder()('warned.json', JSON.stringify({ ...given, warnings }))
+    const args = ['--curve', file, '--bandwidth', '400MB/s', '--downtime', '300ms']
+    const { stdout } = await predict(...args, '--json')
+    expectForm(stdout, 'prediction')
+    expect(JSON.parse(stdout).warnings).toEqual([known])
+    const text = (await predict(...args, '--quiet')).stdout
+    expect(text).toMatch(/^warning +NOT_STATIONARY: the guest changed\\n\\x1b\[2Jat noon$/m)
   })
 
   it('has colours in its matrix if they are wanted', async () => {

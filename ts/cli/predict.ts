@@ -12,6 +12,7 @@ import { parseCurve } from '../prediction/input.js'
 import { type MigrationPrediction, predict } from '../prediction/migration.js'
 import { type MigrationOptions, parseMigrationOptions } from '../prediction/options.js'
 import { predictSnapshotOf } from '../prediction/snapshot.js'
+import { type Warning, warningCodes } from '../results/warning.js'
 import type { Target } from '../targets/target.js'
 import {
   type CurveMeasuringOptions,
@@ -24,10 +25,11 @@ import {
 import { EXIT_FAILED, EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
 import { readCurveFile } from './predict/curve-file.js'
 import { flagOf } from './predict/flag.js'
-import { type MatrixAxes, matrixOf, parseAxes } from './predict/matrix.js'
+import { matrixOf, parseAxes } from './predict/matrix.js'
 import { printMatrix, printPrediction, printSnapshot } from './predict/text.js'
 import type { Session } from './session.js'
 import { withTarget } from './target.js'
+import { visible } from './text.js'
 
 export interface PredictOptions extends CurveMeasuringOptions {
   curve?: string
@@ -65,7 +67,7 @@ export async function runPredict(
   const ask = questionOf(options)
   if (uri === undefined) {
     const document = await readCurveFile(options.curve ?? '', '--curve')
-    return ask(session, parseCurve(document, '--curve'))
+    return ask(session, parseCurve(document, '--curve'), warningsIn(document))
   }
   const plan = parseCurvePlan(options, uri)
   return withTarget(session, uri, plan, async target => {
@@ -75,10 +77,9 @@ export async function runPredict(
         ? { ...plan.more, compressibility: target.readsMemory }
         : { ...plan.more, ...granularitiesOf(target, plan) }
     const curve = await measureCurve(session, target, { ...plan, more }, windowsOf(options))
-    for (const { code, message } of curve.warnings) session.note(`${code}: ${message}`)
     const { memoryBytes } = await target.describe()
     const memory = curve.memory ?? { bytes: memoryBytes }
-    const status = ask(session, parseCurve({ ...curve, memory }, 'the curve'))
+    const status = ask(session, parseCurve({ ...curve, memory }, 'the curve'), curve.warnings)
     await saveCurve(plan, curve)
     return endIfInterrupted(session, curve) ? EXIT_FAILED : status
   })
@@ -109,18 +110,43 @@ function windowsOf({ snapshot }: PredictOptions): readonly string[] {
   return isShort ? [...WINDOWS, snapshot] : WINDOWS
 }
 
+/** Answers a question about a curve, which was measured with these warnings. */
+type Question = (session: Session, input: CurveInput, warnings: readonly Warning[]) => number
+
+/** The warnings in a document, which may come from anywhere: those that are known here. */
+function warningsIn(document: object): Warning[] {
+  const given: unknown = 'warnings' in document ? document.warnings : []
+  return (Array.isArray(given) ? given : []).flatMap((one: unknown) => {
+    const { code, message } = Object(one) as Partial<Warning>
+    const isKnown = code !== undefined && warningCodes.includes(code)
+    return isKnown && typeof message === 'string' ? [{ code, message }] : []
+  })
+}
+
+/** Prints the document, and in the text the warnings below it. */
+function finish(session: Session, document: object, warnings: readonly Warning[]): void {
+  for (const { code, message } of warnings) session.field('warning', `${code}: ${visible(message)}`)
+  session.document({ ...document, warnings })
+}
+
 /** What is asked of a curve, with its options checked. */
-function questionOf(options: PredictOptions): (session: Session, input: CurveInput) => number {
-  if (options.snapshot !== undefined) return (session, input) => snapshot(session, input, options)
+function questionOf(options: PredictOptions): Question {
+  if (options.snapshot !== undefined)
+    return (session, input, warnings) => snapshot(session, input, options, warnings)
   if (options.matrix) {
     const axes = parseAxes(options)
-    return (session, input) => matrix(session, input, options, axes)
+    return (session, input, warnings) => {
+      const made = matrixOf(input, migrationOptions(options), axes, flagOf)
+      printMatrix(session, made)
+      finish(session, made, warnings)
+      return EXIT_OK
+    }
   }
   const wanted = parseMigrationOptions(migrationOptions(options), flagOf)
-  return (session, input) => {
+  return (session, input, warnings) => {
     const prediction = predict(input, wanted)
     printPrediction(session, prediction)
-    session.document(prediction)
+    finish(session, prediction, warnings)
     return status(prediction, options)
   }
 }
@@ -194,25 +220,14 @@ function snapshot(
   session: Session,
   input: CurveInput,
   { snapshot: interval = '', bandwidth, granularity, memory }: PredictOptions,
+  warnings: readonly Warning[],
 ): number {
   const wanted = { interval, bandwidth, granularity, memory }
   const prediction = predictSnapshotOf(input, wanted, option =>
     option === 'interval' ? '--snapshot' : flagOf(option),
   )
   printSnapshot(session, prediction, (input.points.at(-1)?.seconds ?? 0) * 1000)
-  session.document({ snapshot: prediction })
-  return EXIT_OK
-}
-
-function matrix(
-  session: Session,
-  input: CurveInput,
-  options: PredictOptions,
-  axes: MatrixAxes,
-): number {
-  const made = matrixOf(input, migrationOptions(options), axes, flagOf)
-  printMatrix(session, made)
-  session.document(made)
+  finish(session, { snapshot: prediction }, warnings)
   return EXIT_OK
 }
 
