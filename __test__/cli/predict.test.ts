@@ -175,6 +175,17 @@ describe('a command line that cannot be used', () => {
     [['--curve', '', ...given], '--curve: it is empty'],
     [['--curve', publishedFile, '--bandwidth', '10', '--downtime', '1s'], "'10' has no unit"],
     [['--curve', publishedFile, '--bandwidth', '1GB/s'], '--downtime: it is missing'],
+    [['--curve', publishedFile, ...given, '--seed', '7'], 'it cannot be combined with --seed'],
+    [['--curve', publishedFile, ...given, '--mode', 'soft-dirty'], 'combined with --mode'],
+    [['--curve', publishedFile, ...given, '--force'], 'it cannot be combined with --force'],
+    [
+      ['--curve', publishedFile, '--bandwidth', '1GB/s,2GB/s', '--downtime', '1s'],
+      '--bandwidth: several values are for --matrix',
+    ],
+    [
+      ['--curve', publishedFile, ...given, '--matrix', '--exit-code'],
+      '--exit-code: it is not for --matrix',
+    ],
     [
       ['--curve', publishedFile, ...given, '--device-state', '25h'],
       "--device-state: '25h' is out of range",

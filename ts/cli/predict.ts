@@ -193,6 +193,16 @@ function refuseCombinations(uri: string | undefined, options: PredictOptions): v
       )
     }
   }
+  const listed = [
+    ['--bandwidth', options.bandwidth],
+    ['--downtime', downtime],
+  ].find(([, value]) => value?.includes(','))
+  if (listed !== undefined && !matrix) {
+    throw argumentError(
+      `${listed[0]}: several values are for --matrix`,
+      'Give one of them, or --matrix too.',
+    )
+  }
   if (matrix && exitCode) {
     throw argumentError(
       '--exit-code: it is not for --matrix, whose cells have a verdict each',

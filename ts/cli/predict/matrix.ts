@@ -5,6 +5,7 @@ import type { CurveInput } from '../../prediction/curve-input.js'
 import type { Figure, Verdict } from '../../prediction/figure.js'
 import { predictBriefly } from '../../prediction/migration.js'
 import {
+  LONGEST_MS,
   type MigrationOptions,
   type Naming,
   parseMigrationOptions,
@@ -75,7 +76,8 @@ export function matrixOf(
   const seconds =
     moreDowntimes.length > 0 || !Number.isFinite(one.downtime)
       ? downtimes.map(text => wanted(firstBandwidth, text).downtime)
-      : AROUND.map(factor => one.downtime * factor)
+      : // Not more than --downtime itself takes.
+        AROUND.map(factor => one.downtime * factor).filter(time => time * 1000 <= LONGEST_MS)
   return {
     profile: one.profile.name,
     matrix: seconds.map(downtime =>
