@@ -89,8 +89,8 @@ export default [
   {
     name: 'a new kind of target is refused by the table of schemes',
     file: 'ts/targets/scheme.ts',
-    find: 'schemes.find(({ name }) => name === parsed.scheme)',
-    replace: 'schemes.slice(0, 2).find(({ name }) => name === parsed.scheme)',
+    find: 'schemes.find(one => one.name === name)',
+    replace: 'schemes.slice(0, 2).find(one => one.name === name)',
     test: '__test__/targets/scheme.test.ts -t is opened by its name',
   },
   {
