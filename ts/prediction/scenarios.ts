@@ -157,6 +157,7 @@ export class Scenarios {
     if (!this.sweeps)
       return { value, others, ...(value.passes > 0 ? { leastSeconds: value.seconds } : {}) }
     const { filledPages } = this.model
+    const { profile } = this.wanted
     const rate = this.#pages(bytesPerSecond)
     const [fast, slow] = [rate * (1 + this.#ownError), rate * (1 - this.#ownError)]
     // A sweep may be just behind each pass, or just before it.
@@ -165,7 +166,9 @@ export class Scenarios {
       leftPages: 0,
       clearsAtStart: true,
     }
-    const worst = play(spread(this.model.high, 1), filledPages.high, whole)
+    const drained = play(spread(this.model.high, 1), filledPages.high, whole)
+    // It is looked at what is left at the end of a window of the limiter only.
+    const worst = { ...drained, seconds: drained.seconds + profile.limiterMs / 1000 }
     // All pages are sent, and those of the last step at the speed of the link.
     const last = Math.min(threshold, filledPages.low)
     const { linkBytesPerSecond: link = bytesPerSecond } = this.wanted
