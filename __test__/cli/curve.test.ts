@@ -32,9 +32,11 @@ describeKvm('curve', () => {
     [['--repeat', '2', '--for', '1s'], '--repeat', ''],
     [['--for', '1ms'], '--for', ''],
     [['--save', ''], '--save', ''],
-    [['--save', '/no/such/folder/curve.json'], '--save', ''],
+    [['--save', '/no/such/folder/curve.json'], '--save', 'no such file'],
+    [['--save', '/proc/self'], '--save', 'directory'],
+    [['--save', '/proc/version/curve.json'], '--save', 'directory'],
   ])('refuses %j', async (options, name, said) => {
-    const { status, stderr } = await dirtyrate([
+    const { status, stdout, stderr } = await dirtyrate([
       'curve',
       'guest:idle',
       '--windows',
@@ -44,5 +46,14 @@ describeKvm('curve', () => {
     expect(status).not.toBe(0)
     expect(stderr).toContain(name)
     expect(stderr).toContain(said)
+    expect(stdout).toBe('')
+  })
+
+  it('shows a curve that cannot be saved', async () => {
+    const options = ['--windows', '5ms', '--json', '--save', '/dev/full']
+    const { status, stdout, stderr } = await dirtyrate(['curve', 'guest:idle', ...options])
+    expect(status).toBe(2)
+    expect(JSON.parse(stdout).points).toHaveLength(1)
+    expect(stderr).toContain("--save: '/dev/full' cannot be written: no space left")
   })
 })

@@ -76,11 +76,16 @@ export async function runPredict(
       options.snapshot === undefined
         ? { ...plan.more, compressibility: target.readsMemory }
         : { ...plan.more, ...granularitiesOf(target, plan) }
-    const curve = await measureCurve(session, target, { ...plan, more }, windowsOf(options))
+    // The target may have ended when its curve is there.
     const { memoryBytes } = await target.describe()
+    const curve = await measureCurve(session, target, { ...plan, more }, windowsOf(options))
     const memory = curve.memory ?? { bytes: memoryBytes }
-    const status = ask(session, parseCurve({ ...curve, memory }, 'the curve'), curve.warnings)
-    await saveCurve(plan, curve)
+    let status: number
+    try {
+      status = ask(session, parseCurve({ ...curve, memory }, 'the curve'), curve.warnings)
+    } finally {
+      await saveCurve(plan, curve)
+    }
     return endIfInterrupted(session, curve) ? EXIT_FAILED : status
   })
 }

@@ -38,8 +38,12 @@ export async function writeNamedFile(
 export async function requireWritable(option: string, file: string): Promise<void> {
   await named(option, file, async () => {
     const path = await behindLinks(file)
-    const before = await stat(path).catch(() => undefined)
-    await access(before === undefined ? dirname(path) : path, constants.W_OK)
+    if ((await stat(path).catch(() => undefined)) === undefined) {
+      // With the dot, a file that is no folder is refused.
+      await access(`${dirname(path)}/.`, constants.W_OK)
+    } else {
+      await (await open(path, constants.O_WRONLY | constants.O_NONBLOCK)).close()
+    }
   })
 }
 
