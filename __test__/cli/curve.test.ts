@@ -1,6 +1,8 @@
 /** What `curve` says beside its table, and the file that it saves. */
 
+import { execFile, execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
 import { dirtyrate } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
@@ -47,6 +49,17 @@ describeKvm('curve', () => {
     expect(stderr).toContain(name)
     expect(stderr).toContain(said)
     expect(stdout).toBe('')
+  })
+
+  it('saves into a pipe that somebody reads', async () => {
+    const pipe = `${folder()('beside', '')}.pipe`
+    execFileSync('mkfifo', [pipe])
+    const reader = promisify(execFile)('cat', [pipe])
+    const { status, stdout } = await dirtyrate([
+      ...['curve', 'guest:idle', '--windows', '5ms', '--json', '--save', pipe],
+    ])
+    expect(status).toBe(0)
+    expect((await reader).stdout).toBe(stdout)
   })
 
   it('shows a curve that cannot be saved', async () => {

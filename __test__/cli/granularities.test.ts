@@ -6,7 +6,7 @@ import type { Mode } from '../../ts/index.js'
 
 const own = { modes: ['dirty-bitmap', 'page-sampling'] as Mode[], exactPageSize: 4096 }
 const process = { modes: ['page-sampling', 'soft-dirty'] as Mode[], exactPageSize: 4096 }
-/** Of this process nobody knows the guest's addresses, and of this QEMU nobody knows the pages. */
+/** Nobody knows the guest's addresses of this process, and nobody the pages of this QEMU. */
 const unplaced = { ...process, exactPageSize: undefined }
 
 it.each<[string, typeof own | typeof unplaced, Mode | 'auto', number[] | undefined]>([

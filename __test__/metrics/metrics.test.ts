@@ -208,7 +208,7 @@ describe('a migration', () => {
       dirtyrate_migration_passes: 3,
       dirtyrate_migration_expected_downtime_seconds: 0.25,
     })
-    // The VM is there, and the rate of before is not that of now.
+    // The VM is there, and its rate before the migration says nothing about now.
     expect(valueIn(during, 'dirtyrate_target_up')).toBe(1)
     expect(valueIn(during, 'dirtyrate_dirty_rate_bytes_per_second')).toBeUndefined()
     series.described({ ...DESCRIPTION, migration: { ...migration, underWay: false } })

@@ -204,7 +204,7 @@ function fault(
   return isWithin && value !== null ? undefined : `${low} .. ${value} .. ${high} ms, but ${ms}`
 }
 
-/** By which part the most probable time differs from that of the simulation. */
+/** How far the most probable time is off, as a part of the time that the simulation took. */
 function errorOf({ totalMs: { value } }: MigrationPrediction, { seconds }: Simulated): number {
   return Math.abs((value ?? Number.POSITIVE_INFINITY) / (seconds * 1000) - 1)
 }

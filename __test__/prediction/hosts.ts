@@ -51,7 +51,7 @@ export interface SimulatedHost {
   options: PlanOptions
 }
 
-/** A host of so many VMs, of which some are idle, some busy, and some too busy to go live. */
+/** A host with so many VMs. Some of them are idle, some busy, and some too busy to go live. */
 export function hostOf(
   count: number,
   seed: number,

@@ -56,6 +56,18 @@ it('QEMU looks at each page of zeros', () => {
   expect(Math.abs((totalMs.value ?? 0) / 1000 - 1)).toBeLessThan(0.01)
 })
 
+it('counts the pages of zeros of the last step also in the bounds of the downtime', () => {
+  const [pages, filled, off] = [2 ** 20, 1000, 500]
+  const zeros = { value: pages - filled, low: pages - filled - off, high: pages - filled + off }
+  const curve = { ...idle(pages, filled), memory: { bytes: pages * 4096, zeroPages: zeros } }
+  const options = { bandwidth: '10Gbit/s', downtime: 'unlimited' }
+  const { value, low, high } = predictMigration(curve, options).downtimeMs
+  // Each page that may hold something costs its transfer, in place of the look at a page of zeros.
+  const each = (4104 / 1.25e9) * 1000 - 310e-6
+  expect((high ?? 0) - (value ?? 0)).toBeGreaterThanOrEqual(off * each)
+  expect((value ?? 0) - (low ?? 0)).toBeCloseTo(off * each, 6)
+})
+
 it('takes any time for a page of zeros that a host can need', () => {
   const profiled = (zeroPageNs: number): unknown =>
     predictMigration(idle(1000, 0), {

@@ -131,7 +131,7 @@ it('many migrations take no longer than one after the other, and each is there o
 })
 
 it('as many lanes as the link has room for take as long as the link needs', () => {
-  // Eight migrations, each of which can use half of the link, and nothing is lost between them.
+  // Each of the eight migrations can use half of the link, and no time is lost between them.
   const all = Array.from({ length: 8 }, () => jobOf(10, 0, 3, 0.5))
   expect(secondsOf(divide(all, [2, 3], 80), all)).toBeCloseTo(80, 6)
   // Three at a time prepare together for a second, and this three times.

@@ -260,7 +260,7 @@ describe('each plan', () => {
   })
 })
 
-describe('what is wrong is refused', () => {
+describe('a wrong curve or option is refused', () => {
   const refused = (list: unknown, given: unknown): string => {
     try {
       planMigrations(list as VmToMove[], given as PlanOptions)

@@ -38,12 +38,13 @@ export async function writeNamedFile(
 export async function requireWritable(option: string, file: string): Promise<void> {
   await named(option, file, async () => {
     const path = await behindLinks(file)
-    if ((await stat(path).catch(() => undefined)) === undefined) {
-      // With the dot, a file that is no folder is refused.
-      await access(`${dirname(path)}/.`, constants.W_OK)
-    } else {
-      await (await open(path, constants.O_WRONLY | constants.O_NONBLOCK)).close()
-    }
+    const before = await stat(path).catch(() => undefined)
+    // With the dot, a file that is no folder is refused.
+    if (before === undefined) await access(`${dirname(path)}/.`, constants.W_OK)
+    // Opening a pipe to try it would end it for its reader.
+    else if (!before.isDirectory()) await access(path, constants.W_OK)
+    // The system's error says that it is a folder.
+    else await (await open(path, constants.O_WRONLY)).close()
   })
 }
 

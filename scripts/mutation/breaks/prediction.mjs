@@ -60,7 +60,7 @@ export default [
     file: 'ts/prediction/figures.ts',
     find: 'lastZeros: Math.max(...played.map(({ lastZeros }) => lastZeros)),',
     replace: 'lastZeros: 0,',
-    test: '__test__/prediction/properties.test.ts -t on both sides',
+    test: `${MODEL} -t also in the bounds`,
   },
   {
     name: 'a guest that is stopped at once may be copied in no time',
