@@ -18,6 +18,7 @@ import { RawClient } from '../fixtures/raw-client.js'
 
 interface Qemu {
   readonly pid: number
+  execute(command: string): Promise<unknown>
   signal(name: string): void
   kill(): Promise<void>
 }
@@ -93,6 +94,24 @@ describeWith('qemu-system-x86_64', 'a server of a real QEMU', () => {
     await client.ask('{"execute":"query-status"}')
     expect(await server.ended).toBe('target-gone')
     expect(existsSync(server.socket)).toBe(false)
+  })
+
+  it('says that it is paused, and runs again, when somebody else has done that', async () => {
+    // The server has one monitor of this QEMU, and the one who stops it has another.
+    const { qemu: vm, monitor } = await qemu()
+    const target = await openTarget(`qmp:${monitor}`)
+    onTestFinished(() => target.close())
+    const client = await RawClient.negotiated((await served(target)).socket)
+    for (const [command, status] of [
+      ['stop', 'paused'],
+      ['cont', 'running'],
+    ] as const) {
+      await vm.execute(command)
+      expect(await returned(client, 'query-status')).toEqual({
+        status,
+        running: status === 'running',
+      })
+    }
   })
 
   it('ends with it, also if nobody asks for anything, and says so', async () => {

@@ -328,6 +328,10 @@ describeLibvirt('a domain of libvirt', () => {
     const returned = async (execute: string, args = {}): Promise<unknown> =>
       JSON.parse(await client.ask(JSON.stringify({ execute, arguments: args }))).return
     expect(await returned('query-status')).toEqual({ status: 'running', running: true })
+    await libvirt.virsh('suspend', name)
+    expect(await returned('query-status')).toEqual({ status: 'paused', running: false })
+    await libvirt.virsh('resume', name)
+    expect(await returned('query-status')).toEqual({ status: 'running', running: true })
     expect(await returned('query-kvm')).toEqual({ enabled: true, present: true })
     expect(await returned('calc-dirty-rate', { 'calc-time': 1 })).toEqual({})
     const info = (): Promise<unknown> => returned('query-dirty-rate')
