@@ -100,7 +100,8 @@ describeLibvirt('a domain of libvirt', () => {
     for (const ones of [[target, web], [target]]) {
       const measured = ones.map(one => one.measureDirtyRate({ window: '1s' }))
       const [idle, busy] = await Promise.all(measured)
-      expect(idle?.bytesPerSecond).toBeLessThan(rateOf(PAGES, 10))
+      // One rate is between those of the two guests. The idle one may still boot.
+      expect(idle?.bytesPerSecond).toBeLessThan(rateOf(PAGES, 4))
       if (busy !== undefined) expect(busy.bytesPerSecond).toBeGreaterThan(rateOf(PAGES, 4))
     }
     const pid = processOf(libvirt, name)
