@@ -2,7 +2,8 @@
 
 import type { Command } from 'commander'
 import { profileNames } from '../prediction/profiles.js'
-import { DEFAULT_LISTEN, runServe, type ServeOptions } from './serve.js'
+import { DEFAULT_LISTEN, type ServeOptions } from './serve/options.js'
+import { runServe } from './serve.js'
 import type { Act } from './session.js'
 import { choosing, measuring } from './shared-options.js'
 

@@ -36,7 +36,7 @@ export default [
   },
   {
     name: 'other hosts get answers without a token',
-    file: 'ts/cli/serve.ts',
+    file: 'ts/cli/serve/access.ts',
     find: 'if (token === undefined && !isLoopback)',
     replace: "if (token === undefined && address === '')",
     test: '__test__/cli/serve.test.ts -t 0.0.0.0:0',
