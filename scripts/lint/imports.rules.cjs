@@ -87,7 +87,7 @@ module.exports = {
       to: {
         path: '^(ts|native)/',
         pathNot:
-          '^ts/(prediction/|results/|ground/(arguments|errors|likely-unit|suggest|units)\\.ts$)',
+          '^ts/(prediction/|results/|ground/(arguments|errors|likely-unit|readable|suggest|units)\\.ts$)',
       },
     },
     {

@@ -24,7 +24,7 @@ export default [
   },
   {
     name: 'a column of sizes in two forms',
-    file: 'ts/cli/text.ts',
+    file: 'ts/ground/readable.ts',
     find: "value.toFixed(unit === 'B' ? 0 : 1)",
     replace: 'Number(value.toFixed(1))',
     test: '__test__/cli/text.test.ts',

@@ -1,7 +1,7 @@
 /** Plans as people read them. */
 
 import type { MigrationPlan } from '../../prediction/plan/plan.js'
-import { bandwidth, duration, figure } from '../predict/text.js'
+import { bandwidth, duration, figure } from '../../prediction/words.js'
 import type { Session } from '../session.js'
 import { Table } from '../table.js'
 import { count, visible } from '../text.js'
