@@ -13,13 +13,9 @@ export {
 } from './migration.js'
 export type { MigrationOptions } from './options.js'
 export { type PlanMethod, type PlanOptions, planMethods } from './plan/options.js'
-export {
-  type MigrationPlan,
-  type PlannedMigration,
-  planMigrations,
-  type StayingVm,
-  type VmToMove,
-} from './plan/plan.js'
+export { type MigrationPlan, planMigrations, type VmToMove } from './plan/plan.js'
+export type { StayingVm } from './plan/staying.js'
+export type { PlannedMigration } from './plan/timetable.js'
 export { type MigrationProfile, profileNames } from './profiles.js'
 export type { PublishedCurve } from './published-curve.js'
 export {

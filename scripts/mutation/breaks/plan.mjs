@@ -35,14 +35,14 @@ export default [
   },
   {
     name: 'each migration of a wide stage counts on the whole link',
-    file: 'ts/prediction/plan/plan.ts',
+    file: 'ts/prediction/plan/going.ts',
     find: 'Math.min(wanted.bytesPerSecond, linkBytesPerSecond / width)',
     replace: 'Math.min(wanted.bytesPerSecond, linkBytesPerSecond / Math.min(width, 1))',
     test: `${PLAN} -t never share it`,
   },
   {
     name: 'compressed migrations run beside others',
-    file: 'ts/prediction/plan/plan.ts',
+    file: 'ts/prediction/plan/going.ts',
     find: 'if (this.isAlone && width > 1) return Number.POSITIVE_INFINITY',
     replace: 'if (this.isAlone && width > 64) return Number.POSITIVE_INFINITY',
     test: `${PLAN} -t compressed go alone`,

@@ -1,6 +1,7 @@
 /** A plan as commands of virsh, which somebody copies: nothing here runs them. */
 
-import type { MigrationPlan, PlannedMigration } from '../../prediction/plan/plan.js'
+import type { MigrationPlan } from '../../prediction/plan/plan.js'
+import type { PlannedMigration } from '../../prediction/plan/timetable.js'
 import { duration } from '../../prediction/words.js'
 import { shellWord, visible } from '../text.js'
 import type { Domain } from './curve-files.js'
