@@ -93,8 +93,8 @@ module.exports = {
     {
       name: 'browser',
       comment:
-        'prediction and results run in a browser, which has neither the modules of Node nor the binding',
-      from: { path: '^ts/(prediction|results)/' },
+        'dashboard, prediction and results run in a browser, which has neither the modules of Node nor the binding',
+      from: { path: '^ts/(dashboard|prediction|results)/' },
       to: { path: ['^native/', `^(node:)?(${builtinModules.join('|')})$`], reachable: true },
     },
     {
