@@ -91,6 +91,12 @@ describe('a frame', () => {
 
   it.each([
     ['a run that never ends', { cellBytes: 1, blocks: [{ block: 'ram', bytes: 2 ** 52 }] }, [1, 4]],
+    [
+      'more cells than any map shows',
+      { cellBytes: 1, blocks: [{ block: 'ram', bytes: 2 ** 25 }] },
+      [1, 0x80, 0x80, 0x80, 0x40],
+    ],
+    ['a run that is too long', { cellBytes: 1, blocks: [{ block: 'ram', bytes: 1 }] }, [1, 8]],
     ['an empty run', { cellBytes: 1, blocks: [{ block: 'ram', bytes: 1 }] }, [1, 0, 4]],
     ['a run of no kind', { cellBytes: 1, blocks: [{ block: 'ram', bytes: 1 }] }, [1, 7]],
     ['no width', { cellBytes: 1, blocks: [{ block: 'ram', bytes: 1 }] }, [3, 4]],
