@@ -21,7 +21,7 @@ describeInstalled('promtool', 'promtool', () => {
     ])
     const said = `${stdout}${stderr}`
     expect(status, said).toBe(0)
-    expect(said).toContain('SUCCESS: 8 rules found')
+    expect(said).toContain('SUCCESS: 9 rules found')
   })
 
   it('finds that the rules do what their tests say', async () => {
@@ -37,7 +37,9 @@ describeInstalled('promtool', 'promtool', () => {
     writeFileSync(join(copy, 'rules.test.yml'), read('rules.test.yml'))
     for (const [expression, other] of [
       ['verdict="stalls"', 'verdict="converges"'],
-      ['ratio_rate5m > 0.1', 'ratio_rate5m > 0.3'],
+      ['> 0.1\n', '> 0.3\n'],
+      ['1.1 * dirtyrate_budget_ratio', '11 * dirtyrate_budget_ratio'],
+      ['stretch_ratio > 3', 'stretch_ratio > 1'],
       ['timestamp_seconds > 600', 'timestamp_seconds > 6000'],
       ['unless on (instance, job, target) dirtyrate_migration_active == 1', ''],
       ['up{job="dirtyrate"} == 0', 'up == 0'],

@@ -29,6 +29,10 @@ export function addServe(program: Command, act: Act): void {
       '--allow-host <names>',
       'further names of this host by which it may be asked, separated by commas',
     )
+    .option(
+      '--budget <percent>',
+      'the CPU time that measuring may take, in percent of one CPU: 2%; periods get longer to keep it',
+    )
     .option('--every <duration>', 'the time from one measurement to the next one', '10s')
     .option('--window <duration>', 'how long each measurement is', '1s')
     .option('--curve-every <duration>', 'the time from one curve to the next one, or never', '5min')

@@ -1,20 +1,23 @@
 /** `dirtyrate serve TARGET…`: measures targets again and again, and serves the figures by HTTP. */
 
-import { setMaxListeners } from 'node:events'
 import manifest from '../../package.json' with { type: 'json' }
-import { argumentError, DirtyRateError } from '../ground/errors.js'
-import { parseLinks } from '../metrics/links.js'
+import { DirtyRateError } from '../ground/errors.js'
 import { parseListenAddress } from '../server/address.js'
+import { Budget } from '../server/budget.js'
+import { CpuTime } from '../server/cpu-time.js'
 import { serveHttp } from '../server/http.js'
-import { Rounds } from '../server/rounds.js'
+import { hostPace } from '../server/pace.js'
 import { parseAccess } from './serve/access.js'
+import { parseBudget } from './serve/budget.js'
+import { Fleet, type FleetTarget } from './serve/fleet.js'
 import { noting } from './serve/notes.js'
-import { parseOpening } from './serve/opening.js'
 import type { ServeOptions } from './serve/options.js'
-import { parsePlan } from './serve/plan.js'
+import { costSamples } from './serve/own-metrics.js'
 import { routesOf } from './serve/routes.js'
+import { parseSettings } from './serve/settings.js'
 import type { Session } from './session.js'
 import { checkChoice } from './several-targets.js'
+import { makesVm } from './target.js'
 
 export async function runServe(
   session: Session,
@@ -25,38 +28,42 @@ export async function runServe(
   const uris = [...new Set(given)]
   checkChoice({ uris, all: false })
   const listen = parseListenAddress(options.listen, '--listen')
-  const links = parseLinks(options)
-  const plan = parsePlan(options, uris)
-  const open = parseOpening(session, options, plan.measuring.mode)
-  if (links.length > 0 && plan.curve === undefined) {
-    throw argumentError(
-      '--bandwidth: a migration is predicted from a curve, and --curve-every never measures none',
-      'Leave out one of the two.',
-    )
-  }
+  const settings = parseSettings(session, options, uris)
+  const share = options.budget === undefined ? undefined : parseBudget(options.budget, '--budget')
   const access = await parseAccess(options, listen)
   // The library of the metrics is loaded by this command alone.
-  const { Metrics: Registered, formatFor } = await import('../metrics/metrics.js')
-  const metrics = new Registered({ version: manifest.version, links })
+  const { Metrics, formatFor } = await import('../metrics/metrics.js')
+  const cpuTime = new CpuTime(uris.some(makesVm))
+  const budget = share === undefined ? undefined : new Budget(share, () => cpuTime.spentMs())
+  const metrics = new Metrics({
+    version: manifest.version,
+    more: () => costSamples(cpuTime, budget),
+  })
   const server = await serveHttp({ listen, access, routes: routesOf(metrics, formatFor) })
   const url = `${server.url}/metrics`
   session.document({ schemaVersion: 1, url, targets: uris })
   session.note(`Serving the metrics of ${counted(uris.length)} at ${url}, until interrupted.`)
   const stop = new AbortController()
-  const signal = AbortSignal.any([session.signal, stop.signal])
-  // Each target listens, and Node warns of more than ten listeners as of a leak.
-  setMaxListeners(0, signal)
-  const rounds = uris.map((uri, at) => {
-    const offsetMs = (plan.everyMs * at) / uris.length
-    const listener = noting(session, uri, metrics.add(uri))
-    return new Rounds(() => open(uri, signal), { ...plan, offsetMs }, listener)
-  })
-  const running = rounds.map(one => one.run(signal))
+  const fleet = new Fleet(
+    ({ label, name, settings: { links } }) => {
+      const series = metrics.add(label, { links, name })
+      return {
+        ...noting(session, label, series),
+        changed: target => series.predictOver(target.settings.links),
+        gone: () => metrics.remove(series),
+      }
+    },
+    budget ?? hostPace,
+    AbortSignal.any([session.signal, stop.signal]),
+  )
+  fleet.serve(
+    uris.map((uri): FleetTarget => ({ key: uri, uri, label: uri, isNamed: true, settings })),
+  )
   try {
-    await Promise.all(running)
+    await fleet.ended()
   } finally {
     stop.abort()
-    await Promise.all([server.close(), ...running.map(one => one.catch(() => undefined))])
+    await Promise.all([server.close(), fleet.closed()])
   }
   throw new DirtyRateError('ERR_CANCELLED', 'interrupted', {
     hint: 'The server has ended, and its targets are closed.',

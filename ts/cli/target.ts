@@ -76,7 +76,7 @@ export function parseModeOptions(options: ModeOptions, uris: readonly string[]):
 }
 
 /** Whether opening `uri` makes a VM, whose mode `auto` is an exact one. */
-function makesVm(uri: string): boolean {
+export function makesVm(uri: string): boolean {
   return schemes.some(({ name, makesVm = false }) => makesVm && uri.startsWith(`${name}:`))
 }
 

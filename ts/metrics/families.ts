@@ -30,15 +30,45 @@ const gauge = (labels: readonly string[], help: string): Family => ({ type: 'gau
 export const families: Readonly<Record<MetricName, Family>> = {
   dirtyrate_build_info: gauge(['version'], 'The version of dirtyrate, with the value 1'),
   dirtyrate_targets: gauge([], 'How many targets are measured'),
+  dirtyrate_targets_left_out: gauge(
+    [],
+    'How many VMs were found and are not measured, because there may be no more targets',
+  ),
+  dirtyrate_discovery_successful: gauge(
+    ['source'],
+    '1 if VMs could be looked for there, and 0 if that failed, so that the VMs of before stay',
+  ),
+  dirtyrate_discovery_targets: gauge(['source'], 'How many targets this source has led to'),
+  dirtyrate_config_last_reload_successful: gauge(
+    [],
+    '1, or 0 if the last configuration that was read was refused, so that the one before goes on',
+  ),
+  dirtyrate_config_last_reload_success_timestamp_seconds: gauge(
+    [],
+    'When a configuration was accepted last, since the Epoch',
+  ),
+  dirtyrate_budget_ratio: gauge(
+    [],
+    'The CPU time that measuring may take, in CPUs; absent without a budget',
+  ),
+  dirtyrate_measuring_cpu_seconds_total: counter(
+    [],
+    'The CPU time of this process and of its children, without the guests that it runs itself',
+  ),
+  dirtyrate_period_stretch_ratio: gauge(
+    [],
+    'How many times longer than asked all periods were in the last minute, to keep the budget',
+  ),
 
   dirtyrate_target_up: gauge(
     VM,
     '1 if the last round of the target measured it, or followed its migration, and 0 if it failed',
   ),
   dirtyrate_target_info: gauge(
-    [...VM, 'mode', 'software'],
-    'How the target was measured last, and what runs the VM, with the value 1',
+    [...VM, 'name', 'mode', 'software'],
+    'The name of the VM, how it was measured last, and what runs it, with the value 1',
   ),
+  dirtyrate_target_period_seconds: gauge(VM, 'The time between the last two rounds'),
   dirtyrate_memory_bytes: gauge(VM, 'The memory of the guest'),
   dirtyrate_vcpus: gauge(VM, 'How many vCPUs the VM has'),
 

@@ -29,23 +29,42 @@ export function formatFor(accept: string): Format {
 export class Metrics {
   readonly #version: string
   readonly #links: readonly Link[]
+  readonly #more: () => Iterable<Sample>
   readonly #targets = new Map<string, TargetSeries>()
   readonly #exporters: Record<Format, Exporter> = {
     openmetrics: new Exporter(Registry.OPENMETRICS_CONTENT_TYPE),
     text: new Exporter(Registry.PROMETHEUS_CONTENT_TYPE),
   }
 
-  constructor({ version, links }: { version: string; links: readonly Link[] }) {
+  /** `links` are for targets without links of their own; `more` gives what is of no target. */
+  constructor({
+    version,
+    links = [],
+    more = () => [],
+  }: {
+    version: string
+    links?: readonly Link[]
+    more?: () => Iterable<Sample>
+  }) {
     this.#version = version
     this.#links = links
+    this.#more = more
   }
 
-  /** The series of a further target. */
-  add(target: string): TargetSeries {
+  /** The series of a further target, which may have the name of its VM. */
+  add(
+    target: string,
+    { links = this.#links, name }: { links?: readonly Link[]; name?: string | undefined } = {},
+  ): TargetSeries {
     const label = uniqueLabelOf(target, new Set(this.#targets.keys()))
-    const series = new TargetSeries(label, this.#links)
+    const series = new TargetSeries(label, links, name)
     this.#targets.set(label, series)
     return series
+  }
+
+  /** Ends the series of a target. If it comes again, its counters begin at 0 anew. */
+  remove(series: TargetSeries): void {
+    for (const [label, one] of this.#targets) if (one === series) this.#targets.delete(label)
   }
 
   /** All metrics as they are now. Nothing is measured for it. */
@@ -56,6 +75,7 @@ export class Metrics {
   *#samples(): Generator<Sample, void, undefined> {
     yield { name: 'dirtyrate_build_info', labels: { version: this.#version }, value: 1 }
     yield { name: 'dirtyrate_targets', labels: {}, value: this.#targets.size }
+    yield* this.#more()
     for (const series of this.#targets.values()) yield* series.samples()
     yield* processSamples()
   }

@@ -1,5 +1,6 @@
 /** The series of one target: what its rounds have found, as samples. */
 
+import { performance } from 'node:perf_hooks'
 import { codeOf, isErrorCode } from '../ground/errors.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Figures, Frame, Interval } from '../results/measurement.js'
@@ -26,7 +27,10 @@ type Group = Map<string, Sample>
 
 export class TargetSeries {
   readonly #target: string
-  readonly #links: readonly Link[]
+  readonly #name: string
+  #links: readonly Link[]
+  /** When the last round began, by a clock that nobody sets. */
+  #begunAt: number | undefined
   /** Counters, and what is known for as long as the target is served. */
   readonly #lasting: Group = new Map()
   /** What the last round has said about the VM. */
@@ -37,9 +41,10 @@ export class TargetSeries {
   #curve: Group = new Map()
   #memoryBytes: number | undefined
 
-  /** `target` is the label, which no other target has. */
-  constructor(target: string, links: readonly Link[]) {
+  /** `target` is the label, which no other target has, and `name` that of the VM. */
+  constructor(target: string, links: readonly Link[], name = '') {
     this.#target = target
+    this.#name = labelOf(name)
     this.#links = links
     for (const result of ['complete', 'incomplete', 'failed'])
       this.#count('dirtyrate_measurements_total', { result }, 0)
@@ -53,9 +58,18 @@ export class TargetSeries {
       yield* group.values()
   }
 
+  /** From the next curve on, migrations over these links are predicted. */
+  predictOver(links: readonly Link[]): void {
+    this.#links = links
+  }
+
   /** What the target says about itself, at the beginning of a round. */
   described({ memoryBytes, vcpus, migration }: TargetDescription): void {
     const group: Group = new Map()
+    const now = performance.now()
+    const periodMs = this.#begunAt === undefined ? undefined : now - this.#begunAt
+    this.#begunAt = now
+    this.#set(group, 'dirtyrate_target_period_seconds', {}, seconds(periodMs))
     this.#memoryBytes = memoryBytes
     this.#set(group, 'dirtyrate_memory_bytes', {}, memoryBytes)
     this.#set(group, 'dirtyrate_vcpus', {}, vcpus)
@@ -93,7 +107,8 @@ export class TargetSeries {
     const measuredSeconds = result.window.ns / NS_PER_SECOND
     const group: Group = new Map()
     this.#set(this.#lasting, 'dirtyrate_target_up', {}, 1)
-    this.#set(group, 'dirtyrate_target_info', { mode, software: labelOf(software ?? '') }, 1)
+    const info = { name: this.#name, mode, software: labelOf(software ?? '') }
+    this.#set(group, 'dirtyrate_target_info', info, 1)
     this.#count('dirtyrate_measured_seconds_total', {}, measuredSeconds)
     this.#count(
       'dirtyrate_dirty_bytes_total',

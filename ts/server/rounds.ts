@@ -3,12 +3,11 @@
  * fails is tried again later, and disturbs no other target.
  */
 
-import { performance } from 'node:perf_hooks'
 import { codeOf } from '../ground/errors.js'
-import { pause } from '../ground/pause.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Figures, Frame } from '../results/measurement.js'
 import type { Target, TargetDescription } from '../targets/target.js'
+import { hostPace, type Pace } from './pace.js'
 
 /** What the rounds tell about a target. */
 export interface RoundsListener {
@@ -32,6 +31,11 @@ export interface RoundsPlan {
   readonly everyMs: number
   /** How long after the target is open its first round begins. */
   readonly offsetMs: number
+  /**
+   * Whether the target is opened only when its first round is due. A mistake in it is then a
+   * failure like others. Default: false.
+   */
+  readonly opensWhenDue?: boolean
   /** The options of each measurement, with its window. */
   readonly measuring: Omit<NonNullable<Parameters<Target['measureDirtyRate']>[0]>, 'signal'>
   /** Undefined if no curves are measured. */
@@ -58,8 +62,11 @@ const PASSING: readonly string[] = [
 
 export class Rounds {
   readonly #open: (signal: AbortSignal) => Promise<Target>
-  readonly #plan: RoundsPlan
+  #plan: RoundsPlan
   readonly #listener: RoundsListener
+  readonly #pace: Pace
+  /** Ends the wait for the next round, which then begins anew with what is left of it. */
+  #waitAnew = (): void => {}
   /** Rounds that failed since the last good one. */
   #failures = 0
   #hasMeasured = false
@@ -69,10 +76,18 @@ export class Rounds {
     open: (signal: AbortSignal) => Promise<Target>,
     plan: RoundsPlan,
     listener: RoundsListener,
+    pace: Pace = hostPace,
   ) {
     this.#open = open
     this.#plan = plan
     this.#listener = listener
+    this.#pace = pace
+  }
+
+  /** From the next round on, measures by another plan. Nothing of what was found is lost. */
+  change(plan: RoundsPlan): void {
+    this.#plan = plan
+    this.#waitAnew()
   }
 
   /**
@@ -81,36 +96,71 @@ export class Rounds {
    */
   async run(signal: AbortSignal): Promise<void> {
     let target: Target | undefined
-    // The target is opened at once, so that a mistake in it is reported at once.
+    const { opensWhenDue = false } = this.#plan
     let offsetMs = this.#plan.offsetMs
+    const offset = async (): Promise<void> => {
+      if (offsetMs > 0) await this.#pace.pause(offsetMs, signal)
+      offsetMs = 0
+    }
     try {
+      if (opensWhenDue) await offset()
       for (;;) {
-        let begun = performance.now()
+        let begun = this.#pace.now()
+        let ended = this.#pace.begun()
         try {
           target ??= await this.#open(signal)
           if (offsetMs > 0) {
-            await pause(offsetMs, signal)
-            offsetMs = 0
-            begun = performance.now()
+            ended()
+            await offset()
+            begun = this.#pace.now()
+            ended = this.#pace.begun()
           }
           await this.#round(target, signal)
           this.#failures = 0
           this.#hasMeasured = true
-          await pause(untilNext(begun, this.#plan.everyMs), signal)
         } catch (error) {
           signal.throwIfAborted()
-          if (!this.#hasMeasured && codeOf(error) === 'ERR_ARGUMENT') throw error
+          if (!this.#hasMeasured && !opensWhenDue && codeOf(error) === 'ERR_ARGUMENT') throw error
           const isKept = PASSING.includes(codeOf(error) ?? '')
           if (!isKept) target = await closed(target)
-          const retryMs = retryAfter(this.#plan.everyMs, ++this.#failures)
-          this.#listener.failed(error, retryMs)
-          await pause(retryMs, signal)
+          this.#failures++
+          this.#listener.failed(error, retryAfter(this.#plan.everyMs, this.#failures))
+        } finally {
+          ended()
         }
+        await this.#untilDue(begun, signal)
       }
     } catch (error) {
       if (!signal.aborted) throw error
     } finally {
       await closed(target)
+    }
+  }
+
+  /** Waits for the next round, by the plan as it is when the round is due. */
+  async #untilDue(begun: number, signal: AbortSignal): Promise<void> {
+    const failedAt = this.#pace.now()
+    for (;;) {
+      signal.throwIfAborted()
+      const { everyMs } = this.#plan
+      const now = this.#pace.now()
+      const left =
+        this.#failures === 0
+          ? untilNext(now - begun, everyMs)
+          : failedAt + retryAfter(everyMs, this.#failures) - now
+      const wait = new AbortController()
+      const end = (): void => wait.abort()
+      this.#waitAnew = end
+      signal.addEventListener('abort', end, { once: true })
+      try {
+        await this.#pace.pause(left, wait.signal)
+        return
+      } catch {
+        // The plan has changed, or the signal is aborted.
+      } finally {
+        signal.removeEventListener('abort', end)
+        this.#waitAnew = () => {}
+      }
     }
   }
 
@@ -130,23 +180,23 @@ export class Rounds {
 
   async #curve(target: Target, signal: AbortSignal): Promise<void> {
     const { curve } = this.#plan
-    if (curve === undefined || performance.now() < this.#nextCurve) return
-    this.#nextCurve = performance.now() + curve.everyMs
+    if (curve === undefined || this.#pace.now() < this.#nextCurve) return
+    this.#nextCurve = this.#pace.now() + curve.everyMs
     try {
       const windows = curve.windows(target)
       const measured = await target.measureDirtyCurve({ ...curve.measuring, windows, signal })
       await this.#listener.curveMeasured(measured, Date.now())
     } catch (error) {
       signal.throwIfAborted()
-      if (!this.#hasMeasured && codeOf(error) === 'ERR_ARGUMENT') throw error
+      const isFirst = !this.#hasMeasured && this.#plan.opensWhenDue !== true
+      if (isFirst && codeOf(error) === 'ERR_ARGUMENT') throw error
       this.#listener.curveFailed(error)
     }
   }
 }
 
-/** How long it is until the next multiple of `everyMs` since `begun`. */
-function untilNext(begun: number, everyMs: number): number {
-  const taken = performance.now() - begun
+/** How long it is until the next multiple of `everyMs`, if so much has been taken. */
+function untilNext(taken: number, everyMs: number): number {
   return everyMs * Math.max(Math.ceil(taken / everyMs), 1) - taken
 }
 

@@ -125,4 +125,18 @@ export default [
     replace: 'description.uri === undefined && signal.aborted',
     test: `${ROUNDS} -t follow a VM that migrates`,
   },
+  {
+    name: 'the budget is not paid for what was spent',
+    file: 'ts/server/budget.ts',
+    find: 'this.#account + this.share * passed - cost',
+    replace: 'this.#account + this.share * passed',
+    test: '__test__/server/budget.test.ts -t pays for what something else',
+  },
+  {
+    name: 'a clock that was held makes up for it',
+    file: 'ts/server/held-clock.ts',
+    find: '        this.#stoodMs += Math.max(lateMs, 0)\n',
+    replace: '',
+    test: '__test__/server/held-clock.test.ts -t keeps what lies between',
+  },
 ]

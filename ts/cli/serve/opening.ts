@@ -6,7 +6,7 @@ import type { Target } from '../../targets/target.js'
 import { withOwnHint } from '../guest-end.js'
 import type { Session } from '../session.js'
 import { parseWait, waitBefore } from '../wait.js'
-import type { ServeOptions } from './options.js'
+import type { MeasuringOptions } from './options.js'
 
 /** Opens targets until `signal` is aborted, with the wait that the options ask for. */
 export type Opening = (uri: string, signal: AbortSignal) => Promise<Target>
@@ -14,7 +14,7 @@ export type Opening = (uri: string, signal: AbortSignal) => Promise<Target>
 /** Throws ERR_ARGUMENT. */
 export function parseOpening(
   session: Session,
-  options: ServeOptions,
+  options: MeasuringOptions,
   mode: OpenOptions['mode'],
 ): Opening {
   const wait = parseWait(options)

@@ -1,17 +1,22 @@
-/** The options of `serve`, as they come from the command line. */
+/** The options of `serve`, as they come from the command line or from the configuration. */
 
 import type { LinkOptions } from '../../metrics/links.js'
 import type { ModeOptions } from '../target.js'
 import type { WaitOptions } from '../wait.js'
 
-export interface ServeOptions extends ModeOptions, WaitOptions, LinkOptions {
-  listen: string
-  tokenFile?: string
-  allowHost?: string
+/** How a target is measured, and what is predicted from it. */
+export interface MeasuringOptions extends ModeOptions, WaitOptions, LinkOptions {
   every: string
   window: string
   curveEvery: string
   windows?: string
+}
+
+export interface ServeOptions extends MeasuringOptions {
+  listen: string
+  tokenFile?: string
+  allowHost?: string
+  budget?: string
 }
 
 /** Where the server listens without --listen. */

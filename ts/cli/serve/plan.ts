@@ -6,7 +6,7 @@ import { parseWindow, parseWindows } from '../../measurement/windows.js'
 import type { RoundsPlan } from '../../server/rounds.js'
 import type { Target } from '../../targets/target.js'
 import { parseModeOptions } from '../target.js'
-import type { ServeOptions } from './options.js'
+import type { MeasuringOptions } from './options.js'
 
 /** The word that switches curves off. */
 const NEVER = 'never'
@@ -18,7 +18,7 @@ const LONGEST_PERIOD_MS = 24 * 3_600_000
 
 /** Throws ERR_ARGUMENT. */
 export function parsePlan(
-  options: ServeOptions,
+  options: MeasuringOptions,
   uris: readonly string[],
 ): Omit<RoundsPlan, 'offsetMs'> {
   const everyMs = parseWindow(options.every, '--every')
