@@ -253,6 +253,8 @@ export interface NativeBlockReap {
   removed: boolean
   /** If it was asked for: the pages of each region of 1 GiB, from the start of the block on. */
   regions?: number[] | null
+  /** If it was asked for: the pages of each cell, from the start of the block on. */
+  cells?: number[] | null
 }
 
 /** A RAM block as a caller asks for it. */
@@ -445,6 +447,8 @@ export interface NativeReapOptions {
   byRegion?: boolean
   /** The sizes of granules, in bytes: multiples of the page size. */
   granularities?: Array<number>
+  /** The size of the cells whose pages are counted, in bytes: a multiple of the page size. */
+  cellBytes?: number
 }
 
 /**
@@ -479,6 +483,17 @@ export interface NativeSampledBlock {
   removed: boolean
   /** If it was asked for. */
   regions?: NativeSampledRegions | null
+  /** If they were asked for. */
+  cells?: NativeSampledCells | null
+}
+
+/**
+ * The cells of a block, from its start on: an estimate of distinct dirty pages for each, and the samples that lie in
+ * it. A cell without samples has the estimate 0.
+ */
+export interface NativeSampledCells {
+  pages: Array<number>
+  samples: Array<number>
 }
 
 /**
@@ -506,6 +521,8 @@ export interface NativeSampleOptions {
   seed?: number
   /** Whether to estimate the pages of each region of 1 GiB. */
   byRegion?: boolean
+  /** The size of the cells whose pages are estimated, in bytes: a multiple of the page size. */
+  cellBytes?: number
 }
 
 /** The comparison at one deadline. Beside each figure are the bounds of its interval. */
@@ -565,6 +582,8 @@ export interface NativeSoftDirtyBlock {
   windowNs: number
   /** The pages of each region of 1 GiB, from the beginning of the range, if the caller asked for them. */
   regions?: number[] | null
+  /** The pages of each cell, from the beginning of the range, if the caller asked for them. */
+  cells?: number[] | null
 }
 
 /** The look at one deadline. */

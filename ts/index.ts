@@ -42,6 +42,7 @@ export {
   type QmpServerEnd,
   type QmpServerOptions,
 } from './qmp/server/server.js'
+export type { CellsOfBlock, DirtyCells } from './results/cells.js'
 export type {
   Bounded,
   CountedCurve,

@@ -191,10 +191,11 @@ describe('a window by sampling', () => {
     truth: { low: 5000, pages: 5001, high: 5002 },
   }
   const sampleAt = async (): Promise<NativeSampleReport[]> => [report]
+  const DEFAULT = { mode: 'page-sampling', samples: parseSampling({}) } as const
 
   it('has an interval, and what is behind it', async () => {
-    const samples = parseSampling({ confidence: 0.9 })
-    const [measured] = await samplePages(sampleAt, samples, PAGE, [500], undefined as never)
+    const method = { mode: 'page-sampling', samples: parseSampling({ confidence: 0.9 }) } as const
+    const [measured] = await samplePages(sampleAt, method, PAGE, [500], undefined as never)
     if (measured === undefined) throw new Error('no round')
     const result = resultOf(measured.figures)
     expect(result).toMatchObject({
@@ -251,7 +252,7 @@ describe('a window by sampling', () => {
 
   it('is a lower bound if samples came back from swap', async () => {
     const sampled = async (): Promise<NativeSampleReport[]> => [{ ...report, unjudged: 3 }]
-    const rounds = await samplePages(sampled, parseSampling({}), PAGE, [500], undefined as never)
+    const rounds = await samplePages(sampled, DEFAULT, PAGE, [500], undefined as never)
     expect(rounds[0]?.figures).toMatchObject({
       complete: false,
       warnings: [
@@ -262,9 +263,9 @@ describe('a window by sampling', () => {
   })
 
   it('is refused a report too few', async () => {
-    await expect(
-      samplePages(sampleAt, parseSampling({}), PAGE, [1, 2], undefined as never),
-    ).rejects.toThrow(RangeError)
+    await expect(samplePages(sampleAt, DEFAULT, PAGE, [1, 2], undefined as never)).rejects.toThrow(
+      RangeError,
+    )
   })
 })
 

@@ -5,6 +5,7 @@ import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
 import type { Cost, DirtyRingFigures, SamplingMeasurement } from '../results/measurement.js'
 import type { Target } from '../targets/target.js'
+import { cellsText, cellsWanted } from './cells.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { guestActivity } from './guest-activity.js'
 import { during } from './progress.js'
@@ -33,6 +34,7 @@ import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
 
 export interface CalcOptions extends ModeOptions, WaitOptions {
   window: string
+  cells?: string
   unit?: string
   hmp: boolean
   all: boolean
@@ -58,11 +60,12 @@ export async function runCalc(
   )
   const { signal } = session
   const [uri = ''] = uris
-  if (!isSingle(choice)) return calcEach(session, choice, { ...open, window, wait, rates })
+  const cells = cellsWanted(session, options.cells, isSingle(choice) && !options.hmp)
+  if (!isSingle(choice)) return calcEach(session, choice, { ...open, cells, window, wait, rates })
   return withTarget(session, uri, open, async target => {
     await waitBefore(session, target, wait)
     const measurement = await during(session, `measuring for ${options.window}`, window, () =>
-      target.measureDirtyRate({ ...mode, window, signal }),
+      target.measureDirtyRate({ ...mode, ...cells, window, signal }),
     )
     if (options.hmp) printHmp(session, measurement)
     else printMeasurement(session, measurement, rates)
@@ -73,6 +76,7 @@ export async function runCalc(
 
 /** How several targets are measured. */
 interface Each extends Opening {
+  cells: { cells?: number }
   window: number
   wait: Wait
   rates: Rates
@@ -100,7 +104,7 @@ export function together(
 function calcEach(
   session: Session,
   choice: TargetChoice,
-  { mode, force, window, wait, rates }: Each,
+  { mode, force, cells, window, wait, rates }: Each,
 ): Promise<number> {
   const { signal } = session
   const measured: { target: Target; bytesPerSecond: number }[] = []
@@ -112,7 +116,7 @@ function calcEach(
     async ({ target, label }, all) => {
       await waitBefore(session, target, wait)
       const measurement = await during(session, `measuring ${all.length} targets`, window, () =>
-        target.measureDirtyRate({ ...mode, window, signal }),
+        target.measureDirtyRate({ ...mode, ...cells, window, signal }),
       )
       measured.push({ target, bytesPerSecond: measurement.bytesPerSecond })
       const show = (): void => {
@@ -188,6 +192,7 @@ function printMeasurement(session: Session, measurement: DirtyRateMeasurement, r
     session.field('interval', rates.interval(interval))
   if (pages !== undefined)
     session.field('pages', `${count(pages)} ${isEstimate ? 'estimated' : 'distinct'}`)
+  if (measurement.cells !== undefined) session.field('cells', cellsText(measurement.cells))
   if (isEstimate) printSamples(session, measurement.sampling)
   if (mode === 'dirty-ring') printRings(session, measurement, rates)
   if (truth)

@@ -33,6 +33,12 @@ export const hmpOption = (): Option =>
 export const csvOption = (): Option =>
   new Option('--csv', 'print a line of names, then a line for each window').default(false)
 
+export const cellsOption = (): Option =>
+  new Option(
+    '--cells <size>',
+    'also count the dirty pages of each cell of this size, such as 2MiB; --json has them',
+  )
+
 export const modeOption = (description: string): Option =>
   choosing('--mode <mode>', description, [...modes, 'auto']).default('auto')
 export const forceOption = (): Option =>

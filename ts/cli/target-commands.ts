@@ -10,6 +10,7 @@ import { type PredictOptions, runPredict } from './predict.js'
 import { type QmpOptions, runQmp } from './qmp.js'
 import type { Act } from './session.js'
 import {
+  cellsOption,
   choosing,
   csvOption,
   forceOption,
@@ -30,6 +31,7 @@ export function addCalc(program: Command, act: Act): void {
     SEVERAL,
   )
     .option('--window <duration>', 'how long to measure', '1s')
+    .addOption(cellsOption())
     .addOption(unitOption())
     .addOption(hmpOption())
     .action((targets: string[], options: CalcOptions) =>
@@ -71,6 +73,7 @@ export function addWatch(program: Command, act: Act): void {
     SEVERAL,
   )
     .option('--every <duration>', 'how long each window is', '1s')
+    .addOption(cellsOption())
     .addOption(unitOption())
     .option('--count <n>', 'how many windows (default: until interrupted)')
     .addOption(csvOption())

@@ -3,6 +3,7 @@
 import { parseCountText } from '../ground/arguments.js'
 import { parseWindow } from '../measurement/windows.js'
 import type { DirtyRateMeasurement } from '../qapi/info.js'
+import { cellsWanted } from './cells.js'
 import { csvHeader, csvRecord, WATCH_COLUMNS } from './csv.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { activityDuring } from './guest-activity.js'
@@ -30,6 +31,7 @@ import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
 
 export interface WatchCommandOptions extends ModeOptions, WaitOptions {
   every: string
+  cells?: string
   unit?: string
   csv: boolean
   count?: string
@@ -61,8 +63,9 @@ export async function runWatch(
   const rates = ratesOf(options.unit, other)
   const { signal } = session
   const [uri = ''] = uris
+  const cells = cellsWanted(session, options.cells, false)
   if (!isSingle(choice)) {
-    const plan = { ...open, every, rounds, wait, rates, everyText: options.every }
+    const plan = { ...open, cells, every, rounds, wait, rates, everyText: options.every }
     return watchEach(session, choice, plan)
   }
   return withTarget(session, uri, open, async target => {
@@ -70,7 +73,9 @@ export async function runWatch(
     if (csv) session.write(csvHeader(WATCH_COLUMNS))
     let seen = 0
     let complete = true
-    const watch = target.watchDirtyRate({ ...mode, every, signal })[Symbol.asyncIterator]()
+    const watch = target
+      .watchDirtyRate({ ...mode, ...cells, every, signal })
+      [Symbol.asyncIterator]()
     try {
       while (seen < rounds) {
         const next = (): ReturnType<typeof watch.next> => watch.next()
@@ -96,6 +101,7 @@ export async function runWatch(
 
 /** How several targets are watched. */
 interface Each extends Opening {
+  cells: { cells?: number }
   every: number
   everyText: string
   rounds: number
@@ -114,7 +120,7 @@ interface Seen {
 function watchEach(
   session: Session,
   choice: TargetChoice,
-  { mode, force, every, everyText, rounds, wait, rates }: Each,
+  { mode, force, cells, every, everyText, rounds, wait, rates }: Each,
 ): Promise<number> {
   const { signal } = session
   const seen = new Map<string, Seen>()
@@ -127,7 +133,9 @@ function watchEach(
       const of: Seen = { windows: 0, sum: 0, most: 0 }
       seen.set(label, of)
       const name = visible(label).padEnd(Math.max(...all.map(one => visible(one.label).length)))
-      const watch = target.watchDirtyRate({ ...mode, every, signal })[Symbol.asyncIterator]()
+      const watch = target
+        .watchDirtyRate({ ...mode, ...cells, every, signal })
+        [Symbol.asyncIterator]()
       let complete = true
       try {
         while (of.windows < rounds) {

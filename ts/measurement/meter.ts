@@ -14,6 +14,7 @@ import type { CurveOf, DirtyRateCurve } from '../results/curve.js'
 import { freeze } from '../results/freeze.js'
 import type { Figures, Frame } from '../results/measurement.js'
 import type { Warning } from '../results/warning.js'
+import { withCells } from './cells.js'
 import { contentsWanted, withContents } from './contents.js'
 import { curveOf } from './curve.js'
 import { Emitter, type MeasurementBegun, type MeasurementEvents } from './events.js'
@@ -84,8 +85,9 @@ export class Meter<F extends Figures = Figures> {
   }
 
   async measure(options: MeasureOptions, by: 'measure' | 'calc' = 'measure'): Promise<ResultOf<F>> {
-    const windowMs = parseWindow(parseOptions(options, MEASURE).window ?? DEFAULT_WINDOW, 'window')
-    const method = chooseMethod(this.#source, options)
+    const { window = DEFAULT_WINDOW, cells } = parseOptions(options, MEASURE)
+    const windowMs = parseWindow(window, 'window')
+    const method = withCells(chooseMethod(this.#source, options), cells, this.#source)
     return this.measurements.run(options.signal, interruption =>
       this.#reported(by, method, [windowMs], interruption, async startedAt => {
         const [round] = await this.#source.measure(method, [windowMs], interruption.signal)
@@ -165,8 +167,9 @@ export class Meter<F extends Figures = Figures> {
   }
 
   watch(options: WatchOptions): Watch<ResultOf<F>> {
-    const everyMs = parseWindow(parseOptions(options, WATCH).every ?? DEFAULT_WINDOW, 'every')
-    const method = chooseMethod(this.#source, options)
+    const { every = DEFAULT_WINDOW, cells } = parseOptions(options, WATCH)
+    const everyMs = parseWindow(every, 'every')
+    const method = withCells(chooseMethod(this.#source, options), cells, this.#source)
     return new Watch(this.measurements, options.signal, interruption =>
       this.#watched(method, everyMs, interruption),
     )

@@ -25,6 +25,8 @@ export interface MeasureOptions<W extends WantedMode = WantedMode> extends Commo
    * slowly than the window, so another window gives another rate.
    */
   window?: Duration | undefined
+  /** {@link WatchOptions.cells} */
+  cells?: Size | undefined
 }
 
 export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
@@ -61,6 +63,13 @@ export interface CurveOptions<W extends WantedMode = WantedMode> extends CommonO
 export interface WatchOptions<W extends WantedMode = WantedMode> extends CommonOptions<W> {
   /** The time from one round's end to the next one's: 1 ms to 1 h, default 1 s. */
   every?: Duration | undefined
+  /**
+   * Also counts the dirty pages of each cell of this size, such as `'2MiB'`: a multiple of the page
+   * size, of which the memory has at most 65,536. Cells are counted from the start of each RAM
+   * block. Only targets that know where their dirty pages are can do that: our own VMs, and
+   * processes.
+   */
+  cells?: Size | undefined
 }
 
 const COMMON: OptionNames<CommonOptions> = {
@@ -71,7 +80,7 @@ const COMMON: OptionNames<CommonOptions> = {
   signal: true,
 }
 /** The names of all options of each way of measuring. */
-export const MEASURE: OptionNames<MeasureOptions> = { ...COMMON, window: true }
+export const MEASURE: OptionNames<MeasureOptions> = { ...COMMON, window: true, cells: true }
 export const CURVE: OptionNames<CurveOptions> = {
   ...COMMON,
   windows: true,
@@ -81,4 +90,4 @@ export const CURVE: OptionNames<CurveOptions> = {
   keepRounds: true,
   compressibility: true,
 }
-export const WATCH: OptionNames<WatchOptions> = { ...COMMON, every: true }
+export const WATCH: OptionNames<WatchOptions> = { ...COMMON, every: true, cells: true }

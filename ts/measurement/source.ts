@@ -24,9 +24,20 @@ export interface ModeAbility {
 }
 
 /** How to measure. For page sampling this includes the options of sampling. */
-export type Method =
+export type Method = (
   | { readonly mode: 'page-sampling'; readonly samples: Samples }
   | { readonly mode: 'dirty-bitmap' | 'dirty-ring' | 'soft-dirty' }
+) & {
+  /** The size of the cells whose pages the figures have, in bytes; not in a curve. */
+  readonly cellBytes?: number
+}
+
+/** The memory of a target, as far as its cells depend on it. */
+export interface MemoryLayout {
+  readonly pageSize: number
+  /** The sizes of the RAM blocks. */
+  readonly blockBytes: readonly number[]
+}
 
 /** When a guest is only observed, beside the windows. */
 export interface Baseline {
@@ -80,6 +91,8 @@ export interface Source<F extends Figures = Figures> {
    * memory cannot be read.
    */
   contents?(method: Method, signal: Signal): Promise<MemoryContents>
+  /** The memory whose cells can be counted. Absent where nobody says which pages are dirty. */
+  memoryLayout?(): MemoryLayout
   /** The bytes of a page, if the exact modes of the target know which pages are dirty. */
   readonly exactPageSize?: number | undefined
   /** Why {@link exactPageSize} is absent, as a part of a sentence. */

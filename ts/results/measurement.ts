@@ -3,6 +3,7 @@
  * The command prints these objects as JSON. Nothing here depends on what was measured, or on QEMU.
  */
 
+import type { DirtyCells } from './cells.js'
 import type { Truth } from './truth.js'
 import type { Warning } from './warning.js'
 
@@ -164,6 +165,8 @@ interface CommonFigures {
   readonly pageSize?: number
   /** The RAM blocks, and those that were removed within the window if they contribute anything. */
   readonly blocks?: readonly BlockMeasurement[]
+  /** The dirty pages by cell, if they were asked for. */
+  readonly cells?: DirtyCells
   readonly cost?: Cost
   /** What the guest wrote in this window by its own count, if it is a built-in guest. */
   readonly truth?: Truth

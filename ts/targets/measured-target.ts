@@ -5,6 +5,7 @@
 
 import { parseChoice, parseListener } from '../ground/arguments.js'
 import { DirtyRateError } from '../ground/errors.js'
+import { suitableCellBytes } from '../measurement/cells.js'
 import type { MeasurementEvents } from '../measurement/events.js'
 import { DEFAULT_HISTORY } from '../measurement/history.js'
 import { Meter, type ResultOf } from '../measurement/meter.js'
@@ -73,6 +74,12 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
   /** @internal */
   get exactPageSize(): number | undefined {
     return this.#source.exactPageSize
+  }
+
+  /** @internal */
+  get suitableCellBytes(): number | undefined {
+    const layout = this.#source.memoryLayout?.()
+    return layout && suitableCellBytes(layout.blockBytes)
   }
 
   /**

@@ -11,8 +11,9 @@ import type {
   NativeSampleOptions,
   NativeSampleReport,
 } from '../ground/native.js'
+import { sampledCellsOf } from '../measurement/cells.js'
 import { type RegionOfWindow, regionsOfBlock } from '../measurement/regions.js'
-import { parseSampling, type Samples } from '../measurement/sampling.js'
+import { parseSampling } from '../measurement/sampling.js'
 import type { CurveDetail, MemoryContents, Method, Round } from '../measurement/source.js'
 import { removalWarnings, unjudgedWarnings } from '../measurement/warnings.js'
 import type { CurveMemory } from '../results/curve.js'
@@ -37,6 +38,8 @@ export type OwnSamplesFigures = PageSamplingFigures & {
   readonly sampling: Required<SamplingMeasurement>
 }
 
+type SamplingMethod = Extract<Method, { mode: 'page-sampling' }>
+
 /** The call of the binding that samples: of a VM of our own, or of another process. */
 export type SampleAt = (
   options: NativeSampleOptions,
@@ -50,19 +53,25 @@ export type SampleAt = (
  */
 export async function samplePages(
   sampleAt: SampleAt,
-  { samplesPerGiB, ...samples }: Samples,
+  method: SamplingMethod,
   pageSize: number,
   deadlinesMs: readonly number[],
   cancel: CancelToken,
   detail?: CurveDetail,
 ): Promise<Round<OwnSamplesFigures>[]> {
   const byRegion = detail !== undefined
-  const options = { samplesPerGib: samplesPerGiB, ...samples, byRegion }
+  const { samplesPerGiB, ...samples } = method.samples
+  const options = {
+    samplesPerGib: samplesPerGiB,
+    ...samples,
+    byRegion,
+    ...(method.cellBytes === undefined ? {} : { cellBytes: method.cellBytes }),
+  }
   const reports = await sampleAt(options, [...deadlinesMs], cancel)
   if (reports.length !== deadlinesMs.length)
     throw new RangeError('sampleAt answered with no report for a deadline')
   return reports.map(report => ({
-    figures: samplingFigures(report, samples.confidence, pageSize),
+    figures: samplingFigures(report, method, pageSize),
     lateNs: report.lateNs,
     explainedNs: report.hashNs,
     increment: {
@@ -127,9 +136,10 @@ function memoryOf(report: NativeSampleReport): CurveMemory {
 
 function samplingFigures(
   report: NativeSampleReport,
-  confidence: number,
+  method: SamplingMethod,
   pageSize: number,
 ): OwnSamplesFigures {
+  const { confidence } = method.samples
   const { requestedMs, windowNs, skewNs, samples, hits, zeroPages, unjudged, samplesPerGib } =
     report
   const blocks = report.blocks.map(block => blockFigures(block, confidence))
@@ -141,6 +151,7 @@ function samplingFigures(
     pages: Math.round(report.pages),
     pageSize,
     blocks,
+    ...sampledCellsOf(report.blocks, method),
     sampling: { samples, hits, zeroPages, samplesPerGiB: samplesPerGib },
     cost: { hashNs: report.hashNs },
     complete: unjudged === 0,

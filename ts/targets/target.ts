@@ -136,6 +136,13 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
    * @internal
    */
   readonly exactPageSize?: number | undefined
+  /**
+   * The size of cells for a picture of the memory, for the option `cells`; undefined if the target
+   * does not know where its dirty pages are, so that it refuses `cells`.
+   *
+   * @internal
+   */
+  readonly suitableCellBytes?: number | undefined
   /** The output of the guest's console, piece by piece. Present if it can be read. */
   readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */

@@ -58,6 +58,7 @@ fn sample(
         design: Design::Stratified,
         seed: Some(SEED),
         intervals: Intervals::default(),
+        cell_bytes: None,
     };
     let sampled = with_default(&Dispatch::from(Arc::clone(&listener)), || {
         machine.sample_at(&options, deadlines, &CancelToken::new())

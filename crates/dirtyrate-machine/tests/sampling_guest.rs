@@ -23,7 +23,7 @@ fn pages() -> u64 {
 
 /// What nobody has to ask for, at 512 samples of these pages.
 fn options(design: Design) -> SampleOptions {
-    SampleOptions { samples_per_gib: 8192, design, seed: None, intervals: Intervals::default() }
+    SampleOptions { samples_per_gib: 8192, design, seed: None, intervals: Intervals::default(), cell_bytes: None }
 }
 
 fn packed(kind: Kind, pages: u64) -> Workload {

@@ -36,6 +36,8 @@ pub struct NativeReapOptions {
     pub by_region: Option<bool>,
     /// The sizes of granules, in bytes: multiples of the page size.
     pub granularities: Option<Vec<f64>>,
+    /// The size of the cells whose pages are counted, in bytes: a multiple of the page size.
+    pub cell_bytes: Option<f64>,
 }
 
 /// A client's dirty memory in granules of one size.
@@ -63,6 +65,9 @@ pub struct NativeBlockReap {
     /// If it was asked for: the pages of each region of 1 GiB, from the start of the block on.
     #[napi(ts_type = "number[] | null")]
     pub regions: Option<Vec<f64>>,
+    /// If it was asked for: the pages of each cell, from the start of the block on.
+    #[napi(ts_type = "number[] | null")]
+    pub cells: Option<Vec<u32>>,
 }
 
 /// What the rings say about a window. `entries` is the sum of the pages and duplicates of all vCPUs. Dropped and lost
@@ -279,11 +284,14 @@ fn reap(machine: &Machine, client: Client, take: bool) -> dirtyrate::Result<Nati
 }
 
 pub fn reap_options(options: Option<NativeReapOptions>) -> Result<ReapOptions> {
-    let Some(NativeReapOptions { by_region, granularities }) = options else { return Ok(ReapOptions::default()) };
+    let Some(NativeReapOptions { by_region, granularities, cell_bytes }) = options else {
+        return Ok(ReapOptions::default());
+    };
     let granularities = granularities.unwrap_or_default().into_iter().map(|bytes| whole("granularities", bytes));
     Ok(ReapOptions::default()
         .with_by_region(by_region.unwrap_or(false))
-        .with_granularities(granularities.collect::<Result<_>>()?))
+        .with_granularities(granularities.collect::<Result<_>>()?)
+        .with_cell_bytes(cell_bytes.map(|bytes| whole("cellBytes", bytes)).transpose()?))
 }
 
 pub fn parse(client: &str) -> Result<Client> {
@@ -324,6 +332,7 @@ fn native_reap(machine: &Machine, reap: Reap, took: Duration, options: &ReapOpti
         bytes_per_second: block.bytes_per_second,
         removed: block.removed,
         regions: options.by_region.then(|| block.regions.iter().map(|region| region.pages as f64).collect()),
+        cells: options.cell_bytes.map(|_| block.cells.clone()),
     };
     let vcpu = |(id, vcpu): (usize, &VcpuReap)| NativeVcpuReap {
         id: id as f64,

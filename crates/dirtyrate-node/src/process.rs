@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dirtyrate::kvm::statistics::statistics_of;
+use dirtyrate::sampling::compressibility;
 use dirtyrate::sampling::process::{Process, ProcessRange, ProcessReader, sample_process_at};
-use dirtyrate::sampling::{PlanOptions, compressibility, random_seed};
-use dirtyrate_machine::{MachineError, SampleOptions};
+use dirtyrate_machine::MachineError;
 use napi::Env;
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -91,7 +91,7 @@ impl NativeProcess {
         let ranges = ranges.into_iter().map(process_range).collect::<Result<Vec<_>>>()?;
         let (process, cancel) = (self.process()?, token(cancel));
         promise::run(env, move || {
-            let plan = plan_of(&options);
+            let plan = options.plan();
             let reports = patiently(|| sample_process_at(&process, &ranges, plan, &deadlines, &cancel))?;
             let native = |report: &dirtyrate::sampling::SampleReport| {
                 native_report(report.requested, report.late, report.hashing, &report.sampled, &options, by_region)
@@ -115,18 +115,11 @@ impl NativeProcess {
         let (process, cancel) = (self.process()?, token(cancel));
         promise::run(env, move || {
             let mut reader = ProcessReader::new(process, &ranges)?;
-            let found = compressibility(&mut reader, plan_of(&options), &options.intervals, &cancel)?;
+            let found = compressibility(&mut reader, options.plan(), &options.intervals, &cancel)?;
             reader.check_memory()?;
             Ok(native_compressibility(&found))
         })
     }
-}
-
-fn plan_of(options: &SampleOptions) -> PlanOptions {
-    PlanOptions::default()
-        .with_samples_per_gib(options.samples_per_gib)
-        .with_design(options.design)
-        .with_seed(options.seed.unwrap_or_else(random_seed))
 }
 
 pub fn process_range(range: NativeProcessRange) -> Result<ProcessRange> {

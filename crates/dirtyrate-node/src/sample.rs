@@ -33,6 +33,16 @@ pub struct NativeSampleOptions {
     pub seed: Option<f64>,
     /// Whether to estimate the pages of each region of 1 GiB.
     pub by_region: Option<bool>,
+    /// The size of the cells whose pages are estimated, in bytes: a multiple of the page size.
+    pub cell_bytes: Option<f64>,
+}
+
+/// The cells of a block, from its start on: an estimate of distinct dirty pages for each, and the samples that lie in
+/// it. A cell without samples has the estimate 0.
+#[napi(object)]
+pub struct NativeSampledCells {
+    pub pages: Vec<f64>,
+    pub samples: Vec<u32>,
 }
 
 /// The regions of 1 GiB of a block, from its start on: an estimate of distinct dirty pages for each, by its own
@@ -64,6 +74,9 @@ pub struct NativeSampledBlock {
     /// If it was asked for.
     #[napi(ts_type = "NativeSampledRegions | null")]
     pub regions: Option<NativeSampledRegions>,
+    /// If they were asked for.
+    #[napi(ts_type = "NativeSampledCells | null")]
+    pub cells: Option<NativeSampledCells>,
 }
 
 /// The comparison at one deadline. Beside each figure are the bounds of its interval.
@@ -223,6 +236,7 @@ pub fn sample_options(options: &NativeSampleOptions) -> Result<SampleOptions> {
         design: word(options.design.as_deref())?.unwrap_or_default(),
         seed: options.seed.map(|seed| whole("seed", seed)).transpose()?,
         intervals: Intervals::new(method, options.confidence.unwrap_or(0.95)).map_err(thrown)?,
+        cell_bytes: options.cell_bytes.map(|bytes| whole("cellBytes", bytes)).transpose()?,
     })
 }
 
@@ -252,6 +266,10 @@ pub fn native_report(
             pages_high: dirty.interval.high,
             removed: block.removed,
             regions: by_region.then(|| native_regions(block, &options.intervals)),
+            cells: options.cell_bytes.map(|bytes| NativeSampledCells {
+                pages: block.cell_pages(bytes / block.page_size).collect(),
+                samples: block.cells.iter().map(|cell| cell.samples).collect(),
+            }),
         }
     };
     let zero = sampled.zero_pages_of_memory(&options.intervals);

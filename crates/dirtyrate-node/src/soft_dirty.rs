@@ -1,5 +1,6 @@
 //! `NativeProcess.softDirtyAt`: the exact pages that another process wrote.
 
+use dirtyrate::dirty_memory::ReapOptions;
 use dirtyrate::soft_dirty::{SoftDirtyBlock, SoftDirtyReport, may_have_soft_dirty, measure_soft_dirty_at_with};
 use napi::Env;
 use napi::bindgen_prelude::Object;
@@ -27,6 +28,9 @@ pub struct NativeSoftDirtyBlock {
     /// The pages of each region of 1 GiB, from the beginning of the range, if the caller asked for them.
     #[napi(ts_type = "number[] | null")]
     pub regions: Option<Vec<f64>>,
+    /// The pages of each cell, from the beginning of the range, if the caller asked for them.
+    #[napi(ts_type = "number[] | null")]
+    pub cells: Option<Vec<u32>>,
 }
 
 /// The look at one deadline.
@@ -79,7 +83,7 @@ impl NativeProcess {
         let (process, cancel) = (self.process()?, token(cancel));
         promise::run(env, move || {
             let reports = patiently(|| measure_soft_dirty_at_with(&process, &ranges, &deadlines, &options, &cancel))?;
-            let native_report = |report| native_report(report, options.by_region);
+            let native_report = |report| native_report(report, &options);
             Ok(reports.iter().map(native_report).collect::<Vec<_>>())
         })
     }
@@ -91,7 +95,7 @@ pub fn kernel_may_have_soft_dirty() -> bool {
     may_have_soft_dirty().unwrap_or(false)
 }
 
-fn native_report(report: &SoftDirtyReport, by_region: bool) -> NativeSoftDirtyReport {
+fn native_report(report: &SoftDirtyReport, options: &ReapOptions) -> NativeSoftDirtyReport {
     let block = |block: &SoftDirtyBlock| NativeSoftDirtyBlock {
         name: block.name.clone(),
         guest_address: block.guest_address as f64,
@@ -99,7 +103,8 @@ fn native_report(report: &SoftDirtyReport, by_region: bool) -> NativeSoftDirtyRe
         pages: block.pages as f64,
         huge: block.huge,
         window_ns: nanoseconds(block.window),
-        regions: by_region.then(|| block.regions.iter().map(|region| region.pages as f64).collect()),
+        regions: options.by_region.then(|| block.regions.iter().map(|region| region.pages as f64).collect()),
+        cells: options.cell_bytes.map(|_| block.cells.clone()),
     };
     NativeSoftDirtyReport {
         requested_ms: report.requested.as_secs_f64() * 1000.0,

@@ -5,8 +5,9 @@
 
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
 import { type NativeSoftDirtyReport, native } from '../../ground/native.js'
+import { cellsOf } from '../../measurement/cells.js'
 import { regionsOfBlock } from '../../measurement/regions.js'
-import type { CurveDetail, ModeAbility, Round } from '../../measurement/source.js'
+import type { CurveDetail, Method, ModeAbility, Round } from '../../measurement/source.js'
 import type { BlockMeasurement, Cost, SoftDirtyFigures, Window } from '../../results/measurement.js'
 import type { Warning } from '../../results/warning.js'
 
@@ -37,9 +38,10 @@ export function softDirtyRounds(
   reports: readonly NativeSoftDirtyReport[],
   pageSize: number,
   detail?: CurveDetail,
+  method: Pick<Method, 'cellBytes'> = {},
 ): Round<ProcessSoftDirtyFigures>[] {
   return reports.map(report => ({
-    figures: softDirtyFigures(report, pageSize),
+    figures: { ...softDirtyFigures(report, pageSize), ...cellsOf(report.blocks, method) },
     lateNs: report.lateNs,
     explainedNs: report.skewNs,
     ...(detail === undefined ? {} : breakdownOf(report)),

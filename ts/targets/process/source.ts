@@ -10,11 +10,13 @@ import type {
   Baseline,
   CurveDetail,
   MemoryContents,
+  MemoryLayout,
   Method,
   ModeAbility,
   Round,
   Source,
 } from '../../measurement/source.js'
+import type { CellsOfBlock, DirtyCells } from '../../results/cells.js'
 import type { BlockMeasurement } from '../../results/measurement.js'
 import type { Mode } from '../../results/mode.js'
 import { guestCost, observed, type Span, STATISTICS, type Statistics } from '../kvm-statistics.js'
@@ -90,6 +92,11 @@ export class ProcessSource implements Source<ProcessFigures> {
   get exactPageSize(): number | undefined {
     const { pageSize, ranges } = this.#of
     return ranges.every(range => range.guestAddress !== undefined) ? pageSize : undefined
+  }
+
+  memoryLayout(): MemoryLayout {
+    const { pageSize, ranges } = this.#of
+    return { pageSize, blockBytes: ranges.map(({ start, end }) => end - start) }
   }
 
   modeUnavailable(mode: Mode): DirtyRateError {
@@ -197,13 +204,20 @@ export class ProcessSource implements Source<ProcessFigures> {
     const { pageSize, process } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'soft-dirty') {
-      const options = detail && { byRegion: true, granularities: [...detail.granularities] }
+      const { cellBytes } = method
+      const options = {
+        ...(detail === undefined
+          ? {}
+          : { byRegion: true, granularities: [...detail.granularities] }),
+        ...(cellBytes === undefined ? {} : { cellBytes }),
+      }
       const reports = await process.softDirtyAt(this.#ranges, [...deadlinesMs], options, token)
-      return softDirtyRounds(reports, pageSize, detail).map(round => this.#placedRound(round))
+      return softDirtyRounds(reports, pageSize, detail, method).map(round =>
+        this.#placedRound(round),
+      )
     }
     if (method.mode !== 'page-sampling') throw this.modeUnavailable(method.mode)
-    const { samples } = method
-    const rounds = await samplePages(this.#sampleAt, samples, pageSize, deadlinesMs, token, detail)
+    const rounds = await samplePages(this.#sampleAt, method, pageSize, deadlinesMs, token, detail)
     return rounds.map(round => this.#placedRound(round))
   }
 
@@ -231,7 +245,11 @@ export class ProcessSource implements Source<ProcessFigures> {
   #placedRound({ figures, regions, ...round }: Round<ProcessFigures>): Round<ProcessFigures> {
     return {
       ...round,
-      figures: { ...figures, blocks: this.#placed(figures.blocks) },
+      figures: {
+        ...figures,
+        blocks: this.#placed(figures.blocks),
+        ...(figures.cells === undefined ? {} : { cells: this.#placedCells(figures.cells) }),
+      },
       ...(regions === undefined ? {} : { regions: regions.map(of => this.#placedRegion(of)) }),
     }
   }
@@ -239,6 +257,14 @@ export class ProcessSource implements Source<ProcessFigures> {
   #placedRegion(of: RegionOfWindow): RegionOfWindow {
     const { guestAddress: _, ...unplaced } = of.region
     return this.#isPlaced(of.region.block) ? of : { ...of, region: unplaced }
+  }
+
+  #placedCells({ cellBytes, blocks }: DirtyCells): DirtyCells {
+    const placed = blocks.map((of): CellsOfBlock => {
+      const { guestAddress: _, ...unplaced } = of
+      return this.#isPlaced(of.block) ? of : unplaced
+    })
+    return { cellBytes, blocks: placed }
   }
 
   #placed(blocks: readonly BlockMeasurement[]): BlockMeasurement[] {

@@ -1,6 +1,6 @@
 /** Rounds of an exact mode, one after the other without a gap. */
 
-import type { CancelToken, NativeVirtualMachine } from '../../ground/native.js'
+import type { CancelToken, NativeReapOptions, NativeVirtualMachine } from '../../ground/native.js'
 import { Schedule } from '../../measurement/schedule.js'
 import { accumulator } from './client.js'
 import {
@@ -16,12 +16,13 @@ import {
  * each round. One client tracks from the first opening until the loop is left, and its bits are
  * taken with each sync. So every page that is written in this time is in one of the rounds.
  * Deadlines are multiples of `everyMs` after the first opening. If the loop asks late, it gets one
- * longer window.
+ * longer window. `options` say what each reap counts.
  */
 export async function* exactRounds(
   vm: NativeVirtualMachine,
   everyMs: number,
   cancel: CancelToken,
+  options?: NativeReapOptions,
 ): AsyncGenerator<ExactRound, void, undefined> {
   const { client, giveBack } = accumulator(vm)
   try {
@@ -29,7 +30,7 @@ export async function* exactRounds(
     const schedule = new Schedule(everyMs)
     for (;;) {
       const windowMs = schedule.nextWindowMs()
-      const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel)
+      const { report, reopenedNs } = await vm.takeAt(client, windowMs, cancel, options)
       schedule.reopened(reopenedNs)
       // The requested length is a multiple of `everyMs`. The window can be shorter, because the
       // window before it may have ended late.

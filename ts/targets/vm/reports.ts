@@ -86,6 +86,8 @@ export interface BlockReap {
    * Only if it was asked for: the pages of each region of 1 GiB, from the start of the block on.
    */
   regions?: number[] | null
+  /** Only if it was asked for: the pages of each cell, from the start of the block on. */
+  cells?: number[] | null
 }
 
 /** A client's dirty memory in granules of one size. */

@@ -2,11 +2,17 @@
 
 import { type Signal, tokenOf } from '../../ground/abort.js'
 import { type DirtyRateError, hasCode } from '../../ground/errors.js'
-import type { NativeReapOptions, NativeVirtualMachine } from '../../ground/native.js'
+import {
+  callNative,
+  type NativeReapOptions,
+  type NativeVirtualMachine,
+} from '../../ground/native.js'
 import { fromNative } from '../../ground/native-errors.js'
+import { cellsOf } from '../../measurement/cells.js'
 import type {
   CurveDetail,
   MemoryContents,
+  MemoryLayout,
   Method,
   ModeAbility,
   Source,
@@ -54,6 +60,11 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     return this.#of.pageSize
   }
 
+  memoryLayout(): MemoryLayout {
+    const { vm, pageSize } = this.#of
+    return { pageSize, blockBytes: callNative(() => vm.blocks()).map(({ bytes }) => bytes) }
+  }
+
   modeUnavailable(mode: Mode): DirtyRateError {
     return modeUnavailable(mode, this.#of.log, this.#of.kernelHasRing)
   }
@@ -84,11 +95,11 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'page-sampling')
-      return samplePages(this.#sampleAt, method.samples, pageSize, deadlinesMs, token, detail)
+      return samplePages(this.#sampleAt, method, pageSize, deadlinesMs, token, detail)
     return this.#withClient(signal, async client => {
-      const options = detail && reapOptions(detail)
+      const options = reapOptions(method, detail)
       const rounds = await measureExactly(vm, client, deadlinesMs, token, options)
-      return rounds.map(round => this.#exact(round, detail))
+      return rounds.map(round => this.#exact(round, method, detail))
     })
   }
 
@@ -109,16 +120,18 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   ): AsyncGenerator<VirtualMachineRound[], void, undefined> | undefined {
     // Samples of the next curve are other pages, so it cannot go on where the last one ended.
     if (method.mode === 'page-sampling') return undefined
-    return this.#exactCurves(deadlinesMs, signal, detail)
+    return this.#exactCurves(method, deadlinesMs, signal, detail)
   }
 
   async *#exactCurves(
+    method: Method,
     deadlinesMs: readonly number[],
     signal: Signal,
     detail: CurveDetail,
   ): AsyncGenerator<VirtualMachineRound[], void, undefined> {
-    const curves = exactCurves(this.#of.vm, deadlinesMs, reapOptions(detail), tokenOf(signal))
-    for await (const rounds of curves) yield rounds.map(round => this.#exact(round, detail))
+    const options = reapOptions(method, detail)
+    const curves = exactCurves(this.#of.vm, deadlinesMs, options, tokenOf(signal))
+    for await (const rounds of curves) yield rounds.map(round => this.#exact(round, method, detail))
   }
 
   async *rounds(
@@ -129,12 +142,12 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
     const { vm, pageSize } = this.#of
     const token = tokenOf(signal)
     if (method.mode === 'page-sampling')
-      for (;;) yield* await samplePages(this.#sampleAt, method.samples, pageSize, [everyMs], token)
+      for (;;) yield* await samplePages(this.#sampleAt, method, pageSize, [everyMs], token)
     // An exact window opens where the one before it closed, even if the next round is asked for
     // later.
     let openedAt = new Date()
-    for await (const round of exactRounds(vm, everyMs, token)) {
-      const of = { ...this.#exact(round), openedAt }
+    for await (const round of exactRounds(vm, everyMs, token, reapOptions(method))) {
+      const of = { ...this.#exact(round, method), openedAt }
       openedAt = new Date()
       yield of
     }
@@ -143,11 +156,15 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   readonly #sampleAt: SampleAt = (options, deadlinesMs, cancel) =>
     this.#of.vm.sampleAt(options, deadlinesMs, cancel)
 
-  #exact(round: ExactRound, detail?: CurveDetail): VirtualMachineRound {
+  #exact(round: ExactRound, method: Method, detail?: CurveDetail): VirtualMachineRound {
     const { log, pageSize, warnings } = this.#of
     const figures = log === 'ring' ? ringFigures(round, pageSize) : bitmapFigures(round, pageSize)
     return {
-      figures: { ...figures, warnings: [...warnings, ...figures.warnings] },
+      figures: {
+        ...figures,
+        ...cellsOf(round.reap.blocks, method),
+        warnings: [...warnings, ...figures.warnings],
+      },
       lateNs: round.lateNs,
       explainedNs: round.explainedNs,
       ...(detail === undefined ? {} : breakdownOf(round.reap)),
@@ -185,7 +202,10 @@ export class VirtualMachineSource implements Source<VirtualMachineFigures> {
   }
 }
 
-/** What the reaps of a curve count. */
-function reapOptions({ granularities }: CurveDetail): NativeReapOptions {
-  return { byRegion: true, granularities: [...granularities] }
+/** What the reaps of a measurement count, and with `detail` those of a curve. */
+function reapOptions({ cellBytes }: Method, detail?: CurveDetail): NativeReapOptions {
+  return {
+    ...(detail === undefined ? {} : { byRegion: true, granularities: [...detail.granularities] }),
+    ...(cellBytes === undefined ? {} : { cellBytes }),
+  }
 }

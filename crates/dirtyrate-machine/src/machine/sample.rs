@@ -23,14 +23,18 @@ pub struct SampleOptions {
     pub seed: Option<u64>,
     /// How the interval is computed.
     pub intervals: Intervals,
+    /// The size of the cells for which samples are counted, in bytes: a multiple of the page size.
+    pub cell_bytes: Option<u64>,
 }
 
 impl SampleOptions {
-    fn plan(&self) -> PlanOptions {
+    /// How to make a plan of the samples.
+    pub fn plan(&self) -> PlanOptions {
         PlanOptions::default()
             .with_samples_per_gib(self.samples_per_gib)
             .with_design(self.design)
             .with_seed(self.seed.unwrap_or_else(random_seed))
+            .with_cell_bytes(self.cell_bytes)
     }
 }
 

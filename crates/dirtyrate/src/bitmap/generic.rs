@@ -182,7 +182,7 @@ pub(super) fn heat(
 
 /// The number of set bits from page `first` up to, but without, page `end`; 0 if `end` comes before `first`.
 #[inline(always)]
-fn count_between(words: &[u64], first: u64, end: u64) -> u64 {
+pub(super) fn count_between(words: &[u64], first: u64, end: u64) -> u64 {
     let (from, to) = ((first / 64) as usize, end.div_ceil(64) as usize);
     let mut pages = 0;
     for (number, word) in (from as u64..).zip(&words[from..to]) {

@@ -2,6 +2,7 @@
 
 use std::alloc::{Layout, alloc_zeroed};
 
+use super::generic::count_between;
 use super::kernels::Kernels;
 use super::line::{PAGES_PER_WORD, WORDS_PER_LINE, tail_mask, words_for};
 use super::ranges::{PageRange, Ranges};
@@ -86,6 +87,11 @@ impl PageBitmap {
     /// Under the conditions of [`Kernels::get`].
     pub fn count(&self) -> u64 {
         Kernels::get().count(&self.words)
+    }
+
+    /// The number of set pages in `pages`, which must not go past the last page.
+    pub(crate) fn count_in(&self, pages: std::ops::Range<u64>) -> u64 {
+        count_between(&self.words, pages.start, pages.end)
     }
 
     /// The runs of set pages, in order.

@@ -1,4 +1,4 @@
-//! Where a client's dirty pages are: by region of a block, and in granules that are larger than a page.
+//! Where a client's dirty pages are: by region and cell of a block, and in granules that are larger than a page.
 
 use super::block::{Block, ClientBits, try_collect};
 use crate::bitmap::{GranuleCount, Kernels, words_for};
@@ -13,6 +13,8 @@ pub struct ReapOptions {
     pub by_region: bool,
     /// The sizes of granules, in bytes: multiples of the page size.
     pub granularities: Vec<u64>,
+    /// The size of the cells whose pages are counted, in bytes: a multiple of the page size.
+    pub cell_bytes: Option<u64>,
 }
 
 impl ReapOptions {
@@ -26,20 +28,42 @@ impl ReapOptions {
         Self { granularities, ..self }
     }
 
-    /// Whether every granule is a whole number of pages.
+    /// The same options with cells of another size in bytes, or without cells.
+    pub fn with_cell_bytes(self, cell_bytes: Option<u64>) -> Self {
+        Self { cell_bytes, ..self }
+    }
+
+    /// Whether every granule and every cell is a whole number of pages.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`].
     pub(crate) fn check(&self, page_size: u64) -> Result<()> {
-        match self.granularities.iter().find(|bytes| **bytes == 0 || !bytes.is_multiple_of(page_size)) {
-            None => Ok(()),
-            Some(bytes) => Err(Error::Argument(format!(
+        if let Some(bytes) = self.granularities.iter().find(|bytes| **bytes == 0 || !bytes.is_multiple_of(page_size)) {
+            return Err(Error::Argument(format!(
                 "granules of {bytes} bytes: give a multiple of the page size, {page_size}"
-            ))),
+            )));
         }
+        self.cell_bytes.map_or(Ok(()), |bytes| check_cell(bytes, page_size).map(|_| ()))
     }
 }
+
+/// How many pages a cell of `bytes` has.
+///
+/// # Errors
+///
+/// [`Error::Argument`] unless it is a whole number of pages, and fewer than 2^32 of them.
+pub(crate) fn check_cell(bytes: u64, page_size: u64) -> Result<u64> {
+    match bytes / page_size {
+        pages @ 1..=MOST_CELL_PAGES if bytes.is_multiple_of(page_size) => Ok(pages),
+        _ => Err(Error::Argument(format!(
+            "cells of {bytes} bytes: give a multiple of the page size, {page_size}, of less than 2^32 pages"
+        ))),
+    }
+}
+
+/// The pages of a cell are counted in 32 bits.
+const MOST_CELL_PAGES: u64 = u32::MAX as u64;
 
 /// One region of a block, which begins at a multiple of [`REGION_BYTES`](crate::REGION_BYTES) from the start of the
 /// block.
@@ -85,6 +109,35 @@ impl Block {
             regions.iter_mut().zip(of_region).for_each(|(region, words)| region.pages = Kernels::get().count(words));
         }
         Ok(regions)
+    }
+
+    /// The dirty pages of each cell of `cell_pages` pages, counted from the start of the block. Clean chunks are not
+    /// read.
+    pub(super) fn cells(&self, bits: Option<&ClientBits>, cell_pages: u64) -> Result<Vec<u32>> {
+        let cell_of = |page: u64| (page / cell_pages) as usize;
+        let mut cells = try_collect((0..self.info.pages.div_ceil(cell_pages) as usize).map(|_| 0))?;
+        let Some(bits) = bits else { return Ok(cells) };
+        for (chunk, &dirty) in bits.dirty().iter().enumerate().filter(|(_, dirty)| **dirty > 0) {
+            let mut first = chunk as u64 * self.chunk_pages;
+            let end = first + self.pages_of(chunk);
+            if self.chunk_pages.is_multiple_of(cell_pages) {
+                let chunk_words = words_for(self.chunk_pages);
+                let words = bits.bitmap().words().chunks(chunk_words).nth(chunk).unwrap_or_default();
+                Kernels::get().heat(words, cell_pages, &mut cells[cell_of(first)..=cell_of(end - 1)]);
+                continue;
+            }
+            if cell_of(first) == cell_of(end - 1) {
+                cells[cell_of(first)] += dirty as u32;
+                continue;
+            }
+            // Cells lie across the borders of chunks.
+            while first < end {
+                let next = end.min((cell_of(first) as u64 + 1) * cell_pages);
+                cells[cell_of(first)] += bits.bitmap().count_in(first..next) as u32;
+                first = next;
+            }
+        }
+        Ok(cells)
     }
 
     /// The dirty granules of `granule_pages` pages. Stretches of clean chunks are not read.

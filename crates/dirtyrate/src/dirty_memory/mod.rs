@@ -46,6 +46,7 @@ mod window;
 mod witness;
 
 pub use bits::DirtyBits;
+pub(crate) use breakdown::check_cell;
 pub use breakdown::{GranularityReap, ReapOptions, RegionReap};
 pub use client::Client;
 pub use copy::{BitmapCopy, Taken, copy_bitmap, put_back};

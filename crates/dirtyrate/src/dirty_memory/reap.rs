@@ -33,6 +33,9 @@ pub struct BlockReap {
     pub removed: bool,
     /// The block's pages by region, if [`ReapOptions`] asked for that: their sum is `pages`. Otherwise empty.
     pub regions: Vec<RegionReap>,
+    /// The dirty pages of each cell, counted from the start of the block, if [`ReapOptions`] asked for that: their sum
+    /// is `pages`. Otherwise empty.
+    pub cells: Vec<u32>,
 }
 
 /// One vCPU's share of a window.
@@ -225,8 +228,8 @@ impl DirtyBits {
     ///
     /// # Errors
     ///
-    /// Those of [`reap`](Self::reap), and [`Error::Argument`](crate::Error::Argument) for granules that are no multiple
-    /// of the page size.
+    /// Those of [`reap`](Self::reap), and [`Error::Argument`](crate::Error::Argument) for granules or cells that are no
+    /// multiple of the page size.
     pub fn reap_with(&self, client: Client, options: &ReapOptions) -> Result<Reap> {
         self.check_client(client)?;
         options.check(self.page_size)?;
@@ -245,6 +248,9 @@ impl DirtyBits {
             let bits = block.bits.get(&client);
             if options.by_region {
                 reap.regions = block.by_region(bits, self.page_size)?;
+            }
+            if let Some(bytes) = options.cell_bytes {
+                reap.cells = block.cells(bits, bytes / self.page_size)?;
             }
             for of_size in &mut granularities {
                 let pages = of_size.granule_bytes / self.page_size;
@@ -276,6 +282,7 @@ impl DirtyBits {
             bytes_per_second: 0.0,
             removed,
             regions: Vec::new(),
+            cells: Vec::new(),
         };
         let Some(bits) = block.bits.get(&client) else { return reap };
         let mut weighted = 0.0;

@@ -50,4 +50,4 @@ pub use plan::{
     DEFAULT_SAMPLES_PER_GIB, Design, LEAST_SAMPLES_PER_GIB, MOST_SAMPLES_PER_GIB, Plan, PlanOptions, random_seed,
 };
 pub use reader::{Contents, Look, PageBlock, PageReader};
-pub use sampled::{BlockSampled, Rate, RegionSampled, Sampled};
+pub use sampled::{BlockSampled, CellSampled, Rate, RegionSampled, Sampled};

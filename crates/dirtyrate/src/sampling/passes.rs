@@ -1,5 +1,6 @@
 //! The passes over the samples: the first look, and the comparisons with it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use twox_hash::XxHash3_64;
@@ -8,7 +9,7 @@ use super::estimate::variance;
 use super::plan::Plan;
 use super::reader::{Contents, Look, PageReader};
 use super::room::{filled, reserved};
-use super::sampled::{BlockSampled, RegionSampled, Sampled};
+use super::sampled::{BlockSampled, CellSampled, RegionSampled, Sampled};
 use super::trace;
 use crate::block::region_pages;
 use crate::error::{Error, Result};
@@ -203,6 +204,10 @@ impl<R: PageReader> Sampling<R> {
                 removed: samples.removed.is_some(),
                 standard_error: variance(design, &samples.changed).sqrt(),
                 regions: samples.by_region(block.pages, page_size)?,
+                cells: match self.plan.options().cell_bytes {
+                    Some(bytes) => samples.by_cell(block.pages, bytes / page_size)?,
+                    None => Vec::new(),
+                },
             });
         }
         for (samples, block) in self.blocks.iter_mut().zip(&found) {
@@ -274,15 +279,34 @@ impl BlockSamples {
     fn by_region(&self, pages: u64, page_size: u64) -> Result<Vec<RegionSampled>> {
         let region_pages = region_pages(page_size);
         let mut regions = reserved(pages.div_ceil(region_pages) as usize)?;
-        let mut from = 0;
-        for first_page in (0..pages).step_by(region_pages as usize) {
-            let size = region_pages.min(pages - first_page);
-            let end = from + self.looks[from..].partition_point(|look| look.page < first_page + size);
-            let hits = self.changed[from..end].iter().filter(|&&changed| changed).count() as u64;
-            regions.push(RegionSampled { first_page, pages: size, samples: (end - from) as u64, hits });
-            from = end;
-        }
+        let parts = self.by_part(pages, region_pages);
+        regions.extend(parts.map(|(of, samples, hits)| RegionSampled {
+            first_page: of.start,
+            pages: of.end - of.start,
+            samples: samples as u64,
+            hits: hits as u64,
+        }));
         Ok(regions)
+    }
+
+    /// The samples of each cell of `cell_pages` pages.
+    fn by_cell(&self, pages: u64, cell_pages: u64) -> Result<Vec<CellSampled>> {
+        let mut cells = reserved(pages.div_ceil(cell_pages) as usize)?;
+        let parts = self.by_part(pages, cell_pages);
+        cells.extend(parts.map(|(_, samples, hits)| CellSampled { samples: samples as u32, hits: hits as u32 }));
+        Ok(cells)
+    }
+
+    /// The parts of `part_pages` pages of the block, which has `pages` pages: which pages each has, and how many
+    /// samples and hits.
+    fn by_part(&self, pages: u64, part_pages: u64) -> impl Iterator<Item = (Range<u64>, usize, usize)> {
+        let mut from = 0;
+        (0..pages).step_by(part_pages as usize).map(move |first| {
+            let of = first..pages.min(first + part_pages);
+            let end = from + self.looks[from..].partition_point(|look| look.page < of.end);
+            let hits = self.changed[from..end].iter().filter(|&&changed| changed).count();
+            (of, end - std::mem::replace(&mut from, end), hits)
+        })
     }
 
     fn begin(

@@ -9,6 +9,7 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 use super::reader::PageBlock;
 use super::room::reserved;
+use crate::dirty_memory::check_cell;
 use crate::error::{Error, Result};
 use crate::names;
 
@@ -63,11 +64,14 @@ pub struct PlanOptions {
     pub design: Design,
     /// The same seed and blocks make the same plan, in every version of this crate.
     pub seed: u64,
+    /// The size of the cells for which each comparison counts the samples, in bytes: a multiple of the page size. It
+    /// does not change which pages are chosen.
+    pub cell_bytes: Option<u64>,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { samples_per_gib: DEFAULT_SAMPLES_PER_GIB, design: Design::default(), seed: 0 }
+        Self { samples_per_gib: DEFAULT_SAMPLES_PER_GIB, design: Design::default(), seed: 0, cell_bytes: None }
     }
 }
 
@@ -85,6 +89,11 @@ impl PlanOptions {
     /// The same options with another seed.
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// The same options with cells of another size in bytes, or without cells.
+    pub fn with_cell_bytes(self, cell_bytes: Option<u64>) -> Self {
+        Self { cell_bytes, ..self }
     }
 }
 
@@ -110,8 +119,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] for samples per GiB out of range, an empty block, or one of 2^63 bytes and more;
-    /// [`Error::OutOfMemory`] where there is no memory for the samples.
+    /// [`Error::Argument`] for samples per GiB out of range, an empty block, one of 2^63 bytes and more, or
+    /// cells that are not whole pages; [`Error::OutOfMemory`] where there is no memory for the samples.
     pub fn new(blocks: &[PageBlock], page_size: u64, options: PlanOptions) -> Result<Self> {
         let density = options.samples_per_gib;
         if !(LEAST_SAMPLES_PER_GIB..=MOST_SAMPLES_PER_GIB).contains(&density) {
@@ -119,6 +128,7 @@ impl Plan {
                 "{density} samples per GiB: give {LEAST_SAMPLES_PER_GIB} to {MOST_SAMPLES_PER_GIB}"
             )));
         }
+        options.cell_bytes.map_or(Ok(0), |bytes| check_cell(bytes, page_size))?;
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(options.seed);
         let blocks = blocks.iter().map(|block| choose(&mut rng, block, page_size, options));
         Ok(Self { options, blocks: blocks.collect::<Result<_>>()? })
@@ -226,7 +236,7 @@ mod tests {
 
     fn plan(pages: &[u64], samples_per_gib: u32, design: Design, seed: u64) -> Plan {
         let blocks: Vec<_> = pages.iter().copied().map(block).collect();
-        Plan::new(&blocks, 4096, PlanOptions { samples_per_gib, design, seed }).expect("a good plan")
+        Plan::new(&blocks, 4096, PlanOptions { samples_per_gib, design, seed, cell_bytes: None }).expect("a good plan")
     }
 
     #[test]
@@ -323,7 +333,7 @@ mod tests {
     fn a_plan_that_does_not_fit_into_memory_is_an_error() {
         for design in [Design::Stratified, Design::SimpleRandom] {
             for pages in [1 << 50, (1 << 51) - 1] {
-                let options = PlanOptions { samples_per_gib: 16384, design, seed: 1 };
+                let options = PlanOptions { samples_per_gib: 16384, design, seed: 1, cell_bytes: None };
                 let refused = Plan::new(&[block(pages)], 4096, options);
                 assert!(matches!(refused, Err(Error::OutOfMemory { .. })), "{pages} pages");
             }

@@ -49,6 +49,19 @@ pub struct BlockSampled {
     pub standard_error: f64,
     /// The block's regions, in order: together they are the block.
     pub regions: Vec<RegionSampled>,
+    /// The block's cells, counted from its start, if [`PlanOptions`](super::PlanOptions) asked for them. Otherwise
+    /// empty.
+    pub cells: Vec<CellSampled>,
+}
+
+/// The samples in one cell of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CellSampled {
+    /// How many samples lie in it. A cell may have none.
+    pub samples: u32,
+    /// How many of them have changed since the beginning.
+    pub hits: u32,
 }
 
 /// One region of a block, which begins at a multiple of [`REGION_BYTES`](crate::REGION_BYTES) from the start of the
@@ -199,6 +212,15 @@ impl BlockSampled {
             Estimate { fraction: self.dirty(intervals).fraction, ..combine([].into_iter(), intervals) }
         };
         of_region.of_pages(region.pages)
+    }
+
+    /// How many pages of each cell changed since the beginning, where a cell has `cell_pages` pages: its pages × hits /
+    /// samples, and 0 if it has no sample. The last cell may be smaller.
+    pub fn cell_pages(&self, cell_pages: u64) -> impl Iterator<Item = f64> {
+        (0..).zip(&self.cells).map(move |(number, CellSampled { samples, hits })| {
+            let pages = cell_pages.min(self.pages - number * cell_pages);
+            pages as f64 * f64::from(*hits) / f64::from((*samples).max(1))
+        })
     }
 
     /// How large the block is.

@@ -40,6 +40,8 @@ pub struct SoftDirtyBlock {
     pub window: Duration,
     /// The written pages of each region, in order; empty unless the caller asked for them.
     pub regions: Vec<RegionReap>,
+    /// The written pages of each cell, in order; empty unless the caller asked for them.
+    pub cells: Vec<u32>,
 }
 
 /// The look at one deadline.
@@ -122,7 +124,7 @@ pub fn measure_soft_dirty_at(
 ///
 /// # Errors
 ///
-/// The errors of [`measure_soft_dirty_at`], and [`Error::Argument`] if a granule is not a multiple of the page.
+/// The errors of [`measure_soft_dirty_at`], and [`Error::Argument`] if granules or cells are not whole pages.
 pub fn measure_soft_dirty_at_with(
     process: &Arc<Process>,
     ranges: &[ProcessRange],
@@ -238,6 +240,7 @@ impl Window<'_> {
                 huge: false,
                 window: self.opened.elapsed(),
                 regions: Vec::new(),
+                cells: Vec::new(),
             });
         }
         // Whether these bits are still those of the same program, which has run until now.
@@ -266,6 +269,13 @@ impl Window<'_> {
         if options.by_region {
             for (block, written) in look.blocks.iter_mut().zip(&self.written) {
                 block.regions = written.by_region(region_pages(page_size));
+            }
+        }
+        if let Some(cell_bytes) = options.cell_bytes {
+            for (block, written) in look.blocks.iter_mut().zip(&self.written) {
+                let cells = written.by_region(cell_bytes / page_size);
+                // A cell has fewer than 2^32 pages.
+                block.cells = cells.iter().map(|cell| cell.pages as u32).collect();
             }
         }
         for &granule_bytes in &options.granularities {

@@ -56,7 +56,7 @@ fn looking_touches_nothing_and_sees_every_change() {
 
     let reader = GuestMemoryReader::new(Arc::clone(&memory), &blocks, page_size).expect("a reader");
     assert!(reader.spares_untouched());
-    let options = PlanOptions { samples_per_gib: 16384, design: Design::Stratified, seed: 5 };
+    let options = PlanOptions { samples_per_gib: 16384, design: Design::Stratified, seed: 5, cell_bytes: None };
     let plan = Plan::new(reader.blocks(), page_size, options).expect("a plan");
     let cancel = CancelToken::new();
     let mut sampling = Sampling::begin(reader, plan, &cancel).expect("a first look");

@@ -71,8 +71,12 @@ fn fake(sizes: &[u64]) -> (Fake, Arc<Mutex<State>>) {
 }
 
 fn plan(reader: &Fake, samples_per_gib: u32) -> Plan {
-    Plan::new(&reader.blocks, PAGE, PlanOptions { samples_per_gib, design: Design::Stratified, seed: 11 })
-        .expect("a plan")
+    Plan::new(
+        &reader.blocks,
+        PAGE,
+        PlanOptions { samples_per_gib, design: Design::Stratified, seed: 11, cell_bytes: None },
+    )
+    .expect("a plan")
 }
 
 fn change(state: &Mutex<State>, which: impl Fn(usize, u64) -> bool, to: Option<u8>) {
@@ -485,14 +489,16 @@ fn a_block_that_goes_has_the_window_until_then() {
 }
 
 #[test]
-fn each_region_has_its_own_samples_and_interval() {
+fn regions_and_cells_have_their_own_samples() {
     const REGION: u64 = (1 << 30) / PAGE;
+    // No power of two, so that cells lie across the borders of regions.
+    const CELL: u64 = 3000;
     // Two whole regions and a rest that is no multiple of 2 MiB; one region and one page; less than a region.
     let sizes = [2 * REGION + 1000, REGION + 1, 300];
     for design in Design::ALL {
         let (reader, state) = fake(&sizes);
-        let plan =
-            Plan::new(&reader.blocks, PAGE, PlanOptions { samples_per_gib: 200, design, seed: 3 }).expect("a plan");
+        let options = PlanOptions { samples_per_gib: 200, design, seed: 3, cell_bytes: Some(CELL * PAGE) };
+        let plan = Plan::new(&reader.blocks, PAGE, options).expect("a plan");
         let cancel = CancelToken::new();
         let mut sampling = Sampling::begin(reader, plan.clone(), &cancel).expect("begun");
         // A part of the second region of block 0, its rest, and all of block 2.
@@ -509,11 +515,21 @@ fn each_region_has_its_own_samples_and_interval() {
             assert_eq!(found.regions.iter().map(|region| region.pages).sum::<u64>(), size);
             assert_eq!(found.regions.iter().map(|region| region.samples).sum::<u64>(), found.samples);
             assert_eq!(found.regions.iter().map(|region| region.hits).sum::<u64>(), found.hits);
+            let counted = |part: std::ops::Range<u64>| {
+                let samples = || plan.blocks()[block].iter().filter(|&page| part.contains(page));
+                (samples().count() as u64, samples().filter(|&&page| is_dirty(block, page)).count() as u64)
+            };
+            assert_eq!(found.cells.len() as u64, size.div_ceil(CELL));
+            for ((first, cell), estimate) in
+                (0..size).step_by(CELL as usize).zip(&found.cells).zip(found.cell_pages(CELL))
+            {
+                let (n, hits) = counted(first..first + CELL);
+                assert_eq!((u64::from(cell.samples), u64::from(cell.hits)), (n, hits), "{design:?}, {block}, {first}");
+                let pages = CELL.min(size - first) as f64;
+                assert_eq!(estimate, if n == 0 { 0.0 } else { pages * hits as f64 / n as f64 });
+            }
             for region in &found.regions {
-                let all = region.first_page..region.first_page + region.pages;
-                let samples = || plan.blocks()[block].iter().filter(|&page| all.contains(page));
-                let (n, hits) =
-                    (samples().count() as u64, samples().filter(|&&page| is_dirty(block, page)).count() as u64);
+                let (n, hits) = counted(region.first_page..region.first_page + region.pages);
                 assert_eq!((region.samples, region.hits), (n, hits), "{design:?}, block {block}, {region:?}");
                 let estimate = found.region_pages(region, &intervals);
                 let pages = region.pages as f64;
