@@ -1,72 +1,30 @@
 /** Prometheus itself: it lints the metrics, and a server of it scrapes `dirtyrate serve`. */
 
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { expect, it, onTestFinished } from 'vitest'
-import { cli } from '../fixtures/command.js'
+import { expect, it } from 'vitest'
 import { describeInstalled } from '../fixtures/installed-programs.js'
 import { MEMORY } from '../fixtures/machine.js'
+import { child, served, startedPrometheus } from '../fixtures/prometheus.js'
 
 const guest = `guest:stride,pages=4000,rate=20MiB/s,memory=${MEMORY},log=ring,vcpus=2`
 const TOKEN = '00112233445566778899aabbccddeeff'
 
-/** Starts a program that ends with the test. */
-function child(
-  program: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): ChildProcessWithoutNullStreams {
-  const started = spawn(program, args, {
-    env: { ...process.env, ...env },
-  })
-  onTestFinished(async () => {
-    if (started.exitCode !== null || started.signalCode !== null) return
-    started.kill('SIGTERM')
-    await once(started, 'close')
-  })
-  return started
-}
-
 /** The URL of the metrics of a guest that is served with a token. */
-async function served(): Promise<string> {
-  const every = ['--every', '300ms', '--window', '100ms', '--windows', '20ms,50ms']
-  const links = ['--bandwidth', '10Gbit/s,1Mbit/s', '--downtime', '300ms']
-  const server = child(
-    process.execPath,
-    [cli, 'serve', guest, '--listen', '127.0.0.1:0', ...every, ...links],
+const servedGuest = (): Promise<string> =>
+  served(
+    [
+      ...[guest, '--every', '300ms', '--window', '100ms', '--windows', '20ms,50ms'],
+      ...['--bandwidth', '10Gbit/s,1Mbit/s', '--downtime', '300ms'],
+    ],
     { DIRTYRATE_TOKEN: TOKEN },
   )
-  let output = ''
-  for await (const piece of server.stderr) {
-    output += piece
-    const [url] = /http:\S+\/metrics/.exec(output) ?? []
-    if (url === undefined) continue
-    server.stderr.resume()
-    return url
-  }
-  throw new Error(output)
-}
-
-/** A port that nobody has, for a program that cannot choose one itself. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
 
 const headers = { authorization: `Bearer ${TOKEN}` }
 
 describeInstalled('promtool', 'promtool', () => {
   it('finds nothing to criticise in the metrics', async () => {
-    const url = await served()
+    const url = await servedGuest()
     let metrics = ''
     await expect
       .poll(
@@ -87,43 +45,21 @@ describeInstalled('promtool', 'promtool', () => {
 
 describeInstalled('prometheus', 'a Prometheus', () => {
   it('scrapes as OpenMetrics, and computes the rate that the guest has', async () => {
-    const url = new URL(await served())
-    const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-prometheus-'))
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-    const configuration = join(folder, 'prometheus.yml')
-    writeFileSync(
-      configuration,
-      `scrape_configs:
+    const url = new URL(await servedGuest())
+    const {
+      url: prometheus,
+      ask,
+      numberOf,
+      above,
+    } = await startedPrometheus({
+      configuration: `scrape_configs:
   - job_name: dirtyrate
     scrape_interval: 500ms
     authorization: { credentials: '${TOKEN}' }
     static_configs: [{ targets: ['${url.host}'] }]
 `,
-    )
-    const address = `127.0.0.1:${await freePort()}`
-    const prometheus = child('prometheus', [
-      `--config.file=${configuration}`,
-      `--storage.tsdb.path=${join(folder, 'data')}`,
-      `--web.listen-address=${address}`,
-    ])
-    let log = ''
-    prometheus.stderr.on('data', piece => {
-      log += piece
     })
-    const ask = async (query: string): Promise<Series[]> => {
-      const parameters = new URLSearchParams({ query })
-      const response = await fetch(`http://${address}/api/v1/query?${parameters}`).catch(() => {})
-      const body = (await response?.json()) as { data?: { result?: Series[] } } | undefined
-      return body?.data?.result ?? []
-    }
-    const numberOf = async (query: string): Promise<number> =>
-      Number((await ask(query))[0]?.value[1] ?? Number.NaN)
-    await expect
-      .poll(() => numberOf('count_over_time(dirtyrate_target_up[1m])'), { timeout: 45_000 })
-      .toBeGreaterThan(8)
-      .catch((error: unknown) => {
-        throw new Error(log, { cause: error })
-      })
+    await above('count_over_time(dirtyrate_target_up[1m])', 8)
     expect(await numberOf('up')).toBe(1)
     const at = await numberOf('timestamp(dirtyrate_target_up)')
     // All three are from one scrape, so that the guest's own count bounds what was measured.
@@ -144,15 +80,10 @@ describeInstalled('prometheus', 'a Prometheus', () => {
       ['10Gbit/s', 'converges'],
       ['1Mbit/s', 'stalls'],
     ])
-    const metadata = await fetch(`http://${address}/api/v1/metadata?metric=dirtyrate_dirty_bytes`)
+    const metadata = await fetch(`${prometheus}/api/v1/metadata?metric=dirtyrate_dirty_bytes`)
     // Only in OpenMetrics is a counter called without its ending.
     expect(await metadata.json()).toMatchObject({
       data: { dirtyrate_dirty_bytes: [{ type: 'counter' }] },
     })
   })
 })
-
-interface Series {
-  readonly metric: Readonly<Record<string, string>>
-  readonly value: readonly [number, string]
-}

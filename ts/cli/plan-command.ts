@@ -3,6 +3,8 @@
 import type { Command } from 'commander'
 import { planMethods } from '../prediction/plan/options.js'
 import { profileNames } from '../prediction/profiles.js'
+import { HOST_LABEL } from './plan/prometheus/hosts.js'
+import { MAX_AGE } from './plan/prometheus/run.js'
 import { type PlanCommandOptions, runPlan } from './plan.js'
 import type { Act } from './session.js'
 import { choosing } from './shared-options.js'
@@ -11,10 +13,10 @@ export function addPlan(program: Command, act: Act): void {
   program
     .command('plan')
     .description(
-      'plan how to empty a host, from saved curves of its VMs: the order, the method and the time of each migration, and which VMs stay. It migrates nothing',
+      'plan how to empty a host, from saved curves of its VMs or from a Prometheus: the order, the method and the time of each migration, and which VMs stay. It migrates nothing',
     )
     .argument(
-      '<curve...>',
+      '[curve...]',
       'files that curve --save or predict --save has written, one of each VM, or folders of such files, whose names end in .json',
     )
     .requiredOption('--bandwidth <rate>', 'what the link carries that all share: 25Gbit/s')
@@ -53,7 +55,36 @@ export function addPlan(program: Command, act: Act): void {
       '--to <uri>',
       'with --commands, the libvirt of the destination: qemu+ssh://other/system',
     )
-    .usage('[options] --bandwidth <rate> --downtime <duration> <curve...>')
+    .option(
+      '--prometheus <url>',
+      'take the curves of all VMs from the metrics of dirtyrate serve in this Prometheus, and make a plan for each host',
+    )
+    .option(
+      '--host <names>',
+      'with --prometheus, only these hosts, separated by commas; the port may be left out',
+    )
+    .option(
+      '--host-label <name>',
+      `with --prometheus, the label whose values are the hosts (default: ${HOST_LABEL})`,
+    )
+    .option(
+      '--match <matchers>',
+      'with --prometheus, only series with these labels: job="dirtyrate",site="a"',
+    )
+    .option(
+      '--max-age <duration>',
+      `with --prometheus, how old a curve may be (default: ${MAX_AGE})`,
+    )
+    .option('--token-file <file>', 'with --prometheus, the file of the bearer token that it takes')
+    .option(
+      '--basic-auth-file <file>',
+      'with --prometheus, a file with the NAME:PASSWORD that it takes',
+    )
+    .option(
+      '--ca-file <file>',
+      'with --prometheus, the certificates that its own may be from, in the form PEM',
+    )
+    .usage('[options] --bandwidth <rate> --downtime <duration> (<curve...> | --prometheus <url>)')
     .action((curves: string[], options: PlanCommandOptions) =>
       act(session => runPlan(session, curves, options)),
     )

@@ -1,4 +1,4 @@
-/** `dirtyrate plan`: how to empty a host, from saved curves of its VMs. */
+/** `dirtyrate plan`: how to empty a host, from curves of its VMs. */
 
 import { parseCountText } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
@@ -8,8 +8,11 @@ import { type PlanMethod, parsePlanOptions, type Task } from '../prediction/plan
 import { type CheckedVm, plan } from '../prediction/plan/plan.js'
 import { EXIT_OK } from './exit.js'
 import { commandsOf } from './plan/commands.js'
-import { curveFiles, type Domain, domainOf } from './plan/curve-files.js'
-import { printPlan } from './plan/text.js'
+import { curveFiles, domainOf } from './plan/curve-files.js'
+import type { Domain } from './plan/domain.js'
+import { HOST_LABEL } from './plan/prometheus/hosts.js'
+import { MAX_AGE, runFromPrometheus } from './plan/prometheus/run.js'
+import { explainPlan, printPlan } from './plan/text.js'
 import { readCurveFile } from './predict/curve-file.js'
 import { flagOf } from './predict/flag.js'
 import type { Session } from './session.js'
@@ -28,6 +31,14 @@ export interface PlanCommandOptions {
   memory?: string
   commands: boolean
   to?: string
+  prometheus?: string
+  host?: string
+  hostLabel?: string
+  match?: string
+  maxAge?: string
+  tokenFile?: string
+  basicAuthFile?: string
+  caFile?: string
 }
 
 export async function runPlan(
@@ -39,6 +50,25 @@ export async function runPlan(
   const task = taskOf(options)
   const memoryBytes =
     options.memory === undefined ? undefined : memoryOf(options.memory, '--memory')
+  const { prometheus } = options
+  if (prometheus !== undefined) {
+    if (curves.length > 0) {
+      throw argumentError(
+        `curve: '${curves[0]}' is given beside --prometheus`,
+        'Give one of the two: saved curves, or a Prometheus that has them.',
+      )
+    }
+    const { hostLabel = HOST_LABEL, maxAge = MAX_AGE } = options
+    const from = { ...options, prometheus, hostLabel, maxAge }
+    return runFromPrometheus(session, task, from, { memoryBytes, to })
+  }
+  refuseWithoutPrometheus(options)
+  if (curves.length === 0) {
+    throw argumentError(
+      "missing required argument 'curve'",
+      'Give files of curves, which dirtyrate curve --save writes, or --prometheus URL.',
+    )
+  }
   const vms: Vm[] = []
   for (const file of await curveFiles(curves)) {
     session.signal.throwIfAborted()
@@ -47,6 +77,7 @@ export async function runPlan(
   const made = plan(vms, task)
   if (to === undefined) {
     printPlan(session, made)
+    explainPlan(session)
     session.document(made)
     return EXIT_OK
   }
@@ -55,6 +86,26 @@ export async function runPlan(
   for (const line of commands) session.print(line)
   session.document({ ...made, commands })
   return EXIT_OK
+}
+
+/** The options that say which figures of a Prometheus are taken. */
+const OF_PROMETHEUS = [
+  'host',
+  'hostLabel',
+  'match',
+  'maxAge',
+  'tokenFile',
+  'basicAuthFile',
+  'caFile',
+] as const satisfies (keyof PlanCommandOptions)[]
+
+function refuseWithoutPrometheus(options: PlanCommandOptions): void {
+  const given = OF_PROMETHEUS.find(name => options[name] !== undefined)
+  if (given === undefined) return
+  throw argumentError(
+    `${flagOf(given)}: it is for --prometheus only`,
+    'Leave it out, or add --prometheus URL.',
+  )
 }
 
 interface Vm extends CheckedVm {

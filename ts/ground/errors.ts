@@ -57,6 +57,8 @@ const HINTS = {
   ERR_LIBVIRT_SOCKET: 'Reach the domain through libvirt.',
   ERR_SOCKET:
     'Give a path at which nothing is yet, in a folder of your own, such as /run/user/1000/vm.qmp.',
+  ERR_PROMETHEUS:
+    'Check the URL, and that Prometheus scrapes dirtyrate serve. The message says what it answered.',
   ERR_INTERNAL: 'This is a defect of dirtyrate: please report it with this message.',
 } as const
 

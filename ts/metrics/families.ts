@@ -120,6 +120,10 @@ export const families: Readonly<Record<MetricName, Family>> = {
     [...VM, 'window', 'bound'],
     'The interval of the dirty rate of each window of the last curve',
   ),
+  dirtyrate_curve_dirty_bytes: gauge(
+    [...VM, 'window'],
+    'The distinct pages of each window of the last curve, in bytes, if the mode counts them',
+  ),
   dirtyrate_curve_window_seconds: gauge(
     [...VM, 'window'],
     'How long each window of the last curve really was',
@@ -128,6 +132,23 @@ export const families: Readonly<Record<MetricName, Family>> = {
   dirtyrate_curve_complete: gauge(VM, '1, or 0 if the rates of the last curve are lower bounds'),
   dirtyrate_curve_timestamp_seconds: gauge(VM, 'When the last curve ended'),
   dirtyrate_curve_page_size_bytes: gauge(VM, 'The size of the pages that the last curve counted'),
+  dirtyrate_curve_memory_bytes: gauge(VM, 'The memory that the last curve is about'),
+  dirtyrate_curve_zero_bytes: gauge(
+    [...VM, 'bound'],
+    'The memory that held only zeros at the last curve, if the mode knows: value, low and high',
+  ),
+  dirtyrate_curve_compressed_ratio: gauge(
+    [...VM, 'bound'],
+    'The part of its size to which a page is compressed, if the mode knows: value, low and high',
+  ),
+  dirtyrate_curve_compression_bytes_per_second: gauge(
+    VM,
+    'How fast one CPU compresses the pages, if the mode knows',
+  ),
+  dirtyrate_curve_may_sweep: gauge(
+    VM,
+    '1 if the guest may come back to each page after a fixed time, and 0 if it writes at random',
+  ),
 
   dirtyrate_prediction_verdict: gauge(
     [...OF_LINK, 'verdict'],

@@ -1,9 +1,10 @@
-/** What a curve says about migrations over the links, as samples. */
+/** What a curve says about the guest and about migrations over the links, as samples. */
 
 import { setImmediate } from 'node:timers/promises'
 import { type Figure, verdicts } from '../prediction/figure.js'
 import { parseCurve } from '../prediction/input.js'
 import { predict } from '../prediction/migration.js'
+import { maySweep } from '../prediction/sweeping.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { MetricName, Sample } from './families.js'
 import type { Link } from './links.js'
@@ -20,13 +21,13 @@ export async function predictionSamples(
   memoryBytes: number | undefined,
   links: readonly Link[],
 ): Promise<Sample[]> {
-  if (links.length === 0) return []
   const memory = curve.memory ?? (memoryBytes === undefined ? undefined : { bytes: memoryBytes })
   const input = parseCurve({ ...curve, memory }, 'the curve')
   const samples: Sample[] = []
   const add = (name: MetricName, labels: Sample['labels'], value: number): void => {
     samples.push({ name, labels, value })
   }
+  add('dirtyrate_curve_may_sweep', {}, Number(maySweep(input)))
   const seen = new Set<string>()
   /** The figures of one half of a pair are the same for each other half. */
   const addOnce = (name: MetricName, half: Sample['labels'], figure: Figure, unit: number) => {

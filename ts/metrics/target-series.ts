@@ -166,12 +166,15 @@ export class TargetSeries {
       const bounds = 'dirtyrate_curve_dirty_rate_bound_bytes_per_second'
       this.#bounds(group, bounds, window, point.interval)
       this.#set(group, 'dirtyrate_curve_window_seconds', window, point.windowNs / NS_PER_SECOND)
+      const dirty = product(point.pages, curve.pageSize)
+      this.#set(group, 'dirtyrate_curve_dirty_bytes', window, dirty)
     }
     const confidence = curve.points[0]?.interval.confidence
     this.#set(group, 'dirtyrate_curve_confidence_ratio', {}, confidence)
     this.#set(group, 'dirtyrate_curve_complete', {}, Number(curve.complete))
     this.#set(group, 'dirtyrate_curve_timestamp_seconds', {}, endedAt / MS_PER_SECOND)
     this.#set(group, 'dirtyrate_curve_page_size_bytes', {}, curve.pageSize)
+    this.#memory(group, curve)
     this.#curve = group
     try {
       const samples = await predictionSamples(curve, this.#memoryBytes, this.#links)
@@ -179,6 +182,18 @@ export class TargetSeries {
     } catch (error) {
       this.#failedWith(error)
     }
+  }
+
+  /** What the curve says about the memory as a whole. */
+  #memory(group: Group, { memory, pageSize }: DirtyRateCurve): void {
+    const { zeroPages, compressedRatio, compressionBytesPerSecond } = memory ?? {}
+    this.#set(group, 'dirtyrate_curve_memory_bytes', {}, memory?.bytes ?? this.#memoryBytes)
+    for (const bound of ['value', 'low', 'high'] as const) {
+      const zeros = product(zeroPages?.[bound], pageSize)
+      this.#set(group, 'dirtyrate_curve_zero_bytes', { bound }, zeros)
+      this.#set(group, 'dirtyrate_curve_compressed_ratio', { bound }, compressedRatio?.[bound])
+    }
+    this.#set(group, 'dirtyrate_curve_compression_bytes_per_second', {}, compressionBytesPerSecond)
   }
 
   /** A curve could not be measured. The rounds go on. */

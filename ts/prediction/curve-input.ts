@@ -33,6 +33,8 @@ export interface CurveInput {
     readonly rounds: number
     readonly bytesPerSecond: readonly (number | null)[]
   }[]
+  /** Whether the guest may sweep through its memory, if somebody has found out before. */
+  readonly maySweep?: boolean
   /** False if the points are lower bounds. */
   readonly complete: boolean
 }

@@ -19,7 +19,11 @@ const NEAR = 0.05
 const CONVEX = 0.1
 
 /** Whether a sweep is possible. */
-export function maySweep({ points, regions }: CurveInput): boolean {
+export function maySweep({ points, regions, maySweep: known }: CurveInput): boolean {
+  return known ?? mayBeSweep(points, regions)
+}
+
+function mayBeSweep(points: CurveInput['points'], regions: CurveInput['regions']): boolean {
   const known = thinned(points.filter(({ pages }) => pages > 0))
   if (known.length < 3) return true
   const isNear = (fitted: readonly number[]): boolean =>

@@ -3,6 +3,8 @@
 const PLAN = '__test__/prediction/plan.test.ts'
 const STAGES = '__test__/prediction/plan-stages.test.ts'
 const COMMAND = '__test__/cli/plan.test.ts'
+const PROMETHEUS = '__test__/cli/plan-prometheus.test.ts'
+const CURVES = '__test__/cli/plan-curves.test.ts'
 
 export default [
   {
@@ -85,15 +87,43 @@ export default [
   {
     name: 'a domain that is called like a number gets a command',
     file: 'ts/cli/plan/commands.ts',
-    find: 'if (AMBIGUOUS.test(name)) {',
-    replace: "if (name === '') {",
+    find: 'AMBIGUOUS.test(name)\n',
+    replace: "name === ''\n",
     test: `${COMMAND} -t takes for another domain`,
   },
   {
     name: 'a curve of libvirt is called like its file',
-    file: 'ts/cli/plan/curve-files.ts',
+    file: 'ts/cli/plan/domain.ts',
     find: "target.startsWith('libvirt:')",
     replace: "target.startsWith('libvirt::')",
     test: `${COMMAND} -t names of domains`,
+  },
+  {
+    name: 'a curve that is too old is planned from',
+    file: 'ts/cli/plan/prometheus/curves.ts',
+    find: 'if (!(ageMs <= mostAgeMs)) {',
+    replace: 'if (ageMs > mostAgeMs * 1e6) {',
+    test: `${PROMETHEUS} -t old, missing or twice`,
+  },
+  {
+    name: 'the figures of two servers of one VM are mixed',
+    file: 'ts/cli/plan/prometheus/curves.ts',
+    find: 'if (known.outer !== outer) {',
+    replace: "if (known.outer === '') {",
+    test: `${PROMETHEUS} -t old, missing or twice`,
+  },
+  {
+    name: 'the pages of a curve are those of its rate',
+    file: 'ts/metrics/target-series.ts',
+    find: 'product(point.pages, curve.pageSize)',
+    replace: 'product(undefined, curve.pageSize)',
+    test: `${CURVES} -t come back`,
+  },
+  {
+    name: 'a host that ends with figures missing ends well',
+    file: 'ts/cli/plan/prometheus/run.ts',
+    find: 'unplanned.length === 0)',
+    replace: 'unplanned.length >= 0)',
+    test: `${PROMETHEUS} -t old, missing or twice`,
   },
 ]

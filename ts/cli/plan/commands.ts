@@ -4,7 +4,7 @@ import type { MigrationPlan } from '../../prediction/plan/plan.js'
 import type { PlannedMigration } from '../../prediction/plan/timetable.js'
 import { duration } from '../../prediction/words.js'
 import { shellWord, visible } from '../text.js'
-import type { Domain } from './curve-files.js'
+import type { Domain } from './domain.js'
 
 export interface CommandOptions {
   /** The domains, by the names that the plan has for them. */
@@ -45,15 +45,13 @@ function stageLines(migrations: readonly PlannedMigration[], options: CommandOpt
 
 function migrationLines(one: PlannedMigration, options: CommandOptions): string[] {
   const { domains, to, mostBytesPerSecond } = options
-  const { name, connect } = domains.get(one.name) ?? { name: one.name }
+  const { name, connect, withoutCommand } = domains.get(one.name) ?? { name: one.name }
   const time = one.totalMs.value === null ? '' : `, about ${duration(one.totalMs.value)}`
-  const note = `# ${visible(name)}: ${one.method}${time}`
-  if (AMBIGUOUS.test(name)) {
-    return [
-      note,
-      `# There is no command for it: virsh takes this name for a number or a UUID. Rename the VM.`,
-    ]
-  }
+  const note = `# ${visible(one.name)}: ${one.method}${time}`
+  const without = AMBIGUOUS.test(name)
+    ? 'virsh takes this name for a number or a UUID. Rename the VM.'
+    : withoutCommand
+  if (without !== undefined) return [note, `# There is no command for it: ${without}`]
   const virsh = ['virsh', ...(connect === undefined ? [] : [`--connect=${connect}`])]
   const most = String(Math.max(Math.floor(mostBytesPerSecond / MIB), 1))
   const command = (...words: string[]): string => [...virsh, ...words].map(shellWord).join(' ')

@@ -3,17 +3,10 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { argumentError } from '../../ground/errors.js'
-import { parseTargetUri } from '../../targets/uri.js'
 import { systemReason } from '../failure.js'
+import { type Domain, domainOfTarget } from './domain.js'
 
 const ENDING = '.json'
-
-/** A domain of libvirt, as `virsh` finds it. */
-export interface Domain {
-  readonly name: string
-  /** Where its libvirt is; absent for virsh's own default. */
-  readonly connect?: string
-}
 
 /** A file, or the files of a folder whose names end in .json, in the order of their names. */
 export async function curveFiles(given: readonly string[]): Promise<string[]> {
@@ -49,10 +42,6 @@ async function filesAt(path: string): Promise<string[]> {
  */
 export function domainOf(document: object, file: string): Domain {
   const { target } = document as { target?: unknown }
-  if (typeof target === 'string' && target.startsWith('libvirt:')) {
-    const { name, options } = parseTargetUri(target)
-    const connect = options.get('connect')
-    return { name, ...(connect === undefined ? {} : { connect }) }
-  }
-  return { name: basename(file, ENDING) }
+  const domain = typeof target === 'string' ? domainOfTarget(target) : undefined
+  return domain ?? { name: basename(file, ENDING) }
 }

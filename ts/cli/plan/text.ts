@@ -22,6 +22,50 @@ export function printPlan(session: Session, plan: MigrationPlan): void {
     )
     for (const { name, reason } of staying) session.field(name, reason, BEGIN)
   }
+}
+
+/** The VMs of the host that the plan is not about. */
+export function printUnplanned(
+  session: Session,
+  unplanned: readonly { readonly name: string; readonly reason: string }[],
+): void {
+  if (unplanned.length === 0) return
+  session.print()
+  const are = unplanned.length === 1 ? 'is' : 'are'
+  session.print(session.verdict('doubtful', `${vms(unplanned.length)} ${are} not planned`))
+  for (const { name, reason } of unplanned) session.field(name, reason, BEGIN)
+}
+
+/** How old the curves are that the plan is made of. */
+export function printAges(
+  session: Session,
+  { newestMs, oldestMs }: { readonly newestMs: number; readonly oldestMs: number },
+): void {
+  session.print()
+  const [newest, oldest] = [duration(newestMs), duration(oldestMs)]
+  session.field('curves', `${newest === oldest ? newest : `${newest} to ${oldest}`} old`, BEGIN)
+}
+
+/** All hosts together. */
+export function printSum(
+  session: Session,
+  made: readonly (Pick<MigrationPlan, 'migrations' | 'staying'> & {
+    readonly unplanned: readonly object[]
+  })[],
+): void {
+  const sum = (of: (plan: (typeof made)[number]) => number): string =>
+    count(made.reduce((all, plan) => all + of(plan), 0))
+  const [go, stay, not] = [
+    sum(({ migrations }) => migrations.length),
+    sum(({ staying }) => staying.length),
+    sum(({ unplanned }) => unplanned.length),
+  ]
+  session.print()
+  session.print(`${count(made.length)} hosts: ${go} VMs go, ${stay} stay, ${not} are not planned`)
+}
+
+/** The words of a plan. */
+export function explainPlan(session: Session): void {
   session.explain()
   session.explain(
     'A stage begins when the one before is over. The lanes of a stage share the link, and the migrations of a lane run one after the other. docs/planning.md says more.',
