@@ -86,6 +86,11 @@ const lint = [
     command: ['npx', '--no-install', 'tsc', '-p', 'tsconfig.json'],
   },
   {
+    name: 'types-page',
+    about: 'types of the page, which runs in a browser',
+    command: ['npx', '--no-install', 'tsc', '-p', 'page/tsconfig.json'],
+  },
+  {
     name: 'widths',
     about: 'no line of a comment or of Markdown is too long',
     command: node('lint/widths'),

@@ -50,12 +50,15 @@ function buildNative() {
 function buildJavaScript() {
   const sources = [
     'ts',
+    'page',
     'package.json',
     'tsconfig.json',
     'tsconfig.build.json',
     'rolldown.config.mjs',
     'scripts/build/typescript.mjs',
     'scripts/build/manual.mjs',
+    'scripts/build/page.mjs',
+    'scripts/build/third-party-licences.mjs',
   ]
   const print = fingerprint([
     ...sources.map(name => at(name)),
@@ -63,7 +66,9 @@ function buildJavaScript() {
     at('package-lock.json'),
   ])
   const outputs = () =>
-    ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js'].map(name => at('dist', name))
+    ['index.js', 'index.cjs', 'index.d.ts', 'index.d.cts', 'cli.js', 'page/index.html'].map(name =>
+      at('dist', name),
+    )
   unlessCurrent({ stamp: at('node_modules/.dirtyrate/javascript'), print, outputs }, () => {
     say('building the JavaScript')
     run('the JavaScript was not built', process.execPath, [at('scripts/build/typescript.mjs')])

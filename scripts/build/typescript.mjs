@@ -1,12 +1,13 @@
 // dist/: the ES modules and their types by tsc, the CommonJS bundle and the command by rolldown,
-// the manual pages, and the CommonJS types derived from the others: the same declarations under the
-// names that a CommonJS importer looks for.
+// the manual pages, the page of `serve`, and the CommonJS types derived from the others: the same
+// declarations under the names that a CommonJS importer looks for.
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { root } from '../root.mjs'
 import { buildManual } from './manual.mjs'
+import { buildPage } from './page.mjs'
 
 const dist = join(root, 'dist')
 
@@ -32,3 +33,4 @@ for (const name of readdirSync(dist, { recursive: true })) {
 }
 chmodSync(join(dist, 'cli.js'), 0o755)
 await buildManual()
+await buildPage()

@@ -19,7 +19,7 @@ const RUST_COLUMNS = 120
 /** What a comment begins with, by the end of the file's name. */
 const COMMENTS = [
   { name: /\.rs$/, begin: /^\s*\/\/[/!]? ?/, columns: RUST_COLUMNS },
-  { name: /\.([cm]?ts|[cm]js)$/, begin: /^\s*(\/\/|\/\*\*|\*) ?/, columns: COLUMNS },
+  { name: /\.([cm]?tsx?|[cm]js)$/, begin: /^\s*(\/\/|\/\*\*|\*) ?/, columns: COLUMNS },
   { name: /(\.(sh|ya?ml|toml)|^\.ci\/[\w-]+)$/, begin: /^\s*# ?/, columns: COLUMNS },
 ]
 /** What nobody writes by hand. */

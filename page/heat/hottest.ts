@@ -1,0 +1,54 @@
+/** The hottest cells of some windows. */
+
+import { addressText, type CellColumn, type CellPlace, pagesOf, placeOf } from '../state/cells.js'
+
+export interface HotCell {
+  readonly cell: number
+  readonly place: CellPlace
+  readonly address: string
+  /** The mean over the windows. */
+  readonly pagesPerSecond: number
+  /** Its part of all dirty pages, from 0 to 1. */
+  readonly share: number
+}
+
+/** The cells with the most dirty pages, by their mean over `columns`, which have one layout. */
+export function hottestCells(columns: readonly CellColumn[], most: number): HotCell[] {
+  const layout = columns.at(-1)?.layout
+  if (layout === undefined) return []
+  const alike = columns.filter(column => column.layout === layout)
+  const sums = new Float64Array(layout.cells)
+  let seconds = 0
+  let all = 0
+  for (const column of alike) {
+    seconds += column.seconds
+    const pages = pagesOf(column)
+    for (let cell = 0; cell < pages.length; cell++) {
+      const count = pages[cell] ?? 0
+      if (count <= 0) continue
+      sums[cell] = (sums[cell] ?? 0) + count
+      all += count
+    }
+  }
+  return largest(sums, most).flatMap(cell => {
+    const place = placeOf(layout, cell)
+    const pages = sums[cell] ?? 0
+    if (place === undefined) return []
+    const pagesPerSecond = pages / seconds
+    return [{ cell, place, address: addressText(place), pagesPerSecond, share: pages / all }]
+  })
+}
+
+/** The indices of the largest numbers above 0, the largest first. */
+function largest(numbers: Float64Array, most: number): number[] {
+  const kept: number[] = []
+  for (let at = 0; at < numbers.length; at++) {
+    const value = numbers[at] ?? 0
+    if (value <= 0) continue
+    if (kept.length === most && value <= (numbers[kept.at(-1) ?? 0] ?? 0)) continue
+    const place = kept.findIndex(one => value > (numbers[one] ?? 0))
+    kept.splice(place < 0 ? kept.length : place, 0, at)
+    if (kept.length > most) kept.pop()
+  }
+  return kept
+}

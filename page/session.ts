@@ -1,0 +1,136 @@
+/** What the page shows now: the server's events, or those of a recording. */
+
+import { isDirtyRateError } from '../ts/ground/errors.js'
+import { Connection, type ConnectionState, type Socket } from './live/connection.js'
+import { readRecording } from './live/recording.js'
+import type { PageEvent, State } from './state/state.js'
+import { Store } from './state/store.js'
+
+/** A curve takes as long as its longest window. Then the button can be used again. */
+const LONGEST_CURVE_MS = 120_000
+
+export interface SessionOptions {
+  readonly open: (after: number, run: string | undefined, token: string | undefined) => Socket
+  /** Whether the server refuses this token, or wants one if there is none. */
+  readonly needsToken: (token: string | undefined) => Promise<boolean>
+}
+
+export class Session {
+  readonly #live = new Store()
+  readonly #played = new Store()
+  readonly #connection: Connection
+  readonly #listeners = new Set<() => void>()
+  #token: string | undefined
+  connection: ConnectionState = { kind: 'connecting' }
+  recording: { readonly name: string } | undefined
+  recordingError: string | undefined
+  /** The targets whose curve was asked for. */
+  readonly measuring = new Set<string>()
+  /** Why the server measures no curve of a target. */
+  readonly refusals = new Map<string, string>()
+
+  constructor({ open, needsToken }: SessionOptions) {
+    for (const store of [this.#live, this.#played]) store.subscribe(() => this.#changed())
+    this.#token = keptToken()
+    this.#connection = new Connection({
+      open: (after, run) => open(after, run, this.#token),
+      needsToken: () => needsToken(this.#token),
+      listener: {
+        events: events => this.#told(events),
+        changed: state => {
+          this.connection =
+            state.kind === 'token' ? { ...state, wasRefused: this.#token !== undefined } : state
+          this.#changed()
+        },
+        answered: ({ target, accepted, reason }) => {
+          if (accepted) return
+          this.measuring.delete(target)
+          this.refusals.set(target, reason ?? 'The server does not measure it now.')
+          this.#changed()
+        },
+      },
+    })
+  }
+
+  get state(): State {
+    return (this.recording === undefined ? this.#live : this.#played).state
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  start(): void {
+    this.#connection.connect()
+  }
+
+  reconnect(): void {
+    this.#connection.connect()
+  }
+
+  useToken(token: string): void {
+    this.#token = token
+    keepToken(token)
+    this.#connection.connect()
+  }
+
+  measureCurve(target: string): void {
+    this.measuring.add(target)
+    this.refusals.delete(target)
+    this.#connection.measureCurve(target)
+    setTimeout(() => {
+      if (this.measuring.delete(target)) this.#changed()
+    }, LONGEST_CURVE_MS)
+    this.#changed()
+  }
+
+  async openRecording(file: File): Promise<void> {
+    try {
+      const events = await readRecording(file)
+      this.#played.clear()
+      this.#played.add(events)
+      this.recording = { name: file.name }
+      this.recordingError = undefined
+    } catch (error) {
+      const why = isDirtyRateError(error) ? error.message : String(error)
+      this.recordingError = `${file.name} cannot be opened: ${why}.`
+    }
+    this.#changed()
+  }
+
+  closeRecording(): void {
+    this.recording = undefined
+    this.#played.clear()
+    this.#changed()
+  }
+
+  #told(events: readonly PageEvent[]): void {
+    for (const event of events)
+      if (event.kind === 'curve' || (event.kind === 'failed' && event.retryMs === undefined))
+        this.measuring.delete(event.target)
+    this.#live.add(events)
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+const TOKEN = 'dirtyrate.token'
+
+function keptToken(): string | undefined {
+  try {
+    return sessionStorage.getItem(TOKEN) ?? undefined
+  } catch {
+    return undefined
+  }
+}
+
+function keepToken(token: string): void {
+  try {
+    sessionStorage.setItem(TOKEN, token)
+  } catch {
+    // Then the next load asks again.
+  }
+}

@@ -1,0 +1,178 @@
+/** What an event changes in what the page knows. Pure: the same events give the same state. */
+
+import type { TargetEvent } from '../../ts/dashboard/events.js'
+import type { PackedEvent } from '../../ts/dashboard/records.js'
+import { visible } from '../../ts/ground/readable.js'
+import { type CellColumn, layoutOf } from './cells.js'
+import { Log } from './log.js'
+import type { Gap, GapReason, MeasuredWindow, Notice, PageEvent, State, Vm } from './state.js'
+
+type MeasuredEvent = Extract<PackedEvent, { kind: 'measured' }>
+
+/** Ten windows a second for twenty minutes, or one each ten seconds for 33 hours. */
+const MOST_MOMENTS = 12_000
+const MOST_NOTICES = 256
+/** The packed bytes of all columns of one VM, by the size of the newest one. */
+const MOST_CELL_BYTES = 32 * 2 ** 20
+const FEWEST_COLUMNS = 256
+/** A window that comes after more than so many times the usual distance is behind a gap. */
+const GAP_FACTOR = 2.5
+/** How many distances say what is usual. */
+const USUAL = 5
+
+export function reduceAll(state: State, events: Iterable<PageEvent>): State {
+  const vms = new Map(state.vms)
+  let { lastAt, events: count } = state
+  for (const event of events) {
+    count++
+    lastAt = Math.max(lastAt, event.at)
+    if (event.kind === 'served') {
+      for (const target of event.targets) if (!vms.has(target)) vms.set(target, newVm(target))
+    } else if (event.kind === 'missed') {
+      for (const [target, vm] of vms)
+        if (!vm.isGone) vms.set(target, withGap(vm, event.at, 'missed', 'The page was not told.'))
+    } else {
+      vms.set(event.target, reduceVm(vms.get(event.target) ?? newVm(event.target), event))
+    }
+  }
+  return { vms, lastAt, events: count }
+}
+
+export function newVm(target: string): Vm {
+  return {
+    target,
+    isGone: false,
+    moments: Log.empty(),
+    cells: Log.empty(),
+    notices: Log.empty(),
+  }
+}
+
+function reduceVm(vm: Vm, event: PackedEvent): Vm {
+  switch (event.kind) {
+    case 'target':
+      return described(vm, event)
+    case 'measured':
+      return measured(vm, event)
+    case 'curve':
+      return { ...vm, isGone: false, curve: event.curve, curveAt: event.at }
+    case 'failed': {
+      const { at, code, message: text, hint, retryMs } = event
+      const notice = { at, code, text, ...(hint === undefined ? {} : { hint }) }
+      const failure = { ...notice, ...(retryMs === undefined ? {} : { retryMs }) }
+      // A curve that fails leaves the rounds as they are.
+      const failed = retryMs === undefined ? vm : withGap({ ...vm, failure }, at, 'failed', text)
+      return noticed(failed, notice)
+    }
+    case 'migrating': {
+      const { at, migration } = event
+      const followed = { ...vm, migration, migrationAt: at }
+      return migration.underWay ? withGap(followed, at, 'migrating', 'The VM migrates.') : followed
+    }
+    case 'gone':
+      return noticed(withGap({ ...vm, isGone: true }, event.at, 'gone', 'Not served any more.'), {
+        at: event.at,
+        text: 'The target is not served any more.',
+      })
+  }
+}
+
+function described(vm: Vm, event: TargetEvent): Vm {
+  const { at, kind: _, name, vcpus, software, ...facts } = event
+  const told = {
+    ...vm,
+    ...facts,
+    isGone: false,
+    ...(name === undefined ? {} : { name }),
+    ...(vcpus === undefined ? {} : { vcpus }),
+    ...(software === undefined ? {} : { software }),
+  }
+  if (facts.state === vm.state) return told
+  const isPaused = facts.state === 'paused'
+  const changed = isPaused ? withGap(told, at, 'paused', 'The VM is paused.') : told
+  const isFirst = vm.state === undefined
+  return isFirst
+    ? changed
+    : noticed(changed, { at, text: `The VM is ${visible(facts.state)} now.` })
+}
+
+function measured(vm: Vm, event: MeasuredEvent): Vm {
+  const { kind, at, windowNs, requestedMs, mode, bytesPerSecond, interval } = event
+  const { complete, warnings, pages, pageSize, vcpus, cells } = event
+  const last: MeasuredWindow = {
+    kind,
+    at,
+    from: beginOf(vm, event),
+    windowNs,
+    requestedMs,
+    mode,
+    bytesPerSecond,
+    interval,
+    complete,
+    warnings,
+    ...(pages === undefined ? {} : { pages }),
+    ...(pageSize === undefined ? {} : { pageSize }),
+    ...(vcpus === undefined ? {} : { vcpus }),
+  }
+  const { failure: _, migration, ...rest } = vm
+  const next: Vm = {
+    ...rest,
+    // It is measured again, so a migration that was under way has ended.
+    ...(migration === undefined || migration.underWay ? {} : { migration }),
+    isGone: false,
+    last,
+    moments: vm.moments.append(last).keep(MOST_MOMENTS),
+  }
+  if (cells === undefined) return withWarnings(next, vm.last, last)
+  const column: CellColumn = {
+    at,
+    from: last.from,
+    seconds: windowNs / 1e9,
+    complete,
+    layout: layoutOf(cells, vm.cells.at(-1)?.layout),
+    packed: cells,
+  }
+  return withWarnings({ ...next, cells: appended(vm.cells, column) }, vm.last, last)
+}
+
+/** The instant from which the figure of a window stands in a chart. */
+function beginOf({ moments }: Vm, { at, windowNs }: MeasuredEvent): number {
+  const own = at - windowNs / 1e6
+  const before = moments.at(-1)
+  if (before?.kind !== 'measured') return own
+  // The clocks of two windows differ a little.
+  if (before.at >= own) return Math.min(before.at, at)
+  const distances: number[] = []
+  for (let back = 1; back <= USUAL; back++) {
+    const [later, earlier] = [moments.at(-back), moments.at(-back - 1)]
+    if (later?.kind !== 'measured' || earlier?.kind !== 'measured') break
+    distances.push(later.at - earlier.at)
+  }
+  // The second window of all has nothing to be compared with.
+  const usual = distances.sort((a, b) => a - b)[distances.length >> 1] ?? at - before.at
+  return at - before.at <= GAP_FACTOR * usual ? before.at : own
+}
+
+function appended(columns: Log<CellColumn>, column: CellColumn): Log<CellColumn> {
+  const most = Math.floor(MOST_CELL_BYTES / Math.max(column.packed.data.length, 1))
+  return columns.append(column).keep(Math.min(Math.max(most, FEWEST_COLUMNS), MOST_MOMENTS))
+}
+
+/** A warning is a notice when it comes, not for as long as it stays. */
+function withWarnings(vm: Vm, before: MeasuredWindow | undefined, last: MeasuredWindow): Vm {
+  const known = new Set(before?.warnings.map(({ code }) => code))
+  return last.warnings
+    .filter(({ code }) => !known.has(code))
+    .reduce((told, { code, message }) => noticed(told, { at: last.at, code, text: message }), vm)
+}
+
+function withGap(vm: Vm, at: number, why: GapReason, text: string): Vm {
+  const before = vm.moments.at(-1)
+  if (before?.kind === 'gap' && before.why === why) return vm
+  const gap: Gap = { kind: 'gap', at, why, text }
+  return { ...vm, moments: vm.moments.append(gap).keep(MOST_MOMENTS) }
+}
+
+function noticed(vm: Vm, notice: Notice): Vm {
+  return { ...vm, notices: vm.notices.append(notice).keep(MOST_NOTICES) }
+}
