@@ -21,7 +21,7 @@ describeInstalled('promtool', 'promtool', () => {
     ])
     const said = `${stdout}${stderr}`
     expect(status, said).toBe(0)
-    expect(said).toContain('SUCCESS: 9 rules found')
+    expect(said).toContain('SUCCESS: 11 rules found')
   })
 
   it('finds that the rules do what their tests say', async () => {
@@ -40,6 +40,8 @@ describeInstalled('promtool', 'promtool', () => {
       ['> 0.1\n', '> 0.3\n'],
       ['1.1 * dirtyrate_budget_ratio', '11 * dirtyrate_budget_ratio'],
       ['stretch_ratio > 3', 'stretch_ratio > 1'],
+      ['reload_successful == 0', 'reload_successful == 1'],
+      ['discovery_successful == 0', 'discovery_successful == 1'],
       ['timestamp_seconds > 600', 'timestamp_seconds > 6000'],
       ['unless on (instance, job, target) dirtyrate_migration_active == 1', ''],
       ['up{job="dirtyrate"} == 0', 'up == 0'],

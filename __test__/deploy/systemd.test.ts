@@ -41,8 +41,16 @@ describe('the unit', () => {
     const [name, ...words] = line.split(' ')
     const command = makeProgram(async () => {}).commands.find(one => one.name() === name)
     const options = words.filter(word => word.startsWith('--'))
-    expect(options).toEqual(['--listen', '--token-file'])
+    expect(options).toEqual(['--config', '--token-file'])
     for (const option of options) expect(command?.options.map(({ long }) => long)).toContain(option)
+  })
+
+  it('has the configuration of deploy/, and reads it again by the signal for that', () => {
+    expect(readFileSync(join(root, 'deploy/README.md'), 'utf8')).toContain(
+      'sudo cp deploy/serve.yaml /etc/dirtyrate/\n',
+    )
+    expect(unit).toMatch(/^ExecStart=dirtyrate serve --config \/etc\/dirtyrate\/serve\.yaml /m)
+    expect(unit).toMatch(/^ExecReload=\/bin\/kill -HUP \$MAINPID$/m)
   })
 
   it('takes the end by a signal for a success', () => {

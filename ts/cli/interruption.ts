@@ -30,6 +30,8 @@ export class Interruption {
   readonly #abort = new AbortController()
   readonly #onSecond: () => void
   readonly #ignoresHangup = isUnderNohup()
+  /** What SIGHUP does instead of ending the command. */
+  #onHangup: (() => void) | undefined
   #first: { name: Signal; at: number } | undefined
   readonly #listener = (name: NodeJS.Signals): void => this.#take(name as Signal)
 
@@ -55,6 +57,11 @@ export class Interruption {
     return this.#first === undefined ? undefined : statusOf(this.#first.name)
   }
 
+  /** From now on SIGHUP calls `listener`, and does not end the command. */
+  onHangup(listener: () => void): void {
+    this.#onHangup = listener
+  }
+
   /** Cancels the command for a reason other than a signal. */
   abort(reason: unknown): void {
     this.#abort.abort(reason)
@@ -65,6 +72,10 @@ export class Interruption {
   }
 
   #take(name: Signal): void {
+    if (name === 'SIGHUP' && this.#onHangup !== undefined) {
+      this.#onHangup()
+      return
+    }
     if (name === 'SIGHUP' && this.#ignoresHangup) return
     const now = performance.now()
     if (this.#first === undefined) {

@@ -14,8 +14,11 @@ export function addServe(program: Command, act: Act): void {
       .description(
         'measure targets again and again, and serve the figures as metrics for Prometheus, by HTTP',
       ),
-    '<target...>',
+    '[target...]',
+    { withAll: false },
   )
+    .usage('[options] [--config <file>] <target...>')
+    .option('--config <file>', 'what to measure on a whole host, as YAML; read again at SIGHUP')
     .option(
       '--listen <address>',
       'where to listen: an IP address and a port; port 0 is any free one',
@@ -55,7 +58,14 @@ export function addServe(program: Command, act: Act): void {
         profileNames,
       ),
     )
-    .action((targets: string[], options: ServeOptions) =>
-      act(session => runServe(session, targets, options)),
+    .action((targets: string[], options: ServeOptions, command: Command) =>
+      act(session =>
+        runServe(
+          session,
+          targets,
+          options,
+          option => command.getOptionValueSource(option) === 'cli',
+        ),
+      ),
     )
 }

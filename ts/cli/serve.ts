@@ -1,7 +1,8 @@
 /** `dirtyrate serve TARGET…`: measures targets again and again, and serves the figures by HTTP. */
 
 import manifest from '../../package.json' with { type: 'json' }
-import { DirtyRateError } from '../ground/errors.js'
+import { argumentError, DirtyRateError } from '../ground/errors.js'
+import type { Metrics } from '../metrics/metrics.js'
 import { parseListenAddress } from '../server/address.js'
 import { Budget } from '../server/budget.js'
 import { CpuTime } from '../server/cpu-time.js'
@@ -9,7 +10,8 @@ import { serveHttp } from '../server/http.js'
 import { hostPace } from '../server/pace.js'
 import { parseAccess } from './serve/access.js'
 import { parseBudget } from './serve/budget.js'
-import { Fleet, type FleetTarget } from './serve/fleet.js'
+import type { Config } from './serve/config/config.js'
+import { Fleet, type FleetListener, type FleetTarget } from './serve/fleet.js'
 import { noting } from './serve/notes.js'
 import type { ServeOptions } from './serve/options.js'
 import { costSamples } from './serve/own-metrics.js'
@@ -19,48 +21,54 @@ import type { Session } from './session.js'
 import { checkChoice } from './several-targets.js'
 import { makesVm } from './target.js'
 
+/** `isGiven` says whether an option was on the command line. */
 export async function runServe(
   session: Session,
   given: readonly string[],
   options: ServeOptions,
+  isGiven: (option: string) => boolean,
 ): Promise<number> {
   session.streamDocuments()
   const uris = [...new Set(given)]
-  checkChoice({ uris, all: false })
-  const listen = parseListenAddress(options.listen, '--listen')
-  const settings = parseSettings(session, options, uris)
-  const share = options.budget === undefined ? undefined : parseBudget(options.budget, '--budget')
-  const access = await parseAccess(options, listen)
+  refuseParts(uris, options)
+  const { config: file } = options
+  const line = file === undefined ? undefined : { file, uris, options, isGiven }
+  // The reader of YAML is loaded by this option alone.
+  const { HostServing, readConfig } = line === undefined ? {} : await import('./serve/host.js')
+  const config = line && (await readConfig?.(session, line))
+  const parsed = config ?? parseLine(session, uris, options)
+  const listen = parseListenAddress(parsed.options.listen, '--listen')
+  const access = await parsed.located(() => parseAccess(parsed.options, listen))
   // The library of the metrics is loaded by this command alone.
   const { Metrics, formatFor } = await import('../metrics/metrics.js')
-  const cpuTime = new CpuTime(uris.some(makesVm))
-  const budget = share === undefined ? undefined : new Budget(share, () => cpuTime.spentMs())
+  const named = parsed.targets.map(({ uri }) => uri)
+  const cpuTime = new CpuTime(named.some(makesVm) || config !== undefined)
+  const budget = new Budget(parsed.share, () => cpuTime.spentMs())
+  const stop = new AbortController()
+  const signal = AbortSignal.any([session.signal, stop.signal])
   const metrics = new Metrics({
     version: manifest.version,
-    more: () => costSamples(cpuTime, budget),
+    more: () => [...costSamples(cpuTime, budget), ...(host?.samples() ?? [])],
   })
+  // Without a budget nothing is held up, and each period is kept to the millisecond.
+  const pace = config === undefined && parsed.share === undefined ? hostPace : budget
+  const fleet = new Fleet(target => listenerOf(session, metrics, target), pace, signal)
+  const host =
+    line && config && HostServing && new HostServing(session, { line, config, fleet, budget })
   const server = await serveHttp({ listen, access, routes: routesOf(metrics, formatFor) })
   const url = `${server.url}/metrics`
-  session.document({ schemaVersion: 1, url, targets: uris })
-  session.note(`Serving the metrics of ${counted(uris.length)} at ${url}, until interrupted.`)
-  const stop = new AbortController()
-  const fleet = new Fleet(
-    ({ label, name, settings: { links } }) => {
-      const series = metrics.add(label, { links, name })
-      return {
-        ...noting(session, label, series),
-        changed: target => series.predictOver(target.settings.links),
-        gone: () => metrics.remove(series),
-      }
-    },
-    budget ?? hostPace,
-    AbortSignal.any([session.signal, stop.signal]),
+  session.document({ schemaVersion: 1, url, targets: named, ...(line && { config: line.file }) })
+  const found = config?.sources.length ? ', and of those that are found' : ''
+  session.note(
+    `Serving the metrics of ${counted(named.length)}${found} at ${url}, until interrupted.`,
   )
-  fleet.serve(
-    uris.map((uri): FleetTarget => ({ key: uri, uri, label: uri, isNamed: true, settings })),
-  )
+  if (host === undefined) {
+    fleet.serve(
+      parsed.targets.map((target): FleetTarget => ({ ...target, key: target.uri, isNamed: true })),
+    )
+  }
   try {
-    await fleet.ended()
+    await Promise.race([fleet.ended(), ...(host === undefined ? [] : [host.run(signal)])])
   } finally {
     stop.abort()
     await Promise.all([server.close(), fleet.closed()])
@@ -68,6 +76,43 @@ export async function runServe(
   throw new DirtyRateError('ERR_CANCELLED', 'interrupted', {
     hint: 'The server has ended, and its targets are closed.',
   })
+}
+
+/** Throws ERR_ARGUMENT if nothing is named, or if a target is a part of one. */
+function refuseParts(uris: readonly string[], { config }: ServeOptions): void {
+  if (uris.length === 0 && config === undefined) {
+    throw argumentError(
+      "missing required argument 'target'",
+      'Give a target, such as libvirt:web, or --config FILE for a whole host.',
+    )
+  }
+  if (uris.length > 0) checkChoice({ uris, all: false })
+}
+
+/** What the command line alone says, in the form of a configuration. */
+function parseLine(
+  session: Session,
+  uris: readonly string[],
+  options: ServeOptions,
+): Pick<Config, 'options' | 'share' | 'targets' | 'located'> {
+  const settings = parseSettings(session, options, uris)
+  const share = options.budget === undefined ? undefined : parseBudget(options.budget, '--budget')
+  const targets = uris.map(uri => ({ uri, label: uri, settings }))
+  return { options, share, targets, located: check => check() }
+}
+
+/** The series of a target, and what is said about it. */
+function listenerOf(
+  session: Session,
+  metrics: Metrics,
+  { label, name, settings: { links } }: FleetTarget,
+): FleetListener {
+  const series = metrics.add(label, { links, name })
+  return {
+    ...noting(session, label, series),
+    changed: target => series.predictOver(target.settings.links),
+    gone: () => metrics.remove(series),
+  }
 }
 
 const counted = (targets: number): string => `${targets} target${targets === 1 ? '' : 's'}`

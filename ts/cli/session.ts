@@ -75,6 +75,11 @@ export class Session {
     return this.#interruption.signal
   }
 
+  /** From now on SIGHUP calls `listener`, and does not end the command. */
+  onHangup(listener: () => void): void {
+    this.#interruption.onHangup(listener)
+  }
+
   /** How many columns a line of the result may have; undefined if there is no limit. */
   get columns(): number | undefined {
     return columnsOf(this.#out.stream)

@@ -87,10 +87,14 @@ export const SEVERAL = '[target...]'
 
 /**
  * Adds the options that all commands which measure a target have in common, for one target or for
- * {@link SEVERAL}.
+ * {@link SEVERAL}, of which --all means each VM of the host.
  */
-export function measuring(command: Command, argument = '<target>'): Command {
-  if (argument === SEVERAL)
+export function measuring(
+  command: Command,
+  argument = '<target>',
+  { withAll = argument === SEVERAL }: { withAll?: boolean } = {},
+): Command {
+  if (withAll)
     command
       .usage('[options] [--all] [target...]')
       .option(

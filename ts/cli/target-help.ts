@@ -33,7 +33,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ],
   serve: [
     'dirtyrate serve libvirt:web --bandwidth 10Gbit/s --downtime 300ms',
-    'dirtyrate serve guest:stride,rate=100MiB/s --every 2s --curve-every never',
+    'dirtyrate serve --config /etc/dirtyrate/serve.yaml',
     'dirtyrate serve pid:4711 pid:4712 --listen 192.0.2.7:9753 --token-file /etc/dirtyrate/token',
   ],
   audit: [

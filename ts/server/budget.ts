@@ -16,8 +16,7 @@ const WEIGHT = 0.2
 const FRESH_MS = 20
 
 export class Budget implements Pace {
-  /** CPUs that may be used on average: 0.02 is 2 % of one CPU. */
-  readonly share: number
+  #share: number | undefined
   readonly #spentMs: () => number
   readonly #clock = new HeldClock(() => this.#canPay())
   #readAt: number
@@ -31,12 +30,25 @@ export class Budget implements Pace {
   #expectedMs = 0
   #durationMs = 0
 
-  /** `spentMs` is the CPU time that was spent so far, in ms. */
-  constructor(share: number, spentMs: () => number) {
-    this.share = share
+  /**
+   * `share` is how many CPUs may be used on average: 0.02 is 2 % of one CPU. Without it there is no
+   * limit. `spentMs` is the CPU time that was spent so far, in ms.
+   */
+  constructor(share: number | undefined, spentMs: () => number) {
+    this.#share = share
     this.#spentMs = spentMs
     this.#readAt = performance.now()
     this.#lastSpentMs = spentMs()
+  }
+
+  get share(): number | undefined {
+    return this.#share
+  }
+
+  /** Changes the share. What was spent too much before is forgotten if there was no limit. */
+  change(share: number | undefined): void {
+    this.#book()
+    this.#share = share
   }
 
   now(): number {
@@ -64,6 +76,7 @@ export class Budget implements Pace {
 
   #canPay(): boolean {
     this.#book()
+    if (this.#share === undefined) return true
     // One round may always begin with what there is, so that none is too dear for ever.
     if (this.#underWay === 0) return this.#account >= 0
     return this.#account >= this.#expectedMs * (this.#underWay + 1)
@@ -77,8 +90,12 @@ export class Budget implements Pace {
     const spent = this.#spentMs()
     const cost = spent - this.#lastSpentMs
     this.#lastSpentMs = spent
-    const most = this.share * (SAVING_MS + 2 * this.#durationMs)
-    this.#account = Math.min(this.#account + this.share * passed - cost, most)
+    if (this.#share === undefined) {
+      this.#account = 0
+    } else {
+      const most = this.#share * (SAVING_MS + 2 * this.#durationMs)
+      this.#account = Math.min(this.#account + this.#share * passed - cost, most)
+    }
     this.#spentSinceEnd += cost
     if (this.#ended === 0) return
     this.#expectedMs += WEIGHT * (this.#spentSinceEnd / this.#ended - this.#expectedMs)

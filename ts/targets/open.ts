@@ -8,7 +8,7 @@ import type { ProcessTarget } from './process/process-target.js'
 import { openProcessTarget, processScheme } from './process/scheme.js'
 import type { QmpTarget } from './qmp/qmp-target.js'
 import { qmpScheme } from './qmp/scheme.js'
-import { type OpenOptions, opener, type Scheme } from './scheme.js'
+import { checker, type OpenOptions, opener, type Scheme } from './scheme.js'
 import type { Target } from './target.js'
 import { guestScheme, kernelScheme } from './vm/schemes.js'
 import type { VirtualMachine } from './vm/virtual-machine.js'
@@ -39,6 +39,13 @@ export type TargetOf<Uri extends string> = Uri extends `${infer Name}:${string}`
   : Target
 
 const open = opener(schemes)
+
+/**
+ * Throws ERR_ARGUMENT if `uri` cannot name a target, whatever is there.
+ *
+ * @internal
+ */
+export const checkTarget: (uri: string) => void = checker(schemes)
 
 /**
  * Opens the VM that `uri` names. `qmp:SOCKET`, `libvirt:DOMAIN` and `pid:N` are VMs of others,

@@ -78,21 +78,40 @@ export interface OpenOptions {
 
 const OPEN: OptionNames<OpenOptions> = { mode: true, signal: true, force: true }
 
+/** The scheme of a URI, its parts, and its options. Throws ERR_ARGUMENT. */
+function find(
+  uri: string,
+  schemes: readonly Scheme[],
+): { scheme: Scheme; parsed: TargetUri; given: Given } {
+  // That a scheme is not known is said before that nothing is behind it.
+  const alone = typeof uri === 'string' ? /^([^:]{1,100}):(?:,(?!,)|$)/.exec(uri)?.[1] : undefined
+  if (alone !== undefined) schemeOf(alone, schemes)
+  const parsed = parseTargetUri(uri, formOf(uri, schemes))
+  const scheme = schemeOf(parsed.scheme, schemes)
+  return { scheme, parsed, given: optionsOf(parsed, scheme) }
+}
+
+/**
+ * Makes the function that checks the form of a target of any of `schemes`, and the names of its
+ * options, without looking whether something is there.
+ */
+export function checker(schemes: readonly Scheme[]): (uri: string) => void {
+  return uri => {
+    try {
+      find(uri, schemes)
+    } catch (error) {
+      throw withLikelyTarget(error, uri, schemes)
+    }
+  }
+}
+
 /** Makes the function that opens a target of any of `schemes`. */
 export function opener(
   schemes: readonly Scheme[],
 ): (uri: string, options?: OpenOptions) => Promise<Target> {
-  const find = (uri: string): { scheme: Scheme; parsed: TargetUri; given: Given } => {
-    // That a scheme is not known is said before that nothing is behind it.
-    const alone = typeof uri === 'string' ? /^([^:]{1,100}):(?:,(?!,)|$)/.exec(uri)?.[1] : undefined
-    if (alone !== undefined) schemeOf(alone, schemes)
-    const parsed = parseTargetUri(uri, formOf(uri, schemes))
-    const scheme = schemeOf(parsed.scheme, schemes)
-    return { scheme, parsed, given: optionsOf(parsed, scheme) }
-  }
   return async (uri, options = {}) => {
     try {
-      const { scheme, parsed, given } = find(uri)
+      const { scheme, parsed, given } = find(uri, schemes)
       const { signal, force } = parseOptions(options, OPEN)
       parseSignal(signal)
       return await scheme.open(parsed, forced(scheme, given, force), options)

@@ -2,6 +2,7 @@
 
 const ACCESS = '__test__/server/access.test.ts'
 const HTTP = '__test__/server/http.test.ts'
+const WHOLE_HOST = '__test__/cli/serve/whole-host.test.ts'
 const ROUNDS = '__test__/server/rounds.test.ts'
 const METRICS = '__test__/metrics/metrics.test.ts'
 
@@ -128,8 +129,8 @@ export default [
   {
     name: 'the budget is not paid for what was spent',
     file: 'ts/server/budget.ts',
-    find: 'this.#account + this.share * passed - cost',
-    replace: 'this.#account + this.share * passed',
+    find: 'this.#account + this.#share * passed - cost',
+    replace: 'this.#account + this.#share * passed',
     test: '__test__/server/budget.test.ts -t pays for what something else',
   },
   {
@@ -138,5 +139,41 @@ export default [
     find: '        this.#stoodMs += Math.max(lateMs, 0)\n',
     replace: '',
     test: '__test__/server/held-clock.test.ts -t keeps what lies between',
+  },
+  {
+    name: 'a VM that two sources lead to is measured twice',
+    file: 'ts/host/discovery/discover.ts',
+    find: '      seen.add(vm)\n',
+    replace: '',
+    test: `${WHOLE_HOST} -t are measured while they are there`,
+  },
+  {
+    name: 'the series of a VM that is gone stay',
+    file: 'ts/cli/serve/fleet.ts',
+    find: '      served.listener.gone()\n',
+    replace: '',
+    test: `${WHOLE_HOST} -t are measured while they are there`,
+  },
+  {
+    name: 'a configuration that is refused is told as good',
+    file: 'ts/cli/serve/host.ts',
+    find: '      this.#isReloaded = false\n',
+    replace: '',
+    test: `${WHOLE_HOST} -t leaves what stays alone`,
+  },
+  {
+    name: 'a target whose options change begins anew',
+    file: 'ts/cli/serve/fleet.ts',
+    find: 'else if (served.target.settings.all !== target.settings.all) this.#change(served, target)',
+    replace:
+      'else if (served.target.settings.all !== target.settings.all) {\n        served.listener.gone()\n        void this.#stop(served)\n        this.#begin(target)\n      }',
+    test: `${WHOLE_HOST} -t leaves what stays alone`,
+  },
+  {
+    name: 'the file counts more than the command line',
+    file: 'ts/cli/serve/config/config.ts',
+    find: '.filter(([option]) => !isGiven(option))',
+    replace: '.filter(([option]) => option.length > 0)',
+    test: '__test__/cli/serve/config.test.ts -t yields to the options',
   },
 ]

@@ -17,6 +17,7 @@ export interface ServeOptions extends MeasuringOptions {
   tokenFile?: string
   allowHost?: string
   budget?: string
+  config?: string
 }
 
 /** Where the server listens without --listen. */

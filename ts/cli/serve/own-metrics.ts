@@ -14,5 +14,5 @@ export function* costSamples(
   const of = (name: Sample['name'], value: number): Sample => ({ name, labels: {}, value })
   yield of('dirtyrate_measuring_cpu_seconds_total', cpuTime.spentMs() / MS_PER_SECOND)
   yield of('dirtyrate_period_stretch_ratio', budget?.stretch() ?? 1)
-  if (budget !== undefined) yield of('dirtyrate_budget_ratio', budget.share)
+  if (budget?.share !== undefined) yield of('dirtyrate_budget_ratio', budget.share)
 }
