@@ -24,6 +24,7 @@ describe('the candidates', () => {
       'calc',
       'curve',
       'watch',
+      'heatmap',
       'predict',
       'plan',
       'serve',

@@ -131,6 +131,7 @@ it('finds them', () => {
     'predict',
     'plan',
     'watch',
+    'heatmap',
     'list',
     'doctor',
     'serve',

@@ -14,6 +14,7 @@ import { EXIT_MEANINGS } from './exit.js'
 import { addCompare, addDemo, addGuest } from './guest-commands.js'
 import { type ListOptions, runList } from './list.js'
 import { addPlan } from './plan-command.js'
+import { addHeatmap } from './screen-commands.js'
 import { addServe } from './serve-command.js'
 import type { Act } from './session.js'
 import { runCompletion, shells } from './shells.js'
@@ -48,6 +49,7 @@ export function makeProgram(act: Act): Command {
   addCalc(program, act)
   addCurve(program, act)
   addWatch(program, act)
+  addHeatmap(program, act)
   addPredict(program, act)
   addPlan(program, act)
   addServe(program, act)

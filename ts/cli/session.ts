@@ -7,12 +7,13 @@ import type { LogLevel } from '../ground/log.js'
 import { printEvents } from './event-lines.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureDocument, failureLines, failureStatus, systemReason } from './failure.js'
+import { type Draw, FullScreen, type Size, sizeOf } from './full-screen.js'
 import { Interruption } from './interruption.js'
 import { documentText } from './json.js'
 import { LiveLine } from './live-line.js'
 import type { Output } from './output.js'
 import { named } from './table.js'
-import { canOverwrite, columnsOf, paint } from './terminal.js'
+import { type ColorDepth, canOverwrite, colorDepthOf, columnsOf, paint } from './terminal.js'
 import { shorten, visible, widthOf, wrap } from './text.js'
 
 /** The options that every command has. */
@@ -83,6 +84,29 @@ export class Session {
   /** How many columns a line of the result may have; undefined if there is no limit. */
   get columns(): number | undefined {
     return columnsOf(this.#out.stream)
+  }
+
+  /** The colours of the result: those that were asked for, or those that the terminal has. */
+  colorDepth(wanted: ColorDepth | undefined): ColorDepth {
+    return wanted ?? colorDepthOf(this.#out.stream)
+  }
+
+  /** How large the terminal is. */
+  get screenSize(): Size {
+    return sizeOf(this.#out.stream)
+  }
+
+  /**
+   * The whole terminal for this command until the screen is closed; undefined where lines cannot be
+   * written over, and with --json.
+   */
+  fullScreen(draw: Draw, onKey: (key: string) => void): FullScreen | undefined {
+    if (this.options.json || !canOverwrite(this.#out.stream)) return undefined
+    this.#progress.clear()
+    this.#live.end()
+    const screen = new FullScreen(this.#out, draw, onKey)
+    screen.open()
+    return screen
   }
 
   /** From now on there is one document in each line, also for a failure. */

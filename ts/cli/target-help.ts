@@ -31,6 +31,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'dirtyrate watch guest:stride,vcpus=2 --mode dirty-ring --every 500ms --count 10',
     'dirtyrate watch guest:random --delay 2s --json',
   ],
+  heatmap: [
+    'dirtyrate heatmap pid:4711',
+    'dirtyrate heatmap guest:stride,pages=100000,memory=8GiB --every 200ms',
+    'dirtyrate heatmap libvirt:web,outside=yes --count 10 --color ascii',
+  ],
   serve: [
     'dirtyrate serve libvirt:web --bandwidth 10Gbit/s --downtime 300ms',
     'dirtyrate serve --config /etc/dirtyrate/serve.yaml',

@@ -4,8 +4,9 @@
  */
 
 import { fstatSync, readFileSync } from 'node:fs'
-import { isatty } from 'node:tty'
+import { isatty, WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
+import { parseChoice } from '../ground/arguments.js'
 
 /** The width of a terminal that does not know its own. */
 const DEFAULT_COLUMNS = 80
@@ -30,6 +31,27 @@ export function paint(stream: NodeJS.WriteStream, style: Style, text: string): s
   // In some runtimes styleText does not look at the stream.
   if (stream.isTTY !== true && process.env.FORCE_COLOR === undefined) return text
   return styleText(style, text, { stream })
+}
+
+/** How colours are shown, or characters in their place. */
+export type ColorDepth = 'truecolor' | '256' | 'ascii'
+/** What `--color` takes. */
+export const colorDepths = ['auto', 'truecolor', '256', 'ascii'] as const
+
+/** The choice of `--color`; undefined for `auto`. Throws ERR_ARGUMENT. */
+export function parseColorDepth(text: string): ColorDepth | undefined {
+  const wanted = parseChoice(text, '--color', colorDepths)
+  return wanted === 'auto' ? undefined : wanted
+}
+
+/**
+ * The colours that the output shows, by NO_COLOR, FORCE_COLOR, COLORTERM and TERM as Node reads
+ * them. A terminal of 16 colours has no scale of them.
+ */
+export function colorDepthOf(stream: NodeJS.WriteStream): ColorDepth {
+  if (stream.isTTY !== true && process.env.FORCE_COLOR === undefined) return 'ascii'
+  const bits = WriteStream.prototype.getColorDepth.call(stream, process.env)
+  return bits >= 24 ? 'truecolor' : bits >= 8 ? '256' : 'ascii'
 }
 
 /**

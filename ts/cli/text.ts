@@ -49,6 +49,11 @@ export function shorten(text: string, columns: number): string {
   return '...'
 }
 
+/** As much of `text` as fits `columns`, for lines that are cut as a picture is. */
+export function clip(text: string, columns: number): string {
+  return text.slice(0, truncatedWidth(text, { limit: columns, ellipsis: '' }).index)
+}
+
 /** A word of characters that have no special meaning in any shell. */
 const PLAIN_WORD = /^[A-Za-z0-9_@%+:,./-][A-Za-z0-9_@%+=:,./-]*$/
 

@@ -555,4 +555,25 @@ export default [
     replace: '  if (part !== undefined && uris.length === 0) {\n',
     test: '__test__/cli/several-targets.test.ts -t is a mistake',
   },
+  {
+    name: 'show the pages of a column in the next one',
+    file: 'ts/cli/heatmap/columns.ts',
+    find: 'const firstCell = number * cells',
+    replace: 'const firstCell = number * cells + 1',
+    test: '__test__/cli/heatmap.test.ts',
+  },
+  {
+    name: 'leave the terminal without a cursor',
+    file: 'ts/cli/full-screen.ts',
+    find: 'this.#output.write(LEAVE)',
+    replace: "this.#output.write('')",
+    test: '__test__/cli/heatmap.test.ts',
+  },
+  {
+    name: 'draw nothing when the size changes',
+    file: 'ts/cli/heatmap.ts',
+    find: 'const picture = this.#picture(newest, width)',
+    replace: 'const picture = this.#picture(newest, Math.max(width, 73))',
+    test: '__test__/cli/heatmap.test.ts',
+  },
 ]
