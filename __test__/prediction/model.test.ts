@@ -1,12 +1,16 @@
 /** The parts of the model, each compared with a formula. */
 
 import { expect, it } from 'vitest'
-import { meanLeft } from '../../ts/prediction/convergence.js'
-import { Growth } from '../../ts/prediction/growth.js'
+import { sorted } from '../../ts/prediction/arrangement.js'
+import { chanceOfRound, chanceOfWindow } from '../../ts/prediction/chance.js'
+import { leastLeft, leastLeftOfRandom, meanLeft } from '../../ts/prediction/convergence.js'
+import { Growth, sumOf } from '../../ts/prediction/growth.js'
 import { parseCurve } from '../../ts/prediction/input.js'
 import { predictMigration } from '../../ts/prediction/migration.js'
+import { modelOf } from '../../ts/prediction/model.js'
 import { deviations } from '../../ts/prediction/normal.js'
 import { maySweep } from '../../ts/prediction/sweeping.js'
+import { randomFrom } from './writers.js'
 
 const WINDOWS = Array.from({ length: 80 }, (_, at) => 0.01 * 1.12 ** at)
 const PAGES = 10_000
@@ -25,7 +29,75 @@ const curveOf = (of: (t: number) => number) => ({
 it('random writes leave W (1 - B / w) pages', () => {
   const growth = new Growth(WINDOWS.map(t => [t, random(t)]))
   const expected = PAGES * (1 - 1000 / 1500)
-  expect(Math.abs(meanLeft(growth, 1000, 0) / expected - 1)).toBeLessThan(0.01)
+  expect(Math.abs(meanLeft([growth], growth, 1000, 0) / expected - 1)).toBeLessThan(0.01)
+})
+
+it('a round between two looks leaves what it dirties, and less over many chunks', () => {
+  const growth = new Growth(WINDOWS.map(t => [t, random(t)]))
+  const round = growth.lastAbove(1000)
+  expect(meanLeft([growth], growth, 1000, round)).toBeCloseTo(growth.at(round), 6)
+  const chunks = Array.from({ length: 1000 }, () => growth.scaled(1 / 1000))
+  const mean = meanLeft([growth], growth, 1000, 0)
+  expect(Math.abs(meanLeft(chunks, growth, 1000, round) / mean - 1)).toBeLessThan(0.001)
+})
+
+it('knows by how much the pages that happen to be dirty differ', () => {
+  const growth = new Growth(WINDOWS.map(t => [t, random(t)]))
+  const next = randomFrom(5)
+  const deviation = (chances: readonly number[]): number => {
+    const counts = Array.from({ length: 400 }, () => chances.filter(p => next() < p).length)
+    const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
+    return Math.sqrt(counts.reduce((sum, count) => sum + (count - mean) ** 2, 0) / counts.length)
+  }
+  // The deviation of 400 draws is known to a 28th of it; five deviations count.
+  for (const t of [0.5, 5, 20]) {
+    const drawn = deviation(Array.from({ length: PAGES }, () => random(t) / PAGES))
+    expect(Math.abs(chanceOfWindow(growth, t) / (5 * drawn) - 1)).toBeLessThan(4 / 28)
+    const ages = Array.from({ length: PAGES }, (_, at) => (t * (at + 0.5)) / PAGES)
+    const drawnOfAges = deviation(ages.map(age => random(age) / PAGES))
+    expect(Math.abs(chanceOfRound(growth, t) / (5 * drawnOfAges) - 1)).toBeLessThan(4 / 28)
+  }
+})
+
+it('leaves at least half of a round, in whichever chunks random writers are', () => {
+  const mixed = (t: number): number =>
+    600 * -Math.expm1(-t * 2) + 3000 * -Math.expm1(-t / 4) + 6000 * -Math.expm1(-t / 40)
+  for (const of of [random, mixed]) {
+    const total = new Growth(WINDOWS.map(t => [t, of(t)])).concave()
+    const possible = { total, parts: [{ memoryPages: 20_000, growth: total }] }
+    for (const rate of [200, 500, 800, 1000, 1200]) {
+      const least = (order: 'fast-first' | 'slow-first'): number =>
+        leastLeft(sorted(possible, 16, order), rate)
+      const bound = leastLeftOfRandom(total, rate)
+      const [fast, slow] = [least('fast-first'), least('slow-first')]
+      // The same curve may have any order of its writers, and the bound holds for all.
+      expect(Math.min(fast, slow)).toBeGreaterThanOrEqual(bound)
+      expect(bound).toBeGreaterThan(0.4 * Math.min(fast, slow))
+    }
+  }
+})
+
+it('the regions of each bound add up to it, also where no page was seen dirty', () => {
+  const interval = { low: 0, high: 4e6, confidence: 0.95 }
+  const model = modelOf(
+    parseCurve({
+      points: [{ windowNs: 1e9, pages: 0, bytesPerSecond: 0, interval }],
+      memory: { bytes: 3 * 2 ** 20 },
+      regions: [2, 1].map((mib, at) => ({
+        block: 'ram',
+        offset: at * 2 ** 21,
+        bytes: mib * 2 ** 20,
+        pages: [0],
+      })),
+    }),
+    undefined,
+    false,
+  )
+  const { total, parts } = model.high
+  const sum = sumOf(parts.map(({ growth }) => growth))
+  expect(total.at(1)).toBeGreaterThan(500)
+  for (const t of [0.5, 1, 2]) expect(sum.at(t)).toBeCloseTo(total.at(t), 6)
+  expect(parts[0]?.growth.at(1)).toBeCloseTo((total.at(1) * 2) / 3, 6)
 })
 
 it('QEMU ends where a VMM that sends whole passes does not', () => {

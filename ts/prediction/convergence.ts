@@ -10,19 +10,38 @@
  */
 
 import { grouped } from './arrangement.js'
+import { chanceOfWindow } from './chance.js'
 import type { Growth } from './growth.js'
 import type { Possible } from './model.js'
 import { type Course, play } from './precopy.js'
 
 /**
  * The mean of what is left over a round, if what is left is looked at every `looksEvery` seconds.
+ * Infinity stands for a VMM that protects all memory again at each look.
  */
-export function meanLeft(total: Growth, pagesPerSecond: number, looksEvery: number): number {
+export function meanLeft(
+  parts: readonly Growth[],
+  total: Growth,
+  pagesPerSecond: number,
+  looksEvery: number,
+): number {
   const round = total.lastAbove(pagesPerSecond)
   if (round === 0) return 0
-  // Pages that are sent between two looks were protected at the first of them.
-  const early = Math.min(looksEvery / 2, round)
-  return (total.area(round) - total.area(early) + early * total.at(round)) / round
+  const lengths = lengthsOf(parts, round)
+  return parts.reduce((sum, growth, at) => {
+    // The pages of a chunk that are sent between two looks are protected before the first of them
+    // is sent. So their mean age is longer, by half of that time.
+    const ahead = Math.min(looksEvery, lengths[at] ?? 0)
+    const early = round * (1 - Math.sqrt(Math.max(1 - ahead / round, 0)))
+    return sum + (growth.area(round) - growth.area(early) + early * growth.at(round)) / round
+  }, 0)
+}
+
+/** How long each region takes of a round. */
+function lengthsOf(parts: readonly Growth[], round: number): number[] {
+  const pages = parts.map(growth => growth.at(round))
+  const all = pages.reduce((sum, one) => sum + one, 0)
+  return pages.map(one => (round * one) / all)
 }
 
 /** The least that is left at any moment of a round over these regions. */
@@ -30,8 +49,7 @@ export function leastLeft(possible: Possible, pagesPerSecond: number): number {
   const round = possible.total.lastAbove(pagesPerSecond)
   if (round === 0) return 0
   const parts = grouped(possible.parts).map(({ growth }) => growth)
-  const sum = parts.reduce((pages, growth) => pages + growth.at(round), 0)
-  const lengths = parts.map(growth => (round * growth.at(round)) / sum)
+  const lengths = lengthsOf(parts, round)
   return Math.min(
     ...parts.flatMap((_, at) => [0, 0.5].map(done => leftAt(parts, lengths, round, at, done))),
   )
@@ -65,11 +83,23 @@ function leftAt(
 }
 
 /**
- * What is left at least, wherever the writers are: in h seconds U(h) pages are dirtied, and no more
- * than B h of them are sent.
+ * What is left at least, wherever writers are that write at random. Their curves are concave, so a
+ * page of age a is dirty with at least a/R of its chance at the end of its round. A round sends its
+ * pages at a steady rate, so their mean age is R/2.
  */
-export function leastLeftAnywhere(total: Growth, pagesPerSecond: number): number {
-  return Math.max(0, ...total.points.map(([t, u]) => u - pagesPerSecond * t))
+export function leastLeftOfRandom(total: Growth, pagesPerSecond: number): number {
+  return (pagesPerSecond * total.lastAbove(pagesPerSecond)) / 2
+}
+
+/**
+ * What is left at least, wherever the writers are and whatever their order: in h seconds U(h) pages
+ * are dirtied, and no more than B h of them are sent. `probable` is the most probable curve.
+ */
+export function leastLeftAnywhere(total: Growth, probable: Growth, pagesPerSecond: number): number {
+  return total.points.reduce(
+    (most, [t, u]) => Math.max(most, u - chanceOfWindow(probable, t) - pagesPerSecond * t),
+    0,
+  )
 }
 
 /** What is left at last of a VMM that sends all pages of a pass before it looks again. */

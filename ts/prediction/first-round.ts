@@ -4,6 +4,7 @@
  * the memory holds anything yet.
  */
 
+import { chanceOfWindow } from './chance.js'
 import type { Growth } from './growth.js'
 
 /** The length of the round is known when a step makes it longer by less than this part. */
@@ -46,10 +47,14 @@ export function isFillingMemory(total: Growth, filledPages: number): boolean {
 /** What is left at least at the end of the shortest first round, wherever the writers are. */
 export function leastLeftEarly(
   total: Growth,
+  probable: Growth,
   { filledPages, pagesPerSecond }: Pick<Sent, 'filledPages' | 'pagesPerSecond'>,
 ): number {
   const seconds = filledPages / pagesPerSecond
   const points = total.points.filter(([t]) => t < seconds)
   const early = [...points, [seconds, total.at(seconds)] as const]
-  return Math.max(0, ...early.map(([t, u]) => u - pagesPerSecond * t))
+  return early.reduce(
+    (most, [t, u]) => Math.max(most, u - chanceOfWindow(probable, t) - pagesPerSecond * t),
+    0,
+  )
 }

@@ -71,7 +71,7 @@ export function modelOf(
     total,
     parts: parts.map(({ memoryPages: pages, growth }) => ({
       memoryPages: pages,
-      growth: following(growth, totals.value, total),
+      growth: following(growth, totals.value, total, pages / memoryPages),
     })),
   })
   return {
@@ -203,17 +203,17 @@ function partsOf({ regions, points }: CurveInput, total: Growth, memoryPages: nu
   const sum = sumOf(parts.map(({ growth }) => growth))
   return parts.map(({ memoryPages: pages, growth }) => ({
     memoryPages: pages,
-    growth: following(growth, sum, total),
+    growth: following(growth, sum, total, pages / memoryPages),
   }))
 }
 
-/** `part` of `whole`, if the whole is `other`. */
-function following(part: Growth, whole: Growth, other: Growth): Growth {
+/** `part` of `whole`, if the whole is `other`. Of nothing, the part is `share`. */
+function following(part: Growth, whole: Growth, other: Growth, share: number): Growth {
   if (part === whole) return other
   return new Growth(
     other.points.map(([t, u]) => {
       const all = whole.at(t)
-      return [t, all > 0 ? (part.at(t) * u) / all : 0]
+      return [t, u * (all > 0 ? part.at(t) / all : share)]
     }),
   )
 }

@@ -4,7 +4,14 @@
  */
 
 import { grouped, MOST_CHUNKS, sorted, sortedWithin, spread } from './arrangement.js'
-import { leastLeft, leastLeftAnywhere, leftByWholePasses, meanLeft } from './convergence.js'
+import { chanceOfRound, chanceOfWindow } from './chance.js'
+import {
+  leastLeft,
+  leastLeftAnywhere,
+  leastLeftOfRandom,
+  leftByWholePasses,
+  meanLeft,
+} from './convergence.js'
 import { isFillingMemory, leastLeftEarly, mostLeftByFirstRound } from './first-round.js'
 import type { Model, Possible } from './model.js'
 import type { Wanted } from './options.js'
@@ -101,29 +108,43 @@ export class Scenarios {
     const sent = { memoryPages, filledPages: filledPages[bound], pagesPerSecond: rate, zeroSeconds }
     if (bound !== 'low') return Math.min(least, mostLeftByFirstRound(possible.total, sent))
     return isFillingMemory(possible.total, filledPages.low)
-      ? Math.min(least, leastLeftEarly(possible.total, sent))
+      ? Math.min(least, leastLeftEarly(possible.total, this.model.value.total, sent))
       : least
   }
 
   /** How many pages are left if the migration has gone on for long enough. */
   #leftWithoutEnd(bound: Bound, rate: number, speed: number): number {
+    if (this.wanted.profile.passEnds === 'drained') return this.#leftByWholePasses(bound, rate)
+    if (bound === 'low') return this.#leastLeft(rate)
+    const { clearing, limiterMs } = this.wanted.profile
     const { total } = this.model[bound]
-    if (this.wanted.profile.passEnds === 'drained') {
-      const filled = this.model.filledPages[bound]
-      const left = this.#arranged(bound).map(one =>
-        leftByWholePasses(one, filled, this.#course(rate, 0)),
-      )
-      return bound === 'low'
-        ? Math.min(...left)
-        : bound === 'high'
-          ? Math.max(...left)
-          : (left[0] ?? 0)
-    }
-    if (bound !== 'low')
-      return meanLeft(total, rate, (this.wanted.profile.limiterMs / 1000) * speed)
-    return this.model.hasRegions && !this.sweeps
-      ? leastLeft(this.model.low, rate)
-      : leastLeftAnywhere(total, rate)
+    // Nobody knows the chunks of a curve without regions. At worst there is one.
+    const isChunked = clearing !== 'pass-start' && (this.model.hasRegions || bound === 'value')
+    const parts = isChunked
+      ? this.#arranged(bound)[0]?.parts.map(({ growth }) => growth)
+      : undefined
+    return meanLeft(parts ?? [total], total, rate, (limiterMs / 1000) * speed)
+  }
+
+  #leftByWholePasses(bound: Bound, rate: number): number {
+    const filled = this.model.filledPages[bound]
+    const left = this.#arranged(bound).map(one =>
+      leftByWholePasses(one, filled, this.#course(rate, 0)),
+    )
+    if (bound === 'value') return left[0] ?? 0
+    if (bound === 'high') return Math.max(...left)
+    if (this.wanted.profile.curve === 'as-measured') return Math.min(...left)
+    const { total } = this.model.value
+    return Math.max(Math.min(...left) - chanceOfWindow(total, total.lastAbove(rate)), 0)
+  }
+
+  /** How many pages are left at least at any moment. */
+  #leastLeft(rate: number): number {
+    const { low, value, hasRegions } = this.model
+    const anywhere = leastLeftAnywhere(low.total, value.total, rate)
+    if (this.sweeps) return anywhere
+    const mean = hasRegions ? leastLeft(low, rate) : leastLeftOfRandom(low.total, rate)
+    return Math.max(mean - chanceOfRound(value.total, value.total.lastAbove(rate)), anywhere)
   }
 
   /** The migration as it most probably goes. */
