@@ -4,44 +4,17 @@ import { get, type IncomingHttpHeaders } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { describe, expect, it } from 'vitest'
-import { dirtyrate, type Ended } from '../fixtures/command.js'
+import { dirtyrate } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { type Exported, samplesOf, valueIn } from '../fixtures/exposition.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { MEMORY } from '../fixtures/machine.js'
 import { PlayedQemu } from '../fixtures/played-qemu.js'
 import { expectForm } from '../fixtures/schema.js'
+import { serving } from '../fixtures/serve-command.js'
 
 const guest = `guest:stride,pages=4000,rate=20MiB/s,memory=${MEMORY}`
 const TOKEN = '00112233445566778899aabbccddeeff'
-
-/** Serves until `use` has ended, with the URL of the metrics. */
-function serving(
-  args: readonly string[],
-  use: (url: string, kill: (signal: NodeJS.Signals) => void) => Promise<unknown>,
-  { signal = 'SIGTERM', env = {} }: { signal?: NodeJS.Signals; env?: NodeJS.ProcessEnv } = {},
-): Promise<Ended> {
-  let used: Promise<unknown> | undefined
-  let failure: unknown
-  const listen = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0']
-  const ended = dirtyrate(['serve', ...listen, ...args], {
-    env,
-    onStderr: (output, kill) => {
-      const url = /http:\S+\/metrics/.exec(output)?.[0]
-      if (used !== undefined || url === undefined) return
-      used = use(url, kill)
-        .catch((error: unknown) => {
-          failure = error
-        })
-        .finally(() => kill(signal))
-    },
-  })
-  return ended.then(result => {
-    if (failure !== undefined) throw failure
-    expect(used, result.stderr).toBeDefined()
-    return result
-  })
-}
 
 interface Response {
   status: number

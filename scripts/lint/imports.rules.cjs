@@ -128,8 +128,8 @@ module.exports = {
     {
       name: 'the-package-depends-on-nothing',
       comment:
-        'the main entry has no dependency: only the command and the metrics have packages of npm, in the bundle of the command',
-      from: { path: '^ts/', pathNot: '^ts/(cli|metrics)/' },
+        'the main entry has no dependency: only the command, the metrics and the server have packages of npm, in the bundle of the command',
+      from: { path: '^ts/', pathNot: '^ts/(cli|metrics|server)/' },
       to: { dependencyTypes: ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg'] },
     },
     {

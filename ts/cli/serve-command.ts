@@ -28,6 +28,8 @@ export function addServe(program: Command, act: Act): void {
       '--token-file <file>',
       'the token that each request must have; needed if other hosts reach the address (or: the variable DIRTYRATE_TOKEN)',
     )
+    .option('--tls-cert <file>', 'encrypt with this certificate, a PEM file with its chain')
+    .option('--tls-key <file>', 'the key of the certificate, a PEM file')
     .option(
       '--allow-host <names>',
       'further names of this host by which it may be asked, separated by commas',

@@ -11,12 +11,15 @@ import { hostPace } from '../server/pace.js'
 import { parseAccess } from './serve/access.js'
 import { parseBudget } from './serve/budget.js'
 import type { Config } from './serve/config/config.js'
+import { Dashboard } from './serve/dashboard.js'
+import { together } from './serve/events.js'
 import { Fleet, type FleetListener, type FleetTarget } from './serve/fleet.js'
 import { noting } from './serve/notes.js'
 import type { ServeOptions } from './serve/options.js'
 import { costSamples } from './serve/own-metrics.js'
 import { routesOf } from './serve/routes.js'
 import { parseSettings } from './serve/settings.js'
+import { readCertificate } from './serve/tls.js'
 import type { Session } from './session.js'
 import { checkChoice } from './several-targets.js'
 import { makesVm } from './target.js'
@@ -39,6 +42,7 @@ export async function runServe(
   const parsed = config ?? parseLine(session, uris, options)
   const listen = parseListenAddress(parsed.options.listen, '--listen')
   const access = await parsed.located(() => parseAccess(parsed.options, listen))
+  const certificate = await parsed.located(() => readCertificate(parsed.options))
   // The library of the metrics is loaded by this command alone.
   const { Metrics, formatFor } = await import('../metrics/metrics.js')
   const named = parsed.targets.map(({ uri }) => uri)
@@ -52,10 +56,18 @@ export async function runServe(
   })
   // Without a budget nothing is held up, and each period is kept to the millisecond.
   const pace = config === undefined && parsed.share === undefined ? hostPace : budget
-  const fleet = new Fleet(target => listenerOf(session, metrics, target), pace, signal)
+  const dashboard = new Dashboard({
+    targets: () => fleet.targets.map(({ uri }) => uri),
+    measureCurve: uri => fleet.wantCurve(uri),
+  })
+  const listenTo = (target: FleetTarget): FleetListener =>
+    together([listenerOf(session, metrics, target), dashboard.listenTo(target)])
+  const fleet = new Fleet(listenTo, pace, signal)
   const host =
     line && config && HostServing && new HostServing(session, { line, config, fleet, budget })
-  const server = await serveHttp({ listen, access, routes: routesOf(metrics, formatFor) })
+  const routes = routesOf(metrics, formatFor, dashboard.routes)
+  const upgrades = dashboard.upgrades(access)
+  const server = await serveHttp({ listen, access, certificate, routes, upgrades })
   const url = `${server.url}/metrics`
   session.document({ schemaVersion: 1, url, targets: named, ...(line && { config: line.file }) })
   const found = config?.sources.length ? ', and of those that are found' : ''

@@ -28,11 +28,48 @@ export type RequestHead = Pick<IncomingMessage, 'method' | 'headers'>
 
 const METHODS = 'GET, HEAD'
 
-/** Why the request is refused; undefined if it is allowed. */
+/** Why the request is refused; undefined if it is allowed. Anybody may ask for what `isPublic`. */
 export function refusalOf(
-  { method = '', headers }: RequestHead,
-  { hostNames, token }: AccessRules,
+  head: RequestHead,
+  rules: AccessRules,
+  isPublic = false,
 ): Refusal | undefined {
+  const { method = '', headers } = head
+  const refusal = refusalOfSite(head, rules)
+  if (refusal !== undefined) return refusal
+  if (!isPublic && !hasToken(head, rules)) return NO_TOKEN
+  if (method !== 'GET' && method !== 'HEAD')
+    return { status: 405, reason: 'Only GET and HEAD are answered.', headers: { Allow: METHODS } }
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers
+  if (encoding !== undefined || Number(length) !== 0)
+    return { status: 413, reason: 'A request may not have a body.' }
+  return undefined
+}
+
+/**
+ * Why a WebSocket is refused; undefined if it is allowed. Browsers let every page open a WebSocket
+ * to every host, and only the header Origin says which page it is. So it has to be there.
+ */
+export function socketRefusalOf(
+  head: RequestHead,
+  rules: AccessRules,
+  hasTicket: () => boolean,
+): Refusal | undefined {
+  const refusal = refusalOfSite(head, rules)
+  if (refusal !== undefined) return refusal
+  if (head.headers.origin === undefined)
+    return { status: 403, reason: 'A WebSocket needs the header Origin, with this origin.' }
+  return hasToken(head, rules) || hasTicket() ? undefined : NO_TOKEN
+}
+
+const NO_TOKEN: Refusal = {
+  status: 401,
+  reason: 'The request needs the token: Authorization: Bearer TOKEN.',
+  headers: { 'WWW-Authenticate': 'Bearer' },
+}
+
+/** Why nobody may ask from there, whatever is asked. */
+function refusalOfSite({ headers }: RequestHead, { hostNames }: AccessRules): Refusal | undefined {
   const host = hostOf(headers.host)
   if (host === undefined || (isIP(host.name) === 0 && !hostNames.includes(host.name))) {
     return {
@@ -42,19 +79,11 @@ export function refusalOf(
   }
   if (headers.origin !== undefined && originOf(headers.origin) !== host.authority)
     return { status: 403, reason: 'A page of another origin may not ask.' }
-  if (token !== undefined && !token.isIn(headers.authorization)) {
-    return {
-      status: 401,
-      reason: 'The request needs the token: Authorization: Bearer TOKEN.',
-      headers: { 'WWW-Authenticate': 'Bearer' },
-    }
-  }
-  if (method !== 'GET' && method !== 'HEAD')
-    return { status: 405, reason: 'Only GET and HEAD are answered.', headers: { Allow: METHODS } }
-  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers
-  if (encoding !== undefined || Number(length) !== 0)
-    return { status: 413, reason: 'A request may not have a body.' }
   return undefined
+}
+
+function hasToken({ headers }: RequestHead, { token }: AccessRules): boolean {
+  return token === undefined || token.isIn(headers.authorization)
 }
 
 /** The name, or the address without its brackets, and both with the port as they were sent. */

@@ -1,20 +1,37 @@
 /** The HTTP server: its limits, its headers, and its end. What it answers comes from `routes`. */
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
+import { createServer as createSecureServer, Server as SecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { DirtyRateError } from '../ground/errors.js'
-import { type AccessRules, refusalOf } from './access.js'
+import { type AccessRules, type Refusal, refusalOf } from './access.js'
 import { type ListenAddress, urlHost } from './address.js'
 
 /** What is answered. */
 export interface Answer {
   readonly contentType: string
   readonly body: string | Buffer
+  /** Further headers, and other values of those that every answer has. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
-/** The paths that there are, and what makes the answer of each. */
-export type Routes = ReadonlyMap<string, (request: IncomingMessage) => Answer | Promise<Answer>>
+/** What is at a path. */
+export interface Route {
+  answer(request: IncomingMessage): Answer | Promise<Answer>
+  /** Anybody may ask for it, also without the token: it says nothing about any target. */
+  readonly isPublic?: boolean
+}
+
+/** The paths that there are. */
+export type Routes = ReadonlyMap<string, Route>
 
 /** What a client may take of the server. */
 export interface HttpLimits {
@@ -54,10 +71,29 @@ const HEADERS = {
 
 const PLAIN = 'text/plain; charset=utf-8'
 
+/** What encrypts the connections, as PEM. */
+export interface Certificate {
+  readonly cert: string | Buffer
+  readonly key: string | Buffer
+}
+
+/** Takes the connections that change to WebSockets. */
+export interface Upgrades {
+  /** Why the request is refused; undefined if it is allowed. */
+  refusal(request: IncomingMessage): Refusal | undefined
+  accept(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  /** Ends all of them, at the latest after so many ms. */
+  close(ms: number): Promise<void>
+}
+
 export interface HttpServerOptions {
   readonly listen: ListenAddress
   readonly access: AccessRules
   readonly routes: Routes
+  /** Undefined if no connection is encrypted. */
+  readonly certificate?: Certificate | undefined
+  /** Undefined if nobody switches protocols. */
+  readonly upgrades?: Upgrades | undefined
   readonly limits?: Partial<HttpLimits>
 }
 
@@ -65,6 +101,8 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** The URL of its root, with the port that the system has chosen. */
   readonly url: string
+  /** Encrypts further connections with another certificate. */
+  setCertificate(certificate: Certificate): void
   /** Takes no more requests, lets answers that are under way end, and then closes. Idempotent. */
   close(): Promise<void>
 }
@@ -74,17 +112,23 @@ export async function serveHttp({
   listen,
   access,
   routes,
+  certificate,
+  upgrades,
   limits: given = {},
 }: HttpServerOptions): Promise<HttpServer> {
   const limits = { ...LIMITS, ...given }
-  const server = createServer({
+  const settings = {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersMs,
     requestTimeout: limits.headersMs,
     keepAliveTimeout: limits.idleMs,
     connectionsCheckingInterval: Math.ceil(limits.headersMs / LOOKS_PER_LIMIT),
     requireHostHeader: false,
-  })
+  }
+  const server =
+    certificate === undefined
+      ? createServer(settings)
+      : createSecureServer({ ...settings, ...certificate, handshakeTimeout: limits.headersMs })
   server.maxConnections = limits.mostConnections
   // Node answers what it cannot parse, and closes the connection.
   const answering = new WeakSet<Socket>()
@@ -100,20 +144,27 @@ export async function serveHttp({
     limitAnswer(response, limits.answerMs)
     void answer(request, response, access, routes)
   })
-  // Nobody switches protocols, and nobody gets a tunnel or a leave to send a body.
+  // Nobody gets a tunnel, or a leave to send a body.
   for (const event of ['checkContinue', 'checkExpectation'] as const)
     server.on(event, (request, response) => server.emit('request', request, response))
   server.on('connect', (_, socket) => socket.destroy())
-  server.on('upgrade', (_, socket) => socket.destroy())
+  server.on('upgrade', (request, socket, head) => {
+    const refusal = upgrades === undefined ? NO_UPGRADE : upgrades.refusal(request)
+    if (refusal === undefined) upgrades?.accept(request, socket, head)
+    else refuseUpgrade(socket, refusal)
+  })
   await listening(server, listen)
   const { address, port } = server.address() as AddressInfo
   // A connection that could not be accepted is the loss of its client.
   server.on('error', () => {})
   let closing: Promise<void> | undefined
   return {
-    url: `http://${urlHost(address)}:${port}`,
+    url: `${certificate === undefined ? 'http' : 'https'}://${urlHost(address)}:${port}`,
+    setCertificate(renewed) {
+      if (server instanceof SecureServer) server.setSecureContext(renewed)
+    },
     close() {
-      closing ??= drained(server, limits.drainMs)
+      closing ??= drained(server, upgrades, limits.drainMs)
       return closing
     },
   }
@@ -131,24 +182,42 @@ async function answer(
   access: AccessRules,
   routes: Routes,
 ): Promise<void> {
-  const refusal = refusalOf(request, access)
+  const [path = ''] = (request.url ?? '').split('?')
+  const route = routes.get(path)
+  const refusal = refusalOf(request, access, route?.isPublic)
   if (refusal !== undefined) {
     const { status, reason, headers = {} } = refusal
     // What follows on this connection may be the body of a request that was refused.
     end(request, response, status, { ...headers, Connection: 'close' }, sentence(reason))
     return
   }
-  const [path = ''] = (request.url ?? '').split('?')
-  const route = routes.get(path)
   if (route === undefined) {
-    end(request, response, 404, {}, sentence(`There are ${[...routes.keys()].join(' and ')}.`))
+    end(request, response, 404, {}, sentence('There is no such path. See /.'))
     return
   }
   try {
-    end(request, response, 200, {}, await route(request))
+    end(request, response, 200, {}, await route.answer(request))
   } catch {
     end(request, response, 500, {}, sentence('This is a defect of dirtyrate: please report it.'))
   }
+}
+
+const NO_UPGRADE: Refusal = { status: 400, reason: 'This server does not switch protocols.' }
+
+/** The request is not answered by Node any more, so its answer is written here. */
+function refuseUpgrade(socket: Duplex, { status, reason, headers = {} }: Refusal): void {
+  const { contentType, body } = sentence(reason)
+  const head = {
+    ...HEADERS,
+    'Content-Type': contentType,
+    'Content-Length': body.length,
+    Connection: 'close',
+    ...headers,
+  }
+  const lines = Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.once('finish', () => socket.destroy())
+  socket.on('error', () => socket.destroy())
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
 }
 
 const sentence = (text: string): Answer => ({ contentType: PLAIN, body: `${text}\n` })
@@ -158,13 +227,14 @@ function end(
   response: ServerResponse,
   status: number,
   headers: Readonly<Record<string, string>>,
-  { contentType, body }: Answer,
+  { contentType, body, headers: own = {} }: Answer,
 ): void {
   const bytes = typeof body === 'string' ? Buffer.from(body) : body
   response.writeHead(status, {
     ...HEADERS,
     'Content-Type': contentType,
     'Content-Length': bytes.length,
+    ...own,
     ...headers,
   })
   response.end(method === 'HEAD' ? undefined : bytes)
@@ -197,12 +267,12 @@ function cannotListen(
   return new DirtyRateError('ERR_SOCKET', `${urlHost(address)}:${port}: ${why}`, { hint })
 }
 
-async function drained(server: Server, ms: number): Promise<void> {
+async function drained(server: Server, upgrades: Upgrades | undefined, ms: number): Promise<void> {
   const closed = new Promise<void>(resolve => {
     server.close(() => resolve())
   })
   server.closeIdleConnections()
   const timer = setTimeout(() => server.closeAllConnections(), ms)
-  await closed
+  await Promise.all([closed, upgrades?.close(ms)])
   clearTimeout(timer)
 }

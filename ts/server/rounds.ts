@@ -90,6 +90,13 @@ export class Rounds {
     this.#waitAnew()
   }
 
+  /** The next round measures a curve too. False if no curves are measured. */
+  wantCurve(): boolean {
+    if (this.#plan.curve === undefined) return false
+    this.#nextCurve = Number.NEGATIVE_INFINITY
+    return true
+  }
+
   /**
    * Measures until `signal` is aborted, and then closes the target and resolves. Rejects with
    * ERR_ARGUMENT if the target, or what was asked of it, is a mistake.

@@ -2,6 +2,7 @@
 
 const FRAMES = '__test__/dashboard/frames.test.ts'
 const HISTORY = '__test__/dashboard/history.test.ts'
+const LIVE = '__test__/server/live-sockets.test.ts'
 const HUB = '__test__/dashboard/hub.test.ts'
 
 export default [
@@ -81,5 +82,61 @@ export default [
     find: 'if (this.#answers.length > MOST_ANSWERS) this.end()',
     replace: 'if (this.#answers.length < 0) this.end()',
     test: `${HUB} -t no end of them`,
+  },
+  {
+    name: 'a page of any origin may open a WebSocket',
+    file: 'ts/server/access.ts',
+    find: 'const refusal = refusalOfSite(head, rules)\n  if (refusal !== undefined) return refusal\n  if (head',
+    replace: 'if (head',
+    test: `${LIVE} -t to a page of another origin`,
+  },
+  {
+    name: 'a WebSocket does not have to say its origin',
+    file: 'ts/server/access.ts',
+    find: 'if (head.headers.origin === undefined)',
+    replace: "if (head.headers.origin === '')",
+    test: `${LIVE} -t does not say its origin`,
+  },
+  {
+    name: 'a ticket can be used again and again',
+    file: 'ts/server/tickets.ts',
+    find: '    this.#ends.delete(digest)\n    return',
+    replace: '    return',
+    test: `${LIVE} -t with a ticket that was used`,
+  },
+  {
+    name: 'a ticket can be used for ever',
+    file: 'ts/server/tickets.ts',
+    find: 'end !== undefined && performance.now() < end',
+    replace: 'end !== undefined',
+    test: `${LIVE} -t with a ticket that was used`,
+  },
+  {
+    name: 'any number of live views may be open',
+    file: 'ts/server/live-sockets.ts',
+    find: 'this.#server.clients.size >= this.#limits.mostClients',
+    replace: 'this.#server.clients.size < 0',
+    test: `${LIVE} -t if too many are open`,
+  },
+  {
+    name: 'a live view may ask as often as it likes',
+    file: 'ts/server/live-sockets.ts',
+    find: 'if (isTooMuch() || isBinary',
+    replace: 'if (isBinary',
+    test: `${LIVE} -t if it asks too often`,
+  },
+  {
+    name: 'a live view that is gone stays open',
+    file: 'ts/server/live-sockets.ts',
+    find: 'if (this.#waiting.has(client)) client.terminate()',
+    replace: 'if (this.#waiting.has(client)) client.ping()',
+    test: `${LIVE} -t does not show that it is there`,
+  },
+  {
+    name: 'a live view may keep its frame waiting for ever',
+    file: 'ts/server/live-sockets.ts',
+    find: 'setTimeout(() => client.terminate(), this.#limits.sendMs)',
+    replace: 'setTimeout(() => {}, this.#limits.sendMs)',
+    test: `${LIVE} -t if it takes nothing`,
   },
 ]

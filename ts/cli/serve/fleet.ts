@@ -1,6 +1,7 @@
 /** The targets that are served now. Each is measured in rounds of its own. */
 
 import { setMaxListeners } from 'node:events'
+import { argumentError } from '../../ground/errors.js'
 import type { Pace } from '../../server/pace.js'
 import { Rounds, type RoundsListener, type RoundsPlan } from '../../server/rounds.js'
 import type { Settings } from './settings.js'
@@ -67,6 +68,17 @@ export class Fleet {
 
   get targets(): FleetTarget[] {
     return [...this.#served.values()].map(({ target }) => target)
+  }
+
+  /**
+   * Lets the next round of a target measure a curve too. Throws ERR_ARGUMENT if there is no such
+   * target, or if it has no curves.
+   */
+  wantCurve(uri: string): void {
+    const served = [...this.#served.values()].find(({ target }) => target.uri === uri)
+    if (served === undefined) throw argumentError('There is no such target.')
+    if (!served.rounds.wantCurve())
+      throw argumentError('The server measures no curves, by --curve-every never.')
   }
 
   /** Serves these targets from now on, and no others. What is known of the others is kept. */

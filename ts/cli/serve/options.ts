@@ -16,6 +16,8 @@ export interface ServeOptions extends MeasuringOptions {
   listen: string
   tokenFile?: string
   allowHost?: string
+  tlsCert?: string
+  tlsKey?: string
   budget?: string
   config?: string
 }
