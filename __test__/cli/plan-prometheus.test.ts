@@ -65,9 +65,11 @@ async function servedCurves(): Promise<{ host: string; curves: Map<string, Dirty
     routes: new Map([
       [
         '/metrics',
-        async () => {
-          const { contentType, text } = await metrics.expose('openmetrics')
-          return { contentType, body: text }
+        {
+          answer: async () => {
+            const { contentType, text } = await metrics.expose('openmetrics')
+            return { contentType, body: text }
+          },
         },
       ],
     ]),

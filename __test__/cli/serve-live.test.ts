@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { get } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { expect, it } from 'vitest'
+import { columnsOf } from '../../ts/dashboard/packed-cells.js'
 import { folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { LiveClient } from '../fixtures/live-client.js'
@@ -31,6 +32,9 @@ describeKvm('the live view of dirtyrate serve', () => {
         // The rate is what the pages say, and the guest cannot write faster than it may.
         const { pages = 0, pageSize = 0, windowNs, bytesPerSecond } = event
         expect(bytesPerSecond).toBeCloseTo((pages * pageSize * 1e9) / windowNs, 3)
+        // Each dirty page is in one cell.
+        const cells = event.cells === undefined ? [] : columnsOf(event.cells)
+        expect(cells.flatMap(block => [...block.pages]).reduce((sum, n) => sum + n, 0)).toBe(pages)
       }
       await expect.poll(() => of('curve').length, { timeout: 20_000 }).toBe(1)
       client.socket.send(JSON.stringify({ kind: 'measureCurve', target: guest }))

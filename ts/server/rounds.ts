@@ -180,7 +180,9 @@ export class Rounds {
       this.#listener.followed()
       return
     }
-    const result = await target.measureDirtyRate({ ...measuring, signal })
+    // Undefined if the target does not know where its dirty pages are.
+    const cells = target.suitableCellBytes
+    const result = await target.measureDirtyRate({ ...measuring, cells, signal })
     this.#listener.measured(result, description.software, Date.now())
     await this.#curve(target, signal)
   }

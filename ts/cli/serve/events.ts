@@ -6,6 +6,7 @@ import type {
   MeasuredEvent,
   TargetEvent,
 } from '../../dashboard/events.js'
+import type { DirtyCells } from '../../results/cells.js'
 import type { Figures } from '../../results/measurement.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { failureOf } from '../failure.js'
@@ -50,6 +51,7 @@ export function publishing(
 
 function figuresOf(result: Figures): Omit<MeasuredEvent, 'at' | 'target'> {
   const { mode, window, bytesPerSecond, interval, pages, pageSize, complete, warnings } = result
+  const { cells } = result
   return {
     kind: 'measured',
     mode,
@@ -64,7 +66,13 @@ function figuresOf(result: Figures): Omit<MeasuredEvent, 'at' | 'target'> {
       : {}),
     complete,
     warnings,
+    ...(cells === undefined ? {} : { cells: withoutRemoved(cells) }),
   }
+}
+
+/** A block that was removed within the window can be without its cells. */
+function withoutRemoved({ cellBytes, blocks }: DirtyCells): DirtyCells {
+  return { cellBytes, blocks: blocks.filter(({ pages }) => pages.length > 0) }
 }
 
 function failedBy(error: unknown): Pick<FailedEvent, 'kind' | 'code' | 'message' | 'hint'> {
