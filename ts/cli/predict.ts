@@ -33,6 +33,7 @@ import { visible } from './text.js'
 
 export interface PredictOptions extends CurveMeasuringOptions {
   curve?: string
+  target?: string
   bandwidth: string
   downtime?: string
   profile?: string
@@ -66,7 +67,7 @@ export async function runPredict(
   // Mistakes in the options of the prediction are reported before anything is measured.
   const ask = questionOf(options)
   if (uri === undefined) {
-    const document = await readCurveFile(options.curve ?? '', '--curve')
+    const document = await readCurveFile(options.curve ?? '', '--curve', options.target)
     return ask(session, parseCurve(document, '--curve'), warningsIn(document))
   }
   const plan = parseCurvePlan(options, uri)
@@ -197,6 +198,12 @@ function refuseCombinations(uri: string | undefined, options: PredictOptions): v
         'Give the target, or the curve that was measured before.',
       )
     }
+  }
+  if (options.target !== undefined && curve === undefined) {
+    throw argumentError(
+      '--target: it is for the --curve of a recording',
+      'Give the target alone, to measure it.',
+    )
   }
   const listed = [
     ['--bandwidth', options.bandwidth],

@@ -34,6 +34,8 @@ export function addServe(program: Command, act: Act): void {
       '--allow-host <names>',
       'further names of this host by which it may be asked, separated by commas',
     )
+    .option('--record <file>', 'write what is measured to this file too, as lines of JSON')
+    .option('--recording <file>', 'show such a file, and measure nothing')
     .option(
       '--budget <percent>',
       'the CPU time that measuring may take, in percent of one CPU: 2%; periods get longer to keep it',

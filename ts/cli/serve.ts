@@ -17,6 +17,7 @@ import { Fleet, type FleetListener, type FleetTarget } from './serve/fleet.js'
 import { noting } from './serve/notes.js'
 import type { ServeOptions } from './serve/options.js'
 import { costSamples } from './serve/own-metrics.js'
+import { openRecording, serveRecording } from './serve/recorded.js'
 import { routesOf } from './serve/routes.js'
 import { parseSettings } from './serve/settings.js'
 import { readCertificate } from './serve/tls.js'
@@ -33,6 +34,10 @@ export async function runServe(
 ): Promise<number> {
   session.streamDocuments()
   const uris = [...new Set(given)]
+  if (options.recording !== undefined) {
+    await serveRecording(session, options.recording, uris, options)
+    throw interrupted()
+  }
   refuseParts(uris, options)
   const { config: file } = options
   const line = file === undefined ? undefined : { file, uris, options, isGiven }
@@ -43,6 +48,7 @@ export async function runServe(
   const listen = parseListenAddress(parsed.options.listen, '--listen')
   const access = await parsed.located(() => parseAccess(parsed.options, listen))
   const certificate = await parsed.located(() => readCertificate(parsed.options))
+  const recording = await parsed.located(() => openRecording(session, parsed.options))
   // The library of the metrics is loaded by this command alone.
   const { Metrics, formatFor } = await import('../metrics/metrics.js')
   const named = parsed.targets.map(({ uri }) => uri)
@@ -56,18 +62,27 @@ export async function runServe(
   })
   // Without a budget nothing is held up, and each period is kept to the millisecond.
   const pace = config === undefined && parsed.share === undefined ? hostPace : budget
-  const dashboard = new Dashboard({
-    targets: () => fleet.targets.map(({ uri }) => uri),
-    measureCurve: uri => fleet.wantCurve(uri),
-  })
+  const dashboard = new Dashboard(
+    {
+      targets: () => fleet.targets.map(({ uri }) => uri),
+      measureCurve: uri => fleet.wantCurve(uri),
+    },
+    recording,
+  )
   const listenTo = (target: FleetTarget): FleetListener =>
     together([listenerOf(session, metrics, target), dashboard.listenTo(target)])
   const fleet = new Fleet(listenTo, pace, signal)
   const host =
     line && config && HostServing && new HostServing(session, { line, config, fleet, budget })
-  const routes = routesOf(metrics, formatFor, dashboard.routes)
-  const upgrades = dashboard.upgrades(access)
-  const server = await serveHttp({ listen, access, certificate, routes, upgrades })
+  const { routes: more, upgrades } = dashboard.connecting
+  const routes = routesOf(metrics, formatFor, more)
+  const server = await serveHttp({
+    listen,
+    access,
+    certificate,
+    routes,
+    upgrades: upgrades(access),
+  })
   const url = `${server.url}/metrics`
   session.document({ schemaVersion: 1, url, targets: named, ...(line && { config: line.file }) })
   const found = config?.sources.length ? ', and of those that are found' : ''
@@ -84,11 +99,15 @@ export async function runServe(
   } finally {
     stop.abort()
     await Promise.all([server.close(), fleet.closed()])
+    await recording?.close()
   }
-  throw new DirtyRateError('ERR_CANCELLED', 'interrupted', {
+  throw interrupted()
+}
+
+const interrupted = (): DirtyRateError =>
+  new DirtyRateError('ERR_CANCELLED', 'interrupted', {
     hint: 'The server has ended, and its targets are closed.',
   })
-}
 
 /** Throws ERR_ARGUMENT if nothing is named, or if a target is a part of one. */
 function refuseParts(uris: readonly string[], { config }: ServeOptions): void {

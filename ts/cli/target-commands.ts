@@ -93,7 +93,11 @@ export function addPredict(program: Command, act: Act): void {
     'default: 50ms,100ms,200ms,500ms,1s,2s,5s,10s; for libvirt: without monitor=yes 1s,2s,5s',
     '[target]',
   )
-    .option('--curve <file>', 'a saved curve, instead of a target: what curve --save has written')
+    .option(
+      '--curve <file>',
+      'a saved curve, instead of a target: what curve --save has written, or a recording of serve',
+    )
+    .option('--target <uri>', 'whose curve it is, if the recording has those of several targets')
     .requiredOption(
       '--bandwidth <rate>',
       'what the link carries: 10Gbit/s, 250MB/s; with --snapshot, how fast a snapshot is written',

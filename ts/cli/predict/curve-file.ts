@@ -1,21 +1,31 @@
-/** Reads a saved curve. */
+/** Reads a saved curve, or the last one of a recording. */
 
 import { type FileHandle, open } from 'node:fs/promises'
+import { show } from '../../ground/arguments.js'
 import { argumentError, isError } from '../../ground/errors.js'
 import type { PredictionCurve } from '../../prediction/input.js'
 import type { PublishedCurve } from '../../prediction/published-curve.js'
 import { systemReason } from '../failure.js'
+import { isRecording, readRecording } from '../recording/read.js'
 
 /** More than any curve has: 1000 points of 16,384 regions are half of it. */
 const MOST_BYTES = 2 ** 28
 
-/** The document in `file`. Rejects with ERR_ARGUMENT, which calls it `name`. */
+/**
+ * The document in `file`. If the file is a recording, it is the last curve of `target`, which has
+ * to be given if there are curves of several targets. Rejects with ERR_ARGUMENT, which calls the
+ * file `name`.
+ */
 export async function readCurveFile(
   file: string,
   name: string,
+  target?: string,
 ): Promise<PredictionCurve | PublishedCurve> {
   if (file === '') throw argumentError(`${name}: it is empty`, 'Give the path of a file.')
-  const text = await read(file, name)
+  if (await reading(file, name, () => isRecording(file))) return lastCurveIn(file, name, target)
+  if (target !== undefined)
+    throw argumentError(`--target: '${file}' is no recording`, 'Leave it out.')
+  const text = await reading(file, name, () => read(file, name))
   let document: unknown
   try {
     // Some editors begin a file with a byte order mark, which is no JSON.
@@ -29,20 +39,50 @@ export async function readCurveFile(
   return document as PredictionCurve
 }
 
-async function read(file: string, name: string): Promise<string> {
+/** Rejects with ERR_ARGUMENT if the system says that the file cannot be read. */
+async function reading<T>(file: string, name: string, read: () => Promise<T>): Promise<T> {
   try {
-    const handle = await open(file, 'r')
-    try {
-      return await readAll(handle, `${name}: '${file}'`)
-    } finally {
-      await handle.close()
-    }
+    return await read()
   } catch (error) {
     if (!(isError(error) && 'errno' in error)) throw error
     throw argumentError(
       `${name}: '${file}' cannot be read: ${systemReason(error as NodeJS.ErrnoException)}`,
       'Give the path of a file that exists.',
     )
+  }
+}
+
+async function lastCurveIn(
+  file: string,
+  name: string,
+  target: string | undefined,
+): Promise<PredictionCurve> {
+  const curves = new Map<string, PredictionCurve>()
+  const memory = new Map<string, { bytes: number }>()
+  await readRecording(file, name, event => {
+    if (event.kind === 'target') memory.set(event.target, { bytes: event.memoryBytes })
+    if (event.kind === 'curve') curves.set(event.target, event.curve)
+  })
+  if (curves.size === 0) {
+    const hint = 'A server records a curve every five minutes, or as --curve-every says.'
+    throw argumentError(`${name}: '${file}' has no curve`, hint)
+  }
+  const [chosen] = target === undefined && curves.size === 1 ? curves.keys() : [target ?? '']
+  const curve = curves.get(chosen ?? '')
+  if (curve !== undefined) return { memory: memory.get(chosen ?? ''), ...curve }
+  const wrong = target === undefined ? 'several targets' : `no curve of ${show(target)}`
+  throw argumentError(
+    `--target: '${file}' has ${wrong}`,
+    `Give one of these: ${[...curves.keys()].join(', ')}.`,
+  )
+}
+
+async function read(file: string, name: string): Promise<string> {
+  const handle = await open(file, 'r')
+  try {
+    return await readAll(handle, `${name}: '${file}'`)
+  } finally {
+    await handle.close()
   }
 }
 

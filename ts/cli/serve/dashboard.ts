@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import manifest from '../../../package.json' with { type: 'json' }
+import type { DashboardEvent } from '../../dashboard/events.js'
 import { History } from '../../dashboard/history.js'
 import { Hub } from '../../dashboard/hub.js'
 import type { AccessRules } from '../../server/access.js'
@@ -24,31 +25,49 @@ export interface Served {
   measureCurve(target: string): void
 }
 
+/** Where the events go too. */
+export interface Recorder {
+  add(event: DashboardEvent): void
+}
+
 export class Dashboard {
   readonly #hub: Hub
+  readonly #recorder: Recorder | undefined
   readonly #served: Served
-  readonly #tickets = new Tickets()
 
-  constructor(served: Served) {
+  constructor(served: Served, recorder?: Recorder) {
     this.#served = served
+    this.#recorder = recorder
     const about = { version: manifest.version, run: randomUUID(), source: 'live' } as const
     this.#hub = new Hub(new History(), about, () => served.targets())
   }
 
   /** Hears of a target. */
   listenTo(target: FleetTarget): FleetListener {
-    return publishing(target, event => this.#hub.publish(event))
+    return publishing(target, event => {
+      this.#hub.publish(event)
+      this.#recorder?.add(event)
+    })
   }
 
-  /** What is answered beside the metrics. */
-  get routes(): [path: string, route: Route][] {
-    const ticket = (): string =>
-      JSON.stringify({ ticket: this.#tickets.issue(), expiresMs: TICKET_MS })
-    return [['/ticket', { answer: () => ({ contentType: JSON_TYPE, body: ticket() }) }]]
+  /** What is answered beside the metrics, and the WebSockets. */
+  get connecting(): Connecting {
+    return connecting(this.#hub, target => this.#served.measureCurve(target))
   }
+}
 
-  upgrades(access: AccessRules): Upgrades {
-    const feed = feedOf(this.#hub, target => this.#served.measureCurve(target))
-    return new LiveSockets(LIVE_PATH, access, this.#tickets, feed)
+/** How pages connect. */
+export interface Connecting {
+  readonly routes: readonly (readonly [path: string, route: Route])[]
+  upgrades(access: AccessRules): Upgrades
+}
+
+/** Lets pages watch a hub. `measureCurve` throws if no curve is measured. */
+export function connecting(hub: Hub, measureCurve: (target: string) => void): Connecting {
+  const tickets = new Tickets()
+  const ticket = (): string => JSON.stringify({ ticket: tickets.issue(), expiresMs: TICKET_MS })
+  return {
+    routes: [['/ticket', { answer: () => ({ contentType: JSON_TYPE, body: ticket() }) }]],
+    upgrades: access => new LiveSockets(LIVE_PATH, access, tickets, feedOf(hub, measureCurve)),
   }
 }

@@ -16,6 +16,8 @@ export interface ServeOptions extends MeasuringOptions {
   listen: string
   tokenFile?: string
   allowHost?: string
+  record?: string
+  recording?: string
   tlsCert?: string
   tlsKey?: string
   budget?: string

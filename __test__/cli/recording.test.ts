@@ -1,0 +1,183 @@
+/** Recordings: what is written, what a full disk and a cut line do, and what reads them. */
+
+import { execFileSync } from 'node:child_process'
+import { appendFileSync, readFileSync, statSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
+import process from 'node:process'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { readRecording } from '../../ts/cli/recording/read.js'
+import { RecordingFile } from '../../ts/cli/recording/write.js'
+import { parseLine } from '../../ts/dashboard/recording.js'
+import { dirtyrate } from '../fixtures/command.js'
+import { measuredEvent } from '../fixtures/dashboard.js'
+import { folder } from '../fixtures/elf.js'
+import { describeKvm } from '../fixtures/kvm.js'
+import { LiveClient } from '../fixtures/live-client.js'
+import { MEMORY } from '../fixtures/machine.js'
+import { serving } from '../fixtures/serve-command.js'
+
+const guest = `guest:stride,pages=4000,rate=20MiB/s,memory=${MEMORY}`
+const other = `guest:idle,memory=${MEMORY}`
+const FAST = ['--every', '200ms', '--window', '100ms']
+const CODE = { code: 'ERR_ARGUMENT' }
+
+const notes: string[] = []
+const options = { version: '0.1.0', note: (text: string) => notes.push(text), retryMs: 0 }
+
+/** The times of the events in a file, which stand for the events. */
+async function timesIn(file: string): Promise<{ times: number[]; unreadable: number }> {
+  const times: number[] = []
+  const { unreadable } = await readRecording(file, 'file', ({ at }) => times.push(at))
+  return { times, unreadable }
+}
+
+async function recorded(file: string, times: readonly number[]): Promise<void> {
+  const recording = await RecordingFile.open(file, '--record', options)
+  for (const at of times) recording.add(measuredEvent('pid:1', at, 100))
+  await recording.close()
+}
+
+describe('a recording', () => {
+  it('goes on where a server before has ended, also within a line', async () => {
+    const file = folder()('recording', '')
+    await recorded(file, [1, 2, 3])
+    truncateSync(file, statSync(file).size - 10)
+    expect(await timesIn(file)).toEqual({ times: [1, 2], unreadable: 1 })
+    await recorded(file, [4])
+    expect(await timesIn(file)).toEqual({ times: [1, 2, 4], unreadable: 1 })
+  })
+
+  it('is for its owner alone', async () => {
+    const file = join(folder()('beside', ''), '..', 'recording')
+    await recorded(file, [1])
+    expect(statSync(file).mode & 0o777).toBe(0o600)
+  })
+
+  it('is never made of another file', async () => {
+    const file = folder()('letter', 'Dear Linus,\n')
+    await expect(RecordingFile.open(file, '--record', options)).rejects.toMatchObject(CODE)
+    expect(readFileSync(file, 'utf8')).toBe('Dear Linus,\n')
+    await expect(timesIn(file)).rejects.toMatchObject(CODE)
+  })
+
+  it('passes over lines that are garbage, and over those that are too long for memory', async () => {
+    const file = folder()('recording', '')
+    await recorded(file, [1])
+    appendFileSync(file, '{"kind":"pause"}\n\u0000\n\n[]\n')
+    for (let mib = 0; mib < 65; mib++) appendFileSync(file, ' '.repeat(2 ** 20))
+    appendFileSync(file, '\n')
+    await recorded(file, [2])
+    expect(await timesIn(file)).toEqual({ times: [1, 2], unreadable: 4 })
+  })
+
+  it.runIf(process.getuid?.() === 0)('survives a full disk, and says what is missing', async () => {
+    const path = fullSoon()
+    const file = join(path, 'recording')
+    const recording = await RecordingFile.open(file, '--record', options)
+    notes.length = 0
+    let at = 0
+    while (notes.length === 0) {
+      recording.add(measuredEvent('pid:1', ++at, 1000))
+      await turn()
+    }
+    expect(notes.join('\n')).toContain('ENOSPC')
+    // What was written of the line that did not fit is taken back.
+    await expect.poll(async () => (await timesIn(file)).unreadable).toBe(0)
+    const before = await timesIn(file)
+    for (let more = 0; more < 10; more++) {
+      recording.add(measuredEvent('pid:1', ++at, 1000))
+      await turn()
+    }
+    execFileSync('mount', ['-o', 'remount,size=1m', path])
+    recording.add(measuredEvent('pid:1', 1_000_000, 1000))
+    await recording.close()
+    expect(notes.at(-1)).toContain(`${at - before.times.length} events are missing`)
+    const { times, unreadable } = await timesIn(file)
+    expect({ times, unreadable }).toEqual({ times: [...before.times, 1_000_000], unreadable: 0 })
+  })
+})
+
+const turn = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 1))
+
+/** A file system that has no room for much. */
+function fullSoon(): string {
+  const path = join(folder()('beside', ''), '..')
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', path])
+  onTestFinished(() => {
+    execFileSync('umount', [path])
+  })
+  return path
+}
+
+describeKvm('dirtyrate serve --record', () => {
+  it('writes what a live view hears, and --recording shows the same', async () => {
+    const file = folder()('recording', '')
+    const curves = ['--curve-every', '1h', '--windows', '20ms,50ms']
+    let live: unknown[] = []
+    await serving([guest, other, ...FAST, ...curves, '--record', file], async url => {
+      const client = await LiveClient.open(url)
+      const kinds = (): string[] => client.events.map(({ event }) => event.kind)
+      await expect
+        .poll(() => kinds().filter(kind => kind === 'curve').length, { timeout: 20_000 })
+        .toBe(2)
+      live = client.events.map(({ event }) => event)
+    })
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').map(parseLine)
+    expect(lines[0]).toMatchObject({ kind: 'header' })
+    const events = lines.flatMap(line => (line.kind === 'event' ? [line.event] : []))
+    expect(events.slice(0, live.length)).toEqual(live)
+    let shown: unknown[] = []
+    const { stderr } = await serving(['--recording', file], async url => {
+      const client = await LiveClient.open(url)
+      await expect.poll(() => client.controls('caught-up').length).toBe(1)
+      expect(client.controls('hello')).toMatchObject([
+        { source: 'recording', targets: expect.arrayContaining([guest, other]) },
+      ])
+      shown = client.events.map(({ event }) => event)
+      client.socket.send(JSON.stringify({ kind: 'measureCurve', target: guest }))
+      await expect.poll(() => client.controls('curve-answer')).toMatchObject([{ accepted: false }])
+    })
+    expect(shown).toEqual(events)
+    expect(stderr).toContain(file)
+
+    const link = ['--bandwidth', '10Gbit/s', '--downtime', '300ms']
+    const ambiguous = await dirtyrate(['predict', '--curve', file, ...link])
+    expect(ambiguous.stderr).toContain('several targets')
+    const predicted = await dirtyrate([
+      'predict',
+      '--curve',
+      file,
+      '--target',
+      guest,
+      ...link,
+      '--json',
+    ])
+    const [curve] = events.filter(({ kind, target }) => kind === 'curve' && target === guest)
+    const saved = folder()('curve.json', JSON.stringify(curve?.kind === 'curve' && curve.curve))
+    const same = await dirtyrate(['predict', '--curve', saved, ...link, '--json'])
+    expect(JSON.parse(predicted.stdout)).toEqual(JSON.parse(same.stdout))
+  })
+
+  it('goes on serving if the disk is full', async () => {
+    const never = ['--curve-every', 'never']
+    const { stderr } = await serving(
+      [other, ...FAST, ...never, '--record', '/dev/full'],
+      async url => {
+        const client = await LiveClient.open(url)
+        await expect.poll(() => client.events.length, { timeout: 20_000 }).toBeGreaterThan(3)
+      },
+    )
+    expect(stderr).toContain('ENOSPC')
+  })
+
+  it.each([
+    { args: ['--recording', 'FILE', guest], why: 'it shows a file' },
+    { args: ['--recording', 'FILE', '--record', 'FILE'], why: 'it shows a file' },
+    { args: ['--recording', '/nowhere'], why: 'no such file' },
+    { args: [], why: "missing required argument 'target'" },
+  ])('refuses $args', async ({ args, why }) => {
+    const { status, stderr } = await dirtyrate(['serve', ...args])
+    expect(status).toBe(2)
+    expect(stderr).toContain(why)
+  })
+})

@@ -1,0 +1,172 @@
+/**
+ * Appends events to a recording. The server goes on whatever happens to the file: if the disk is
+ * full or slow, events are left out, which is said, and the file is tried again.
+ */
+
+import { type FileHandle, open } from 'node:fs/promises'
+import type { DashboardEvent } from '../../dashboard/events.js'
+import { packEvent } from '../../dashboard/frames.js'
+import { eventLine, headerLine } from '../../dashboard/recording.js'
+import { argumentError } from '../../ground/errors.js'
+import { systemReason } from '../failure.js'
+import { isRecording } from './read.js'
+
+/** So much waits for a slow disk. What comes then is left out. */
+const MOST_WAITING_BYTES = 16 * 2 ** 20
+/** How long nothing is written after a failure. */
+const RETRY_MS = 10_000
+/** The figures of VMs are for their owner. */
+const MODE = 0o600
+
+export interface RecordingOptions {
+  /** The version of dirtyrate. */
+  readonly version: string
+  /** Says something to the user. */
+  note(text: string): void
+  readonly retryMs?: number
+}
+
+/** How a file ends. */
+interface End {
+  readonly size: number
+  /** It ends within a line. */
+  readonly isCut: boolean
+}
+
+export class RecordingFile {
+  readonly #file: FileHandle
+  readonly #name: string
+  readonly #options: RecordingOptions
+  #waiting: Buffer[] = []
+  #waitingBytes = 0
+  #waitingEvents = 0
+  /** How long the file is, as far as its lines are whole. */
+  #size: number
+  /** Events that were left out since the last one that was written. */
+  #missed = 0
+  #failedAt: number | undefined
+  /** The file may end within a line. */
+  #isCut: boolean
+  #writing: Promise<void> | undefined
+
+  private constructor(file: FileHandle, name: string, options: RecordingOptions, end: End) {
+    this.#file = file
+    this.#name = name
+    this.#options = options
+    this.#size = end.size
+    this.#isCut = end.isCut
+  }
+
+  /**
+   * Opens a new file, or goes on with a recording. Rejects with ERR_ARGUMENT for any other file,
+   * which stays as it is.
+   */
+  static async open(
+    path: string,
+    option: string,
+    options: RecordingOptions,
+  ): Promise<RecordingFile> {
+    let file: FileHandle
+    try {
+      file = await open(path, 'a+', MODE)
+    } catch (error) {
+      throw argumentError(
+        `${option}: '${path}' cannot be written: ${systemReason(error as NodeJS.ErrnoException)}`,
+        'Give a file that can be written.',
+      )
+    }
+    try {
+      const { size } = await file.stat()
+      if (size > 0 && !(await isRecording(path))) {
+        throw argumentError(
+          `${option}: '${path}' is something else than a recording`,
+          'Give a new file, or a recording, which goes on then.',
+        )
+      }
+      const last = Buffer.from('\n')
+      if (size > 0) await file.read(last, 0, 1, size - 1)
+      const end = { size, isCut: last.toString() !== '\n' }
+      const recording = new RecordingFile(file, path, options, end)
+      recording.#push(headerLine(options.version, new Date()))
+      await recording.#writing
+      return recording
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  /** Writes the event, or leaves it out if the disk does not take it. */
+  add(event: DashboardEvent): void {
+    const { retryMs = RETRY_MS } = this.#options
+    const isFailing = this.#failedAt !== undefined && performance.now() - this.#failedAt < retryMs
+    if (isFailing || this.#waitingBytes > MOST_WAITING_BYTES) {
+      this.#missed++
+      return
+    }
+    const line = eventLine(packEvent(event))
+    this.#waitingEvents++
+    // A header says where events are missing. Alone it might fit on a full disk.
+    const isAfterGap = this.#missed > 0
+    this.#push(isAfterGap ? `${headerLine(this.#options.version, new Date())}\n${line}` : line)
+  }
+
+  /** Writes what waits, and closes the file. */
+  async close(): Promise<void> {
+    await this.#writing
+    await this.#file.close()
+  }
+
+  #push(line: string): void {
+    const bytes = Buffer.from(`${line}\n`)
+    this.#waiting.push(bytes)
+    this.#waitingBytes += bytes.length
+    this.#writing ??= this.#write().finally(() => {
+      this.#writing = undefined
+    })
+  }
+
+  async #write(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const lines = this.#waiting
+      const events = this.#waitingEvents
+      this.#waiting = []
+      this.#waitingBytes = 0
+      this.#waitingEvents = 0
+      try {
+        await this.#append(Buffer.concat(this.#isCut ? [Buffer.from('\n'), ...lines] : lines))
+        this.#succeeded()
+      } catch (error) {
+        this.#failed(error as NodeJS.ErrnoException, events)
+      }
+    }
+  }
+
+  async #append(bytes: Buffer): Promise<void> {
+    try {
+      await this.#file.appendFile(bytes)
+      this.#size += bytes.length
+      this.#isCut = false
+    } catch (error) {
+      // A part of it may be in the file. A device has no length that could be changed.
+      await this.#file.truncate(this.#size).catch(() => {})
+      throw error
+    }
+  }
+
+  #succeeded(): void {
+    if (this.#missed > 0)
+      this.#options.note(`${this.#name}: it records again. ${this.#missed} events are missing.`)
+    this.#missed = 0
+    this.#failedAt = undefined
+  }
+
+  #failed(error: NodeJS.ErrnoException, events: number): void {
+    if (this.#failedAt === undefined) {
+      this.#options.note(`${this.#name}: it does not record: ${systemReason(error)}`)
+      this.#options.note('The server goes on, and tries the file again.')
+    }
+    this.#missed += events
+    this.#failedAt = performance.now()
+  }
+}

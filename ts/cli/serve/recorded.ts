@@ -1,0 +1,88 @@
+/**
+ * `dirtyrate serve --record FILE` records what is measured, and `dirtyrate serve --recording FILE`
+ * shows it, and measures nothing.
+ */
+
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import manifest from '../../../package.json' with { type: 'json' }
+import { History } from '../../dashboard/history.js'
+import { Hub } from '../../dashboard/hub.js'
+import { argumentError } from '../../ground/errors.js'
+import { parseListenAddress } from '../../server/address.js'
+import { serveHttp } from '../../server/http.js'
+import { readRecording } from '../recording/read.js'
+import { RecordingFile } from '../recording/write.js'
+import type { Session } from '../session.js'
+import { parseAccess } from './access.js'
+import { connecting } from './dashboard.js'
+import type { ServeOptions } from './options.js'
+import { routesOf } from './routes.js'
+import { readCertificate } from './tls.js'
+
+/** The file that the events go to; undefined if nobody wants one. Throws ERR_ARGUMENT. */
+export async function openRecording(
+  session: Session,
+  { record }: ServeOptions,
+): Promise<RecordingFile | undefined> {
+  if (record === undefined) return undefined
+  const { version } = manifest
+  return RecordingFile.open(record, '--record', { version, note: text => session.note(text) })
+}
+
+/** Shows `file` until the session is interrupted, and then resolves. Throws ERR_ARGUMENT. */
+export async function serveRecording(
+  session: Session,
+  file: string,
+  uris: readonly string[],
+  options: ServeOptions,
+): Promise<void> {
+  if (uris.length > 0 || options.record !== undefined || options.config !== undefined) {
+    throw argumentError(
+      '--recording: it shows a file, and measures no target and records nothing',
+      'Leave out the targets, --config and --record, or --recording.',
+    )
+  }
+  const listen = parseListenAddress(options.listen, '--listen')
+  const access = await parseAccess(options, listen)
+  const certificate = await readCertificate(options)
+  const { history, targets } = await readHistory(session, file)
+  const about = { version: manifest.version, run: randomUUID(), source: 'recording' } as const
+  const { routes, upgrades } = connecting(new Hub(history, about, () => targets), () => {
+    throw argumentError('This is a recording.')
+  })
+  const { Metrics, formatFor } = await import('../../metrics/metrics.js')
+  const metrics = new Metrics({ version: manifest.version })
+  const server = await serveHttp({
+    listen,
+    access,
+    certificate,
+    routes: routesOf(metrics, formatFor, routes),
+    upgrades: upgrades(access),
+  })
+  const url = `${server.url}/`
+  session.document({ schemaVersion: 1, url, targets })
+  session.note(`Showing ${file} at ${url}, until interrupted.`)
+  try {
+    if (!session.signal.aborted) await once(session.signal, 'abort')
+  } finally {
+    await server.close()
+  }
+}
+
+/** Only as much as a history keeps. */
+async function readHistory(
+  session: Session,
+  file: string,
+): Promise<{ history: History; targets: readonly string[] }> {
+  const history = new History({ ageMs: Number.POSITIVE_INFINITY })
+  const targets = new Set<string>()
+  const { unreadable } = await readRecording(file, '--recording', event => {
+    history.addPacked(event)
+    targets.add(event.target)
+  })
+  if (unreadable > 0) session.note(`${file}: lines that are no events: ${unreadable}.`)
+  if (history.droppedUpTo > 0)
+    session.note(`${file}: it is too large to be shown whole. Its oldest events are left out.`)
+  return { history, targets: [...targets] }
+}
