@@ -107,6 +107,29 @@ describe('rounds', () => {
     expect(events).toEqual(['open', 'measured', 'curve', 'measured', 'measured', 'close'])
   })
 
+  it('spread the curves of several targets, each of which begins with one', async () => {
+    const between = async (offsetMs: number): Promise<number> => {
+      const at: number[] = []
+      const curve = { everyMs: 600, windows: () => [1], measuring: {} }
+      const play = {
+        describe: describing,
+        curve: async () => {
+          at.push(performance.now())
+        },
+      }
+      await played(play, all => all.filter(event => event === 'curve').length === 2, {
+        curve,
+        offsetMs,
+      })
+      return (at[1] ?? 0) - (at[0] ?? 0)
+    }
+    const [early, late] = await Promise.all([between(EVERY_MS / 4), between(0)])
+    // A quarter of the period, and a whole one. Timers may come 1 ms too early.
+    expect(early).toBeGreaterThanOrEqual(150 - 1)
+    expect(late).toBeGreaterThanOrEqual(600 - 1)
+    expect(early).toBeLessThan(late)
+  })
+
   it('go on if a curve fails', async () => {
     const curve = { everyMs: 3_600_000, windows: () => [1], measuring: {} }
     const events = await played(

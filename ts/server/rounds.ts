@@ -188,9 +188,13 @@ export class Rounds {
   }
 
   async #curve(target: Target, signal: AbortSignal): Promise<void> {
-    const { curve } = this.#plan
+    const { curve, offsetMs, everyMs } = this.#plan
     if (curve === undefined || this.#pace.now() < this.#nextCurve) return
-    this.#nextCurve = this.#pace.now() + curve.everyMs
+    // All targets begin with a curve. The second one comes where the target is in its period, so
+    // that the curves of several targets do not stay together.
+    const isFirst = this.#nextCurve === Number.NEGATIVE_INFINITY
+    const part = isFirst ? offsetMs / everyMs || 1 : 1
+    this.#nextCurve = this.#pace.now() + curve.everyMs * part
     try {
       const windows = curve.windows(target)
       const measured = await target.measureDirtyCurve({ ...curve.measuring, windows, signal })
