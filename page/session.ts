@@ -10,9 +10,11 @@ import { Store } from './state/store.js'
 const LONGEST_CURVE_MS = 120_000
 
 export interface SessionOptions {
-  readonly open: (after: number, run: string | undefined, token: string | undefined) => Socket
-  /** Whether the server refuses this token, or wants one if there is none. */
-  readonly needsToken: (token: string | undefined) => Promise<boolean>
+  readonly open: (
+    after: number,
+    run: string | undefined,
+    token: string | undefined,
+  ) => Promise<Socket | 'token'>
 }
 
 export class Session {
@@ -29,17 +31,15 @@ export class Session {
   /** Why the server measures no curve of a target. */
   readonly refusals = new Map<string, string>()
 
-  constructor({ open, needsToken }: SessionOptions) {
+  constructor({ open }: SessionOptions) {
     for (const store of [this.#live, this.#played]) store.subscribe(() => this.#changed())
     this.#token = keptToken()
     this.#connection = new Connection({
       open: (after, run) => open(after, run, this.#token),
-      needsToken: () => needsToken(this.#token),
       listener: {
         events: events => this.#told(events),
         changed: state => {
-          this.connection =
-            state.kind === 'token' ? { ...state, wasRefused: this.#token !== undefined } : state
+          this.connection = state
           this.#changed()
         },
         answered: ({ target, accepted, reason }) => {
@@ -50,6 +50,11 @@ export class Session {
         },
       },
     })
+  }
+
+  /** Whether the server has refused the token that this page has. */
+  get wasRefused(): boolean {
+    return this.connection.kind === 'token' && this.#token !== undefined
   }
 
   get state(): State {

@@ -16,7 +16,7 @@ export type ConnectionState =
   | { readonly kind: 'connecting' }
   | { readonly kind: 'open'; readonly source: Hello['source']; readonly caughtUp: boolean }
   | { readonly kind: 'lost'; readonly since: number; readonly retryAt: number }
-  | { readonly kind: 'token'; readonly wasRefused: boolean }
+  | { readonly kind: 'token' }
   | { readonly kind: 'failed'; readonly why: string }
 
 export interface ConnectionListener {
@@ -27,16 +27,17 @@ export interface ConnectionListener {
 
 /** What the page takes of a WebSocket. */
 export type Socket = Pick<WebSocket, 'binaryType' | 'close' | 'send'> & {
-  onopen: ((event: Event) => void) | null
   onmessage: ((event: MessageEvent) => void) | null
   onclose: ((event: CloseEvent) => void) | null
 }
 
 export interface ConnectionOptions {
-  readonly open: (after: number, run: string | undefined) => Socket
+  /**
+   * Opens a socket; `token` if the server wants a token, or another one. Rejects if the server does
+   * not answer.
+   */
+  readonly open: (after: number, run: string | undefined) => Promise<Socket | 'token'>
   readonly listener: ConnectionListener
-  /** Whether the server wants a token that this page does not have. */
-  readonly needsToken: () => Promise<boolean>
 }
 
 const FIRST_RETRY_MS = 500
@@ -54,7 +55,8 @@ export class Connection {
   #lastAt = 0
   #retry: ReturnType<typeof setTimeout> | undefined
   #silence: ReturnType<typeof setTimeout> | undefined
-  #isClosed = false
+  /** What an older attempt brings does not count. */
+  #attempt = 0
   #state: ConnectionState = { kind: 'connecting' }
 
   constructor(options: ConnectionOptions) {
@@ -64,22 +66,38 @@ export class Connection {
   /** Connects now, also if a later try is planned. */
   connect(): void {
     clearTimeout(this.#retry)
-    this.#isClosed = false
     this.#drop()
-    const socket = this.#options.open(this.#after, this.#run)
+    if (this.#lostSince === undefined) this.#is({ kind: 'connecting' })
+    this.#listen()
+    const attempt = ++this.#attempt
+    this.#options.open(this.#after, this.#run).then(
+      socket => {
+        if (attempt === this.#attempt) this.#opened(socket)
+        else if (socket !== 'token') socket.close()
+      },
+      () => {
+        if (attempt === this.#attempt) this.#lost()
+      },
+    )
+  }
+
+  #opened(socket: Socket | 'token'): void {
+    if (socket === 'token') {
+      this.close()
+      this.#is({ kind: 'token' })
+      return
+    }
     socket.binaryType = 'arraybuffer'
     socket.onmessage = ({ data }) => this.#received(data as ArrayBuffer | string)
     socket.onclose = () => {
-      if (this.#socket === socket) void this.#lost()
+      if (this.#socket === socket) this.#lost()
     }
     this.#socket = socket
-    if (this.#lostSince === undefined) this.#is({ kind: 'connecting' })
-    this.#listen()
   }
 
   /** Ends the connection for good. */
   close(): void {
-    this.#isClosed = true
+    this.#attempt++
     clearTimeout(this.#retry)
     this.#drop()
   }
@@ -156,18 +174,10 @@ export class Connection {
     return isOtherRun ? [{ kind: 'missed', at: this.#lastAt }, served] : [served]
   }
 
-  async #lost(): Promise<void> {
-    clearTimeout(this.#silence)
-    this.#socket = undefined
+  #lost(): void {
+    this.#drop()
     this.#lostSince ??= Date.now()
     const wait = Math.min(FIRST_RETRY_MS * 2 ** this.#failures++, LONGEST_RETRY_MS)
-    const needsToken = await this.#options.needsToken().catch(() => false)
-    if (this.#isClosed || this.#socket !== undefined) return
-    if (needsToken) {
-      this.close()
-      this.#is({ kind: 'token', wasRefused: false })
-      return
-    }
     this.#is({ kind: 'lost', since: this.#lostSince, retryAt: Date.now() + wait })
     this.#retry = setTimeout(() => this.connect(), wait)
   }
@@ -176,8 +186,8 @@ export class Connection {
   #listen(): void {
     clearTimeout(this.#silence)
     this.#silence = setTimeout(() => {
-      this.#drop()
-      void this.#lost()
+      this.#attempt++
+      this.#lost()
     }, SILENCE_MS)
   }
 

@@ -123,7 +123,8 @@ function measured(vm: Vm, event: MeasuredEvent): Vm {
     last,
     moments: vm.moments.append(last).keep(MOST_MOMENTS),
   }
-  if (cells === undefined) return withWarnings(next, vm.last, last)
+  // A window in which no memory was mapped has no cells.
+  if (cells === undefined || cells.blocks.length === 0) return withWarnings(next, vm.last, last)
   const column: CellColumn = {
     at,
     from: last.from,

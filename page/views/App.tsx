@@ -17,7 +17,12 @@ const NEXT_THEME: Readonly<Record<ThemeChoice, ThemeChoice>> = {
 
 export function App({ session }: { session: Session }) {
   const [, draw] = useReducer((count: number) => count + 1, 0)
-  useEffect(() => session.subscribe(() => draw(undefined)), [session])
+  useEffect(() => {
+    const end = session.subscribe(() => draw(undefined))
+    // What has happened since the first drawing.
+    draw(undefined)
+    return end
+  }, [session])
   const [link, setLink] = useState(keptLink)
   const [choice, theme, setChoice] = useTheme()
   const route = useRoute()

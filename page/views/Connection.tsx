@@ -85,7 +85,7 @@ export function Waiting({ session }: { session: Session }) {
         </Blank>
       )
     case 'token':
-      return <TokenForm session={session} wasRefused={connection.wasRefused} />
+      return <TokenForm session={session} wasRefused={session.wasRefused} />
     case 'failed':
       return (
         <Blank title="The page cannot go on">

@@ -172,13 +172,14 @@ function Matrix({ rows, link, choose }: MatrixProps) {
                   bandwidthBytesPerSecond === link.bytesPerSecond &&
                   Math.abs((downtimeLimitMs ?? 0) - link.downtimeMs) < 1e-6
                 const total = totalMs.value
+                const shown = verdict === 'converges' && total !== null ? duration(total) : verdict
                 return (
                   <td key={bandwidthBytesPerSecond} class={isChosen ? 'is-chosen' : ''}>
                     <button
                       type="button"
                       class={`cell verdict-${verdict}`}
                       aria-pressed={isChosen}
-                      aria-label={`${verdict}, ${duration(downtimeLimitMs ?? 0)} at ${short(bandwidthBytesPerSecond)}: choose it`}
+                      aria-label={`${shown}: ${verdict} with ${duration(downtimeLimitMs ?? 0)} at ${short(bandwidthBytesPerSecond)}`}
                       onClick={() =>
                         choose({
                           bytesPerSecond: bandwidthBytesPerSecond,
@@ -186,8 +187,7 @@ function Matrix({ rows, link, choose }: MatrixProps) {
                         })
                       }
                     >
-                      <span aria-hidden="true">{SIGN[verdict]}</span>{' '}
-                      {verdict === 'converges' && total !== null ? duration(total) : verdict}
+                      <span aria-hidden="true">{SIGN[verdict]}</span> {shown}
                     </button>
                   </td>
                 )

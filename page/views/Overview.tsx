@@ -1,6 +1,6 @@
 /** All VMs, one in a row. */
 
-import { useRef, useState } from 'preact/hooks'
+import { useEffect, useReducer, useRef, useState } from 'preact/hooks'
 import {
   type Verdict as VerdictWord,
   verdicts as verdictWords,
@@ -192,12 +192,19 @@ function useSteadyOrder(
   isHeld: { readonly current: boolean },
 ): Row[] {
   const kept = useRef<{ sorting: Sorting; at: number; targets: string[] }>(null)
+  const [, redraw] = useReducer((count: number) => count + 1, 0)
   const before = kept.current
+  const wanted = sorted(rows, sorting).map(({ vm }) => vm.target)
   const isDue = !isHeld.current && performance.now() - (before?.at ?? 0) >= SORT_MS
-  if (before?.sorting !== sorting || before.targets.length !== rows.length || isDue) {
-    const targets = sorted(rows, sorting).map(({ vm }) => vm.target)
-    kept.current = { sorting, at: performance.now(), targets }
-  }
+  if (before?.sorting !== sorting || before.targets.length !== rows.length || isDue)
+    kept.current = { sorting, at: performance.now(), targets: wanted }
+  const isLate = kept.current?.targets.join() !== wanted.join()
+  useEffect(() => {
+    if (!isLate) return undefined
+    // Nothing else may happen that draws the page.
+    const timer = setTimeout(() => redraw(undefined), SORT_MS)
+    return () => clearTimeout(timer)
+  })
   const byTarget = new Map(rows.map(row => [row.vm.target, row]))
   return (kept.current?.targets ?? []).flatMap(target => byTarget.get(target) ?? [])
 }

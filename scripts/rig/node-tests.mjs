@@ -31,7 +31,7 @@ const PACKAGES = ['@vitest/runner', '@vitest/expect', '@vitest/spy', 'fast-check
  */
 const OF_THE_MACHINE = new RegExp(
   [
-    '^(host|install|scripts|targets/libvirt)/',
+    '^(host|install|page|scripts|targets/libvirt)/',
     '^faults/(faults|process-faults)\\.test$',
     '^cli/(compare|csv|doctor|environment|json|list|manual|shells)\\.test$',
     '^qmp/(connection|server-and-qemu|server-of-targets|server-schema)\\.test$',

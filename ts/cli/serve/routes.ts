@@ -1,12 +1,10 @@
 /** The paths that the server of `serve` answers. */
 
-import manifest from '../../../package.json' with { type: 'json' }
 import type { Format, Metrics } from '../../metrics/metrics.js'
 import type { Answer, Route, Routes } from '../../server/http.js'
 import { recent } from '../../server/recent.js'
-import { homePage } from './home-page.js'
+import { pageRoutes } from './page.js'
 
-const HTML = 'text/html; charset=utf-8'
 /** Scrapes within this time get the same text, so that no number of them costs more. */
 const SHARED_MS = 500
 
@@ -23,13 +21,7 @@ export function routesOf(
     }, SHARED_MS)
   const formats = { openmetrics: written('openmetrics'), text: written('text') }
   return new Map<string, Route>([
-    [
-      '/',
-      {
-        answer: () => ({ contentType: HTML, body: homePage(manifest.version) }),
-        isPublic: true,
-      },
-    ],
+    ...pageRoutes(),
     ['/metrics', { answer: ({ headers }) => formats[formatFor(headers.accept ?? '')]() }],
     ...more,
   ])
