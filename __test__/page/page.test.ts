@@ -1,13 +1,13 @@
 // The page in a real Chromium, with a real server that tells it events of the test: its states, its
 // sizes, and names that want to be markup.
 
-import { expect, it } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { rate } from '../../page/format.js'
 import type { DashboardEvent } from '../../ts/dashboard/events.js'
 import { predictMigration } from '../../ts/prediction/index.js'
 import { axeFinds, describeBrowser, openRecording, overflow, themes } from '../fixtures/browser.js'
 import { curveEvent, measuredEvent, targetEvent } from '../fixtures/page-events.js'
-import { servePage } from '../fixtures/page-server.js'
+import { startPageServer } from '../fixtures/page-server.js'
 
 const MIB = 2 ** 20
 const WAIT = { timeout: 20_000 }
@@ -24,6 +24,12 @@ const HOSTILE = [
   'a\u202egnp.exe\u0000\u001b[31m',
   '&lt;b&gt;',
 ]
+
+const servePage: typeof startPageServer = async (...given) => {
+  const server = await startPageServer(...given)
+  onTestFinished(() => server.close())
+  return server
+}
 
 const windowsOf = (target: string, rates: readonly number[]): DashboardEvent[] => [
   targetEvent(target, BEGIN),
