@@ -24,7 +24,7 @@ export class Session {
   readonly #listeners = new Set<() => void>()
   #token: string | undefined
   connection: ConnectionState = { kind: 'connecting' }
-  recording: { readonly name: string } | undefined
+  recording: { readonly name: string; readonly unreadable: number } | undefined
   recordingError: string | undefined
   /** The targets whose curve was asked for. */
   readonly measuring = new Set<string>()
@@ -92,10 +92,10 @@ export class Session {
 
   async openRecording(file: File): Promise<void> {
     try {
-      const events = await readRecording(file)
+      const { events, unreadable } = await readRecording(file)
       this.#played.clear()
       this.#played.add(events)
-      this.recording = { name: file.name }
+      this.recording = { name: file.name, unreadable }
       this.recordingError = undefined
     } catch (error) {
       const why = isDirtyRateError(error) ? error.message : String(error)

@@ -17,7 +17,7 @@ import {
 } from '../fixtures/browser.js'
 import { LiveClient } from '../fixtures/live-client.js'
 import { freePort } from '../fixtures/qemu.js'
-import { serving } from '../fixtures/serving.js'
+import { serving } from '../fixtures/serve-command.js'
 
 /** It writes 16 MiB behind its own memory, in the order of the addresses, again and again. */
 const PAGES = 4096

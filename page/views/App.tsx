@@ -75,6 +75,7 @@ export function App({ session }: { session: Session }) {
           <span>
             Recording <b>{safe(recording.name)}</b>
             {vms.length > 0 && `, until ${new Date(now).toLocaleDateString('en-CA')} ${clock(now)}`}
+            {recording.unreadable > 0 && `. Lines that cannot be read: ${recording.unreadable}`}
           </span>
           <button type="button" onClick={() => session.closeRecording()}>
             Close it

@@ -25,6 +25,7 @@ export async function buildPage() {
       assetsInlineLimit: 0,
       reportCompressedSize: false,
       rolldownOptions: {
+        checks: { pluginTimings: false },
         output: {
           entryFileNames: 'page.js',
           assetFileNames: ({ names }) =>
