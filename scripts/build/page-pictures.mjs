@@ -17,16 +17,16 @@ const { positionals } = commandLine(import.meta.url, { allowPositionals: true })
 const folder = positionals[0] ?? join(root, 'docs/images')
 
 const GUESTS = [
-  'guest:stride,pages=60000,rate=60MiB/s,memory=1GiB,vcpus=1',
-  'guest:random,pages=30000,rate=40MiB/s,memory=512MiB,vcpus=1',
-  'guest:stride,pages=4000,rate=400MiB/s,memory=256MiB,vcpus=1',
+  'guest:stride,pages=60000,rate=40MiB/s,memory=1GiB',
+  'guest:random,pages=30000,rate=12MiB/s,memory=512MiB',
   'guest:idle,memory=128MiB',
 ]
 /** The VM that has pictures of its own. */
-const SHOWN = GUESTS[1]
-const SERVE = ['--every', '1s', '--window', '500ms', '--curve-every', '30s']
+const SHOWN = GUESTS[0]
+const SERVE = ['--every', '1s', '--window', '800ms', '--curve-every', '20s']
+const WINDOWS = ['--windows', '50ms,100ms,200ms,500ms,1s,2s']
 /** Until each VM has a curve and some windows. */
-const WARM_MS = 75_000
+const WARM_MS = 60_000
 const VIEWS = { overview: '#/', vm: `#/vm/${encodeURIComponent(SHOWN)}` }
 const SIZES = [
   [360, 780],
@@ -36,7 +36,7 @@ const SIZES = [
 
 mkdirSync(folder, { recursive: true })
 const cli = join(root, 'dist/cli.js')
-const args = [cli, 'serve', ...GUESTS, ...SERVE, '--listen', '127.0.0.1:0']
+const args = [cli, 'serve', ...GUESTS, ...SERVE, ...WINDOWS, '--listen', '127.0.0.1:0']
 const server = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
 let said = ''
 server.stderr.setEncoding('utf8').on('data', text => {
