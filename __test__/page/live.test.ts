@@ -5,6 +5,7 @@ import { pagesPerSecond, rate, sentence } from '../../page/format.js'
 import { paletteOf } from '../../page/heat/palette.js'
 import { levelOf, scaleFor } from '../../page/heat/scale.js'
 import { layoutOf, pagesOf } from '../../page/state/cells.js'
+import { columnsOf } from '../../ts/dashboard/packed-cells.js'
 import type { EventRecord } from '../../ts/dashboard/records.js'
 import { predictMigration } from '../../ts/prediction/index.js'
 import {
@@ -102,10 +103,16 @@ describeBrowser('the page, with a VM', open => {
   })
 
   it('draws in each cell of its heat map what the guest wrote there', async () => {
-    await watching(async ({ page, client, context }) => {
-      // Without a server nothing new comes, so that the picture stands still.
-      await context.setOffline(true)
+    await watching(async ({ page, client }) => {
       await page.getByRole('button', { name: 'all', exact: true }).click()
+      // A chosen part of the time stands still: the first half of what there is.
+      const box = await page.locator('[data-testid=rate-chart] .u-over').boundingBox()
+      if (box === null) throw new Error('there is no chart')
+      await page.mouse.move(box.x + 1, box.y + 20)
+      await page.mouse.down()
+      await page.mouse.move(box.x + box.width / 2, box.y + 30, { steps: 5 })
+      await page.mouse.up()
+      await expect.poll(() => page.getByRole('button', { name: 'Follow' }).count(), WAIT).toBe(1)
       await page.getByTestId('heat-map').focus()
       await page.keyboard.press('Home')
       const readout = page.getByTestId('heat-readout')
@@ -128,14 +135,22 @@ describeBrowser('the page, with a VM', open => {
       const colours = await Promise.all(
         Array.from(pages, (_, cell) => pixelAt(page, 0.001, (cell + 0.5) / 32)),
       )
-      const [low = '', high = ''] = [
-        (await page.locator('.legend-ramp span').allTextContents())[0],
-        (await page.locator('.legend-ramp span').allTextContents()).at(-1),
-      ]
-      const number = (text: string): number =>
+      const ticks = await page.locator('.legend-ramp span').allTextContents()
+      const number = (text = ''): number =>
         Number(text.replace('k', '')) * (text.endsWith('k') ? 1000 : 1)
-      const scale = { low: number(low), high: number(high) }
-      expect(scale.low).toBe(scaleFor(Math.min(...pages.filter(n => n > 0)) / seconds, 1e3).low)
+      const scale = { low: number(ticks[0]), high: number(ticks.at(-1)) }
+      // It is the scale of some windows from the first one on.
+      const rates = measuredIn(client).map(({ cells, windowNs }) =>
+        (cells === undefined ? [] : columnsOf(cells))
+          .flatMap(block => [...block.pages])
+          .filter(count => count > 0)
+          .map(count => (count * 1e9) / windowNs),
+      )
+      const scales = rates.map((_, at) => {
+        const until = rates.slice(0, at + 1).flat()
+        return scaleFor(Math.min(...until), Math.max(...until))
+      })
+      expect(scales).toContainEqual(scale)
       expect(colours).toEqual(
         Array.from(pages, count => palette.levels[levelOf(count / seconds, scale)]),
       )
