@@ -55,7 +55,10 @@ const calls: Readonly<Record<string, readonly number[]>> = {
 const isRepeated = (call: string): boolean => /^(open|read) /.test(call) || call === 'pread memory'
 
 /** Every call with every errno, at each of these times. */
-export function allProcessFaults(): Fault[] {
+export const allProcessFaults = (): Fault[] => faultsOfEach(calls)
+
+/** Each of these calls with each of its errnos, at each of the times. */
+export function faultsOfEach(calls: Readonly<Record<string, readonly number[]>>): Fault[] {
   return Object.entries(calls).flatMap(([call, errnos]) =>
     errnos.flatMap(errno =>
       WHEN.filter(({ times }) => times > 0 || errno !== EINTR || !isRepeated(call)).map(when => ({

@@ -19,6 +19,20 @@ const errnoName = (errno: number): string =>
 const describeFault = ({ call, errno, at, times }: Fault): string =>
   `${call} ${errnoName(errno)} at ${at} ${times === 0 ? 'for ever' : `times ${times}`}`
 
+/** What the errors call a call, where the fault has another name for it; see shim.c. */
+const SPELLED: Readonly<Record<string, string>> = {
+  fcntl: 'fcntl(F_DUPFD_CLOEXEC)',
+  ioctl: 'PAGEMAP_SCAN',
+  opendir: 'open',
+  stat: 'fstat',
+}
+
+/** The name of the call that fails, as an error about it must give it. */
+function callOf({ call }: Fault): string {
+  const [verb] = call.split(' ')
+  return SPELLED[verb as string] ?? (verb as string)
+}
+
 /** The code that an errno must have, wherever a call on the process has it. */
 function codeOfErrno({ call, errno }: Fault): string | undefined {
   if (errno === EMFILE || errno === ENFILE) return 'ERR_LIMIT'
@@ -54,6 +68,8 @@ function faultsOf(
       wrong.push(`no message or hint: ${text}: ${hint}`)
     if (code === 'ERR_INTERNAL') wrong.push(`a defect: ${text}`)
     if (code === 'ERR_TARGET_GONE' || code === 'ERR_PAUSED') wrong.push(`the process runs: ${text}`)
+    if (fault && details?.call !== undefined && details.call !== callOf(fault))
+      wrong.push(`the call is not ${callOf(fault)} but ${details.call}: ${text}`)
     if (expected !== undefined && code !== expected) wrong.push(`not ${expected}: ${text}`)
     if (code === 'ERR_LIMIT' && typeof details?.limit !== 'string') wrong.push(`no limit: ${text}`)
   }

@@ -4,6 +4,7 @@
  * of the process, only ioctls of KVM would, and there are none.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -193,7 +195,7 @@ int open(const char *path, int flags, ...)
 /* The kind of a file of /proc/PID that the measurement of another process needs, or NULL. */
 static const char *kind_of(const char *path)
 {
-	static const char *const ends[] = { "maps", "pagemap", "stat" };
+	static const char *const ends[] = { "maps", "pagemap", "stat", "smaps", "clear_refs", "fd" };
 	if (strncmp(path, "/proc/", 6))
 		return strstr(path, "memfd:") ? "memory" : NULL;
 	if (strstr(path, "/fdinfo/"))
@@ -270,6 +272,36 @@ ssize_t pread64(int fd, void *bytes, size_t count, off64_t offset)
 	int error = 0;
 	FAIL_BY(descriptor_fault("pread", fd), -1);
 	return real(fd, bytes, error == SHORT && count > 1 ? count / 2 : count, offset);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset)
+{
+	REAL(pwrite64);
+	int error = 0;
+	FAIL_BY(descriptor_fault("pwrite", fd), -1);
+	return real(fd, bytes, error == SHORT ? count / 2 : count, offset);
+}
+
+DIR *opendir(const char *path)
+{
+	REAL(opendir);
+	int error = 0;
+	FAIL_BY(file_fault("opendir", path), NULL);
+	return real(path);
+}
+
+ssize_t readlink(const char *restrict path, char *restrict bytes, size_t size)
+{
+	REAL(readlink);
+	FAIL("readlink", -1);
+	return real(path, bytes, size);
+}
+
+int flock(int fd, int operation)
+{
+	REAL(flock);
+	FAIL("flock", -1);
+	return real(fd, operation);
 }
 
 int statx(int folder, const char *restrict path, int flags, unsigned int mask, struct statx *restrict found)

@@ -43,7 +43,11 @@ const OF_THE_MACHINE = new RegExp(
 
 /** Tests that need soft-dirty bits: only Linux for x86-64 has them. */
 const OF_SOFT_DIRTY = new RegExp(
-  ['^targets/process/(soft-dirty-bits|cells)\\.test$', '^rig/soft-dirty-ksm\\.rig$'].join('|'),
+  [
+    '^targets/process/(soft-dirty-bits|cells)\\.test$',
+    '^faults/soft-dirty-faults\\.test$',
+    '^rig/soft-dirty-ksm\\.rig$',
+  ].join('|'),
 )
 
 /** Where it all is in the rig. */

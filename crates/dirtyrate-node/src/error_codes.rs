@@ -120,10 +120,8 @@ pub fn details(error: &Error) -> Details {
         Error::ProcessAbsent { pid, .. } | Error::ProcessGone { pid, .. } | Error::ProcessBusy { pid } => {
             vec![("pid", u64::from(*pid).into())]
         }
-        Error::ProcessPermission { pid, what, source } => {
-            let mut details = vec![("pid", u64::from(*pid).into()), ("call", what.as_str().into())];
-            details.extend(errno(source));
-            details
+        Error::ProcessPermission { pid, call, context, source } => {
+            std::iter::once(("pid", u64::from(*pid).into())).chain(refused(call, context, source)).collect()
         }
         Error::VcpuStuck { vcpu, waited } => {
             vec![("vcpu", (*vcpu).into()), ("waitedMs", u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).into())]

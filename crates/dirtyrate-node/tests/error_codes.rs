@@ -19,6 +19,18 @@ fn a_refused_call_is_named_with_its_errno() {
 }
 
 #[test]
+fn a_refused_call_on_a_process_is_named_with_the_file() {
+    let refused = |call, context: &str| {
+        let source = io::Error::from_raw_os_error(13);
+        details(&Error::ProcessPermission { pid: 7, call, context: context.to_owned(), source })
+    };
+    let [pid, errno] = [("pid", Detail::from(7_u64)), ("errno", 13_i64.into())];
+    let expected = vec![pid.clone(), ("call", "read".into()), errno.clone(), ("context", "/proc/7/maps".into())];
+    assert_eq!(refused("read", "/proc/7/maps"), expected);
+    assert_eq!(refused("process_vm_readv", ""), vec![pid, ("call", "process_vm_readv".into()), errno]);
+}
+
+#[test]
 fn a_block_without_memory_is_named_with_its_size() {
     let error = Error::Memory { block: "ram".to_owned(), bytes: 4096, source: io::Error::from_raw_os_error(12) };
     let expected: Details = vec![("block", "ram".into()), ("bytes", 4096_u64.into()), ("errno", 12_i64.into())];

@@ -1,11 +1,13 @@
 //! One error type for the crate: a variant for each thing that a caller can act on.
 
+mod failed_call;
 mod limit;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use failed_call::FailedCall;
 pub use limit::Limit;
 
 /// What went wrong.
@@ -184,12 +186,14 @@ pub enum Error {
         other_namespace: bool,
     },
     /// The memory of another process may not be read.
-    #[error("no permission to read the memory of process {pid} ({what}): {source}")]
+    #[error("no permission to read the memory of process {pid} ({}): {source}", with_context(call, context))]
     ProcessPermission {
         /// The process's number.
         pid: u32,
-        /// The call or the file that was refused.
-        what: String,
+        /// The system call, as the kernel spells it.
+        call: &'static str,
+        /// The file that it was about; empty if it was about the process itself.
+        context: String,
         /// The kernel's answer.
         source: io::Error,
     },
@@ -236,10 +240,10 @@ impl Error {
 
     /// The error for a call on the process `pid` that the kernel refused: this user has no permission, or something
     /// else is wrong, such as a limit of open files.
-    pub(crate) fn process_refused(pid: u32, what: impl Into<String>, source: io::Error) -> Self {
+    pub(crate) fn process_refused(pid: u32, call: &'static str, context: impl Into<String>, source: io::Error) -> Self {
         match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => Self::ProcessPermission { pid, what: what.into(), source },
-            _ => Self::refused("open", what, source),
+            Some(libc::EPERM | libc::EACCES) => Self::ProcessPermission { pid, call, context: context.into(), source },
+            _ => Self::refused(call, context, source),
         }
     }
 
@@ -268,6 +272,10 @@ impl Error {
 
 fn in_brackets(context: &str) -> String {
     if context.is_empty() { String::new() } else { format!(" ({context})") }
+}
+
+fn with_context(call: &str, context: &str) -> String {
+    if context.is_empty() { call.to_owned() } else { format!("{call} {context}") }
 }
 
 /// The crate's result.

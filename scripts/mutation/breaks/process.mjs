@@ -77,6 +77,13 @@ export default [
     test: '__test__/faults/process-faults.test.ts',
   },
   {
+    name: 'call whatever the kernel refuses on a process an open',
+    file: 'crates/dirtyrate/src/error.rs',
+    find: '_ => Self::refused(call, context, source),',
+    replace: '_ => Self::refused("open", context, source),',
+    test: 'error::failed_call',
+  },
+  {
     name: 'stop a process for each look at its memory',
     file: `${core}/sample.rs`,
     find: 'sampling.reader_mut().begin_pass();',
@@ -283,7 +290,7 @@ export default [
   {
     name: 'measure by soft-dirty bits that the kernel does not have',
     file: `${bits}/measure.rs`,
-    find: 'if !has {',
+    find: 'if !has_soft_dirty()? {',
     replace: 'if false {',
     test: SOFT_DIRTY,
   },

@@ -42,11 +42,17 @@ function hintFor(pid: number, { code, message }: DirtyRateError): string | undef
 /** The file by which the soft-dirty bits of a process are cleared. */
 const CLEAR_REFS = /\/clear_refs$/
 
+/** Whether this user may not clear the soft-dirty bits. */
+const mayNotClear = (said: unknown): said is DirtyRateError =>
+  said instanceof DirtyRateError &&
+  said.code === 'ERR_TARGET_PERMISSION' &&
+  CLEAR_REFS.test(String(said.details.context))
+
 /** An error of the binding, with the hint that this host needs if it is about the process. */
 export function explained(pid: number, error: unknown): unknown {
   const said = fromNative(error)
-  if (said instanceof DirtyRateError && CLEAR_REFS.test(String(said.details.call))) {
-    return new DirtyRateError(said.code, `no permission to write ${said.details.call}`, {
+  if (mayNotClear(said)) {
+    return new DirtyRateError(said.code, `no permission to write ${said.details.context}`, {
       hint: 'Run as root, as the user of the process, or with CAP_DAC_OVERRIDE: only they may clear its soft-dirty bits. page-sampling needs no such right.',
       details: said.details,
       cause: error,

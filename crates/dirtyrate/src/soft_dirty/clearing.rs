@@ -22,11 +22,10 @@ impl<'a> Clearing<'a> {
     /// Takes the right. Other programs need not ask for it: they are noticed by the [tripwire](super::tripwire) only.
     pub fn of(process: &'a Process) -> Result<Self> {
         let path = format!("/proc/{}/clear_refs", process.pid());
-        let refused = |source: io::Error| match process.check() {
+        let file = OpenOptions::new().write(true).open(&path).map_err(|source| match process.check() {
             Err(gone) => gone,
-            Ok(()) => Error::process_refused(process.pid(), path.clone(), source),
-        };
-        let file = OpenOptions::new().write(true).open(&path).map_err(refused)?;
+            Ok(()) => Error::process_refused(process.pid(), "open", path.clone(), source),
+        })?;
         // The process lives, so that the file, which was opened by its number, is its own.
         process.check()?;
         // SAFETY: the call takes a descriptor and a number, and does not wait.
@@ -34,7 +33,8 @@ impl<'a> Clearing<'a> {
             let error = io::Error::last_os_error();
             return Err(match error.raw_os_error() {
                 Some(libc::EWOULDBLOCK) => Error::ProcessBusy { pid: process.pid() },
-                _ => refused(error),
+                // No right to the process is needed for this call.
+                _ => Error::refused("flock", path, error),
             });
         }
         Ok(Self { process, file })
@@ -49,7 +49,7 @@ impl<'a> Clearing<'a> {
             }
             Err(source) => {
                 self.process.check()?;
-                Err(Error::refused("write", format!("/proc/{}/clear_refs", self.process.pid()), source))
+                Err(Error::refused("pwrite", format!("/proc/{}/clear_refs", self.process.pid()), source))
             }
         }
     }

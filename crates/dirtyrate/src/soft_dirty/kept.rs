@@ -40,7 +40,7 @@ impl KeptPages {
     /// Notes which pages are in memory, and how long the files are. `maps` is the text from which `mapped` was made.
     pub fn of(process: &Arc<Process>, maps: &str, ranges: &[ProcessRange], mapped: &MappedRanges) -> Result<Self> {
         let presence = PresenceMap::of(process.pagemap())
-            .map_err(|source| Error::refused("dup", "the pagemap of another process", source))?;
+            .map_err(|source| Error::refused("fcntl(F_DUPFD_CLOEXEC)", "the pagemap of another process", source))?;
         let mut kept = Self { process: Arc::clone(process), presence, ranges: Vec::with_capacity(ranges.len()) };
         let page_size = host_page_size();
         for (range, (addresses, mappings)) in ranges.iter().zip(mapped.iter()) {
@@ -63,7 +63,7 @@ impl KeptPages {
         let mut found = Vec::with_capacity(addresses.len());
         let done = self.presence.find(addresses, &mut found);
         self.process.check()?;
-        done.map_err(|source| Error::refused("PAGEMAP_SCAN", "the pagemap of another process", source))?;
+        done.map_err(|failed| failed.about("the pagemap of another process"))?;
         Ok(found)
     }
 
@@ -117,8 +117,8 @@ impl KeptRange {
     fn has_lost(&self, page: u64) -> Result<bool> {
         match self.part(page) {
             Some(Part { mapping, file: Some(file) }) => {
-                let (offset, refused) = (mapping.file_offset(page), "the file of a process's memory");
-                let data = file.next_data(offset).map_err(|source| Error::refused("lseek", refused, source))?;
+                let offset = mapping.file_offset(page);
+                let data = file.next_data(offset).map_err(|failed| failed.about("the file of a process's memory"))?;
                 Ok(data >= offset + host_page_size())
             }
             Some(Part { mapping, file: None }) => Ok(!mapping.has_file()),

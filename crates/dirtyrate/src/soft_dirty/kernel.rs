@@ -1,12 +1,13 @@
 //! Whether this kernel has soft-dirty bits.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::Error as IoError;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::sync::OnceLock;
 
 use super::bits::is_soft_dirty;
+use crate::error::{Error, Result};
 use crate::page_size::host_page_size;
 
 /// Whether this kernel has soft-dirty bits, as a page of this process shows. A kernel without them takes the command
@@ -15,7 +16,7 @@ use crate::page_size::host_page_size;
 /// # Errors
 ///
 /// If this process may not read its own pagemap, or gets no memory.
-pub fn has_soft_dirty() -> io::Result<bool> {
+pub fn has_soft_dirty() -> Result<bool> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(*found);
@@ -37,21 +38,27 @@ pub fn has_soft_dirty() -> io::Result<bool> {
 /// # Errors
 ///
 /// As [`has_soft_dirty`].
-pub fn may_have_soft_dirty() -> io::Result<bool> {
+pub fn may_have_soft_dirty() -> Result<bool> {
     let page = OwnPage::new()?;
     page.write();
     page.is_soft_dirty()
 }
 
+/// The pages of this process.
+const PAGEMAP: &str = "/proc/self/pagemap";
+
 /// A page of this process.
 struct OwnPage(*mut u8);
 
 impl OwnPage {
-    fn new() -> io::Result<Self> {
+    fn new() -> Result<Self> {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: the kernel chooses a free place.
         let page = unsafe { libc::mmap(ptr::null_mut(), host_page_size() as usize, protection, flags, -1, 0) };
-        if page == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self(page.cast())) }
+        if page == libc::MAP_FAILED {
+            return Err(Error::refused("mmap", "a page that shows its soft-dirty bit", IoError::last_os_error()));
+        }
+        Ok(Self(page.cast()))
     }
 
     fn write(&self) {
@@ -59,9 +66,12 @@ impl OwnPage {
         unsafe { self.0.write_volatile(1) };
     }
 
-    fn is_soft_dirty(&self) -> io::Result<bool> {
+    fn is_soft_dirty(&self) -> Result<bool> {
+        let refused = |call| move |source| Error::refused(call, PAGEMAP, source);
         let mut entry = [0; 8];
-        File::open("/proc/self/pagemap")?.read_exact_at(&mut entry, self.0.addr() as u64 / host_page_size() * 8)?;
+        let pagemap = File::open(PAGEMAP).map_err(refused("open"))?;
+        let read = pagemap.read_exact_at(&mut entry, self.0.addr() as u64 / host_page_size() * 8);
+        read.map_err(refused("pread"))?;
         Ok(is_soft_dirty(u64::from_ne_bytes(entry)))
     }
 }

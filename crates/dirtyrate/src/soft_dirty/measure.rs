@@ -133,8 +133,7 @@ pub fn measure_soft_dirty_at_with(
     cancel: &CancelToken,
 ) -> Result<Vec<SoftDirtyReport>> {
     options.check(host_page_size())?;
-    let has = has_soft_dirty().map_err(|source| Error::refused("pread", "/proc/self/pagemap", source))?;
-    if !has {
+    if !has_soft_dirty()? {
         let text = "mode soft-dirty: this kernel has no soft-dirty bits (CONFIG_MEM_SOFT_DIRTY), as a page of this \
                     process shows";
         return Err(Error::Unsupported(text.to_owned()));

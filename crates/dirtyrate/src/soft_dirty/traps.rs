@@ -1,11 +1,12 @@
 //! What makes soft-dirty bits say too much or too little, as `/proc/PID/smaps` shows it.
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
-use std::{fs, io};
 
 use super::merging::Merging;
-use crate::error::{Error, Result};
+use crate::error::{Error, FailedCall, Result};
 use crate::sampling::process::{MappedRanges, Process};
 
 /// What smaps says about the memory that is measured.
@@ -42,10 +43,9 @@ impl Traps {
     /// Looks at the ranges of a process.
     pub fn of(process: &Process, ranges: &MappedRanges) -> Result<Self> {
         let path = format!("/proc/{}/smaps", process.pid());
-        let text = fs::read(&path);
+        let text = contents_of(&path);
         process.check()?;
-        let refused = |path: String| move |source| Error::process_refused(process.pid(), path, source);
-        let text = text.map_err(refused(path))?;
+        let text = text.map_err(|failed| failed.about_process(process.pid(), path))?;
         let addresses: Vec<_> = ranges.iter().map(|(addresses, _)| addresses.clone()).collect();
         // The name of a mapped file may be any bytes.
         let mut traps = Self::in_text(&String::from_utf8_lossy(&text), &addresses);
@@ -53,7 +53,7 @@ impl Traps {
         let descriptors = format!("/proc/{}/fd", process.pid());
         let has_device = has_passed_through_device(Path::new(&descriptors));
         process.check()?;
-        if has_device.map_err(refused(descriptors))? {
+        if has_device.map_err(|failed| failed.about_process(process.pid(), descriptors))? {
             traps.no_bits =
                 Some("has a device of the host (VFIO or vDPA), which writes without a bit, and whose pages keep it");
         }
@@ -131,14 +131,23 @@ fn areas(text: &str) -> Vec<Area> {
     areas
 }
 
+/// Reads a whole file.
+fn contents_of(path: &str) -> std::result::Result<Vec<u8>, FailedCall> {
+    let mut contents = Vec::new();
+    let mut file = File::open(path).map_err(FailedCall::of("open"))?;
+    file.read_to_end(&mut contents).map_err(FailedCall::of("read"))?;
+    Ok(contents)
+}
+
 /// Whether the process with these descriptors has a device by VFIO, or by vDPA. The kernel does not clear the bits of
 /// pages that such a device may write.
-fn has_passed_through_device(descriptors: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(descriptors)? {
-        let link = match fs::read_link(entry?.path()) {
+fn has_passed_through_device(descriptors: &Path) -> std::result::Result<bool, FailedCall> {
+    for entry in fs::read_dir(descriptors).map_err(FailedCall::of("open"))? {
+        let entry = entry.map_err(FailedCall::of("getdents64"))?;
+        let link = match fs::read_link(entry.path()) {
             // It was closed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            link => link?,
+            link => link.map_err(FailedCall::of("readlink"))?,
         };
         let link = link.to_string_lossy();
         if link.starts_with("/dev/vfio/") || link.starts_with("/dev/vhost-vdpa") || link.contains("[vfio-device]") {

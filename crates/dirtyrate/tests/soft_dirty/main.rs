@@ -253,7 +253,10 @@ fn a_user_who_may_not_clear_the_bits_is_told_which_file_it_is() {
     });
     let refused = refused.join().expect("no panic");
     let expected = format!("/proc/{}/clear_refs", child.pid());
-    assert!(matches!(&refused, Err(Error::ProcessPermission { what, .. }) if *what == expected), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Error::ProcessPermission { call: "open", context, .. }) if *context == expected),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::ptr;
 
 use super::mappings::{Mapping, line_with};
 use super::process_fd::Process;
-use crate::error::{Error, Result};
+use crate::error::{Error, FailedCall, Result};
 use crate::page_size::host_page_size;
 
 /// include/uapi/linux/magic.h.
@@ -75,7 +75,7 @@ impl BackingFile {
     }
 
     /// Where the next data of the file begins, from `offset` on.
-    pub fn next_data(&self, offset: u64) -> io::Result<u64> {
+    pub(crate) fn next_data(&self, offset: u64) -> std::result::Result<u64, FailedCall> {
         // SAFETY: the call moves the file's position, which nothing here uses.
         let found = unsafe { libc::lseek(self.file.as_raw_fd(), offset as libc::off_t, libc::SEEK_DATA) };
         if found >= 0 {
@@ -83,7 +83,7 @@ impl BackingFile {
         }
         let error = io::Error::last_os_error();
         // ENXIO: there is no more data.
-        if error.raw_os_error() == Some(libc::ENXIO) { Ok(u64::MAX) } else { Err(error) }
+        if error.raw_os_error() == Some(libc::ENXIO) { Ok(u64::MAX) } else { Err(FailedCall::of("lseek")(error)) }
     }
 }
 
@@ -110,12 +110,12 @@ impl Backing {
     }
 
     /// Reads the page at `offset` into `page` if it is in memory.
-    pub fn read(&mut self, offset: u64, page: &mut [u8]) -> io::Result<FilePage> {
+    pub(super) fn read(&mut self, offset: u64, page: &mut [u8]) -> std::result::Result<FilePage, FailedCall> {
         if self.hole.contains(&offset) {
             return Ok(FilePage::Hole);
         }
         let in_memory = match &self.window {
-            Some(window) => window.is_in_memory(offset, self.page_size)?,
+            Some(window) => window.is_in_memory(offset, self.page_size).map_err(FailedCall::of("mincore"))?,
             None => true,
         };
         if !in_memory {
@@ -136,7 +136,7 @@ impl Backing {
                 }
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(FailedCall::of("pread")(error)),
             }
         }
         Ok(FilePage::Read)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::pagemap::{Pagemap, is_present, is_swapped};
 use super::scan::{PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PageRegion, scan_pages};
+use crate::error::FailedCall;
 use crate::page_size::host_page_size;
 
 /// What the page tables of a process say about a page.
@@ -53,22 +54,23 @@ impl PresenceMap {
     }
 
     /// What is at each of `addresses`, which ascend.
-    pub fn find(&mut self, addresses: &[u64], found: &mut Vec<Presence>) -> io::Result<()> {
+    pub fn find(&mut self, addresses: &[u64], found: &mut Vec<Presence>) -> Result<(), FailedCall> {
         found.clear();
         if self.entries.is_none() {
             match self.scan_all(addresses, found) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {
-                    self.entries = Some(Pagemap::of(self.file.try_clone()?));
+                    let copy = self.file.try_clone().map_err(FailedCall::of("fcntl(F_DUPFD_CLOEXEC)"))?;
+                    self.entries = Some(Pagemap::of(copy));
                     found.clear();
                 }
-                done => return done,
+                done => return done.map_err(FailedCall::of("PAGEMAP_SCAN")),
             }
         }
         let entries = self.entries.as_mut().expect("it was made above");
         entries.forget();
         for (place, address) in addresses.iter().enumerate() {
             let next = addresses[place + 1..].iter().map(|address| address / self.page_size);
-            let entry = entries.entry(address / self.page_size, next)?;
+            let entry = entries.entry(address / self.page_size, next).map_err(FailedCall::of("pread"))?;
             found.push(match entry {
                 _ if is_present(entry) => Presence::Present,
                 _ if is_swapped(entry) => Presence::Swapped,

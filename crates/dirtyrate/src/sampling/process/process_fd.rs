@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, FailedCall, Result};
 
 /// Another process, and files of its address space.
 ///
@@ -42,7 +42,7 @@ impl Process {
             let path = format!("/proc/{pid}/{name}");
             File::open(&path).map_err(|source| match source.raw_os_error() {
                 Some(libc::ENOENT | libc::ESRCH) => Error::ProcessAbsent { pid, other_namespace: false },
-                _ => Error::process_refused(pid, path, source),
+                _ => Error::process_refused(pid, "open", path, source),
             })
         };
         let (maps, pagemap, stat) = (Mutex::new(open("maps")?), open("pagemap")?, open("stat")?);
@@ -121,7 +121,7 @@ impl Process {
         match read {
             // The name of a file need not be UTF-8.
             Ok(_) => Ok(String::from_utf8_lossy(&text).into_owned()),
-            Err(source) => Err(Error::process_refused(self.pid, format!("/proc/{}/maps", self.pid), source)),
+            Err(source) => Err(Error::process_refused(self.pid, "read", format!("/proc/{}/maps", self.pid), source)),
         }
     }
 
@@ -171,7 +171,7 @@ impl Process {
 
     /// The error for a `process_vm_readv` that is not allowed.
     pub(super) fn refused(&self, source: io::Error) -> Error {
-        Error::ProcessPermission { pid: self.pid, what: "process_vm_readv".to_owned(), source }
+        Error::ProcessPermission { pid: self.pid, call: "process_vm_readv", context: String::new(), source }
     }
 }
 
@@ -203,7 +203,7 @@ fn pidfd_open(pid: u32) -> Result<OwnedFd> {
         Some(libc::ENOSYS) => {
             Err(Error::Unsupported("sampling another process needs Linux 5.3 (pidfd_open)".to_owned()))
         }
-        _ => Err(Error::process_refused(pid, "pidfd_open", source)),
+        _ => Err(Error::process_refused(pid, "pidfd_open", format!("process {pid}"), source)),
     }
 }
 
@@ -211,13 +211,17 @@ fn pidfd_open(pid: u32) -> Result<OwnedFd> {
 /// `None` where this process may not know it.
 fn number_in_proc(pidfd: BorrowedFd<'_>) -> Result<Option<i64>> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    match fs::read_to_string(&path) {
-        Ok(text) => {
+    let mut text = String::new();
+    let read = File::open(&path)
+        .map_err(FailedCall::of("open"))
+        .and_then(|mut file| file.read_to_string(&mut text).map_err(FailedCall::of("read")));
+    match read {
+        Ok(_) => {
             let number = text.lines().find_map(|line| line.strip_prefix("Pid:"));
             Ok(number.and_then(|number| number.trim().parse().ok()))
         }
-        Err(source) if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
-        Err(source) => Err(Error::refused("open", path, source)),
+        Err(failed) if failed.is_about_access() => Ok(None),
+        Err(failed) => Err(failed.about(path)),
     }
 }
 

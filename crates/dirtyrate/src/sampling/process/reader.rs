@@ -76,7 +76,7 @@ impl ProcessReader {
             pages: range.bytes / page_size,
         };
         let presence = PresenceMap::of(process.pagemap())
-            .map_err(|source| Error::refused("dup", "the pagemap of another process", source))?;
+            .map_err(|source| Error::refused("fcntl(F_DUPFD_CLOEXEC)", "the pagemap of another process", source))?;
         Ok(Self {
             blocks: ranges.iter().map(block).collect(),
             kept: vec![Kept::default(); ranges.len()],
@@ -184,9 +184,9 @@ impl ProcessReader {
         if !by_file {
             match self.presence.find(&addresses, &mut found) {
                 Ok(()) => {}
-                Err(source) => {
+                Err(failed) => {
                     self.process.check()?;
-                    return Err(Error::refused("PAGEMAP_SCAN", format!("address {:#x}", addresses[0]), source));
+                    return Err(failed.about(format!("the pagemap at {:#x}", addresses[0])));
                 }
             }
             let here = |&(_, &presence): &(&u64, &Presence)| presence == Presence::Present;
@@ -220,9 +220,7 @@ impl ProcessReader {
                     None => visit(place, Contents::Untouched),
                     Some(backing) => {
                         let read = backing.read(mapping.file_offset(address), &mut self.page);
-                        match read
-                            .map_err(|source| Error::refused("pread", "the file of a process's memory", source))?
-                        {
+                        match read.map_err(|failed| failed.about("the file of a process's memory"))? {
                             FilePage::Hole => visit(place, Contents::Untouched),
                             FilePage::NotInMemory => visit(place, Contents::NotInMemory),
                             FilePage::Read => visit(place, Contents::Bytes(&self.page)),
