@@ -177,7 +177,7 @@ describeKvm('dirtyrate serve', () => {
     await serving([guest, ...FAST], async url => {
       const page = await ask(new URL('/', url).href)
       expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
-      expect(page.body).toContain('<a href="/metrics">')
+      expect(page.body).toContain('<a href="metrics">')
       expect(page.body).not.toContain('guest:')
     })
   })
