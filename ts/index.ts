@@ -84,7 +84,12 @@ export type {
 export type { MigrationProgress } from './results/migration.js'
 export { type InMode, type Mode, modes } from './results/mode.js'
 export type { Truth } from './results/truth.js'
-export { type Warning, type WarningCode, warningCodes } from './results/warning.js'
+export {
+  type Warning,
+  type WarningCode,
+  type WarningError,
+  warningCodes,
+} from './results/warning.js'
 export type { MeasuredTarget } from './targets/measured-target.js'
 export { openTarget, type SchemeTargets, type TargetOf } from './targets/open.js'
 export type { OwnSamplesFigures, PlacedBlock } from './targets/page-sampling.js'

@@ -30,6 +30,8 @@ describeKvm('curve', () => {
 
   it.each([
     [['--granularity', '64K'], '--granularity', 'KiB'],
+    [['--granularity', '262244'], '--granularity', 'Did you mean 256KiB?'],
+    [['--granularity', '262244B'], '--granularity', 'KiB, such as 256KiB.'],
     [['--repeat', '0'], '--repeat', ''],
     [['--repeat', '2', '--for', '1s'], '--repeat', ''],
     [['--for', '1ms'], '--for', ''],

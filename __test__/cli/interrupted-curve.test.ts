@@ -1,7 +1,11 @@
 /** Ctrl-C ends a repeated curve with the rounds that are there. */
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { expect, it } from 'vitest'
+import { createInterface } from 'node:readline'
+import { expect, it, onTestFinished } from 'vitest'
+import { cProgram } from '../fixtures/c-programs.js'
 import { dirtyrate, type Ended } from '../fixtures/command.js'
 import { folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
@@ -83,4 +87,23 @@ describeKvm('an interrupted curve', () => {
     expect(ended).toMatchObject({ status: 130, stdout: '' })
     expect(ended.stderr).toMatch(END)
   })
+})
+
+it('of a process that ends is printed, and ends the command with the error and its hint', async () => {
+  const counter = folder()('rounds', '')
+  const process = spawn(await cProgram('memory'), ['private', counter, '1024'])
+  onTestFinished(() => void process.kill('SIGKILL'))
+  const [range] = await once(createInterface({ input: process.stdout }), 'line')
+  const target = `pid:${process.pid},range=${range}`
+  const args = ['curve', target, '--windows', '10ms,20ms', '--for', '1h', '--json']
+  const ended = await dirtyrate([...args, '--log-level', 'debug'], {
+    onStderr: text => {
+      if (text.includes('measurement began')) setTimeout(() => process.kill('SIGKILL'), 1000)
+    },
+  })
+  expectForm(ended.stdout, 'curve')
+  const [{ code, error }] = JSON.parse(ended.stdout).warnings
+  expect({ code, error: error.code }).toEqual({ code: 'INTERRUPTED', error: 'ERR_TARGET_GONE' })
+  expect(ended.status).toBe(1)
+  expect(ended.stderr).toContain(`dirtyrate: ${error.message}\n${error.hint}\n`)
 })

@@ -99,6 +99,13 @@ describeKvm('several targets', () => {
     expect(stdout).toContain('2 of 4 targets were measured.')
   })
 
+  it('that all fail for the same reason end as one of them alone does', async () => {
+    const args = ['calc', 'pid:4194301', 'pid:4194302', '--window', '50ms']
+    const { status, stdout } = await dirtyrate(args)
+    expect(stdout).toContain('0 of 2 targets were measured.')
+    expect(status).toBe(3)
+  })
+
   it('have their lines although one before them fails while it is measured', async () => {
     const ram = memoryForKernel(MEMORY)[0]?.guestAddress ?? 0
     const image = folder()('crash.elf', elf(crashAtOnce, { ram }))

@@ -21,9 +21,12 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   createQmpServer,
   DirtyRateError,
+  type LogEvent,
+  openTarget,
   type QmpServer,
   type QmpServerOptions,
   type ServedTarget,
+  setLog,
   type VirtualMachine,
   workload,
 } from '../../ts/index.js'
@@ -224,10 +227,26 @@ describeKvm('a client', () => {
     expect(answers.map(answer => JSON.parse(answer).id)).toEqual(clients.map((_, id) => id))
   })
 
-  it('is hung up on if there are too many', async () => {
+  it('is told if there are too many, and is served when another one has left', async () => {
     const server = await served(await created())
-    await Promise.all(Array.from({ length: 256 }, () => RawClient.negotiated(server.socket)))
-    expect(await (await RawClient.connect(server.socket)).end()).toBe('')
+    const events: LogEvent[] = []
+    setLog('warn', event => events.push(event))
+    onTestFinished(() => setLog('off', null))
+    const clients = await Promise.all(
+      Array.from({ length: 256 }, () => RawClient.negotiated(server.socket)),
+    )
+    const late = await RawClient.connect(server.socket)
+    late.send(execute('query-status'))
+    const desc = 'the server has 256 clients, and takes no more: try again later'
+    const said = { error: { class: 'GenericError', desc } }
+    expect(JSON.parse(await late.end())).toEqual(said)
+    expect(events.map(({ message }) => message)).toEqual([desc])
+    const busy = { code: 'ERR_QMP_BUSY', message: `${server.socket}: ${desc}` }
+    await expect(openTarget(`qmp:${server.socket}`)).rejects.toMatchObject(busy)
+    expect(server.clients).toBe(256)
+    clients[0]?.socket.destroy()
+    await expect.poll(() => server.clients).toBe(255)
+    await RawClient.negotiated(server.socket)
   })
 })
 

@@ -1,11 +1,13 @@
 /** Measures the curve of a target, for the commands that need one. */
 
 import { parseCountText } from '../ground/arguments.js'
-import { argumentError } from '../ground/errors.js'
-import { parseSize } from '../ground/units.js'
+import { argumentError, DirtyRateError } from '../ground/errors.js'
+import { native } from '../ground/native.js'
+import { parseGranule } from '../measurement/granularities.js'
 import type { CurveOptions } from '../measurement/options.js'
 import { MOST_ROUNDS, parseRepetition } from '../measurement/repetition.js'
 import { parseWindows } from '../measurement/windows.js'
+import { duration } from '../prediction/words.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Target } from '../targets/target.js'
 import { documentText } from './json.js'
@@ -67,7 +69,7 @@ export async function measureCurve(
   const repetition = parseRepetition(more, longest, OPTION_NAMES)
   const curve = await during(
     session,
-    `measuring for windows of ${wanted.map(window => `${window} ms`).join(', ')}`,
+    `measuring for windows of ${wanted.map(duration).join(', ')}`,
     repetition?.expectedMs ?? longest,
     () =>
       target.measureDirtyCurve({
@@ -88,13 +90,15 @@ export async function saveCurve({ save }: CurvePlan, curve: DirtyRateCurve): Pro
 }
 
 /**
- * Throws what interrupted `curve`, which then ends the command as it ends any other one. Returns
- * whether the curve ended early for another reason, which its warning says.
+ * Throws what interrupted `curve`, a signal or the error of a round, which then ends the command as
+ * it ends any other one.
  */
-export function endIfInterrupted(session: Session, { warnings }: DirtyRateCurve): boolean {
-  if (!warnings.some(({ code }) => code === 'INTERRUPTED')) return false
+export function endIfInterrupted(session: Session, { warnings }: DirtyRateCurve): void {
+  const interruption = warnings.find(({ code }) => code === 'INTERRUPTED')
+  if (interruption === undefined) return
   session.signal.throwIfAborted()
-  return true
+  const { error } = interruption
+  if (error !== undefined) throw new DirtyRateError(error.code, error.message, { hint: error.hint })
 }
 
 /** The names of options in messages. */
@@ -111,7 +115,11 @@ function parseMore({
   return {
     ...(sizes === undefined
       ? {}
-      : { granularities: sizes.map(size => parseSize(size, '--granularity')) }),
+      : {
+          granularities: sizes.map(size =>
+            parseGranule(size, '--granularity', native().hostPageSize()),
+          ),
+        }),
     ...(repeat === undefined ? {} : { repeat: parseCountText(repeat, '--repeat', 1, MOST_ROUNDS) }),
     ...(time === undefined ? {} : { for: time }),
     ...(compressibility ? { compressibility } : {}),

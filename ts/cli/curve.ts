@@ -54,8 +54,8 @@ export async function runCurve(
     else print(session, curve, rates)
     session.document(curve)
     await saveCurve(plan, curve)
-    const endedEarly = endIfInterrupted(session, curve)
-    return curve.complete && !endedEarly ? EXIT_OK : EXIT_FAILED
+    endIfInterrupted(session, curve)
+    return curve.complete ? EXIT_OK : EXIT_FAILED
   })
 }
 

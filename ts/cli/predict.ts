@@ -22,7 +22,7 @@ import {
   parseCurvePlan,
   saveCurve,
 } from './curve-measuring.js'
-import { EXIT_FAILED, EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
+import { EXIT_OK, EXIT_STALLS, EXIT_UNCERTAIN } from './exit.js'
 import { readCurveFile } from './predict/curve-file.js'
 import { flagOf } from './predict/flag.js'
 import { matrixOf, parseAxes } from './predict/matrix.js'
@@ -87,7 +87,8 @@ export async function runPredict(
     } finally {
       await saveCurve(plan, curve)
     }
-    return endIfInterrupted(session, curve) ? EXIT_FAILED : status
+    endIfInterrupted(session, curve)
+    return status
   })
 }
 

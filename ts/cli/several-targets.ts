@@ -6,7 +6,7 @@ import { listVms, PROC_UNMOUNTED } from '../host/vm-list.js'
 import { openTarget } from '../targets/open.js'
 import type { Target } from '../targets/target.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
-import { failureOf } from './failure.js'
+import { failureOf, failureStatus } from './failure.js'
 import { interrupted, withOwnHint } from './guest-end.js'
 import { vmOf, vmOfOpen } from './same-vm.js'
 import type { Session } from './session.js'
@@ -43,6 +43,13 @@ export interface Used {
   readonly complete: boolean
   /** Prints it, when the targets before it have been printed. */
   show?(): void
+}
+
+/** What became of a target. */
+interface Outcome {
+  readonly isFailed: boolean
+  /** The exit status of a command that measures only this target. */
+  readonly status: number
 }
 
 /** Whether the results of one target are shown in full. Otherwise there is a line for each. */
@@ -84,7 +91,8 @@ export function refuseSingleOutputs(
  * Opens the chosen targets, calls `use` for each of them at the same time, and closes them. A
  * target that fails is reported in its place among the others, and the others go on; with
  * `atOnce`, as soon as it fails. A mistake in the command line is thrown before anything is
- * measured. `summary` prints what comes last. Resolves with the exit status.
+ * measured. `summary` prints what comes last. Resolves with the exit status: if every target has
+ * failed for the like reason, with the status that one of them alone has.
  */
 export async function withEach(
   session: Session,
@@ -109,10 +117,11 @@ export async function withEach(
     }
     refuseNoVm(places)
     const outcomes = await useEach(session, places, atOnce, use)
-    await summary(outcomes.filter(outcome => outcome === 'failed').length)
+    await summary(outcomes.filter(({ isFailed }) => isFailed).length)
     const targets = places.flatMap(({ target }) => target ?? [])
     if (signal.aborted) throw interrupted(signal.reason, targets)
-    return outcomes.every(outcome => outcome === 'complete') ? EXIT_OK : EXIT_FAILED
+    const [first = EXIT_OK, ...others] = outcomes.map(({ status }) => status)
+    return others.every(status => status === first) ? first : EXIT_FAILED
   } finally {
     await Promise.all(places.map(({ target }) => target?.close()))
   }
@@ -148,27 +157,27 @@ function useEach(
   places: readonly Place[],
   atOnce: boolean,
   use: (opened: Opened, all: readonly Opened[]) => Promise<Used>,
-): Promise<('complete' | 'incomplete' | 'failed')[]> {
+): Promise<Outcome[]> {
   const opened = places.map(({ label, target }) => target && { label, target })
   const all = opened.filter(one => one !== undefined)
   const inOrder = new InOrder()
   return Promise.all(
     places.map(async (place, at) => {
       const settle = (show: () => void): void => (atOnce ? show() : inOrder.settle(at, show))
-      const fail = (error: unknown): 'failed' => {
+      const fail = (error: unknown): Outcome => {
         settle(() => report(session, { ...place, error }))
-        return 'failed'
+        return { isFailed: true, status: failureStatus(error) }
       }
       const one = opened[at]
       if (one === undefined) return fail(place.error)
       try {
         const { complete, show = () => {} } = await use(one, all)
         settle(show)
-        return complete ? 'complete' : 'incomplete'
+        return { isFailed: false, status: complete ? EXIT_OK : EXIT_FAILED }
       } catch (error) {
         if (!session.signal.aborted) return fail(withOwnHint(error, one.target))
         settle(() => {})
-        return 'incomplete'
+        return { isFailed: false, status: EXIT_FAILED }
       }
     }),
   )

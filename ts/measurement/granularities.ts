@@ -36,14 +36,28 @@ export function parseGranularities(
       'Leave it out, or measure a virtual machine of this package.',
     )
   }
-  const isWhole = (bytes: number): boolean => bytes > 0 && bytes % pageSize === 0
-  const bytes = Array.from(sizes, size => {
-    const bytes = parseSize(size, name, isWhole)
-    if (isWhole(bytes)) return bytes
-    throw argumentError(
-      `${name}: ${show(size)} is no multiple of the page size`,
-      `Give a multiple of ${formatSize(pageSize)}.`,
-    )
-  })
+  const bytes = Array.from(sizes, size => parseGranule(size, name, pageSize))
   return [...new Set(bytes)].sort((a, b) => a - b)
+}
+
+/** A number as text that has no unit. */
+const BARE = /^\s*\d+\s*$/
+
+/** The size of a granule in bytes. Throws ERR_ARGUMENT unless it is a multiple of the page. */
+export function parseGranule(size: Size, name: string, pageSize: number): number {
+  const isWhole = (bytes: number): boolean => bytes > 0 && bytes % pageSize === 0
+  const nearest = (bytes: number): string =>
+    formatSize(Math.max(Math.round(bytes / pageSize), 1) * pageSize)
+  // So many bytes can be meant. A smaller number is of a larger unit.
+  if (typeof size === 'string' && BARE.test(size) && Number(size) >= pageSize)
+    throw argumentError(
+      `${name}: ${show(size)} has no unit`,
+      `Did you mean ${nearest(Number(size))}?`,
+    )
+  const bytes = parseSize(size, name, isWhole)
+  if (isWhole(bytes)) return bytes
+  throw argumentError(
+    `${name}: ${show(size)} is no multiple of the page size`,
+    `Give a multiple of ${formatSize(pageSize)}, such as ${nearest(bytes)}.`,
+  )
 }

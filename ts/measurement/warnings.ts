@@ -103,10 +103,10 @@ export function unjudgedWarnings(unjudged: number, samples: number): Warning[] {
 export function interruptedWarning(rounds: number, error?: DirtyRateError): Warning {
   const kept = rounds === 1 ? 'the one whole round' : `the ${rounds} whole rounds`
   const why = error === undefined ? '' : ` by ${error.code} (${error.message})`
-  return {
-    code: 'INTERRUPTED',
-    message: `the measurement was interrupted${why}: the figures are the means of ${kept} until then`,
-  }
+  const message = `the measurement was interrupted${why}: the figures are the means of ${kept} until then`
+  if (error === undefined) return { code: 'INTERRUPTED', message }
+  const { code, message: said, hint } = error
+  return { code: 'INTERRUPTED', message, error: { code, message: said, hint } }
 }
 
 /**

@@ -9,8 +9,11 @@ import type { WayOut } from './ways-out.js'
 export function duration(ms: number): string {
   if (ms < 10) return `${Number(ms.toFixed(2))} ms`
   if (ms < 1000) return `${Math.round(ms)} ms`
-  if (ms < 600_000) return `${Number((ms / 1000).toFixed(1))} s`
-  return `${Number((ms / 60_000).toFixed(1))} min`
+  // An interval that somebody has chosen is whole minutes; of a figure its seconds matter longer.
+  if (ms < 60_000 || (ms < 600_000 && ms % 60_000 !== 0))
+    return `${Number((ms / 1000).toFixed(1))} s`
+  if (ms < 7_200_000) return `${Number((ms / 60_000).toFixed(1))} min`
+  return `${Number((ms / 3_600_000).toFixed(1))} h`
 }
 
 /** A bandwidth, in bits as links are sold, and in bytes. */

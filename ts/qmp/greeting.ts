@@ -15,7 +15,15 @@ import { hostProcess } from '../ground/host-process.js'
 import type { Address } from '../ground/listener.js'
 import { LONGEST_SOCKET_PATH } from '../ground/socket-file.js'
 import { JsonStream } from './json-stream.js'
-import { crowded, foreign, lost, silent, unfinished, unreachable } from './monitor-errors.js'
+import {
+  crowded,
+  foreign,
+  lost,
+  silent,
+  turnedAway,
+  unfinished,
+  unreachable,
+} from './monitor-errors.js'
 
 /** The version of a QEMU, as its greeting says it. */
 export interface QemuVersion {
@@ -153,8 +161,12 @@ function greeted(
       }
       const [first, ...early] = texts
       if (first === undefined) return
-      const version = versionOf(parsed(first))
-      if (version === undefined) return refuse(foreign(where, first))
+      const message = parsed(first)
+      const version = versionOf(message)
+      if (version === undefined) {
+        const { desc } = isRecord(message?.error) ? message.error : {}
+        return refuse(typeof desc === 'string' ? turnedAway(where, desc) : foreign(where, first))
+      }
       socket.pause()
       end(() => resolve({ socket, stream, version, where, address, early }))
     })

@@ -140,6 +140,14 @@ export function unfinished(where: string, ms: number): DirtyRateError {
   )
 }
 
+/** The error of a server that says in place of its greeting why it serves nobody. */
+export function turnedAway(where: string, desc: string): DirtyRateError {
+  return new DirtyRateError('ERR_QMP_BUSY', `${where}: ${shortened(desc)}`, {
+    hint: 'Wait until other clients have left, then try again.',
+    details: { path: where },
+  })
+}
+
 export function foreign(where: string, said: string): DirtyRateError {
   return new DirtyRateError(
     'ERR_QMP_PROTOCOL',

@@ -1,5 +1,7 @@
 /** Warnings, which say what a user of a result should know beside its figures. */
 
+import type { ErrorCode } from '../ground/errors.js'
+
 /** Every warning, with its meaning in one sentence. */
 const MEANINGS = {
   WINDOW_MISMATCH:
@@ -42,4 +44,14 @@ export const warningCodes: readonly WarningCode[] = Object.keys(MEANINGS) as War
 export interface Warning {
   readonly code: WarningCode
   readonly message: string
+  /** Of INTERRUPTED: the error that a round failed with. Absent if the caller ended the curve. */
+  readonly error?: WarningError
+}
+
+/** An error as the results have it. */
+export interface WarningError {
+  readonly code: ErrorCode
+  readonly message: string
+  /** What to do about it. */
+  readonly hint: string
 }

@@ -22,6 +22,14 @@ export const CLIENT_LIMITS: ClientLimits = { outputBytes: 4 * 2 ** 20, unreadMs:
 /** How long the requests of one client may keep the others waiting, in ms. */
 const TURN_MS = 4
 
+/** Says why a client is not served, and ends its connection. */
+export function turnAway(socket: Socket, desc: string): void {
+  // It may have gone already.
+  socket.on('error', () => {})
+  const text = `${jsonText({ error: { class: 'GenericError', desc } })}\r\n`
+  socket.end(text, () => socket.destroy())
+}
+
 export class Client {
   readonly #socket: Socket
   readonly #dispatcher: Dispatcher

@@ -1,6 +1,6 @@
 /** Serves QEMU's commands about the dirty rate of one target, to any number of clients. */
 
-import { createServer, type Server } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import { clearTimeout, setTimeout } from 'node:timers'
 import {
   type OptionNames,
@@ -11,9 +11,10 @@ import {
   parseText,
 } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
+import { emit } from '../../ground/log.js'
 import type { EventName } from '../../qapi/schema.js'
 import type { Control } from '../../targets/target.js'
-import { CLIENT_LIMITS, Client, type ClientLimits } from './client.js'
+import { CLIENT_LIMITS, Client, type ClientLimits, turnAway } from './client.js'
 import { Commands, isGone, type ServedTarget } from './commands.js'
 import { listenAt, parseSocketPath } from './socket-file.js'
 
@@ -68,7 +69,7 @@ interface ServerLimits extends ClientLimits {
   readonly lookMs: number
 }
 
-/** A server does not take all descriptors of its process. Further clients are hung up on. */
+/** A server does not take all descriptors of its process. Further clients are turned away. */
 const MOST_CLIENTS = 256
 
 /** What QEMU's event SHUTDOWN says of each end. */
@@ -178,11 +179,11 @@ class ListeningServer implements QmpServer {
       this.#lookForEnd(),
     )
     this.#server = createServer({ allowHalfOpen: true, pauseOnConnect: false }, connection => {
+      if (this.#clients.size >= MOST_CLIENTS) return this.#turnAway(connection)
       const client = new Client(connection, this.#commands, this.#limits)
       const served = client.serve().finally(() => this.#clients.delete(client))
       this.#clients.set(client, served)
     })
-    this.#server.maxConnections = MOST_CLIENTS
   }
 
   async listen(): Promise<void> {
@@ -191,6 +192,12 @@ class ListeningServer implements QmpServer {
     this.#server.on('error', () => {})
     this.#unwatch =
       this.#target.onStateChange?.(change => this.#onStateChange(change)) ?? this.#lookAgain()
+  }
+
+  #turnAway(connection: Socket): void {
+    const text = `the server has ${MOST_CLIENTS} clients, and takes no more: try again later`
+    emit('warn', 'dirtyrate::qmp', text, { socket: this.socket })
+    turnAway(connection, text)
   }
 
   get commands(): readonly string[] {

@@ -230,7 +230,7 @@ const MEANINGS: readonly [RegExp, (domain: string, uri: string) => DirtyRateErro
       }),
   ],
   [
-    /no connection driver available for|missing scheme in URI|Failed to parse URI|URI scheme .* not supported|unexpected QEMU URI path|no QEMU URI path/i,
+    /no connection driver available for|missing scheme in URI|Failed to parse URI|URI scheme .* not supported|unexpected QEMU URI path|no QEMU URI path|not supported by the connection driver/i,
     (_, uri) =>
       new DirtyRateError('ERR_ARGUMENT', `connect: '${uri}' is no URI of a libvirt with QEMU`, {
         hint: 'Give connect=qemu:///system, connect=qemu:///session or connect=qemu+ssh://HOST/system.',
@@ -293,7 +293,7 @@ export function failure(stderr: string, domain: string, uri: string): DirtyRateE
   }
   const said = text === '' ? 'virsh failed, and did not say why' : text.split('\n').at(-1)
   return new DirtyRateError('ERR_QAPI', `libvirt: ${said}`, {
-    hint: 'The text is that of libvirt.',
+    hint: `virsh -c ${uri} domstats ${domain} shows what libvirt can do there; its log has more.`,
     details: { domain, virsh: text },
   })
 }
