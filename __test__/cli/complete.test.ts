@@ -25,6 +25,7 @@ describe('the candidates', () => {
       'curve',
       'watch',
       'heatmap',
+      'top',
       'predict',
       'plan',
       'serve',

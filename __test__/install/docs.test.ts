@@ -132,6 +132,7 @@ it('finds them', () => {
     'plan',
     'watch',
     'heatmap',
+    'top',
     'list',
     'doctor',
     'serve',

@@ -14,7 +14,7 @@ import { EXIT_MEANINGS } from './exit.js'
 import { addCompare, addDemo, addGuest } from './guest-commands.js'
 import { type ListOptions, runList } from './list.js'
 import { addPlan } from './plan-command.js'
-import { addHeatmap } from './screen-commands.js'
+import { addHeatmap, addTop } from './screen-commands.js'
 import { addServe } from './serve-command.js'
 import type { Act } from './session.js'
 import { runCompletion, shells } from './shells.js'
@@ -50,6 +50,7 @@ export function makeProgram(act: Act): Command {
   addCurve(program, act)
   addWatch(program, act)
   addHeatmap(program, act)
+  addTop(program, act)
   addPredict(program, act)
   addPlan(program, act)
   addServe(program, act)

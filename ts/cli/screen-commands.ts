@@ -1,10 +1,13 @@
 /** The commands that fill a terminal: their options and their texts. */
 
 import type { Command } from 'commander'
+import { profileNames } from '../prediction/profiles.js'
 import { type HeatmapOptions, runHeatmap } from './heatmap.js'
 import type { Act } from './session.js'
-import { choosing, measuring } from './shared-options.js'
+import { choosing, measuring, unitOption } from './shared-options.js'
 import { colorDepths } from './terminal.js'
+import { sortings } from './top/rows.js'
+import { runTop, type TopOptions } from './top.js'
 
 export function addHeatmap(program: Command, act: Act): void {
   measuring(
@@ -29,5 +32,46 @@ export function addHeatmap(program: Command, act: Act): void {
     )
     .action((target: string, options: HeatmapOptions) =>
       act(session => runHeatmap(session, target, options)),
+    )
+}
+
+export function addTop(program: Command, act: Act): void {
+  measuring(
+    program
+      .command('top')
+      .description(
+        'show the dirty rates of all virtual machines that dirtyrate list finds, or of these targets, again and again. A terminal is filled, and has keys: h shows them',
+      ),
+    '[target...]',
+    { withAll: false },
+  )
+    .usage('[options] [target...]')
+    .option('--every <duration>', 'the time from one measurement of a VM to the next one', '2s')
+    .option('--window <duration>', 'how long each measurement is', '1s')
+    .addOption(unitOption())
+    .addOption(
+      choosing('--sort <column>', 'which column the VMs are sorted by', sortings).default('rate'),
+    )
+    .option('--count <n>', 'how many tables (default: until interrupted)')
+    .option(
+      '--bandwidth <rate>',
+      'say whether a live migration would end over a link that carries so much',
+    )
+    .option('--downtime <duration>', 'how long the guest may stand still at its end')
+    .addOption(
+      choosing(
+        '--profile <name>',
+        'the software of the VMs; qemu-8.1 is QEMU 8.1 (default: qemu)',
+        profileNames,
+      ),
+    )
+    .option(
+      '--curve-every <duration>',
+      'the time from one curve of a VM to the next one, from which the verdict is',
+      '5min',
+    )
+    .option('--windows <list>', 'the windows of the curve, separated by commas')
+    .action((targets: string[], options: TopOptions) =>
+      act(session => runTop(session, targets, options)),
     )
 }

@@ -36,6 +36,11 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'dirtyrate heatmap guest:stride,pages=100000,memory=8GiB --every 200ms',
     'dirtyrate heatmap libvirt:web,outside=yes --count 10 --color ascii',
   ],
+  top: [
+    'dirtyrate top',
+    'dirtyrate top --bandwidth 10Gbit/s --downtime 300ms --sort verdict',
+    'dirtyrate top guest:stride,rate=100MiB/s guest:idle --every 1s --count 3',
+  ],
   serve: [
     'dirtyrate serve libvirt:web --bandwidth 10Gbit/s --downtime 300ms',
     'dirtyrate serve --config /etc/dirtyrate/serve.yaml',

@@ -54,7 +54,7 @@ export async function runProgram(program: Command, outputs: Outputs): Promise<vo
       const isHelp = error.code === 'commander.help'
       if (isHelp && !json) return EXIT_USAGE
       // A watch prints one document in each line.
-      if (failed === 'watch' || failed === 'heatmap') session.streamDocuments()
+      if (failed === 'watch' || failed === 'heatmap' || failed === 'top') session.streamDocuments()
       throw isHelp
         ? usageError('no command is given')
         : usageError(error.message, likelyMeant(error, program))

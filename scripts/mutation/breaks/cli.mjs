@@ -576,4 +576,18 @@ export default [
     replace: 'const picture = this.#picture(newest, Math.max(width, 73))',
     test: '__test__/cli/heatmap.test.ts',
   },
+  {
+    name: 'sort the verdicts the other way',
+    file: 'ts/cli/top/rows.ts',
+    find: "['converges', 'uncertain', 'stalls']",
+    replace: "['stalls', 'uncertain', 'converges']",
+    test: '__test__/cli/top.test.ts',
+  },
+  {
+    name: 'show the name of a VM of top as it is',
+    file: 'ts/cli/top/rows.ts',
+    find: 'clip(visible(row.name ?? row.label), WIDEST_NAME)',
+    replace: 'clip(row.name ?? row.label, WIDEST_NAME)',
+    test: '__test__/cli/top.test.ts',
+  },
 ]

@@ -1,0 +1,151 @@
+/** The lines of `top`: what is known of each VM, sorted. */
+
+import type { Link } from '../../metrics/links.js'
+import { parseCurve } from '../../prediction/input.js'
+import { predict } from '../../prediction/migration.js'
+import type { DirtyRateCurve } from '../../results/curve.js'
+import type { Figures } from '../../results/measurement.js'
+import type { TargetDescription } from '../../targets/target.js'
+import type { Rates } from '../rate-unit.js'
+import { Table } from '../table.js'
+import { clip, measuredSize, visible } from '../text.js'
+
+/** What is known of one VM. */
+export interface Row {
+  readonly label: string
+  readonly name: string | undefined
+  memoryBytes: number | undefined
+  vcpus: number | undefined
+  last: Figures | undefined
+  /** The last rates, oldest first. */
+  readonly rates: number[]
+  verdict: string | undefined
+  /** What is not as usual: why it is not measured, or what is doubtful. */
+  note: string
+  /** Whether the last round has failed, so that the figures are old. */
+  hasFailed: boolean
+}
+
+export const sortings = ['rate', 'name', 'memory', 'vcpus', 'verdict'] as const
+export type Sorting = (typeof sortings)[number]
+
+/** So many rates are a trend. */
+const TREND = 8
+const WIDEST_NAME = 40
+const BARS = '▁▂▃▄▅▆▇█'
+/** A change by less than this part of the rate is none. */
+const STEADY = 0.1
+
+export function newRow(label: string, name: string | undefined): Row {
+  return {
+    label,
+    name,
+    memoryBytes: undefined,
+    vcpus: undefined,
+    last: undefined,
+    rates: [],
+    verdict: undefined,
+    note: 'waiting for the first window',
+    hasFailed: false,
+  }
+}
+
+export function described(row: Row, { memoryBytes, vcpus }: TargetDescription): void {
+  row.memoryBytes = memoryBytes
+  row.vcpus = vcpus
+}
+
+export function measured(row: Row, result: Figures): void {
+  row.last = result
+  row.rates.push(result.bytesPerSecond)
+  if (row.rates.length > TREND) row.rates.shift()
+  row.note = result.warnings.map(({ code }) => code).join(' ')
+  row.hasFailed = false
+}
+
+/** Predicts a migration from a curve. What nothing can be predicted from has no verdict. */
+export function curveMeasured(row: Row, curve: DirtyRateCurve, { wanted }: Link): void {
+  const { memoryBytes } = row
+  const memory = curve.memory ?? (memoryBytes === undefined ? undefined : { bytes: memoryBytes })
+  row.verdict = predict(parseCurve({ ...curve, memory }, 'the curve'), wanted).verdict
+}
+
+/** The rows in an order: the largest figures first, and names by the alphabet. */
+export function sorted(rows: readonly Row[], by: Sorting): Row[] {
+  const figure = (row: Row): number =>
+    ({
+      rate: row.last?.bytesPerSecond,
+      memory: row.memoryBytes,
+      vcpus: row.vcpus,
+      // What does not migrate is what somebody looks for.
+      verdict: ['converges', 'uncertain', 'stalls'].indexOf(row.verdict ?? ''),
+      name: 0,
+    })[by] ?? -1
+  const name = ({ name, label }: Row): string => name ?? label
+  return [...rows].sort((a, b) => figure(b) - figure(a) || (name(a) < name(b) ? -1 : 1))
+}
+
+/** How the rate has changed: bars, or a word where a terminal has no bars. */
+export function trend(rates: readonly number[], bars: boolean): string {
+  if (rates.length < 2) return ''
+  if (bars) {
+    const most = Math.max(...rates)
+    const level = (rate: number): number => (most === 0 ? 0 : Math.round((rate / most) * 7))
+    return rates.map(rate => BARS[level(rate)]).join('')
+  }
+  const before = rates.slice(0, -1).reduce((sum, rate) => sum + rate, 0) / (rates.length - 1)
+  const last = rates.at(-1) ?? 0
+  if (Math.abs(last - before) <= STEADY * before) return 'steady'
+  return last > before ? 'rises' : 'falls'
+}
+
+/** The table of the rows, whose lines are not wider than `width`. */
+export function tableOf(
+  rows: readonly Row[],
+  { rates, bars, verdicts, width }: TableForm,
+): string[] {
+  const names = rows.map(row => clip(visible(row.name ?? row.label), WIDEST_NAME))
+  const widest = Math.max(6, ...names.map(name => name.length))
+  const notes = Math.max(4, ...rows.map(({ note }) => note.length))
+  const table = new Table(
+    [
+      { title: 'VM'.padEnd(widest), width: widest, essential: true },
+      { title: 'rate', width: 16, essential: true },
+      { title: 'trend', width: TREND },
+      ...(verdicts ? [{ title: 'verdict', width: 9 }] : []),
+      { title: 'memory', width: 9 },
+      { title: 'vCPUs', width: 5 },
+      { title: 'interval', width: 28 },
+      { title: 'note'.padEnd(notes), width: notes },
+    ],
+    text => text,
+  )
+  const lines = rows.flatMap((row, at) => {
+    const { last, memoryBytes, vcpus, verdict = '-', note, hasFailed } = row
+    const mark = last !== undefined && !last.complete ? '>= ' : ''
+    const cells = [
+      (names[at] ?? '').padEnd(widest),
+      last === undefined ? '-' : `${mark}${rates.rate(last.bytesPerSecond)}`,
+      hasFailed ? 'failed' : trend(row.rates, bars).padEnd(TREND),
+      ...(verdicts ? [verdict] : []),
+      memoryBytes === undefined ? '-' : measuredSize(memoryBytes),
+      vcpus === undefined ? '-' : String(vcpus),
+      last === undefined ? '-' : rates.interval(last.interval),
+      visible(note).padEnd(notes),
+    ]
+    // Why a VM is not measured must be seen also where the table has no column for it.
+    const why = hasFailed && table.leftOut(width).titles.some(title => title.startsWith('note'))
+    const line = table.row(cells, width)
+    return why ? [...line, `  ${visible(note)}`] : line
+  })
+  return lines.map(line => clip(line, width).trimEnd())
+}
+
+export interface TableForm {
+  readonly rates: Rates
+  /** Whether bars can be shown. */
+  readonly bars: boolean
+  /** Whether there is a link that verdicts are about. */
+  readonly verdicts: boolean
+  readonly width: number
+}
