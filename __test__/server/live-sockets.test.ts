@@ -217,7 +217,7 @@ describe('a client is disconnected', () => {
   })
 
   it('if it takes nothing', async () => {
-    const { url, hub } = await serving({ sendMs: 300 })
+    const { url, hub } = await serving({ sendMs: 300, pingMs: 3_600_000 })
     const socket = await rawLive(url)
     socket.pause()
     const closed = new Promise(resolve => socket.once('close', resolve))
