@@ -58,6 +58,29 @@ function* allDivisions(count: number, widths: readonly number[]): Generator<Stag
   }
 }
 
+/**
+ * Every migration of a stage surely ends: whichever of those that run makes no progress because its
+ * share is too small, another one has enough, until all are over.
+ */
+function expectSure({ width, lanes }: Stage, all: readonly Known[]): void {
+  expect(lanes.length).toBeLessThanOrEqual(width)
+  const queues = lanes.map(lane => lane.map(job => all[job]?.widest ?? 0))
+  // In the worst case the one with the smallest need of those that can end is the last to end.
+  const explored = new Set<string>()
+  const explore = (at: readonly number[]): void => {
+    const key = at.join()
+    if (explored.has(key)) return
+    explored.add(key)
+    const running = at.flatMap((place, lane) => (place < (queues[lane]?.length ?? 0) ? [lane] : []))
+    if (running.length === 0) return
+    const share = running.length === lanes.length ? width : running.length
+    const sure = running.filter(lane => (queues[lane]?.[at[lane] ?? 0] ?? 0) >= share)
+    expect(sure.length).toBeGreaterThan(0)
+    for (const lane of sure) explore(at.map((place, one) => (one === lane ? place + 1 : place)))
+  }
+  if (lanes.flat().length <= 12) explore(lanes.map(() => 0))
+}
+
 function permutations(numbers: readonly number[]): number[][] {
   if (numbers.length < 2) return [[...numbers]]
   return numbers.flatMap(one =>
@@ -106,7 +129,10 @@ it('no division of a few migrations is shorter', () => {
       let best = Number.POSITIVE_INFINITY
       for (const stages of allDivisions(all.length, widths))
         best = Math.min(best, secondsOf(stages, all))
-      expect(secondsOf(divide(all, widths, 0), all)).toBeCloseTo(best, 6)
+      const found = divide(all, widths, 0)
+      for (const stage of found) expectSure(stage, all)
+      // A migration may wait for its share at the end of a lane, which these divisions do not know.
+      expect(secondsOf(found, all)).toBeLessThanOrEqual(best + 1e-6)
     }),
     { ...RUNS, numRuns: Math.min(RUNS.numRuns, 60) },
   )
@@ -121,10 +147,7 @@ it('many migrations take no longer than one after the other, and each is there o
       expect(secondsOf(stages, all)).toBeLessThanOrEqual(one * (1 + 1e-9))
       const numbers = stages.flatMap(({ lanes }) => lanes.flat()).sort((a, b) => a - b)
       expect(numbers).toEqual([...all.keys()])
-      for (const { width, lanes } of stages) {
-        expect(lanes.length).toBeLessThanOrEqual(width)
-        for (const job of lanes.flat()) expect(all[job]?.widest).toBeGreaterThanOrEqual(width)
-      }
+      for (const stage of stages) expectSure(stage, all)
     }),
     RUNS,
   )
@@ -142,4 +165,13 @@ it('as many lanes as the link has room for take as long as the link needs', () =
 it('most migrations of a plan that takes as long leave early', () => {
   const all = [20, 1, 5].map(work => jobOf(work, 0, 1, 1))
   expect(divide(all, [1], 26)).toEqual([{ width: 1, lanes: [[1, 2, 0]] }])
+})
+
+it('a migration that needs the whole link waits at the end of a lane for the others', () => {
+  // Two lanes prepare beside each other. The last migration surely ends as soon as it is alone.
+  const all = [jobOf(4, 5, 2, 1), jobOf(4, 5, 2, 1), jobOf(20, 5, 1, 1)]
+  const [stage, ...rest] = divide(all, [1, 2], 0)
+  expect(rest).toEqual([])
+  expect(stage?.widths).toEqual(new Map([[2, 1]]))
+  expect(stage?.lanes.map(lane => lane.at(-1))).toContain(2)
 })

@@ -1,6 +1,6 @@
 /** Where in memory the writers may be: the chunks in the order in which a pass sends them. */
 
-import { Growth, sumOf } from './growth.js'
+import { Growth, type GrowthPoint, sumOf } from './growth.js'
 import type { Part, Possible } from './model.js'
 
 /** A finer division changes nothing: a chunk is then a small part of a pass. */
@@ -26,59 +26,104 @@ export function spread({ total, parts }: Possible, chunks: number): Possible {
   return { total, parts: Array.from({ length: chunks }, () => part) }
 }
 
+/** Writers that come back to each of their pages after a fixed time. */
+interface Writers {
+  readonly period: number
+  readonly pages: number
+  /** From where on, and up to where, they are in memory, in chunks. */
+  readonly from: number
+  readonly to: number
+}
+
 /**
  * Each chunk has writers of its own, and the chunks are in the order of how often their pages are
- * written. A concave curve is a sum of writers that come back to each of their pages after a fixed
- * time, and this sum is the only one.
+ * written: the most often written first, and last. A concave curve is a sum of writers that come
+ * back to each of their pages after a fixed time, and this sum is the only one.
  */
-export function sorted(
-  possible: Possible,
-  chunks: number,
-  order: 'fast-first' | 'slow-first',
-): Possible {
+export function sortedBoth(possible: Possible, chunks: number): readonly [Possible, Possible] {
   const { total, parts } = possible
   const memoryPages = parts.reduce((sum, part) => sum + part.memoryPages, 0) / chunks
-  const points = total.concave().points
-  const writers = points.map(([t, u], at) => {
+  const { points } = total.concave()
+  const writers = writersOf(points, chunks)
+  if (writers.length === 0) {
+    const same = spread(possible, chunks)
+    return [same, same]
+  }
+  const made: Part[] = []
+  let first = 0
+  /** What a chunk has of which these writers write all pages. */
+  let whole: { writers: number; part: Part } | undefined
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    while (first < writers.length - 1 && (writers[first]?.to ?? 0) <= chunk) first++
+    const { from = 0, to = 0 } = writers[first] ?? {}
+    const isOfOne = from <= chunk && to >= chunk + 1
+    if (!isOfOne || whole?.writers !== first) {
+      const part = { memoryPages, growth: growthIn(chunk, first, writers, points) }
+      if (!isOfOne) {
+        made.push(part)
+        continue
+      }
+      whole = { writers: first, part }
+    }
+    made.push(whole.part)
+  }
+  return [
+    { total, parts: made },
+    { total, parts: [...made].reverse() },
+  ]
+}
+
+function writersOf(points: readonly GrowthPoint[], chunks: number): Writers[] {
+  const known = points.map(([t, u], at) => {
     const [t0, u0] = points[at - 1] ?? [0, 0]
     const [t1, u1] = points[at + 1] ?? [t + 1, u]
     return { period: t, pages: Math.max((u - u0) / (t - t0) - (u1 - u) / (t1 - t), 0) * t }
   })
-  const all = writers.reduce((sum, { pages }) => sum + pages, 0)
-  if (all === 0) return spread(possible, chunks)
+  const all = known.reduce((sum, { pages }) => sum + pages, 0)
+  if (all === 0) return []
   let before = 0
-  const shares = writers.map(({ pages, period }) => {
+  const placed = known.map(({ period, pages }) => {
     const from = (before / all) * chunks
     before += pages
     return { period, pages, from, to: (before / all) * chunks }
   })
-  const made = Array.from({ length: chunks }, (_, at): Part => {
-    const within = shares.flatMap(({ period, pages, from, to }) => {
-      const overlap = Math.min(to, at + 1) - Math.max(from, at)
-      return overlap > 0 && to > from ? [{ period, pages: (pages * overlap) / (to - from) }] : []
-    })
-    const u = (t: number): number =>
-      within.reduce((sum, { period, pages }) => sum + pages * Math.min(t / period, 1), 0)
-    return { memoryPages, growth: new Growth(points.map(([t]) => [t, u(t)])) }
-  })
-  return { total, parts: order === 'fast-first' ? made : made.reverse() }
+  return placed.filter(({ from, to }) => to > from)
+}
+
+/** The curve of a chunk, whose first writers are known. */
+function growthIn(
+  chunk: number,
+  first: number,
+  writers: readonly Writers[],
+  points: readonly GrowthPoint[],
+): Growth {
+  const pages = new Float64Array(points.length)
+  for (let at = first; at < writers.length; at++) {
+    const { period, pages: all, from, to } = writers[at] as Writers
+    if (from >= chunk + 1) break
+    const overlap = Math.min(to, chunk + 1) - Math.max(from, chunk)
+    if (!(overlap > 0)) continue
+    const part = (all * overlap) / (to - from)
+    for (let point = 0; point < points.length; point++) {
+      const t = points[point]?.[0] ?? 0
+      pages[point] = (pages[point] ?? 0) + part * Math.min(t / period, 1)
+    }
+  }
+  return new Growth(points.map(([t], at) => [t, pages[at] ?? 0]))
 }
 
 /** How many parts of a chunk can differ from each other. */
 const WITHIN = 8
 
-/** The same chunks, each of which has its writers in the order of how often they write. */
-export function sortedWithin(
-  { total, parts }: Possible,
-  order: 'fast-first' | 'slow-first',
-): Possible {
-  return {
+/**
+ * The same chunks, each of which has its writers in the order of how often they write: the most
+ * often first, and last.
+ */
+export function sortedWithin({ total, parts }: Possible): readonly [Possible, Possible] {
+  const both = parts.map(part => sortedBoth({ total: part.growth, parts: [part] }, WITHIN))
+  const of = (which: 0 | 1): Possible => ({
     total,
-    parts: parts.flatMap((part, chunk) =>
-      sorted({ total: part.growth, parts: [part] }, WITHIN, order).parts.map(one => ({
-        ...one,
-        chunk,
-      })),
-    ),
-  }
+    parts: both.flatMap((sorted, chunk) => sorted[which].parts.map(part => ({ ...part, chunk }))),
+  })
+  return [of(0), of(1)]
 }

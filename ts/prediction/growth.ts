@@ -13,49 +13,60 @@ const BISECTED = 1e-6
 const BISECTIONS = 200
 
 export class Growth {
-  readonly #t: readonly number[]
-  readonly #u: readonly number[]
+  // Flat arrays, because a plan of a fleet makes millions of these.
+  readonly #t: Float64Array
+  readonly #u: Float64Array
   /** The integral from zero to each point. */
-  readonly #area: readonly number[]
+  readonly #area: Float64Array
+  readonly #last: number
 
   /**
    * `points` are in ascending order of their seconds, which are above 0. The pages of a point that
    * are fewer than those of the point before count as equal to them.
    */
   constructor(points: readonly GrowthPoint[]) {
-    const t = [0]
-    const u = [0]
-    const area = [0]
-    for (const [seconds, pages] of points) {
-      const [lastT = 0, lastU = 0, lastArea = 0] = [t.at(-1), u.at(-1), area.at(-1)]
-      if (seconds <= lastT) continue
-      const next = Math.max(pages, lastU)
-      t.push(seconds)
-      u.push(next)
-      area.push(lastArea + ((lastU + next) / 2) * (seconds - lastT))
+    const t = new Float64Array(points.length + 1)
+    const u = new Float64Array(points.length + 1)
+    const area = new Float64Array(points.length + 1)
+    let [last, lastT, lastU, lastArea] = [0, 0, 0, 0]
+    for (const point of points) {
+      const seconds = point[0]
+      if (!(seconds > lastT)) continue
+      const next = Math.max(point[1], lastU)
+      lastArea += ((lastU + next) / 2) * (seconds - lastT)
+      last++
+      t[last] = seconds
+      u[last] = next
+      area[last] = lastArea
+      lastT = seconds
+      lastU = next
     }
     this.#t = t
     this.#u = u
     this.#area = area
+    this.#last = last
   }
 
   /** The pages of the longest window. */
   get most(): number {
-    return this.#u.at(-1) ?? 0
+    return this.#u[this.#last] ?? 0
   }
 
   /** The points, without the one at zero. */
   get points(): GrowthPoint[] {
-    return this.#t.slice(1).map((t, at) => [t, this.#u[at + 1] ?? 0])
+    const points: GrowthPoint[] = []
+    for (let at = 1; at <= this.#last; at++) points.push([this.#t[at] ?? 0, this.#u[at] ?? 0])
+    return points
   }
 
   /** U(t). */
   at(t: number): number {
     if (!(t > 0)) return 0
     const lower = this.#find(t)
-    const [from, to] = [this.#t[lower] ?? 0, this.#t[lower + 1]]
     const pages = this.#u[lower] ?? 0
-    if (to === undefined) return pages
+    if (lower === this.#last) return pages
+    const from = this.#t[lower] ?? 0
+    const to = this.#t[lower + 1] ?? 0
     return pages + ((this.#u[lower + 1] ?? pages) - pages) * ((t - from) / (to - from))
   }
 
@@ -72,7 +83,7 @@ export class Growth {
     if (!(pages > 0)) return 0
     if (pages > this.most) return Number.POSITIVE_INFINITY
     let low = 0
-    let high = this.#u.length - 1
+    let high = this.#last
     while (high - low > 1) {
       const middle = (low + high) >> 1
       if ((this.#u[middle] ?? 0) < pages) low = middle
@@ -90,11 +101,11 @@ export class Growth {
   lastAbove(pagesPerSecond: number): number {
     const above = (at: number): boolean =>
       (this.#u[at] ?? 0) > pagesPerSecond * (this.#t[at] ?? 0) * (1 + PRECISION)
-    let at = this.#t.length - 1
+    let at = this.#last
     while (at > 0 && !above(at)) at--
     if (at === 0) return 0
     const [fromT = 0, fromU = 0] = [this.#t[at], this.#u[at]]
-    const toT = this.#t[at + 1] ?? Number.POSITIVE_INFINITY
+    const toT = at < this.#last ? (this.#t[at + 1] ?? 0) : Number.POSITIVE_INFINITY
     const slope = Number.isFinite(toT) ? ((this.#u[at + 1] ?? fromU) - fromU) / (toT - fromT) : 0
     return (fromU - slope * fromT) / (pagesPerSecond - slope)
   }
@@ -121,7 +132,7 @@ export class Growth {
 
   /** The segment that has t. */
   #find(t: number): number {
-    const last = this.#t.length - 1
+    const last = this.#last
     if (t >= (this.#t[last] ?? 0)) return last
     let low = 0
     let high = last

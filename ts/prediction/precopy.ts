@@ -112,18 +112,24 @@ function piecesOf({ parts }: Possible, filledPages: number, { leftPages }: Cours
     parts.map(({ growth, memoryPages }) => [growth.most, memoryPages]),
     filledPages,
   )
-  return parts.flatMap(({ growth, chunk, memoryPages }, at) =>
-    Array.from({ length: each }, () => ({
-      chunk: chunk ?? at,
-      growth,
-      share: 1 / each,
-      known: (filled[at] ?? 0) / each,
-      zeros: Math.max(memoryPages - (filled[at] ?? 0), 0) / each,
-      age: Number.POSITIVE_INFINITY,
-      sent: 0,
-      clearedAt: 0,
-    })),
-  )
+  const pieces: Piece[] = []
+  for (const [at, { growth, chunk = at, memoryPages }] of parts.entries()) {
+    const known = filled[at] ?? 0
+    const zeros = Math.max(memoryPages - known, 0) / each
+    for (let count = 0; count < each; count++) {
+      pieces.push({
+        chunk,
+        growth,
+        share: 1 / each,
+        known: known / each,
+        zeros,
+        age: Number.POSITIVE_INFINITY,
+        sent: 0,
+        clearedAt: 0,
+      })
+    }
+  }
+  return pieces
 }
 
 /**
@@ -191,17 +197,25 @@ function sync(pieces: Piece[], seconds: number): number {
   for (const piece of pieces) {
     const { growth, share, age, sent, clearedAt, known } = piece
     piece.zeros *= 1 - Math.min(sent, 1)
-    const since = seconds - clearedAt
-    // A page that is written between the sync and the clearing, and was clean at the sync, stays
-    // dirty.
-    const between =
-      age === Number.POSITIVE_INFINITY ? 0 : growth.at(age + seconds) - growth.at(age + since)
-    const again = share * (growth.at(since) + between)
-    const unsent =
-      age === Number.POSITIVE_INFINITY
-        ? Math.max(known, share * growth.at(seconds))
-        : share * growth.at(age + seconds)
-    const pending = sent * again + (1 - sent) * unsent
+    // Most pieces were sent whole, or not at all, and then half of this counts for nothing.
+    let pending = 0
+    if (sent > 0) {
+      const since = seconds - clearedAt
+      // A page that is written between the sync and the clearing, and was clean at the sync, stays
+      // dirty.
+      const between =
+        age === Number.POSITIVE_INFINITY || since === seconds
+          ? 0
+          : growth.at(age + seconds) - growth.at(age + since)
+      pending += sent * share * (growth.at(since) + between)
+    }
+    if (sent !== 1) {
+      const unsent =
+        age === Number.POSITIVE_INFINITY
+          ? Math.max(known, share * growth.at(seconds))
+          : share * growth.at(age + seconds)
+      pending += (1 - sent) * unsent
+    }
     piece.known = pending
     // An age must not become infinite by rounding alone.
     const window = growth.window(pending / share)

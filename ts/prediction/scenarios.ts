@@ -3,7 +3,7 @@
  * are somewhere in memory, and a link. The prediction is what holds for all of them.
  */
 
-import { grouped, MOST_CHUNKS, sorted, sortedWithin, spread } from './arrangement.js'
+import { grouped, MOST_CHUNKS, sortedBoth, sortedWithin, spread } from './arrangement.js'
 import { chanceOfRound, chanceOfWindow } from './chance.js'
 import {
   leastLeft,
@@ -284,15 +284,10 @@ export class Scenarios {
     return [
       spread(possible, chunks),
       ...within(spread(possible, 1)),
-      sorted(possible, chunks, 'fast-first'),
-      sorted(possible, chunks, 'slow-first'),
+      ...sortedBoth(possible, chunks),
     ]
   }
 }
 
 /** One chunk with the writers anywhere in it, or sorted. */
-const within = (possible: Possible): readonly Possible[] => [
-  possible,
-  sortedWithin(possible, 'fast-first'),
-  sortedWithin(possible, 'slow-first'),
-]
+const within = (possible: Possible): readonly Possible[] => [possible, ...sortedWithin(possible)]

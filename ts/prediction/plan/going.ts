@@ -9,6 +9,8 @@ export class Going implements Job {
   readonly #movable: Movable
   readonly method: PlanMethod
   readonly #task: Task
+  /** How long it copies, by the width and by how many copy. */
+  readonly #seconds: number[][] = []
 
   constructor(movable: Movable, method: PlanMethod, task: Task) {
     this.#movable = movable
@@ -38,6 +40,20 @@ export class Going implements Job {
   }
 
   copySeconds(width: number, active: number): number {
+    let known = this.#seconds[width]
+    if (known === undefined) {
+      known = []
+      this.#seconds[width] = known
+    }
+    let seconds = known[active]
+    if (seconds === undefined) {
+      seconds = this.#copySeconds(width, active)
+      known[active] = seconds
+    }
+    return seconds
+  }
+
+  #copySeconds(width: number, active: number): number {
     if (this.isAlone && width > 1) return Number.POSITIVE_INFINITY
     const [counted, actual] = [rateOf(width, this.#task), rateOf(active, this.#task)]
     return this.#movable.copySeconds(this.method, counted, actual)

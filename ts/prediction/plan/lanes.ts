@@ -8,9 +8,11 @@
 export interface Job {
   /** How long it takes beside the copying, before the copying. */
   readonly setupSeconds: number
+  /** Whether nothing else can run beside it. */
+  readonly isAlone?: boolean
   /**
-   * How long it copies in a stage of `width` lanes, if all the time `active` of them copy. Infinity
-   * if it does not surely end where all lanes copy.
+   * How long it copies if it counts on `width` that copy, and all the time `active` of them do.
+   * Infinity if it does not surely end where `width` copy, or gets nowhere where `active` do.
    */
   copySeconds(width: number, active: number): number
 }
@@ -20,6 +22,8 @@ export interface Stage {
   /** How many lanes a stage may have, on which its shares of the link are reckoned. */
   readonly width: number
   readonly lanes: readonly (readonly number[])[]
+  /** The jobs that count on a larger share, with how many copy beside each other then. */
+  readonly widths?: ReadonlyMap<number, number>
 }
 
 /** When a job begins and ends, in seconds from the beginning of its stage. */
@@ -40,45 +44,76 @@ interface Lane {
   setup: number
   /** The part of its copying that is left. */
   left: number
+  /** How long it takes until it has prepared, or is over, if nothing changes. */
+  rest: number
 }
 
+/** Hears of each job when it is over. */
+type Listener = (job: number, begin: number, end: number) => void
+
 /** When the jobs of a stage begin and end, by the number of the job. */
-export function playStage({ width, lanes }: Stage, jobs: readonly Job[]): Map<number, Times> {
+export function playStage(stage: Stage, jobs: readonly Job[]): Map<number, Times> {
   const times = new Map<number, Times>()
-  let now = 0
-  const begin = (lane: Lane): Lane => {
-    const job = jobs[lane.jobs[lane.at] ?? -1]
-    return Object.assign(lane, { begin: now, setup: job?.setupSeconds ?? 0, left: 1 })
-  }
-  let running = lanes
-    .filter(lane => lane.length > 0)
-    .map(lane => begin({ jobs: lane, at: 0, begin: 0, setup: 0, left: 1 }))
-  while (running.length > 0) {
-    const active = running.reduce((count, { setup }) => count + (setup > 0 ? 0 : 1), 0)
-    const copy = ({ jobs: numbers, at }: Lane): number =>
-      jobs[numbers[at] ?? -1]?.copySeconds(width, active) ?? 0
-    const rest = running.map(lane => (lane.setup > 0 ? lane.setup : lane.left * copy(lane)))
-    const step = Math.min(...rest)
-    if (!Number.isFinite(step)) break
-    now += step
-    for (const [index, lane] of running.entries()) {
-      const over = (rest[index] ?? 0) - step <= OVER * now
-      if (lane.setup > 0) lane.setup = over ? 0 : lane.setup - step
-      else if (over) {
-        times.set(lane.jobs[lane.at] ?? -1, { begin: lane.begin, end: now })
-        lane.at++
-        begin(lane)
-      } else lane.left -= step / copy(lane)
-    }
-    running = running.filter(({ jobs: numbers, at }) => at < numbers.length)
-  }
+  play(stage, jobs, Number.POSITIVE_INFINITY, (job, begin, end) => times.set(job, { begin, end }))
   return times
 }
 
-/** How long a stage takes; infinity if one of its jobs does not surely end. */
-export function stageSeconds(stage: Stage, jobs: readonly Job[]): number {
-  const times = [...playStage(stage, jobs).values()]
-  const all = stage.lanes.reduce((count, lane) => count + lane.length, 0)
-  if (times.length < all) return Number.POSITIVE_INFINITY
-  return times.reduce((most, { end }) => Math.max(most, end), 0)
+/**
+ * How long a stage takes; infinity if one of its jobs does not surely end, or if it takes longer
+ * than `most`.
+ */
+export function stageSeconds(
+  stage: Stage,
+  jobs: readonly Job[],
+  most: number = Number.POSITIVE_INFINITY,
+): number {
+  return play(stage, jobs, most)
+}
+
+/** Loops over objects that are changed in place, because this runs for each division of a fleet. */
+function play(
+  { width, lanes, widths }: Stage,
+  jobs: readonly Job[],
+  most: number,
+  ended?: Listener,
+): number {
+  let now = 0
+  const running: Lane[] = []
+  const setupOf = (lane: readonly number[], at: number): number =>
+    jobs[lane[at] ?? -1]?.setupSeconds ?? 0
+  for (const lane of lanes) {
+    if (lane.length === 0) continue
+    running.push({ jobs: lane, at: 0, begin: 0, setup: setupOf(lane, 0), left: 1, rest: 0 })
+  }
+  while (running.length > 0) {
+    let active = 0
+    for (const { setup } of running) if (!(setup > 0)) active++
+    let step = Number.POSITIVE_INFINITY
+    for (const lane of running) {
+      const number = lane.jobs[lane.at] ?? -1
+      const job = jobs[number]
+      const counted = widths?.get(number) ?? width
+      lane.rest = lane.setup > 0 ? lane.setup : lane.left * (job?.copySeconds(counted, active) ?? 0)
+      if (lane.rest < step) step = lane.rest
+    }
+    now += step
+    if (!Number.isFinite(step) || now > most) return Number.POSITIVE_INFINITY
+    for (let index = running.length - 1; index >= 0; index--) {
+      const lane = running[index] as Lane
+      const isOver = lane.rest - step <= OVER * now
+      if (lane.setup > 0) lane.setup = isOver ? 0 : lane.setup - step
+      else if (!isOver) lane.left -= (step / lane.rest) * lane.left
+      else {
+        ended?.(lane.jobs[lane.at] ?? -1, lane.begin, now)
+        lane.at++
+        if (lane.at >= lane.jobs.length) running.splice(index, 1)
+        else {
+          lane.begin = now
+          lane.setup = setupOf(lane.jobs, lane.at)
+          lane.left = 1
+        }
+      }
+    }
+  }
+  return now
 }

@@ -82,7 +82,7 @@ export class Movable {
 
   /**
    * How long it most probably copies at `actual` bytes per second, if it may count on
-   * `bytesPerSecond`. Infinity if that is not surely enough.
+   * `bytesPerSecond`. Infinity if that is not surely enough, or if it gets nowhere at `actual`.
    */
   copySeconds(method: PlanMethod, bytesPerSecond: number, actual: number = bytesPerSecond): number {
     const sure = this.#settingOf(method, bytesPerSecond)
@@ -101,7 +101,8 @@ export class Movable {
       return this.#postCopySeconds(this.#scenarios.probablePass(bytesPerSecond), bytesPerSecond)
     }
     const rate = bytesPerSecond / (ratio?.value ?? 1)
-    const { seconds, lastPages, lastZeros } = this.#scenarios.probable(rate, downtime)
+    const { converged, seconds, lastPages, lastZeros } = this.#scenarios.probable(rate, downtime)
+    if (!converged) return Number.POSITIVE_INFINITY
     return seconds + this.#scenarios.stoppedSeconds(lastPages, lastZeros, rate)
   }
 

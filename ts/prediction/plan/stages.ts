@@ -2,12 +2,14 @@
  * Divides migrations into stages, so that all of them together are over as soon as possible.
  *
  * A stage has a number of lanes that share the link, and begins when the one before is over. So
- * each migration has at least its share of the link, and goes only where that is surely enough. One
- * stage of one lane is the plan "one after the other", which is always among those that are
- * compared.
+ * each migration has at least its share of the link, and goes only where that is surely enough, or
+ * will surely be enough when others are over. One stage of one lane is the plan "one after the
+ * other", and one stage with a lane for each migration is "all at once". Both are always among the
+ * plans that are compared, if all migrations surely end in them.
  */
 
 import { type Job, type Stage, stageSeconds } from './lanes.js'
+import { ends, mostAtOnce, ORDERS, packed, secondsIn } from './packing.js'
 
 /** All divisions of so few jobs are compared, and of more jobs only those that are promising. */
 const FEW_JOBS = 4
@@ -31,6 +33,18 @@ export function secondsOf(stages: readonly Stage[], jobs: readonly Job[]): numbe
  */
 export function divide(jobs: readonly Job[], widths: readonly number[], least: number): Stage[] {
   if (jobs.length === 0) return []
+  const even = evenly(jobs, widths, least)
+  // Where jobs wait for a larger share, most VMs leave later. That has to be worth it.
+  const mixed = new Best(jobs)
+  for (const at of widths.keys()) mixed.offer(together(jobs, widths.slice(0, at + 1)))
+  const isWorthIt = jobs.length < MANY_JOBS || mixed.seconds < even.seconds * (1 - LEAST_GAIN)
+  if (isWorthIt) improve(jobs, mixed, false)
+  const found = mixed.seconds < even.seconds * (1 - LEAST_GAIN) ? mixed : even
+  return inOrder(found.stages, jobs)
+}
+
+/** The shortest division in which each job surely ends with its share of its stage. */
+function evenly(jobs: readonly Job[], widths: readonly number[], least: number): Best {
   const found = new Best(jobs)
   const few = jobs.length <= FEW_JOBS
   const mostInVain = jobs.length < MANY_JOBS ? widths.length : MOST_IN_VAIN
@@ -44,13 +58,15 @@ export function divide(jobs: readonly Job[], widths: readonly number[], least: n
     inVain = narrow || cheap ? 0 : inVain + 1
   }
   if (few) compareAll(jobs, tried, found, least)
-  else improve(jobs, found)
-  return inOrder(found.stages, jobs)
+  else improve(jobs, found, true)
+  return found
 }
 
 /** The shortest division so far. */
 class Best {
   readonly #jobs: readonly Job[]
+  /** How long stages take that were played before: a move changes two of them. */
+  readonly #known = new WeakMap<Stage, number>()
   stages: readonly Stage[] = []
   seconds = Number.POSITIVE_INFINITY
 
@@ -62,7 +78,7 @@ class Best {
   offer(all: readonly (readonly Stage[])[]): boolean {
     let taken = false
     for (const stages of all) {
-      const seconds = secondsOf(stages, this.#jobs)
+      const seconds = this.#secondsOf(stages)
       if (!(seconds < this.seconds * (1 - ROUNDING))) continue
       this.stages = stages
       this.seconds = seconds
@@ -70,17 +86,24 @@ class Best {
     }
     return taken
   }
+
+  /** Infinity for a division that is longer than the one so far. */
+  #secondsOf(stages: readonly Stage[]): number {
+    let sum = 0
+    for (const stage of stages) sum += this.#known.get(stage) ?? 0
+    for (const stage of stages) {
+      if (this.#known.has(stage)) continue
+      if (sum > this.seconds) return Number.POSITIVE_INFINITY
+      const seconds = stageSeconds(stage, this.#jobs, this.seconds - sum)
+      if (Number.isFinite(seconds)) this.#known.set(stage, seconds)
+      sum += seconds
+    }
+    return sum
+  }
 }
 
-/** How long a job takes in a stage all of whose lanes copy. */
-const secondsIn = (job: Job | undefined, width: number): number =>
-  job === undefined ? 0 : job.setupSeconds + job.copySeconds(width, width)
-
-const ends = (job: Job | undefined, width: number): boolean =>
-  Number.isFinite(job?.copySeconds(width, width))
-
 /** The narrowest lane in which the job surely ends. */
-const narrowest = (job: Job, widths: readonly number[]): number =>
+const narrowest = (job: Job | undefined, widths: readonly number[]): number =>
   widths.findLast(width => ends(job, width)) ?? 1
 
 /** The lane in which the job takes the smallest share of the stage's time. */
@@ -98,69 +121,65 @@ function stagesOf(
   choose: (job: Job) => number,
 ): Stage[][] {
   const chosen = jobs.map(choose)
-  const numbers = [...jobs.keys()]
-  return ORDERS.map(order =>
-    widths
-      .map(width =>
-        packed(
-          jobs,
-          width,
-          numbers.filter(job => chosen[job] === width),
-          order,
-        ),
-      )
-      .filter(({ lanes }) => lanes.length > 0),
+  return divisionOf(
+    jobs,
+    widths.map(width => ({
+      width,
+      chosen: [...jobs.keys()].filter(job => chosen[job] === width),
+    })),
+    true,
   )
 }
 
-/** In a lane, the shortest first, so that most VMs leave early, unless the other is shorter. */
-const ORDERS = [1, -1] as const
+/** As many jobs as possible in one stage of the last width, and the others in narrower ones. */
+function together(jobs: readonly Job[], widths: readonly number[]): Stage[][] {
+  const width = widths.at(-1) ?? 1
+  const { chosen, left } = mostAtOnce(jobs, width)
+  const narrower = widths.slice(0, -1)
+  if (left.some(job => !narrower.some(of => ends(jobs[job], of)))) return []
+  const others = new Map(left.map(job => [job, narrowest(jobs[job], narrower)]))
+  const stages = [
+    { width, chosen },
+    ...narrower.map(of => ({ width: of, chosen: left.filter(job => others.get(job) === of) })),
+  ]
+  return divisionOf(jobs, stages, false)
+}
 
-/** These jobs in the lanes of one stage: the longest first, each into the lane that ends first. */
-function packed(
+/** The stages with these jobs, in each order; none if some job might not end. */
+function divisionOf(
   jobs: readonly Job[],
-  width: number,
-  chosen: readonly number[],
-  order: (typeof ORDERS)[number],
-): Stage {
-  const seconds = (job: number): number => secondsIn(jobs[job], width)
-  const lanes = Array.from({ length: Math.min(width, chosen.length) }, () => ({
-    load: 0,
-    jobs: [] as number[],
-  }))
-  for (const job of [...chosen].sort((a, b) => seconds(b) - seconds(a))) {
-    const lane = lanes.reduce((least, one) => (one.load < least.load ? one : least))
-    lane.jobs.push(job)
-    lane.load += seconds(job)
-  }
-  const sorted = lanes.map(lane =>
-    lane.jobs.sort((a, b) => (seconds(a) - seconds(b)) * order || a - b),
-  )
-  return { width, lanes: sorted }
+  stages: readonly { readonly width: number; readonly chosen: readonly number[] }[],
+  even: boolean,
+): Stage[][] {
+  return ORDERS.flatMap(order => {
+    const made = stages
+      .filter(({ chosen }) => chosen.length > 0)
+      .map(({ width, chosen }) => packed(jobs, width, chosen, order, even))
+    return made.includes(undefined) ? [] : [made as Stage[]]
+  })
 }
 
 /** Moves single jobs from stage to stage as long as that makes the plan shorter. */
-function improve(jobs: readonly Job[], found: Best): void {
+function improve(jobs: readonly Job[], found: Best, even: boolean): void {
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const moved = jobs.map((_, job) => moveJob(job, jobs, found))
+    const moved = jobs.map((_, job) => moveJob(job, jobs, found, even))
     if (!moved.includes(true)) return
   }
 }
 
-function moveJob(job: number, jobs: readonly Job[], found: Best): boolean {
+function moveJob(job: number, jobs: readonly Job[], found: Best, even: boolean): boolean {
   let moved = false
   for (const { width } of found.stages) {
     const from = found.stages.find(({ lanes }) => lanes.some(lane => lane.includes(job)))
     const to = found.stages.find(stage => stage.width === width)
-    if (from === undefined || to === undefined || from === to || !ends(jobs[job], width)) continue
+    if (from === undefined || to === undefined || from === to) continue
     const others = found.stages.filter(stage => stage !== from && stage !== to)
-    const left = from.lanes.flat().filter(one => one !== job)
-    const made = ORDERS.map(order => [
-      ...others,
-      ...(left.length > 0 ? [packed(jobs, from.width, left, order)] : []),
-      packed(jobs, width, [...to.lanes.flat(), job], order),
-    ])
-    moved = found.offer(made) || moved
+    const two = [
+      { width: from.width, chosen: from.lanes.flat().filter(one => one !== job) },
+      { width, chosen: [...to.lanes.flat(), job] },
+    ]
+    const changed = divisionOf(jobs, two, even)
+    moved = found.offer(changed.map(made => [...others, ...made])) || moved
   }
   return moved
 }

@@ -31,11 +31,13 @@ export interface Timetable {
 export function timetable(stages: readonly Stage[], going: readonly Going[]): Timetable {
   const migrations: PlannedMigration[] = []
   let begin = ZERO
-  for (const [stage, { width, lanes }] of stages.entries()) {
-    const offers = new Map(lanes.flat().map(job => [job, going[job]?.offer(width)]))
+  for (const [stage, { width, lanes, widths }] of stages.entries()) {
+    const offers = new Map(
+      lanes.flat().map(job => [job, going[job]?.offer(widths?.get(job) ?? width)]),
+    )
     const played = boundsOf((of): Map<number, Times> => {
       const jobs = going.map((one, job) => scaled(one, offers.get(job), of))
-      return playStage({ width, lanes }, jobs)
+      return playStage({ width, lanes, ...(widths === undefined ? {} : { widths }) }, jobs)
     })
     let end = begin
     for (const [lane, jobs] of lanes.entries()) {
@@ -100,6 +102,13 @@ function scaled(one: Going, offer: Offer | undefined, of: Of): Job {
   const part = offer === undefined ? 1 : copying(offer.totalMs[of]) / copying(offer.totalMs.value)
   return {
     setupSeconds,
-    copySeconds: (width, active) => one.copySeconds(width, active) * part,
+    copySeconds: (width, active) => {
+      const seconds = one.copySeconds(width, active)
+      if (active <= width) return seconds * part
+      // With a smaller share than it counts on, at worst nothing is won, and at best nothing lost.
+      if (of === 'high') return Number.POSITIVE_INFINITY
+      const atBest = one.copySeconds(width, width) * (active / width)
+      return (of === 'low' ? Math.min(seconds, atBest) : seconds) * part
+    },
   }
 }
