@@ -141,7 +141,7 @@ function listenerOf(
   const series = metrics.add(label, { links, name })
   return {
     ...noting(session, label, series),
-    changed: target => series.predictOver(target.settings.links),
+    changed: target => series.change(target.settings.links, target.name),
     gone: () => metrics.remove(series),
   }
 }

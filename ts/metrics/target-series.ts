@@ -27,7 +27,7 @@ type Group = Map<string, Sample>
 
 export class TargetSeries {
   readonly #target: string
-  readonly #name: string
+  #name: string
   #links: readonly Link[]
   /** When the last round began, by a clock that nobody sets. */
   #begunAt: number | undefined
@@ -58,9 +58,13 @@ export class TargetSeries {
       yield* group.values()
   }
 
-  /** From the next curve on, migrations over these links are predicted. */
-  predictOver(links: readonly Link[]): void {
+  /**
+   * From the next curve on, migrations over these links are predicted, and from the next window on
+   * the VM has this name.
+   */
+  change(links: readonly Link[], name = ''): void {
     this.#links = links
+    this.#name = labelOf(name)
   }
 
   /** What the target says about itself, at the beginning of a round. */

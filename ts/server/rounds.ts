@@ -70,6 +70,8 @@ export class Rounds {
   /** Rounds that failed since the last good one. */
   #failures = 0
   #hasMeasured = false
+  /** Whether a curve was begun before. */
+  #hasCurve = false
   #nextCurve = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -192,8 +194,8 @@ export class Rounds {
     if (curve === undefined || this.#pace.now() < this.#nextCurve) return
     // All targets begin with a curve. The second one comes where the target is in its period, so
     // that the curves of several targets do not stay together.
-    const isFirst = this.#nextCurve === Number.NEGATIVE_INFINITY
-    const part = isFirst ? offsetMs / everyMs || 1 : 1
+    const part = this.#hasCurve ? 1 : offsetMs / everyMs || 1
+    this.#hasCurve = true
     this.#nextCurve = this.#pace.now() + curve.everyMs * part
     try {
       const windows = curve.windows(target)

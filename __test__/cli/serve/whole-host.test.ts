@@ -57,10 +57,12 @@ describeWith('qemu-system-x86_64', 'VMs that appear and vanish', () => {
     onTestFinished(() => Promise.all([a.end(), b.end()]).then(() => undefined))
     const [uriA, uriB] = [`qmp:${folder}/vm-a.sock`, `qmp:${folder}/vm-b.sock`]
     const both = await serving.scraped(
-      samples => measured(samples, uriA) >= 2 && measured(samples, uriB) >= 2,
+      samples =>
+        measured(samples, uriA) >= 2 &&
+        measured(samples, uriB) >= 2 &&
+        valueIn(samples, 'dirtyrate_target_info', { target: uriA, name: 'vm-a' }) === 1,
     )
     expect(of(both, 'targets')).toBe(3)
-    expect(valueIn(both, 'dirtyrate_target_info', { target: uriA, name: 'vm-a' })).toBe(1)
     expect(
       both
         .filter(({ name }) => name === 'dirtyrate_discovery_targets')

@@ -164,9 +164,9 @@ export default [
   {
     name: 'a target whose options change begins anew',
     file: 'ts/cli/serve/fleet.ts',
-    find: 'else if (served.target.settings.all !== target.settings.all) this.#change(served, target)',
+    find: 'else if (isOther(served.target, target)) this.#change(served, target)',
     replace:
-      'else if (served.target.settings.all !== target.settings.all) {\n        served.listener.gone()\n        void this.#stop(served)\n        this.#begin(target)\n      }',
+      'else if (isOther(served.target, target)) {\n        served.listener.gone()\n        void this.#stop(served)\n        this.#begin(target)\n      }',
     test: `${WHOLE_HOST} -t leaves what stays alone`,
   },
   {

@@ -93,7 +93,7 @@ export class Fleet {
     for (const target of targets) {
       const served = this.#served.get(target.key)
       if (served === undefined) this.#begin(target)
-      else if (served.target.settings.all !== target.settings.all) this.#change(served, target)
+      else if (isOther(served.target, target)) this.#change(served, target)
     }
   }
 
@@ -153,6 +153,10 @@ export class Fleet {
     return { rounds, stop, done }
   }
 }
+
+/** Whether something is new about a target. The name of a VM that starts is known a bit later. */
+const isOther = (one: FleetTarget, other: FleetTarget): boolean =>
+  one.settings.all !== other.settings.all || one.name !== other.name
 
 /** The reason of the end of a target that is not served any more. */
 const STOPPED = new Error('the target is not served any more')

@@ -35,6 +35,9 @@ export const SERVER_KEYS: Readonly<Record<string, Form>> = {
   listen: 'text',
   'token-file': 'text',
   'allow-host': 'list',
+  'tls-cert': 'text',
+  'tls-key': 'text',
+  record: 'text',
 }
 
 /** The option that a key is in the API of commander. */
