@@ -87,3 +87,16 @@ describeWith('qemu-system-x86_64', "KVM's statistics of a QEMU", () => {
     )
   })
 })
+
+it('of two windows are counted in both of them, and not in the gap between', () => {
+  const at = (atMs: number, exits: number): Statistics => ({
+    atMs,
+    counts: new Map([['exits', exits]]),
+  })
+  const both = joined([
+    { during: [[at(0, 0), at(1000, 100)]] },
+    { during: [[at(5000, 9000), at(6000, 9300)]] },
+  ])
+  // 100 and 300 exits in two seconds.
+  expect(both && guestCost(both)?.during.exitsPerSecond).toBe(200)
+})
