@@ -95,7 +95,18 @@ describe('a plan', () => {
 })
 
 describe('the commands', () => {
-  const names = ["it's", 'a b', '$(touch /tmp/x)', '-live', 'ä"\\', ';wait', '\n# x', "a'\t'"]
+  const names = [
+    "it's",
+    'a b',
+    '$(touch /tmp/x)',
+    '-live',
+    'ä"\\',
+    ';wait',
+    '\n# x',
+    "a'\t'",
+    'a\u2028b',
+    '\u0085c',
+  ]
   const hostile = Object.fromEntries(
     names.map((name, at) => [
       `${at}.json`,

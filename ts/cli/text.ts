@@ -62,6 +62,13 @@ export function shellWord(text: string): string {
   if (PLAIN_WORD.test(text)) return text
   const shown = visible(text)
   // A word with control characters is written in the form that has escapes for them.
-  if (shown !== text) return `$'${visible(text.replace(/[\\']/g, '\\$&'))}'`
+  if (shown !== text) return `$'${escaped(text.replace(/[\\']/g, '\\$&'))}'`
   return `'${text.replaceAll("'", "'\\''")}'`
+}
+
+/** The bytes of control characters, because a shell reads `\\x` with two digits as one byte. */
+function escaped(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, character =>
+    [...Buffer.from(character)].map(byte => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
+  )
 }
