@@ -3,6 +3,7 @@
 import { expect, it } from 'vitest'
 import { sortedBoth } from '../../ts/prediction/arrangement.js'
 import { chanceOfRound, chanceOfWindow } from '../../ts/prediction/chance.js'
+import { coarse } from '../../ts/prediction/coarse.js'
 import { leastLeft, leastLeftOfRandom, meanLeft } from '../../ts/prediction/convergence.js'
 import { Growth, sumOf } from '../../ts/prediction/growth.js'
 import { parseCurve } from '../../ts/prediction/input.js'
@@ -159,4 +160,41 @@ it('knows a sweep from random writes', () => {
 it('has the quantiles of the normal distribution', () => {
   expect(deviations(0.95)).toBeCloseTo(1.96, 2)
   expect(deviations(0.99)).toBeCloseTo(2.576, 2)
+})
+
+it('leaves out points and regions of a large curve, and no bound becomes narrower', () => {
+  const of = (chunk: number, t: number): number => (100 + chunk) * -Math.expm1(-t * (1 + chunk / 9))
+  const curve = (windows: readonly number[]) => {
+    const columns = Array.from({ length: 300 }, (_, chunk) => windows.map(t => of(chunk, t)))
+    return {
+      points: windows.map((t, at) => {
+        const pages = columns.reduce((sum, column) => sum + (column[at] ?? 0), 0)
+        const bytesPerSecond = (pages * 4096) / t
+        const interval = { low: bytesPerSecond, high: bytesPerSecond, confidence: 1 }
+        return { windowNs: t * 1e9, pages, bytesPerSecond, interval }
+      }),
+      memory: { bytes: 300 * 2 ** 21 },
+      regions: columns.map((pages, at) => ({
+        block: 'ram',
+        offset: at * 2 ** 21,
+        bytes: 2 ** 21,
+        pages,
+      })),
+    }
+  }
+  const windows = Array.from({ length: 1000 }, (_, at) => 0.01 * (at + 1))
+  const small = coarse(parseCurve(curve(windows)))
+  expect([small.points.length, small.regions.length]).toEqual([expect.any(Number), 60])
+  expect(small.points.length).toBeLessThanOrEqual(257)
+  expect([small.points[0]?.seconds, small.points.at(-1)?.seconds]).toEqual([0.01, 10])
+  for (const [at, { pages }] of small.points.entries()) {
+    const sum = small.regions.reduce((all, region) => all + (region.pages[at] ?? 0), 0)
+    expect(sum).toBeCloseTo(pages, 6)
+  }
+  const model = modelOf(parseCurve(curve(windows)), undefined, false)
+  for (const t of [0.004, 0.01, 0.055, 0.777, 3.1415, 9.99]) {
+    const exact = Array.from({ length: 300 }, (_, chunk) => of(chunk, t)).reduce((a, b) => a + b)
+    expect(model.low.total.at(t)).toBeLessThanOrEqual(exact * (1 + 1e-9))
+    expect(model.high.total.at(t)).toBeGreaterThanOrEqual(exact * (1 - 1e-9))
+  }
 })

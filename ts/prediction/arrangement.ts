@@ -1,23 +1,7 @@
 /** Where in memory the writers may be: the chunks in the order in which a pass sends them. */
 
-import { Growth, type GrowthPoint, sumOf } from './growth.js'
+import { Growth, type GrowthPoint } from './growth.js'
 import type { Part, Possible } from './model.js'
-
-/** A finer division changes nothing: a chunk is then a small part of a pass. */
-export const MOST_CHUNKS = 64
-
-/** `parts` as at most {@link MOST_CHUNKS} ones: neighbours are taken together. */
-export function grouped(parts: readonly Part[]): readonly Part[] {
-  if (parts.length <= MOST_CHUNKS) return parts
-  const size = Math.ceil(parts.length / MOST_CHUNKS)
-  return Array.from({ length: Math.ceil(parts.length / size) }, (_, at) => {
-    const group = parts.slice(at * size, (at + 1) * size)
-    return {
-      memoryPages: group.reduce((sum, part) => sum + part.memoryPages, 0),
-      growth: sumOf(group.map(({ growth }) => growth)),
-    }
-  })
-}
 
 /** All writers write to the same share of each of `chunks` chunks. */
 export function spread({ total, parts }: Possible, chunks: number): Possible {

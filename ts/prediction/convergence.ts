@@ -9,7 +9,6 @@
  * more is left at some moments than at others.
  */
 
-import { grouped } from './arrangement.js'
 import { chanceOfWindow } from './chance.js'
 import type { Growth } from './growth.js'
 import type { Possible } from './model.js'
@@ -48,7 +47,7 @@ function lengthsOf(parts: readonly Growth[], round: number): number[] {
 export function leastLeft(possible: Possible, pagesPerSecond: number): number {
   const round = possible.total.lastAbove(pagesPerSecond)
   if (round === 0) return 0
-  const parts = grouped(possible.parts).map(({ growth }) => growth)
+  const parts = possible.parts.map(({ growth }) => growth)
   const lengths = lengthsOf(parts, round)
   return Math.min(
     ...parts.flatMap((_, at) => [0, 0.5].map(done => leftAt(parts, lengths, round, at, done))),

@@ -61,8 +61,11 @@ export class Growth {
 
   /** U(t). */
   at(t: number): number {
-    if (!(t > 0)) return 0
-    const lower = this.#find(t)
+    return t > 0 ? this.#within(this.#find(t), t) : 0
+  }
+
+  /** U(t) in the segment that begins at the point `lower`. */
+  #within(lower: number, t: number): number {
     const pages = this.#u[lower] ?? 0
     if (lower === this.#last) return pages
     const from = this.#t[lower] ?? 0
@@ -75,7 +78,8 @@ export class Growth {
     if (!(t > 0)) return 0
     const lower = this.#find(t)
     const from = this.#u[lower] ?? 0
-    return (this.#area[lower] ?? 0) + ((from + this.at(t)) / 2) * (t - (this.#t[lower] ?? 0))
+    const to = this.#within(lower, t)
+    return (this.#area[lower] ?? 0) + ((from + to) / 2) * (t - (this.#t[lower] ?? 0))
   }
 
   /** The shortest window in which so many pages are dirtied; infinity if no window has so many. */

@@ -79,15 +79,18 @@ export function predict(input: CurveInput, wanted: Wanted): MigrationPrediction 
   const phases = phasesOf(input, wanted)
   const verdict = overall(verdictOf(scenarios, bytesPerSecond, downtime), phases)
   const decision = verdict === 'uncertain' ? decisionOf(scenarios, input) : undefined
+  const least = {
+    leastDowntimeMs: leastDowntime(scenarios, bytesPerSecond),
+    leastBandwidthBytesPerSecond: leastBandwidth(scenarios, downtime),
+  }
   return {
     verdict,
     profile: profile.name,
     bandwidthBytesPerSecond: bytesPerSecond,
     downtimeLimitMs: Number.isFinite(downtime) ? downtime * 1000 : null,
     ...figuresOf(scenarios, verdict),
-    leastDowntimeMs: leastDowntime(scenarios, bytesPerSecond),
-    leastBandwidthBytesPerSecond: leastBandwidth(scenarios, downtime),
-    waysOut: verdict === 'converges' ? [] : waysOutOf(scenarios, input),
+    ...least,
+    waysOut: verdict === 'converges' ? [] : waysOutOf(scenarios, input, least),
     ...(decision === undefined ? {} : { decision }),
     regions: scenarios.model.hasRegions,
     ...(phases.length === 0 ? {} : { phases }),

@@ -2,6 +2,7 @@
 
 import { argumentError } from '../ground/errors.js'
 import type { Bounded } from '../results/curve.js'
+import { coarse } from './coarse.js'
 import type { CurveInput } from './curve-input.js'
 import { Growth, type GrowthPoint, sumOf } from './growth.js'
 import { tailOf } from './tail.js'
@@ -65,8 +66,9 @@ export function modelOf(
       hasRegions: false,
     }
   }
-  const totals = boundsOf(input, memoryPages)
-  const parts = partsOf(input, totals.value, memoryPages)
+  const measured = coarse(input)
+  const totals = boundsOf(measured, memoryPages)
+  const parts = partsOf(measured, totals.value, memoryPages)
   const possible = (total: Growth): Possible => ({
     total,
     parts: parts.map(({ memoryPages: pages, growth }) => ({
@@ -95,7 +97,7 @@ function memoryOf(input: CurveInput, given: number | undefined): number {
       "Give it, such as memory: '4GiB' (--memory 4GiB).",
     )
   }
-  const most = Math.max(...input.points.map(({ pages }) => pages)) * input.pageSize
+  const most = input.points.reduce((most, { pages }) => Math.max(most, pages), 0) * input.pageSize
   // A curve of QEMU's whole MiB/s may say a little more than there is.
   if (most > bytes * 1.1) {
     throw argumentError(
@@ -121,7 +123,7 @@ function lineTo(points: readonly GrowthPoint[], pages: number): GrowthPoint[] {
  * bounds, however the errors of the points depend on each other.
  */
 function boundsOf(
-  { points, complete }: CurveInput,
+  { points, complete }: Pick<CurveInput, 'points' | 'complete'>,
   most: number,
 ): { value: Growth; low: Growth; high: Growth } {
   const cap = (pages: number): number => Math.min(pages, most)

@@ -3,8 +3,9 @@
  * are somewhere in memory, and a link. The prediction is what holds for all of them.
  */
 
-import { grouped, MOST_CHUNKS, sortedBoth, sortedWithin, spread } from './arrangement.js'
+import { sortedBoth, sortedWithin, spread } from './arrangement.js'
 import { chanceOfRound, chanceOfWindow } from './chance.js'
+import { MOST_CHUNKS } from './coarse.js'
 import {
   leastLeft,
   leastLeftAnywhere,
@@ -274,8 +275,8 @@ export class Scenarios {
   #arrange(possible: Possible): readonly Possible[] {
     const { clearing, curve } = this.wanted.profile
     if (this.model.hasRegions) {
-      const known = { ...possible, parts: grouped(possible.parts) }
-      return clearing === 'pass-start' || known.parts.length > FEW_CHUNKS ? [known] : within(known)
+      const isOne = clearing === 'pass-start' || possible.parts.length > FEW_CHUNKS
+      return isOne ? [possible] : within(possible)
     }
     if (clearing === 'pass-start' || curve === 'as-measured') return [spread(possible, 1)]
     const bytes = this.model.memoryPages * this.model.pageSize

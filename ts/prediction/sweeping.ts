@@ -92,12 +92,15 @@ function isMixture(
 /** By how much the regions are below their concave forms, as a part of all their pages. */
 function convexPart(seconds: readonly number[], regions: CurveInput['regions']): number {
   if (regions.length < 2) return 0
-  const [below, all] = regions
-    .flatMap(({ pages }) => {
-      const raw = new Growth(seconds.map((t, at) => [t, pages[at] ?? 0]))
-      const hull = raw.concave()
-      return seconds.map(t => [hull.at(t) - raw.at(t), hull.at(t)] as const)
-    })
-    .reduce(([a, b], [c, d]) => [a + c, b + d], [0, 0] as readonly [number, number])
+  let [below, all] = [0, 0]
+  for (const { pages } of regions) {
+    const raw = new Growth(seconds.map((t, at) => [t, pages[at] ?? 0]))
+    const hull = raw.concave()
+    for (const t of seconds) {
+      const above = hull.at(t)
+      below += above - raw.at(t)
+      all += above
+    }
+  }
   return all > 0 ? below / all : 0
 }

@@ -50,11 +50,7 @@ function fitted(points: readonly GrowthPoint[]): (t: number) => number {
   for (let i = 0; i < CONSTANTS; i++) {
     for (let j = i; j < CONSTANTS; j++) {
       const [first = [], second = []] = [shapes[i], shapes[j]]
-      for (const [a, b] of weights(first, second)) {
-        const error = first.reduce(
-          (sum, x, at) => sum + (a * x + b * (second[at] ?? 0) - 1) ** 2,
-          0,
-        )
+      for (const { a, b, error } of weights(first, second)) {
         if (error < best.error)
           best = { error, a, p: constants[i] ?? lastT, b, q: constants[j] ?? lastT }
       }
@@ -64,22 +60,34 @@ function fitted(points: readonly GrowthPoint[]): (t: number) => number {
   return t => a * (1 - Math.exp(-t / p)) + b * (1 - Math.exp(-t / q))
 }
 
-/** The sizes of the two sets that fit best, if neither may be negative. */
-function weights(first: readonly number[], second: readonly number[]): [number, number][] {
+/**
+ * The sizes of the two sets that fit best, if neither may be negative, and the sum of the squared
+ * errors.
+ */
+function weights(
+  first: readonly number[],
+  second: readonly number[],
+): { a: number; b: number; error: number }[] {
   let [xx, xy, yy, x1, y1] = [0, 0, 0, 0, 0]
-  first.forEach((x, at) => {
+  // A loop, because this runs 210 times for each region.
+  for (let at = 0; at < first.length; at++) {
+    const x = first[at] ?? 0
     const y = second[at] ?? 0
     xx += x * x
     xy += x * y
     yy += y * y
     x1 += x
     y1 += y
-  })
+  }
+  const sized = (a: number, b: number): { a: number; b: number; error: number } => {
+    let error = 0
+    // The sums above would do, but an error is so small that their differences lose it.
+    for (let at = 0; at < first.length; at++)
+      error += (a * (first[at] ?? 0) + b * (second[at] ?? 0) - 1) ** 2
+    return { a, b, error }
+  }
   const both = xx * yy - xy * xy
   const [a, b] = [(x1 * yy - y1 * xy) / both, (y1 * xx - x1 * xy) / both]
-  if (both > 1e-12 * xx * yy && a >= 0 && b >= 0) return [[a, b]]
-  return [
-    [x1 / xx, 0],
-    [0, y1 / yy],
-  ]
+  if (both > 1e-12 * xx * yy && a >= 0 && b >= 0) return [sized(a, b)]
+  return [sized(x1 / xx, 0), sized(0, y1 / yy)]
 }

@@ -7,7 +7,7 @@ import type { CurveInput } from './curve-input.js'
 import { type Figure, figureOf, type Verdict } from './figure.js'
 import { figuresOf } from './figures.js'
 import { smallest } from './growth.js'
-import { leastBandwidth, leastDowntime, verdictOf } from './limits.js'
+import { verdictOf } from './limits.js'
 import { LONGEST_MS } from './options.js'
 import { type Bound, Scenarios } from './scenarios.js'
 
@@ -66,12 +66,18 @@ const THROTTLES = [20, 30, 40, 50, 60, 70, 80, 90, 99]
 /** A guest that is slower than this counts as stopped. */
 const SLOWEST = 1e-4
 
+/** Where the verdict of a migration changes. */
+export interface Least {
+  readonly leastDowntimeMs: Figure
+  readonly leastBandwidthBytesPerSecond: Figure
+}
+
 /** All ways out of a migration that does not surely end. */
-export function waysOutOf(scenarios: Scenarios, input: CurveInput): WayOut[] {
+export function waysOutOf(scenarios: Scenarios, input: CurveInput, least: Least): WayOut[] {
   const { wanted } = scenarios
   return [
-    ...moreDowntime(scenarios),
-    moreBandwidth(scenarios),
+    ...moreDowntime(least.leastDowntimeMs),
+    moreBandwidth(least.leastBandwidthBytesPerSecond),
     ...switchover(scenarios),
     dirtyLimit(scenarios),
     autoConverge(scenarios),
@@ -81,8 +87,7 @@ export function waysOutOf(scenarios: Scenarios, input: CurveInput): WayOut[] {
   ]
 }
 
-function moreDowntime(scenarios: Scenarios): WayOut[] {
-  const downtimeMs = leastDowntime(scenarios, scenarios.wanted.bytesPerSecond)
+function moreDowntime(downtimeMs: Figure): WayOut[] {
   // Nobody can allow more than this.
   if ((downtimeMs.low ?? Number.POSITIVE_INFINITY) > LONGEST_MS) return []
   return [
@@ -95,8 +100,7 @@ function moreDowntime(scenarios: Scenarios): WayOut[] {
   ]
 }
 
-function moreBandwidth(scenarios: Scenarios): WayOut {
-  const bytesPerSecond = leastBandwidth(scenarios, scenarios.wanted.downtime)
+function moreBandwidth(bytesPerSecond: Figure): WayOut {
   return {
     kind: 'more-bandwidth',
     verdict: bytesPerSecond.high === null ? 'uncertain' : 'converges',

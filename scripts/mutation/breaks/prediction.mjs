@@ -63,6 +63,13 @@ export default [
     test: `${MODEL} -t also where no page was seen dirty`,
   },
   {
+    name: 'a large curve loses its longest window',
+    file: 'ts/prediction/coarse.ts',
+    find: 'at === 0 || at === all.length - 1 ||',
+    replace: 'at === 0 ||',
+    test: `${MODEL} -t points and regions of a large curve`,
+  },
+  {
     name: 'no guest sweeps',
     file: 'ts/prediction/sweeping.ts',
     find: 'const isOutside = confidence >= 1 || there < low || there > high',
