@@ -9,8 +9,10 @@ afterEach(() => {
   vi.unstubAllEnvs()
 })
 
+const { signal } = new AbortController()
+
 const tokenIn = (content: string): ReturnType<typeof readToken> =>
-  readToken(folder()('token', content), '--token-file')
+  readToken(folder()('token', content), '--token-file', signal)
 
 describe('a token', () => {
   it('is recognised in the header, and nothing else is', () => {
@@ -45,7 +47,7 @@ describe('a token', () => {
 
   it('is read from the environment, unless there is a file', async () => {
     vi.stubEnv('DIRTYRATE_TOKEN', TEXT)
-    expect((await readToken(undefined, '--token-file'))?.isIn(`Bearer ${TEXT}`)).toBe(true)
+    expect((await readToken(undefined, '--token-file', signal))?.isIn(`Bearer ${TEXT}`)).toBe(true)
     const other = TEXT.toUpperCase()
     const token = await tokenIn(other)
     expect(token?.isIn(`Bearer ${other}`)).toBe(true)
@@ -54,7 +56,7 @@ describe('a token', () => {
 
   it('is none if nobody gives one', async () => {
     vi.stubEnv('DIRTYRATE_TOKEN', undefined)
-    expect(await readToken(undefined, '--token-file')).toBeUndefined()
+    expect(await readToken(undefined, '--token-file', signal)).toBeUndefined()
   })
 
   it.each([
@@ -77,7 +79,7 @@ describe('a token', () => {
   it('is not in a file that cannot be read', async () => {
     const file = folder()('token', '')
     writeFileSync(file, TEXT)
-    await expect(readToken(`${file}/x`, '--token-file')).rejects.toMatchObject({
+    await expect(readToken(`${file}/x`, '--token-file', signal)).rejects.toMatchObject({
       code: 'ERR_ARGUMENT',
       message: expect.stringContaining('--token-file: ENOTDIR'),
     })

@@ -72,7 +72,7 @@ export async function runPlan(
   const vms: Vm[] = []
   for (const file of await curveFiles(curves)) {
     session.signal.throwIfAborted()
-    vms.push(await readVm(file, memoryBytes))
+    vms.push(await readVm(file, memoryBytes, session.signal))
   }
   const made = plan(vms, task)
   if (to === undefined) {
@@ -112,8 +112,12 @@ interface Vm extends CheckedVm {
   readonly domain: Domain
 }
 
-async function readVm(file: string, memoryBytes: number | undefined): Promise<Vm> {
-  const document = await readCurveFile(file, 'curve')
+async function readVm(
+  file: string,
+  memoryBytes: number | undefined,
+  signal: AbortSignal,
+): Promise<Vm> {
+  const document = await readCurveFile(file, 'curve', signal)
   const input = parseCurve(document, file)
   const domain = domainOf(document, file)
   const knows = input.memoryBytes !== undefined || input.regions.length > 0

@@ -67,7 +67,12 @@ export async function runPredict(
   // Mistakes in the options of the prediction are reported before anything is measured.
   const ask = questionOf(options)
   if (uri === undefined) {
-    const document = await readCurveFile(options.curve ?? '', '--curve', options.target)
+    const document = await readCurveFile(
+      options.curve ?? '',
+      '--curve',
+      session.signal,
+      options.target,
+    )
     return ask(session, parseCurve(document, '--curve'), warningsIn(document))
   }
   const plan = parseCurvePlan(options, uri)

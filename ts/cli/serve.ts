@@ -46,8 +46,8 @@ export async function runServe(
   const config = line && (await readConfig?.(session, line))
   const parsed = config ?? parseLine(session, uris, options)
   const listen = parseListenAddress(parsed.options.listen, '--listen')
-  const access = await parsed.located(() => parseAccess(parsed.options, listen))
-  const certificate = await parsed.located(() => readCertificate(parsed.options))
+  const access = await parsed.located(() => parseAccess(parsed.options, listen, session.signal))
+  const certificate = await parsed.located(() => readCertificate(parsed.options, session.signal))
   const recording = await parsed.located(() => openRecording(session, parsed.options))
   // The library of the metrics is loaded by this command alone.
   const { Metrics, formatFor } = await import('../metrics/metrics.js')

@@ -37,14 +37,20 @@ function inLargestUnit(bytes: number): { value: number; unit: string } {
   return { value, unit: units[unit] ?? '' }
 }
 
+/** Control characters, and those that end a line or change the direction of a text. */
+export const UNSHOWABLE: RegExp =
+  /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
+
 /**
- * `text` with control characters escaped, so that the name of a file neither ends a line nor moves
- * the cursor.
+ * `text` with the characters of {@link UNSHOWABLE} escaped, so that the name of a file neither ends
+ * a line nor moves the cursor nor turns the text after it round. The escapes are those of a shell:
+ * there `\x9b` is a byte, which is no character of UTF-8.
  */
 export function visible(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029]/g, character => {
+  return text.replaceAll(UNSHOWABLE, character => {
     const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character]
-    return short ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
+    const code = character.charCodeAt(0)
+    const hex = (digits: number): string => code.toString(16).padStart(digits, '0')
+    return short ?? (code < 0x80 ? `\\x${hex(2)}` : `\\u${hex(4)}`)
   })
 }

@@ -3,11 +3,11 @@
  * may be hostile. The exposition format itself escapes quotes and backslashes.
  */
 
+import { UNSHOWABLE } from '../ground/readable.js'
+
 /** The longest value of a label, in UTF-16 code units. */
 const LONGEST = 200
 const REPLACEMENT = '\ufffd'
-/** Control characters, and those that change the direction of a text. */
-const UNSHOWABLE = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu
 
 /** `text` as the value of a label: well-formed, without control characters, and not too long. */
 export function labelOf(text: string): string {

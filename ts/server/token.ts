@@ -1,9 +1,9 @@
 /** The token that every request must have, from a file or from the environment. */
 
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import process from 'node:process'
 import { argumentError, isError } from '../ground/errors.js'
+import { readFileWithin } from '../ground/read-file.js'
 
 /** The environment variable that has the token, if no file is given. */
 export const TOKEN_VARIABLE = 'DIRTYRATE_TOKEN'
@@ -36,18 +36,24 @@ export class Token {
 export async function readToken(
   file: string | undefined,
   name: string,
+  signal: AbortSignal,
 ): Promise<Token | undefined> {
   const inEnvironment = process.env[TOKEN_VARIABLE]
   if (file === undefined)
     return inEnvironment === undefined ? undefined : parseToken(inEnvironment, TOKEN_VARIABLE)
-  let text: string
+  let bytes: Buffer | undefined
   try {
-    text = await readFile(file, 'latin1')
+    // Two more bytes may end the line.
+    bytes = await readFileWithin(file, LONGEST + 2, signal)
   } catch (error) {
+    signal.throwIfAborted()
     const why = isError(error) ? error.message : String(error)
     throw argumentError(`${name}: ${why}`, MAKE_ONE)
   }
-  return parseToken(text.replace(/\r?\n$/, ''), name)
+  if (bytes === undefined) {
+    throw argumentError(`${name}: the token has more than ${LONGEST} characters`, MAKE_ONE)
+  }
+  return parseToken(bytes.toString('latin1').replace(/\r?\n$/, ''), name)
 }
 
 /** The message never has the token. */

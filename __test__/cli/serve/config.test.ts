@@ -23,6 +23,8 @@ const validate = new Ajv2020({
 const command = makeProgram(async () => {}).commands.find(one => one.name() === 'serve')
 const defaults = (command?.opts() ?? {}) as ServeOptions
 
+const session = { signal: new AbortController().signal } as Session
+
 /** Reads a text as the file of `--config`; `given` are options of the command line. */
 function read(
   text: string,
@@ -32,7 +34,7 @@ function read(
   const options = { ...defaults, ...given }
   const file = folder()('serve.yaml', text)
   const isGiven = (option: string): boolean => option in given
-  return readConfig({} as Session, { file, uris, options, isGiven })
+  return readConfig(session, { file, uris, options, isGiven })
 }
 
 const WHOLE = `
@@ -183,7 +185,6 @@ describe('a configuration', () => {
   it('is refused if it cannot be read, or is no text', async () => {
     const file = folder()('x.yaml', Buffer.from([0xff, 0xfe, 0x00]) as unknown as string)
     const line = { uris: [], options: defaults, isGiven: () => false }
-    const session = {} as Session
     await expect(readConfig(session, { ...line, file })).rejects.toThrow('it is no text in UTF-8')
     await expect(readConfig(session, { ...line, file: '/nonexistent' })).rejects.toThrow(
       "--config: '/nonexistent' cannot be read: no such file or directory (ENOENT)",

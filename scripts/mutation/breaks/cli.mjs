@@ -590,4 +590,25 @@ export default [
     replace: 'clip(row.name ?? row.label, WIDEST_NAME)',
     test: '__test__/cli/top.test.ts',
   },
+  {
+    name: 'a pipe without a writer holds up the command for good',
+    file: 'ts/ground/read-file.ts',
+    find: 'constants.O_RDONLY | constants.O_NONBLOCK',
+    replace: 'constants.O_RDONLY',
+    test: '__test__/cli/pipes.test.ts -t SIGINT ends predict',
+  },
+  {
+    name: 'a name turns the text after it round',
+    file: 'ts/ground/readable.ts',
+    find: '\\u202a-\\u202e',
+    replace: '',
+    test: '__test__/cli/text.test.ts -t cannot turn the text',
+  },
+  {
+    name: 'a byte is shown where a shell needs a character',
+    file: 'ts/ground/readable.ts',
+    find: 'code < 0x80 ?',
+    replace: 'code < 0x100 ?',
+    test: '__test__/cli/text.test.ts -t is itself to a shell',
+  },
 ]

@@ -322,4 +322,11 @@ export default [
     replace: 'if false {',
     test: 'kvm::statistics',
   },
+  {
+    name: 'a process in the middle of its exit is taken for a thread of the kernel',
+    file: 'ts/targets/process/absence.ts',
+    find: 'const PF_KTHREAD = 0x0020_0000',
+    replace: 'const PF_KTHREAD = 0x0020_0004',
+    test: '__test__/targets/process/absence.test.ts',
+  },
 ]

@@ -3,7 +3,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { argumentError } from '../../ground/errors.js'
-import { systemReason } from '../failure.js'
+import { unreadable } from '../named-file.js'
 import { type Domain, domainOfTarget } from './domain.js'
 
 const ENDING = '.json'
@@ -21,10 +21,7 @@ async function filesAt(path: string): Promise<string[]> {
     if (!(await stat(path)).isDirectory()) return [path]
     names = await readdir(path)
   } catch (error) {
-    throw argumentError(
-      `curve: '${path}' cannot be read: ${systemReason(error as NodeJS.ErrnoException)}`,
-      'Give the path of a file or a folder that exists.',
-    )
+    throw unreadable(path, 'curve', error as NodeJS.ErrnoException, 'a file or a folder')
   }
   const files = names.filter(name => name.endsWith(ENDING)).sort()
   if (files.length === 0) {

@@ -1,11 +1,10 @@
 /** Reads a saved curve, or the last one of a recording. */
 
-import { type FileHandle, open } from 'node:fs/promises'
 import { show } from '../../ground/arguments.js'
 import { argumentError, isError } from '../../ground/errors.js'
 import type { PredictionCurve } from '../../prediction/input.js'
 import type { PublishedCurve } from '../../prediction/published-curve.js'
-import { systemReason } from '../failure.js'
+import { readNamedFile, unreadable } from '../named-file.js'
 import { isRecording, readRecording } from '../recording/read.js'
 
 /** More than any curve has: 1000 points of 16,384 regions are half of it. */
@@ -14,22 +13,29 @@ const MOST_BYTES = 2 ** 28
 /**
  * The document in `file`. If the file is a recording, it is the last curve of `target`, which has
  * to be given if there are curves of several targets. Rejects with ERR_ARGUMENT, which calls the
- * file `name`.
+ * file `name`, or with the reason of `signal`.
  */
 export async function readCurveFile(
   file: string,
   name: string,
+  signal: AbortSignal,
   target?: string,
 ): Promise<PredictionCurve | PublishedCurve> {
   if (file === '') throw argumentError(`${name}: it is empty`, 'Give the path of a file.')
-  if (await reading(file, name, () => isRecording(file))) return lastCurveIn(file, name, target)
+  if (await isRecordingAt(file, name)) return lastCurveIn(file, name, target)
   if (target !== undefined)
     throw argumentError(`--target: '${file}' is no recording`, 'Leave it out.')
-  const text = await reading(file, name, () => read(file, name))
+  const bytes = await readNamedFile(file, name, MOST_BYTES, signal)
+  if (bytes === undefined) {
+    throw argumentError(
+      `${name}: '${file}' has more than ${MOST_BYTES} bytes`,
+      'Give a curve with fewer points.',
+    )
+  }
   let document: unknown
   try {
     // Some editors begin a file with a byte order mark, which is no JSON.
-    document = JSON.parse(text.replace(/^\uFEFF/, ''))
+    document = JSON.parse(bytes.toString('utf8').replace(/^\uFEFF/, ''))
   } catch (error) {
     throw argumentError(
       `${name}: '${file}' is not JSON: ${(error as Error).message}`,
@@ -40,15 +46,12 @@ export async function readCurveFile(
 }
 
 /** Rejects with ERR_ARGUMENT if the system says that the file cannot be read. */
-async function reading<T>(file: string, name: string, read: () => Promise<T>): Promise<T> {
+async function isRecordingAt(file: string, name: string): Promise<boolean> {
   try {
-    return await read()
+    return await isRecording(file)
   } catch (error) {
     if (!(isError(error) && 'errno' in error)) throw error
-    throw argumentError(
-      `${name}: '${file}' cannot be read: ${systemReason(error as NodeJS.ErrnoException)}`,
-      'Give the path of a file that exists.',
-    )
+    throw unreadable(file, name, error as NodeJS.ErrnoException)
   }
 }
 
@@ -75,29 +78,4 @@ async function lastCurveIn(
     `--target: '${file}' has ${wrong}`,
     `Give one of these: ${[...curves.keys()].join(', ')}.`,
   )
-}
-
-async function read(file: string, name: string): Promise<string> {
-  const handle = await open(file, 'r')
-  try {
-    return await readAll(handle, `${name}: '${file}'`)
-  } finally {
-    await handle.close()
-  }
-}
-
-async function readAll(handle: FileHandle, shown: string): Promise<string> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of handle.createReadStream({ autoClose: false })) {
-    bytes += (part as Buffer).length
-    if (bytes > MOST_BYTES) {
-      throw argumentError(
-        `${shown} has more than ${MOST_BYTES} bytes`,
-        'Give a curve with fewer points.',
-      )
-    }
-    parts.push(part as Buffer)
-  }
-  return Buffer.concat(parts).toString('utf8')
 }

@@ -1,6 +1,6 @@
 /** Reads a recording, event by event. */
 
-import { open } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import { parseLine, RECORDING_BEGINS } from '../../dashboard/recording.js'
 import type { PackedEvent } from '../../dashboard/records.js'
 import { argumentError, isError } from '../../ground/errors.js'
@@ -19,10 +19,10 @@ export interface ReadRecording {
 
 /** Whether the file says that it is a recording. Rejects with the system's error. */
 export async function isRecording(file: string): Promise<boolean> {
+  // What is read from a pipe is gone from it, and opening one waits for who writes into it.
+  if (!(await stat(file)).isFile()) return false
   const handle = await open(file, 'r')
   try {
-    // What is read from a pipe is gone from it.
-    if (!(await handle.stat()).isFile()) return false
     const begins = Buffer.alloc(RECORDING_BEGINS.length)
     const { bytesRead } = await handle.read(begins, 0, begins.length, 0)
     return begins.subarray(0, bytesRead).toString('latin1') === RECORDING_BEGINS
@@ -43,6 +43,7 @@ export async function readRecording(
   const read = { events: 0, unreadable: 0 }
   let isFirst = true
   try {
+    if (!(await stat(file)).isFile()) throw argumentError('it is no regular file', MAKE_ONE)
     for await (const line of linesOf(file, MOST_LINE_BYTES)) {
       if (isFirst) requireHeader(line)
       isFirst = false

@@ -11,8 +11,9 @@ import type { ServeOptions } from './options.js'
 export async function parseAccess(
   { tokenFile, allowHost }: ServeOptions,
   { address, isLoopback }: ListenAddress,
+  signal: AbortSignal,
 ): Promise<AccessRules> {
-  const token = await readToken(tokenFile, '--token-file')
+  const token = await readToken(tokenFile, '--token-file', signal)
   if (token === undefined && !isLoopback) {
     throw argumentError(
       `--listen: other hosts reach ${address}, so that the server needs a token`,

@@ -44,8 +44,8 @@ export async function serveRecording(
     )
   }
   const listen = parseListenAddress(options.listen, '--listen')
-  const access = await parseAccess(options, listen)
-  const certificate = await readCertificate(options)
+  const access = await parseAccess(options, listen, session.signal)
+  const certificate = await readCertificate(options, session.signal)
   const { history, targets } = await readHistory(session, file)
   const about = { version: manifest.version, run: randomUUID(), source: 'recording' } as const
   const { routes, upgrades } = connecting(new Hub(history, about, () => targets), () => {

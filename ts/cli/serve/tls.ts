@@ -1,24 +1,27 @@
 /** The certificate of the server, from files. */
 
-import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import { argumentError } from '../../ground/errors.js'
 import type { Certificate } from '../../server/http.js'
+import { readNamedFile } from '../named-file.js'
 import type { ServeOptions } from './options.js'
 
-/** Undefined if nothing is encrypted. Throws ERR_ARGUMENT. */
-export async function readCertificate({
-  tlsCert,
-  tlsKey,
-}: Pick<ServeOptions, 'tlsCert' | 'tlsKey'>): Promise<Certificate | undefined> {
+/** No certificate with its chain, and no key, is larger. */
+const MOST_BYTES = 2 ** 20
+
+/** Undefined if nothing is encrypted. Rejects with ERR_ARGUMENT, or with the reason of `signal`. */
+export async function readCertificate(
+  { tlsCert, tlsKey }: Pick<ServeOptions, 'tlsCert' | 'tlsKey'>,
+  signal: AbortSignal,
+): Promise<Certificate | undefined> {
   if (tlsCert === undefined && tlsKey === undefined) return undefined
   if (tlsCert === undefined || tlsKey === undefined) {
     const [missing, given] = tlsCert === undefined ? ['cert', 'key'] : ['key', 'cert']
     throw argumentError(`--tls-${given}: it needs --tls-${missing} beside it`, 'Give both files.')
   }
   const certificate = {
-    cert: await read(tlsCert, '--tls-cert'),
-    key: await read(tlsKey, '--tls-key'),
+    cert: await read(tlsCert, '--tls-cert', signal),
+    key: await read(tlsKey, '--tls-key', signal),
   }
   try {
     createSecureContext(certificate)
@@ -31,10 +34,11 @@ export async function readCertificate({
   return certificate
 }
 
-async function read(file: string, name: string): Promise<Buffer> {
-  try {
-    return await readFile(file)
-  } catch (error) {
-    throw argumentError(`${name}: ${(error as Error).message}`, 'Give a file that can be read.')
-  }
+async function read(file: string, name: string, signal: AbortSignal): Promise<Buffer> {
+  const bytes = await readNamedFile(file, name, MOST_BYTES, signal)
+  if (bytes !== undefined) return bytes
+  throw argumentError(
+    `${name}: '${file}' has more than ${MOST_BYTES} bytes`,
+    'Give a file in the form PEM.',
+  )
 }

@@ -8,6 +8,10 @@ import { MOUNT_PROC, readText } from '../../ground/proc.js'
 const ABSENT_HINT =
   'Give the number of a process that runs, as this program sees it: a container has other numbers than its host (NSpid in /proc/N/status).'
 
+/** The place of `flags` among the fields of `stat` that follow the name, and a flag in it. */
+const FLAGS_AFTER_NAME = 6
+const PF_KTHREAD = 0x0020_0000
+
 interface Reason {
   readonly message: string
   readonly hint: string
@@ -38,11 +42,13 @@ function reasonOf(pid: number): Reason | undefined {
     }
   }
   const status = readText(`/proc/${pid}/status`)
-  return status === undefined ? hiddenReason(pid) : reasonIn(pid, status)
+  return status === undefined
+    ? hiddenReason(pid)
+    : reasonIn(pid, status, readText(`/proc/${pid}/stat`) ?? '')
 }
 
-/** What the status says of a number that has no memory of its own. */
-export function reasonIn(pid: number, status: string): Reason | undefined {
+/** What the files `status` and `stat` say of a number that has no memory of its own. */
+export function reasonIn(pid: number, status: string, stat: string): Reason | undefined {
   const [, process] = /^Tgid:\t(\d+)$/m.exec(status) ?? []
   if (process !== undefined && Number(process) !== pid) {
     return {
@@ -58,11 +64,20 @@ export function reasonIn(pid: number, status: string): Reason | undefined {
   }
   if (!/^VmSize:/m.test(status)) {
     return {
-      message: `process ${pid} is a thread of the kernel, and has no memory of its own`,
+      message: isOfKernel(stat)
+        ? `process ${pid} is a thread of the kernel, and has no memory of its own`
+        : `process ${pid} is ending: it has no memory any more`,
       hint: 'dirtyrate list shows the virtual machines that run.',
     }
   }
   return undefined
+}
+
+/** Whether the flags in `stat` are those of a thread of the kernel. An ending process has none. */
+function isOfKernel(stat: string): boolean {
+  // The name in parentheses may have spaces and parentheses.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[FLAGS_AFTER_NAME]) & PF_KTHREAD) !== 0
 }
 
 /** A process that exists, but that `/proc` does not show. */

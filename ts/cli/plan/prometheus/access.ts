@@ -1,8 +1,7 @@
 /** Where a Prometheus is, and how it is asked: its URL, credentials from a file, an authority. */
 
-import { open } from 'node:fs/promises'
-import { argumentError, isError } from '../../../ground/errors.js'
-import { systemReason } from '../../failure.js'
+import { argumentError } from '../../../ground/errors.js'
+import { readNamedFile } from '../../named-file.js'
 
 /** How a Prometheus is asked. */
 export interface Access {
@@ -26,7 +25,7 @@ const LONGEST_SECRET = 8192
 const LONGEST_CA = 2 ** 22
 
 /** Checks the URL, and reads the files. Throws ERR_ARGUMENT, whose message has no secret. */
-export async function readAccess(options: AccessOptions): Promise<Access> {
+export async function readAccess(options: AccessOptions, signal: AbortSignal): Promise<Access> {
   const url = parseUrl(options.prometheus)
   const { tokenFile, basicAuthFile, caFile } = options
   if (tokenFile !== undefined && basicAuthFile !== undefined) {
@@ -38,7 +37,8 @@ export async function readAccess(options: AccessOptions): Promise<Access> {
   if (caFile !== undefined && url.protocol !== 'https:') {
     throw argumentError('--ca-file: it is for https:// only', 'Leave it out, or give https://.')
   }
-  return { url, authorization: await authorizationOf(options), ca: await caOf(caFile) }
+  const authorization = await authorizationOf(options, signal)
+  return { url, authorization, ca: await caOf(caFile, signal) }
 }
 
 function parseUrl(text: string): URL {
@@ -61,10 +61,13 @@ function parseUrl(text: string): URL {
 
 const withoutPassword = (text: string): string => text.replace(/\/\/[^/@]*@/, '//***@')
 
-async function authorizationOf(options: AccessOptions): Promise<string | undefined> {
+async function authorizationOf(
+  options: AccessOptions,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const { tokenFile, basicAuthFile } = options
   if (tokenFile !== undefined) {
-    const token = await readLine(tokenFile, '--token-file')
+    const token = await readLine(tokenFile, '--token-file', signal)
     if (!/^[\x21-\x7e]+$/.test(token)) {
       throw argumentError(
         '--token-file: the token has characters that a header cannot have',
@@ -74,7 +77,7 @@ async function authorizationOf(options: AccessOptions): Promise<string | undefin
     return `Bearer ${token}`
   }
   if (basicAuthFile === undefined) return undefined
-  const pair = await readLine(basicAuthFile, '--basic-auth-file')
+  const pair = await readLine(basicAuthFile, '--basic-auth-file', signal)
   if (!/^[^:\p{Cc}]+:\P{Cc}*$/u.test(pair)) {
     throw argumentError(
       '--basic-auth-file: it is not NAME:PASSWORD',
@@ -84,14 +87,14 @@ async function authorizationOf(options: AccessOptions): Promise<string | undefin
   return `Basic ${Buffer.from(pair).toString('base64')}`
 }
 
-async function readLine(file: string, name: string): Promise<string> {
-  const text = await readText(file, name, LONGEST_SECRET)
+async function readLine(file: string, name: string, signal: AbortSignal): Promise<string> {
+  const text = await readText(file, name, LONGEST_SECRET, signal)
   return text.replace(/\r?\n$/, '')
 }
 
-async function caOf(file: string | undefined): Promise<string | undefined> {
+async function caOf(file: string | undefined, signal: AbortSignal): Promise<string | undefined> {
   if (file === undefined) return undefined
-  const text = await readText(file, '--ca-file', LONGEST_CA)
+  const text = await readText(file, '--ca-file', LONGEST_CA, signal)
   if (text.includes('-----BEGIN CERTIFICATE-----')) return text
   throw argumentError(
     `--ca-file: '${file}' has no certificate`,
@@ -99,27 +102,13 @@ async function caOf(file: string | undefined): Promise<string | undefined> {
   )
 }
 
-async function readText(file: string, name: string, most: number): Promise<string> {
-  try {
-    const handle = await open(file, 'r')
-    try {
-      const buffer = Buffer.alloc(most + 1)
-      let bytes = 0
-      for (;;) {
-        const { bytesRead } = await handle.read(buffer, bytes, buffer.length - bytes)
-        bytes += bytesRead
-        if (bytesRead === 0 || bytes > most) break
-      }
-      if (bytes <= most) return buffer.toString('utf8', 0, bytes)
-    } finally {
-      await handle.close()
-    }
-  } catch (error) {
-    if (!(isError(error) && 'errno' in error)) throw error
-    throw argumentError(
-      `${name}: '${file}' cannot be read: ${systemReason(error as NodeJS.ErrnoException)}`,
-      'Give the path of a file that this user can read.',
-    )
-  }
+async function readText(
+  file: string,
+  name: string,
+  most: number,
+  signal: AbortSignal,
+): Promise<string> {
+  const bytes = await readNamedFile(file, name, most, signal)
+  if (bytes !== undefined) return bytes.toString('utf8')
   throw argumentError(`${name}: '${file}' has more than ${most} bytes`, 'Give another file.')
 }

@@ -52,7 +52,7 @@ export async function runFromPrometheus(
   session.streamDocuments()
   const choice = parseHosts(options)
   const mostAgeMs = parseAge(options.maxAge)
-  const client = new PrometheusClient(await readAccess(options), session.signal)
+  const client = new PrometheusClient(await readAccess(options, session.signal), session.signal)
   const note = (text: string): void => session.note(text)
   session.progress('looking for hosts')
   const { hosts, missing } = await findHosts(client, choice, note)

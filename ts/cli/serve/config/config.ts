@@ -70,7 +70,7 @@ export interface CommandLine {
 
 /** Reads and checks the file. Rejects with ERR_ARGUMENT, which has the place of the mistake. */
 export async function readConfig(session: Session, line: CommandLine): Promise<Config> {
-  const document = await readDocument(line.file, '--config')
+  const document = await readDocument(line.file, '--config', session.signal)
   const root = new Section(document, document.root, ROOT)
   const options = withFile(line, root)
   const at = <T>(check: () => T): T => located([root], check)

@@ -1,6 +1,5 @@
 /** The text of a configuration, and where its parts are in it. */
 
-import { readFile } from 'node:fs/promises'
 import {
   type Document,
   isAlias,
@@ -11,8 +10,8 @@ import {
   parseDocument,
   type YAMLMap,
 } from 'yaml'
-import { argumentError, type DirtyRateError, isError } from '../../../ground/errors.js'
-import { systemReason } from '../../failure.js'
+import { argumentError, type DirtyRateError } from '../../../ground/errors.js'
+import { readNamedFile } from '../../named-file.js'
 
 /** More than any configuration has. A larger file is another one. */
 const LONGEST = 2 ** 20
@@ -69,24 +68,26 @@ export class ConfigDocument {
   }
 }
 
-/** Reads a file. Rejects with ERR_ARGUMENT. */
-export async function readDocument(file: string, option: string): Promise<ConfigDocument> {
+/** Reads a file. Rejects with ERR_ARGUMENT, or with the reason of `signal`. */
+export async function readDocument(
+  file: string,
+  option: string,
+  signal: AbortSignal,
+): Promise<ConfigDocument> {
+  const bytes = await readNamedFile(file, option, LONGEST, signal)
+  if (bytes === undefined) {
+    throw argumentError(
+      `${option}: '${file}' has more than ${LONGEST} bytes`,
+      'Give a file of YAML. A configuration is not longer than this.',
+    )
+  }
   let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(await readFile(file))
-  } catch (error) {
-    const why =
-      error instanceof TypeError
-        ? 'it is no text in UTF-8'
-        : isError(error)
-          ? systemReason(error)
-          : String(error)
-    throw argumentError(`${option}: '${file}' cannot be read: ${why}`, 'Give a file of YAML.')
-  }
-  if (text.length > LONGEST) {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
     throw argumentError(
-      `${option}: '${file}' has ${text.length} characters`,
-      `A configuration has at most ${LONGEST}.`,
+      `${option}: '${file}' cannot be read: it is no text in UTF-8`,
+      'Give a file of YAML.',
     )
   }
   return new ConfigDocument(file, text)
