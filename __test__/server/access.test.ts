@@ -5,8 +5,16 @@ import { Token } from '../../ts/server/token.js'
 const TEXT = '00112233445566778899aabbccddeeff'
 const open = { hostNames: ['localhost', 'host.example'], token: undefined }
 
-const statusOf = (headers: object, rules: Parameters<typeof refusalOf>[1] = open, method = 'GET') =>
-  refusalOf({ method, headers: { host: '127.0.0.1:9753', ...headers } }, rules)?.status
+function statusOf(
+  headers: object,
+  rules: Parameters<typeof refusalOf>[1] = open,
+  method = 'GET',
+): number | undefined {
+  const given = { host: '127.0.0.1:9753', ...headers }
+  const distinct = Object.entries(given).map(([name, value]) => [name, [value]])
+  const head = { method, headers: given, headersDistinct: Object.fromEntries(distinct) }
+  return refusalOf(head, rules)?.status
+}
 
 describe('a request', () => {
   it.each([

@@ -76,7 +76,7 @@ describe('the server answers', () => {
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 (.|\r\n)*hello\n$/)
   })
 
-  it.each(['/nothing', '//', '/../', '/%2e%2e/', '*', '/metrics\\'])(
+  it.each(['/nothing', '//', '/../', '/%2e%2e/', '*', '/metrics\\', 'http://localhost/nothing'])(
     '404 to %s, and repeats nothing of it',
     async path => {
       const answer = await answerTo(await serving(), LAST.replace('/', path))
@@ -101,6 +101,22 @@ describe('the server refuses', () => {
   it('a name that is not its own, and closes', async () => {
     const answer = await answerTo(await serving(), GET.replace('localhost', 'evil.example'))
     expect(statusIn(answer)).toBe(421)
+    expect(answer).not.toContain('evil')
+  })
+
+  it.each([
+    ['Host: localhost', 'Host: localhost'],
+    ['Host: localhost', 'Host: evil.example'],
+    ['Host: evil.example', 'Host: localhost'],
+    ['Host: localhost', 'Authorization: Bearer one', 'authorization: Bearer two'],
+    ['Host: localhost', 'Origin: http://localhost', 'Origin: http://evil.example'],
+  ])('what is there twice and decides: %s, %s', async (...lines) => {
+    const answer = await answerTo(
+      await serving(),
+      `GET / HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`,
+    )
+    expect(statusIn(answer)).toBe(400)
+    expect(answer).toContain('Content-Security-Policy')
     expect(answer).not.toContain('evil')
   })
 

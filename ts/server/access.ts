@@ -24,9 +24,11 @@ export interface AccessRules {
 }
 
 /** The parts of a request that decide. */
-export type RequestHead = Pick<IncomingMessage, 'method' | 'headers'>
+export type RequestHead = Pick<IncomingMessage, 'method' | 'headers' | 'headersDistinct'>
 
 const METHODS = 'GET, HEAD'
+/** What decides about a request. A proxy could take another one of two values than this server. */
+const ONCE = ['host', 'origin', 'authorization'] as const
 
 /** Why the request is refused; undefined if it is allowed. Anybody may ask for what `isPublic`. */
 export function refusalOf(
@@ -69,7 +71,12 @@ const NO_TOKEN: Refusal = {
 }
 
 /** Why nobody may ask from there, whatever is asked. */
-function refusalOfSite({ headers }: RequestHead, { hostNames }: AccessRules): Refusal | undefined {
+function refusalOfSite(
+  { headers, headersDistinct }: RequestHead,
+  { hostNames }: AccessRules,
+): Refusal | undefined {
+  if (ONCE.some(name => (headersDistinct[name]?.length ?? 0) > 1))
+    return { status: 400, reason: 'Host, Origin and Authorization may be there once only.' }
   const host = hostOf(headers.host)
   if (host === undefined || (isIP(host.name) === 0 && !hostNames.includes(host.name))) {
     return {

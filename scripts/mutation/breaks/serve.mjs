@@ -29,6 +29,13 @@ export default [
     test: `${ACCESS} -t may come from a page of the server itself`,
   },
   {
+    name: 'the first one of two headers Host decides',
+    file: 'ts/server/access.ts',
+    find: '(headersDistinct[name]?.length ?? 0) > 1',
+    replace: '(headersDistinct[name]?.length ?? 0) > 2',
+    test: `${HTTP} -t twice and decides`,
+  },
+  {
     name: 'the body of a refused request is the next request',
     file: 'ts/server/http.ts',
     find: "{ ...headers, Connection: 'close' }",
