@@ -1,5 +1,8 @@
 /** The WebSockets of live views, over real sockets: who may open one, and what one may take. */
 
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { feedOf } from '../../ts/cli/serve/feed.js'
@@ -145,12 +148,18 @@ describe('a WebSocket is refused', () => {
     const { url } = await serving()
     for (const request of [
       handshake(url).replace('/live', '/'),
+      handshake(url).replace('/live', '/live/'),
+      handshake(url).replace('/live', '//live'),
+      handshake(url).replace('/live', `${new URL(url).origin}/live`),
+      handshake(url).replace('GET', 'POST'),
       handshake(url, { Upgrade: 'h2c' }),
       handshake(url, { 'Sec-WebSocket-Version': '7' }),
       handshake(url, { 'Sec-WebSocket-Key': 'short' }),
     ]) {
-      const socket = await rawLive(url, request)
-      expect(String(socket.read())).toMatch(/^HTTP\/1\.1 4\d\d /)
+      const answer = await text(await rawLive(url, request))
+      expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /)
+      expect(answer).toContain("Content-Security-Policy: default-src 'none'")
+      expect(answer).toContain('X-Content-Type-Options: nosniff')
     }
   })
 })
@@ -236,6 +245,23 @@ describe('at its end the server', () => {
     const client = await LiveClient.open(url)
     await close()
     expect(await client.closed).toBe(1001)
+  })
+
+  it('takes no further one, and waits for none that has begun to ask', async () => {
+    const { url, close } = await serving()
+    const request = handshake(url)
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    onTestFinished(() => {
+      socket.destroy()
+    })
+    await once(socket, 'connect')
+    socket.write(request.slice(0, 30))
+    // A connection without a part of a request would be ended at once.
+    await sleep(100)
+    const closed = close()
+    socket.write(request.slice(30))
+    expect(await text(socket).catch(() => '')).not.toContain(' 101 ')
+    await closed
   })
 
   it('does not wait for those that do not answer', async () => {

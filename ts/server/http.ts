@@ -148,23 +148,29 @@ export async function serveHttp({
   for (const event of ['checkContinue', 'checkExpectation'] as const)
     server.on(event, (request, response) => server.emit('request', request, response))
   server.on('connect', (_, socket) => socket.destroy())
+  let closing: Promise<void> | undefined
   server.on('upgrade', (request, socket, head) => {
-    const refusal = upgrades === undefined ? NO_UPGRADE : upgrades.refusal(request)
+    const refusal = closing === undefined ? refusalOfUpgrade(request, upgrades) : AT_END
     if (refusal === undefined) upgrades?.accept(request, socket, head)
     else refuseUpgrade(socket, refusal)
+  })
+  // Node does not end those that speak no HTTP any more, or not yet: WebSockets, and handshakes.
+  const sockets = new Set<Socket>()
+  server.on('connection', socket => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
   })
   await listening(server, listen)
   const { address, port } = server.address() as AddressInfo
   // A connection that could not be accepted is the loss of its client.
   server.on('error', () => {})
-  let closing: Promise<void> | undefined
   return {
     url: `${certificate === undefined ? 'http' : 'https'}://${urlHost(address)}:${port}`,
     setCertificate(renewed) {
       if (server instanceof SecureServer) server.setSecureContext(renewed)
     },
     close() {
-      closing ??= drained(server, upgrades, limits.drainMs)
+      closing ??= drained(server, sockets, upgrades, limits.drainMs)
       return closing
     },
   }
@@ -203,9 +209,15 @@ async function answer(
 }
 
 const NO_UPGRADE: Refusal = { status: 400, reason: 'This server does not switch protocols.' }
+const AT_END: Refusal = { status: 503, reason: 'The server ends.' }
+
+const refusalOfUpgrade = (
+  request: IncomingMessage,
+  upgrades: Upgrades | undefined,
+): Refusal | undefined => (upgrades === undefined ? NO_UPGRADE : upgrades.refusal(request))
 
 /** The request is not answered by Node any more, so its answer is written here. */
-function refuseUpgrade(socket: Duplex, { status, reason, headers = {} }: Refusal): void {
+export function refuseUpgrade(socket: Duplex, { status, reason, headers = {} }: Refusal): void {
   const { contentType, body } = sentence(reason)
   const head = {
     ...HEADERS,
@@ -267,12 +279,19 @@ function cannotListen(
   return new DirtyRateError('ERR_SOCKET', `${urlHost(address)}:${port}: ${why}`, { hint })
 }
 
-async function drained(server: Server, upgrades: Upgrades | undefined, ms: number): Promise<void> {
+async function drained(
+  server: Server,
+  sockets: ReadonlySet<Socket>,
+  upgrades: Upgrades | undefined,
+  ms: number,
+): Promise<void> {
   const closed = new Promise<void>(resolve => {
     server.close(() => resolve())
   })
   server.closeIdleConnections()
-  const timer = setTimeout(() => server.closeAllConnections(), ms)
+  const timer = setTimeout(() => {
+    for (const socket of sockets) socket.destroy()
+  }, ms)
   await Promise.all([closed, upgrades?.close(ms)])
   clearTimeout(timer)
 }

@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream'
 import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timers'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import { type AccessRules, type Refusal, socketRefusalOf } from './access.js'
-import type { Upgrades } from './http.js'
+import { refuseUpgrade, type Upgrades } from './http.js'
 import type { Tickets } from './tickets.js'
 
 /** What a live view hears. */
@@ -58,6 +58,12 @@ const CLOSE_MS = 2_000
 const MOST_FRAGMENTS = 16
 const MOST_CHUNKS = 1024
 
+const NO_HANDSHAKE: Refusal = {
+  status: 400,
+  reason: 'This is no handshake of a WebSocket.',
+  headers: { 'Sec-WebSocket-Version': '13' },
+}
+
 export class LiveSockets implements Upgrades {
   readonly #path: string
   readonly #access: AccessRules
@@ -90,6 +96,8 @@ export class LiveSockets implements Upgrades {
       closeTimeout: CLOSE_MS,
     }
     this.#server = new WebSocketServer(options)
+    // The library's own answer has none of the headers that keep a browser from using it.
+    this.#server.on('wsClientError', (_, socket) => refuseUpgrade(socket, NO_HANDSHAKE))
     this.#pings = setInterval(() => this.#ping(), this.#limits.pingMs)
     this.#pings.unref()
   }

@@ -112,6 +112,13 @@ export default [
     test: `${LIVE} -t with a ticket that was used`,
   },
   {
+    name: 'a live view that asks at the end of the server keeps it from ending',
+    file: 'ts/server/http.ts',
+    find: 'closing === undefined ? refusalOfUpgrade(request, upgrades) : AT_END',
+    replace: 'refusalOfUpgrade(request, upgrades)',
+    test: `${LIVE} -t takes no further one`,
+  },
+  {
     name: 'any number of live views may be open',
     file: 'ts/server/live-sockets.ts',
     find: 'this.#server.clients.size >= this.#limits.mostClients',
