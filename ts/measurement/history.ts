@@ -4,7 +4,7 @@
 export const DEFAULT_HISTORY = 100
 
 export class History<T> {
-  readonly #size: number
+  #size: number
   readonly #entries: T[] = []
 
   /** `size` 0 keeps none. */
@@ -14,7 +14,13 @@ export class History<T> {
 
   add(entry: T): void {
     this.#entries.push(entry)
-    if (this.#entries.length > this.#size) this.#entries.shift()
+    this.limit(this.#size)
+  }
+
+  /** Keeps at most so many from now on. */
+  limit(size: number): void {
+    this.#size = size
+    this.#entries.splice(0, this.#entries.length - size)
   }
 
   /** A copy of the list, oldest first, which does not change later. */

@@ -84,6 +84,11 @@ export class Meter<F extends Figures = Figures> {
     return this.#history.entries()
   }
 
+  /** Keeps at most so many results from now on. */
+  limitHistory(size: number): void {
+    this.#history.limit(size)
+  }
+
   async measure(options: MeasureOptions, by: 'measure' | 'calc' = 'measure'): Promise<ResultOf<F>> {
     const { window = DEFAULT_WINDOW, cells } = parseOptions(options, MEASURE)
     const windowMs = parseWindow(window, 'window')

@@ -90,6 +90,11 @@ export abstract class MeasuredTarget<F extends Figures = Figures>
     return this.#meter.history
   }
 
+  /** @internal */
+  limitHistory(size: number): void {
+    this.#meter.limitHistory(size)
+  }
+
   /**
    * Calls `listener` at each event of that name. The returned function removes it. A listener that
    * throws disturbs no measurement.

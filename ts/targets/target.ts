@@ -143,6 +143,12 @@ export interface Target<M = DirtyRateMeasurement, C = DirtyRateCurve> {
    * @internal
    */
   readonly suitableCellBytes?: number | undefined
+  /**
+   * Keeps at most so many results in `history` from now on. A result with cells can take 100 KiB.
+   *
+   * @internal
+   */
+  limitHistory?(size: number): void
   /** The output of the guest's console, piece by piece. Present if it can be read. */
   readonly console?: AsyncIterable<string>
   /** What the VM has, and the modes that it can be measured in. */

@@ -26,7 +26,7 @@ export default [
   {
     name: 'a history keeps everything',
     file: 'ts/measurement/history.ts',
-    find: 'if (this.#entries.length > this.#size) this.#entries.shift()',
+    find: '    this.limit(this.#size)\n',
     replace: '',
     test: '__test__/measurement/history.test.ts',
   },

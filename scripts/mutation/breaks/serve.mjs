@@ -64,6 +64,13 @@ export default [
     test: `${HTTP} -t does not wait for its answers`,
   },
   {
+    name: 'serve keeps the cells of old results',
+    file: 'ts/cli/serve/opening.ts',
+    find: '    target.limitHistory?.(0)\n',
+    replace: '',
+    test: '__test__/cli/serve/opening.test.ts -t keeps no results',
+  },
+  {
     name: 'each scrape is written anew',
     file: 'ts/server/recent.ts',
     find: 'last !== undefined && performance.now() < last.until',

@@ -20,6 +20,8 @@ export function parseOpening(
   const wait = parseWait(options)
   return async (uri, signal) => {
     const target = await openTarget(uri, { signal, mode, force: options.force })
+    // The results go to those who listen, and a host has a thousand targets.
+    target.limitHistory?.(0)
     try {
       await waitBefore(session, target, wait)
       return target
