@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { DirtyRateError, type ErrorCode } from '../../ts/ground/errors.js'
+import { hostPace, type Pace } from '../../ts/server/pace.js'
 import { Rounds, type RoundsListener, type RoundsPlan, retryAfter } from '../../ts/server/rounds.js'
 import type { Target, TargetDescription } from '../../ts/targets/target.js'
 
@@ -176,6 +177,27 @@ describe('rounds', () => {
     await new Rounds(async () => target, plan, listener).run(stop.signal)
     expect(heard).toEqual(['over', 'closed'])
   })
+})
+
+it('a round that is stopped while it waits for its first turn has ended once', async () => {
+  const stop = new AbortController()
+  let [begun, ended] = [0, 0]
+  const pace: Pace = {
+    ...hostPace,
+    begun: () => {
+      begun++
+      return () => {
+        ended++
+      }
+    },
+  }
+  const open = async (): Promise<Target> => {
+    setTimeout(() => stop.abort('over'), 20)
+    return { close: async () => {} } as unknown as Target
+  }
+  const plan = { everyMs: EVERY_MS, offsetMs: 60_000, measuring: {} }
+  await new Rounds(open, plan, {} as RoundsListener, pace).run(stop.signal)
+  expect([begun, ended]).toEqual([1, 1])
 })
 
 describe('after a failure', () => {

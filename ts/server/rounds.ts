@@ -120,6 +120,7 @@ export class Rounds {
           target ??= await this.#open(signal)
           if (offsetMs > 0) {
             ended()
+            ended = () => {}
             await offset()
             begun = this.#pace.now()
             ended = this.#pace.begun()

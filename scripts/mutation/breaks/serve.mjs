@@ -71,6 +71,20 @@ export default [
     test: '__test__/cli/serve/opening.test.ts -t keeps no results',
   },
   {
+    name: 'a target that is stopped before its turn leaves the budget one round too few',
+    file: 'ts/server/rounds.ts',
+    find: '            ended = () => {}\n',
+    replace: '',
+    test: `${ROUNDS} -t has ended once`,
+  },
+  {
+    name: 'the dashboard does not hear of a name that is known later',
+    file: 'ts/cli/serve/events.ts',
+    find: '      name = target.name\n',
+    replace: '      void target\n',
+    test: '__test__/cli/serve/events.test.ts -t also a name',
+  },
+  {
     name: 'each scrape is written anew',
     file: 'ts/server/recent.ts',
     find: 'last !== undefined && performance.now() < last.until',
