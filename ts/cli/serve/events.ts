@@ -14,10 +14,11 @@ import type { FleetListener, FleetTarget } from './fleet.js'
 
 /** A listener that publishes what it hears. */
 export function publishing(
-  { uri, name }: Pick<FleetTarget, 'uri' | 'name'>,
+  { uri, name: first }: Pick<FleetTarget, 'uri' | 'name'>,
   publish: (event: DashboardEvent) => void,
 ): FleetListener {
   const now = (): { at: number; target: string } => ({ at: Date.now(), target: uri })
+  let name = first
   let facts: string | undefined
   let migration: MigrationProgress | undefined
   return {
@@ -45,6 +46,10 @@ export function publishing(
     curveMeasured: async (curve, at) => publish({ kind: 'curve', at, target: uri, curve }),
     curveFailed: error => publish({ ...now(), ...failedBy(error) }),
     failed: (error, retryMs) => publish({ ...now(), ...failedBy(error), retryMs }),
+    // The next round tells it.
+    changed: target => {
+      name = target.name
+    },
     gone: () => publish({ kind: 'gone', ...now() }),
   }
 }
