@@ -40,8 +40,14 @@ function interrupted(name) {
   process.exit()
 }
 for (const name of early) process.on(name, interrupted)
+// SIGHUP tells `serve --config` to read its file again. It is read for the first time only later.
+const noNews = () => {}
+const isServing =
+  process.argv.includes('serve') && process.argv.some(word => /^--config(=|$)/.test(word))
+if (isServing) process.on('SIGHUP', noNews)
 process.once(Symbol.for('dirtyrate.listens'), () => {
   for (const name of early) process.removeListener(name, interrupted)
+  process.removeListener('SIGHUP', noNews)
 })
 
 if (isOlder(running, needed)) {

@@ -1,11 +1,11 @@
 /** The live view of `dirtyrate serve` as a program: real VMs, the token, and encryption. */
 
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { get } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { expect, it } from 'vitest'
 import { columnsOf } from '../../ts/dashboard/packed-cells.js'
+import { makeCertificate } from '../fixtures/certificate.js'
 import { folder } from '../fixtures/elf.js'
 import { describeKvm } from '../fixtures/kvm.js'
 import { LiveClient } from '../fixtures/live-client.js'
@@ -111,13 +111,6 @@ async function withTicket(url: string): Promise<void> {
 function certificate(): { cert: Buffer; files: string[] } {
   const file = folder()
   const [cert, key] = [file('cert.pem', ''), file('key.pem', '')]
-  const make = ['req', '-x509', '-newkey', 'ed25519', '-nodes', '-days', '2']
-  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
-  const { status, stderr } = spawnSync(
-    'openssl',
-    [...make, ...names, '-out', cert, '-keyout', key],
-    { encoding: 'utf8' },
-  )
-  expect(status, stderr).toBe(0)
+  makeCertificate(cert, key)
   return { cert: readFileSync(cert), files: ['--tls-cert', cert, '--tls-key', key] }
 }

@@ -50,6 +50,20 @@ describeKvm('a signal that comes while the command is loaded', () => {
   })
 })
 
+it('SIGHUP that comes while serve --config is loaded does not end it', async () => {
+  const file = folder()
+  const send = file('early.cjs', "setImmediate(() => process.kill(process.pid, 'SIGHUP'))")
+  const args = ['serve', '--config', file('serve.yaml', 'windw: 1s\n')]
+  const { status, signal, stderr } = await run(process.execPath, [
+    ...['--require', send],
+    `${root}/bin/dirtyrate.cjs`,
+    ...args,
+  ])
+  // It has come as far as the mistake in its file.
+  expect({ status, signal }, stderr).toEqual({ status: 2, signal: null })
+  expect(stderr).toContain("serve.yaml:1:1: 'windw' is not known here")
+})
+
 describeKvm('a signal', () => {
   it.each([
     ['SIGINT', 130],

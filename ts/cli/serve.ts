@@ -14,6 +14,7 @@ import type { Config } from './serve/config/config.js'
 import { Dashboard } from './serve/dashboard.js'
 import { together } from './serve/events.js'
 import { Fleet, type FleetListener, type FleetTarget } from './serve/fleet.js'
+import { Hangups } from './serve/hangups.js'
 import { noting } from './serve/notes.js'
 import type { ServeOptions } from './serve/options.js'
 import { costSamples } from './serve/own-metrics.js'
@@ -40,6 +41,7 @@ export async function runServe(
   }
   refuseParts(uris, options)
   const { config: file } = options
+  const hangups = file === undefined ? undefined : new Hangups(session)
   const line = file === undefined ? undefined : { file, uris, options, isGiven }
   // The reader of YAML is loaded by this option alone.
   const { HostServing, readConfig } = line === undefined ? {} : await import('./serve/host.js')
@@ -73,7 +75,11 @@ export async function runServe(
     together([listenerOf(session, metrics, target), dashboard.listenTo(target)])
   const fleet = new Fleet(listenTo, pace, signal)
   const host =
-    line && config && HostServing && new HostServing(session, { line, config, fleet, budget })
+    line &&
+    config &&
+    hangups &&
+    HostServing &&
+    new HostServing(session, { line, config, fleet, budget, hangups })
   const { routes: more, upgrades } = dashboard.connecting
   const routes = routesOf(metrics, formatFor, more)
   const server = await serveHttp({
@@ -95,7 +101,7 @@ export async function runServe(
     )
   }
   try {
-    await Promise.race([fleet.ended(), ...(host === undefined ? [] : [host.run(signal)])])
+    await Promise.race([fleet.ended(), ...(host === undefined ? [] : [host.run(server, signal)])])
   } finally {
     stop.abort()
     await Promise.all([server.close(), fleet.closed()])

@@ -101,7 +101,7 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** The URL of its root, with the port that the system has chosen. */
   readonly url: string
-  /** Encrypts further connections with another certificate. */
+  /** Encrypts further connections with another certificate, if it encrypts them. */
   setCertificate(certificate: Certificate): void
   /** Takes no more requests, lets answers that are under way end, and then closes. Idempotent. */
   close(): Promise<void>

@@ -1,13 +1,16 @@
 /** `serve --config` with real VMs that appear and vanish, and with a file that changes. */
 
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { constants, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { workload } from '../../../ts/index.js'
-import { dirtyrate } from '../../fixtures/command.js'
+import { cli, dirtyrate } from '../../fixtures/command.js'
 import { type Exported, valueIn } from '../../fixtures/exposition.js'
 import { describeKvm, describeWith } from '../../fixtures/kvm.js'
 import { MEMORY } from '../../fixtures/machine.js'
@@ -102,9 +105,50 @@ describeWith('qemu-system-x86_64', 'VMs that appear and vanish', () => {
   })
 })
 
+/** Opens a pipe as soon as somebody reads it. Waiting for that holds no thread. */
+async function writerOf(pipe: string): Promise<FileHandle> {
+  for (;;) {
+    try {
+      return await open(pipe, constants.O_WRONLY | constants.O_NONBLOCK)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error
+      await sleep(20)
+    }
+  }
+}
+
 describeKvm('a configuration that is read again', () => {
   const targets = (more = ''): string =>
     `${FAST}targets:\n  - { target: "${guest}", name: stays }\n${more}`
+
+  it('is read again also if SIGHUP comes while the server starts', {
+    timeout: 60_000,
+  }, async () => {
+    const file = join(place().folder, 'pipe.yaml')
+    execFileSync('mkfifo', [file])
+    const args = [cli, 'serve', '--listen', '127.0.0.1:0', '--config', file]
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    onTestFinished(() => {
+      child.kill('SIGKILL')
+    })
+    const closed = once(child, 'close')
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (more: string) => {
+      said += more
+    })
+    // The server has begun as soon as it reads the pipe.
+    const first = await writerOf(file)
+    child.kill('SIGHUP')
+    await first.writeFile(targets())
+    await first.close()
+    await expect.poll(() => said, { timeout: 30_000 }).toContain('Serving the metrics')
+    const second = await writerOf(file)
+    await second.writeFile(targets())
+    await second.close()
+    await expect.poll(() => said, { timeout: 30_000 }).toContain('was read again')
+    child.kill('SIGTERM')
+    expect(await closed).toEqual([143, null])
+  })
 
   it('leaves what stays alone, and changes the rest', { timeout: 120_000 }, async () => {
     const { file, write } = place()

@@ -85,6 +85,20 @@ export default [
     test: '__test__/cli/serve/events.test.ts -t also a name',
   },
   {
+    name: 'a certificate that was renewed is never shown',
+    file: 'ts/cli/serve/host.ts',
+    find: 'if (certificate !== undefined) server.setCertificate(certificate)',
+    replace: 'if (certificate === undefined) server.setCertificate(certificate as never)',
+    test: '__test__/cli/serve/certificate.test.ts -t renewed is shown',
+  },
+  {
+    name: 'a hangup that comes while the server starts is forgotten',
+    file: 'ts/cli/serve/hangups.ts',
+    find: '    if (this.#hasCome) listener()\n',
+    replace: '',
+    test: `${WHOLE_HOST} -t comes while the server starts`,
+  },
+  {
     name: 'each scrape is written anew',
     file: 'ts/server/recent.ts',
     find: 'last !== undefined && performance.now() < last.until',

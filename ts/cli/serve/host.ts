@@ -12,12 +12,15 @@ import type { FoundVm } from '../../host/discovery/sources.js'
 import type { Sample } from '../../metrics/families.js'
 import { labelOf } from '../../metrics/labels.js'
 import type { Budget } from '../../server/budget.js'
+import type { HttpServer } from '../../server/http.js'
 import { failureOf } from '../failure.js'
 import type { Session } from '../session.js'
 import { visible } from '../text.js'
 import { type CommandLine, type Config, readConfig } from './config/config.js'
 import { changedServerKey } from './config/keys.js'
 import type { Fleet, FleetTarget } from './fleet.js'
+import type { Hangups } from './hangups.js'
+import { readCertificate } from './tls.js'
 
 /** So many names are told at once. */
 const MOST_NAMES = 10
@@ -39,6 +42,7 @@ export class HostServing {
   readonly #line: CommandLine
   readonly #fleet: Fleet
   readonly #budget: Budget
+  readonly #hangups: Hangups
   #config: Config
   /** By the label of each source. */
   #sources = new Map<string, SourceState>()
@@ -54,18 +58,19 @@ export class HostServing {
   #isDue = false
   #endWait = (): void => {}
 
-  constructor(session: Session, { line, config, fleet, budget }: HostServingParts) {
+  constructor(session: Session, { line, config, fleet, budget, hangups }: HostServingParts) {
     this.#session = session
     this.#line = line
     this.#fleet = fleet
     this.#budget = budget
+    this.#hangups = hangups
     this.#config = config
   }
 
-  /** Serves until `signal` is aborted. */
-  async run(signal: AbortSignal): Promise<void> {
-    this.#session.onHangup(() => {
-      this.#reloading = this.#reloading.then(() => this.#reload())
+  /** Serves until `signal` is aborted. `server` gets a certificate that was renewed. */
+  async run(server: Pick<HttpServer, 'setCertificate'>, signal: AbortSignal): Promise<void> {
+    this.#hangups.listen(() => {
+      this.#reloading = this.#reloading.then(() => this.#reload(server))
     })
     this.#serve()
     this.#isFirst = false
@@ -101,8 +106,9 @@ export class HostServing {
       yield of('dirtyrate_discovery_targets', targets, { source: labelOf(label) })
   }
 
-  async #reload(): Promise<void> {
+  async #reload(server: Pick<HttpServer, 'setCertificate'>): Promise<void> {
     const { file } = this.#line
+    const { signal } = this.#session
     try {
       const config = await readConfig(this.#session, this.#line)
       const key = changedServerKey(this.#config.options, config.options)
@@ -114,6 +120,8 @@ export class HostServing {
           )
         })
       }
+      const certificate = await config.located(() => readCertificate(config.options, signal))
+      if (certificate !== undefined) server.setCertificate(certificate)
       this.#config = config
       this.#budget.change(config.share)
       this.#isReloaded = true
@@ -123,6 +131,7 @@ export class HostServing {
       this.#endWait()
       this.#session.note(`${visible(file)} was read again.`)
     } catch (error) {
+      if (signal.aborted) return
       this.#isReloaded = false
       const { message, hint } = failureOf(error)
       this.#session.note(`${visible(message)}`)
@@ -230,4 +239,5 @@ export interface HostServingParts {
   readonly config: Config
   readonly fleet: Fleet
   readonly budget: Budget
+  readonly hangups: Hangups
 }
