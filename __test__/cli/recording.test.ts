@@ -1,9 +1,11 @@
 /** Recordings: what is written, what a full disk and a cut line do, and what reads them. */
 
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, readFileSync, statSync, truncateSync } from 'node:fs'
+import { appendFileSync, constants, openSync, readFileSync, statSync, truncateSync } from 'node:fs'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import process from 'node:process'
+import { text } from 'node:stream/consumers'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { readRecording } from '../../ts/cli/recording/read.js'
 import { RecordingFile } from '../../ts/cli/recording/write.js'
@@ -53,6 +55,21 @@ describe('a recording', () => {
     expect(statSync(file).mode & 0o777).toBe(0o600)
   })
 
+  it('is read no further when a signal has come', async () => {
+    const file = folder()('recording', '')
+    const all = Array.from({ length: 5000 }, (_, at) => at + 1)
+    await recorded(file, all)
+    const stop = new AbortController()
+    const times: number[] = []
+    const take = ({ at }: { at: number }): void => {
+      times.push(at)
+      stop.abort('over')
+    }
+    await expect(readRecording(file, 'file', take, stop.signal)).rejects.toBe('over')
+    expect(times.length).toBeLessThan(all.length)
+    await expect(readRecording(file, 'file', take, stop.signal)).rejects.toBe('over')
+  })
+
   it('is never made of another file', async () => {
     const file = folder()('letter', 'Dear Linus,\n')
     await expect(RecordingFile.open(file, '--record', options)).rejects.toMatchObject(CODE)
@@ -99,6 +116,28 @@ describe('a recording', () => {
       await recording.close()
     }
   })
+})
+
+it('says where a disk that is too slow has lost events', async () => {
+  const file = join(folder()('beside', ''), '..', 'pipe')
+  execFileSync('mkfifo', [file])
+  // A pipe that nobody reads takes 64 KiB, and holds up the rest.
+  const reader = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const recording = await RecordingFile.open(file, '--record', options)
+  notes.length = 0
+  const events = 120
+  for (let at = 1; at <= events; at++) recording.add(measuredEvent('pid:1', at, 200_000))
+  const all = text(new Socket({ fd: reader, readable: true, writable: false }))
+  await expect.poll(() => notes, { timeout: 20_000 }).toHaveLength(1)
+  recording.add(measuredEvent('pid:1', 1_000_000))
+  await recording.close()
+  const lines = (await all).trimEnd().split('\n').map(parseLine)
+  const times = lines.map(line => (line.kind === 'event' ? line.event.at : 'header'))
+  const kept = times.length - 3
+  expect(kept).toBeLessThan(events)
+  const whole = Array.from({ length: kept }, (_, at) => at + 1)
+  expect(times).toEqual(['header', ...whole, 'header', 1_000_000])
+  expect(notes).toEqual([`${file}: it records again. ${events - kept} events are missing.`])
 })
 
 const turn = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 1))

@@ -1,5 +1,6 @@
 /** Reads a saved curve, or the last one of a recording. */
 
+import type { PackedEvent } from '../../dashboard/records.js'
 import { show } from '../../ground/arguments.js'
 import { argumentError, isError } from '../../ground/errors.js'
 import type { PredictionCurve } from '../../prediction/input.js'
@@ -22,7 +23,7 @@ export async function readCurveFile(
   target?: string,
 ): Promise<PredictionCurve | PublishedCurve> {
   if (file === '') throw argumentError(`${name}: it is empty`, 'Give the path of a file.')
-  if (await isRecordingAt(file, name)) return lastCurveIn(file, name, target)
+  if (await isRecordingAt(file, name)) return lastCurveIn(file, name, signal, target)
   if (target !== undefined)
     throw argumentError(`--target: '${file}' is no recording`, 'Leave it out.')
   const bytes = await readNamedFile(file, name, MOST_BYTES, signal)
@@ -58,14 +59,16 @@ async function isRecordingAt(file: string, name: string): Promise<boolean> {
 async function lastCurveIn(
   file: string,
   name: string,
+  signal: AbortSignal,
   target: string | undefined,
 ): Promise<PredictionCurve> {
   const curves = new Map<string, PredictionCurve>()
   const memory = new Map<string, { bytes: number }>()
-  await readRecording(file, name, event => {
+  const take = (event: PackedEvent): void => {
     if (event.kind === 'target') memory.set(event.target, { bytes: event.memoryBytes })
     if (event.kind === 'curve') curves.set(event.target, event.curve)
-  })
+  }
+  await readRecording(file, name, take, signal)
   if (curves.size === 0) {
     const hint = 'A server records a curve every five minutes, or as --curve-every says.'
     throw argumentError(`${name}: '${file}' has no curve`, hint)

@@ -2,10 +2,11 @@
 
 import { createReadStream } from 'node:fs'
 
-/** A line, or undefined where one is too long to be one. */
+/** A line, or undefined where one is too long to be one. Ends with an error if `signal` is aborted. */
 export async function* linesOf(
   file: string,
   mostBytes: number,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<string | undefined, void, undefined> {
   let parts: Buffer[] = []
   let bytes = 0
@@ -16,7 +17,7 @@ export async function* linesOf(
     bytes = 0
     return text
   }
-  for await (const chunk of createReadStream(file)) {
+  for await (const chunk of createReadStream(file, signal === undefined ? {} : { signal })) {
     let from = 0
     const read = chunk as Buffer
     for (;;) {

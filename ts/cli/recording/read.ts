@@ -33,18 +33,20 @@ export async function isRecording(file: string): Promise<boolean> {
 
 /**
  * Calls `take` with each event. A line that cannot be read is passed over. Rejects with
- * ERR_ARGUMENT, which calls the file `name`, if it cannot be read, or is no recording.
+ * ERR_ARGUMENT, which calls the file `name`, if it cannot be read, or is no recording, and with the
+ * reason of `signal`.
  */
 export async function readRecording(
   file: string,
   name: string,
   take: (event: PackedEvent) => void,
+  signal?: AbortSignal,
 ): Promise<ReadRecording> {
   const read = { events: 0, unreadable: 0 }
   let isFirst = true
   try {
     if (!(await stat(file)).isFile()) throw argumentError('it is no regular file', MAKE_ONE)
-    for await (const line of linesOf(file, MOST_LINE_BYTES)) {
+    for await (const line of linesOf(file, MOST_LINE_BYTES, signal)) {
       if (isFirst) requireHeader(line)
       isFirst = false
       const event = eventIn(line)
@@ -55,6 +57,7 @@ export async function readRecording(
       }
     }
   } catch (error) {
+    signal?.throwIfAborted()
     throw argumentErrorAbout(error, file, name)
   }
   if (isFirst) throw argumentError(`${name}: '${file}' is empty`, MAKE_ONE)

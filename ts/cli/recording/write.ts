@@ -26,13 +26,6 @@ export interface RecordingOptions {
   readonly retryMs?: number
 }
 
-/** How a file ends. */
-interface End {
-  readonly size: number
-  /** It ends within a line. */
-  readonly isCut: boolean
-}
-
 export class RecordingFile {
   readonly #file: FileHandle
   readonly #name: string
@@ -40,21 +33,20 @@ export class RecordingFile {
   #waiting: Buffer[] = []
   #waitingBytes = 0
   #waitingEvents = 0
-  /** How long the file is, as far as its lines are whole. */
-  #size: number
-  /** Events that were left out since the last one that was written. */
+  /** Events that were left out, and that nobody was told of. */
   #missed = 0
+  /** Events were left out behind the last line that waits, or that was written. */
+  #isGap = false
   #failedAt: number | undefined
   /** The file may end within a line. */
   #isCut: boolean
   #writing: Promise<void> | undefined
 
-  private constructor(file: FileHandle, name: string, options: RecordingOptions, end: End) {
+  private constructor(file: FileHandle, name: string, options: RecordingOptions, isCut: boolean) {
     this.#file = file
     this.#name = name
     this.#options = options
-    this.#size = end.size
-    this.#isCut = end.isCut
+    this.#isCut = isCut
   }
 
   /**
@@ -85,9 +77,8 @@ export class RecordingFile {
       }
       const last = Buffer.from('\n')
       if (size > 0) await file.read(last, 0, 1, size - 1)
-      const end = { size, isCut: last.toString() !== '\n' }
-      const recording = new RecordingFile(file, path, options, end)
-      recording.#push(headerLine(options.version, new Date()))
+      const recording = new RecordingFile(file, path, options, last.toString() !== '\n')
+      recording.#push(recording.#header)
       await recording.#writing
       return recording
     } catch (error) {
@@ -102,19 +93,27 @@ export class RecordingFile {
     const isFailing = this.#failedAt !== undefined && performance.now() - this.#failedAt < retryMs
     if (isFailing || this.#waitingBytes > MOST_WAITING_BYTES) {
       this.#missed++
+      this.#isGap = true
       return
     }
     const line = eventLine(packEvent(event))
     this.#waitingEvents++
     // A header says where events are missing. Alone it might fit on a full disk.
-    const isAfterGap = this.#missed > 0
-    this.#push(isAfterGap ? `${headerLine(this.#options.version, new Date())}\n${line}` : line)
+    this.#push(this.#isGap ? `${this.#header}\n${line}` : line)
+    this.#isGap = false
   }
 
   /** Writes what waits, and closes the file. */
   async close(): Promise<void> {
     await this.#writing
     await this.#file.close()
+    if (this.#missed > 0)
+      this.#options.note(`${this.#name}: ${this.#missed} events are missing at its end.`)
+    this.#missed = 0
+  }
+
+  get #header(): string {
+    return headerLine(this.#options.version, new Date())
   }
 
   #push(line: string): void {
@@ -143,13 +142,16 @@ export class RecordingFile {
   }
 
   async #append(bytes: Buffer): Promise<void> {
+    // Somebody else may have made the file shorter, as logrotate does.
+    const { size } = await this.#file.stat()
     try {
       await this.#file.appendFile(bytes)
-      this.#size += bytes.length
       this.#isCut = false
     } catch (error) {
       // A part of it may be in the file. A device has no length that could be changed.
-      await this.#file.truncate(this.#size).catch(() => {})
+      await this.#file.truncate(size).catch(() => {
+        this.#isCut = true
+      })
       throw error
     }
   }
@@ -168,5 +170,8 @@ export class RecordingFile {
     }
     this.#missed += events
     this.#failedAt = performance.now()
+    // What has come meanwhile stands behind the gap.
+    if (this.#waiting.length > 0) this.#waiting.unshift(Buffer.from(`${this.#header}\n`))
+    else this.#isGap = true
   }
 }

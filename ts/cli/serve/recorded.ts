@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import manifest from '../../../package.json' with { type: 'json' }
 import { History } from '../../dashboard/history.js'
 import { Hub } from '../../dashboard/hub.js'
+import type { PackedEvent } from '../../dashboard/records.js'
 import { argumentError } from '../../ground/errors.js'
 import { parseListenAddress } from '../../server/address.js'
 import { serveHttp } from '../../server/http.js'
@@ -77,10 +78,11 @@ async function readHistory(
 ): Promise<{ history: History; targets: readonly string[] }> {
   const history = new History({ ageMs: Number.POSITIVE_INFINITY })
   const targets = new Set<string>()
-  const { unreadable } = await readRecording(file, '--recording', event => {
+  const take = (event: PackedEvent): void => {
     history.addPacked(event)
     targets.add(event.target)
-  })
+  }
+  const { unreadable } = await readRecording(file, '--recording', take, session.signal)
   if (unreadable > 0) session.note(`${file}: lines that are no events: ${unreadable}.`)
   if (history.droppedUpTo > 0)
     session.note(`${file}: it is too large to be shown whole. Its oldest events are left out.`)
