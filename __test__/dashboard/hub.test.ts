@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { decodeFrame, isEvent } from '../../ts/dashboard/frames.js'
-import { History, type HistoryLimits } from '../../ts/dashboard/history.js'
+import { History, type HistoryLimits, type StoredEvent } from '../../ts/dashboard/history.js'
 import { Hub, type Position, type Subscription } from '../../ts/dashboard/hub.js'
 import type { ReaderLimits } from '../../ts/dashboard/reader.js'
 import type { Control, LiveRecord } from '../../ts/dashboard/records.js'
@@ -165,6 +165,29 @@ describe('a reader', () => {
     hub.publish(measuredEvent('pid:1', 1_001))
     await sink.takeAll()
     expect(sink.seqs.at(-1)).toBe(1_001)
+  })
+
+  it('that takes nothing costs one look at all targets, however many there are', async () => {
+    let looks = 0
+    class CountedHistory extends History {
+      override newest(): StoredEvent[] {
+        looks++
+        return super.newest()
+      }
+    }
+    const hub = new Hub(new CountedHistory(), ABOUT, () => [], { behindMs: 0 })
+    const sink = new SlowSink()
+    hub.subscribe(sink)
+    await sink.takeAll()
+    hub.publish(targetEvent('pid:1', 1))
+    await turns()
+    for (let at = 2; at <= 200; at++) hub.publish(targetEvent(`pid:${at}`, at))
+    await new Promise(resolve => setTimeout(resolve, 2))
+    await sink.takeAll()
+    expect(sink.seqs).toEqual(range(1, 200))
+    const gaps = sink.controls('gap').length
+    expect(gaps).toBeGreaterThan(0)
+    expect(looks).toBe(gaps)
   })
 
   it('is told that the server is there while nothing happens', async () => {

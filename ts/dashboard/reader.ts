@@ -3,6 +3,7 @@
 import { encodeRecord } from './frames.js'
 import type { History, StoredEvent } from './history.js'
 import { joined } from './packed-cells.js'
+import { Queue } from './queue.js'
 import type { Control, Hello } from './records.js'
 
 /** Where the frames of a reader go. */
@@ -40,8 +41,9 @@ export class Reader {
   #after: number
   /** The reader knows that events up to this number may be missing. */
   #missesUpTo: number
-  /** Up to this number only the newest event of each kind is sent. */
+  /** Up to this number only the newest event of each kind is sent: those with these numbers. */
   #skipsUpTo = 0
+  readonly #newest = new Queue<number>()
   /** The newest event when the reader came. What is up to it is history. */
   readonly #joinedAt: number
   readonly #joinedMs = performance.now()
@@ -133,11 +135,15 @@ export class Reader {
   }
 
   #nextEvent(): StoredEvent | undefined {
-    if (this.#after < this.#skipsUpTo) {
-      const event = this.#history.newest().find(({ seq }) => seq > this.#after)
-      if (event !== undefined && event.seq <= this.#skipsUpTo) return event
-      this.#after = this.#skipsUpTo
+    if (this.#after >= this.#skipsUpTo) return this.#history.after(this.#after)
+    for (;;) {
+      const seq = this.#newest.shift()
+      if (seq === undefined) break
+      const event = this.#history.after(seq - 1)
+      // It may have been dropped meanwhile. Then the one that has followed it comes later.
+      if (event?.seq === seq) return event
     }
+    this.#after = this.#skipsUpTo
     return this.#history.after(this.#after)
   }
 
@@ -150,6 +156,7 @@ export class Reader {
     }
     if (this.#after >= this.#skipsUpTo && this.#isTooFarBehind()) {
       this.#skipsUpTo = last
+      for (const { seq } of this.#history.newest()) if (seq > this.#after) this.#newest.push(seq)
       gap(last, 'slow')
     } else if (droppedUpTo > Math.max(this.#after, this.#missesUpTo)) gap(droppedUpTo, 'gone')
   }
