@@ -68,8 +68,14 @@ function answerOf(file: string, type: string): Route['answer'] {
   }
   return async request => {
     read ??= prepared()
-    const { plain, zipped } = await read
-    return takesGzip(request) ? zipped : plain
+    try {
+      const { plain, zipped } = await read
+      return takesGzip(request) ? zipped : plain
+    } catch (error) {
+      // There may have been too many open files. The next request reads it again.
+      read = undefined
+      throw error
+    }
   }
 }
 
