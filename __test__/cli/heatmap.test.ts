@@ -127,6 +127,20 @@ it('names both axes, the addresses behind a hole, and the hottest regions', () =
   ])
 })
 
+it('has the mean of a region over the windows that have sampled it', () => {
+  const sampled = (pages: number[], samples: number[]): DirtyCells => ({
+    cellBytes: CELL,
+    blocks: [{ block: 'ram', guestAddress: 0, bytes: 3 * CELL, pages, samples }],
+  })
+  const steps = [sampled([300, 0, 0], [1, 0, 1]), sampled([0, 100, 0], [0, 1, 1])].map(step)
+  const columns = columnsOf(sampled([0, 0, 0], [1, 1, 1]), 100)
+  const lines = hottest(columns, scaleOf(CELL_PAGES, 1), steps)
+  expect(lines.slice(1).map(line => line.trim().split(/ {2,}/).slice(-2))).toEqual([
+    ['300', '75 %'],
+    ['100', '25 %'],
+  ])
+})
+
 it('lets no name of a block write to the terminal', () => {
   const block = { block: '\x1b]0;x\x07\x1b[2J\nram', bytes: 2 * CELL, pages: [5, 0] }
   const columns = columnsOf({ cellBytes: CELL, blocks: [block] }, 60)

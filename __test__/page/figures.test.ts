@@ -202,6 +202,27 @@ describe('the hottest cells', () => {
   })
 })
 
+test('the mean of a cell is over the windows that have sampled it', () => {
+  const sampled = (pages: readonly number[], samples: readonly number[]): CellColumn => {
+    const block = { block: 'ram', guestAddress: 0, bytes: 6 * MIB, pages, samples }
+    const packed = packCells({ cellBytes: 2 * MIB, blocks: [block] } as DirtyCells)
+    const layout = layoutOf(packed, undefined)
+    return { at: 1000, from: 0, seconds: 1, complete: true, layout, packed }
+  }
+  const columns = [sampled([12, 0, 8], [1, 0, 1]), sampled([0, 4, 8], [0, 1, 1])]
+  const [{ layout } = { layout: undefined }] = columns
+  if (layout === undefined) throw new Error('there is no layout')
+  const hottest = hottestCells(
+    columns.map(column => ({ ...column, layout })),
+    3,
+  )
+  expect(hottest.map(({ cell, pagesPerSecond, share }) => [cell, pagesPerSecond, share])).toEqual([
+    [0, 12, 12 / 24],
+    [2, 8, 8 / 24],
+    [1, 4, 4 / 24],
+  ])
+})
+
 describe('the line of the link', () => {
   const curve = (bytes: readonly number[]): DirtyRateCurve =>
     ({

@@ -1,14 +1,21 @@
 /** The hottest cells of some windows. */
 
-import { addressText, type CellColumn, type CellPlace, pagesOf, placeOf } from '../state/cells.js'
+import {
+  addressText,
+  type CellColumn,
+  type CellPlace,
+  pagesOf,
+  placeOf,
+  UNKNOWN,
+} from '../state/cells.js'
 
 export interface HotCell {
   readonly cell: number
   readonly place: CellPlace
   readonly address: string
-  /** The mean over the windows. */
+  /** The mean over the windows that know the cell: page sampling knows others in each window. */
   readonly pagesPerSecond: number
-  /** Its part of all dirty pages, from 0 to 1. */
+  /** Its part of what all cells have, from 0 to 1. */
   readonly share: number
 }
 
@@ -18,24 +25,25 @@ export function hottestCells(columns: readonly CellColumn[], most: number): HotC
   if (layout === undefined) return []
   const alike = columns.filter(column => column.layout === layout)
   const sums = new Float64Array(layout.cells)
-  let seconds = 0
-  let all = 0
+  const seconds = new Float64Array(layout.cells)
   for (const column of alike) {
-    seconds += column.seconds
     const pages = pagesOf(column)
     for (let cell = 0; cell < pages.length; cell++) {
-      const count = pages[cell] ?? 0
-      if (count <= 0) continue
+      const count = pages[cell] ?? UNKNOWN
+      if (count === UNKNOWN) continue
       sums[cell] = (sums[cell] ?? 0) + count
-      all += count
+      seconds[cell] = (seconds[cell] ?? 0) + column.seconds
     }
   }
-  return largest(sums, most).flatMap(cell => {
+  const rates = sums.map((sum, cell) => (sum === 0 ? 0 : sum / (seconds[cell] ?? 1)))
+  const all = rates.reduce((total, rate) => total + rate, 0)
+  return largest(rates, most).flatMap(cell => {
     const place = placeOf(layout, cell)
-    const pages = sums[cell] ?? 0
+    const pagesPerSecond = rates[cell] ?? 0
     if (place === undefined) return []
-    const pagesPerSecond = pages / seconds
-    return [{ cell, place, address: addressText(place), pagesPerSecond, share: pages / all }]
+    return [
+      { cell, place, address: addressText(place), pagesPerSecond, share: pagesPerSecond / all },
+    ]
   })
 }
 

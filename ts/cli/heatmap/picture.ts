@@ -92,24 +92,34 @@ function rateText(rate: number): string {
 interface Region {
   readonly first: Column
   bytes: number
-  pages: number
+  /** Pages per second. */
+  rate: number
   readonly level: number
+}
+
+/** Each column's pages per second, over the windows that know something about it. */
+function meanRates(columns: Columns, steps: readonly Step[]): number[] {
+  const sums = columns.all.map(() => ({ pages: 0, seconds: 0 }))
+  for (const { cells, seconds } of steps)
+    for (const [at, pages] of pagesOf(columns, cells).entries()) {
+      const sum = sums[at]
+      if (sum === undefined || pages === undefined) continue
+      sum.pages += pages
+      sum.seconds += seconds
+    }
+  return sums.map(({ pages, seconds }) => (pages === 0 ? 0 : pages / seconds))
 }
 
 /** The regions that were dirtied most in all of these windows, the hottest first. */
 export function hottest(columns: Columns, scale: Scale, steps: readonly Step[]): string[] {
-  const seconds = steps.reduce((sum, step) => sum + step.seconds, 0)
-  const sums = columns.all.map(() => 0)
-  for (const step of steps)
-    for (const [at, pages = 0] of pagesOf(columns, step.cells).entries())
-      sums[at] = (sums[at] ?? 0) + pages
-  const total = sums.reduce((all, one) => all + one, 0)
-  if (total === 0 || seconds === 0) return ['Nothing was dirty.']
+  const rates = meanRates(columns, steps)
+  const total = rates.reduce((all, one) => all + one, 0)
+  if (total === 0) return ['Nothing was dirty.']
   const regions: Region[] = []
   let last: Region | undefined
   for (const [at, column] of columns.all.entries()) {
-    const pages = sums[at] ?? 0
-    const place = placeOn(scale, pages / seconds)
+    const rate = rates[at] ?? 0
+    const place = placeOn(scale, rate)
     if (column === undefined || place === undefined) {
       last = undefined
       continue
@@ -117,21 +127,21 @@ export function hottest(columns: Columns, scale: Scale, steps: readonly Step[]):
     const level = Math.round(place * 10)
     if (last?.first.key === column.key && last.level === level) {
       last.bytes += column.bytes
-      last.pages += pages
+      last.rate += rate
     } else {
-      last = { first: column, bytes: column.bytes, pages, level }
+      last = { first: column, bytes: column.bytes, rate, level }
       regions.push(last)
     }
   }
   const lines = regions
-    .sort((a, b) => b.pages - a.pages)
+    .sort((a, b) => b.rate - a.rate)
     .slice(0, MOST_REGIONS)
-    .map(({ first, bytes, pages }) => [
+    .map(({ first, bytes, rate }) => [
       addressOf(first, first.offset),
       addressOf(first, first.offset + bytes),
       size(bytes),
-      rateText(pages / seconds),
-      `${((pages / total) * 100).toFixed(0)} %`,
+      rateText(rate),
+      `${((rate / total) * 100).toFixed(0)} %`,
     ])
   const titles = ['hottest, from', 'to', 'size', 'pages/s', 'of all']
   const widths = titles.map((title, at) =>
