@@ -1,7 +1,7 @@
 // What the heat map and the curve of the page compute, without a browser.
 
 import { describe, expect, test } from 'vitest'
-import { crossingOf, dotsOf } from '../../page/charts/curve-points.js'
+import { crossingOf, dotsOf, rangesOf } from '../../page/charts/curve-points.js'
 import { addressTicks, seams } from '../../page/heat/axis.js'
 import { drawHeatMap } from '../../page/heat/draw.js'
 import { hottestCells } from '../../page/heat/hottest.js'
@@ -241,6 +241,24 @@ describe('the line of the link', () => {
     const { ahead, seconds } = crossingOf(dots, 50)
     expect(ahead).toBe('changes')
     expect(seconds).toBeCloseTo(4, 9)
+  })
+
+  test('is drawn, whatever the guest writes', () => {
+    for (const bytes of [[0, 0, 0], [0, 0, 5], [1, 2, 3], [0]])
+      for (const bytesPerSecond of [1, 1e9]) {
+        const dots = dotsOf(curve(bytes))
+        const { times, bytes: amounts } = rangesOf(dots, bytesPerSecond)
+        for (const { low, high } of [times, amounts]) {
+          expect(low).toBeGreaterThan(0)
+          expect(high).toBeGreaterThan(low)
+          expect(high).toBeLessThan(Number.POSITIVE_INFINITY)
+        }
+        for (const { seconds, bytes } of dots) {
+          expect(seconds > times.low && seconds < times.high).toBe(true)
+          expect(bytes < amounts.high).toBe(true)
+        }
+        expect(bytesPerSecond * times.high).toBeGreaterThan(amounts.low)
+      }
   })
 
   test('does not cross if one of the two is ahead in each window', () => {

@@ -2,7 +2,7 @@
 
 import type { DirtyRateCurve } from '../../ts/results/curve.js'
 import { bandwidth, duration, intervalText, measuredSize, rate, size } from '../format.js'
-import { type Crossing, type CurveDot, crossingOf, dotsOf } from './curve-points.js'
+import { type Crossing, type CurveDot, crossingOf, dotsOf, rangesOf } from './curve-points.js'
 import { useSize } from './use-size.js'
 
 const HEIGHT = 300
@@ -10,8 +10,6 @@ const TOP = 14
 const BOTTOM = 44
 const LEFT = 84
 const RIGHT = 16
-/** The room beyond the first and the last point, as a factor. */
-const ROOM = 1.35
 const RADIUS = 4
 
 interface CurveChartProps {
@@ -65,14 +63,8 @@ interface DrawingProps {
 }
 
 function Drawing({ dots, bytesPerSecond, crossing, width }: DrawingProps) {
-  const finite = dots.flatMap(({ bytes, low, high }) => [bytes, low, high])
-  const seen = finite.filter(value => value > 0 && Number.isFinite(value))
-  const [first, last] = [dots[0]?.seconds ?? 1, dots.at(-1)?.seconds ?? 1]
-  const times = { low: first / ROOM, high: last * ROOM }
-  const bytes = {
-    low: Math.min(...seen, bytesPerSecond * first) / ROOM,
-    high: Math.max(...seen, Math.min(bytesPerSecond * last, 16 * Math.max(...seen))) * ROOM,
-  }
+  const { times, bytes } = rangesOf(dots, bytesPerSecond)
+  const last = dots.at(-1)?.seconds ?? 1
   const part = (value: number, { low, high }: { low: number; high: number }): number =>
     Math.log(value / low) / Math.log(high / low)
   const x = (seconds: number): number => LEFT + part(seconds, times) * (width - LEFT - RIGHT)

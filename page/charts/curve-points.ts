@@ -27,6 +27,36 @@ export function dotsOf({ points }: DirtyRateCurve): CurveDot[] {
   })
 }
 
+export interface Range {
+  readonly low: number
+  readonly high: number
+}
+
+/** The room beyond the first and the last point, as a factor. */
+const ROOM = 1.35
+/** The line of the link is cut where it is so far above all points that these would be flat. */
+const MOST_ABOVE = 16
+
+/** What the axes show. Both are above 0, as logarithms need it, also if the guest writes nothing. */
+export function rangesOf(
+  dots: readonly CurveDot[],
+  bytesPerSecond: number,
+): { times: Range; bytes: Range } {
+  const [first, last] = [dots[0]?.seconds ?? 1, dots.at(-1)?.seconds ?? 1]
+  const link = bytesPerSecond * first
+  const seen = dots
+    .flatMap(({ bytes, low, high }) => [bytes, low, high])
+    .filter(value => value > 0 && Number.isFinite(value))
+  const most = seen.length === 0 ? link : Math.max(...seen)
+  return {
+    times: { low: first / ROOM, high: last * ROOM },
+    bytes: {
+      low: Math.min(...seen, link) / ROOM,
+      high: Math.max(most, Math.min(bytesPerSecond * last, MOST_ABOVE * most)) * ROOM,
+    },
+  }
+}
+
 /** Which one is ahead: in a window of t the guest dirties more than the link carries, or less. */
 export type Ahead = 'guest' | 'link' | 'changes'
 
