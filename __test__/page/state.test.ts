@@ -221,6 +221,48 @@ describe('a VM', () => {
     expect(vm.moments.length).toBe(900)
   })
 
+  test('among many has less room, and all together have no more than a few', () => {
+    const names = Array.from({ length: 200 }, (_, at) => `pid:${at}`)
+    const events = Array.from({ length: 2_000 }, (_, at) =>
+      names.map((target): PackedEvent => ({ ...measured(at * SECOND), target })),
+    ).flat()
+    const { vms } = reduceAll(emptyState, events)
+    const lengths = [...vms.values()].map(({ moments }) => moments.length)
+    expect(lengths).toHaveLength(200)
+    // A chunk or two more than the part that each has of 16 times 12,000.
+    expect(Math.max(...lengths)).toBeLessThan(960 + 2 * 256)
+    expect(Math.min(...lengths)).toBeGreaterThanOrEqual(960)
+    expect(vms.get('pid:7')?.moments.at(-1)?.at).toBe(1_999 * SECOND)
+  })
+
+  test('that is gone is forgotten when many have gone after it', () => {
+    const events = Array.from({ length: 100 }, (_, at): PackedEvent[] => [
+      { ...measured(at * SECOND), target: `pid:${at}` },
+      { kind: 'gone', target: `pid:${at}`, at: at * SECOND + 1 },
+    ]).flat()
+    const { vms } = reduceAll(emptyState, [measured(0), ...events])
+    expect([...vms.keys()]).toEqual([
+      TARGET,
+      ...Array.from({ length: 64 }, (_, at) => `pid:${36 + at}`),
+    ])
+  })
+
+  test('that another run of the server does not serve is gone', () => {
+    const served = (targets: string[], areAll: boolean): PageEvent => ({
+      kind: 'served',
+      at: 0,
+      targets,
+      areAll,
+    })
+    const before = [served([TARGET], true), measured(1000), served([], false)]
+    expect(vmAfter(before).isGone).toBe(false)
+    const after = vmAfter([...before, served(['pid:1'], true), served(['pid:1'], true)])
+    expect(after.isGone).toBe(true)
+    expect(after.moments.at(-1)).toMatchObject({ kind: 'gap', why: 'gone', at: 1000 })
+    expect(after.notices.length).toBe(1)
+    expect(vmAfter([...before, served([TARGET], true)]).isGone).toBe(false)
+  })
+
   test('a curve that fails is a message, and no gap', () => {
     const vm = vmAfter([
       measured(1000),

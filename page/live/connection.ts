@@ -148,7 +148,7 @@ export class Connection {
         if (this.#state.kind === 'open') this.#is({ ...this.#state, caughtUp: true })
         return []
       case 'alive':
-        return [{ kind: 'served', at: control.at, targets: [] }]
+        return [{ kind: 'served', at: control.at, targets: [], areAll: false }]
       case 'curve-answer':
         this.#options.listener.answered(control)
         return []
@@ -170,7 +170,7 @@ export class Connection {
     this.#failures = 0
     this.#lostSince = undefined
     this.#is({ kind: 'open', source, caughtUp: this.#after >= last })
-    const served: PageEvent = { kind: 'served', at: 0, targets }
+    const served: PageEvent = { kind: 'served', at: 0, targets, areAll: true }
     return isOtherRun ? [{ kind: 'missed', at: this.#lastAt }, served] : [served]
   }
 

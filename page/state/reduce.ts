@@ -15,6 +15,12 @@ const MOST_NOTICES = 256
 /** The packed bytes of all columns of one VM, by the size of the newest one. */
 const MOST_CELL_BYTES = 32 * 2 ** 20
 const FEWEST_COLUMNS = 256
+/** So many VMs have as much as one alone. What these have is divided among more of them. */
+const VMS_WITH_ALL = 16
+/** However many VMs there are, each has so many windows and columns. */
+const FEWEST = 32
+/** So many VMs that are gone stay on the page. */
+const MOST_GONE = 64
 /** A window that comes after more than so many times the usual distance is behind a gap. */
 const GAP_FACTOR = 2.5
 /** How many distances say what is usual. */
@@ -28,14 +34,54 @@ export function reduceAll(state: State, events: Iterable<PageEvent>): State {
     lastAt = Math.max(lastAt, event.at)
     if (event.kind === 'served') {
       for (const target of event.targets) if (!vms.has(target)) vms.set(target, newVm(target))
+      if (event.areAll) endOthers(vms, new Set(event.targets), lastAt)
     } else if (event.kind === 'missed') {
       for (const [target, vm] of vms)
         if (!vm.isGone) vms.set(target, withGap(vm, event.at, 'missed', 'The page was not told.'))
     } else {
-      vms.set(event.target, reduceVm(vms.get(event.target) ?? newVm(event.target), event))
+      const vm = vms.get(event.target) ?? newVm(event.target)
+      vms.set(event.target, reduceVm(vm, event, roomFor(vms.size)))
+      if (event.kind === 'gone') forgetGone(vms)
     }
   }
   return { vms, lastAt, events: count }
+}
+
+/** How much is kept of one VM. */
+interface Room {
+  readonly moments: number
+  readonly cellBytes: number
+  readonly fewestColumns: number
+}
+
+function roomFor(vms: number): Room {
+  const part = Math.min(VMS_WITH_ALL / vms, 1)
+  return {
+    moments: Math.max(Math.floor(MOST_MOMENTS * part), FEWEST),
+    cellBytes: MOST_CELL_BYTES * part,
+    fewestColumns: Math.max(Math.floor(FEWEST_COLUMNS * part), FEWEST),
+  }
+}
+
+/** The VMs that a server does not have, which was asked for all that it has. */
+function endOthers(vms: Map<string, Vm>, served: ReadonlySet<string>, at: number): void {
+  for (const [target, vm] of vms) if (!served.has(target)) vms.set(target, gone(vm, at))
+  forgetGone(vms)
+}
+
+/** Forgets those that have been gone the longest. */
+function forgetGone(vms: Map<string, Vm>): void {
+  const all = [...vms.values()].filter(({ isGone }) => isGone)
+  if (all.length <= MOST_GONE) return
+  const goneAt = ({ moments }: Vm): number => moments.at(-1)?.at ?? 0
+  const oldest = all.sort((one, other) => goneAt(one) - goneAt(other))
+  for (const { target } of oldest.slice(0, all.length - MOST_GONE)) vms.delete(target)
+}
+
+function gone(vm: Vm, at: number): Vm {
+  if (vm.isGone) return vm
+  const text = 'The target is not served any more.'
+  return noticed(withGap({ ...vm, isGone: true }, at, 'gone', 'Not served any more.'), { at, text })
 }
 
 export function newVm(target: string): Vm {
@@ -48,12 +94,12 @@ export function newVm(target: string): Vm {
   }
 }
 
-function reduceVm(vm: Vm, event: PackedEvent): Vm {
+function reduceVm(vm: Vm, event: PackedEvent, room: Room): Vm {
   switch (event.kind) {
     case 'target':
       return described(vm, event)
     case 'measured':
-      return measured(vm, event)
+      return measured(vm, event, room)
     case 'curve':
       return { ...vm, isGone: false, curve: event.curve, curveAt: event.at }
     case 'failed': {
@@ -70,10 +116,7 @@ function reduceVm(vm: Vm, event: PackedEvent): Vm {
       return migration.underWay ? withGap(followed, at, 'migrating', 'The VM migrates.') : followed
     }
     case 'gone':
-      return noticed(withGap({ ...vm, isGone: true }, event.at, 'gone', 'Not served any more.'), {
-        at: event.at,
-        text: 'The target is not served any more.',
-      })
+      return gone(vm, event.at)
   }
 }
 
@@ -96,7 +139,7 @@ function described(vm: Vm, event: TargetEvent): Vm {
     : noticed(changed, { at, text: `The VM is ${visible(facts.state)} now.` })
 }
 
-function measured(vm: Vm, event: MeasuredEvent): Vm {
+function measured(vm: Vm, event: MeasuredEvent, room: Room): Vm {
   const { kind, at, windowNs, requestedMs, mode, bytesPerSecond, interval } = event
   const { complete, warnings, pages, pageSize, vcpus, cells } = event
   const last: MeasuredWindow = {
@@ -121,7 +164,7 @@ function measured(vm: Vm, event: MeasuredEvent): Vm {
     ...(migration === undefined || migration.underWay ? {} : { migration }),
     isGone: false,
     last,
-    moments: vm.moments.append(last).keep(MOST_MOMENTS),
+    moments: vm.moments.append(last).keep(room.moments),
   }
   // A window in which no memory was mapped has no cells.
   if (cells === undefined || cells.blocks.length === 0) return withWarnings(next, vm.last, last)
@@ -133,7 +176,7 @@ function measured(vm: Vm, event: MeasuredEvent): Vm {
     layout: layoutOf(cells, vm.cells.at(-1)?.layout),
     packed: cells,
   }
-  return withWarnings({ ...next, cells: appended(vm.cells, column) }, vm.last, last)
+  return withWarnings({ ...next, cells: appended(vm.cells, column, room) }, vm.last, last)
 }
 
 /** The instant from which the figure of a window stands in a chart. */
@@ -154,9 +197,13 @@ function beginOf({ moments }: Vm, { at, windowNs }: MeasuredEvent): number {
   return at - before.at <= GAP_FACTOR * usual ? before.at : own
 }
 
-function appended(columns: Log<CellColumn>, column: CellColumn): Log<CellColumn> {
-  const most = Math.floor(MOST_CELL_BYTES / Math.max(column.packed.data.length, 1))
-  return columns.append(column).keep(Math.min(Math.max(most, FEWEST_COLUMNS), MOST_MOMENTS))
+function appended(
+  columns: Log<CellColumn>,
+  column: CellColumn,
+  { moments, cellBytes, fewestColumns }: Room,
+): Log<CellColumn> {
+  const most = Math.floor(cellBytes / Math.max(column.packed.data.length, 1))
+  return columns.append(column).keep(Math.min(Math.max(most, fewestColumns), moments))
 }
 
 /** A warning is a notice when it comes, not for as long as it stays. */

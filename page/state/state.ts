@@ -98,6 +98,8 @@ export interface ServedEvent {
   readonly kind: 'served'
   readonly at: number
   readonly targets: readonly string[]
+  /** Whether it serves no others, so that all others are gone. */
+  readonly areAll: boolean
 }
 
 export type PageEvent = PackedEvent | MissedEvent | ServedEvent
