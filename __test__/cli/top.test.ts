@@ -8,6 +8,7 @@ import {
   measured,
   newRow,
   type Row,
+  rateOfAll,
   type Sorting,
   sorted,
   tableOf,
@@ -48,6 +49,11 @@ it('sorts by each column, and names by the alphabet', () => {
   expect(names('memory')).toBe('acbd')
   expect(names('vcpus')).toBe('bacd')
   expect(names('verdict')).toBe('acbd')
+})
+
+it('adds what is measured now, and not what a VM that fails had before', () => {
+  const rows = [row('a', 2 * MIB), row('b', 3 * MIB), row('c', 5 * MIB, { hasFailed: true })]
+  expect(rateOfAll([...rows, newRow('pid:9', 'd')])).toBe(5 * MIB)
 })
 
 it('has a trend in bars, and in words where there are none', () => {
@@ -132,8 +138,9 @@ describeKvm('dirtyrate top', () => {
       .map(line => JSON.parse(line))
     const of = (uri: string) => documents.filter(({ target }) => target.startsWith(uri))
     expect(of('guest:stride').length).toBeGreaterThan(1)
-    for (const { mode, pages, truth } of of('guest:stride')) {
+    for (const { mode, pages, truth, cells } of of('guest:stride')) {
       expect(mode).toBe('dirty-bitmap')
+      expect(cells).toBeUndefined()
       expect(pages).toBeGreaterThanOrEqual(truth.low)
       expect(pages).toBeLessThanOrEqual(truth.high)
     }

@@ -179,6 +179,28 @@ describe('rounds', () => {
   })
 })
 
+it.each([
+  [{}, 2 ** 21],
+  [{ cells: false }, undefined],
+])('a window has cells with the plan %j: %s', async (plan, cells) => {
+  const stop = new AbortController()
+  const asked: unknown[] = []
+  const target = {
+    suitableCellBytes: 2 ** 21,
+    describe: async () => ({}),
+    measureDirtyRate: async (options: { cells?: number }) => {
+      asked.push(options.cells)
+      stop.abort()
+      return {}
+    },
+    close: async () => {},
+  } as unknown as Target
+  const listener = { described() {}, measured() {} } as unknown as RoundsListener
+  const all = { everyMs: EVERY_MS, offsetMs: 0, measuring: {}, ...plan }
+  await new Rounds(async () => target, all, listener).run(stop.signal)
+  expect(asked).toEqual([cells])
+})
+
 it('a round that is stopped while it waits for its first turn has ended once', async () => {
   const stop = new AbortController()
   let [begun, ended] = [0, 0]

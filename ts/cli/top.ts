@@ -20,6 +20,7 @@ import {
   measured,
   newRow,
   type Row,
+  rateOfAll,
   type Sorting,
   sorted,
   sortings,
@@ -60,7 +61,9 @@ export async function runTop(
       : parseCountText(options.count, '--count', 1)
   // Without a link there is no verdict, and nobody needs a curve.
   const curveEvery = options.bandwidth === undefined ? 'never' : options.curveEvery
-  const settings = parseSettings(session, { ...options, curveEvery }, uris)
+  const parsed = parseSettings(session, { ...options, curveEvery }, uris)
+  // A line shows no map of the memory.
+  const settings = { ...parsed, plan: { ...parsed.plan, cells: false } }
   const top = new Top(session, { settings, rates, sorting: parseSorting(options.sort) })
   return top.run(uris, rounds)
 }
@@ -166,7 +169,7 @@ class Top {
     }
     return {
       described: description => changed(() => described(row, description)),
-      followed: () => changed(() => Object.assign(row, { note: 'migrates' })),
+      followed: () => changed(() => Object.assign(row, { note: 'migrates', hasFailed: false })),
       measured: result => {
         changed(() => measured(row, result))
         this.#session.document(result)
@@ -183,6 +186,7 @@ class Top {
         changed(() => Object.assign(row, { note, hasFailed: true }))
         this.#session.document({ target: uri, error: failure })
       },
+      changed: target => changed(() => Object.assign(row, { name: target.name })),
       gone: () => changed(() => this.#rows.delete(key)),
     }
   }
@@ -208,8 +212,7 @@ class Top {
 
   #screen({ columns, rows: height }: Size): string[] {
     const rows = this.#held ?? [...this.#rows.values()]
-    const known = rows.flatMap(({ last }) => last?.bytesPerSecond ?? [])
-    const together = this.#rates.rate(known.reduce((sum, rate) => sum + rate, 0))
+    const together = this.#rates.rate(rateOfAll(rows))
     const held = this.#held === undefined ? '' : '  held: p goes on'
     const title = `${count(rows.length)} VM${rows.length === 1 ? '' : 's'}, together ${together}  by ${this.#sorting}${held}`
     const help = this.#hasHelp ? HELP : ['q: quit  s: sort  p: hold  h: help']

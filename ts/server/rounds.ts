@@ -38,6 +38,8 @@ export interface RoundsPlan {
   readonly opensWhenDue?: boolean
   /** The options of each measurement, with its window. */
   readonly measuring: Omit<NonNullable<Parameters<Target['measureDirtyRate']>[0]>, 'signal'>
+  /** Whether each window has cells too, on targets that know them. Default: true. */
+  readonly cells?: boolean
   /** Undefined if no curves are measured. */
   readonly curve?: {
     readonly everyMs: number
@@ -175,7 +177,7 @@ export class Rounds {
   }
 
   async #round(target: Target, signal: AbortSignal): Promise<void> {
-    const { measuring } = this.#plan
+    const { measuring, cells: wantsCells = true } = this.#plan
     const description = await target.describe()
     signal.throwIfAborted()
     this.#listener.described(description)
@@ -184,7 +186,7 @@ export class Rounds {
       return
     }
     // Undefined if the target does not know where its dirty pages are.
-    const cells = target.suitableCellBytes
+    const cells = wantsCells ? target.suitableCellBytes : undefined
     const result = await target.measureDirtyRate({ ...measuring, cells, signal })
     this.#listener.measured(result, description.software, Date.now())
     await this.#curve(target, signal)

@@ -13,7 +13,8 @@ import { clip, measuredSize, visible } from '../text.js'
 /** What is known of one VM. */
 export interface Row {
   readonly label: string
-  readonly name: string | undefined
+  /** It may be known only later. */
+  name: string | undefined
   memoryBytes: number | undefined
   vcpus: number | undefined
   last: Figures | undefined
@@ -68,6 +69,12 @@ export function curveMeasured(row: Row, curve: DirtyRateCurve, { wanted }: Link)
   const { memoryBytes } = row
   const memory = curve.memory ?? (memoryBytes === undefined ? undefined : { bytes: memoryBytes })
   row.verdict = predict(parseCurve({ ...curve, memory }, 'the curve'), wanted).verdict
+}
+
+/** What the VMs dirty together. The figure of one that fails now is an old one. */
+export function rateOfAll(rows: readonly Row[]): number {
+  const rates = rows.map(({ last, hasFailed }) => (hasFailed ? 0 : (last?.bytesPerSecond ?? 0)))
+  return rates.reduce((sum, rate) => sum + rate, 0)
 }
 
 /** The rows in an order: the largest figures first, and names by the alphabet. */
