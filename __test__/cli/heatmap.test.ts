@@ -277,6 +277,15 @@ describeKvm('dirtyrate heatmap', () => {
     expect(after).toContain('dirtyrate: interrupted')
   })
 
+  it('ends although its input is a pipe that stays open', async () => {
+    const { stdout } = await onTerminal(
+      `stty rows 20; timeout --foreground --preserve-status 15 node dist/cli.js heatmap ${guest} --every 100ms --count 2 < <(exec sleep 30 >/dev/null 2>&1); echo "status $?"`,
+      { columns: 73 },
+    )
+    expect(stdout).toContain('\x1b[?1049l')
+    expect(stdout).toContain('status 0')
+  })
+
   it('is refused where nobody says where the dirty pages are', async () => {
     const { status, stderr } = await dirtyrate(['heatmap', 'guest:idle', '--color', 'some'])
     expect(status).toBe(2)

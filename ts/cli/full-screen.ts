@@ -55,6 +55,8 @@ export class FullScreen {
   readonly #typed = (data: Buffer | string): void => {
     for (const [sequence] of String(data).matchAll(KEY)) this.#press(sequence)
   }
+  /** A terminal that is gone has no keys any more. SIGHUP tells it. */
+  readonly #unreadable = (): void => {}
   readonly #stopped = (): void => {
     this.#give()
     process.once('SIGCONT', this.#continued)
@@ -77,7 +79,6 @@ export class FullScreen {
     process.on('exit', this.#leave)
     process.on('SIGTSTP', this.#stopped)
     this.#output.stream.on('resize', this.#redraw)
-    process.stdin.on('data', this.#typed)
     this.#take()
     this.draw()
   }
@@ -98,23 +99,29 @@ export class FullScreen {
     process.off('SIGTSTP', this.#stopped)
     process.off('SIGCONT', this.#continued)
     this.#output.stream.off('resize', this.#redraw)
-    process.stdin.off('data', this.#typed)
     this.#give()
   }
 
+  /** A pipe has no keys, and reading one would keep the process for as long as it is open. */
   #take(): void {
-    if (process.stdin.isTTY) {
-      process.stdin.setRawMode(true)
-      process.stdin.resume()
+    const { stdin } = process
+    if (stdin.isTTY) {
+      stdin.on('error', this.#unreadable)
+      stdin.setRawMode(true)
+      stdin.on('data', this.#typed)
+      stdin.resume()
     }
     this.#output.write(ENTER)
   }
 
   #give(): void {
     this.#output.write(LEAVE)
-    if (!process.stdin.isTTY) return
-    process.stdin.setRawMode(false)
-    process.stdin.pause()
+    const { stdin } = process
+    if (!stdin.isTTY) return
+    stdin.setRawMode(false)
+    stdin.pause()
+    stdin.off('data', this.#typed)
+    stdin.off('error', this.#unreadable)
   }
 
   /** In raw mode the terminal makes no signals of keys. */
