@@ -129,15 +129,15 @@ function VmRow({ row: { vm, trend, verdict }, now }: { row: Row; now: number }) 
         )}
       </th>
       <td class="number vm-rate" title={last === undefined ? '' : intervalText(last.interval)}>
-        {last === undefined ? (
-          <span class="quiet">–</span>
-        ) : (
-          <RateFigure rate={last.bytesPerSecond} />
-        )}
         {last?.complete === false && (
           <span class="mark-incomplete" title="incomplete: a lower bound">
             ≥
           </span>
+        )}
+        {last === undefined ? (
+          <span class="quiet">–</span>
+        ) : (
+          <RateFigure rate={last.bytesPerSecond} />
         )}
       </td>
       <td class="vm-trend">
