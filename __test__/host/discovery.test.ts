@@ -88,6 +88,8 @@ describeWith('qemu-system-x86_64', 'a QEMU', () => {
     const { vmOf } = await discover([], signal)
     expect([vmOf(`qmp:${path}`), vmOf(`pid:${qemu.qemu.pid}`)]).toEqual([vm, vm])
     expect(vmOf('guest:idle')).toBeUndefined()
+    // This is not an address. The target itself says so when it is opened.
+    expect(vmOf('qmp:127.0.0.1:0')).toBeUndefined()
   })
 })
 

@@ -1,6 +1,6 @@
 /** Looks for the VMs of all sources. */
 
-import { isBoundAt } from '../../ground/listener.js'
+import { type Address, isBoundAt } from '../../ground/listener.js'
 import { parseAddress } from '../../targets/qmp/address.js'
 import { parseTargetUri } from '../../targets/uri.js'
 import { findVms, type VmProcess } from '../virtual-machines.js'
@@ -73,11 +73,21 @@ function vmOf(uri: string, vms: readonly VmProcess[]): string | undefined {
   return pid === undefined ? undefined : processKey(pid)
 }
 
+/** Undefined if it is none: whoever opens it is told so. */
+function addressOf(name: string): Address | undefined {
+  try {
+    return parseAddress(name)
+  } catch {
+    return undefined
+  }
+}
+
 function isVm(vm: VmProcess, scheme: string, name: string): boolean {
   if (scheme === 'libvirt')
     return vm.uuid === name || (vm.libvirt !== undefined && vm.name === name)
   if (scheme !== 'qmp') return false
-  const address = parseAddress(name)
+  const address = addressOf(name)
+  if (address === undefined) return false
   return vm.monitors.some(place => {
     if ('path' in place) return 'path' in address && isBoundAt(vm.pid, place.path, address.path)
     return 'port' in place && 'port' in address && place.port === address.port
