@@ -1,10 +1,13 @@
 /** Opens the WebSocket of a live view, with a ticket that stands for the token. */
 
+import { canBeToken } from './token.js'
+
 export async function openLive(
   after: number,
   run: string | undefined,
   token: string | undefined,
 ): Promise<WebSocket | 'token'> {
+  if (token !== undefined && !canBeToken(token)) return 'token'
   const headers: Record<string, string> =
     token === undefined ? {} : { Authorization: `Bearer ${token}` }
   const answer = await fetch('ticket', { headers })

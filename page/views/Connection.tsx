@@ -114,7 +114,7 @@ function TokenForm({ session, wasRefused }: { session: Session; wasRefused: bool
       <form
         onSubmit={event => {
           event.preventDefault()
-          session.useToken(token)
+          session.useToken(token.trim())
         }}
       >
         <p>
