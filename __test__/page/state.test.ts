@@ -261,6 +261,17 @@ describe('a VM', () => {
     expect(after.moments.at(-1)).toMatchObject({ kind: 'gap', why: 'gone', at: 1000 })
     expect(after.notices.length).toBe(1)
     expect(vmAfter([...before, served([TARGET], true)]).isGone).toBe(false)
+    expect(vmAfter([...before, served([], true), served([TARGET], true)]).isGone).toBe(false)
+  })
+
+  test.each([
+    { kind: 'failed', code: 'ERR_TARGET_ABSENT', message: 'no', retryMs: 5 },
+    { kind: 'migrating', migration: { status: 'active', underWay: true } },
+  ] as const)('that comes back is not gone, also if it is $kind', event => {
+    const gone: PackedEvent = { kind: 'gone', target: TARGET, at: 2000 }
+    const vm = vmAfter([measured(1000), gone, { ...event, target: TARGET, at: 3000 }])
+    expect(vm.isGone).toBe(false)
+    expect(vm.moments.at(-1)).toMatchObject({ kind: 'gap', why: event.kind })
   })
 
   test('a curve that fails is a message, and no gap', () => {

@@ -33,7 +33,8 @@ export function reduceAll(state: State, events: Iterable<PageEvent>): State {
     count++
     lastAt = Math.max(lastAt, event.at)
     if (event.kind === 'served') {
-      for (const target of event.targets) if (!vms.has(target)) vms.set(target, newVm(target))
+      for (const target of event.targets)
+        vms.set(target, { ...(vms.get(target) ?? newVm(target)), isGone: false })
       if (event.areAll) endOthers(vms, new Set(event.targets), lastAt)
     } else if (event.kind === 'missed') {
       for (const [target, vm] of vms)
@@ -107,12 +108,13 @@ function reduceVm(vm: Vm, event: PackedEvent, room: Room): Vm {
       const notice = { at, code, text, ...(hint === undefined ? {} : { hint }) }
       const failure = { ...notice, ...(retryMs === undefined ? {} : { retryMs }) }
       // A curve that fails leaves the rounds as they are.
-      const failed = retryMs === undefined ? vm : withGap({ ...vm, failure }, at, 'failed', text)
+      const failed =
+        retryMs === undefined ? vm : withGap({ ...vm, isGone: false, failure }, at, 'failed', text)
       return noticed(failed, notice)
     }
     case 'migrating': {
       const { at, migration } = event
-      const followed = { ...vm, migration, migrationAt: at }
+      const followed = { ...vm, isGone: false, migration, migrationAt: at }
       return migration.underWay ? withGap(followed, at, 'migrating', 'The VM migrates.') : followed
     }
     case 'gone':
