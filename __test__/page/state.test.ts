@@ -170,6 +170,15 @@ describe('cells', () => {
     expect(three?.layout).not.toBe(one?.layout)
   })
 
+  test.each([
+    [undefined, 1],
+    [0.75e9, 0.25],
+    [1e9, 1],
+  ])('are over the time in which the guest ran: paused for %s ns, %d s', (pausedNs, seconds) => {
+    const event = { ...withCells(1000, cells), ...(pausedNs === undefined ? {} : { pausedNs }) }
+    expect(vmAfter([event as PackedEvent]).cells.at(-1)?.seconds).toBe(seconds)
+  })
+
   test('nothing is known of a cell without samples', () => {
     const sampled: DirtyCells = {
       cellBytes: MIB,

@@ -75,12 +75,12 @@ export function figuresAt({ column, cell }: Cursor, pageSize: number): CursorFig
   const place = placeOf(column.layout, cell)
   if (place === undefined) return undefined
   const pages = pagesOf(column)[cell] ?? UNKNOWN
-  const window = windowText(column.seconds * 1e9)
+  const time = windowText(column.seconds * 1e9)
   const perSecond = pages / column.seconds
   const figures =
     pages === UNKNOWN
       ? 'no page of it was sampled'
-      : `${count(Number(pages.toFixed(1)))} pages in ${window}: ${pagesPerSecond(perSecond)} pages/s, ${rate(perSecond * pageSize)}`
+      : `${count(Number(pages.toFixed(1)))} pages in ${time}: ${pagesPerSecond(perSecond)} pages/s, ${rate(perSecond * pageSize)}`
   return {
     address: addressText(place),
     block: place.block.block,

@@ -25,6 +25,7 @@ export interface CellColumn {
   /** When the window ended, and from when on a chart shows it: ms since the Epoch. */
   readonly at: number
   readonly from: number
+  /** How long the guest ran in the window. */
   readonly seconds: number
   readonly complete: boolean
   readonly layout: Layout

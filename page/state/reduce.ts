@@ -3,6 +3,7 @@
 import type { TargetEvent } from '../../ts/dashboard/events.js'
 import type { PackedEvent } from '../../ts/dashboard/records.js'
 import { visible } from '../../ts/ground/readable.js'
+import { runningNs } from '../../ts/results/running-time.js'
 import { type CellColumn, layoutOf } from './cells.js'
 import { Log } from './log.js'
 import type { Gap, GapReason, MeasuredWindow, Notice, PageEvent, State, Vm } from './state.js'
@@ -142,7 +143,7 @@ function described(vm: Vm, event: TargetEvent): Vm {
 }
 
 function measured(vm: Vm, event: MeasuredEvent, room: Room): Vm {
-  const { kind, at, windowNs, requestedMs, mode, bytesPerSecond, interval } = event
+  const { kind, at, windowNs, pausedNs, requestedMs, mode, bytesPerSecond, interval } = event
   const { complete, warnings, pages, pageSize, vcpus, cells } = event
   const last: MeasuredWindow = {
     kind,
@@ -173,7 +174,7 @@ function measured(vm: Vm, event: MeasuredEvent, room: Room): Vm {
   const column: CellColumn = {
     at,
     from: last.from,
-    seconds: windowNs / 1e9,
+    seconds: runningNs(windowNs, pausedNs) / 1e9,
     complete,
     layout: layoutOf(cells, vm.cells.at(-1)?.layout),
     packed: cells,

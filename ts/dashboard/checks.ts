@@ -53,6 +53,7 @@ const EVENTS: Readonly<Record<PackedEvent['kind'], Fields>> = {
     mode: oneOf(...modes),
     requestedMs: isAmount,
     windowNs: isAmount,
+    pausedNs: maybe(isAmount),
     bytesPerSecond: isAmount,
     interval: isInterval,
     pages: maybe(isAmount),

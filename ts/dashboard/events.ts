@@ -46,6 +46,8 @@ export interface MeasuredEvent extends OfTarget {
   /** The length that was asked for, and the length that it had. */
   readonly requestedMs: number
   readonly windowNs: number
+  /** The part of the window in which the guest was paused, which rates leave out. */
+  readonly pausedNs?: number
   readonly bytesPerSecond: number
   /** The bounds of `bytesPerSecond`. */
   readonly interval: Interval

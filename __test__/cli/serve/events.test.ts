@@ -4,6 +4,17 @@ import { expect, it } from 'vitest'
 import { publishing } from '../../../ts/cli/serve/events.js'
 import type { FleetTarget } from '../../../ts/cli/serve/fleet.js'
 import type { DashboardEvent } from '../../../ts/dashboard/events.js'
+import type { Figures, Frame } from '../../../ts/results/measurement.js'
+
+it('a window says how long the guest was paused in it', () => {
+  const events: DashboardEvent[] = []
+  const listener = publishing({ uri: 'guest:idle' }, event => events.push(event))
+  const window = { requestedMs: 1000, ns: 1e9 }
+  const figures = { mode: 'dirty-bitmap', bytesPerSecond: 0, complete: true, warnings: [] }
+  for (const one of [window, { ...window, pausedNs: 5 }])
+    listener.measured({ ...figures, window: one } as unknown as Frame & Figures, undefined, 1)
+  expect(events.map(event => event.kind === 'measured' && event.pausedNs)).toEqual([undefined, 5])
+})
 
 it('a target is told when one of its facts is new, also a name that is known only later', () => {
   const events: DashboardEvent[] = []

@@ -2,6 +2,7 @@
 
 import type { DirtyRateMeasurement } from '../../qapi/info.js'
 import type { DirtyCells } from '../../results/cells.js'
+import { runningNs } from '../../results/running-time.js'
 
 export interface Step {
   /** When it ended, as `12:34:56`. */
@@ -16,11 +17,9 @@ export function stepOf({ cells, startedAt, window, pageSize }: DirtyRateMeasurem
   if (cells === undefined || pageSize === undefined)
     throw new RangeError('a measurement that was asked for cells has none')
   const ended = new Date(Date.parse(startedAt) + window.ns / 1e6)
-  const ns = window.ns - (window.pausedNs ?? 0)
   return {
     time: ended.toISOString().slice(11, 19),
-    // A guest that did not run at all is judged by the whole window, as its rate is.
-    seconds: (ns > 0 ? ns : window.ns) / 1e9,
+    seconds: runningNs(window.ns, window.pausedNs) / 1e9,
     cells,
     pageSize,
   }

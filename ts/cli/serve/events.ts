@@ -62,6 +62,7 @@ function figuresOf(result: Figures): Omit<MeasuredEvent, 'at' | 'target'> {
     mode,
     requestedMs: window.requestedMs,
     windowNs: window.ns,
+    ...(window.pausedNs === undefined ? {} : { pausedNs: window.pausedNs }),
     bytesPerSecond,
     interval,
     ...(pages === undefined ? {} : { pages }),
