@@ -26,8 +26,8 @@ export class Session {
   connection: ConnectionState = { kind: 'connecting' }
   recording: { readonly name: string; readonly unreadable: number } | undefined
   recordingError: string | undefined
-  /** The targets whose curve was asked for. */
-  readonly measuring = new Set<string>()
+  /** The targets whose curve was asked for, with what ends the wait for it. */
+  readonly measuring = new Map<string, ReturnType<typeof setTimeout>>()
   /** Why the server measures no curve of a target. */
   readonly refusals = new Map<string, string>()
 
@@ -44,7 +44,7 @@ export class Session {
         },
         answered: ({ target, accepted, reason }) => {
           if (accepted) return
-          this.measuring.delete(target)
+          this.#measured(target)
           this.refusals.set(target, reason ?? 'The server does not measure it now.')
           this.#changed()
         },
@@ -81,12 +81,14 @@ export class Session {
   }
 
   measureCurve(target: string): void {
-    this.measuring.add(target)
+    this.#measured(target)
+    const end = setTimeout(() => {
+      this.measuring.delete(target)
+      this.#changed()
+    }, LONGEST_CURVE_MS)
+    this.measuring.set(target, end)
     this.refusals.delete(target)
     this.#connection.measureCurve(target)
-    setTimeout(() => {
-      if (this.measuring.delete(target)) this.#changed()
-    }, LONGEST_CURVE_MS)
     this.#changed()
   }
 
@@ -113,8 +115,14 @@ export class Session {
   #told(events: readonly PageEvent[]): void {
     for (const event of events)
       if (event.kind === 'curve' || (event.kind === 'failed' && event.retryMs === undefined))
-        this.measuring.delete(event.target)
+        this.#measured(event.target)
     this.#live.add(events)
+  }
+
+  /** Nobody waits for the curve any more. */
+  #measured(target: string): void {
+    clearTimeout(this.measuring.get(target))
+    this.measuring.delete(target)
   }
 
   #changed(): void {
