@@ -1,6 +1,7 @@
 /** Who may ask the server of `serve`. */
 
 import { hostname } from 'node:os'
+import { show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import type { AccessRules } from '../../server/access.js'
 import type { ListenAddress } from '../../server/address.js'
@@ -20,9 +21,20 @@ export async function parseAccess(
       `Give --token-file FILE, or set ${TOKEN_VARIABLE}: openssl rand -hex 32 makes one.`,
     )
   }
-  const names = (allowHost ?? '').split(',').map(name => name.trim().toLowerCase())
   return {
-    hostNames: ['localhost', hostname().toLowerCase(), ...names.filter(name => name !== '')],
+    hostNames: ['localhost', hostname().toLowerCase(), ...parseNames(allowHost)],
     token,
   }
+}
+
+/** The names of a list, as requests are compared with them. */
+function parseNames(list: string | undefined): string[] {
+  const names = (list ?? '').split(',').map(name => name.trim().toLowerCase().replace(/\.$/, ''))
+  const given = names.filter(name => name !== '')
+  const wrong = given.find(name => !/^[a-z0-9_.-]+$/.test(name))
+  if (wrong === undefined) return given
+  throw argumentError(
+    `--allow-host: ${show(wrong)} is not the name of a host`,
+    'Give names without https:// and without a port: metrics.example,host7.example.',
+  )
 }
