@@ -1,6 +1,7 @@
 /** The HTTP server, over real sockets: what clients may take of it, and how it ends. */
 
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +9,8 @@ import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { parseListenAddress } from '../../ts/server/address.js'
 import { type HttpLimits, type HttpServer, type Routes, serveHttp } from '../../ts/server/http.js'
+import { makeCertificate } from '../fixtures/certificate.js'
+import { folder } from '../fixtures/elf.js'
 
 const PLAIN = 'text/plain; charset=utf-8'
 const HELLO: Routes = new Map([['/', { answer: () => ({ contentType: PLAIN, body: 'hello\n' }) }]])
@@ -288,6 +291,23 @@ describe('the end of the server', () => {
     const waiting = await client(server)
     waiting.write(GET)
     await Promise.all([server.close(), server.close(), once(idle, 'close'), once(waiting, 'close')])
+  })
+
+  it('does not wait for a client that has not encrypted its connection yet', async () => {
+    const file = folder()
+    const [cert, key] = [file('cert.pem', ''), file('key.pem', '')]
+    makeCertificate(cert, key)
+    const server = await serveHttp({
+      listen: parseListenAddress('127.0.0.1:0', 'listen'),
+      access: { hostNames: ['localhost'], token: undefined },
+      routes: HELLO,
+      certificate: { cert: readFileSync(cert), key: readFileSync(key) },
+      // A handshake may take longer than a test.
+      limits: { drainMs: 100, headersMs: 600_000 },
+    })
+    const silent = await client(server)
+    await sleep(100)
+    await Promise.all([server.close(), once(silent, 'close')])
   })
 
   it('frees the address, which nobody else can take before', async () => {

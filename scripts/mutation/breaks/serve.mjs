@@ -50,6 +50,13 @@ export default [
     test: '__test__/cli/serve.test.ts -t 0.0.0.0:0',
   },
   {
+    name: 'a handshake of TLS keeps the server from ending',
+    file: 'ts/server/http.ts',
+    find: 'for (const socket of sockets) socket.destroy()',
+    replace: 'if (sockets.size > 0) server.closeAllConnections()',
+    test: `${HTTP} -t has not encrypted its connection yet`,
+  },
+  {
     name: 'a client may keep its answer waiting for ever',
     file: 'ts/server/http.ts',
     find: 'setTimeout(() => response.destroy(), ms)',
