@@ -154,6 +154,8 @@ export async function withTarget<T>(
 ): Promise<T> {
   session.progress(`opening ${uri}`)
   const target = await openTarget(uri, { signal: session.signal, mode: mode.mode, force })
+  // A command shows its results, and never looks at them again.
+  target.limitHistory?.(0)
   noteGuestMemory(session, target)
   try {
     return await use(target)

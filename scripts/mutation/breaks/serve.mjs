@@ -75,7 +75,7 @@ export default [
     file: 'ts/cli/serve/opening.ts',
     find: '    target.limitHistory?.(0)\n',
     replace: '',
-    test: '__test__/cli/serve/opening.test.ts -t keeps no results',
+    test: '__test__/cli/serve/opening.test.ts -t keeps no results in serve',
   },
   {
     name: 'a target that is stopped before its turn leaves the budget one round too few',
