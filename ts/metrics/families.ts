@@ -32,20 +32,23 @@ export const families: Readonly<Record<MetricName, Family>> = {
   dirtyrate_targets: gauge([], 'How many targets are measured'),
   dirtyrate_targets_left_out: gauge(
     [],
-    'How many VMs were found and are not measured, because there may be no more targets',
+    'How many VMs were found but are not measured, because the limit of targets is reached',
   ),
   dirtyrate_discovery_successful: gauge(
     ['source'],
-    '1 if VMs could be looked for there, and 0 if that failed, so that the VMs of before stay',
+    '1 if the last search for VMs in this source succeeded; 0 if it failed, so that the VMs found before stay',
   ),
-  dirtyrate_discovery_targets: gauge(['source'], 'How many targets this source has led to'),
+  dirtyrate_discovery_targets: gauge(
+    ['source'],
+    'How many VMs this source has found, without those that an earlier source has found',
+  ),
   dirtyrate_config_last_reload_successful: gauge(
     [],
-    '1, or 0 if the last configuration that was read was refused, so that the one before goes on',
+    '1, or 0 if the configuration was refused when it was last read, so that the former one stays in force',
   ),
   dirtyrate_config_last_reload_success_timestamp_seconds: gauge(
     [],
-    'When a configuration was accepted last, since the Epoch',
+    'When a configuration was last accepted, since the Epoch',
   ),
   dirtyrate_budget_ratio: gauge(
     [],
@@ -66,7 +69,7 @@ export const families: Readonly<Record<MetricName, Family>> = {
   ),
   dirtyrate_target_info: gauge(
     [...VM, 'name', 'mode', 'software'],
-    'The name of the VM, how it was measured last, and what runs it, with the value 1',
+    'The name of the VM, the mode of its last measurement and the software that runs it, with the value 1',
   ),
   dirtyrate_target_period_seconds: gauge(VM, 'The time between the last two rounds'),
   dirtyrate_memory_bytes: gauge(VM, 'The memory of the guest'),
@@ -176,7 +179,7 @@ export const families: Readonly<Record<MetricName, Family>> = {
   ),
   dirtyrate_prediction_way_out: gauge(
     [...OF_LINK, 'way'],
-    '1 if this way makes a migration end that does not end surely by itself, and 0 if it does not surely',
+    '1 if the migration, which does not surely end by itself, surely ends in this way; otherwise 0',
   ),
 
   dirtyrate_cost_seconds_total: counter(

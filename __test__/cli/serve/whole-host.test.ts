@@ -169,7 +169,7 @@ describeKvm('a configuration that is read again', () => {
     expect(of(refused, 'targets')).toBe(2)
     expect(of(refused, 'config_last_reload_success_timestamp_seconds')).toBe(reloadedAt)
     expect(serving.said()).toContain("serve.yaml:6:29: 'windw' is not known here")
-    expect(serving.said()).toContain('The configuration of before goes on.')
+    expect(serving.said()).toContain('The former configuration stays in force.')
 
     // What the server itself has cannot change.
     write(`allow-host: vm.example\n${targets()}`)

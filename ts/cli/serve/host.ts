@@ -135,7 +135,7 @@ export class HostServing {
       this.#isReloaded = false
       const { message, hint } = failureOf(error)
       this.#session.note(`${visible(message)}`)
-      this.#session.note(`${visible(hint)} The configuration of before goes on.`)
+      this.#session.note(`${visible(hint)} The former configuration stays in force.`)
     }
   }
 
@@ -158,7 +158,7 @@ export class HostServing {
       const { code, message } = failureOf(outcome.error)
       const before = this.#sources.get(label)
       if (before?.failure !== code)
-        this.#session.note(`${visible(label)}: VMs cannot be looked for: ${visible(message)}`)
+        this.#session.note(`${visible(label)}: the search for VMs fails: ${visible(message)}`)
       const found = (before?.found ?? []).filter(mayGoOn)
       this.#sources.set(label, { found, failure: code, targets: 0 })
     }
