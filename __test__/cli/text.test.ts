@@ -26,5 +26,7 @@ describe('a text of somebody else', () => {
     const env = { LC_ALL: 'C.UTF-8' }
     const { stdout } = await run('bash', ['-c', `printf %s ${shellWord(text)}`], { env })
     expect(stdout).toBe(text)
+    // A terminal shows the word as it is.
+    expect(visible(shellWord(text))).toBe(shellWord(text))
   })
 })

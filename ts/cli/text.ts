@@ -1,7 +1,7 @@
 /** Text on a terminal. */
 
 import truncatedWidth from 'fast-string-truncated-width'
-import { visible } from '../ground/readable.js'
+import { UNSHOWABLE, visible } from '../ground/readable.js'
 
 export { count, measuredSize, ms, size, visible } from '../ground/readable.js'
 
@@ -66,9 +66,9 @@ export function shellWord(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
 }
 
-/** The bytes of control characters, because a shell reads `\\x` with two digits as one byte. */
+/** The bytes of what cannot be shown, because a shell reads `\\x` with two digits as one byte. */
 function escaped(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, character =>
+  return text.replaceAll(UNSHOWABLE, character =>
     [...Buffer.from(character)].map(byte => `\\x${byte.toString(16).padStart(2, '0')}`).join(''),
   )
 }
