@@ -87,7 +87,7 @@ describeKvm('dirtyrate qmp', () => {
     const document = JSON.parse(stdout)
     expect(document).toMatchObject({ schemaVersion: 1, socket })
     expect(document.commands).toContain('quit')
-    expect(stderr).toMatch(/a client has ended the virtual machine\.\n$/)
+    expect(stderr).toMatch(/\nA client has ended the virtual machine\.\n$/)
     expect(existsSync(socket)).toBe(false)
   })
 

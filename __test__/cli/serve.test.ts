@@ -114,8 +114,11 @@ describeKvm('dirtyrate serve', () => {
       await scraped(url, all => valueIn(all, 'dirtyrate_target_up', { target: missing }) === 1)
     })
     expect(stderr).toContain(`${missing}: it is measured again.`)
-    // Each row of failures is told once.
+    // Each row of failures is told once, with what to do about it.
     expect(stderr.match(/is tried again/g)).toHaveLength(1)
+    expect(stderr).toContain(
+      '\nCheck the name: nothing that can be measured is there.\nThe target is tried again',
+    )
   })
 
   it.each([

@@ -50,6 +50,12 @@ describeKvm('several targets', () => {
     expect(stdout).toMatch(/2 of 2 targets were measured\. Together they dirty [\d.]+ MiB\/s\./)
   })
 
+  it('have no sum if only one of them was measured', async () => {
+    const { stdout } = await dirtyrate(['calc', busy, absent, '--window', '100ms'])
+    expect(stdout).toContain('1 of 2 targets was measured.')
+    expect(stdout).not.toContain('Together')
+  })
+
   it('that name the same VM are counted once in the sum, which says so', async () => {
     await running(workload.stride({ pages: PAGES }))
     const uris = [`pid:${process.pid}`, `pid:${process.pid},min-size=1MiB`]

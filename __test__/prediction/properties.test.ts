@@ -285,6 +285,16 @@ describe('an input that is wrong', () => {
     expect(isDirtyRateError(error, 'ERR_ARGUMENT')).toBe(true)
   })
 
+  it.each([
+    ['curve.points[0].windowNs', first({ windowNs: undefined })],
+    ['curve.points[0].interval.low', first({ interval: { high: 1e6, confidence: 1 } })],
+    ['curve.regions[0].pages', { ...good(), regions: [{ block: 'a', offset: 0, bytes: GIB }] }],
+  ])('says which member is missing: %s', (member, curve) => {
+    expect(() => predictMigration(curve as PredictionCurve, options)).toThrow(
+      `${member}: it is missing`,
+    )
+  })
+
   it('never breaks anything else', () => {
     fc.assert(
       fc.property(fc.anything(), fc.anything(), (part, member) => {

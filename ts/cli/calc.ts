@@ -131,7 +131,8 @@ function calcEach(
     async failed => {
       const { sum, once } = together(measured, (await listVms()).vms)
       session.explain()
-      const dirtied = measured.length === 0 ? '' : ` Together they dirty ${rates.rate(sum)}${once}.`
+      // The line of a single target has its rate.
+      const dirtied = measured.length < 2 ? '' : ` Together they dirty ${rates.rate(sum)}${once}.`
       session.explain(`${measuredOf(measured.length, measured.length + failed)}${dirtied}`)
     },
   )

@@ -14,11 +14,11 @@ export interface QmpOptions {
 
 /** What the command says about the end of its server. */
 const ENDS: Readonly<Record<QmpServerEnd, string>> = {
-  closed: 'the server has ended',
-  quit: 'a client has ended the virtual machine',
-  'guest-shutdown': 'the guest has switched itself off',
-  'guest-crashed': 'the guest has crashed',
-  'target-gone': 'the virtual machine is no longer there',
+  closed: 'The server has ended.',
+  quit: 'A client has ended the virtual machine.',
+  'guest-shutdown': 'The guest has switched itself off.',
+  'guest-crashed': 'The guest has crashed.',
+  'target-gone': 'The virtual machine is no longer there.',
 }
 const FAILURES: readonly QmpServerEnd[] = ['guest-crashed', 'target-gone']
 
@@ -47,7 +47,7 @@ export async function runQmp(session: Session, uri: string, options: QmpOptions)
         await target.close()
         throw signalled()
       }
-      session.note(`${ENDS[end]}.`)
+      session.note(ENDS[end])
       return FAILURES.includes(end) ? EXIT_FAILED : EXIT_OK
     } finally {
       await server.close()

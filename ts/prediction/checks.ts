@@ -11,12 +11,15 @@ interface Range {
   whole?: boolean
 }
 
+/** JSON has no `undefined`: a member that is undefined is not in the document. */
+const missing = (name: string): string => `${name}: it is missing`
+
 /** `value` if it is a number in this range. */
 export function numberOf(value: unknown, name: string, { low = 0, high, whole }: Range): number {
   const isIn = typeof value === 'number' && value >= low && value <= high
   if (!isIn || (whole === true && !Number.isInteger(value))) {
     throw argumentError(
-      `${name}: ${show(value)} is out of range`,
+      value === undefined ? missing(name) : `${name}: ${show(value)} is out of range`,
       `Give a ${whole === true ? 'whole ' : ''}number from ${low} to ${high}.`,
     )
   }
@@ -36,6 +39,7 @@ export function arrayOf<T>(
   least: number,
   most: number,
 ): readonly T[] {
+  if (value === undefined) throw argumentError(missing(name))
   if (!Array.isArray(value)) throw argumentError(`${name}: ${show(value)} is not a list`)
   if (value.length < least || value.length > most) {
     throw argumentError(

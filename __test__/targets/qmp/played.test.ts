@@ -92,6 +92,15 @@ it('a program that speaks QMP and runs no VM is recognised', async () => {
   })
 })
 
+it('a monitor that refuses a command is not taken for one that does not know it', async () => {
+  const busy = (): Refusal => new Refusal('KVM is busy')
+  const qemu = await PlayedQemu.start({ answers: { 'query-kvm': busy } })
+  await expect(openTarget(`qmp:${qemu.path}`)).rejects.toMatchObject({
+    code: 'ERR_QMP_PROTOCOL',
+    message: expect.stringMatching(/refuses query-kvm: KVM is busy$/),
+  })
+})
+
 describe('a call that is ended', () => {
   it('leaves the monitor alone: an abort while it opens', async () => {
     const { qemu } = await opened()

@@ -24,14 +24,18 @@ export function noting(session: Session, uri: string, series: RoundsListener): R
     },
     curveMeasured: (...curve) => series.curveMeasured(...curve),
     curveFailed: error => {
-      session.note(`${visible(uri)}: no curve: ${failureOf(error).message}`)
+      const { message, hint } = failureOf(error)
+      session.note(`${visible(uri)}: no curve: ${message}`)
+      session.note(hint)
       series.curveFailed(error)
     },
     failed: (error, retryMs) => {
       const failure = failureOf(error)
       if (failure.code !== code) {
         session.note(`${visible(uri)}: ${failure.message}`)
-        session.note(`It is tried again after ${Math.round(retryMs / 1000)} s, then more rarely.`)
+        session.note(failure.hint)
+        const seconds = Math.round(retryMs / 1000)
+        session.note(`The target is tried again after ${seconds} s, then more and more rarely.`)
       }
       code = failure.code
       series.failed(error, retryMs)

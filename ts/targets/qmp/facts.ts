@@ -1,6 +1,7 @@
 /** What a QEMU says of itself and of its VM. */
 
 import { DirtyRateError, hasCode } from '../../ground/errors.js'
+import type { QapiError } from '../../qapi/error.js'
 import type { MigrationProgress } from '../../results/migration.js'
 import { kvmIn, memoryBytesIn, runStateIn, vcpusInAnswer } from '../qemu/answers.js'
 import { migrationOf } from '../qemu/migration.js'
@@ -42,7 +43,7 @@ export async function readFacts({ ask, connection }: Use): Promise<Facts> {
     ask(query).catch(error => {
       if (!hasCode(error, 'ERR_QAPI')) throw error
       if (OPTIONAL.includes(query)) return undefined
-      throw noVm(query, error)
+      throw refused(query, error as QapiError)
     }),
   )
   const [kvm, status, memory, cpus, migrate] = await Promise.all(answers)
@@ -60,10 +61,10 @@ export async function readFacts({ ask, connection }: Use): Promise<Facts> {
 }
 
 /** Other programs speak QMP too: a storage daemon of QEMU, or a server of this package. */
-function noVm(query: string, cause: unknown): DirtyRateError {
-  return new DirtyRateError(
-    'ERR_QMP_PROTOCOL',
-    `this monitor does not know ${query}, so there is no VM of a QEMU behind it`,
-    { cause, details: { call: query } },
-  )
+function refused(query: string, cause: QapiError): DirtyRateError {
+  const why =
+    cause.class === 'CommandNotFound'
+      ? `this monitor does not know ${query}, so there is no VM of a QEMU behind it`
+      : `this monitor refuses ${query}: ${cause.message}`
+  return new DirtyRateError('ERR_QMP_PROTOCOL', why, { cause, details: { call: query } })
 }
