@@ -17,9 +17,12 @@ export function addPlan(program: Command, act: Act): void {
     )
     .argument(
       '[curve...]',
-      'files that curve --save or predict --save has written, one of each VM, or folders of such files, whose names end in .json',
+      'files that curve --save or predict --save has written, one for each VM, or folders of such files, whose names end in .json',
     )
-    .requiredOption('--bandwidth <rate>', 'what the link carries that all share: 25Gbit/s')
+    .requiredOption(
+      '--bandwidth <rate>',
+      'what the link carries, which all migrations share: 25Gbit/s',
+    )
     .requiredOption('--downtime <duration>', 'how long each guest may stand still: 300ms')
     .option(
       '--methods <list>',
@@ -75,14 +78,14 @@ export function addPlan(program: Command, act: Act): void {
       '--max-age <duration>',
       `with --prometheus, how old a curve may be (default: ${MAX_AGE})`,
     )
-    .option('--token-file <file>', 'with --prometheus, the file of the bearer token that it takes')
+    .option('--token-file <file>', 'with --prometheus, a file with the bearer token for it')
     .option(
       '--basic-auth-file <file>',
-      'with --prometheus, a file with the NAME:PASSWORD that it takes',
+      'with --prometheus, a file with the name and the password for it, as NAME:PASSWORD',
     )
     .option(
       '--ca-file <file>',
-      'with --prometheus, the certificates that its own may be from, in the form PEM',
+      'with --prometheus, a PEM file with the certificates of the authorities to trust',
     )
     .usage('[options] --bandwidth <rate> --downtime <duration> (<curve...> | --prometheus <url>)')
     .action((curves: string[], options: PlanCommandOptions) =>

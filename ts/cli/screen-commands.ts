@@ -14,19 +14,19 @@ export function addHeatmap(program: Command, act: Act): void {
     program
       .command('heatmap')
       .description(
-        'show where a target dirties its memory: the guest address from left to right, and time from above to below, until interrupted or q is pressed',
+        'show where a target dirties its memory: the guest address from left to right, and time from top to bottom, until interrupted or q is pressed',
       ),
   )
-    .option('--every <duration>', 'how long each window is, which is one row', '1s')
+    .option('--every <duration>', 'how long each window is; a window is one row', '1s')
     .option(
       '--cell <size>',
-      'count pages in cells of this size (default: 2MiB, or more for more than 32 GiB)',
+      'count pages in cells of this size (default: 2MiB, and larger for more than 32 GiB of memory)',
     )
     .option('--count <n>', 'how many windows (default: until interrupted)')
     .addOption(
       choosing(
         '--color <depth>',
-        'show rates in 24-bit colours, in 256 colours, or by characters; auto is what the terminal has',
+        'show rates in 24-bit colours, in 256 colours, or with characters; auto is what the terminal has',
         colorDepths,
       ).default('auto'),
     )
@@ -40,7 +40,7 @@ export function addTop(program: Command, act: Act): void {
     program
       .command('top')
       .description(
-        'show the dirty rates of all virtual machines that dirtyrate list finds, or of these targets, again and again. A terminal is filled, and has keys: h shows them',
+        'show the dirty rates of all virtual machines that dirtyrate list finds, or of these targets, again and again. On a terminal it fills the screen, and the key h shows all keys',
       ),
     '[target...]',
     { withAll: false },
@@ -55,9 +55,12 @@ export function addTop(program: Command, act: Act): void {
     .option('--count <n>', 'how many tables (default: until interrupted)')
     .option(
       '--bandwidth <rate>',
-      'say whether a live migration would end over a link that carries so much',
+      'say whether a live migration would end over a link of this bandwidth',
     )
-    .option('--downtime <duration>', 'how long the guest may stand still at its end')
+    .option(
+      '--downtime <duration>',
+      'how long the guest may stand still at the end of this migration',
+    )
     .addOption(
       choosing(
         '--profile <name>',
@@ -67,7 +70,7 @@ export function addTop(program: Command, act: Act): void {
     )
     .option(
       '--curve-every <duration>',
-      'the time from one curve of a VM to the next one, from which the verdict is',
+      'the time from one curve of a VM to the next one; the verdict comes from the curve',
       '5min',
     )
     .option('--windows <list>', 'the windows of the curve, separated by commas')

@@ -12,13 +12,16 @@ export function addServe(program: Command, act: Act): void {
     program
       .command('serve')
       .description(
-        'measure targets again and again, and serve the figures as metrics for Prometheus, by HTTP',
+        'measure targets again and again, and serve the figures by HTTP: as metrics for Prometheus, and on a page',
       ),
     '[target...]',
     { withAll: false },
   )
     .usage('[options] [--config <file>] <target...>')
-    .option('--config <file>', 'what to measure on a whole host, as YAML; read again at SIGHUP')
+    .option(
+      '--config <file>',
+      'a YAML file that says what to measure on a whole host; SIGHUP makes serve read it again',
+    )
     .option(
       '--listen <address>',
       'where to listen: an IP address and a port; port 0 is any free one',
@@ -26,16 +29,16 @@ export function addServe(program: Command, act: Act): void {
     )
     .option(
       '--token-file <file>',
-      'the token that each request must have; needed if other hosts reach the address (or: the variable DIRTYRATE_TOKEN)',
+      'the file of the token that each request must have; needed if other hosts reach the address (or: the variable DIRTYRATE_TOKEN)',
     )
     .option('--tls-cert <file>', 'encrypt with this certificate, a PEM file with its chain')
     .option('--tls-key <file>', 'the key of the certificate, a PEM file')
     .option(
       '--allow-host <names>',
-      'further names of this host by which it may be asked, separated by commas',
+      'further names of this host that requests may use, separated by commas',
     )
-    .option('--record <file>', 'write what is measured to this file too, as lines of JSON')
-    .option('--recording <file>', 'show such a file, and measure nothing')
+    .option('--record <file>', 'also write what is measured to this file, as lines of JSON')
+    .option('--recording <file>', 'show a file of --record, and measure nothing')
     .option(
       '--budget <percent>',
       'the CPU time that measuring may take, in percent of one CPU: 2%; periods get longer to keep it',
@@ -49,7 +52,7 @@ export function addServe(program: Command, act: Act): void {
     )
     .option(
       '--bandwidth <list>',
-      'predict migrations over links that carry so much, separated by commas: 10Gbit/s,25Gbit/s',
+      'predict migrations over links of these bandwidths, separated by commas: 10Gbit/s,25Gbit/s',
     )
     .option(
       '--downtime <list>',

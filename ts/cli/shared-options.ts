@@ -141,8 +141,11 @@ export function measuringCurves(command: Command, windows: string, argument?: st
     )
     .option(
       '--repeat <n>',
-      'measure so many curves, one after the other, and take their means; Ctrl-C ends it with those that are there',
+      'measure so many curves, one after the other, and take their means; Ctrl-C ends early, with the means of the whole rounds until then',
     )
-    .option('--for <duration>', 'the same for so long: 10min')
+    .option(
+      '--for <duration>',
+      'measure curves for so long, one after the other, and take their means: 10min',
+    )
     .option('--save <file>', 'write the document of curve --json into a file too')
 }

@@ -97,7 +97,10 @@ export function addPredict(program: Command, act: Act): void {
       '--curve <file>',
       'a saved curve, instead of a target: what curve --save has written, or a recording of serve',
     )
-    .option('--target <uri>', 'whose curve it is, if the recording has those of several targets')
+    .option(
+      '--target <uri>',
+      'the target whose curve is used, if the recording has curves of several',
+    )
     .requiredOption(
       '--bandwidth <rate>',
       'what the link carries: 10Gbit/s, 250MB/s; with --snapshot, how fast a snapshot is written',
