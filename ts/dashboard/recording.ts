@@ -55,7 +55,7 @@ export function parseLine(line: string): RecordingLine {
   if (format !== 'dirtyrate-recording') throw argumentError('it is no recording of dirtyrate')
   if (version !== RECORDING_VERSION) {
     throw argumentError(
-      `the recording has the form ${version}, and this version of dirtyrate reads ${RECORDING_VERSION}`,
+      `the recording has version ${version} of the format, and this dirtyrate reads version ${RECORDING_VERSION}`,
       'Use the version of dirtyrate that made it, or a newer one.',
     )
   }

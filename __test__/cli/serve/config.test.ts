@@ -124,7 +124,7 @@ describe('a configuration', () => {
     ['', '1:1: the file is empty', 'Write at least one target'],
     ['- a\n', '1:1: the file has no keys', 'Write at least one'],
     ['every: 1s\n', '1:1: nothing is to be measured', 'Name targets'],
-    ['targets: [\n', '2:1: ', 'The file is YAML 1.2.'],
+    ['targets: [\n', '2:1: ', 'The file has to be YAML 1.2.'],
     ['window: 1s\nwindow: 2s\n', '2:1: map keys must be unique', 'YAML'],
     ['window: !what 1s\n', '1:9: unresolved tag: !what', 'YAML'],
     ['a: &x 1\n---\nb: 2\n', '2:1: the file has several documents', 'YAML'],

@@ -71,8 +71,8 @@ export class RecordingFile {
       const { size } = await file.stat()
       if (size > 0 && !(await isRecording(path))) {
         throw argumentError(
-          `${option}: '${path}' is something else than a recording`,
-          'Give a new file, or a recording, which goes on then.',
+          `${option}: '${path}' is not a recording`,
+          'Give a new file, or a recording, to which serve then appends.',
         )
       }
       const last = Buffer.from('\n')
@@ -158,15 +158,15 @@ export class RecordingFile {
 
   #succeeded(): void {
     if (this.#missed > 0)
-      this.#options.note(`${this.#name}: it records again. ${this.#missed} events are missing.`)
+      this.#options.note(`${this.#name}: recording goes on. ${this.#missed} events are missing.`)
     this.#missed = 0
     this.#failedAt = undefined
   }
 
   #failed(error: NodeJS.ErrnoException, events: number): void {
     if (this.#failedAt === undefined) {
-      this.#options.note(`${this.#name}: it does not record: ${systemReason(error)}`)
-      this.#options.note('The server goes on, and tries the file again.')
+      this.#options.note(`${this.#name}: recording has stopped: ${systemReason(error)}`)
+      this.#options.note('The server goes on measuring, and tries to write again.')
     }
     this.#missed += events
     this.#failedAt = performance.now()

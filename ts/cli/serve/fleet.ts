@@ -78,7 +78,7 @@ export class Fleet {
     const served = [...this.#served.values()].find(({ target }) => target.uri === uri)
     if (served === undefined) throw argumentError('There is no such target.')
     if (!served.rounds.wantCurve())
-      throw argumentError('The server measures no curves, by --curve-every never.')
+      throw argumentError('The server measures no curves, because of --curve-every never.')
   }
 
   /** Serves these targets from now on, and no others. What is known of the others is kept. */

@@ -35,7 +35,7 @@ export function parsePlan(
   if (options.curveEvery === NEVER) {
     if (windows === undefined) return plan
     throw argumentError(
-      '--windows: it is for curves, and --curve-every never measures none',
+      '--windows: it is for curves, and with --curve-every never there are none',
       'Leave out one of the two.',
     )
   }

@@ -40,8 +40,8 @@ export async function serveRecording(
 ): Promise<void> {
   if (uris.length > 0 || options.record !== undefined || options.config !== undefined) {
     throw argumentError(
-      '--recording: it shows a file, and measures no target and records nothing',
-      'Leave out the targets, --config and --record, or --recording.',
+      '--recording: it shows a file, and cannot be combined with targets, --config or --record',
+      'Leave out --recording, or all of the others.',
     )
   }
   const listen = parseListenAddress(options.listen, '--listen')
@@ -83,7 +83,7 @@ async function readHistory(
     targets.add(event.target)
   }
   const { unreadable } = await readRecording(file, '--recording', take, session.signal)
-  if (unreadable > 0) session.note(`${file}: lines that are no events: ${unreadable}.`)
+  if (unreadable > 0) session.note(`${file}: lines that cannot be read: ${unreadable}.`)
   if (history.droppedUpTo > 0)
     session.note(`${file}: it is too large to be shown whole. Its oldest events are left out.`)
   return { history, targets: [...targets] }

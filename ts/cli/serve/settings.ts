@@ -28,7 +28,7 @@ export function parseSettings(
   const plan = parsePlan(options, uris)
   if (links.length > 0 && plan.curve === undefined) {
     throw argumentError(
-      '--bandwidth: a migration is predicted from a curve, and --curve-every never measures none',
+      '--bandwidth: a prediction needs a curve, and with --curve-every never there is none',
       'Leave out one of the two.',
     )
   }

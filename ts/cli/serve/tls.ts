@@ -27,7 +27,7 @@ export async function readCertificate(
     createSecureContext(certificate)
   } catch (error) {
     throw argumentError(
-      `--tls-cert: the files are no certificate with its key: ${(error as Error).message}`,
+      `--tls-cert: the files are not a certificate and its key: ${(error as Error).message}`,
       'Give PEM files: the certificate with its chain, and its key without a passphrase.',
     )
   }

@@ -124,7 +124,7 @@ export class PrometheusClient {
   #tooLong(): Error {
     return failure(
       `${this.#access.url.href} answers with more than ${this.#limits.bytes / 2 ** 20} MiB`,
-      'Leave out series that are not of this host with --match.',
+      'Select fewer series with --match.',
     )
   }
 }
@@ -139,7 +139,7 @@ function hintFor(status: number): string {
   if (status === 404)
     return 'Give the URL under which /api/v1/query is found, with its prefix: https://host/prometheus.'
   if (status === 200) return 'This is not the API of a Prometheus. Check the URL.'
-  return 'The message is that of the server: its log may say more.'
+  return 'The message is from the server, whose log may say more.'
 }
 
 interface Document {
@@ -162,7 +162,7 @@ function parsed(text: string): Document | undefined {
 function answerOf({ data, warnings }: Document, url: string): Answer {
   const { resultType, result } = Object(data) as { resultType?: unknown; result?: unknown }
   if (resultType !== 'vector' || !Array.isArray(result))
-    throw failure(`${url} answers with no vector`, hintFor(200))
+    throw failure(`${url} answers with something else than a vector`, hintFor(200))
   let atSeconds: number | undefined
   const series = result.map((one: unknown): Series => {
     const { metric, value } = Object(one) as { metric?: unknown; value?: unknown }
@@ -171,7 +171,7 @@ function answerOf({ data, warnings }: Document, url: string): Answer {
     const labels = isObject ? Object.entries(metric) : []
     const areTexts = labels.every(([, label]) => typeof label === 'string')
     if (!isObject || !areTexts || typeof at !== 'number' || typeof text !== 'string')
-      throw failure(`${url} answers with a series that has not the form of one`, hintFor(200))
+      throw failure(`${url} answers with a series of an unknown form`, hintFor(200))
     atSeconds = at
     return { labels: Object.fromEntries(labels), value: numberOf(text) }
   })

@@ -99,7 +99,7 @@ function hostNamed(
       'dirtyrate serve has ended there, or Prometheus does not reach it: see up.',
     )
   }
-  const known = now.length > 0 ? `The label ${label} is ${some(now)}.` : UNSCRAPED
+  const known = now.length > 0 ? `The label ${label} has the values ${some(now)}.` : UNSCRAPED
   throw failure(`no host is called ${name}`, known)
 }
 

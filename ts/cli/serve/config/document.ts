@@ -31,7 +31,7 @@ export class ConfigDocument {
     if (first === undefined) return
     throw argumentError(
       `${this.#at(first.pos[0])}: ${first.code === 'MULTIPLE_DOCS' ? 'the file has several documents' : sentence(first.message)}`,
-      'The file is YAML 1.2. A text with other characters than letters is written in quotes.',
+      'The file has to be YAML 1.2. Write a text with special characters in quotes.',
     )
   }
 
@@ -78,7 +78,7 @@ export async function readDocument(
   if (bytes === undefined) {
     throw argumentError(
       `${option}: '${file}' has more than ${LONGEST} bytes`,
-      'Give a file of YAML. A configuration is not longer than this.',
+      'Give the file of the configuration, which is never so long.',
     )
   }
   let text: string
