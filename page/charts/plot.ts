@@ -106,7 +106,7 @@ const LABELS: Readonly<Record<GapRange['why'], string>> = {
   failed: 'failed',
   paused: 'paused',
   migrating: 'migrating',
-  missed: 'not told',
+  missed: 'missed',
   gone: 'not served',
 }
 

@@ -39,7 +39,7 @@ export function reduceAll(state: State, events: Iterable<PageEvent>): State {
       if (event.areAll) endOthers(vms, new Set(event.targets), lastAt)
     } else if (event.kind === 'missed') {
       for (const [target, vm] of vms)
-        if (!vm.isGone) vms.set(target, withGap(vm, event.at, 'missed', 'The page was not told.'))
+        if (!vm.isGone) vms.set(target, withGap(vm, event.at, 'missed', 'The page missed it.'))
     } else {
       const vm = vms.get(event.target) ?? newVm(event.target)
       vms.set(event.target, reduceVm(vm, event, roomFor(vms.size)))

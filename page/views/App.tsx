@@ -105,7 +105,7 @@ export function App({ session }: { session: Session }) {
         ) : vms.length > 0 ? (
           <>
             {route !== undefined && (
-              <p class="note">There is no VM at {safe(route)}, or it was not told yet.</p>
+              <p class="note">The server has not named a VM at {safe(route)}.</p>
             )}
             <Overview vms={vms} now={now} link={link} changeLink={change} />
           </>

@@ -73,7 +73,7 @@ export function Waiting({ session }: { session: Session }) {
       return (
         <Blank title="No connection">
           <p>
-            The server does not answer since {clock(connection.since)}. The page tries again at{' '}
+            No answer from the server since {clock(connection.since)}. The page tries again at{' '}
             {clock(connection.retryAt)}.
           </p>
           <p>

@@ -25,7 +25,7 @@ export function StateNote({ vm }: { vm: Vm }) {
     } = migration
     return (
       <div class="note">
-        <p>The VM migrates ({safe(status)}), so that it is followed and not measured.</p>
+        <p>The VM migrates ({safe(status)}). It is followed, and not measured meanwhile.</p>
         <dl class="figures">
           {elapsedMs !== undefined && <Pair name="since" text={duration(elapsedMs)} />}
           {remainingBytes !== undefined && (
