@@ -91,7 +91,7 @@ export async function runServe(
   })
   const url = `${server.url}/metrics`
   session.document({ schemaVersion: 1, url, targets: named, ...(line && { config: line.file }) })
-  const found = config?.sources.length ? ', and of those that are found' : ''
+  const found = config?.sources.length ? ', and of the VMs that are found,' : ''
   session.note(
     `Serving the metrics of ${counted(named.length)}${found} at ${url}, until interrupted.`,
   )
