@@ -25,6 +25,11 @@ impl ProcessRange {
     pub fn addresses(&self) -> Range<u64> {
         self.start..self.start + self.bytes
     }
+
+    /// Its addresses in the form of `/proc/PID/maps`, in which a user gives them.
+    fn as_in_maps(&self) -> String {
+        format!("{:x}-{:x}", self.start, self.start.saturating_add(self.bytes))
+    }
 }
 
 /// Ranges of a process, with the mappings that they had at the beginning.
@@ -84,15 +89,14 @@ fn check_range(range: &ProcessRange, page_size: u64) -> Result<()> {
     if whole && range.start.checked_add(range.bytes).is_some() {
         return Ok(());
     }
-    let ProcessRange { name, start, bytes, .. } = range;
-    Err(Error::Argument(format!("range '{name}', {bytes} bytes at {start:#x}: give whole pages of {page_size} bytes")))
+    Err(Error::Argument(format!("range {}: give whole pages of {page_size} bytes", range.as_in_maps())))
 }
 
 fn check_mapped(range: &ProcessRange, mappings: &[Mapping]) -> Result<()> {
     let refuse = |address: u64, what: &str| {
         Err(Error::Argument(format!(
-            "range '{}': there is {what} at {address:#x}, so it is no RAM of a guest",
-            range.name
+            "range {}: there is {what} at {address:#x}, so it is no RAM of a guest",
+            range.as_in_maps()
         )))
     };
     let mut address = range.start;
