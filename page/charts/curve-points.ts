@@ -37,7 +37,9 @@ const ROOM = 1.35
 /** The line of the link is cut where it is so far above all points that these would be flat. */
 const MOST_ABOVE = 16
 
-/** What the axes show. Both are above 0, as logarithms need it, also if the guest writes nothing. */
+/**
+ * What the axes show. Both are above 0, as logarithms need it, also if the guest writes nothing.
+ */
 export function rangesOf(
   dots: readonly CurveDot[],
   bytesPerSecond: number,

@@ -212,7 +212,9 @@ it('a process without memory has ended, whatever the refusal of its ranges says'
   await expect.poll(() => stat(pid)).toMatch(/\) Z /)
   // A shell that becomes a sleep while it is opened is refused, rightly, for its exec.
   await expect.poll(() => stat(parent.pid)).toMatch(/\(sleep\)/)
-  const refusal = argumentError("range 7f0000000000-7f0000400000: there is no memory at 0x7f0000000000")
+  const refusal = argumentError(
+    'range 7f0000000000-7f0000400000: there is no memory at 0x7f0000000000',
+  )
   const explained = (pid: number | undefined): unknown =>
     new ProcessSource({ pid, ranges: [] } as unknown as Measured).explain(refusal)
   expect(explained(pid)).toMatchObject({

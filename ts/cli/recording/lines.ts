@@ -2,7 +2,9 @@
 
 import { createReadStream } from 'node:fs'
 
-/** A line, or undefined where one is too long to be one. Ends with an error if `signal` is aborted. */
+/**
+ * A line, or undefined where one is too long to be one. Ends with an error if `signal` is aborted.
+ */
 export async function* linesOf(
   file: string,
   mostBytes: number,
