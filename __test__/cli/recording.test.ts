@@ -137,7 +137,7 @@ it('says where a disk that is too slow has lost events', async () => {
   expect(kept).toBeLessThan(events)
   const whole = Array.from({ length: kept }, (_, at) => at + 1)
   expect(times).toEqual(['header', ...whole, 'header', 1_000_000])
-  expect(notes).toEqual([`${file}: it records again. ${events - kept} events are missing.`])
+  expect(notes).toEqual([`${file}: recording goes on. ${events - kept} events are missing.`])
 })
 
 const turn = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 1))

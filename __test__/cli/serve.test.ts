@@ -215,7 +215,7 @@ describe('dirtyrate serve, before it opens its targets,', () => {
     [['--curve-every', 'never', '--windows', '1s'], '--windows: it is for curves'],
     [
       ['--curve-every', 'never', '--bandwidth', '1Gbit/s', '--downtime', '1s'],
-      '--bandwidth: a migration is predicted from a curve',
+      '--bandwidth: a prediction needs a curve',
     ],
     [['--bandwidth', '1Gbit/s'], '--bandwidth: used only with --downtime'],
     [

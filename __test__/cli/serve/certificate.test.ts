@@ -65,6 +65,6 @@ targets: [{ target: "guest:idle,memory=${MEMORY}" }]
         .toContain('\ndirtyrate_config_last_reload_successful 0\n')
       expect(await shownAt(url)).toBe(second)
     })
-    expect(stderr.replaceAll(/\s+/g, ' ')).toContain('tls-cert: the files are no certificate')
+    expect(stderr.replaceAll(/\s+/g, ' ')).toContain('tls-cert: the files are not a certificate')
   })
 })

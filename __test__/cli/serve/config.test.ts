@@ -138,7 +138,7 @@ describe('a configuration', () => {
     ['window: 20s\n', '1:9: window: 20s is longer than every 10s', 'not longer'],
     [
       'curve-every: never\nwindows: 1s\n',
-      '2:10: windows: it is for curves, and curve-every',
+      '2:10: windows: it is for curves, and with curve-every',
       'Leave',
     ],
     ['bandwidth: 1Gbit/s\n', '1:12: bandwidth: used only with downtime', 'Give downtime too'],
