@@ -37,7 +37,7 @@ const DEPTHS: ColorDepth[] = ['truecolor', '256', 'ascii']
 it('has a column for the same number of cells of each block, by address, and a hole', () => {
   const cells = memory({ 0: 7, 1: 1, 63: 512 }, { 0: 5, 32: 3 })
   const columns = columnsOf(cells, 60)
-  // 97 cells in 59 columns: two in each, 32 and 17 columns, the last of which has one cell.
+  // 97 cells in 59 columns: two cells in each, in 32 and 17 columns. The last column has one cell.
   expect(columns).toMatchObject({ columnBytes: 2 * CELL, hidden: 0 })
   expect(columns.all).toHaveLength(32 + 1 + 17)
   expect(columns.all[32]).toBeUndefined()

@@ -13,7 +13,7 @@ import {
 import { columnsOf, joined, packCells } from '../../ts/dashboard/packed-cells.js'
 import type { LiveRecord } from '../../ts/dashboard/records.js'
 import type { DirtyCells } from '../../ts/results/cells.js'
-import { anyControl, anyEvent, anyNumbers } from '../fixtures/dashboard.js'
+import { anyControl, anyEvent, anyNumbers, plainMeasured } from '../fixtures/dashboard.js'
 
 const MIB = 2 ** 20
 const CODE = { code: 'ERR_ARGUMENT' }
@@ -105,22 +105,12 @@ describe('a frame', () => {
     ['cells of no size', { cellBytes: 0, blocks: [] }, []],
     ['bytes without a description', undefined, [1, 4]],
   ])('is refused if its cells have %s', (_, cells, tail) => {
-    const event = {
-      kind: 'measured',
-      at: 1,
-      target: 'guest:idle',
-      mode: 'dirty-bitmap',
-      requestedMs: 1,
-      windowNs: 1,
-      bytesPerSecond: 1,
-      interval: { low: 1, high: 1, confidence: 1 },
-      complete: true,
-      warnings: [],
-    }
-    expect(() => decodeFrame(frameOf({ seq: 1, event: { ...event, cells } }, tail))).toThrow(
-      expect.objectContaining(CODE),
-    )
-    expect(decodeFrame(frameOf({ seq: 1, event }, []))).toEqual([{ seq: 1, event }])
+    expect(() =>
+      decodeFrame(frameOf({ seq: 1, event: { ...plainMeasured, cells } }, tail)),
+    ).toThrow(expect.objectContaining(CODE))
+    expect(decodeFrame(frameOf({ seq: 1, event: plainMeasured }, []))).toEqual([
+      { seq: 1, event: plainMeasured },
+    ])
   })
 
   it('is refused if a figure is not finite', () => {

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { packEvent } from '../../ts/dashboard/frames.js'
 import { eventLine, headerLine, parseLine, RECORDING_BEGINS } from '../../ts/dashboard/recording.js'
-import { anyEvent } from '../fixtures/dashboard.js'
+import { anyEvent, plainMeasured } from '../fixtures/dashboard.js'
 
 const CODE = { code: 'ERR_ARGUMENT' }
 
@@ -51,16 +51,7 @@ describe('a line of a recording', () => {
 
 function cellsWith(data: string | undefined): string {
   return JSON.stringify({
-    kind: 'measured',
-    at: 1,
-    target: 'guest:idle',
-    mode: 'dirty-bitmap',
-    requestedMs: 1,
-    windowNs: 1,
-    bytesPerSecond: 1,
-    interval: { low: 1, high: 1, confidence: 1 },
-    complete: true,
-    warnings: [],
+    ...plainMeasured,
     cells: { cellBytes: 1, blocks: [{ block: 'ram', bytes: 1 }], data },
   })
 }

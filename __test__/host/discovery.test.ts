@@ -94,7 +94,7 @@ describeWith('qemu-system-x86_64', 'a QEMU', () => {
 })
 
 describe('discovery', () => {
-  it('finds a socket of a stranger, of which the process is not known to be a VM', async () => {
+  it('finds the socket of a process that is not known to be a VM', async () => {
     const path = `${place()}/x.sock`
     const server = createServer().listen(path)
     onTestFinished(() => void server.close())

@@ -108,7 +108,7 @@ describe('rounds', () => {
     expect(events).toEqual(['open', 'measured', 'curve', 'measured', 'measured', 'close'])
   })
 
-  it('spread the curves of several targets, each of which begins with one', async () => {
+  it('begin with a curve, and spread the later curves of several targets', async () => {
     const between = async (offsetMs: number): Promise<number> => {
       const at: number[] = []
       const curve = { everyMs: 600, windows: () => [1], measuring: {} }
