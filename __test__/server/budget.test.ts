@@ -30,13 +30,28 @@ interface Group {
   readonly everyMs: number
 }
 
+/** When a test has seen enough, from how often each target was measured. */
+type End = (counts: readonly number[][]) => Promise<unknown>
+
+const lasting =
+  (ms: number): End =>
+  () =>
+    sleep(ms)
+
+/** Each target was measured so often. */
+const eachHas =
+  (rounds: number): End =>
+  async counts => {
+    while (counts.flat().some(count => count < rounds)) await sleep(10)
+  }
+
 /**
- * Measures targets for so long, each with `costMs` of CPU time. Returns how often each was
+ * Measures targets until the end, each with `costMs` of CPU time. Returns how often each was
  * measured, group by group.
  */
 async function measured(
   pace: Pace,
-  forMs: number,
+  end: End,
   costMs: number,
   groups: readonly Group[],
 ): Promise<number[][]> {
@@ -66,7 +81,7 @@ async function measured(
       )
     }),
   )
-  await sleep(forMs)
+  await end(counts)
   stop.abort()
   await Promise.all(running)
   return counts
@@ -84,16 +99,17 @@ describe('a budget', () => {
     const budget = new Budget(share, () => new CpuTime(false).spentMs())
     const [usedFrom, from] = [cpuMs(), performance.now()]
     const groups = [{ targets: 1000, everyMs: 500 }]
-    const counts = await measured(budget, FOR_MS, COST_MS, groups)
+    const counts = await measured(budget, lasting(FOR_MS), COST_MS, groups)
     const [used, passed] = [cpuMs() - usedFrom, performance.now() - from]
     // What is spent is read every 20 ms, in which one CPU can be used whole. Making the targets,
     // and ending them, is no round: it is what they need without any.
-    const [idleFrom, noTime] = [cpuMs(), 1]
+    const [idleFrom, noTime] = [cpuMs(), lasting(1)]
     await measured(hostPace, noTime, 0, [{ targets: 1000, everyMs: 3_600_000 }])
     const idle = cpuMs() - idleFrom
     expect(used).toBeLessThan(share * passed + 20 + COST_MS + idle)
-    // It is also used: what is not burnt in rounds is what 5,000 timers and promises take.
-    expect(sum(counts.flat()) * COST_MS).toBeGreaterThan((share * passed) / 2)
+    // It is also used, by the rounds and by the timers and promises that they need.
+    expect(sum(counts.flat())).toBeGreaterThan(0)
+    expect(used - idle).toBeGreaterThan((share * passed) / 2)
     expect(budget.stretch()).toBeGreaterThan(5)
   })
 
@@ -103,20 +119,19 @@ describe('a budget', () => {
       { targets: 50, everyMs: 100 },
       { targets: 50, everyMs: 300 },
     ]
-    const [often = [], rarely = []] = await measured(budget, FOR_MS, COST_MS, groups)
+    const [often = [], rarely = []] = await measured(budget, eachHas(4), COST_MS, groups)
     // Each target of a group has its turn before another one has its next.
     for (const counts of [often, rarely])
       expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
     // The whole periods of 300 ms that have begun have three of 100 ms in them, or one that is cut
     // at either end.
-    expect(Math.max(...rarely)).toBeGreaterThan(3)
     expect(Math.min(...often)).toBeGreaterThanOrEqual(3 * (Math.min(...rarely) - 1))
     expect(Math.max(...often)).toBeLessThanOrEqual(3 * Math.max(...rarely) + 1)
   })
 
   it('does nothing to those that need less', { timeout: 60_000 }, async () => {
     const budget = new Budget(1, () => new CpuTime(false).spentMs())
-    const counts = await measured(budget, 2_000, COST_MS, [{ targets: 10, everyMs: 200 }])
+    const counts = await measured(budget, lasting(2_000), COST_MS, [{ targets: 10, everyMs: 200 }])
     // 100 are due. A busy host is late for some of them, but not for half.
     expect(sum(counts.flat())).toBeGreaterThan(50)
   })
