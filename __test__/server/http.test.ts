@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
@@ -20,9 +21,10 @@ const LAST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
 async function serving(
   limits: Partial<HttpLimits> = {},
   routes: Routes = HELLO,
+  listen = '127.0.0.1:0',
 ): Promise<HttpServer> {
   const server = await serveHttp({
-    listen: parseListenAddress('127.0.0.1:0', 'listen'),
+    listen: parseListenAddress(listen, 'listen'),
     access: { hostNames: ['localhost'], token: undefined },
     routes,
     limits,
@@ -31,8 +33,8 @@ async function serving(
   return server
 }
 
-async function client({ url }: HttpServer): Promise<Socket> {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+async function client({ url }: HttpServer, host = '127.0.0.1'): Promise<Socket> {
+  const socket = connect(Number(new URL(url).port), host)
   onTestFinished(() => {
     socket.destroy()
   })
@@ -42,8 +44,12 @@ async function client({ url }: HttpServer): Promise<Socket> {
 }
 
 /** What the server answers to these bytes, until it closes the connection. */
-async function answerTo(server: HttpServer, bytes: string | Uint8Array): Promise<string> {
-  const socket = await client(server)
+async function answerTo(
+  server: HttpServer,
+  bytes: string | Uint8Array,
+  host?: string,
+): Promise<string> {
+  const socket = await client(server, host)
   socket.write(bytes)
   return text(socket).catch(() => '')
 }
@@ -248,6 +254,49 @@ describe('a client that takes too much', () => {
     await expect.poll(async () => statusIn(await answerTo(server, LAST))).toBe(200)
   })
 })
+
+/** Asks once, and keeps the connection. */
+async function idle(server: HttpServer): Promise<Socket> {
+  const socket = await client(server)
+  socket.write(GET)
+  await once(socket, 'data')
+  return socket
+}
+
+describe('a full server', () => {
+  it('closes a connection that asks for nothing, so that another client gets an answer', async () => {
+    const server = await serving({ mostConnections: 3, idleMs: 600_000 })
+    const first = await idle(server)
+    const others = [await idle(server), await idle(server)]
+    const isClosed = once(first, 'close')
+    expect(statusIn(await answerTo(server, LAST))).toBe(200)
+    await isClosed
+    for (const other of others) {
+      other.write(GET)
+      const [answer] = await once(other, 'data')
+      expect(statusIn(String(answer))).toBe(200)
+    }
+  })
+
+  it('is not kept by one network from another one', async () => {
+    const outside = otherAddress()
+    if (outside === undefined) return
+    const server = await serving({ mostConnections: 4, headersMs: 600_000 }, HELLO, '0.0.0.0:0')
+    const silent = await Promise.all(Array.from({ length: 4 }, () => client(server)))
+    const closed = Promise.race(silent.map(socket => once(socket, 'close')))
+    expect(statusIn(await answerTo(server, LAST, outside))).toBe(200)
+    await closed
+    // Nor does the other one keep the first one out.
+    expect(silent.filter(({ destroyed }) => !destroyed).length).toBeGreaterThan(1)
+  })
+})
+
+/** An address of this host that is not a loopback one, from which a client then comes too. */
+function otherAddress(): string | undefined {
+  return Object.values(networkInterfaces())
+    .flat()
+    .find(one => one?.internal === false && one.family === 'IPv4')?.address
+}
 
 describe('the end of the server', () => {
   it('lets an answer that is under way come to its end', async () => {

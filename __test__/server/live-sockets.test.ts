@@ -2,6 +2,7 @@
 
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -28,7 +29,11 @@ interface Serving extends HttpServer {
 
 async function serving(
   limits: Partial<LiveLimits> = {},
-  { token, lifeMs }: { token?: string; lifeMs?: number } = {},
+  {
+    token,
+    lifeMs,
+    listen = '127.0.0.1:0',
+  }: { token?: string; lifeMs?: number; listen?: string } = {},
 ): Promise<Serving> {
   const about = { version: '0.1.0', run: 'this run', source: 'live' } as const
   const hub = new Hub(new History(), about, () => ['pid:1'])
@@ -43,7 +48,7 @@ async function serving(
     asked.push(target)
   })
   const server = await serveHttp({
-    listen: parseListenAddress('127.0.0.1:0', 'listen'),
+    listen: parseListenAddress(listen, 'listen'),
     access,
     routes: new Map(),
     upgrades: new LiveSockets('/live', access, tickets, feed, limits),
@@ -142,6 +147,26 @@ describe('a WebSocket is refused', () => {
     first.socket.close()
     await first.closed
     await expect.poll(() => opened(url)).toBe('opened')
+  })
+
+  it('of the network with the most open ones, but not of another one', async () => {
+    const outside = Object.values(networkInterfaces())
+      .flat()
+      .find(one => one?.internal === false && one.family === 'IPv4')?.address
+    if (outside === undefined) return
+    const { url } = await serving({ mostClients: 3 }, { listen: '0.0.0.0:0' })
+    const { port } = new URL(url)
+    const first = await LiveClient.open(`http://127.0.0.1:${port}`)
+    const others = [
+      await LiveClient.open(`http://127.0.0.1:${port}`),
+      await LiveClient.open(`http://127.0.0.2:${port}`),
+    ]
+    expect(await opened(`http://127.0.0.1:${port}`)).toBe('503')
+    expect(await opened(`http://${outside}:${port}`)).toBe('opened')
+    await first.closed
+    for (const { socket } of others) expect(socket.readyState).toBe(socket.OPEN)
+    // The one that had to leave does not get the place back.
+    expect(await opened(`http://127.0.0.1:${port}`)).toBe('503')
   })
 
   it('at another path, and for another protocol', async () => {

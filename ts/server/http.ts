@@ -8,12 +8,13 @@ import {
   STATUS_CODES,
 } from 'node:http'
 import { createServer as createSecureServer, Server as SecureServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { clearTimeout, setTimeout } from 'node:timers'
 import { DirtyRateError } from '../ground/errors.js'
 import { type AccessRules, type Refusal, refusalOf } from './access.js'
 import { type ListenAddress, urlHost } from './address.js'
+import { Connections } from './connections.js'
 
 /** What is answered. */
 export interface Answer {
@@ -35,7 +36,7 @@ export type Routes = ReadonlyMap<string, Route>
 
 /** What a client may take of the server. */
 export interface HttpLimits {
-  /** Further connections are closed at once. */
+  /** The places of connections, which networks share. */
   readonly mostConnections: number
   readonly headerBytes: number
   /** A client has to send its whole request head within this time. */
@@ -129,18 +130,16 @@ export async function serveHttp({
     certificate === undefined
       ? createServer(settings)
       : createSecureServer({ ...settings, ...certificate, handshakeTimeout: limits.headersMs })
-  server.maxConnections = limits.mostConnections
+  const connections = new Connections(server, limits.mostConnections)
   // Node answers what it cannot parse, and closes the connection.
-  const answering = new WeakSet<Socket>()
   server.on('request', (request, response) => {
     const { socket } = request
     // Requests that do not wait for the answers before them could ask for any amount of memory.
-    if (answering.has(socket)) {
+    if (!connections.asked(socket)) {
       socket.destroy()
       return
     }
-    answering.add(socket)
-    response.once('close', () => answering.delete(socket))
+    response.once('close', () => connections.answered(socket))
     limitAnswer(response, limits.answerMs)
     void answer(request, response, access, routes)
   })
@@ -151,14 +150,9 @@ export async function serveHttp({
   let closing: Promise<void> | undefined
   server.on('upgrade', (request, socket, head) => {
     const refusal = closing === undefined ? refusalOfUpgrade(request, upgrades) : AT_END
+    connections.upgraded(request.socket)
     if (refusal === undefined) upgrades?.accept(request, socket, head)
     else refuseUpgrade(socket, refusal)
-  })
-  // Node does not end those that speak no HTTP any more, or not yet: WebSockets, and handshakes.
-  const sockets = new Set<Socket>()
-  server.on('connection', socket => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
   })
   await listening(server, listen)
   const { address, port } = server.address() as AddressInfo
@@ -170,7 +164,7 @@ export async function serveHttp({
       if (server instanceof SecureServer) server.setSecureContext(renewed)
     },
     close() {
-      closing ??= drained(server, sockets, upgrades, limits.drainMs)
+      closing ??= drained(server, connections, upgrades, limits.drainMs)
       return closing
     },
   }
@@ -281,7 +275,7 @@ function cannotListen(
 
 async function drained(
   server: Server,
-  sockets: ReadonlySet<Socket>,
+  connections: Connections,
   upgrades: Upgrades | undefined,
   ms: number,
 ): Promise<void> {
@@ -289,9 +283,8 @@ async function drained(
     server.close(() => resolve())
   })
   server.closeIdleConnections()
-  const timer = setTimeout(() => {
-    for (const socket of sockets) socket.destroy()
-  }, ms)
+  // Node waits for those that speak no HTTP any more, or not yet.
+  const timer = setTimeout(() => connections.destroy(), ms)
   await Promise.all([closed, upgrades?.close(ms)])
   clearTimeout(timer)
 }

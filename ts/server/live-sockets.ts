@@ -10,6 +10,7 @@ import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timer
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import { type AccessRules, type Refusal, socketRefusalOf } from './access.js'
 import { refuseUpgrade, type Upgrades } from './http.js'
+import { Places } from './places.js'
 import type { Tickets } from './tickets.js'
 
 /** What a live view hears. */
@@ -29,6 +30,7 @@ export interface FeedClient {
 }
 
 export interface LiveLimits {
+  /** The places of live views, which networks share. */
   readonly mostClients: number
   /** The largest message of a client. */
   readonly messageBytes: number
@@ -64,6 +66,12 @@ const NO_HANDSHAKE: Refusal = {
   headers: { 'Sec-WebSocket-Version': '13' },
 }
 
+interface View {
+  readonly client: WebSocket
+  /** Its place is free from now on. */
+  leave: () => void
+}
+
 export class LiveSockets implements Upgrades {
   readonly #path: string
   readonly #access: AccessRules
@@ -73,6 +81,7 @@ export class LiveSockets implements Upgrades {
   readonly #server: WebSocketServer
   readonly #pings: NodeJS.Timeout
   readonly #waiting = new WeakSet<WebSocket>()
+  readonly #places: Places<View>
 
   constructor(
     path: string,
@@ -86,6 +95,7 @@ export class LiveSockets implements Upgrades {
     this.#tickets = tickets
     this.#feed = feed
     this.#limits = { ...LIMITS, ...limits }
+    this.#places = new Places(this.#limits.mostClients)
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       // A compressed message of a few bytes can be one of any size.
@@ -109,13 +119,22 @@ export class LiveSockets implements Upgrades {
     if (refusal !== undefined) return refusal
     if (path !== this.#path || request.headers.upgrade?.toLowerCase() !== 'websocket')
       return { status: 400, reason: `Only ${this.#path} switches protocols, to websocket.` }
-    if (this.#server.clients.size >= this.#limits.mostClients)
+    if (this.#places.leaving(request.socket.remoteAddress) === 'full')
       return { status: 503, reason: 'Too many live views are open.' }
     return undefined
   }
 
   accept(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { remoteAddress } = request.socket
     this.#server.handleUpgrade(request, socket, head, client => {
+      const leaving = this.#places.leaving(remoteAddress)
+      if (typeof leaving === 'object') {
+        leaving.leave()
+        leaving.client.terminate()
+      }
+      const view: View = { client, leave: () => {} }
+      view.leave = this.#places.enter(remoteAddress, view)
+      client.on('close', () => view.leave())
       this.#serve(client, addressOf(request).query)
     })
   }

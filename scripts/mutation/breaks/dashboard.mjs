@@ -121,7 +121,7 @@ export default [
   {
     name: 'any number of live views may be open',
     file: 'ts/server/live-sockets.ts',
-    find: 'this.#server.clients.size >= this.#limits.mostClients',
+    find: "this.#places.leaving(request.socket.remoteAddress) === 'full'",
     replace: 'this.#server.clients.size < 0',
     test: `${LIVE} -t if too many are open`,
   },

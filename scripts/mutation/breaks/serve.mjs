@@ -52,8 +52,8 @@ export default [
   {
     name: 'a handshake of TLS keeps the server from ending',
     file: 'ts/server/http.ts',
-    find: 'for (const socket of sockets) socket.destroy()',
-    replace: 'if (sockets.size > 0) server.closeAllConnections()',
+    find: 'setTimeout(() => connections.destroy(), ms)',
+    replace: 'setTimeout(() => server.closeAllConnections(), ms)',
     test: `${HTTP} -t has not encrypted its connection yet`,
   },
   {
@@ -65,9 +65,9 @@ export default [
   },
   {
     name: 'a client may ask again and again without reading',
-    file: 'ts/server/http.ts',
-    find: '    answering.add(socket)\n',
-    replace: '',
+    file: 'ts/server/connections.ts',
+    find: "connection === undefined || connection.state === 'answered'",
+    replace: 'connection === undefined',
     test: `${HTTP} -t does not wait for its answers`,
   },
   {
@@ -114,10 +114,31 @@ export default [
   },
   {
     name: 'any number of connections is kept',
-    file: 'ts/server/http.ts',
-    find: '  server.maxConnections = limits.mostConnections\n',
-    replace: '',
+    file: 'ts/server/connections.ts',
+    find: "if (leaving === 'full') {",
+    replace: "if (leaving === 'full' && end === '') {",
     test: `${HTTP} -t has no connection beyond the limit`,
+  },
+  {
+    name: 'one network keeps all others out',
+    file: 'ts/server/places.ts',
+    find: "if (own.size + 1 >= largest.size) return 'full'",
+    replace: "if (largest.size >= own.size) return 'full'",
+    test: '__test__/server/places.test.ts -t given up by the network with the most',
+  },
+  {
+    name: 'two networks take one place from each other for ever',
+    file: 'ts/server/places.ts',
+    find: 'own.size + 1 >= largest.size',
+    replace: 'own.size >= largest.size',
+    test: '__test__/server/places.test.ts -t given up by the network with the most',
+  },
+  {
+    name: 'idle connections keep clients out',
+    file: 'ts/server/connections.ts',
+    find: "state === 'idle'",
+    replace: "state === 'upgraded'",
+    test: `${HTTP} -t closes a connection that asks for nothing`,
   },
   {
     name: 'a target that fails keeps its old figures',
