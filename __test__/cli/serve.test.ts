@@ -166,6 +166,9 @@ describeKvm('dirtyrate serve', () => {
       expect((await ask(url, { authorization, origin: 'http://evil.example' })).status).toBe(403)
     })
     expect(stderr).not.toContain(TOKEN)
+    expect(stderr).toMatch(/^Page: {4}http:\/\/0\.0\.0\.0:\d+\/$/m)
+    expect(stderr).toContain('0.0.0.0 stands for all addresses of this host.')
+    expect(stderr).toContain('The page asks for the token.')
   })
 
   it('takes the token from the environment, and then asks for it at any address', async () => {
@@ -177,12 +180,17 @@ describeKvm('dirtyrate serve', () => {
   })
 
   it('has a page that says what is there, and nothing of any VM', async () => {
-    await serving([guest, ...FAST], async url => {
-      const page = await ask(new URL('/', url).href)
+    let printed = ''
+    const { stderr } = await serving([guest, ...FAST], async url => {
+      printed = new URL('/', url).href
+      const page = await ask(printed)
       expect(page.headers['content-type']).toBe('text/html; charset=utf-8')
       expect(page.body).toContain('<a href="metrics">')
       expect(page.body).not.toContain('guest:')
     })
+    expect(stderr).toMatch(/^Serving 1 target, until interrupted\.$/m)
+    expect(stderr.split('\n')).toContain(`Page:    ${printed}`)
+    expect(stderr).not.toContain('token')
   })
 
   it('prints a document with --json', async () => {
@@ -191,7 +199,11 @@ describeKvm('dirtyrate serve', () => {
       served = url
     })
     expectForm(stdout.split('\n')[0] ?? '', 'metricsServer')
-    expect(JSON.parse(stdout.split('\n')[0] ?? '')).toMatchObject({ url: served, targets: [guest] })
+    expect(JSON.parse(stdout.split('\n')[0] ?? '')).toMatchObject({
+      page: new URL('/', served).href,
+      url: served,
+      targets: [guest],
+    })
   })
 
   it('ends with a mistake in a target, and measures nothing', async () => {

@@ -9,6 +9,7 @@ import { CpuTime } from '../server/cpu-time.js'
 import { serveHttp } from '../server/http.js'
 import { hostPace } from '../server/pace.js'
 import { parseAccess } from './serve/access.js'
+import { announce } from './serve/announce.js'
 import { parseBudget } from './serve/budget.js'
 import type { Config } from './serve/config/config.js'
 import { Dashboard } from './serve/dashboard.js'
@@ -89,12 +90,21 @@ export async function runServe(
     routes,
     upgrades: upgrades(access),
   })
-  const url = `${server.url}/metrics`
-  session.document({ schemaVersion: 1, url, targets: named, ...(line && { config: line.file }) })
-  const found = config?.sources.length ? ', and of the VMs that are found,' : ''
-  session.note(
-    `Serving the metrics of ${counted(named.length)}${found} at ${url}, until interrupted.`,
-  )
+  session.document({
+    schemaVersion: 1,
+    page: `${server.url}/`,
+    url: `${server.url}/metrics`,
+    targets: named,
+    ...(line && { config: line.file }),
+  })
+  const found = config?.sources.length ? ', and the VMs that are found' : ''
+  announce(session, {
+    what: `Serving ${counted(named.length)}${found}`,
+    url: server.url,
+    listen,
+    needsToken: access.token !== undefined,
+    hasMetrics: true,
+  })
   if (host === undefined) {
     fleet.serve(
       parsed.targets.map((target): FleetTarget => ({ ...target, key: target.uri, isNamed: true })),

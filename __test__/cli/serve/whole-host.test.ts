@@ -141,7 +141,7 @@ describeKvm('a configuration that is read again', () => {
     child.kill('SIGHUP')
     await first.writeFile(targets())
     await first.close()
-    await expect.poll(() => said, { timeout: 30_000 }).toContain('Serving the metrics')
+    await expect.poll(() => said, { timeout: 30_000 }).toContain('Serving 1 target')
     const second = await writerOf(file)
     await second.writeFile(targets())
     await second.close()

@@ -16,6 +16,7 @@ import { readRecording } from '../recording/read.js'
 import { RecordingFile } from '../recording/write.js'
 import type { Session } from '../session.js'
 import { parseAccess } from './access.js'
+import { announce } from './announce.js'
 import { connecting } from './dashboard.js'
 import type { ServeOptions } from './options.js'
 import { routesOf } from './routes.js'
@@ -61,9 +62,19 @@ export async function serveRecording(
     routes: routesOf(metrics, formatFor, routes),
     upgrades: upgrades(access),
   })
-  const url = `${server.url}/`
-  session.document({ schemaVersion: 1, url, targets })
-  session.note(`Showing ${file} at ${url}, until interrupted.`)
+  session.document({
+    schemaVersion: 1,
+    page: `${server.url}/`,
+    url: `${server.url}/metrics`,
+    targets,
+  })
+  announce(session, {
+    what: `Showing ${file}`,
+    url: server.url,
+    listen,
+    needsToken: access.token !== undefined,
+    hasMetrics: false,
+  })
   try {
     if (!session.signal.aborted) await once(session.signal, 'abort')
   } finally {
