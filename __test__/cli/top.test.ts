@@ -3,15 +3,16 @@
 import { spawn } from 'node:child_process'
 import { expect, it, onTestFinished } from 'vitest'
 import { ratesOf } from '../../ts/cli/rate-unit.js'
+import { widthOf } from '../../ts/cli/text.js'
 import {
   described,
   measured,
   newRow,
   type Row,
-  rateOfAll,
   type Sorting,
   sorted,
   tableOf,
+  together,
   trend,
 } from '../../ts/cli/top/rows.js'
 import type { Figures } from '../../ts/results/measurement.js'
@@ -53,7 +54,32 @@ it('sorts by each column, and names by the alphabet', () => {
 
 it('adds what is measured now, and not what a VM that fails had before', () => {
   const rows = [row('a', 2 * MIB), row('b', 3 * MIB), row('c', 5 * MIB, { hasFailed: true })]
-  expect(rateOfAll([...rows, newRow('pid:9', 'd')])).toBe(5 * MIB)
+  expect(together([...rows, newRow('pid:9', 'd')])).toEqual({ vms: 4, bytesPerSecond: 5 * MIB })
+})
+
+it('counts a VM once that several targets name, by one that has a figure', () => {
+  const rows = [
+    row('a', 2 * MIB, { vm: 'pid:1', hasFailed: true }),
+    row('b', 3 * MIB, { vm: 'pid:1' }),
+    row('c', 5 * MIB, { vm: 'pid:1' }),
+    row('d', 7 * MIB, { vm: 'pid:2' }),
+    row('e', 11 * MIB),
+    row('f', 13 * MIB),
+  ]
+  expect(together(rows)).toEqual({ vms: 4, bytesPerSecond: 34 * MIB })
+})
+
+it('has its columns below each other, whatever characters the names have', () => {
+  const names = ['plain', '\u65e5\u672c\u8a9e', '\u{1f600}\u{1f680} vm', 'e\u0301', '\ud55c\uae00']
+  const rows = names.map(name => row(name, MIB, { note: `${name} moves` }))
+  const [titles = '', ...lines] = tableOf(rows, form)
+  const begins = (line: string, part: string): number => widthOf(line.slice(0, line.indexOf(part)))
+  expect(lines).toHaveLength(names.length)
+  lines.forEach((line, at) => {
+    expect(begins(line, '1.0 MiB/s') + 9).toBe(begins(titles, 'rate') + 4)
+    const note = line.lastIndexOf(names[at] ?? '?')
+    expect(widthOf(line.slice(0, note))).toBe(begins(titles, 'note'))
+  })
 })
 
 it('has a trend in bars, and in words where there are none', () => {

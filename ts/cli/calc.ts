@@ -120,9 +120,8 @@ function calcEach(
       )
       measured.push({ target, bytesPerSecond: measurement.bytesPerSecond })
       const show = (): void => {
-        const widest = widestOf(all)
-        table ??= targetTable(session, widest)
-        for (const text of table.row(cellsOf(label, measurement, rates, widest), session.columns))
+        table ??= targetTable(session, widestOf(all))
+        for (const text of table.row(cellsOf(label, measurement, rates), session.columns))
           session.print(text)
         session.document(measurement)
       }
@@ -151,7 +150,7 @@ function widestOf(all: readonly Opened[]): number {
 function targetTable(session: Session, widest: number): Table {
   return new Table(
     [
-      { title: 'target'.padEnd(widest), width: widest, essential: true },
+      { title: 'target', width: widest, essential: true, left: true },
       { title: 'rate', width: 16, essential: true },
       { title: 'mode', width: 13 },
       { title: 'interval', width: 30 },
@@ -163,16 +162,10 @@ function targetTable(session: Session, widest: number): Table {
   )
 }
 
-function cellsOf(
-  label: string,
-  measurement: DirtyRateMeasurement,
-  rates: Rates,
-  widest: number,
-): string[] {
+function cellsOf(label: string, measurement: DirtyRateMeasurement, rates: Rates): string[] {
   const { bytesPerSecond, complete, mode, interval, pages, window, warnings } = measurement
   return [
-    // Names begin below each other.
-    visible(label).padEnd(widest),
+    visible(label),
     `${complete ? '' : '>= '}${rates.rate(bytesPerSecond)}`,
     mode,
     rates.interval(interval),

@@ -3,7 +3,7 @@
  * with fewer columns, or else with one value per line.
  */
 
-import { widthOf, wrap } from './text.js'
+import { padTo, widthOf, wrap } from './text.js'
 
 export interface Column {
   title: string
@@ -11,6 +11,8 @@ export interface Column {
   width: number
   /** A row makes no sense without its essential columns. */
   essential?: true
+  /** Its cells begin below each other, as names do. Others end below each other, as figures do. */
+  left?: true
 }
 
 /** A cell. `paint` colours it, and must not change its width. */
@@ -94,8 +96,11 @@ export class Table {
       .map(at => {
         const cell = cells[at] ?? ''
         const text = textOf(cell)
-        const pad = ' '.repeat(Math.max(0, (this.#columns[at]?.width ?? 0) - widthOf(text)))
-        return `${pad}${typeof cell === 'string' ? text : cell.paint(text)}`
+        const { width = 0, left = false } = this.#columns[at] ?? {}
+        const pad = ' '.repeat(Math.max(0, width - widthOf(text)))
+        const painted = typeof cell === 'string' ? text : cell.paint(text)
+        if (!left) return `${pad}${painted}`
+        return at === shown.at(-1) ? painted : `${painted}${pad}`
       })
       .join(GAP)
   }
@@ -129,7 +134,7 @@ export function named(
   if (widthOf(value) > room && room < NARROWEST_VALUE)
     return [...wrap(name, limit), ...wrap(value, limit)]
   const [first = '', ...rest] = wrap(value, room)
-  return [`${name.padEnd(indent)}${first}`, ...rest.map(line => `${' '.repeat(indent)}${line}`)]
+  return [`${padTo(name, indent)}${first}`, ...rest.map(line => `${' '.repeat(indent)}${line}`)]
 }
 
 function textOf(cell: Cell): string {

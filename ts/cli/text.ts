@@ -21,6 +21,11 @@ export function widthOf(text: string): number {
   return truncatedWidth(text).width
 }
 
+/** `text` with as many spaces behind it as it needs to take `columns` on a terminal. */
+export function padTo(text: string, columns: number): string {
+  return `${text}${' '.repeat(Math.max(0, columns - widthOf(text)))}`
+}
+
 /**
  * `text` in lines of at most `columns`, broken between words; a longer word has a line for itself.
  */

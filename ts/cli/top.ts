@@ -2,16 +2,19 @@
 
 import { parseChoice, parseCountText } from '../ground/arguments.js'
 import { pause } from '../ground/pause.js'
+import { listVms } from '../host/vm-list.js'
 import { hostPace } from '../server/pace.js'
 import { EXIT_FAILED, EXIT_OK } from './exit.js'
 import { failureOf } from './failure.js'
 import type { Size } from './full-screen.js'
 import { type Rates, ratesOf } from './rate-unit.js'
+import { type KnownVms, vmOf } from './same-vm.js'
 import { Fleet, type FleetListener, type FleetTarget } from './serve/fleet.js'
 import type { MeasuringOptions } from './serve/options.js'
 import { parseSettings, type Settings } from './serve/settings.js'
 import type { Session } from './session.js'
 import { checkChoice } from './several-targets.js'
+import { named } from './table.js'
 import { showsBlocks } from './terminal.js'
 import { clip, count } from './text.js'
 import {
@@ -20,11 +23,11 @@ import {
   measured,
   newRow,
   type Row,
-  rateOfAll,
   type Sorting,
   sorted,
   sortings,
   tableOf,
+  together,
 } from './top/rows.js'
 import { type Unreached, vmsOfHost } from './top/vms.js'
 
@@ -38,13 +41,18 @@ export interface TopOptions extends MeasuringOptions {
 const LOOK_MS = 2000
 const DEFAULT_COLUMNS = 80
 const HELP = [
-  'q         quit',
-  's, right  sort by the next column: rate, name, memory, vcpus, verdict',
-  'left      sort by the column before',
-  'up, down  scroll',
-  'p         hold the picture; measuring goes on',
-  'h         show or hide this help',
-]
+  ['q', 'quit'],
+  ['s, right', 'sort by the next column: rate, name, memory, vcpus, verdict'],
+  ['left', 'sort by the column before'],
+  ['up, down', 'scroll'],
+  ['p', 'hold the picture; measuring goes on'],
+  ['h', 'show or hide this help'],
+] as const
+/** The column at which what a key does begins. */
+const HELP_BEGINS = 10
+
+const helpOf = (columns: number): string[] =>
+  HELP.flatMap(([keys, does]) => named(keys, does, HELP_BEGINS, columns))
 
 export async function runTop(
   session: Session,
@@ -75,6 +83,8 @@ class Top {
   readonly #settings: Settings
   readonly #rates: Rates
   readonly #rows = new Map<string, Row>()
+  /** The VMs of this host, where several targets may name one of them. */
+  #vms: KnownVms = []
   readonly #stop = new AbortController()
   #sorting: Sorting
   #scroll = 0
@@ -95,6 +105,7 @@ class Top {
     const fleet = new Fleet(target => this.#listen(target), hostPace, signal)
     const settings = this.#settings
     const isHost = uris.length === 0
+    if (uris.length > 1) this.#vms = (await listVms()).vms
     if (isHost) await this.#look(fleet)
     else
       fleet.serve(
@@ -161,7 +172,7 @@ class Top {
   }
 
   #listen({ key, label, name, uri, settings }: FleetTarget): FleetListener {
-    const row = newRow(label, name)
+    const row = newRow(label, name, vmOf(uri, this.#vms))
     this.#rows.set(key, row)
     const changed = (change: () => void): void => {
       change()
@@ -212,10 +223,11 @@ class Top {
 
   #screen({ columns, rows: height }: Size): string[] {
     const rows = this.#held ?? [...this.#rows.values()]
-    const together = this.#rates.rate(rateOfAll(rows))
+    const { vms, bytesPerSecond } = together(rows)
     const held = this.#held === undefined ? '' : '  held: p goes on'
-    const title = `${count(rows.length)} VM${rows.length === 1 ? '' : 's'}, together ${together}  by ${this.#sorting}${held}`
-    const help = this.#hasHelp ? HELP : ['q: quit  s: sort  p: hold  h: help']
+    const rate = this.#rates.rate(bytesPerSecond)
+    const title = `${count(vms)} VM${vms === 1 ? '' : 's'}, together ${rate}  by ${this.#sorting}${held}`
+    const help = this.#hasHelp ? helpOf(columns) : ['q: quit  s: sort  p: hold  h: help']
     const [titles = 'No virtual machine was found on this host.', ...lines] = this.#table(columns)
     const room = Math.max(1, height - 4 - help.length)
     this.#scroll = Math.min(this.#scroll, Math.max(0, lines.length - room))

@@ -26,7 +26,7 @@ import {
   refuseHmpAndJson,
   withTarget,
 } from './target.js'
-import { count, ms, visible } from './text.js'
+import { count, ms, padTo, visible, widthOf } from './text.js'
 import { parseWait, type Wait, type WaitOptions, waitBefore } from './wait.js'
 
 export interface WatchCommandOptions extends ModeOptions, WaitOptions {
@@ -132,7 +132,8 @@ function watchEach(
       await waitBefore(session, target, wait)
       const of: Seen = { windows: 0, sum: 0, most: 0 }
       seen.set(label, of)
-      const name = visible(label).padEnd(Math.max(...all.map(one => visible(one.label).length)))
+      const widest = Math.max(...all.map(one => widthOf(visible(one.label))))
+      const name = padTo(visible(label), widest)
       const watch = target
         .watchDirtyRate({ ...mode, ...cells, every, signal })
         [Symbol.asyncIterator]()

@@ -611,4 +611,18 @@ export default [
     replace: 'code < 0x100 ?',
     test: '__test__/cli/text.test.ts -t is itself to a shell',
   },
+  {
+    name: 'top counts a VM as often as it is named',
+    file: 'ts/cli/top/rows.ts',
+    find: 'const { vm = row, last, hasFailed } = row',
+    replace: 'const vm = row\n    const { last, hasFailed } = row',
+    test: '__test__/cli/top.test.ts -t counts a VM once',
+  },
+  {
+    name: 'a table measures its cells in UTF-16',
+    file: 'ts/cli/table.ts',
+    find: 'Math.max(0, width - widthOf(text))',
+    replace: 'Math.max(0, width - text.length)',
+    test: '__test__/cli/top.test.ts -t columns below each other',
+  },
 ]

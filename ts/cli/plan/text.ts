@@ -4,7 +4,7 @@ import type { MigrationPlan } from '../../prediction/plan/plan.js'
 import { bandwidth, duration, figure } from '../../prediction/words.js'
 import type { Session } from '../session.js'
 import { Table } from '../table.js'
-import { count, visible } from '../text.js'
+import { count, visible, widthOf } from '../text.js'
 
 /** The column in which figures begin. */
 const BEGIN = 18
@@ -86,8 +86,9 @@ function printMigrations(session: Session, { migrations }: MigrationPlan): void 
   const titles = ['lane', 'VM', 'method', 'after', 'takes', 'stands still']
   const columns = titles.map((title, at) => ({
     title,
-    width: Math.max(...rows.map(row => row[at]?.length ?? 0)),
+    width: Math.max(...rows.map(row => widthOf(row[at] ?? ''))),
     ...(at < 3 ? { essential: true as const } : {}),
+    ...(title === 'VM' || title === 'method' ? { left: true as const } : {}),
   }))
   session.print()
   const table = new Table(columns, line => session.bold(line))

@@ -8,11 +8,13 @@ import type { Figures } from '../../results/measurement.js'
 import type { TargetDescription } from '../../targets/target.js'
 import type { Rates } from '../rate-unit.js'
 import { Table } from '../table.js'
-import { clip, measuredSize, visible } from '../text.js'
+import { clip, measuredSize, visible, widthOf } from '../text.js'
 
 /** What is known of one VM. */
 export interface Row {
   readonly label: string
+  /** What it has in common with other targets of its VM; undefined if it is the only one. */
+  readonly vm: string | undefined
   /** It may be known only later. */
   name: string | undefined
   memoryBytes: number | undefined
@@ -37,9 +39,10 @@ const BARS = '▁▂▃▄▅▆▇█'
 /** A change by less than this part of the rate is none. */
 const STEADY = 0.1
 
-export function newRow(label: string, name: string | undefined): Row {
+export function newRow(label: string, name: string | undefined, vm?: string): Row {
   return {
     label,
+    vm,
     name,
     memoryBytes: undefined,
     vcpus: undefined,
@@ -71,10 +74,20 @@ export function curveMeasured(row: Row, curve: DirtyRateCurve, { wanted }: Link)
   row.verdict = predict(parseCurve({ ...curve, memory }, 'the curve'), wanted).verdict
 }
 
-/** What the VMs dirty together. The figure of one that fails now is an old one. */
-export function rateOfAll(rows: readonly Row[]): number {
-  const rates = rows.map(({ last, hasFailed }) => (hasFailed ? 0 : (last?.bytesPerSecond ?? 0)))
-  return rates.reduce((sum, rate) => sum + rate, 0)
+/**
+ * How many VMs there are, and what they dirty together. A VM that several targets name counts once,
+ * by the first of them that has a figure. The figure of one that fails now is an old one.
+ */
+export function together(rows: readonly Row[]): { vms: number; bytesPerSecond: number } {
+  const rates = new Map<unknown, number>()
+  for (const row of rows) {
+    const { vm = row, last, hasFailed } = row
+    if (last !== undefined && !hasFailed) rates.set(vm, rates.get(vm) ?? last.bytesPerSecond)
+  }
+  return {
+    vms: new Set(rows.map(row => row.vm ?? row)).size,
+    bytesPerSecond: [...rates.values()].reduce((sum, rate) => sum + rate, 0),
+  }
 }
 
 /** The rows in an order: the largest figures first, and names by the alphabet. */
@@ -112,18 +125,18 @@ export function tableOf(
   { rates, bars, verdicts, width }: TableForm,
 ): string[] {
   const names = rows.map(row => clip(visible(row.name ?? row.label), WIDEST_NAME))
-  const widest = Math.max(6, ...names.map(name => name.length))
-  const notes = Math.max(4, ...rows.map(({ note }) => note.length))
+  const widest = Math.max(6, ...names.map(widthOf))
+  const notes = Math.max(4, ...rows.map(({ note }) => widthOf(visible(note))))
   const table = new Table(
     [
-      { title: 'VM'.padEnd(widest), width: widest, essential: true },
+      { title: 'VM', width: widest, essential: true, left: true },
       { title: 'rate', width: 16, essential: true },
-      { title: 'trend', width: TREND },
+      { title: 'trend', width: TREND, left: true },
       ...(verdicts ? [{ title: 'verdict', width: 9 }] : []),
       { title: 'memory', width: 9 },
       { title: 'vCPUs', width: 5 },
       { title: 'interval', width: 28 },
-      { title: 'note'.padEnd(notes), width: notes },
+      { title: 'note', width: notes, left: true },
     ],
     text => text,
   )
@@ -131,17 +144,17 @@ export function tableOf(
     const { last, memoryBytes, vcpus, verdict = '-', note, hasFailed } = row
     const mark = last !== undefined && !last.complete ? '>= ' : ''
     const cells = [
-      (names[at] ?? '').padEnd(widest),
+      names[at] ?? '',
       last === undefined ? '-' : `${mark}${rates.rate(last.bytesPerSecond)}`,
-      hasFailed ? 'failed' : trend(row.rates, bars).padEnd(TREND),
+      hasFailed ? 'failed' : trend(row.rates, bars),
       ...(verdicts ? [verdict] : []),
       memoryBytes === undefined ? '-' : measuredSize(memoryBytes),
       vcpus === undefined ? '-' : String(vcpus),
       last === undefined ? '-' : rates.interval(last.interval),
-      visible(note).padEnd(notes),
+      visible(note),
     ]
     // Why a VM is not measured must be seen also where the table has no column for it.
-    const why = hasFailed && table.leftOut(width).titles.some(title => title.startsWith('note'))
+    const why = hasFailed && table.leftOut(width).titles.includes('note')
     const line = table.row(cells, width)
     return why ? [...line, `  ${visible(note)}`] : line
   })
