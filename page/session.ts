@@ -2,7 +2,7 @@
 
 import { isDirtyRateError } from '../ts/ground/errors.js'
 import { Connection, type ConnectionState, type Socket } from './live/connection.js'
-import { readRecording } from './live/recording.js'
+import { type ReadRecording, readRecording } from './live/recording.js'
 import type { PageEvent, State } from './state/state.js'
 import { Store } from './state/store.js'
 
@@ -24,7 +24,9 @@ export class Session {
   readonly #listeners = new Set<() => void>()
   #token: string | undefined
   connection: ConnectionState = { kind: 'connecting' }
-  recording: { readonly name: string; readonly unreadable: number } | undefined
+  recording: ({ readonly name: string } & ReadRecording) | undefined
+  /** The recording that is being read. */
+  opening: { readonly name: string } | undefined
   recordingError: string | undefined
   /** The targets whose curve was asked for, with what ends the wait for it. */
   readonly measuring = new Map<string, ReturnType<typeof setTimeout>>()
@@ -93,16 +95,25 @@ export class Session {
   }
 
   async openRecording(file: File): Promise<void> {
+    // A file that was chosen later is shown, also if it is read sooner.
+    const opening = { name: file.name }
+    this.opening = opening
+    this.recordingError = undefined
+    this.#changed()
+    const played = new Store()
     try {
-      const { events, unreadable } = await readRecording(file)
-      this.#played.clear()
-      this.#played.add(events)
-      this.recording = { name: file.name, unreadable }
-      this.recordingError = undefined
+      const read = await readRecording(file, events => {
+        if (this.opening !== opening) throw new Error('another file was chosen')
+        played.add(events)
+      })
+      this.#played.become(played)
+      this.recording = { name: file.name, ...read }
     } catch (error) {
+      if (this.opening !== opening) return
       const why = isDirtyRateError(error) ? error.message : String(error)
       this.recordingError = `${file.name} cannot be opened: ${why}.`
     }
+    this.opening = undefined
     this.#changed()
   }
 

@@ -11,6 +11,8 @@ import { Rounds, type RoundsListener, type RoundsPlan, retryAfter } from '../../
 import type { Target, TargetDescription } from '../../ts/targets/target.js'
 
 const EVERY_MS = 20
+/** How long a curve takes that is asked for. */
+const CURVE_MS = 50
 
 /** What a played target does in a call: it resolves, or rejects. */
 interface Play {
@@ -106,6 +108,51 @@ describe('rounds', () => {
     const curve = { everyMs: 3_600_000, windows: () => [1], measuring: {} }
     const events = await played({ describe: describing }, all => all.length === 5, { curve })
     expect(events).toEqual(['open', 'measured', 'curve', 'measured', 'measured', 'close'])
+  })
+
+  it('measure a curve that is asked for, but not right after another one', async () => {
+    const answers: string[] = []
+    let begun = 0
+    const stop = new AbortController()
+    const target = {
+      describe: async () => ({}),
+      measureDirtyRate: async () => ({}),
+      measureDirtyCurve: async () => {
+        begun = performance.now()
+        await sleep(CURVE_MS)
+        return {}
+      },
+      close: async () => {},
+    } as unknown as Target
+    const ask = (mayAsk = true): string => rounds.wantCurve(() => mayAsk)
+    const listener: RoundsListener = {
+      described() {},
+      followed() {},
+      curveFailed() {},
+      failed() {},
+      measured() {},
+      curveMeasured: async () => {
+        answers.push('curve')
+        if (answers.length > 1) stop.abort()
+      },
+    }
+    const curve = { everyMs: 3_600_000, windows: () => [1], measuring: {} }
+    const plan = { everyMs: EVERY_MS, offsetMs: 0, measuring: {} }
+    const rounds = new Rounds(async () => target, { ...plan, curve }, listener)
+    // The first one comes anyway, whoever asks.
+    expect(ask(false)).toBe('coming')
+    const running = rounds.run(stop.signal)
+    await expect.poll(() => answers.length).toBe(1)
+    expect(ask()).toBe('recent')
+    const first = begun
+    await expect.poll(() => ask(false), { interval: 5 }).toBe('refused')
+    expect(performance.now() - first).toBeGreaterThanOrEqual(5 * CURVE_MS)
+    expect(ask()).toBe('coming')
+    expect(ask(false)).toBe('coming')
+    await running
+    expect(answers).toEqual(['curve', 'curve'])
+    const never = new Rounds(async () => target, plan, listener)
+    expect(never.wantCurve()).toBe('never')
   })
 
   it('begin with a curve, and spread the later curves of several targets', async () => {

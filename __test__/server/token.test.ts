@@ -4,6 +4,7 @@ import { readToken, Token } from '../../ts/server/token.js'
 import { folder } from '../fixtures/elf.js'
 
 const TEXT = 'f0e1d2c3b4a5968778695a4b3c2d1e0f'
+const OTHER = '00112233445566778899aabbccddeeff'
 
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -83,5 +84,15 @@ describe('a token', () => {
       code: 'ERR_ARGUMENT',
       message: expect.stringContaining('--token-file: ENOTDIR'),
     })
+  })
+})
+
+describe('a token that is renewed', () => {
+  it('is the only one from then on', () => {
+    const token = new Token(TEXT)
+    expect(token.become(new Token(TEXT))).toBe(false)
+    expect(token.isIn(`Bearer ${TEXT}`)).toBe(true)
+    expect(token.become(new Token(OTHER))).toBe(true)
+    expect([token.isIn(`Bearer ${TEXT}`), token.isIn(`Bearer ${OTHER}`)]).toEqual([false, true])
   })
 })

@@ -21,6 +21,12 @@ export class Store {
     this.#changed()
   }
 
+  /** Takes what another one has. */
+  become({ state }: Store): void {
+    this.#state = state
+    this.#changed()
+  }
+
   /** Forgets everything, for another server or another recording. */
   clear(): void {
     this.#state = emptyState

@@ -76,10 +76,17 @@ export function App({ session }: { session: Session }) {
             Recording <b>{safe(recording.name)}</b>
             {vms.length > 0 && `, until ${new Date(now).toLocaleDateString('en-CA')} ${clock(now)}`}
             {recording.unreadable > 0 && `. Lines that cannot be read: ${recording.unreadable}`}
+            {recording.leftOut > 0 &&
+              `. It has too many targets: ${recording.leftOut} events are left out`}
           </span>
           <button type="button" onClick={() => session.closeRecording()}>
             Close it
           </button>
+        </p>
+      )}
+      {session.opening !== undefined && (
+        <p class="note" role="status">
+          Reading {safe(session.opening.name)} …
         </p>
       )}
       {session.recordingError !== undefined && (

@@ -16,6 +16,7 @@ import { Dashboard } from './serve/dashboard.js'
 import { together } from './serve/events.js'
 import { Fleet, type FleetListener, type FleetTarget } from './serve/fleet.js'
 import { Hangups } from './serve/hangups.js'
+import type { Renewable } from './serve/host.js'
 import { noting } from './serve/notes.js'
 import type { ServeOptions } from './serve/options.js'
 import { costSamples } from './serve/own-metrics.js'
@@ -83,13 +84,14 @@ export async function runServe(
     new HostServing(session, { line, config, fleet, budget, hangups })
   const { routes: more, upgrades } = dashboard.connecting
   const routes = routesOf(metrics, formatFor, more)
-  const server = await serveHttp({
-    listen,
-    access,
-    certificate,
-    routes,
-    upgrades: upgrades(access),
-  })
+  const live = upgrades(access)
+  const server = await serveHttp({ listen, access, certificate, routes, upgrades: live })
+  const renewable: Renewable = {
+    setCertificate: renewed => server.setCertificate(renewed),
+    setToken: renewed => {
+      if (access.token?.become(renewed)) live.disconnect()
+    },
+  }
   session.document({
     schemaVersion: 1,
     page: `${server.url}/`,
@@ -111,7 +113,10 @@ export async function runServe(
     )
   }
   try {
-    await Promise.race([fleet.ended(), ...(host === undefined ? [] : [host.run(server, signal)])])
+    await Promise.race([
+      fleet.ended(),
+      ...(host === undefined ? [] : [host.run(renewable, signal)]),
+    ])
   } finally {
     stop.abort()
     await Promise.all([server.close(), fleet.closed()])

@@ -24,6 +24,8 @@ export const HISTORY_LIMITS: HistoryLimits = {
   ageMs: 24 * 3_600_000,
 }
 
+/** An event that takes more than this part of the limit goes before older ones. */
+const LARGE_PART = 4
 /** How often the age of the events is looked at. */
 const AGING_MS = 1000
 /** What an event takes of the heap beside its bytes: two arrays, and the objects around them. */
@@ -80,7 +82,10 @@ class Stored implements StoredEvent {
 
 /** The events of one target. */
 class OfTarget {
-  /** The newest of each kind, which say how the target is now. They are kept however old. */
+  /**
+   * The newest of each kind, which say how the target is now. They are kept however old, unless
+   * those of all targets alone are more than the history may have.
+   */
   readonly newest = new Map<PackedEvent['kind'], Stored>()
   /** The others, which are dropped from the first one on. */
   readonly past = new Queue<Stored>()
@@ -210,9 +215,10 @@ export class History {
     }
     while (this.#figureBytes > figureBytes) {
       const target = this.#largest('figureBytes')
-      if (target === undefined || !this.#dropOldest(target)) break
+      if (target === undefined ? !this.#dropNewest() : !this.#dropOldest(target)) break
     }
-    if (now - this.#agedAt >= AGING_MS || now < this.#agedAt) {
+    const canAge = ageMs < Number.POSITIVE_INFINITY
+    if (canAge && (now - this.#agedAt >= AGING_MS || now < this.#agedAt)) {
       this.#agedAt = now
       this.#dropAged(now - ageMs)
     }
@@ -246,16 +252,39 @@ export class History {
     }
   }
 
-  /** Drops the oldest event of a target that may be dropped; false if there is none. */
+  /** Drops the oldest event that is not the newest of its kind; false if there is none. */
   #dropOldest(target: OfTarget): boolean {
     const oldest = target.past.shift()
     if (oldest === undefined) return false
-    if (target.withCells.peek() === oldest) this.#dropCells(target)
-    oldest.isDropped = true
-    this.#dropped++
-    target.figureBytes -= oldest.figureBytes
-    this.#figureBytes -= oldest.figureBytes
-    this.#droppedUpTo = Math.max(this.#droppedUpTo, oldest.seq)
+    this.#drop(target, oldest)
     return true
+  }
+
+  /**
+   * Drops one of the newest events of each kind, which are too large together: one that takes a
+   * good part of the limit alone, or else the oldest one.
+   */
+  #dropNewest(): boolean {
+    let given = this.#events.find(({ isDropped }) => !isDropped)
+    const least = this.#limits.figureBytes / LARGE_PART
+    for (const event of this.#events)
+      if (!event.isDropped && event.figureBytes > Math.max(least, given?.figureBytes ?? 0))
+        given = event
+    const target = given && this.#targets.get(given.target)
+    if (given === undefined || target === undefined) return false
+    target.newest.delete(given.kind)
+    this.#drop(target, given)
+    if (target.isEmpty) this.#targets.delete(given.target)
+    return true
+  }
+
+  #drop(target: OfTarget, event: Stored): void {
+    // Older ones with cells are dropped before it.
+    while (event.cellBytes > 0) this.#dropCells(target)
+    event.isDropped = true
+    this.#dropped++
+    target.figureBytes -= event.figureBytes
+    this.#figureBytes -= event.figureBytes
+    this.#droppedUpTo = Math.max(this.#droppedUpTo, event.seq)
   }
 }

@@ -12,6 +12,11 @@ export const RECORDING_VERSION = 1
 /** The first line of every recording begins with this. */
 export const RECORDING_BEGINS = '{"format":"dirtyrate-recording"'
 
+/** No event is longer: the cells of the largest memory take less. */
+export const MOST_LINE_BYTES: number = 64 * 2 ** 20
+/** A server has no more targets. What a recording has of further ones is not shown. */
+export const MOST_TARGETS = 10_000
+
 /**
  * The first line. Another one follows where a server has gone on with the file, or where events are
  * missing because they could not be written.

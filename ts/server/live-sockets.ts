@@ -4,11 +4,11 @@
  */
 
 import type { IncomingMessage } from 'node:http'
-import { performance } from 'node:perf_hooks'
 import type { Duplex } from 'node:stream'
 import { clearInterval, clearTimeout, setInterval, setTimeout } from 'node:timers'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import { type AccessRules, type Refusal, socketRefusalOf } from './access.js'
+import { allowance } from './allowance.js'
 import { refuseUpgrade, type Upgrades } from './http.js'
 import { Places } from './places.js'
 import type { Tickets } from './tickets.js'
@@ -139,6 +139,12 @@ export class LiveSockets implements Upgrades {
     })
   }
 
+  /** Those that are there have to connect again, and to show that they may. */
+  disconnect(): void {
+    this.#tickets.clear()
+    for (const client of this.#server.clients) client.close(CLOSE.refused)
+  }
+
   async close(ms: number): Promise<void> {
     clearInterval(this.#pings)
     const clients = [...this.#server.clients]
@@ -190,18 +196,6 @@ export class LiveSockets implements Upgrades {
         client.ping()
       }
     }
-  }
-}
-
-/** Whether one more is too much: `most` at once, and one more in each `everyMs`. */
-function allowance(most: number, everyMs: number): () => boolean {
-  let left = most
-  let at = performance.now()
-  return () => {
-    const now = performance.now()
-    left = Math.min(left + (now - at) / everyMs, most) - 1
-    at = now
-    return left < 0
   }
 }
 

@@ -3,6 +3,7 @@
  * fails is tried again later, and disturbs no other target.
  */
 
+import { performance } from 'node:perf_hooks'
 import { codeOf } from '../ground/errors.js'
 import type { DirtyRateCurve } from '../results/curve.js'
 import type { Figures, Frame } from '../results/measurement.js'
@@ -53,6 +54,9 @@ export interface RoundsPlan {
 /** No target waits longer for its next try. */
 const LONGEST_RETRY_MS = 5 * 60_000
 
+/** After a curve it takes so many times as long as the curve took until one can be asked for. */
+const REST_FACTOR = 4
+
 /** The errors after which the open target can still be used: its VM only cannot be measured now. */
 const PASSING: readonly string[] = [
   'ERR_MEASURING',
@@ -75,6 +79,8 @@ export class Rounds {
   /** Whether a curve was begun before. */
   #hasCurve = false
   #nextCurve = Number.NEGATIVE_INFINITY
+  /** Nobody gets a curve that is asked for before this time, by `performance.now()`. */
+  #restsUntil = Number.NEGATIVE_INFINITY
 
   constructor(
     open: (signal: AbortSignal) => Promise<Target>,
@@ -94,11 +100,17 @@ export class Rounds {
     this.#waitAnew()
   }
 
-  /** The next round measures a curve too. False if no curves are measured. */
-  wantCurve(): boolean {
-    if (this.#plan.curve === undefined) return false
+  /**
+   * Whether the next round measures a curve, because somebody asks for one: not if there are none,
+   * nor if the last one has just been measured. `mayAsk` decides unless one is coming anyway.
+   */
+  wantCurve(mayAsk: () => boolean = () => true): 'coming' | 'never' | 'recent' | 'refused' {
+    if (this.#plan.curve === undefined) return 'never'
+    if (this.#nextCurve === Number.NEGATIVE_INFINITY) return 'coming'
+    if (performance.now() < this.#restsUntil) return 'recent'
+    if (!mayAsk()) return 'refused'
     this.#nextCurve = Number.NEGATIVE_INFINITY
-    return true
+    return 'coming'
   }
 
   /**
@@ -200,6 +212,7 @@ export class Rounds {
     const part = this.#hasCurve ? 1 : offsetMs / everyMs || 1
     this.#hasCurve = true
     this.#nextCurve = this.#pace.now() + curve.everyMs * part
+    const begun = performance.now()
     try {
       const windows = curve.windows(target)
       const measured = await target.measureDirtyCurve({ ...curve.measuring, windows, signal })
@@ -209,6 +222,9 @@ export class Rounds {
       const isFirst = !this.#hasMeasured && this.#plan.opensWhenDue !== true
       if (isFirst && codeOf(error) === 'ERR_ARGUMENT') throw error
       this.#listener.curveFailed(error)
+    } finally {
+      const now = performance.now()
+      this.#restsUntil = now + REST_FACTOR * (now - begun)
     }
   }
 }

@@ -36,6 +36,11 @@ export class Tickets {
     return ticket
   }
 
+  /** No ticket that was issued can be used any more. */
+  clear(): void {
+    this.#ends.clear()
+  }
+
   /** Whether the ticket could be used. From then on it cannot. */
   take(ticket: string | null): boolean {
     if (ticket === null) return false

@@ -15,10 +15,17 @@ const MAKE_ONE = 'Make one: (umask 077; openssl rand -hex 32 >token)'
 
 /** A token that is compared without saying, by the time that it takes, how much of it is right. */
 export class Token {
-  readonly #digest: Buffer
+  #digest: Buffer
 
   constructor(text: string) {
     this.#digest = digestOf(text)
+  }
+
+  /** From now on `other` is the token. False if both are the same. */
+  become(other: Token): boolean {
+    const isOther = !timingSafeEqual(this.#digest, other.#digest)
+    this.#digest = other.#digest
+    return isOther
   }
 
   /** Whether the header Authorization has this token, as `Bearer TOKEN`. */

@@ -97,6 +97,22 @@ function target(played: Played, uri: string, window = 1): FleetTarget {
   return { key: uri, uri, label: uri, isNamed: false, settings }
 }
 
+/** How many curves were measured. */
+let curves = 0
+
+function withCurves(of: FleetTarget): FleetTarget {
+  const { settings } = of
+  const curve = { everyMs: 3_600_000, windows: () => [1], measuring: {} }
+  const open: Settings['open'] = async (...args) =>
+    Object.assign(await settings.open(...args), {
+      measureDirtyCurve: async () => {
+        curves++
+        throw new DirtyRateError('ERR_MEASURING', 'played')
+      },
+    })
+  return { ...of, settings: { ...settings, open, plan: { ...settings.plan, curve } } }
+}
+
 const names = (from: number, to: number): string[] =>
   Array.from({ length: to - from }, (_, at) => `played:${from + at}`)
 
@@ -115,6 +131,30 @@ describe('a fleet', () => {
     await stop()
     expect([...played.closed].filter(([, times]) => times !== 1)).toEqual([])
     expect(played.closed.size).toBe(900)
+  })
+
+  it('is asked for no more curves of all targets than some at once', async () => {
+    const { fleet, played, stop } = playedFleet()
+    const uris = names(0, 30)
+    fleet.serve(uris.map(uri => withCurves(target(played, uri))))
+    const failing = (): string[] =>
+      uris.flatMap(uri => {
+        try {
+          fleet.wantCurve(uri)
+          return []
+        } catch (error) {
+          return [(error as Error).message]
+        }
+      })
+    const refused = 'Too many curves were asked for in the last minute. Ask again in a while.'
+    // The first curves come anyway.
+    expect(failing()).toEqual([])
+    await expect.poll(() => curves, { timeout: 20_000 }).toBe(30)
+    await expect.poll(() => new Set(failing())).toEqual(new Set([refused]))
+    await expect.poll(() => curves, { timeout: 20_000 }).toBeGreaterThanOrEqual(40)
+    await stop()
+    // One more each five seconds.
+    expect(curves).toBeLessThan(30 + 10 + 6)
   })
 
   it('keeps what it knows of a target whose settings change', async () => {

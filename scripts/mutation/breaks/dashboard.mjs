@@ -35,6 +35,20 @@ export default [
     test: `${HISTORY} -t keeps within its bytes`,
   },
   {
+    name: 'the newest event of a target may be of any size',
+    file: 'ts/dashboard/history.ts',
+    find: 'target === undefined ? !this.#dropNewest() : ',
+    replace: 'target === undefined || ',
+    test: `${HISTORY} -t larger than itself`,
+  },
+  {
+    name: 'the page reads a recording with any number of targets',
+    file: 'page/live/recording.ts',
+    find: 'targets.size < MOST_TARGETS ||',
+    replace: 'targets.size >= 0 ||',
+    test: '__test__/page/recording.test.ts -t no more targets',
+  },
+  {
     name: 'the history of a dashboard forgets how a target is',
     file: 'ts/dashboard/history.ts',
     find: 'if (last !== undefined) this.past.push(last)',
@@ -44,7 +58,7 @@ export default [
   {
     name: 'a dropped event is not said to be dropped',
     file: 'ts/dashboard/history.ts',
-    find: 'this.#droppedUpTo = Math.max(this.#droppedUpTo, oldest.seq)',
+    find: 'this.#droppedUpTo = Math.max(this.#droppedUpTo, event.seq)',
     replace: 'this.#droppedUpTo = 0',
     test: HISTORY,
   },

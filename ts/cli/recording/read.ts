@@ -1,14 +1,12 @@
 /** Reads a recording, event by event. */
 
+import { createReadStream } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
-import { parseLine, RECORDING_BEGINS } from '../../dashboard/recording.js'
+import { linesOf } from '../../dashboard/lines.js'
+import { MOST_LINE_BYTES, parseLine, RECORDING_BEGINS } from '../../dashboard/recording.js'
 import type { PackedEvent } from '../../dashboard/records.js'
 import { argumentError, isError } from '../../ground/errors.js'
 import { systemReason } from '../failure.js'
-import { linesOf } from './lines.js'
-
-/** No event is longer: the cells of the largest memory take less. */
-const MOST_LINE_BYTES = 64 * 2 ** 20
 
 /** What reading a recording has found beside its events. */
 export interface ReadRecording {
@@ -46,7 +44,7 @@ export async function readRecording(
   let isFirst = true
   try {
     if (!(await stat(file)).isFile()) throw argumentError('it is no regular file', MAKE_ONE)
-    for await (const line of linesOf(file, MOST_LINE_BYTES, signal)) {
+    for await (const line of linesOf(createReadStream(file, { signal }), MOST_LINE_BYTES)) {
       if (isFirst) requireHeader(line)
       isFirst = false
       const event = eventIn(line)

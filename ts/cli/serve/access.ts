@@ -5,16 +5,16 @@ import { show } from '../../ground/arguments.js'
 import { argumentError } from '../../ground/errors.js'
 import type { AccessRules } from '../../server/access.js'
 import type { ListenAddress } from '../../server/address.js'
-import { readToken, TOKEN_VARIABLE } from '../../server/token.js'
+import { readToken, TOKEN_VARIABLE, type Token } from '../../server/token.js'
 import type { ServeOptions } from './options.js'
 
 /** An address that other hosts reach is served only with a token. Throws ERR_ARGUMENT. */
 export async function parseAccess(
-  { tokenFile, allowHost }: ServeOptions,
+  options: ServeOptions,
   { address, isLoopback }: ListenAddress,
   signal: AbortSignal,
 ): Promise<AccessRules> {
-  const token = await readToken(tokenFile, '--token-file', signal)
+  const token = await readTokenFile(options, signal)
   if (token === undefined && !isLoopback) {
     throw argumentError(
       `--listen: other hosts reach ${address}, so that the server needs a token`,
@@ -22,9 +22,17 @@ export async function parseAccess(
     )
   }
   return {
-    hostNames: ['localhost', hostname().toLowerCase(), ...parseNames(allowHost)],
+    hostNames: ['localhost', hostname().toLowerCase(), ...parseNames(options.allowHost)],
     token,
   }
+}
+
+/** The token, as its file has it now; undefined if there is none. Throws ERR_ARGUMENT. */
+export function readTokenFile(
+  { tokenFile }: Pick<ServeOptions, 'tokenFile'>,
+  signal: AbortSignal,
+): Promise<Token | undefined> {
+  return readToken(tokenFile, '--token-file', signal)
 }
 
 /** The names of a list, as requests are compared with them. */

@@ -6,7 +6,7 @@ import type { DashboardEvent } from '../../dashboard/events.js'
 import { History } from '../../dashboard/history.js'
 import { Hub } from '../../dashboard/hub.js'
 import type { AccessRules } from '../../server/access.js'
-import type { Route, Upgrades } from '../../server/http.js'
+import type { Route } from '../../server/http.js'
 import { LiveSockets } from '../../server/live-sockets.js'
 import { TICKET_MS, Tickets } from '../../server/tickets.js'
 import { publishing } from './events.js'
@@ -59,7 +59,7 @@ export class Dashboard {
 /** How pages connect. */
 export interface Connecting {
   readonly routes: readonly (readonly [path: string, route: Route])[]
-  upgrades(access: AccessRules): Upgrades
+  upgrades(access: AccessRules): LiveSockets
 }
 
 /** Lets pages watch a hub. `measureCurve` throws if no curve is measured. */

@@ -2,6 +2,7 @@
 
 import { setMaxListeners } from 'node:events'
 import { argumentError } from '../../ground/errors.js'
+import { allowance } from '../../server/allowance.js'
 import type { Pace } from '../../server/pace.js'
 import { Rounds, type RoundsListener, type RoundsPlan } from '../../server/rounds.js'
 import type { Settings } from './settings.js'
@@ -39,6 +40,15 @@ interface Served {
   done: Promise<void>
 }
 
+/** So many curves can be asked for at once, and then one in each `ASKED_EVERY_MS`. */
+const MOST_ASKED = 10
+const ASKED_EVERY_MS = 5_000
+const REFUSALS: Readonly<Partial<Record<ReturnType<Rounds['wantCurve']>, string>>> = {
+  never: 'The server measures no curves, because of --curve-every never.',
+  recent: 'The last curve has just been measured. Ask again in a while.',
+  refused: 'Too many curves were asked for in the last minute. Ask again in a while.',
+}
+
 /** Multiples of it, without their whole parts, are spread evenly, however many there are. */
 const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2
 
@@ -52,6 +62,7 @@ export class Fleet {
   readonly #over: Promise<void>
   #fail: (error: unknown) => void = () => {}
   #begun = 0
+  readonly #isAskedTooOften = allowance(MOST_ASKED, ASKED_EVERY_MS)
 
   /** `listen` makes the listener of a further target. */
   constructor(listen: (target: FleetTarget) => FleetListener, pace: Pace, signal: AbortSignal) {
@@ -72,13 +83,14 @@ export class Fleet {
 
   /**
    * Lets the next round of a target measure a curve too. Throws ERR_ARGUMENT if there is no such
-   * target, or if it has no curves.
+   * target, if it has no curves, and if curves are asked for too often.
    */
   wantCurve(uri: string): void {
     const served = [...this.#served.values()].find(({ target }) => target.uri === uri)
     if (served === undefined) throw argumentError('There is no such target.')
-    if (!served.rounds.wantCurve())
-      throw argumentError('The server measures no curves, because of --curve-every never.')
+    const answer = served.rounds.wantCurve(() => !this.#isAskedTooOften())
+    const refusal = REFUSALS[answer]
+    if (refusal !== undefined) throw argumentError(refusal)
   }
 
   /** Serves these targets from now on, and no others. What is known of the others is kept. */

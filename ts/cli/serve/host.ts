@@ -12,10 +12,12 @@ import type { FoundVm } from '../../host/discovery/sources.js'
 import type { Sample } from '../../metrics/families.js'
 import { labelOf } from '../../metrics/labels.js'
 import type { Budget } from '../../server/budget.js'
-import type { HttpServer } from '../../server/http.js'
+import type { Certificate } from '../../server/http.js'
+import type { Token } from '../../server/token.js'
 import { failureOf } from '../failure.js'
 import type { Session } from '../session.js'
 import { visible } from '../text.js'
+import { readTokenFile } from './access.js'
 import { type CommandLine, type Config, readConfig } from './config/config.js'
 import { changedServerKey } from './config/keys.js'
 import type { Fleet, FleetTarget } from './fleet.js'
@@ -36,6 +38,12 @@ interface SourceState {
 }
 
 export { readConfig }
+
+/** What of a server can be renewed while it runs. */
+export interface Renewable {
+  setCertificate(certificate: Certificate): void
+  setToken(token: Token): void
+}
 
 export class HostServing {
   readonly #session: Session
@@ -67,8 +75,8 @@ export class HostServing {
     this.#config = config
   }
 
-  /** Serves until `signal` is aborted. `server` gets a certificate that was renewed. */
-  async run(server: Pick<HttpServer, 'setCertificate'>, signal: AbortSignal): Promise<void> {
+  /** Serves until `signal` is aborted. `server` gets what was renewed. */
+  async run(server: Renewable, signal: AbortSignal): Promise<void> {
     this.#hangups.listen(() => {
       this.#reloading = this.#reloading.then(() => this.#reload(server))
     })
@@ -106,7 +114,7 @@ export class HostServing {
       yield of('dirtyrate_discovery_targets', targets, { source: labelOf(label) })
   }
 
-  async #reload(server: Pick<HttpServer, 'setCertificate'>): Promise<void> {
+  async #reload(server: Renewable): Promise<void> {
     const { file } = this.#line
     const { signal } = this.#session
     try {
@@ -121,7 +129,9 @@ export class HostServing {
         })
       }
       const certificate = await config.located(() => readCertificate(config.options, signal))
+      const token = await config.located(() => readTokenFile(config.options, signal))
       if (certificate !== undefined) server.setCertificate(certificate)
+      if (token !== undefined) server.setToken(token)
       this.#config = config
       this.#budget.change(config.share)
       this.#isReloaded = true

@@ -7,11 +7,14 @@ import { readFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { packageRoot } from '../../ground/package-root.js'
 import type { Answer, Route } from '../../server/http.js'
 
 const FOLDER = join(packageRoot(fileURLToPath(import.meta.url)), 'dist/page')
+
+const zip = promisify(gzip)
 
 /** Each path with its file and its type. */
 const FILES = [
@@ -51,7 +54,7 @@ export function pageRoutes(folder: string = FOLDER): [path: string, route: Route
   ])
 }
 
-/** Reads the file at the first request. */
+/** Reads and compresses the file at the first request, while other requests are answered. */
 function answerOf(file: string, type: string): Route['answer'] {
   const contentType = `${type}; charset=utf-8`
   let read: Promise<{ plain: Answer; zipped: Answer }> | undefined
@@ -61,7 +64,7 @@ function answerOf(file: string, type: string): Route['answer'] {
       plain: { contentType, body, headers: SECURITY },
       zipped: {
         contentType,
-        body: gzipSync(body, { level: 9 }),
+        body: await zip(body, { level: 9 }),
         headers: { ...SECURITY, 'Content-Encoding': 'gzip' },
       },
     }

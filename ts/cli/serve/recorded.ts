@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import manifest from '../../../package.json' with { type: 'json' }
 import { History } from '../../dashboard/history.js'
 import { Hub } from '../../dashboard/hub.js'
+import { MOST_TARGETS } from '../../dashboard/recording.js'
 import type { PackedEvent } from '../../dashboard/records.js'
 import { argumentError } from '../../ground/errors.js'
 import { parseListenAddress } from '../../server/address.js'
@@ -89,12 +90,21 @@ async function readHistory(
 ): Promise<{ history: History; targets: readonly string[] }> {
   const history = new History({ ageMs: Number.POSITIVE_INFINITY })
   const targets = new Set<string>()
+  let leftOut = 0
   const take = (event: PackedEvent): void => {
+    if (targets.size >= MOST_TARGETS && !targets.has(event.target)) {
+      leftOut++
+      return
+    }
     history.addPacked(event)
     targets.add(event.target)
   }
   const { unreadable } = await readRecording(file, '--recording', take, session.signal)
   if (unreadable > 0) session.note(`${file}: lines that cannot be read: ${unreadable}.`)
+  if (leftOut > 0)
+    session.note(
+      `${file}: it has more than ${MOST_TARGETS} targets: ${leftOut} events are left out.`,
+    )
   if (history.droppedUpTo > 0)
     session.note(`${file}: it is too large to be shown whole. Its oldest events are left out.`)
   return { history, targets: [...targets] }
