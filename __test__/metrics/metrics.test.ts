@@ -294,6 +294,16 @@ describe('what is exported', () => {
     expect(texts[2]).toMatch(/\n# TYPE dirtyrate_dirty_bytes_total counter\n/)
   })
 
+  it('has nothing but the samples, so that what is absent is not 0', async () => {
+    const metrics = registered()
+    metrics.add('a').measured(RATES, 'QEMU 10.0.2', ENDED_AT)
+    const samples = [...metrics.samples()].map(({ name, labels }) => [name, labels])
+    const asText = (await exported(metrics)).map(({ name, labels }) => [name, labels])
+    expect(new Set(asText.map(one => JSON.stringify(one)))).toEqual(
+      new Set(samples.map(one => JSON.stringify(one))),
+    )
+  })
+
   it('has the names of targets as they are, and of hostile ones nothing that is more', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -69,10 +69,11 @@ export class Metrics {
 
   /** All metrics as they are now. Nothing is measured for it. */
   expose(format: Format): Promise<Exposition> {
-    return this.#exporters[format].expose(() => this.#samples())
+    return this.#exporters[format].expose(() => this.samples())
   }
 
-  *#samples(): Generator<Sample, void, undefined> {
+  /** All metrics as they are now, one after the other. */
+  *samples(): Generator<Sample, void, undefined> {
     yield { name: 'dirtyrate_build_info', labels: { version: this.#version }, value: 1 }
     yield { name: 'dirtyrate_targets', labels: {}, value: this.#targets.size }
     yield* this.#more()
@@ -111,7 +112,7 @@ class Exporter {
   }
 
   async #write(samples: Iterable<Sample>): Promise<Exposition> {
-    for (const metric of this.#metrics.values()) metric.reset()
+    for (const metric of this.#metrics.values()) forget(metric)
     for (const { name, labels, value } of samples) {
       const metric = this.#metrics.get(name)
       if (metric === undefined) throw new RangeError(`there is no metric ${name}`)
@@ -121,4 +122,10 @@ class Exporter {
     const text = await this.#registry.metrics()
     return { contentType: this.#registry.contentType, text }
   }
+}
+
+/** prom-client takes a metric without labels for one with the value 0, until that is removed. */
+function forget(metric: Counter | Gauge): void {
+  metric.reset()
+  metric.remove({})
 }
