@@ -15,7 +15,7 @@ export async function buildPage() {
     logLevel: 'warn',
     clearScreen: false,
     oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
-    plugins: [thirdPartyLicences('The page, and its worker, contain')],
+    plugins: [thirdPartyLicences('THIRD-PARTY.txt', 'The page, and its worker, contain')],
     worker: { format: 'es', rolldownOptions: { output: worker } },
     build: {
       outDir: join(root, 'dist/page'),

@@ -4,10 +4,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * Writes the licence of every package that went into the bundle to THIRD-PARTY.txt, below a line
+ * Writes the licence of every package that went into the bundle to `fileName`, below a line
  * that begins with `what`; a package without one fails the build.
  */
-export function thirdPartyLicences(what) {
+export function thirdPartyLicences(fileName, what) {
   return {
     name: 'third-party-licences',
     generateBundle(_options, bundle) {
@@ -18,7 +18,9 @@ export function thirdPartyLicences(what) {
           if (match) folders.add(match[1])
         }
       }
-      const texts = [...folders].sort().map(folder => {
+      /** The packages of each text: many have the same one. */
+      const packages = new Map()
+      for (const folder of [...folders].sort()) {
         const { name, version, license } = JSON.parse(
           readFileSync(join(folder, 'package.json'), 'utf8'),
         )
@@ -26,11 +28,14 @@ export function thirdPartyLicences(what) {
           .map(f => join(folder, f))
           .find(existsSync)
         if (!file) throw new Error(`${name} is bundled but has no licence file`)
-        return `${name} ${version} (${license})\n\n${readFileSync(file, 'utf8').trim()}\n`
-      })
+        const text = readFileSync(file, 'utf8').trim()
+        const before = packages.get(text) ?? []
+        packages.set(text, [...before, `${name} ${version} (${license})`])
+      }
+      const texts = Array.from(packages, ([text, names]) => `${names.join('\n')}\n\n${text}\n`)
       this.emitFile({
         type: 'asset',
-        fileName: 'THIRD-PARTY.txt',
+        fileName,
         source: `${what} the following packages.\n\n${texts.join(`\n${'-'.repeat(72)}\n\n`)}`,
       })
     },

@@ -37,6 +37,11 @@ export function addServe(program: Command, act: Act): void {
       '--allow-host <names>',
       'further names of this host that requests may use, separated by commas',
     )
+    .option(
+      '--otlp <url>',
+      'also push the metrics by OTLP over HTTP, to a collector such as http://localhost:4318',
+    )
+    .option('--otlp-every <duration>', 'the time from one push to the next one', '1min')
     .option('--record <file>', 'also write what is measured to this file, as lines of JSON')
     .option('--recording <file>', 'show a file of --record, and measure nothing')
     .option(

@@ -19,6 +19,7 @@ import { Hangups } from './serve/hangups.js'
 import type { Renewable } from './serve/host.js'
 import { noting } from './serve/notes.js'
 import type { ServeOptions } from './serve/options.js'
+import { Pushing, parseOtlp } from './serve/otlp.js'
 import { costSamples } from './serve/own-metrics.js'
 import { openRecording, serveRecording } from './serve/recorded.js'
 import { routesOf } from './serve/routes.js'
@@ -53,6 +54,7 @@ export async function runServe(
   const access = await parsed.located(() => parseAccess(parsed.options, listen, session.signal))
   const certificate = await parsed.located(() => readCertificate(parsed.options, session.signal))
   const recording = await parsed.located(() => openRecording(session, parsed.options))
+  const otlp = await parsed.located(() => parseOtlp(parsed.options))
   // The library of the metrics is loaded by this command alone.
   const { Metrics, formatFor } = await import('../metrics/metrics.js')
   const named = parsed.targets.map(({ uri }) => uri)
@@ -62,7 +64,11 @@ export async function runServe(
   const signal = AbortSignal.any([session.signal, stop.signal])
   const metrics = new Metrics({
     version: manifest.version,
-    more: () => [...costSamples(cpuTime, budget), ...(host?.samples() ?? [])],
+    more: () => [
+      ...costSamples(cpuTime, budget),
+      ...(host?.samples() ?? []),
+      ...(pushing?.samples() ?? []),
+    ],
   })
   // Without a budget nothing is held up, and each period is kept to the millisecond.
   const pace = config === undefined && parsed.share === undefined ? hostPace : budget
@@ -112,6 +118,7 @@ export async function runServe(
       parsed.targets.map((target): FleetTarget => ({ ...target, key: target.uri, isNamed: true })),
     )
   }
+  const pushing = otlp && (await Pushing.start(session, otlp, metrics))
   try {
     await Promise.race([
       fleet.ended(),
@@ -119,7 +126,7 @@ export async function runServe(
     ])
   } finally {
     stop.abort()
-    await Promise.all([server.close(), fleet.closed()])
+    await Promise.all([server.close(), fleet.closed(), pushing?.end()])
     await recording?.close()
   }
   throw interrupted()

@@ -54,6 +54,10 @@ export const families: Readonly<Record<MetricName, Family>> = {
     [],
     'The CPU time that measuring may take, in CPUs; absent without a budget',
   ),
+  dirtyrate_otlp_pushes_total: counter(
+    ['result'],
+    'Requests that pushed metrics by OTLP, by their result: accepted or failed',
+  ),
   dirtyrate_measuring_cpu_seconds_total: counter(
     [],
     'The CPU time of this process and of its children, without the guests that it runs itself',
@@ -237,4 +241,11 @@ export interface Sample {
   /** The values of the labels, by their names. */
   readonly labels: Readonly<Record<string, string>>
   readonly value: number
+}
+
+/** Throws RangeError for a name that is not in the table. */
+export function familyOf(name: MetricName): Family {
+  const family = families[name]
+  if (family === undefined) throw new RangeError(`there is no metric ${name}`)
+  return family
 }

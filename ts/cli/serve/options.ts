@@ -21,6 +21,8 @@ export interface ServeOptions extends MeasuringOptions {
   tlsCert?: string
   tlsKey?: string
   budget?: string
+  otlp?: string
+  otlpEvery: string
   config?: string
 }
 

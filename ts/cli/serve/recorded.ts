@@ -40,9 +40,12 @@ export async function serveRecording(
   uris: readonly string[],
   options: ServeOptions,
 ): Promise<void> {
-  if (uris.length > 0 || options.record !== undefined || options.config !== undefined) {
+  if (
+    uris.length > 0 ||
+    [options.record, options.otlp, options.config].some(one => one !== undefined)
+  ) {
     throw argumentError(
-      '--recording: it shows a file, and cannot be combined with targets, --config or --record',
+      '--recording: it shows a file, and cannot be combined with targets, --config, --record or --otlp',
       'Leave out --recording, or all of the others.',
     )
   }

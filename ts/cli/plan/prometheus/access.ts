@@ -2,6 +2,7 @@
 
 import { argumentError } from '../../../ground/errors.js'
 import { readNamedFile } from '../../named-file.js'
+import { parseServerUrl } from '../../server-url.js'
 
 /** How a Prometheus is asked. */
 export interface Access {
@@ -19,14 +20,17 @@ export interface AccessOptions {
   readonly caFile?: string
 }
 
-const EXAMPLE = 'Give it as http://prometheus:9090, or with a prefix: https://host/prometheus.'
+const URL_HINTS = {
+  example: 'Give it as http://prometheus:9090, or with a prefix: https://host/prometheus.',
+  secrets: 'Leave it out, and give --basic-auth-file FILE, with NAME:PASSWORD in it.',
+}
 /** No token and no password is longer; a bundle of authorities has some 250 kB. */
 const LONGEST_SECRET = 8192
 const LONGEST_CA = 2 ** 22
 
 /** Checks the URL, and reads the files. Throws ERR_ARGUMENT, whose message has no secret. */
 export async function readAccess(options: AccessOptions, signal: AbortSignal): Promise<Access> {
-  const url = parseUrl(options.prometheus)
+  const url = parseServerUrl(options.prometheus, '--prometheus', URL_HINTS)
   const { tokenFile, basicAuthFile, caFile } = options
   if (tokenFile !== undefined && basicAuthFile !== undefined) {
     throw argumentError(
@@ -40,26 +44,6 @@ export async function readAccess(options: AccessOptions, signal: AbortSignal): P
   const authorization = await authorizationOf(options, signal)
   return { url, authorization, ca: await caOf(caFile, signal) }
 }
-
-function parseUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol))
-    throw argumentError(
-      `--prometheus: '${withoutPassword(text)}' is not the URL of a server`,
-      EXAMPLE,
-    )
-  if (url.username !== '' || url.password !== '') {
-    throw argumentError(
-      '--prometheus: the URL has a password, which every user of this machine can see',
-      'Leave it out, and give --basic-auth-file FILE, with NAME:PASSWORD in it.',
-    )
-  }
-  if (url.search !== '' || url.hash !== '')
-    throw argumentError(`--prometheus: '${text}' has more than a path`, EXAMPLE)
-  return url
-}
-
-const withoutPassword = (text: string): string => text.replace(/\/\/[^/@]*@/, '//***@')
 
 async function authorizationOf(
   options: AccessOptions,

@@ -37,6 +37,8 @@ export const SERVER_KEYS: Readonly<Record<string, Form>> = {
   'allow-host': 'list',
   'tls-cert': 'text',
   'tls-key': 'text',
+  otlp: 'text',
+  'otlp-every': 'text',
   record: 'text',
 }
 
