@@ -203,6 +203,8 @@ describeBrowser('the connection of the page', open => {
     const connection = page.getByTestId('connection')
     await expect.poll(() => connection.textContent(), WAIT).toContain('no connection since')
     expect(await page.getByTestId('rate-now').textContent()).toMatch(/B\/s/)
+    expect(await page.getByTestId('status').textContent()).toContain('last measured at')
+    expect(await page.locator('.answer').textContent()).toContain('last dirty rate')
     await serve(async () => {
       await page.getByRole('button', { name: 'Try now' }).click()
       await expect.poll(() => connection.textContent(), WAIT).toContain('live')

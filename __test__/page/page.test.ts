@@ -145,6 +145,33 @@ describeBrowser('the page', open => {
     expect(await page.locator('th[aria-sort=descending]').textContent()).toContain('verdict')
   })
 
+  it('says that a curve has no prediction, and why', async () => {
+    const event = curveEvent('guest:a', BEGIN + 20_000, 50 * MIB)
+    if (event.kind !== 'curve') return never()
+    // Nobody knows how much memory a migration would have to send.
+    const { memory: _, ...curve } = event.curve
+    const why = (() => {
+      try {
+        predictMigration(curve, { bandwidth: 1.25e9, downtime: 300 })
+      } catch (error) {
+        return (error as Error).message
+      }
+      return never()
+    })()
+    const events = ['guest:a', 'guest:b'].flatMap(target => windowsOf(target, [MIB]))
+    const { url } = await servePage([...events, { ...event, curve }])
+    const { page } = await open(url)
+    const cell = page.locator("tr[data-target='guest:a'] td:nth-child(4) span")
+    await expect.poll(() => cell.textContent(), WAIT).toBe('cannot be predicted')
+    expect(await cell.getAttribute('title')).toBe(why)
+    await page.getByRole('link', { name: 'guest:a' }).click()
+    await expect.poll(() => page.getByRole('alert').textContent(), WAIT).toContain(why)
+    const main = page.locator('main')
+    await expect.poll(() => main.textContent()).toContain('live migrationcannot be predicted')
+    expect(await main.textContent()).toContain('It cannot be predicted.')
+    expect(await main.textContent()).not.toMatch(/predicting…/i)
+  })
+
   it('says why there is no figure: no VM, paused, failed, migrating, gone', async () => {
     const target = 'guest:idle'
     const server = await servePage([])
@@ -215,6 +242,8 @@ describeBrowser('the page', open => {
     await expect.poll(() => page.getByTestId('rate-now').textContent(), WAIT).toBe('1.0 MiB/s')
     await openRecording(page, windowsOf('guest:other', [3 * MIB, 7 * MIB]))
     await expect.poll(() => page.getByTestId('rate-now').textContent()).toBe('7.0 MiB/s')
+    expect(await page.getByTestId('status').textContent()).toContain('measured at 03:00:02')
+    expect(await page.locator('.answer').textContent()).toContain('last dirty rate')
     expect(await page.getByRole('button', { name: 'Measure a curve now' }).count()).toBe(0)
     await page.getByRole('button', { name: 'Close it' }).click()
     await expect.poll(() => page.getByTestId('rate-now').textContent()).toBe('1.0 MiB/s')

@@ -8,6 +8,7 @@ import { Log } from '../../page/state/log.js'
 import { reduceAll } from '../../page/state/reduce.js'
 import { emptyState, type PageEvent, type Vm } from '../../page/state/state.js'
 import { trendOf } from '../../page/state/trend.js'
+import { type Sight, statusOf } from '../../page/views/vm-status.js'
 import { packEvent } from '../../ts/dashboard/frames.js'
 import type { PackedEvent } from '../../ts/dashboard/records.js'
 import type { DirtyCells } from '../../ts/results/cells.js'
@@ -320,5 +321,41 @@ describe('a trend', () => {
     expect(trend([100, 101, 99, 100, 104, 100]).direction).toBe('steady')
     expect(trend([1, 2, 3]).direction).toBe('unknown')
     expect(trend([0, 0, 0, 0, 0, 0])).toEqual({ direction: 'steady', change: 0 })
+  })
+})
+
+describe('the state of a VM', () => {
+  const every = (seconds: number, windows = 6): Vm => {
+    const events = Array.from({ length: windows }, (_, at) => measured((at + 1) * seconds * SECOND))
+    return reduceAll(emptyState, events).vms.get(TARGET) as Vm
+  }
+  const seenAfter = (vm: Vm, seconds: number, sight: Sight = 'live') => {
+    const { kind, text, isNow } = statusOf(vm, (vm.last?.at ?? 0) + seconds * SECOND, sight)
+    return [kind, text, isNow]
+  }
+
+  test('an old figure is not one of now', () => {
+    // The server says at least every 15 s what time it is.
+    expect(seenAfter(every(1), 2)).toEqual(['measured', 'measured 2 s ago', true])
+    expect(seenAfter(every(1), 15)).toEqual(['measured', 'measured 15 s ago', true])
+    expect(seenAfter(every(1), 16)).toEqual(['overdue', 'overdue, measured 16 s ago', false])
+    expect(seenAfter(every(10), 25)).toEqual(['measured', 'measured 25 s ago', true])
+    expect(seenAfter(every(10), 26)).toEqual(['overdue', 'overdue, measured 26 s ago', false])
+    // A VM that is measured rarely is not late, but its figure is not of now either.
+    expect(seenAfter(every(600), 60)).toEqual(['measured', 'measured 60 s ago', true])
+    expect(seenAfter(every(600), 61)).toEqual(['measured', 'measured 61 s ago', false])
+    expect(seenAfter(every(600), 1501)).toEqual(['overdue', 'overdue, measured 25 min ago', false])
+    // After one window nobody knows when the next one should come.
+    expect(seenAfter(every(1, 1), 90)).toEqual(['measured', 'measured 2 min ago', false])
+  })
+
+  test('without a server that measures, only the time of the figure is known', () => {
+    const time = /at \d\d:\d\d:\d\d$/
+    expect(seenAfter(every(1), 0, 'recording')).toEqual([
+      'measured',
+      expect.stringMatching(time),
+      false,
+    ])
+    expect(seenAfter(every(1), 0, 'lost')).toEqual(['overdue', expect.stringMatching(time), false])
   })
 })

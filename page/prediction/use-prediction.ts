@@ -75,13 +75,16 @@ export function usePrediction(
   return predicted
 }
 
+/** A verdict, or why there is none. */
+export type VerdictAnswer = { readonly verdict: Verdict } | { readonly why: string }
+
 /** The verdicts of all VMs that have a curve, by their targets. */
 export function useVerdicts(
   vms: readonly Vm[],
   { bytesPerSecond, downtimeMs }: Link,
-): ReadonlyMap<string, Verdict> {
+): ReadonlyMap<string, VerdictAnswer> {
   const predictor = useContext(PredictorContext)
-  const [verdicts, setVerdicts] = useState<ReadonlyMap<string, Verdict>>(new Map())
+  const [verdicts, setVerdicts] = useState<ReadonlyMap<string, VerdictAnswer>>(new Map())
   const [asked] = useState(() => new Map<string, { curve: DirtyRateCurve; link: string }>())
   const link = `${bytesPerSecond} ${downtimeMs}`
   useEffect(() => {
@@ -94,8 +97,10 @@ export function useVerdicts(
         `verdict ${target}`,
         { kind: 'verdict', curve, bytesPerSecond, downtimeMs },
         answer => {
-          if (answer.kind === 'verdict')
-            setVerdicts(known => new Map(known).set(target, answer.verdict))
+          const { kind } = answer
+          if (kind !== 'verdict' && kind !== 'error') return
+          const told = kind === 'verdict' ? { verdict: answer.verdict } : { why: answer.message }
+          setVerdicts(known => new Map(known).set(target, told))
         },
       )
     }

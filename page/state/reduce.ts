@@ -7,6 +7,7 @@ import { runningNs } from '../../ts/results/running-time.js'
 import { type CellColumn, layoutOf } from './cells.js'
 import { Log } from './log.js'
 import type { Gap, GapReason, MeasuredWindow, Notice, PageEvent, State, Vm } from './state.js'
+import { GAP_FACTOR, usualDistance } from './usual.js'
 
 type MeasuredEvent = Extract<PackedEvent, { kind: 'measured' }>
 
@@ -22,10 +23,6 @@ const VMS_WITH_ALL = 16
 const FEWEST = 32
 /** So many VMs that are gone stay on the page. */
 const MOST_GONE = 64
-/** A window that comes after more than so many times the usual distance is behind a gap. */
-const GAP_FACTOR = 2.5
-/** How many distances say what is usual. */
-const USUAL = 5
 
 export function reduceAll(state: State, events: Iterable<PageEvent>): State {
   const vms = new Map(state.vms)
@@ -189,14 +186,8 @@ function beginOf({ moments }: Vm, { at, windowNs }: MeasuredEvent): number {
   if (before?.kind !== 'measured') return own
   // The clocks of two windows differ a little.
   if (before.at >= own) return Math.min(before.at, at)
-  const distances: number[] = []
-  for (let back = 1; back <= USUAL; back++) {
-    const [later, earlier] = [moments.at(-back), moments.at(-back - 1)]
-    if (later?.kind !== 'measured' || earlier?.kind !== 'measured') break
-    distances.push(later.at - earlier.at)
-  }
   // The second window of all has nothing to be compared with.
-  const usual = distances.sort((a, b) => a - b)[distances.length >> 1] ?? at - before.at
+  const usual = usualDistance(moments) ?? at - before.at
   return at - before.at <= GAP_FACTOR * usual ? before.at : own
 }
 

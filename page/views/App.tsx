@@ -8,6 +8,7 @@ import { Banner, Waiting } from './Connection.js'
 import { Overview } from './Overview.js'
 import { OVERVIEW, useRoute } from './routes.js'
 import { VmView } from './VmView.js'
+import type { Sight } from './vm-status.js'
 
 const NEXT_THEME: Readonly<Record<ThemeChoice, ThemeChoice>> = {
   auto: 'light',
@@ -34,6 +35,7 @@ export function App({ session }: { session: Session }) {
   const isLive =
     recording === undefined && connection.kind === 'open' && connection.source === 'live'
   const now = state.lastAt
+  const sight = sightOf(session)
   const change = (next: typeof link): void => {
     setLink(next)
     keepLink(next)
@@ -101,6 +103,7 @@ export function App({ session }: { session: Session }) {
             vm={vm}
             now={now}
             isLive={isLive || (recording === undefined && connection.kind === 'lost')}
+            sight={sight}
             isAlone={isAlone}
             theme={theme}
             link={link}
@@ -114,7 +117,7 @@ export function App({ session }: { session: Session }) {
             {route !== undefined && (
               <p class="note">The server has not named a VM at {safe(route)}.</p>
             )}
-            <Overview vms={vms} now={now} link={link} changeLink={change} />
+            <Overview vms={vms} now={now} sight={sight} link={link} changeLink={change} />
           </>
         ) : (
           <Waiting session={session} />
@@ -122,6 +125,12 @@ export function App({ session }: { session: Session }) {
       </main>
     </>
   )
+}
+
+function sightOf({ connection, recording }: Session): Sight {
+  if (recording !== undefined) return 'recording'
+  if (connection.kind === 'open') return connection.source
+  return connection.kind === 'connecting' ? 'live' : 'lost'
 }
 
 function useTheme(): [ThemeChoice, ReturnType<typeof themeOf>, (choice: ThemeChoice) => void] {

@@ -82,7 +82,12 @@ export function Migration(props: MigrationProps) {
             </section>
             <section aria-labelledby="matrix">
               <h3 id="matrix">Downtimes and bandwidths</h3>
-              <Matrix rows={matrix} link={link} choose={changeLink} />
+              <Matrix
+                rows={matrix}
+                link={link}
+                choose={changeLink}
+                isImpossible={error !== undefined}
+              />
             </section>
           </div>
           {prediction !== undefined && <WaysOut prediction={prediction} />}
@@ -140,14 +145,17 @@ interface MatrixProps {
   readonly rows: readonly (readonly MatrixCell[])[]
   readonly link: Link
   readonly choose: (link: Link) => void
+  /** Whether nothing can be predicted from the curve. */
+  readonly isImpossible: boolean
 }
 
 const SIGN = { converges: '✓', stalls: '✕', uncertain: '?' } as const
 
-function Matrix({ rows, link, choose }: MatrixProps) {
+function Matrix({ rows, link, choose, isImpossible }: MatrixProps) {
   const short = (bytesPerSecond: number): string => bandwidth(bytesPerSecond).replace(/ \(.*/, '')
   const [first] = rows
-  if (first === undefined) return <p class="empty">Predicting…</p>
+  if (first === undefined)
+    return <p class="empty">{isImpossible ? 'It cannot be predicted.' : 'Predicting…'}</p>
   return (
     <div class="scroll">
       <table class="matrix">

@@ -6,7 +6,7 @@ import {
   verdicts as verdictWords,
 } from '../../ts/prediction/figure.js'
 import { Sparkline } from '../charts/Sparkline.js'
-import { intervalText, memory, rateParts } from '../format.js'
+import { intervalText, memory, rateParts, safe } from '../format.js'
 import type { Link } from '../prediction/tasks.js'
 import { useVerdicts } from '../prediction/use-prediction.js'
 import type { Vm } from '../state/state.js'
@@ -14,8 +14,8 @@ import { type Trend, trendOf } from '../state/trend.js'
 import { LinkControls } from './LinkControls.js'
 import { Name } from './Name.js'
 import { vmLink } from './routes.js'
-import { Verdict } from './Verdict.js'
-import { STATUS_SIGNS, statusOf } from './vm-status.js'
+import { NO_VERDICT, Verdict } from './Verdict.js'
+import { type Sight, STATUS_SIGNS, statusOf } from './vm-status.js'
 
 type Column = 'name' | 'rate' | 'trend' | 'verdict' | 'memory'
 
@@ -28,6 +28,8 @@ interface Row {
   readonly vm: Vm
   readonly trend: Trend
   readonly verdict: VerdictWord | undefined
+  /** Why the curve has no verdict. */
+  readonly why: string | undefined
 }
 
 /** Rows that jump cannot be read, so the order changes no more often than this. */
@@ -36,14 +38,20 @@ const SORT_MS = 2000
 interface OverviewProps {
   readonly vms: readonly Vm[]
   readonly now: number
+  readonly sight: Sight
   readonly link: Link
   readonly changeLink: (link: Link) => void
 }
 
-export function Overview({ vms, now, link, changeLink }: OverviewProps) {
+export function Overview({ vms, now, sight, link, changeLink }: OverviewProps) {
   const verdicts = useVerdicts(vms, link)
   const [sorting, setSorting] = useState<Sorting>({ column: 'rate', isDescending: true })
-  const rows = vms.map(vm => ({ vm, trend: trendOf(vm.moments), verdict: verdicts.get(vm.target) }))
+  const rows = vms.map((vm): Row => {
+    const answer = verdicts.get(vm.target)
+    const verdict = answer !== undefined && 'verdict' in answer ? answer.verdict : undefined
+    const why = answer !== undefined && 'why' in answer ? answer.why : undefined
+    return { vm, trend: trendOf(vm.moments), verdict, why }
+  })
   const isHeld = useRef(false)
   const order = useSteadyOrder(rows, sorting, isHeld)
   const hold = (held: boolean) => () => {
@@ -78,7 +86,7 @@ export function Overview({ vms, now, link, changeLink }: OverviewProps) {
           </thead>
           <tbody>
             {order.map(row => (
-              <VmRow key={row.vm.target} row={row} now={now} />
+              <VmRow key={row.vm.target} row={row} now={now} sight={sight} />
             ))}
           </tbody>
         </table>
@@ -112,9 +120,15 @@ function Head({ column, label, sorting, sort, isNumber = false }: HeadProps) {
   )
 }
 
-function VmRow({ row: { vm, trend, verdict }, now }: { row: Row; now: number }) {
+interface VmRowProps {
+  readonly row: Row
+  readonly now: number
+  readonly sight: Sight
+}
+
+function VmRow({ row: { vm, trend, verdict, why }, now, sight }: VmRowProps) {
   const { last, target, name, memoryBytes } = vm
-  const { kind, text } = statusOf(vm, now)
+  const { kind, text } = statusOf(vm, now, sight)
   const isOld = kind !== 'measured'
   return (
     <tr class={isOld ? 'is-old' : ''} data-target={target}>
@@ -146,7 +160,13 @@ function VmRow({ row: { vm, trend, verdict }, now }: { row: Row; now: number }) 
       </td>
       <td>
         {verdict === undefined ? (
-          <span class="quiet">{vm.curve === undefined ? 'no curve yet' : '…'}</span>
+          <span class="quiet" title={why === undefined ? '' : safe(why)}>
+            {vm.curve === undefined
+              ? 'no curve yet'
+              : why === undefined
+                ? 'predicting…'
+                : NO_VERDICT}
+          </span>
         ) : (
           <Verdict verdict={verdict} />
         )}

@@ -8,6 +8,9 @@ const SIGNS: Readonly<Record<VerdictWord, string>> = {
   uncertain: '?',
 }
 
+/** What stands in the place of a verdict that cannot be computed. */
+export const NO_VERDICT = 'cannot be predicted'
+
 export function Verdict({ verdict }: { verdict: VerdictWord }) {
   return (
     <span class={`verdict verdict-${verdict}`}>

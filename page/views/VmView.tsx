@@ -17,13 +17,14 @@ import { TrendText } from './Overview.js'
 import { OVERVIEW } from './routes.js'
 import { StateNote } from './StateNote.js'
 import { TimeControls, useTimeView } from './TimeControls.js'
-import { Verdict } from './Verdict.js'
-import { STATUS_SIGNS, statusOf } from './vm-status.js'
+import { NO_VERDICT, Verdict } from './Verdict.js'
+import { type Sight, STATUS_SIGNS, statusOf } from './vm-status.js'
 
 interface VmViewProps {
   readonly vm: Vm
   readonly now: number
   readonly isLive: boolean
+  readonly sight: Sight
   readonly isAlone: boolean
   readonly theme: Theme
   readonly link: Link
@@ -39,6 +40,7 @@ export function VmView(props: VmViewProps) {
     vm,
     now,
     isLive,
+    sight,
     isAlone,
     theme,
     link,
@@ -80,8 +82,15 @@ export function VmView(props: VmViewProps) {
       <Answer
         vm={vm}
         now={now}
+        sight={sight}
         verdict={predicted.prediction?.verdict}
-        hasCurve={vm.curve !== undefined}
+        pending={
+          vm.curve === undefined
+            ? 'no curve yet'
+            : predicted.error === undefined
+              ? 'predicting…'
+              : NO_VERDICT
+        }
       />
       <StateNote vm={vm} />
       <section class="card" aria-labelledby="rate">
@@ -134,8 +143,10 @@ export function VmView(props: VmViewProps) {
 interface AnswerProps {
   readonly vm: Vm
   readonly now: number
+  readonly sight: Sight
   readonly verdict: Parameters<typeof Verdict>[0]['verdict'] | undefined
-  readonly hasCurve: boolean
+  /** What stands in the place of the verdict. */
+  readonly pending: string
 }
 
 const STATE_WORDS = {
@@ -147,18 +158,16 @@ const STATE_WORDS = {
 } as const
 
 /** The answer at one look. */
-function Answer({ vm, now, verdict, hasCurve }: AnswerProps) {
+function Answer({ vm, now, sight, verdict, pending }: AnswerProps) {
   const { last } = vm
-  const { kind, text } = statusOf(vm, now)
+  const { kind, text, isNow } = statusOf(vm, now, sight)
   const trend = useMemo(() => trendOf(vm.moments), [vm.moments])
   const { figure, unit } =
     last === undefined ? { figure: '–', unit: '' } : rateParts(last.bytesPerSecond)
   return (
     <div class="answer">
       <div class={kind === 'measured' ? 'answer-rate' : 'answer-rate is-old'}>
-        <span class="answer-label">
-          {kind === 'measured' ? 'dirty rate now' : 'last dirty rate'}
-        </span>
+        <span class="answer-label">{isNow ? 'dirty rate now' : 'last dirty rate'}</span>
         <span class="answer-figure" data-testid="rate-now">
           {last?.complete === false && <span title="incomplete: a lower bound">≥ </span>}
           {figure} <span class="unit">{unit}</span>
@@ -185,7 +194,7 @@ function Answer({ vm, now, verdict, hasCurve }: AnswerProps) {
           {verdict !== undefined ? (
             <Verdict verdict={verdict} />
           ) : (
-            <span class="quiet">{hasCurve ? 'predicting…' : 'no curve yet'}</span>
+            <span class="quiet">{pending}</span>
           )}
         </span>
       </div>
@@ -195,7 +204,7 @@ function Answer({ vm, now, verdict, hasCurve }: AnswerProps) {
           <span class="status-sign" aria-hidden="true">
             {STATUS_SIGNS[kind]}
           </span>{' '}
-          {kind === 'measured' ? text : STATE_WORDS[kind]}
+          {kind === 'measured' || kind === 'overdue' ? text : STATE_WORDS[kind]}
         </span>
       </div>
     </div>

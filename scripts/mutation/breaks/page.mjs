@@ -1,6 +1,7 @@
 // Breaks of the page of `serve`: what it draws.
 
 const FIGURES = '__test__/page/figures.test.ts'
+const STATE = '__test__/page/state.test.ts'
 
 export default [
   {
@@ -30,5 +31,26 @@ export default [
     find: 'const part = room(before) / (room(before) - room(after))',
     replace: 'const part = 0.5',
     test: `${FIGURES} -t crosses where both have the same bytes`,
+  },
+  {
+    name: 'an old dirty rate looks like one of now',
+    file: 'page/state/usual.ts',
+    find: "age <= NOW_MS ? 'now' : 'earlier'",
+    replace: "'now'",
+    test: `${STATE} -t an old figure`,
+  },
+  {
+    name: 'a VM is never overdue',
+    file: 'page/state/usual.ts',
+    find: 'age > Math.max(GAP_FACTOR * distance, ALIVE_MS)',
+    replace: 'age > Number.POSITIVE_INFINITY',
+    test: `${STATE} -t an old figure`,
+  },
+  {
+    name: 'a recording looks like a VM that runs',
+    file: 'page/views/vm-status.ts',
+    find: "if (sight === 'recording')",
+    replace: 'if (last.at < 0)',
+    test: `${STATE} -t without a server`,
   },
 ]
