@@ -54,5 +54,6 @@ export function systemReason({ code = '', message }: NodeJS.ErrnoException): str
   const words = message
     .replace(/^(E[A-Z0-9]+|write|read) ?:? ?/, '')
     .replace(/, [a-z]+( '.*')?$/, '')
+  if (code === '') return message
   return words === '' || words === code ? code : `${words} (${code})`
 }

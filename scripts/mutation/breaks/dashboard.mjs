@@ -168,6 +168,13 @@ export default [
     test: '__test__/cli/recording.test.ts -t survives a full disk',
   },
   {
+    name: 'a pipe that nobody reads keeps the server from ending',
+    file: 'ts/cli/recording/write.ts',
+    find: ' | constants.O_NONBLOCK',
+    replace: '',
+    test: '__test__/cli/recording.test.ts -t nobody takes what is in a pipe',
+  },
+  {
     name: 'a recording does not say where a slow disk has lost events',
     file: 'ts/cli/recording/write.ts',
     find: '      this.#missed++\n      this.#isGap = true\n',

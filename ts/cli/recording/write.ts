@@ -3,7 +3,9 @@
  * full or slow, events are left out, which is said, and the file is tried again.
  */
 
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DashboardEvent } from '../../dashboard/events.js'
 import { packEvent } from '../../dashboard/frames.js'
 import { eventLine, headerLine } from '../../dashboard/recording.js'
@@ -15,6 +17,15 @@ import { isRecording } from './read.js'
 const MOST_WAITING_BYTES = 16 * 2 ** 20
 /** How long nothing is written after a failure. */
 const RETRY_MS = 10_000
+/** A pipe that takes nothing is tried again after this time. */
+const PIPE_MS = 20
+/** How long the end of the server waits for a pipe that takes nothing. */
+const END_MS = 2_000
+/**
+ * A write into a pipe that takes nothing would never end, and the process would not either. A
+ * pipe is opened for reading too, because otherwise it could not be opened before its reader.
+ */
+const APPENDING = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK
 /** The figures of VMs are for their owner. */
 const MODE = 0o600
 
@@ -41,6 +52,8 @@ export class RecordingFile {
   /** The file may end within a line. */
   #isCut: boolean
   #writing: Promise<void> | undefined
+  /** Whoever takes nothing from a pipe is waited for until this time. */
+  #endsAt = Number.POSITIVE_INFINITY
 
   private constructor(file: FileHandle, name: string, options: RecordingOptions, isCut: boolean) {
     this.#file = file
@@ -60,7 +73,7 @@ export class RecordingFile {
   ): Promise<RecordingFile> {
     let file: FileHandle
     try {
-      file = await open(path, 'a+', MODE)
+      file = await open(path, APPENDING, MODE)
     } catch (error) {
       throw argumentError(
         `${option}: '${path}' cannot be written: ${systemReason(error as NodeJS.ErrnoException)}`,
@@ -105,6 +118,7 @@ export class RecordingFile {
 
   /** Writes what waits, and closes the file. */
   async close(): Promise<void> {
+    this.#endsAt = performance.now() + END_MS
     await this.#writing
     await this.#file.close()
     if (this.#missed > 0)
@@ -145,7 +159,7 @@ export class RecordingFile {
     // Somebody else may have made the file shorter, as logrotate does.
     const { size } = await this.#file.stat()
     try {
-      await this.#file.appendFile(bytes)
+      await this.#writeAll(bytes)
       this.#isCut = false
     } catch (error) {
       // A part of it may be in the file. A device has no length that could be changed.
@@ -153,6 +167,18 @@ export class RecordingFile {
         this.#isCut = true
       })
       throw error
+    }
+  }
+
+  async #writeAll(bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      try {
+        at += (await this.#file.write(bytes, at)).bytesWritten
+      } catch (error) {
+        const isFull = (error as NodeJS.ErrnoException).code === 'EAGAIN'
+        if (!isFull || performance.now() > this.#endsAt) throw error
+        await sleep(PIPE_MS)
+      }
     }
   }
 

@@ -97,8 +97,11 @@ export class PrometheusClient {
         let bytes = 0
         response.on('data', (part: Buffer) => {
           bytes += part.length
-          if (bytes > this.#limits.bytes) response.destroy(this.#tooLong())
-          else parts.push(part)
+          if (bytes <= this.#limits.bytes) parts.push(part)
+          else {
+            fail(this.#tooLong())
+            response.destroy()
+          }
         })
         response.on('error', fail)
         // The connection may end before the answer is whole.

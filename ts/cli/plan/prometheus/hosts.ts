@@ -104,6 +104,7 @@ function hostNamed(
 }
 
 const MOST_SHOWN = 5
+const LONGEST_WARNING = 300
 
 function some(names: readonly string[]): string {
   const rest = names.length - MOST_SHOWN
@@ -128,5 +129,8 @@ export async function curvesAt(
 }
 
 function noteWarnings({ warnings }: Answer, note: (text: string) => void): void {
-  for (const warning of new Set(warnings)) note(`Prometheus warns: ${warning}`)
+  const all = [...new Set(warnings)]
+  for (const warning of all.slice(0, MOST_SHOWN))
+    note(`Prometheus warns: ${warning.slice(0, LONGEST_WARNING)}`)
+  if (all.length > MOST_SHOWN) note(`Prometheus warns ${all.length - MOST_SHOWN} more times.`)
 }
