@@ -2,7 +2,7 @@
 // QEMU behind a socket, a domain of libvirt where that can be run, and a process. Prints what the
 // server held and took, as the kernel counts it from outside, and whether its figures were true.
 //
-//   node benches/serve-soak.mjs [--minutes N] [--budget PERCENT] [--every DURATION]
+//   node benches/serve-soak.mjs [--minutes N] [--budget PERCENT] [--every DURATION] [--own N]
 //
 // The guest of the QEMU, of the domain and of the process writes the same pages again and again,
 // all of them in each window. So the true rate is the pages by the window. Page sampling gives an
@@ -22,20 +22,24 @@ const { values } = commandLine(import.meta.url, {
     minutes: { type: 'string', default: '10' },
     budget: { type: 'string', default: '10%' },
     every: { type: 'string', default: '5s' },
+    own: { type: 'string', default: '3' },
   },
 })
 
 const { growth } = await importTypeScript('__test__/fixtures/growth.ts')
 const SAMPLE_MS = 5_000
 const PAGE = 4096
-const OWN = 3
+const OWN = Number(values.own)
+/** What all own guests write together, so that many take no more of the CPU than a few. */
+const OWN_KIB_PER_SECOND = 12 * 1024
 const CPU = 'measuring_cpu_seconds_total'
 
 const folder = mkdtempSync(join(tmpdir(), 'dirtyrate-soak-'))
 const machines = await startAll(folder)
 const own = Array.from(
   { length: OWN },
-  (_, at) => `guest:stride,pages=${500 + at},rate=4MiB/s,memory=64MiB`,
+  (_, at) =>
+    `guest:stride,pages=${500 + at},rate=${Math.floor(OWN_KIB_PER_SECOND / OWN)}KiB/s,memory=64MiB`,
 )
 writeFileSync(
   join(folder, 'serve.yaml'),
@@ -62,13 +66,15 @@ writeFileSync(
 
 const server = await startServer(join(folder, 'serve.yaml'))
 const until = performance.now() + Number(values.minutes) * 60_000
+// An interrupt ends the run early, with the figures that there are and without leaving a machine.
+const interrupted = new Promise(resolve => process.once('SIGINT', () => resolve(true)))
 const held = []
 /** How often an interval was told for a target, and how often the true rate was in it. */
 const intervals = new Map()
 const measuredAt = new Map()
 try {
   while (performance.now() < until) {
-    await sleep(SAMPLE_MS)
+    if (await Promise.race([sleep(SAMPLE_MS, false), interrupted])) break
     const samples = await server.scrape()
     held.push({ at: performance.now(), ...server.held(), told: valueIn(samples, CPU) })
     for (const target of targetsOf(samples)) judge(samples, target)
