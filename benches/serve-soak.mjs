@@ -39,7 +39,7 @@ const machines = await startAll(folder)
 const own = Array.from({ length: OWN }, (_, at) =>
   at < WRITERS
     ? `guest:stride,pages=${500 + at},rate=4MiB/s,memory=64MiB`
-    : 'guest:idle,memory=64MiB',
+    : `guest:idle,memory=${64 + at}MiB`,
 )
 writeFileSync(
   join(folder, 'serve.yaml'),
@@ -64,7 +64,6 @@ writeFileSync(
   }),
 )
 
-const server = await startServer(join(folder, 'serve.yaml'))
 const until = performance.now() + Number(values.minutes) * 60_000
 // An interrupt ends the run early, with the figures that there are and without leaving a machine.
 const interrupted = new Promise(resolve => process.once('SIGINT', () => resolve(true)))
@@ -72,7 +71,9 @@ const held = []
 /** How often an interval was told for a target, and how often the true rate was in it. */
 const intervals = new Map()
 const measuredAt = new Map()
+let server
 try {
+  server = await startServer(join(folder, 'serve.yaml'))
   while (performance.now() < until) {
     if (await Promise.race([sleep(SAMPLE_MS, false), interrupted])) break
     const samples = await server.scrape()
@@ -81,7 +82,7 @@ try {
   }
   report(await server.scrape())
 } finally {
-  await server.end()
+  await server?.end()
   await machines.end()
   rmSync(folder, { recursive: true, force: true })
 }
