@@ -27,8 +27,9 @@ interface Writers {
 export function sortedBoth(possible: Possible, chunks: number): readonly [Possible, Possible] {
   const { total, parts } = possible
   const memoryPages = parts.reduce((sum, part) => sum + part.memoryPages, 0) / chunks
-  const { points } = total.concave()
-  const writers = writersOf(points, chunks)
+  const hull = total.concave()
+  const { seconds } = hull
+  const writers = writersOf(hull.points, chunks)
   if (writers.length === 0) {
     const same = spread(possible, chunks)
     return [same, same]
@@ -42,7 +43,7 @@ export function sortedBoth(possible: Possible, chunks: number): readonly [Possib
     const { from = 0, to = 0 } = writers[first] ?? {}
     const isOfOne = from <= chunk && to >= chunk + 1
     if (!isOfOne || whole?.writers !== first) {
-      const part = { memoryPages, growth: growthIn(chunk, first, writers, points) }
+      const part = { memoryPages, growth: growthIn(chunk, first, writers, seconds) }
       if (!isOfOne) {
         made.push(part)
         continue
@@ -79,21 +80,21 @@ function growthIn(
   chunk: number,
   first: number,
   writers: readonly Writers[],
-  points: readonly GrowthPoint[],
+  seconds: Float64Array,
 ): Growth {
-  const pages = new Float64Array(points.length)
+  const pages = new Float64Array(seconds.length)
   for (let at = first; at < writers.length; at++) {
     const { period, pages: all, from, to } = writers[at] as Writers
     if (from >= chunk + 1) break
     const overlap = Math.min(to, chunk + 1) - Math.max(from, chunk)
     if (!(overlap > 0)) continue
     const part = (all * overlap) / (to - from)
-    for (let point = 0; point < points.length; point++) {
-      const t = points[point]?.[0] ?? 0
+    for (let point = 1; point < seconds.length; point++) {
+      const t = seconds[point] ?? 0
       pages[point] = (pages[point] ?? 0) + part * Math.min(t / period, 1)
     }
   }
-  return new Growth(points.map(([t], at) => [t, pages[at] ?? 0]))
+  return new Growth({ seconds, pages })
 }
 
 /** How many parts of a chunk can differ from each other. */

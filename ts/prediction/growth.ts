@@ -12,39 +12,52 @@ const PRECISION = 1e-9
 const BISECTED = 1e-6
 const BISECTIONS = 200
 
+/**
+ * The same points in two columns, each of which begins with 0. The seconds ascend. The columns are
+ * the curve's own from now on, but several curves may have the same seconds.
+ */
+interface Columns {
+  readonly seconds: Float64Array
+  readonly pages: Float64Array
+}
+
+/** Leaves out the points whose seconds do not ascend. */
+function columnsOf(points: readonly GrowthPoint[]): Columns {
+  const seconds = new Float64Array(points.length + 1)
+  const pages = new Float64Array(points.length + 1)
+  let last = 0
+  for (let at = 0; at < points.length; at++) {
+    const [t, u] = points[at] as GrowthPoint
+    if (!(t > (seconds[last] ?? 0))) continue
+    last++
+    seconds[last] = t
+    pages[last] = u
+  }
+  const isWhole = last === points.length
+  return isWhole
+    ? { seconds, pages }
+    : { seconds: seconds.slice(0, last + 1), pages: pages.slice(0, last + 1) }
+}
+
 export class Growth {
-  // Flat arrays, because a plan of a fleet makes millions of these.
+  // Flat arrays, because a plan of a fleet makes a million of these.
   readonly #t: Float64Array
   readonly #u: Float64Array
-  /** The integral from zero to each point. */
-  readonly #area: Float64Array
+  /** The integral from zero to each point. Many curves are never asked for it. */
+  #area: Float64Array | undefined
   readonly #last: number
 
   /**
    * `points` are in ascending order of their seconds, which are above 0. The pages of a point that
    * are fewer than those of the point before count as equal to them.
    */
-  constructor(points: readonly GrowthPoint[]) {
-    const t = new Float64Array(points.length + 1)
-    const u = new Float64Array(points.length + 1)
-    const area = new Float64Array(points.length + 1)
-    let [last, lastT, lastU, lastArea] = [0, 0, 0, 0]
-    for (const point of points) {
-      const seconds = point[0]
-      if (!(seconds > lastT)) continue
-      const next = Math.max(point[1], lastU)
-      lastArea += ((lastU + next) / 2) * (seconds - lastT)
-      last++
-      t[last] = seconds
-      u[last] = next
-      area[last] = lastArea
-      lastT = seconds
-      lastU = next
-    }
-    this.#t = t
-    this.#u = u
-    this.#area = area
-    this.#last = last
+  constructor(points: readonly GrowthPoint[] | Columns) {
+    const { seconds, pages } = 'seconds' in points ? points : columnsOf(points)
+    for (let at = 1; at < pages.length; at++)
+      pages[at] = Math.max(pages[at] ?? 0, pages[at - 1] ?? 0)
+    this.#t = seconds
+    this.#u = pages
+    this.#last = seconds.length - 1
   }
 
   /** The pages of the longest window. */
@@ -76,10 +89,21 @@ export class Growth {
   /** The integral of U from zero to t. */
   area(t: number): number {
     if (!(t > 0)) return 0
+    this.#area ??= this.#areas()
     const lower = this.#find(t)
     const from = this.#u[lower] ?? 0
     const to = this.#within(lower, t)
     return (this.#area[lower] ?? 0) + ((from + to) / 2) * (t - (this.#t[lower] ?? 0))
+  }
+
+  #areas(): Float64Array {
+    const [t, u] = [this.#t, this.#u]
+    const area = new Float64Array(t.length)
+    for (let at = 1; at < t.length; at++) {
+      const mean = ((u[at - 1] ?? 0) + (u[at] ?? 0)) / 2
+      area[at] = (area[at - 1] ?? 0) + mean * ((t[at] ?? 0) - (t[at - 1] ?? 0))
+    }
+    return area
   }
 
   /** The shortest window in which so many pages are dirtied; infinity if no window has so many. */
@@ -114,24 +138,41 @@ export class Growth {
     return (fromU - slope * fromT) / (pagesPerSecond - slope)
   }
 
-  /** `factor` times the pages, in the same windows. */
-  scaled(factor: number): Growth {
-    return new Growth(this.points.map(([t, u]) => [t, u * factor]))
+  /** The windows of the points, with one of 0 before them. */
+  get seconds(): Float64Array {
+    return this.#t
   }
 
-  /** The curve of writers that run at `speed` times their speed. */
-  slowed(speed: number): Growth {
-    return new Growth(this.points.map(([t, u]) => [t / speed, u]))
+  /** Other pages in the same windows. */
+  mapped(pagesOf: (seconds: number, pages: number) => number): Growth {
+    const [t, u] = [this.#t, this.#u]
+    const pages = new Float64Array(t.length)
+    for (let at = 1; at < t.length; at++) pages[at] = pagesOf(t[at] ?? 0, u[at] ?? 0)
+    return new Growth({ seconds: t, pages })
+  }
+
+  /** `factor` times the pages, in the same windows. */
+  scaled(factor: number): Growth {
+    return this.mapped((_, pages) => pages * factor)
   }
 
   /** The smallest concave function that is nowhere below this one. */
   concave(): Growth {
-    const hull: GrowthPoint[] = [[0, 0]]
-    for (const point of this.points) {
-      while (hull.length > 1 && isBelow(hull.at(-2), hull.at(-1), point)) hull.pop()
-      hull.push(point)
+    const [t, u] = [this.#t, this.#u]
+    // The points of the hull, by their places. The first one is at zero.
+    const hull = new Int32Array(this.#last + 1)
+    let top = 0
+    for (let at = 1; at <= this.#last; at++) {
+      while (top > 0 && isBelow(t, u, hull[top - 1] ?? 0, hull[top] ?? 0, at)) top--
+      hull[++top] = at
     }
-    return new Growth(hull.slice(1))
+    const seconds = new Float64Array(top + 1)
+    const pages = new Float64Array(top + 1)
+    for (let at = 1; at <= top; at++) {
+      seconds[at] = t[hull[at] ?? 0] ?? 0
+      pages[at] = u[hull[at] ?? 0] ?? 0
+    }
+    return new Growth({ seconds, pages })
   }
 
   /** The segment that has t. */
@@ -149,22 +190,33 @@ export class Growth {
   }
 }
 
-/** Whether `middle` is below the line, or on the line, from `from` to `to`. */
+/** Whether the point `middle` is below the line, or on the line, from `from` to `to`. */
 function isBelow(
-  [t0, u0]: GrowthPoint = [0, 0],
-  [t1, u1]: GrowthPoint = [0, 0],
-  [t2, u2]: GrowthPoint,
+  t: Float64Array,
+  u: Float64Array,
+  from: number,
+  middle: number,
+  to: number,
 ): boolean {
-  return (u1 - u0) * (t2 - t0) <= (u2 - u0) * (t1 - t0)
+  const [t0 = 0, u0 = 0] = [t[from], u[from]]
+  return (
+    ((u[middle] ?? 0) - u0) * ((t[to] ?? 0) - t0) <= ((u[to] ?? 0) - u0) * ((t[middle] ?? 0) - t0)
+  )
 }
 
 /** The sum of several curves. */
 export function sumOf(parts: readonly Growth[]): Growth {
   if (parts.length === 1 && parts[0] !== undefined) return parts[0]
-  const times = [...new Set(parts.flatMap(part => part.points.map(([t]) => t)))].sort(
-    (a, b) => a - b,
-  )
-  return new Growth(times.map(t => [t, parts.reduce((sum, part) => sum + part.at(t), 0)]))
+  const seconds = allSeconds(parts)
+  const pages = seconds.map(t => parts.reduce((sum, part) => sum + part.at(t), 0))
+  return new Growth({ seconds, pages })
+}
+
+/** The windows of all these curves, with one of 0 before them. */
+export function allSeconds(curves: readonly Growth[]): Float64Array {
+  const all = new Set<number>([0])
+  for (const { seconds } of curves) for (const t of seconds) all.add(t)
+  return Float64Array.from(all).sort()
 }
 
 /**

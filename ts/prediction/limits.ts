@@ -2,7 +2,8 @@
 
 import { type Figure, figureOf, type Verdict } from './figure.js'
 import { smallest } from './growth.js'
-import type { Bound, Scenarios } from './scenarios.js'
+import type { Bound } from './model.js'
+import type { Scenarios } from './scenarios.js'
 
 /** Faster than every link. */
 const FASTEST = 2 ** 50

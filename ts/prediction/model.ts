@@ -4,8 +4,11 @@ import { argumentError } from '../ground/errors.js'
 import type { Bounded } from '../results/curve.js'
 import { coarse } from './coarse.js'
 import type { CurveInput } from './curve-input.js'
-import { Growth, type GrowthPoint, sumOf } from './growth.js'
+import { allSeconds, Growth, type GrowthPoint, sumOf } from './growth.js'
 import { tailOf } from './tail.js'
+
+/** The most probable scenario, the best one and the worst one. */
+export type Bound = 'value' | 'low' | 'high'
 
 /** One of the curves that the measurement allows. */
 export interface Possible {
@@ -142,11 +145,9 @@ function boundsOf(
     points.map(({ seconds }) => [seconds, hullOfHigh.at(seconds)]),
     most,
   )
-  const times = [...new Set([value, low, above].flatMap(one => one.points.map(([t]) => t)))].sort(
-    (a, b) => a - b,
-  )
-  const choose = (pick: (...of: number[]) => number, one: Growth): Growth =>
-    new Growth(times.map(t => [t, pick(value.at(t), one.at(t))]))
+  const seconds = allSeconds([value, low, above])
+  const choose = (pick: (a: number, b: number) => number, one: Growth): Growth =>
+    new Growth({ seconds, pages: seconds.map(t => pick(value.at(t), one.at(t))) })
   return { value, low: choose(Math.min, low), high: choose(Math.max, above) }
 }
 
@@ -212,10 +213,8 @@ function partsOf({ regions, points }: CurveInput, total: Growth, memoryPages: nu
 /** `part` of `whole`, if the whole is `other`. Of nothing, the part is `share`. */
 function following(part: Growth, whole: Growth, other: Growth, share: number): Growth {
   if (part === whole) return other
-  return new Growth(
-    other.points.map(([t, u]) => {
-      const all = whole.at(t)
-      return [t, u * (all > 0 ? part.at(t) / all : share)]
-    }),
-  )
+  return other.mapped((t, pages) => {
+    const all = whole.at(t)
+    return pages * (all > 0 ? part.at(t) / all : share)
+  })
 }

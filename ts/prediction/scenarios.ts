@@ -3,9 +3,8 @@
  * are somewhere in memory, and a link. The prediction is what holds for all of them.
  */
 
-import { sortedBoth, sortedWithin, spread } from './arrangement.js'
+import { spread } from './arrangement.js'
 import { chanceOfRound, chanceOfWindow } from './chance.js'
-import { MOST_CHUNKS } from './coarse.js'
 import {
   leastLeft,
   leastLeftAnywhere,
@@ -14,8 +13,9 @@ import {
   meanLeft,
 } from './convergence.js'
 import { isFillingMemory, leastLeftEarly, mostLeftByFirstRound } from './first-round.js'
-import type { Model, Possible } from './model.js'
+import type { Bound, Model } from './model.js'
 import type { Wanted } from './options.js'
+import { Places } from './places.js'
 import { type Course, type Played, play } from './precopy.js'
 
 /**
@@ -26,24 +26,19 @@ const OWN_ERROR = 0.03
 
 const NS_PER_SECOND = 1e9
 
-/** Of more chunks than this, each is a small part of a pass, so that its inside does not matter. */
-const FEW_CHUNKS = 8
-
-/** The most probable scenario, the best one and the worst one. */
-export type Bound = 'value' | 'low' | 'high'
-
 /** The migration of a VM, of which everything is known but the bandwidth and the downtime. */
 export class Scenarios {
   readonly model: Model
   readonly wanted: Wanted
   /** Whether the guest may sweep through its memory. */
   readonly sweeps: boolean
-  readonly #arrangements = new Map<Bound, readonly Possible[]>()
+  readonly #places: Places
 
   constructor(model: Model, wanted: Wanted, sweeps: boolean) {
     this.model = model
     this.wanted = wanted
     this.sweeps = sweeps
+    this.#places = new Places(model, wanted.profile)
   }
 
   /** The bytes that a page takes on the link. */
@@ -122,16 +117,16 @@ export class Scenarios {
     // Nobody knows the chunks of a curve without regions. At worst there is one.
     const isChunked = clearing !== 'pass-start' && (this.model.hasRegions || bound === 'value')
     const parts = isChunked
-      ? this.#arranged(bound)[0]?.parts.map(({ growth }) => growth)
-      : undefined
-    return meanLeft(parts ?? [total], total, rate, (limiterMs / 1000) * speed)
+      ? this.#places.probable(bound).parts.map(({ growth }) => growth)
+      : [total]
+    return meanLeft(parts, total, rate, (limiterMs / 1000) * speed)
   }
 
   #leftByWholePasses(bound: Bound, rate: number): number {
     const filled = this.model.filledPages[bound]
-    const left = this.#arranged(bound).map(one =>
-      leftByWholePasses(one, filled, this.#course(rate, 0)),
-    )
+    const left = this.#places
+      .all(bound)
+      .map(one => leftByWholePasses(one, filled, this.#course(rate, 0)))
     if (bound === 'value') return left[0] ?? 0
     if (bound === 'high') return Math.max(...left)
     if (this.wanted.profile.curve === 'as-measured') return Math.min(...left)
@@ -152,7 +147,7 @@ export class Scenarios {
   probable(bytesPerSecond: number, downtime: number): Played {
     const threshold = this.threshold(bytesPerSecond, downtime)
     const course = this.#course(this.#pages(bytesPerSecond), threshold)
-    const possible = this.#arranged('value')[0] ?? this.model.value
+    const possible = this.#places.probable('value')
     const filled = this.model.filledPages.value
     const played = play(possible, filled, course)
     if (played.converged || threshold < this.leftAt('high', bytesPerSecond)) return played
@@ -203,7 +198,7 @@ export class Scenarios {
 
   /** The first pass over all of memory, and the pages that are most probably dirty after it. */
   probablePass(bytesPerSecond: number): Played {
-    const possible = this.#arranged('value')[0] ?? this.model.value
+    const possible = this.#places.probable('value')
     const course = this.#passOf(this.#pages(bytesPerSecond))
     return play(possible, this.model.filledPages.value, course)
   }
@@ -228,9 +223,9 @@ export class Scenarios {
   #others(bytesPerSecond: number, courseOf: (pagesPerSecond: number) => Course): Played[] {
     const rate = this.#pages(bytesPerSecond)
     const played = (bound: 'low' | 'high', pagesPerSecond: number): Played[] =>
-      this.#arranged(bound).map(possible =>
-        play(possible, this.model.filledPages[bound], courseOf(pagesPerSecond)),
-      )
+      this.#places
+        .all(bound)
+        .map(possible => play(possible, this.model.filledPages[bound], courseOf(pagesPerSecond)))
     return [
       ...played('low', rate * (1 + this.#ownError)),
       ...played('high', rate * (1 - this.#ownError)),
@@ -262,33 +257,4 @@ export class Scenarios {
       countsZeros: profile.passEnds === 'threshold',
     }
   }
-
-  /** Where the writers may be, the most probable arrangement first. */
-  #arranged(bound: Bound): readonly Possible[] {
-    const known = this.#arrangements.get(bound)
-    if (known !== undefined) return known
-    const made = this.#arrange(this.model[bound])
-    this.#arrangements.set(bound, made)
-    return made
-  }
-
-  #arrange(possible: Possible): readonly Possible[] {
-    const { clearing, curve } = this.wanted.profile
-    if (this.model.hasRegions) {
-      const isOne = clearing === 'pass-start' || possible.parts.length > FEW_CHUNKS
-      return isOne ? [possible] : within(possible)
-    }
-    if (clearing === 'pass-start' || curve === 'as-measured') return [spread(possible, 1)]
-    const bytes = this.model.memoryPages * this.model.pageSize
-    const chunks = Math.min(Math.max(Math.ceil(bytes / clearing.chunkBytes), 1), MOST_CHUNKS)
-    if (chunks === 1) return within(spread(possible, 1))
-    return [
-      spread(possible, chunks),
-      ...within(spread(possible, 1)),
-      ...sortedBoth(possible, chunks),
-    ]
-  }
 }
-
-/** One chunk with the writers anywhere in it, or sorted. */
-const within = (possible: Possible): readonly Possible[] => [possible, ...sortedWithin(possible)]

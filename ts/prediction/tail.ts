@@ -46,30 +46,32 @@ function fitted(points: readonly GrowthPoint[]): (t: number) => number {
       SHORTEST * firstT * ((LONGEST * lastT) / (SHORTEST * firstT)) ** (at / (CONSTANTS - 1)),
   )
   const shapes = constants.map(constant => known.map(([t, u]) => (1 - Math.exp(-t / constant)) / u))
-  let best = { error: Number.POSITIVE_INFINITY, a: 1, p: lastT, b: 0, q: lastT }
+  let best: Sets = { error: Number.POSITIVE_INFINITY, a: 1, b: 0 }
+  let [p, q] = [lastT, lastT]
   for (let i = 0; i < CONSTANTS; i++) {
     for (let j = i; j < CONSTANTS; j++) {
-      const [first = [], second = []] = [shapes[i], shapes[j]]
-      for (const { a, b, error } of weights(first, second)) {
-        if (error < best.error)
-          best = { error, a, p: constants[i] ?? lastT, b, q: constants[j] ?? lastT }
-      }
+      const found = weights(shapes[i] ?? [], shapes[j] ?? [], best)
+      if (found === best) continue
+      best = found
+      p = constants[i] ?? lastT
+      q = constants[j] ?? lastT
     }
   }
-  const { a, p, b, q } = best
+  const { a, b } = best
   return t => a * (1 - Math.exp(-t / p)) + b * (1 - Math.exp(-t / q))
 }
 
-/**
- * The sizes of the two sets that fit best, if neither may be negative, and the sum of the squared
- * errors.
- */
-function weights(
-  first: readonly number[],
-  second: readonly number[],
-): { a: number; b: number; error: number }[] {
+/** The sizes of two sets, and the sum of their squared errors. */
+interface Sets {
+  readonly a: number
+  readonly b: number
+  readonly error: number
+}
+
+/** The sizes that fit best, if neither may be negative; `best` if they fit no better than that. */
+function weights(first: readonly number[], second: readonly number[], best: Sets): Sets {
   let [xx, xy, yy, x1, y1] = [0, 0, 0, 0, 0]
-  // A loop, because this runs 210 times for each region.
+  // Loops, because this runs 210 times for each region.
   for (let at = 0; at < first.length; at++) {
     const x = first[at] ?? 0
     const y = second[at] ?? 0
@@ -79,15 +81,15 @@ function weights(
     x1 += x
     y1 += y
   }
-  const sized = (a: number, b: number): { a: number; b: number; error: number } => {
+  const better = (a: number, b: number, than: Sets): Sets => {
     let error = 0
     // The sums above would do, but an error is so small that their differences lose it.
     for (let at = 0; at < first.length; at++)
       error += (a * (first[at] ?? 0) + b * (second[at] ?? 0) - 1) ** 2
-    return { a, b, error }
+    return error < than.error ? { a, b, error } : than
   }
   const both = xx * yy - xy * xy
   const [a, b] = [(x1 * yy - y1 * xy) / both, (y1 * xx - x1 * xy) / both]
-  if (both > 1e-12 * xx * yy && a >= 0 && b >= 0) return [sized(a, b)]
-  return [sized(x1 / xx, 0), sized(0, y1 / yy)]
+  if (both > 1e-12 * xx * yy && a >= 0 && b >= 0) return better(a, b, best)
+  return better(0, y1 / yy, better(x1 / xx, 0, best))
 }

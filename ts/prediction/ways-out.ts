@@ -8,8 +8,9 @@ import { type Figure, figureOf, type Verdict } from './figure.js'
 import { figuresOf } from './figures.js'
 import { smallest } from './growth.js'
 import { verdictOf } from './limits.js'
+import type { Bound } from './model.js'
 import { LONGEST_MS } from './options.js'
-import { type Bound, Scenarios } from './scenarios.js'
+import { Scenarios } from './scenarios.js'
 
 /** The ways out, in the order in which they are named. */
 export const wayKinds = [

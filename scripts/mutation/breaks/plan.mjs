@@ -31,8 +31,8 @@ export default [
   {
     name: 'a migration keeps the share that it began with',
     file: 'ts/prediction/plan/lanes.ts',
-    find: 'job?.copySeconds(counted, active) ?? 0',
-    replace: 'job?.copySeconds(counted, width) ?? 0',
+    find: 'lane.job?.copySeconds(lane.counted, active) ?? 0',
+    replace: 'lane.job?.copySeconds(lane.counted, width) ?? 0',
     test: `${STAGES} -t small steps`,
   },
   {
@@ -45,8 +45,8 @@ export default [
   {
     name: 'in a lane the longest migration is the first',
     file: 'ts/prediction/plan/packing.ts',
-    find: 'const ORDERS = [1, -1] as const',
-    replace: 'const ORDERS = [-1, 1] as const',
+    find: '[stage(1), stage(-1)]',
+    replace: '[stage(-1), stage(1)]',
     test: `${STAGES} -t leave early`,
   },
   {

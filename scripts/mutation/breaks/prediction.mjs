@@ -58,8 +58,8 @@ export default [
   {
     name: 'regions in which no page was seen dirty have none in any bound',
     file: 'ts/prediction/model.ts',
-    find: 'u * (all > 0 ? part.at(t) / all : share)',
-    replace: 'u * (all > 0 ? part.at(t) / all : 0 * share)',
+    find: 'pages * (all > 0 ? part.at(t) / all : share)',
+    replace: 'pages * (all > 0 ? part.at(t) / all : 0 * share)',
     test: `${MODEL} -t also where no page was seen dirty`,
   },
   {

@@ -37,8 +37,10 @@ const OVER = 1e-12
 
 interface Lane {
   readonly jobs: readonly number[]
-  /** The place of the job that runs. */
+  /** The place of the job that runs, and with how many it counts on copying. */
   at: number
+  job: Job | undefined
+  counted: number
   begin: number
   /** How long it still prepares. */
   setup: number
@@ -79,21 +81,36 @@ function play(
 ): number {
   let now = 0
   const running: Lane[] = []
-  const setupOf = (lane: readonly number[], at: number): number =>
-    jobs[lane[at] ?? -1]?.setupSeconds ?? 0
+  const start = (lane: Lane): void => {
+    const number = lane.jobs[lane.at] ?? -1
+    lane.job = jobs[number]
+    lane.counted = widths?.get(number) ?? width
+    lane.begin = now
+    lane.setup = lane.job?.setupSeconds ?? 0
+    lane.left = 1
+  }
   for (const lane of lanes) {
     if (lane.length === 0) continue
-    running.push({ jobs: lane, at: 0, begin: 0, setup: setupOf(lane, 0), left: 1, rest: 0 })
+    const one: Lane = {
+      jobs: lane,
+      at: 0,
+      job: undefined,
+      counted: width,
+      begin: 0,
+      setup: 0,
+      left: 1,
+      rest: 0,
+    }
+    start(one)
+    running.push(one)
   }
   while (running.length > 0) {
     let active = 0
     for (const { setup } of running) if (!(setup > 0)) active++
     let step = Number.POSITIVE_INFINITY
     for (const lane of running) {
-      const number = lane.jobs[lane.at] ?? -1
-      const job = jobs[number]
-      const counted = widths?.get(number) ?? width
-      lane.rest = lane.setup > 0 ? lane.setup : lane.left * (job?.copySeconds(counted, active) ?? 0)
+      lane.rest =
+        lane.setup > 0 ? lane.setup : lane.left * (lane.job?.copySeconds(lane.counted, active) ?? 0)
       if (lane.rest < step) step = lane.rest
     }
     now += step
@@ -107,11 +124,7 @@ function play(
         ended?.(lane.jobs[lane.at] ?? -1, lane.begin, now)
         lane.at++
         if (lane.at >= lane.jobs.length) running.splice(index, 1)
-        else {
-          lane.begin = now
-          lane.setup = setupOf(lane.jobs, lane.at)
-          lane.left = 1
-        }
+        else start(lane)
       }
     }
   }

@@ -8,10 +8,6 @@
 
 import type { Job, Stage } from './lanes.js'
 
-/** In a lane, the shortest first, so that most VMs leave early, unless the other is shorter. */
-export const ORDERS = [1, -1] as const
-export type Order = (typeof ORDERS)[number]
-
 /** Whether the job surely ends in a stage all of whose lanes copy. */
 export const ends = (job: Job | undefined, width: number): boolean =>
   Number.isFinite(job?.copySeconds(width, width))
@@ -27,36 +23,57 @@ interface Demanding {
 }
 
 /**
- * These jobs in the lanes of one stage: the longest first, each into the lane that ends first.
- * Undefined if one of them might not end, or needs a larger share where `even` has none of those.
+ * These jobs in the lanes of one stage: the longest first, each into the lane that ends first. In
+ * the first stage of the two, each lane begins with its shortest job, so that most VMs leave early,
+ * and in the second one with its longest job. There is one stage if both are the same, and none if
+ * one of the jobs might not end, or needs a larger share where `even` has none of those.
  */
 export function packed(
   jobs: readonly Job[],
   width: number,
   chosen: readonly number[],
-  order: Order,
   even: boolean,
-): Stage | undefined {
+): Stage[] {
   const demanding = demandingOf(jobs, width, chosen)
-  if (demanding === undefined || !endInTurn(demanding)) return undefined
-  if (even && demanding.length > 0) return undefined
+  if (demanding === undefined || !endInTurn(demanding)) return []
+  if (even && demanding.length > 0) return []
   const widths = new Map(demanding.map(one => [one.job, one.width]))
-  const seconds = (job: number): number => secondsIn(jobs[job], widths.get(job) ?? width)
+  const secondsOf = (job: number): Sized => ({
+    job,
+    seconds: secondsIn(jobs[job], widths.get(job) ?? width),
+  })
   const lanes = Array.from({ length: Math.min(width, chosen.length) }, (_, at) => {
     const last = demanding[at]?.job
-    return { load: last === undefined ? 0 : seconds(last), jobs: [] as number[], last }
+    const load = last === undefined ? 0 : secondsOf(last).seconds
+    return { load, jobs: [] as Sized[], last }
   })
-  const others = chosen.filter(job => !widths.has(job))
-  for (const job of others.sort((a, b) => seconds(b) - seconds(a))) {
-    const lane = lanes.reduce((least, one) => (one.load < least.load ? one : least))
-    lane.jobs.push(job)
-    lane.load += seconds(job)
+  const others = (widths.size === 0 ? chosen : chosen.filter(job => !widths.has(job))).map(
+    secondsOf,
+  )
+  for (const one of others.sort((a, b) => b.seconds - a.seconds)) {
+    let lane = lanes[0] as (typeof lanes)[number]
+    for (const other of lanes) if (other.load < lane.load) lane = other
+    lane.jobs.push(one)
+    lane.load += one.seconds
   }
-  const made = lanes.map(lane => [
-    ...lane.jobs.sort((a, b) => (seconds(a) - seconds(b)) * order || a - b),
-    ...(lane.last === undefined ? [] : [lane.last]),
-  ])
-  return { width, lanes: made, ...(demanding.length === 0 ? {} : { widths }) }
+  const stage = (order: 1 | -1): Stage => ({
+    width,
+    lanes: lanes.map(lane => {
+      const sorted = lane.jobs.sort((a, b) => (a.seconds - b.seconds) * order || a.job - b.job)
+      const numbers = sorted.map(({ job }) => job)
+      if (lane.last !== undefined) numbers.push(lane.last)
+      return numbers
+    }),
+    ...(demanding.length === 0 ? {} : { widths }),
+  })
+  const hasOneOrder = lanes.every(lane => lane.jobs.length < 2)
+  return hasOneOrder ? [stage(1)] : [stage(1), stage(-1)]
+}
+
+/** A job, and how long it takes. */
+interface Sized {
+  readonly job: number
+  readonly seconds: number
 }
 
 /**

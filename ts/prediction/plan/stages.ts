@@ -9,7 +9,7 @@
  */
 
 import { type Job, type Stage, stageSeconds } from './lanes.js'
-import { ends, mostAtOnce, ORDERS, packed, secondsIn } from './packing.js'
+import { ends, mostAtOnce, packed, secondsIn } from './packing.js'
 
 /** All divisions of so few jobs are compared, and of more jobs only those that are promising. */
 const FEW_JOBS = 4
@@ -151,12 +151,16 @@ function divisionOf(
   stages: readonly { readonly width: number; readonly chosen: readonly number[] }[],
   even: boolean,
 ): Stage[][] {
-  return ORDERS.flatMap(order => {
-    const made = stages
-      .filter(({ chosen }) => chosen.length > 0)
-      .map(({ width, chosen }) => packed(jobs, width, chosen, order, even))
-    return made.includes(undefined) ? [] : [made as Stage[]]
-  })
+  const made: Stage[][] = []
+  for (const { width, chosen } of stages) {
+    if (chosen.length === 0) continue
+    const orders = packed(jobs, width, chosen, even)
+    if (orders.length === 0) return []
+    made.push(orders)
+  }
+  const inOrder = (order: 0 | 1): Stage[] =>
+    made.map(orders => (orders[order] ?? orders[0]) as Stage)
+  return made.some(orders => orders.length > 1) ? [inOrder(0), inOrder(1)] : [inOrder(0)]
 }
 
 /** Moves single jobs from stage to stage as long as that makes the plan shorter. */
