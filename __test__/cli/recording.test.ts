@@ -1,7 +1,16 @@
 /** Recordings: what is written, what a full disk and a cut line do, and what reads them. */
 
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, constants, openSync, readFileSync, statSync, truncateSync } from 'node:fs'
+import {
+  appendFileSync,
+  constants,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -143,6 +152,24 @@ it('says where a disk that is too slow has lost events', async () => {
   const whole = Array.from({ length: kept }, (_, at) => at + 1)
   expect(times).toEqual(['header', ...whole, 'header', 1_000_000])
   expect(notes).toEqual([`${file}: recording goes on. ${events - kept} events are missing.`])
+})
+
+it('goes on in a new file when the old one was moved away', async () => {
+  const file = folder()('recording', '')
+  const recording = await RecordingFile.open(file, '--record', options)
+  recording.add(measuredEvent('pid:1', 1))
+  await expect.poll(async () => (await timesIn(file)).times).toEqual([1])
+  renameSync(file, `${file}.1`)
+  recording.add(measuredEvent('pid:1', 2))
+  await expect.poll(async () => (await timesIn(file).catch(() => undefined))?.times).toEqual([2])
+  // What somebody else has put there is not touched.
+  renameSync(file, `${file}.2`)
+  writeFileSync(file, 'Dear Linus,\n')
+  recording.add(measuredEvent('pid:1', 3))
+  await recording.close()
+  expect(readFileSync(file, 'utf8')).toBe('Dear Linus,\n')
+  expect(await timesIn(`${file}.1`)).toEqual({ times: [1], unreadable: 0 })
+  expect(await timesIn(`${file}.2`)).toEqual({ times: [2, 3], unreadable: 0 })
 })
 
 it('ends although nobody takes what is in a pipe', async () => {

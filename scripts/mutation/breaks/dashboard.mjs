@@ -168,6 +168,13 @@ export default [
     test: '__test__/cli/recording.test.ts -t survives a full disk',
   },
   {
+    name: 'a recording goes on in a file that was moved away',
+    file: 'ts/cli/recording/write.ts',
+    find: '    await this.#file.close()\n    this.#file = file\n',
+    replace: '    await file.close()\n',
+    test: '__test__/cli/recording.test.ts -t moved away',
+  },
+  {
     name: 'a pipe that nobody reads keeps the server from ending',
     file: 'ts/cli/recording/write.ts',
     find: ' | constants.O_NONBLOCK',

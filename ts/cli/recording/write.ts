@@ -4,7 +4,7 @@
  */
 
 import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DashboardEvent } from '../../dashboard/events.js'
 import { packEvent } from '../../dashboard/frames.js'
@@ -38,7 +38,7 @@ export interface RecordingOptions {
 }
 
 export class RecordingFile {
-  readonly #file: FileHandle
+  #file: FileHandle
   readonly #name: string
   readonly #options: RecordingOptions
   #waiting: Buffer[] = []
@@ -155,7 +155,9 @@ export class RecordingFile {
     }
   }
 
-  async #append(bytes: Buffer): Promise<void> {
+  async #append(lines: Buffer): Promise<void> {
+    const isNew = await this.#follow()
+    const bytes = isNew ? Buffer.concat([Buffer.from(`${this.#header}\n`), lines]) : lines
     // Somebody else may have made the file shorter, as logrotate does.
     const { size } = await this.#file.stat()
     try {
@@ -168,6 +170,19 @@ export class RecordingFile {
       })
       throw error
     }
+  }
+
+  /** Goes on in a new file if somebody has moved the old one away, as logrotate does. */
+  async #follow(): Promise<boolean> {
+    const [own, named] = [await this.#file.stat(), await stat(this.#name).catch(() => undefined)]
+    if (!own.isFile() || (named?.ino === own.ino && named.dev === own.dev)) return false
+    // Another file that is there now stays as it is, and so does the old one without a new one.
+    if (named !== undefined && !(named.isFile() && named.size === 0)) return false
+    const file = await open(this.#name, APPENDING, MODE).catch(() => undefined)
+    if (file === undefined) return false
+    await this.#file.close()
+    this.#file = file
+    return true
   }
 
   async #writeAll(bytes: Buffer): Promise<void> {
