@@ -254,6 +254,24 @@ describe('an input that is wrong', () => {
         granularities: [{ granuleBytes: 4096, dirtyGranules: [25, 244], extents: [1, 245] }],
       },
     ],
+    [
+      'granules that are no whole pages',
+      {
+        ...good(),
+        granularities: [{ granuleBytes: 5000, dirtyGranules: [25, 244], extents: [1, 1] }],
+      },
+    ],
+    [
+      'the same granularity twice',
+      {
+        ...good(),
+        granularities: [65536, 65536].map(granuleBytes => ({
+          granuleBytes,
+          dirtyGranules: [25, 244],
+          extents: [1, 1],
+        })),
+      },
+    ],
     ['negative pages', first({ pages: -1 })],
     ['a negative memory', { ...good(), memory: { bytes: -1 } }],
     ['no memory', { ...good(), memory: undefined }],
@@ -327,6 +345,9 @@ describe('an input that is wrong', () => {
     [{ bandwidth: '1GB/s', downtime: '1s', profile: [] }],
     [{ bandwidth: '1GB/s', downtime: '1s', linkBandwidth: '999MB/s' }],
     [{ bandwidth: '1GB/s', downtime: '1s', latency: 1 }],
+    // A hole, which Array.map() passes over.
+    [{ bandwidth: '1GB/s', downtime: '1s', vcpus: new Array(1) }],
+    [{ bandwidth: '1GB/s', downtime: '1s', vcpus: [3, 3].map(id => ({ id, bytesPerSecond: 1 })) }],
   ])('is refused: %j', given => {
     expect(() => predictMigration(good() as never, given as never)).toThrow(
       expect.objectContaining({ code: 'ERR_ARGUMENT' }),

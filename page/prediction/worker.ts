@@ -2,7 +2,7 @@
 
 import { isDirtyRateError } from '../../ts/ground/errors.js'
 import { parseCurve } from '../../ts/prediction/input.js'
-import { bandwidthsAround, downtimesAround, matrixFor } from '../../ts/prediction/matrix.js'
+import { bandwidthsAround, downtimesAround, matrixRows } from '../../ts/prediction/matrix.js'
 import { predict, predictBriefly } from '../../ts/prediction/migration.js'
 import { parseMigrationOptions } from '../../ts/prediction/options.js'
 import type { Answer, Task } from './tasks.js'
@@ -32,11 +32,11 @@ function solve(task: Task): void {
     case 'prediction':
       answer({ id, kind: 'prediction', prediction: predict(input, wanted) })
       break
-    case 'matrix':
-      downtimesAround(wanted.downtime).forEach((downtime, row) => {
-        const rates = bandwidthsAround(bytesPerSecond)
-        const [cells = []] = matrixFor(input, wanted, rates, [downtime]).matrix
-        answer({ id, kind: 'row', row, cells })
-      })
+    case 'matrix': {
+      const rates = bandwidthsAround(bytesPerSecond)
+      const rows = matrixRows(input, wanted, rates, downtimesAround(wanted.downtime))
+      let row = 0
+      for (const cells of rows) answer({ id, kind: 'row', row: row++, cells })
+    }
   }
 }

@@ -3,6 +3,8 @@
  * that is measured now or was saved.
  */
 
+import { setImmediate } from 'node:timers/promises'
+
 import { argumentError } from '../ground/errors.js'
 import { parseDuration } from '../ground/units.js'
 import type { CurveOptions } from '../measurement/options.js'
@@ -88,7 +90,7 @@ export async function runPredict(
     const memory = curve.memory ?? { bytes: memoryBytes }
     let status: number
     try {
-      status = ask(session, parseCurve({ ...curve, memory }, 'the curve'), curve.warnings)
+      status = await ask(session, parseCurve({ ...curve, memory }, 'the curve'), curve.warnings)
     } finally {
       await saveCurve(plan, curve)
     }
@@ -123,7 +125,11 @@ function windowsOf({ snapshot }: PredictOptions): readonly string[] {
 }
 
 /** Answers a question about a curve, which was measured with these warnings. */
-type Question = (session: Session, input: CurveInput, warnings: readonly Warning[]) => number
+type Question = (
+  session: Session,
+  input: CurveInput,
+  warnings: readonly Warning[],
+) => Promise<number>
 
 /** The warnings in a document, which may come from anywhere: those that are known here. */
 function warningsIn(document: object): Warning[] {
@@ -144,23 +150,32 @@ function finish(session: Session, document: object, warnings: readonly Warning[]
 /** What is asked of a curve, with its options checked. */
 function questionOf(options: PredictOptions): Question {
   if (options.snapshot !== undefined)
-    return (session, input, warnings) => snapshot(session, input, options, warnings)
+    return async (session, input, warnings) => snapshot(session, input, options, warnings)
   if (options.matrix) {
     const axes = parseAxes(options)
-    return (session, input, warnings) => {
-      const made = matrixOf(input, migrationOptions(options), axes, flagOf)
+    return async (session, input, warnings) => {
+      const made = await matrixOf(input, migrationOptions(options), axes, flagOf, (rows, all) =>
+        betweenRows(session, rows, all),
+      )
       printMatrix(session, made)
       finish(session, made, warnings)
       return EXIT_OK
     }
   }
   const wanted = parseMigrationOptions(migrationOptions(options), flagOf)
-  return (session, input, warnings) => {
+  return async (session, input, warnings) => {
     const prediction = predict(input, wanted)
     printPrediction(session, prediction)
     finish(session, prediction, warnings)
     return status(prediction, options)
   }
+}
+
+/** Shows how far a matrix is, and lets a signal end the command. */
+async function betweenRows(session: Session, rows: number, all: number): Promise<void> {
+  session.progress(`predicting, ${rows} of ${all} downtimes done`)
+  await setImmediate()
+  session.signal.throwIfAborted()
 }
 
 /** What the command line has for `predictMigration`. */

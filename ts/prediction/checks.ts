@@ -11,13 +11,16 @@ interface Range {
   whole?: boolean
 }
 
+const isInRange = (value: unknown, { low = 0, high, whole = false }: Range): value is number =>
+  typeof value === 'number' && value >= low && value <= high && (!whole || Number.isInteger(value))
+
 /** JSON has no `undefined`: a member that is undefined is not in the document. */
 const missing = (name: string): string => `${name}: it is missing`
 
 /** `value` if it is a number in this range. */
-export function numberOf(value: unknown, name: string, { low = 0, high, whole }: Range): number {
-  const isIn = typeof value === 'number' && value >= low && value <= high
-  if (!isIn || (whole === true && !Number.isInteger(value))) {
+export function numberOf(value: unknown, name: string, range: Range): number {
+  if (!isInRange(value, range)) {
+    const { low = 0, high, whole } = range
     throw argumentError(
       value === undefined ? missing(name) : `${name}: ${show(value)} is out of range`,
       `Give a ${whole === true ? 'whole ' : ''}number from ${low} to ${high}.`,
@@ -58,8 +61,12 @@ export function columnOf(
   length: number,
   high: number,
 ): readonly number[] {
-  const column = arrayOf<unknown>(value, name, length, length)
-  return Array.from(column, (number, at) => numberOf(number, `${name}[${at}]`, { high }))
+  const column = arrayOf<number>(value, name, length, length)
+  const range = { low: 0, high }
+  // A name for each number would take longer than all else, because a curve may have millions.
+  const wrong = column.findIndex(number => !isInRange(number, range))
+  if (wrong !== -1) numberOf(column[wrong], `${name}[${wrong}]`, range)
+  return column
 }
 
 /** `value` if it is a figure with its bounds, in their order. */

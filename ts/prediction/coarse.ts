@@ -3,6 +3,7 @@
  * by it: points that are left out are points that nobody has measured, so the bounds are wider.
  */
 
+import { merged } from './chunks.js'
 import type { CurveInput } from './curve-input.js'
 
 /** Windows that grow by a twentieth: so many of them reach from 1 ms to 4 minutes. */
@@ -15,19 +16,27 @@ type Measured = Pick<CurveInput, 'points' | 'regions'>
 
 /** `input` with at most {@link MOST_POINTS} points and {@link MOST_CHUNKS} regions. */
 export function coarse<T extends Measured>(input: T): T {
+  const fewer = fewerPoints(input)
+  const { points, regions } = fewer
+  if (regions.length <= MOST_CHUNKS) return fewer
+  const size = Math.ceil(regions.length / MOST_CHUNKS)
+  const groups = Array.from({ length: Math.ceil(regions.length / size) }, (_, at) =>
+    merged(regions.slice(at * size, (at + 1) * size), points.length),
+  )
+  return { ...fewer, regions: groups }
+}
+
+/** `input` with at most {@link MOST_POINTS} points, and all of its regions. */
+export function fewerPoints<T extends Measured>(input: T): T {
   const { points, regions } = input
   const kept = keptOf(points.map(({ seconds }) => seconds))
-  if (kept.length === points.length && regions.length <= MOST_CHUNKS) return input
-  const size = Math.max(Math.ceil(regions.length / MOST_CHUNKS), 1)
-  const groups = Array.from({ length: Math.ceil(regions.length / size) }, (_, at) =>
-    regions.slice(at * size, (at + 1) * size),
-  )
+  if (kept.length === points.length) return input
   return {
     ...input,
     points: kept.flatMap(at => points[at] ?? []),
-    regions: groups.map(group => ({
-      memoryPages: group.reduce((sum, { memoryPages }) => sum + memoryPages, 0),
-      pages: kept.map(at => group.reduce((sum, { pages }) => sum + (pages[at] ?? 0), 0)),
+    regions: regions.map(region => ({
+      ...region,
+      pages: kept.map(at => region.pages[at] ?? 0),
     })),
   }
 }

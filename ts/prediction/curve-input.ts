@@ -14,13 +14,21 @@ export interface InputPoint {
   readonly confidence: number
 }
 
+/** A region of memory, in the order of the guest's memory. */
+export interface InputRegion {
+  /** The RAM block that it is in. */
+  readonly block: string
+  readonly memoryPages: number
+  /** Its dirty pages at each point. */
+  readonly pages: readonly number[]
+}
+
 /** A curve whose numbers are checked. */
 export interface CurveInput {
   readonly mode: string
   readonly pageSize: number
   readonly points: readonly InputPoint[]
-  /** For each region its pages of memory, and its dirty pages at each point. */
-  readonly regions: readonly { readonly memoryPages: number; readonly pages: readonly number[] }[]
+  readonly regions: readonly InputRegion[]
   readonly granularities: readonly CurveGranularity[]
   readonly memoryBytes?: number
   readonly zeroPages?: Bounded
@@ -43,8 +51,8 @@ export const PAGE_SIZE = 4096
 /** `dirtyrate curve` measures at most 1000 windows. */
 export const MOST_POINTS = 10_000
 export const MOST_PAGE_SIZE: number = 2 ** 30
-/** 64 PiB, as much as 56 bits of address reach. */
-export const MOST_BYTES: number = 2 ** 56 / 1024
+/** 1 PiB of memory. */
+export const MOST_BYTES: number = 2 ** 50
 /** 100 days. */
 export const LONGEST_NS: number = 100 * 86_400e9
 

@@ -11,6 +11,7 @@ import { arrayOf, boundedOf, columnOf, numberOf, optional, textOf } from './chec
 import {
   type CurveInput,
   type InputPoint,
+  type InputRegion,
   LONGEST_NS,
   MOST_BYTES,
   MOST_PAGE_SIZE,
@@ -109,7 +110,12 @@ export function parseCurve(document: PredictionCurve | PublishedCurve, name = 'c
       memoryBytes === undefined ? undefined : memoryBytes / (pageSize ?? PAGE_SIZE),
       `${name}.regions`,
     ),
-    granularities: parseGranularities(document.granularities, count, `${name}.granularities`),
+    granularities: parseGranularities(
+      document.granularities,
+      count,
+      pageSize ?? PAGE_SIZE,
+      `${name}.granularities`,
+    ),
     ...(memoryBytes === undefined ? {} : { memoryBytes }),
     ...(zeroPages === undefined ? {} : { zeroPages }),
     ...(compressedRatio === undefined ? {} : { compressedRatio }),
@@ -176,7 +182,7 @@ function parseRegions(
   points: number,
   pageSize: number,
   name: string,
-): { memoryPages: number; pages: readonly number[] }[] {
+): InputRegion[] {
   const regions = optional(given, value => arrayOf<CurveRegion>(value, name, 0, MOST_REGIONS)) ?? []
   if (regions.length * points > MOST_CELLS) {
     throw argumentError(
@@ -189,7 +195,8 @@ function parseRegions(
     parseObject(region, of, '{ block, offset, bytes, pages }')
     const bytes = numberOf(region.bytes, `${of}.bytes`, { low: 1, high: MOST_BYTES })
     const most = Math.ceil(bytes / pageSize)
-    return { memoryPages: most, pages: columnOf(region.pages, `${of}.pages`, points, most) }
+    const block = optional(region.block, name => textOf(name, `${of}.block`)) ?? ''
+    return { block, memoryPages: most, pages: columnOf(region.pages, `${of}.pages`, points, most) }
   })
 }
 
@@ -224,7 +231,12 @@ function checkedRegions(
   return regions
 }
 
-function parseGranularities(given: unknown, points: number, name: string): CurveGranularity[] {
+function parseGranularities(
+  given: unknown,
+  points: number,
+  pageSize: number,
+  name: string,
+): CurveGranularity[] {
   const list =
     optional(given, value => arrayOf<CurveGranularity>(value, name, 0, MOST_GRANULARITIES)) ?? []
   return list.map((one, at) => {
@@ -235,6 +247,13 @@ function parseGranularities(given: unknown, points: number, name: string): Curve
       high: 2 ** 40,
       whole: true,
     })
+    const isTwice = list.findIndex(other => other?.granuleBytes === granuleBytes) < at
+    if (granuleBytes % pageSize !== 0 || isTwice) {
+      throw argumentError(
+        `${of}.granuleBytes: ${granuleBytes} ${isTwice ? 'is there twice' : 'is no multiple of the page'}`,
+        `Give each multiple of ${pageSize} once.`,
+      )
+    }
     const dirtyGranules = columnOf(one.dirtyGranules, `${of}.dirtyGranules`, points, MOST_BYTES)
     const extents = columnOf(one.extents, `${of}.extents`, points, MOST_BYTES)
     extents.forEach((count, place) => {

@@ -1,5 +1,6 @@
 /** Predicts a live migration from a curve: whether it ends, when, and what would make it end. */
 
+import { byChunks } from './chunks.js'
 import type { CurveInput } from './curve-input.js'
 import { type Decision, decisionOf } from './decision.js'
 import type { Figure, Verdict } from './figure.js'
@@ -76,8 +77,18 @@ export function predictMigration(
 export function predict(input: CurveInput, wanted: Wanted): MigrationPrediction {
   const scenarios = scenariosOf(input, wanted)
   const { bytesPerSecond, downtime, profile } = wanted
-  const phases = phasesOf(input, wanted)
-  const verdict = overall(verdictOf(scenarios, bytesPerSecond, downtime), phases)
+  const phases = phasesOf(input, wanted, [wanted]).map(
+    ({ rounds, share, verdicts: [verdict = 'uncertain'] }): PredictedPhase => ({
+      rounds,
+      share,
+      verdict,
+    }),
+  )
+  const verdict = verdictWith(
+    scenarios,
+    wanted,
+    phases.map(phase => phase.verdict),
+  )
   const decision = verdict === 'uncertain' ? decisionOf(scenarios, input) : undefined
   const least = {
     leastDowntimeMs: leastDowntime(scenarios, bytesPerSecond),
@@ -97,7 +108,7 @@ export function predict(input: CurveInput, wanted: Wanted): MigrationPrediction 
   }
 }
 
-/** The verdict alone, and how long it takes: for a table of many bandwidths and downtimes. */
+/** The verdict alone, and how long it takes. */
 export function predictBriefly(
   input: CurveInput,
   wanted: Wanted,
@@ -109,8 +120,10 @@ export function predictBriefly(
 
 /** What may come of a migration of the VM that has this curve. */
 export function scenariosOf(input: CurveInput, wanted: Wanted): Scenarios {
-  const asMeasured = wanted.profile.curve === 'as-measured'
-  const model = modelOf(input, wanted.memoryBytes, asMeasured)
+  const { clearing, curve } = wanted.profile
+  const asMeasured = curve === 'as-measured'
+  const chunked = clearing === 'pass-start' ? input : byChunks(input, clearing.chunkBytes)
+  const model = modelOf(chunked, wanted.memoryBytes, asMeasured)
   return new Scenarios(model, wanted, !asMeasured && maySweep(input))
 }
 
@@ -119,20 +132,46 @@ export function scenariosOf(input: CurveInput, wanted: Wanted): Scenarios {
  * `input`.
  */
 export function verdictIn(scenarios: Scenarios, input: CurveInput, setting: Setting): Verdict {
-  const { bytesPerSecond, downtime } = setting
-  return overall(
-    verdictOf(scenarios, bytesPerSecond, downtime),
-    phasesOf(input, { ...scenarios.wanted, bytesPerSecond, downtime }),
+  const phases = phasesOf(input, scenarios.wanted, [setting])
+  return verdictWith(
+    scenarios,
+    setting,
+    phases.flatMap(({ verdicts }) => verdicts),
+  )
+}
+
+/** The verdict in each of these settings. */
+export function verdictsIn(
+  scenarios: Scenarios,
+  input: CurveInput,
+  settings: readonly Setting[],
+): Verdict[] {
+  const phases = phasesOf(input, scenarios.wanted, settings)
+  return settings.map((setting, at) =>
+    verdictWith(
+      scenarios,
+      setting,
+      phases.flatMap(({ verdicts }) => verdicts[at] ?? []),
+    ),
   )
 }
 
 /** What holds for the whole time: the common verdict of all phases, if they have one. */
-function overall(verdict: Verdict, phases: readonly PredictedPhase[]): Verdict {
-  const [first = verdict, ...rest] = new Set(phases.map(phase => phase.verdict))
-  return phases.length === 0 || (rest.length === 0 && first === verdict) ? verdict : 'uncertain'
+function verdictWith(
+  scenarios: Scenarios,
+  { bytesPerSecond, downtime }: Setting,
+  ofPhases: readonly Verdict[],
+): Verdict {
+  const verdict = verdictOf(scenarios, bytesPerSecond, downtime)
+  return ofPhases.every(one => one === verdict) ? verdict : 'uncertain'
 }
 
-function phasesOf(input: CurveInput, wanted: Wanted): PredictedPhase[] {
+/** The phases of a guest that changed while it was measured, with the verdict in each setting. */
+function phasesOf(
+  input: CurveInput,
+  wanted: Wanted,
+  settings: readonly Setting[],
+): { rounds: number; share: number; verdicts: Verdict[] }[] {
   if (input.stationary || input.phases.length < 2) return []
   const all = input.phases.reduce((sum, { rounds }) => sum + rounds, 0)
   return input.phases.map(({ rounds, bytesPerSecond }) => {
@@ -145,7 +184,10 @@ function phasesOf(input: CurveInput, wanted: Wanted): PredictedPhase[] {
       return { ...point, pages, low: point.low * part, high: point.high * part }
     })
     const phase = { ...input, points, regions: [], stationary: true, phases: [] }
-    const verdict = verdictOf(scenariosOf(phase, wanted), wanted.bytesPerSecond, wanted.downtime)
-    return { rounds, share: rounds / all, verdict }
+    const scenarios = scenariosOf(phase, wanted)
+    const verdicts = settings.map(({ bytesPerSecond: rate, downtime }) =>
+      verdictOf(scenarios, rate, downtime),
+    )
+    return { rounds, share: rounds / all, verdicts }
   })
 }

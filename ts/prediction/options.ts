@@ -10,6 +10,7 @@ import {
   type Rate,
   type Size,
 } from '../ground/units.js'
+import { MOST_BYTES } from './curve-input.js'
 import { type MigrationProfile, parseProfile } from './profiles.js'
 
 /** What a prediction of a migration has to know besides the curve. */
@@ -139,16 +140,19 @@ function rateOf(value: Rate, name: string, { binaryBits }: MigrationProfile): nu
   const rate = parseRate(value, name)
   const unit = typeof value === 'string' ? /([kMGT]bit)\/s$/.exec(value.trim())?.[1] : undefined
   const bytes = binaryBits && unit !== undefined ? rate * (BINARY[unit] ?? 1) : rate
-  if (bytes < SLOWEST) {
-    throw argumentError(`${name}: ${show(value)} is too slow`, 'Give at least 1 byte per second.')
-  }
-  return bytes
+  return fastEnough(bytes, value, name)
+}
+
+/** `bytesPerSecond`, which was given as `value`, unless it is too slow. */
+export function fastEnough(bytesPerSecond: number, value: Rate, name: string): number {
+  if (bytesPerSecond >= SLOWEST) return bytesPerSecond
+  throw argumentError(`${name}: ${show(value)} is too slow`, 'Give at least 1 byte per second.')
 }
 
 /** The memory of a VM in bytes. */
 export function memoryOf(value: Size, name: string): number {
   const bytes = parseSize(value, name)
-  if (bytes < 1 || bytes > 2 ** 50) {
+  if (bytes < 1 || bytes > MOST_BYTES) {
     throw argumentError(`${name}: ${show(value)} is out of range`, 'Give a size up to 1024TiB.')
   }
   return bytes
@@ -157,10 +161,14 @@ export function memoryOf(value: Size, name: string): number {
 function vcpusOf(vcpus: NonNullable<MigrationOptions['vcpus']>): Wanted['vcpus'] {
   if (!Array.isArray(vcpus) || vcpus.length > MOST_VCPUS)
     throw argumentError('vcpus: it is not a list of at most 8192 vCPUs')
-  return vcpus.map((vcpu, at) => {
+  const seen = new Set<number>()
+  // Holes become undefined, which no check passes over.
+  return Array.from(vcpus, (vcpu, at) => {
     const { id, bytesPerSecond } = Object(vcpu) as { id?: number; bytesPerSecond?: number }
     if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0)
       throw argumentError(`vcpus[${at}].id: ${show(id)} is not the number of a vCPU`)
+    if (seen.has(id)) throw argumentError(`vcpus[${at}].id: vCPU ${id} is there twice`)
+    seen.add(id)
     if (typeof bytesPerSecond !== 'number' || !(bytesPerSecond >= 0 && bytesPerSecond < 2 ** 60))
       throw argumentError(`vcpus[${at}].bytesPerSecond: ${show(bytesPerSecond)} is not a rate`)
     return { id, bytesPerSecond }

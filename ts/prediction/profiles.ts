@@ -21,7 +21,8 @@ export interface MigrationProfile {
   /**
    * When a page is protected again, so that later writes to it are seen. `pass-start`: all pages
    * when a pass begins. Otherwise in chunks of so many bytes of a RAM block, each of them when the
-   * pass comes to its first dirty page.
+   * pass comes to its first dirty page. A region of the curve that is larger than a chunk counts as
+   * one chunk.
    */
   readonly clearing: 'pass-start' | { readonly chunkBytes: number }
   /**

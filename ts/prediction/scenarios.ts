@@ -189,10 +189,14 @@ export class Scenarios {
     // All pages are sent, and those of the last step at the speed of the link.
     const last = Math.min(threshold, filledPages.low)
     const { linkBytesPerSecond: link = bytesPerSecond } = this.wanted
+    const fastest = Math.max(this.#pages(link), fast)
+    // Each page of zeros is looked at as well, or sent as any other page if it is written before.
+    const zeros = this.model.memoryPages - filledPages.low
+    const zeroSeconds = Math.min(this.zeroSeconds(fastest * this.pageBytes), 1 / fastest)
     return {
       value,
       others: [...others, worst],
-      leastSeconds: (filledPages.low - last) / fast + last / Math.max(this.#pages(link), fast),
+      leastSeconds: (filledPages.low - last) / fast + last / fastest + zeros * zeroSeconds,
     }
   }
 

@@ -3,12 +3,13 @@
 import { type OptionNames, parseOptions } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { type Duration, parseRate, parseSize, type Rate, type Size } from '../ground/units.js'
+import { fewerPoints } from './coarse.js'
 import type { CurveInput } from './curve-input.js'
 import { type Figure, figureOf } from './figure.js'
 import { Growth, type GrowthPoint } from './growth.js'
 import { type PredictionCurve, parseCurve } from './input.js'
 import { type Model, modelOf } from './model.js'
-import { memoryOf, type Naming, secondsOf } from './options.js'
+import { fastEnough, memoryOf, type Naming, secondsOf } from './options.js'
 import type { PublishedCurve } from './published-curve.js'
 import { tailOf } from './tail.js'
 
@@ -107,7 +108,11 @@ export function predictSnapshotOf(
 ): SnapshotPrediction {
   parseOptions(options, NAMES, 'options', "{ interval: '5min', bandwidth: '1GB/s' }")
   const seconds = secondsOf(options.interval, named('interval'), 1)
-  const bandwidth = parseRate(options.bandwidth, named('bandwidth'))
+  const bandwidth = fastEnough(
+    parseRate(options.bandwidth, named('bandwidth')),
+    options.bandwidth,
+    named('bandwidth'),
+  )
   const extentBytes = parseSize(options.extentBytes ?? EXTENT_BYTES, named('extentBytes'))
   const memory =
     options.memory === undefined ? undefined : memoryOf(options.memory, named('memory'))
@@ -127,7 +132,9 @@ export function predictSnapshotOf(
   const choice = choiceOf(model, wanted, seconds, extentBytes)
   const times = [
     ...PARTS.map(part => seconds * part),
-    ...input.points.map(point => point.seconds).filter(window => window < seconds),
+    ...fewerPoints(input)
+      .points.map(point => point.seconds)
+      .filter(window => window < seconds),
   ]
   const choices = all.flatMap(one => times.map(time => choiceOf(model, one, time, extentBytes)))
   const best = choices.reduce((a, b) => (b.costBytesPerSecond < a.costBytesPerSecond ? b : a))

@@ -5,6 +5,7 @@
  * functions a (1 - e^(-t/p)); a sweep has not.
  */
 
+import { fewerPoints } from './coarse.js'
 import type { CurveInput } from './curve-input.js'
 import { Growth } from './growth.js'
 
@@ -19,8 +20,10 @@ const NEAR = 0.05
 const CONVEX = 0.1
 
 /** Whether a sweep is possible. */
-export function maySweep({ points, regions, maySweep: known }: CurveInput): boolean {
-  return known ?? mayBeSweep(points, regions)
+export function maySweep(input: CurveInput): boolean {
+  if (input.maySweep !== undefined) return input.maySweep
+  const { points, regions } = fewerPoints(input)
+  return mayBeSweep(points, regions)
 }
 
 function mayBeSweep(points: CurveInput['points'], regions: CurveInput['regions']): boolean {

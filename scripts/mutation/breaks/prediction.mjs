@@ -14,6 +14,20 @@ export default [
     test: `${AGREES} -t curve of each region`,
   },
   {
+    name: 'a chunk of several regions is protected region by region',
+    file: 'ts/prediction/chunks.ts',
+    find: 'const at = Math.floor((begin * input.pageSize) / chunkBytes)',
+    replace: 'const at = begin',
+    test: '__test__/prediction/chunks.test.ts -t agrees with the simulation',
+  },
+  {
+    name: 'a cell of a matrix has the verdict of another one',
+    file: 'ts/prediction/migration.ts',
+    find: 'phases.flatMap(({ verdicts }) => verdicts[at] ?? []),',
+    replace: 'phases.flatMap(({ verdicts }) => verdicts[0] ?? []),',
+    test: '__test__/prediction/matrix.test.ts',
+  },
+  {
     name: 'a pass leaves nothing to the next one',
     file: 'ts/prediction/scenarios.ts',
     find: 'Math.max(thresholdPages - (pagesPerSecond * looks) / 2, 0)',

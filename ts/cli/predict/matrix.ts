@@ -6,7 +6,8 @@ import {
   bandwidthsAround,
   downtimesAround,
   type Matrix,
-  matrixFor,
+  type MatrixCell,
+  matrixRows,
 } from '../../prediction/matrix.js'
 import {
   type MigrationOptions,
@@ -42,13 +43,17 @@ function listOf(text: string, name: string): string[] {
   return list
 }
 
-/** All cells. One bandwidth or downtime stands for itself and for some multiples of it. */
-export function matrixOf(
+/**
+ * All cells. One bandwidth or downtime stands for itself and for some multiples of it. `between` is
+ * called before each row, with how many of all rows there are; if it rejects, so does this.
+ */
+export async function matrixOf(
   input: CurveInput,
   options: MigrationOptions,
   { bandwidths, downtimes }: MatrixAxes,
   named: Naming<MigrationOptions>,
-): Matrix {
+  between: (rows: number, all: number) => Promise<void>,
+): Promise<Matrix> {
   const wanted = (
     bandwidth: MigrationOptions['bandwidth'],
     downtime: MigrationOptions['downtime'],
@@ -59,10 +64,17 @@ export function matrixOf(
   const rates =
     moreBandwidths.length > 0
       ? bandwidths.map(text => wanted(text, firstDowntime).bytesPerSecond)
-      : bandwidthsAround(one.bytesPerSecond)
+      : bandwidthsAround(one.bytesPerSecond, one.linkBytesPerSecond)
   const seconds =
     moreDowntimes.length > 0 || !Number.isFinite(one.downtime)
       ? downtimes.map(text => wanted(firstBandwidth, text).downtime)
       : downtimesAround(one.downtime)
-  return matrixFor(input, one, rates, seconds)
+  const matrix: MatrixCell[][] = []
+  const rows = matrixRows(input, one, rates, seconds)
+  for (const _ of seconds) {
+    await between(matrix.length, seconds.length)
+    const { value } = rows.next()
+    if (value !== undefined) matrix.push(value)
+  }
+  return { profile: one.profile.name, matrix }
 }
