@@ -34,8 +34,8 @@ export const downtimesAround = (seconds: number): number[] =>
   AROUND.map(factor => seconds * factor).filter(time => time * 1000 <= LONGEST_MS)
 
 /**
- * The rows of a matrix, for rates in bytes per second and downtimes in seconds. Each is made when it
- * is asked for, so that a caller can show it, or end, before the next one.
+ * The rows of a matrix, for rates in bytes per second and downtimes in seconds. Each row is made
+ * when it is asked for, so that a caller can show it, or end, before the next one.
  */
 export function* matrixRows(
   input: CurveInput,
