@@ -153,6 +153,28 @@ it('many migrations take no longer than one after the other, and each is there o
   )
 })
 
+it('no plan is longer than all migrations at once, however many there are', () => {
+  fc.assert(
+    fc.property(jobs(5, 40), ({ most, setup, list }) => {
+      // Each of them ends beside all others, or as soon as one or two fewer are left.
+      const all = list.map(({ work, widest }, at) =>
+        jobOf(work, setup, at < 2 ? list.length - (3 - widest) : list.length, most),
+      )
+      const widths = all.map((_, at) => at + 1)
+      const stage = {
+        width: all.length,
+        lanes: all.map((_, at) => [at]),
+        widths: new Map(
+          all.flatMap(({ widest }, at) => (widest < all.length ? [[at, widest]] : [])),
+        ),
+      }
+      const atOnce = secondsOf([stage], all)
+      expect(secondsOf(divide(all, widths, 0), all)).toBeLessThanOrEqual(atOnce * (1 + 1e-8))
+    }),
+    { numRuns: 4 * RUNS.numRuns },
+  )
+})
+
 it('as many lanes as the link has room for take as long as the link needs', () => {
   // Each of the eight migrations can use half of the link, and no time is lost between them.
   const all = Array.from({ length: 8 }, () => jobOf(10, 0, 3, 0.5))

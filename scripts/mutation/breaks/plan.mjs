@@ -8,20 +8,6 @@ const CURVES = '__test__/cli/plan-curves.test.ts'
 
 export default [
   {
-    name: 'an answer of a Prometheus that is too long is called cut off',
-    file: 'ts/cli/plan/prometheus/client.ts',
-    find: '            fail(this.#tooLong())\n',
-    replace: '',
-    test: '__test__/cli/plan-hostile.test.ts -t never ends its answer',
-  },
-  {
-    name: 'a Prometheus may warn as often as it likes',
-    file: 'ts/cli/plan/prometheus/hosts.ts',
-    find: 'all.slice(0, MOST_SHOWN)',
-    replace: 'all',
-    test: '__test__/cli/plan-hostile.test.ts -t warnings without an end',
-  },
-  {
     name: 'a migration that prepares takes its share of the link',
     file: 'ts/prediction/plan/lanes.ts',
     find: 'if (!(setup > 0)) active++',
@@ -48,6 +34,20 @@ export default [
     find: '[stage(1), stage(-1)]',
     replace: '[stage(-1), stage(1)]',
     test: `${STAGES} -t leave early`,
+  },
+  {
+    name: 'pieces of memory count as alike whenever they were protected',
+    file: 'ts/prediction/precopy.ts',
+    find: 'cleared === clearedBefore &&',
+    replace: 'cleared >= 0 &&',
+    test: '__test__/prediction/agreement.test.ts',
+  },
+  {
+    name: 'a plan may be longer than all at once',
+    file: 'ts/prediction/plan/stages.ts',
+    find: 'found.offer(allAtOnce(jobs, widths))',
+    replace: '',
+    test: `${STAGES} -t longer than all migrations at once`,
   },
   {
     name: 'each migration of a wide stage counts on the whole link',

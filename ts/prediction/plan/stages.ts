@@ -40,7 +40,15 @@ export function divide(jobs: readonly Job[], widths: readonly number[], least: n
   const isWorthIt = jobs.length < MANY_JOBS || mixed.seconds < even.seconds * (1 - LEAST_GAIN)
   if (isWorthIt) improve(jobs, mixed, false)
   const found = mixed.seconds < even.seconds * (1 - LEAST_GAIN) ? mixed : even
+  found.offer(allAtOnce(jobs, widths))
   return inOrder(found.stages, jobs)
+}
+
+/** One stage with a lane for each job; none if a job might not end, or if no stage is so wide. */
+const allAtOnce = (jobs: readonly Job[], widths: readonly number[]): Stage[][] => {
+  const width = Math.max(jobs.length, widths[0] ?? 1)
+  const isTooWide = width > (widths.at(-1) ?? 1)
+  return isTooWide ? [] : divisionOf(jobs, [{ width, chosen: [...jobs.keys()] }], false)
 }
 
 /** The shortest division in which each job surely ends with its share of its stage. */
