@@ -3,6 +3,13 @@
 // on), and is told so. Node may call it by a link that it does not follow
 // (--preserve-symlinks-main), so that what lies beside it is looked for from its real path.
 
+// SIGHUP tells `serve --config` to read its file again. The first reading comes only later, so that
+// an early SIGHUP has no news. Before this line, Node itself ends by it.
+const noNews = () => {}
+const isServing =
+  process.argv.includes('serve') && process.argv.some(word => /^--config(=|$)/.test(word))
+if (isServing) process.on('SIGHUP', noNews)
+
 // biome-ignore-start lint/style/useNodejsImportProtocol: Node 12 knows no such names
 const { realpathSync } = require('fs')
 const { constants } = require('os')
@@ -40,11 +47,6 @@ function interrupted(name) {
   process.exit()
 }
 for (const name of early) process.on(name, interrupted)
-// SIGHUP tells `serve --config` to read its file again. It is read for the first time only later.
-const noNews = () => {}
-const isServing =
-  process.argv.includes('serve') && process.argv.some(word => /^--config(=|$)/.test(word))
-if (isServing) process.on('SIGHUP', noNews)
 process.once(Symbol.for('dirtyrate.listens'), () => {
   for (const name of early) process.removeListener(name, interrupted)
   process.removeListener('SIGHUP', noNews)

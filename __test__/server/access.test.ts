@@ -31,8 +31,11 @@ describe('a request', () => {
     expect(statusOf({ host })).toBeUndefined()
   })
 
+  it('needs the header Host', () => {
+    expect(statusOf({ host: undefined })).toBe(400)
+  })
+
   it.each([
-    undefined,
     '',
     'evil.example',
     'evil.example:9753',

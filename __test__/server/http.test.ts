@@ -85,11 +85,21 @@ describe('the server answers', () => {
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 (.|\r\n)*hello\n$/)
   })
 
-  it.each(['/nothing', '//', '/../', '/%2e%2e/', '*', '/metrics\\', 'http://localhost/nothing'])(
+  it.each(['/nothing', '//', '/../', '/%2e%2e/', '*', '/metrics\\', '/http://localhost/'])(
     '404 to %s, and repeats nothing of it',
     async path => {
       const answer = await answerTo(await serving(), LAST.replace('/', path))
       expect(statusIn(answer)).toBe(404)
+      expect(answer).not.toContain('nothing')
+    },
+  )
+
+  it.each(['http://localhost/nothing', 'HTTPS://nothing/', 'http://localhost/'])(
+    '400 to %s, because it is no proxy, and repeats nothing of it',
+    async url => {
+      const answer = await answerTo(await serving(), LAST.replace('/', url))
+      expect(statusIn(answer)).toBe(400)
+      expect(answer).toContain('This server is no proxy: ask for a path, such as /metrics.')
       expect(answer).not.toContain('nothing')
     },
   )
@@ -131,8 +141,11 @@ describe('the server refuses', () => {
 
   it('a request without a name, of each version', async () => {
     const server = await serving()
-    expect(statusIn(await answerTo(server, 'GET / HTTP/1.1\r\n\r\n'))).toBe(421)
-    expect(statusIn(await answerTo(server, 'GET / HTTP/1.0\r\n\r\n'))).toBe(421)
+    for (const version of ['1.0', '1.1']) {
+      const answer = await answerTo(server, `GET / HTTP/${version}\r\n\r\n`)
+      expect(statusIn(answer)).toBe(400)
+      expect(answer).toContain('The request needs the header Host')
+    }
   })
 
   it('a body, and takes nothing in it for a request', async () => {

@@ -24,7 +24,7 @@ export interface AccessRules {
 }
 
 /** The parts of a request that decide. */
-export type RequestHead = Pick<IncomingMessage, 'method' | 'headers' | 'headersDistinct'>
+export type RequestHead = Pick<IncomingMessage, 'method' | 'url' | 'headers' | 'headersDistinct'>
 
 const METHODS = 'GET, HEAD'
 /** What decides about a request. A proxy could take another one of two values than this server. */
@@ -72,11 +72,15 @@ const NO_TOKEN: Refusal = {
 
 /** Why nobody may ask from there, whatever is asked. */
 function refusalOfSite(
-  { headers, headersDistinct }: RequestHead,
+  { url = '/', headers, headersDistinct }: RequestHead,
   { hostNames }: AccessRules,
 ): Refusal | undefined {
   if (ONCE.some(name => (headersDistinct[name]?.length ?? 0) > 1))
     return { status: 400, reason: 'Host, Origin and Authorization may be there once only.' }
+  if (/^[a-z][a-z0-9+.-]*:/i.test(url))
+    return { status: 400, reason: 'This server is no proxy: ask for a path, such as /metrics.' }
+  if (headers.host === undefined)
+    return { status: 400, reason: 'The request needs the header Host, with the name of this host.' }
   const host = hostOf(headers.host)
   if (host === undefined || (isIP(host.name) === 0 && !hostNames.includes(host.name))) {
     return {

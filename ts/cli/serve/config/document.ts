@@ -16,6 +16,14 @@ import { readNamedFile } from '../../named-file.js'
 /** More than any configuration has. A larger file is another one. */
 const LONGEST = 2 ** 20
 
+const NO_YAML = 'The file has to be YAML 1.2. Write a text with special characters in quotes.'
+/** Mistakes for which there is a better hint, by the codes of the parser. */
+const WORDS: Readonly<Record<string, readonly [message: string, hint: string]>> = {
+  MULTIPLE_DOCS: ['the file has several documents', 'Leave one of them, without ---.'],
+  DUPLICATE_KEY: ['the key is there twice', 'Leave one of the two out.'],
+  TAB_AS_INDENT: ['a line begins with a tab', 'Indent it by spaces: YAML allows no tabs there.'],
+}
+
 /** A file as it was read. */
 export class ConfigDocument {
   readonly #file: string
@@ -29,10 +37,8 @@ export class ConfigDocument {
     // A warning is about a tag that is not known, or about a version.
     const [first] = [...this.#document.errors, ...this.#document.warnings]
     if (first === undefined) return
-    throw argumentError(
-      `${this.#at(first.pos[0])}: ${first.code === 'MULTIPLE_DOCS' ? 'the file has several documents' : sentence(first.message)}`,
-      'The file has to be YAML 1.2. Write a text with special characters in quotes.',
-    )
+    const [message = sentence(first.message), hint] = WORDS[first.code] ?? [undefined, NO_YAML]
+    throw argumentError(`${this.#at(first.pos[0])}: ${message}`, hint)
   }
 
   /** The keys at the top. Throws ERR_ARGUMENT if there are none. */

@@ -89,7 +89,9 @@ export class Section {
     throw this.#document.mistake(
       node ?? this.#pair(key)?.key,
       `${key}: there are no keys`,
-      knownNames('', known),
+      isScalar(node) && known.includes('target')
+        ? `Give it a key: target: ${String(node.value)}`
+        : knownNames('', known),
     )
   }
 
