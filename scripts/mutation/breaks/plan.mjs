@@ -8,6 +8,20 @@ const CURVES = '__test__/cli/plan-curves.test.ts'
 
 export default [
   {
+    name: 'an answer of a Prometheus that is too long is called cut off',
+    file: 'ts/cli/plan/prometheus/client.ts',
+    find: '            fail(this.#tooLong())\n',
+    replace: '',
+    test: '__test__/cli/plan-hostile.test.ts -t never ends its answer',
+  },
+  {
+    name: 'a Prometheus may warn as often as it likes',
+    file: 'ts/cli/plan/prometheus/hosts.ts',
+    find: 'all.slice(0, MOST_SHOWN)',
+    replace: 'all',
+    test: '__test__/cli/plan-hostile.test.ts -t warnings without an end',
+  },
+  {
     name: 'a migration that prepares takes its share of the link',
     file: 'ts/prediction/plan/lanes.ts',
     find: 'if (!(setup > 0)) active++',
