@@ -133,8 +133,9 @@ async function judged(
   [before, begin, end, after]: readonly [Reading, Reading, Reading, Reading],
   { program, writes, pageSize }: Observation,
 ): Promise<ObservedRound> {
-  const written = writes ? pagesBetween(program, [begin, end], within) : { low: 0, high: 0 }
-  const truth = truthOf(counted ?? (await written), pageSize, lasted)
+  const written = async () =>
+    writes ? pagesBetween(program, [begin, end], within) : { low: 0, high: 0 }
+  const truth = truthOf(counted ?? (await written()), pageSize, lasted)
   const usual = (speed(before, begin) + speed(end, after)) / 2
   return {
     ...figure,
