@@ -68,6 +68,14 @@ describeKvm('audit', () => {
       expect(readBytesPerSecond !== undefined).toBe(read)
   })
 
+  it('says why a guest that writes nothing has no factors', async () => {
+    const words = ['audit', 'guest:idle,memory=64MiB', ...quick, '--bandwidth', '1Gbit/s']
+    const { stdout, stderr, status } = await dirtyrate(words)
+    expect(status).toBe(0)
+    expect(stdout + stderr).toContain('There are no factors')
+    expect(stdout + stderr).not.toContain('the product')
+  })
+
   it('warns of a reader that no host can make as fast as asked for', async () => {
     const guest = 'guest:stride,pages=500,memory=64MiB'
     const words = ['audit', guest, ...quick, '--bandwidth', '100000Gbit/s']

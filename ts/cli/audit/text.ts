@@ -66,17 +66,31 @@ export function explainAudit(
     session.field('read at', `${size(slowest)}/s of ${size(bytesPerSecond)}/s`, MEANINGS_BEGIN)
   for (const { code, message } of warnings)
     session.field('warning', `${code}: ${message}`, MEANINGS_BEGIN)
-  const { reference, fewSamples, windowMs, shortMs } = plan
+  session.explain()
+  if (Object.keys(factors).length === 0)
+    session.explain('There are no factors, because some of the rates are 0 or were refused.')
+  else explainFactors(session, plan, bytesPerSecond)
+  if (plan.reference.mode === 'page-sampling')
+    session.explain(
+      'Sampling does not see a write that changes nothing. An exact mode of this target is used only if --mode names it, because it costs the guest something.',
+    )
+}
+
+/** What each factor means. */
+function explainFactors(
+  session: Session,
+  { reference, fewSamples, windowMs, shortMs }: Plan,
+  bytesPerSecond: number,
+): void {
   const by =
     reference.samplesPerGiB === undefined
-      ? `the exact mode ${reference.mode}`
-      : `${count(reference.samplesPerGiB)} samples per GiB`
-  session.explain()
+      ? `the exact mode ${reference.mode} finds`
+      : `${count(reference.samplesPerGiB)} samples per GiB find`
   const define = (name: string, meaning: string): void =>
     session.define(name, meaning, MEANINGS_BEGIN)
   define(
     'sampling',
-    `what ${by} finds, over what ${count(fewSamples)} samples per GiB find, which is the default of QEMU and libvirt, both in ${windowMs} ms`,
+    `what ${by}, over what ${count(fewSamples)} samples per GiB find, which is the default of QEMU and libvirt, both in ${windowMs} ms`,
   )
   if (windowMs !== shortMs)
     define(
@@ -91,10 +105,6 @@ export function explainAudit(
     'together',
     'the product: what a rate by the default has to be multiplied with to be that of the last passes',
   )
-  if (reference.mode === 'page-sampling')
-    session.explain(
-      'Sampling does not see a write that changes nothing. An exact mode of this target is used only if --mode names it, because it costs the guest something.',
-    )
 }
 
 /** `x 1.74 (1.70 to 1.79)` */
