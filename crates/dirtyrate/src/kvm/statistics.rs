@@ -102,8 +102,11 @@ pub fn statistics_of(process: &Process) -> Option<BTreeMap<String, u64>> {
         else {
             continue;
         };
-        if link.starts_with(LINK) && vcpus.len() < MOST_VCPUS {
+        if link.starts_with(LINK) {
             vcpus.insert(link.to_owned(), number);
+            if vcpus.len() > MOST_VCPUS {
+                return None;
+            }
         }
     }
     for (link, number) in vcpus {

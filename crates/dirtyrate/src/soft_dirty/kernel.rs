@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Error as IoError;
 use std::os::unix::fs::FileExt;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::bits::is_soft_dirty;
 use crate::error::{Error, Result};
@@ -21,16 +21,24 @@ pub fn has_soft_dirty() -> Result<bool> {
     if let Some(found) = FOUND.get() {
         return Ok(*found);
     }
+    let found = look()?;
+    Ok(*FOUND.get_or_init(|| found))
+}
+
+/// Writes a page, clears all bits of this process, and writes the page again.
+fn look() -> Result<bool> {
+    // Another look at the same time would clear the bit between a write and what is seen of it.
+    static LOOKING: Mutex<()> = Mutex::new(());
+    let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
     let page = OwnPage::new()?;
     page.write();
     // In a sandbox without clear_refs, what the bit says before it is cleared has to be enough.
-    let found = page.is_soft_dirty()?
+    Ok(page.is_soft_dirty()?
         && (fs::write("/proc/self/clear_refs", "4").is_err()
             || (!page.is_soft_dirty()? && {
                 page.write();
                 page.is_soft_dirty()?
-            }));
-    Ok(*FOUND.get_or_init(|| found))
+            })))
 }
 
 /// Whether this kernel may have soft-dirty bits. In contrast to [`has_soft_dirty`] this clears nothing.
@@ -80,5 +88,24 @@ impl Drop for OwnPage {
     fn drop(&mut self) {
         // SAFETY: the page is this one's, and nothing points into it.
         unsafe { libc::munmap(self.0.cast(), host_page_size() as usize) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn looks_at_the_same_time_agree() {
+        let alone = look().expect("a page");
+        thread::scope(|scope| {
+            let looks: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| (0..50).map(|_| look().expect("a page")).collect::<Vec<_>>())).collect();
+            for found in looks {
+                assert_eq!(found.join().expect("no panic"), vec![alone; 50]);
+            }
+        });
     }
 }
