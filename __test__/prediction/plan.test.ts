@@ -289,6 +289,7 @@ describe('a wrong curve or option is refused', () => {
     [[], { ...OPTIONS, mostDowntime: '1s' }, 'mostDowntime: it is for'],
     [[], { ...OPTIONS, methods: ['more-downtime'], mostDowntime: '50ms' }, 'shorter than downtime'],
     [[], { ...OPTIONS, methods: ['post-copy'], profile: 'cloud-hypervisor' }, 'has no post-copy'],
+    [[], { ...OPTIONS, methods: ['compression'], profile: 'qemu-4.2' }, 'has no compression'],
     [[], { ...OPTIONS, parallel: 0 }, 'parallel'],
     [[], { ...OPTIONS, bandwidthPerVm: '0B/s' }, 'bandwidthPerVm'],
     [[], { ...OPTIONS, overhead: '-1s' }, 'overhead'],

@@ -339,6 +339,8 @@ describe('an input that is wrong', () => {
     [{ bandwidth: '1GB/s', downtime: '1s', profile: { headerBytes: -1 } }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: { clearing: { chunkBytes: 1 } } }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: { curves: 1 } }],
+    [{ bandwidth: '1GB/s', downtime: '1s', profile: { waysOut: ['teleport'] } }],
+    [{ bandwidth: '1GB/s', downtime: '1s', profile: { waysOut: 'post-copy' } }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: 'qemu-1.0' }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: 'qemu-8.1', switchoverBandwidth: '2GB/s' }],
     [{ bandwidth: '1GB/s', downtime: '1s', profile: { limiterMs: 0 } }],

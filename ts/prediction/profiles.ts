@@ -14,6 +14,12 @@ import {
 } from '../ground/arguments.js'
 import { argumentError } from '../ground/errors.js'
 import { knownNames } from '../ground/suggest.js'
+import { arrayOf } from './checks.js'
+
+/** What some VMMs can do for a migration that does not end by itself. */
+export const vmmWays = ['dirty-limit', 'auto-converge', 'compression', 'post-copy'] as const
+
+export type VmmWay = (typeof vmmWays)[number]
 
 /** How a VMM copies the memory of a VM that goes on running. */
 export interface MigrationProfile {
@@ -45,6 +51,8 @@ export interface MigrationProfile {
    * avail-switchover-bandwidth.
    */
   readonly switchoverBandwidth: boolean
+  /** What the VMM can do for a migration that does not end by itself. */
+  readonly waysOut: readonly VmmWay[]
   /**
    * `concave`: the points are what noise has left of a concave curve, and have bounds.
    * `as-measured`: straight lines through the points, which count as exact.
@@ -75,10 +83,21 @@ const QEMU: MigrationProfile = {
   limiterMs: 100,
   subtractsDeviceState: false,
   switchoverBandwidth: true,
+  waysOut: vmmWays,
   curve: 'concave',
   binaryBits: false,
   roundsUpToMs: 0,
 }
+
+// Each of these has what the version after it brought taken away: avail-switchover-bandwidth,
+// set-vcpu-dirty-limit, zstd in multifd, clearing by chunks, and post-copy.
+const QEMU_7_1: MigrationProfile = { ...QEMU, switchoverBandwidth: false }
+const QEMU_5_0: MigrationProfile = {
+  ...QEMU_7_1,
+  waysOut: ['auto-converge', 'compression', 'post-copy'],
+}
+const QEMU_4_2: MigrationProfile = { ...QEMU_5_0, waysOut: ['auto-converge', 'post-copy'] }
+const QEMU_2_6: MigrationProfile = { ...QEMU_4_2, clearing: 'pass-start' }
 
 /** QEMU's rules by version, the newest first: `since` is the first version that has them. */
 const QEMU_RULES: readonly {
@@ -86,8 +105,11 @@ const QEMU_RULES: readonly {
   profile: MigrationProfile
 }[] = [
   { since: [8, 2], profile: QEMU },
-  { since: [4, 2], profile: { ...QEMU, switchoverBandwidth: false } },
-  { since: [2, 0], profile: { ...QEMU, switchoverBandwidth: false, clearing: 'pass-start' } },
+  { since: [7, 1], profile: QEMU_7_1 },
+  { since: [5, 0], profile: QEMU_5_0 },
+  { since: [4, 2], profile: QEMU_4_2 },
+  { since: [2, 6], profile: QEMU_2_6 },
+  { since: [2, 0], profile: { ...QEMU_2_6, waysOut: ['auto-converge'] } },
 ]
 
 const PROFILES: readonly MigrationProfile[] = [
@@ -104,6 +126,7 @@ const PROFILES: readonly MigrationProfile[] = [
     zeroPageBytes: 4096,
     zeroPageNs: 0,
     switchoverBandwidth: false,
+    waysOut: [],
   },
   {
     ...QEMU,
@@ -132,6 +155,7 @@ const NAMES: OptionNames<MigrationProfile> = {
   limiterMs: true,
   subtractsDeviceState: true,
   switchoverBandwidth: true,
+  waysOut: true,
   curve: true,
   binaryBits: true,
   roundsUpToMs: true,
@@ -167,6 +191,7 @@ export function parseProfile(
     limiterMs: parseCount(whole.limiterMs, of('limiterMs'), 1, LONGEST_MS),
     subtractsDeviceState: parseFlag(whole.subtractsDeviceState, of('subtractsDeviceState')),
     switchoverBandwidth: parseFlag(whole.switchoverBandwidth, of('switchoverBandwidth')),
+    waysOut: parseWays(whole.waysOut, of('waysOut')),
     curve: parseChoice(whole.curve, of('curve'), ['concave', 'as-measured']),
     binaryBits: parseFlag(whole.binaryBits, of('binaryBits')),
     roundsUpToMs: parseCount(whole.roundsUpToMs, of('roundsUpToMs'), 0, LONGEST_MS),
@@ -194,6 +219,11 @@ function profileNamed(text: string, name: string): MigrationProfile {
     )
   }
   return { ...rules.profile, name: text }
+}
+
+function parseWays(given: unknown, name: string): VmmWay[] {
+  const ways = arrayOf<unknown>(given, name, 0, vmmWays.length)
+  return ways.map(way => parseChoice(way, name, vmmWays))
 }
 
 function parseClearing(

@@ -10,6 +10,7 @@ import { smallest } from './growth.js'
 import { verdictOf } from './limits.js'
 import type { Bound } from './model.js'
 import { LONGEST_MS } from './options.js'
+import { type VmmWay, vmmWays } from './profiles.js'
 import { Scenarios } from './scenarios.js'
 
 /** The ways out, in the order in which they are named. */
@@ -75,15 +76,18 @@ export interface Least {
 
 /** All ways out of a migration that does not surely end. */
 export function waysOutOf(scenarios: Scenarios, input: CurveInput, least: Least): WayOut[] {
-  const { wanted } = scenarios
+  const { profile } = scenarios.wanted
+  const byVmm: Readonly<Record<VmmWay, () => WayOut[]>> = {
+    'dirty-limit': () => [dirtyLimit(scenarios)],
+    'auto-converge': () => [autoConverge(scenarios)],
+    compression: () => compression(scenarios, input),
+    'post-copy': () => [postCopy(scenarios)],
+  }
   return [
     ...moreDowntime(least.leastDowntimeMs),
     moreBandwidth(least.leastBandwidthBytesPerSecond),
     ...switchover(scenarios),
-    dirtyLimit(scenarios),
-    autoConverge(scenarios),
-    ...compression(scenarios, input),
-    ...(wanted.profile.name.startsWith('qemu') ? [postCopy(scenarios)] : []),
+    ...vmmWays.filter(way => profile.waysOut.includes(way)).flatMap(way => byVmm[way]()),
     shutdown(scenarios),
   ]
 }

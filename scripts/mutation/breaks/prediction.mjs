@@ -188,4 +188,18 @@ export default [
     replace: 'granules: new Growth(granules),',
     test: '__test__/prediction/snapshot.test.ts -t behind the last window',
   },
+  {
+    name: 'every software has the ways out of QEMU',
+    file: 'ts/prediction/ways-out.ts',
+    find: 'vmmWays.filter(way => profile.waysOut.includes(way)).flatMap',
+    replace: 'vmmWays.flatMap',
+    test: '__test__/prediction/ways-out.test.ts',
+  },
+  {
+    name: 'a plan uses what an old QEMU has not',
+    file: 'ts/prediction/plan/options.ts',
+    find: "(method !== 'compression' && method !== 'post-copy') || waysOut.includes(method)",
+    replace: "waysOut.includes('post-copy')",
+    test: '__test__/prediction/plan.test.ts -t refused',
+  },
 ]

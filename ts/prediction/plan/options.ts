@@ -17,6 +17,7 @@ import {
   secondsOf,
   type Wanted,
 } from '../options.js'
+import type { MigrationProfile } from '../profiles.js'
 
 /** The ways in which a VM can leave its host, from the one that its guest notices least. */
 export const planMethods = [
@@ -33,6 +34,11 @@ export const planMethods = [
  * destination after one pass. `shutdown`: the guest stands still while all of its memory is copied.
  */
 export type PlanMethod = (typeof planMethods)[number]
+
+/** Whether the software of the VMs has a method. */
+export function canBy({ waysOut }: MigrationProfile, method: PlanMethod): boolean {
+  return (method !== 'compression' && method !== 'post-copy') || waysOut.includes(method)
+}
 
 /** What a plan has to know besides the curves. */
 export interface PlanOptions {
@@ -126,12 +132,11 @@ function methodsOf(given: unknown, { profile }: Wanted, name: string): PlanMetho
   const twice = methods.find((method, at) => methods.indexOf(method) !== at)
   if (twice !== undefined)
     throw argumentError(`${name}: ${show(twice)} is there twice`, 'Give each method once.')
-  const isOfQemu = profile.name.startsWith('qemu')
-  const foreign = methods.find(method => method === 'post-copy' || method === 'compression')
-  if (foreign !== undefined && !isOfQemu) {
+  const foreign = methods.find(method => !canBy(profile, method))
+  if (foreign !== undefined) {
     throw argumentError(
       `${name}: the profile ${profile.name} has no ${foreign}`,
-      'Leave the method out, or take a profile of QEMU.',
+      'Leave the method out, or take a profile of a newer QEMU.',
     )
   }
   return methods

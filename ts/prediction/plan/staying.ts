@@ -2,7 +2,7 @@
 
 import type { Verdict } from '../figure.js'
 import type { Movable } from './offers.js'
-import { type PlanMethod, planMethods, type Task } from './options.js'
+import { canBy, type PlanMethod, planMethods, type Task } from './options.js'
 
 /** A VM that does not go by any of the methods that are allowed. */
 export interface StayingVm {
@@ -25,7 +25,7 @@ export function stays(movable: Movable, { wanted, methods }: Task): StayingVm {
     method =>
       !methods.includes(method) &&
       method !== 'more-downtime' &&
-      (wanted.profile.name.startsWith('qemu') || method === 'shutdown' || method === 'live') &&
+      canBy(wanted.profile, method) &&
       movable.goes(method, bytesPerSecond),
   )
   const leastDowntimeMs = movable.leastDowntimeMs(bytesPerSecond)
