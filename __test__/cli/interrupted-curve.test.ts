@@ -36,7 +36,8 @@ async function interrupted(args: readonly string[]): Promise<Ended> {
   }
 }
 
-const END = /\ndirtyrate: interrupted\nThe measurement was cancelled and its target closed.\n$/
+const END =
+  /\ndirtyrate: interrupted\nThe measurement was cancelled, and what it had opened is closed.\n$/
 
 describeKvm('an interrupted curve', () => {
   it('is printed and saved with its whole rounds', async () => {

@@ -73,7 +73,7 @@ describeKvm('a signal', () => {
     const text = await whileMeasuring(kill => kill(signal))
     expect(text).toMatchObject({ status, signal: null, stdout: '' })
     expect(text.stderr).toMatch(
-      /\ndirtyrate: interrupted\nThe measurement was cancelled and its target closed.\n$/,
+      /\ndirtyrate: interrupted\nThe measurement was cancelled, and what it had opened is closed.\n$/,
     )
     const json = await whileMeasuring(kill => kill(signal), [...long, '--json'])
     expect(json).toMatchObject({ status, signal: null })

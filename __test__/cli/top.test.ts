@@ -91,6 +91,15 @@ it('has a trend in bars, and in words where there are none', () => {
   expect(trend([100, 100, 80], false)).toBe('falls')
 })
 
+it('shows one line for each VM also where the terminal is narrow and the names are long', () => {
+  const rows = ['short', 'a'.repeat(60), '日本語🙂'.repeat(12)].map(name => newRow(name, undefined))
+  for (const width of [26, 40, 60]) {
+    const lines = tableOf(rows, { ...form, width })
+    expect(lines).toHaveLength(1 + rows.length)
+    for (const line of lines) expect(widthOf(line)).toBeLessThanOrEqual(width)
+  }
+})
+
 it('lets no name and no message write to the terminal, at any width', () => {
   const hostile = '\x1b]0;x\x07\x1b[2J\r\nname'
   const rows = [row(hostile, MIB), row('b', MIB, { note: hostile, hasFailed: true })]

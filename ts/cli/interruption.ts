@@ -80,7 +80,7 @@ export class Interruption {
     const now = performance.now()
     if (this.#first === undefined) {
       this.#first = { name, at: now }
-      const hint = 'The measurement was cancelled and its target closed.'
+      const hint = 'The measurement was cancelled, and what it had opened is closed.'
       this.#abort.abort(new DirtyRateError('ERR_CANCELLED', 'interrupted', { hint }))
     } else if (name !== this.#first.name || now - this.#first.at > SAME_EVENT_MS) {
       this.#onSecond()

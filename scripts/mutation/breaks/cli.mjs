@@ -586,8 +586,8 @@ export default [
   {
     name: 'show the name of a VM of top as it is',
     file: 'ts/cli/top/rows.ts',
-    find: 'clip(visible(row.name ?? row.label), WIDEST_NAME)',
-    replace: 'clip(row.name ?? row.label, WIDEST_NAME)',
+    find: 'clip(visible(row.name ?? row.label), widestName)',
+    replace: 'clip(row.name ?? row.label, widestName)',
     test: '__test__/cli/top.test.ts',
   },
   {

@@ -34,6 +34,7 @@ export type Sorting = (typeof sortings)[number]
 
 /** So many rates are a trend. */
 const TREND = 8
+const RATE = 16
 const WIDEST_NAME = 40
 const BARS = '▁▂▃▄▅▆▇█'
 /** A change by less than this part of the rate is none. */
@@ -124,13 +125,15 @@ export function tableOf(
   rows: readonly Row[],
   { rates, bars, verdicts, width }: TableForm,
 ): string[] {
-  const names = rows.map(row => clip(visible(row.name ?? row.label), WIDEST_NAME))
+  // Beside a name there is room for the rate, however long the name is.
+  const widestName = Math.max(6, Math.min(WIDEST_NAME, width - RATE - 2))
+  const names = rows.map(row => clip(visible(row.name ?? row.label), widestName))
   const widest = Math.max(6, ...names.map(widthOf))
   const notes = Math.max(4, ...rows.map(({ note }) => widthOf(visible(note))))
   const table = new Table(
     [
       { title: 'VM', width: widest, essential: true, left: true },
-      { title: 'rate', width: 16, essential: true },
+      { title: 'rate', width: RATE, essential: true },
       { title: 'trend', width: TREND, left: true },
       ...(verdicts ? [{ title: 'verdict', width: 9 }] : []),
       { title: 'memory', width: 9 },
