@@ -68,7 +68,7 @@ it.each<[string, Partial<DirtyRateInfo>]>([
 })
 
 it('a job that another client begins when ours has ended is not waited for', async () => {
-  const other = { ...MEASURED, status: 'measuring', 'start-time': 2 } as const
+  const other = { ...MEASURED, status: 'measuring', 'start-time': 3 } as const
   const { jobs, seen } = played([{ ...MEASURED, status: 'measuring' }, other, MEASURED])
   await expect(run(jobs)).rejects.toMatchObject({ code: 'ERR_MEASURING' })
   expect(seen.filter(one => one === 'look')).toHaveLength(2)

@@ -64,6 +64,26 @@ it.each([
   expect(judged(windowMs, looks)).toEqual([true, ours])
 })
 
+it('a window that begins in the next second before another job could begin is ours', () => {
+  const looks = [
+    [30, measuring(100, 1000)],
+    [990, measuring(101, 1000)],
+    [1500, { 'start-time': 101 }],
+  ] as const
+  expect(judged(1000, looks)).toEqual([true, true, true])
+})
+
+it.each([
+  ['the next second', 101, true],
+  ['a later one', 102, false],
+])('a job with a short window that begins in %s', (_, start, ours) => {
+  const looks = [
+    [30, measuring(100, 50)],
+    [80, measuring(start, 50)],
+  ] as const
+  expect(judged(50, looks)).toEqual([true, ours])
+})
+
 it('a job that runs with another window is not ours, and is not waited for', () => {
   expect(judged(1000, [[30, measuring(100, 60_000)]])).toEqual([false])
   // At its end ours says how long its window really was.

@@ -57,8 +57,8 @@ export default [
   {
     name: 'a window that is longer than the time since its start is taken for ours',
     file: 'ts/targets/qemu/own-answer.ts',
-    find: 'return ms >= windowMs && ms <= passedMs',
-    replace: 'return ms >= windowMs || ms <= passedMs',
+    find: 'return ms >= windowMs && ms <= this.#passedMs()',
+    replace: 'return ms >= windowMs || ms <= this.#passedMs()',
     test: '__test__/targets/qemu/own-answer.test.ts -t longer than the time',
   },
   {
@@ -74,6 +74,20 @@ export default [
     find: '    if (start === before) return true\n',
     replace: '    if (start >= before) return true\n',
     test: '__test__/targets/qemu/own-answer.test.ts -t begins',
+  },
+  {
+    name: 'a window that QEMU begins late is taken for another job',
+    file: 'ts/targets/qemu/own-answer.ts',
+    find: 'if (this.#passedMs() < windowMs) return true',
+    replace: 'if (this.#passedMs() < 0) return true',
+    test: '__test__/targets/qemu/own-answer.test.ts -t before another job',
+  },
+  {
+    name: 'a short window that begins in the next second is taken for another job',
+    file: 'ts/targets/qemu/own-answer.ts',
+    find: ' || (start === before + 1 && windowMs < MS_PER_SECOND)',
+    replace: '',
+    test: '__test__/targets/qemu/own-answer.test.ts -t a short window',
   },
   {
     name: 'an old QEMU is asked for milliseconds',

@@ -32,7 +32,8 @@ export class OwnAnswer {
   /**
    * Whether this may be said of our job; `info` has its time in ms. The job of another client may
    * begin between two looks. It is taken for ours only if it is asked for with our mode, window and
-   * samples, and also begins in the second in which ours began, or before the first look.
+   * samples, and also begins in the second in which ours began, before the first look, or, after a
+   * window of less than a second, in the next second. Its figure is as true then as ours.
    */
   mayBe(info: DirtyRateInfo): boolean {
     if (info.status === 'unstarted') return true
@@ -47,8 +48,18 @@ export class OwnAnswer {
     const before = this.#startTime ?? start
     this.#startTime = start
     if (start === before) return true
+    if (start < before) return false
+    const { windowMs } = this.#job
+    // QEMU may begin its log late. No other job begins before the window of ours has passed.
+    if (this.#passedMs() < windowMs) return true
     // Both are rounded down, so that their difference may be almost 1 s too small.
-    return start > before && (start - before + 1) * MS_PER_SECOND <= this.#job.windowMs
+    const isSoonEnough = (start - before + 1) * MS_PER_SECOND <= windowMs
+    return isSoonEnough || (start === before + 1 && windowMs < MS_PER_SECOND)
+  }
+
+  /** What QEMU's clock says at most of the time since the job was asked for. */
+  #passedMs(): number {
+    return (this.#nowMs() - this.#askedMs) * (1 + CLOCK_DRIFT) + ROUNDING_MS
   }
 
   /** The window cannot be longer than the time since the job was asked for. */
@@ -56,8 +67,7 @@ export class OwnAnswer {
     const { windowMs } = this.#job
     // A job that runs says the window that was asked for, and only at its end the real one.
     if (status === 'measuring' && ms === windowMs) return true
-    const passedMs = (this.#nowMs() - this.#askedMs) * (1 + CLOCK_DRIFT) + ROUNDING_MS
-    return ms >= windowMs && ms <= passedMs
+    return ms >= windowMs && ms <= this.#passedMs()
   }
 
   #isAskedAsOurs({ status, mode, 'sample-pages': samples }: DirtyRateInfo): boolean {
