@@ -55,30 +55,44 @@ pub fn may_have_soft_dirty() -> Result<bool> {
 /// The pages of this process.
 const PAGEMAP: &str = "/proc/self/pagemap";
 
-/// A page of this process.
-struct OwnPage(*mut u8);
+/// A page of this process, between two that nobody may read. Without those another thread's mapping beside it could
+/// become one with its mapping, and the kernel calls all of a mapping dirty that has grown.
+struct OwnPage {
+    /// The first of the three pages.
+    mapping: *mut libc::c_void,
+    page: *mut u8,
+}
+
+/// The page, and one on each side.
+const PAGES: usize = 3;
 
 impl OwnPage {
     fn new() -> Result<Self> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let refused = |call| Error::refused(call, "a page that shows its soft-dirty bit", IoError::last_os_error());
+        let (size, flags) = (host_page_size() as usize, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: the kernel chooses a free place.
-        let page = unsafe { libc::mmap(ptr::null_mut(), host_page_size() as usize, protection, flags, -1, 0) };
-        if page == libc::MAP_FAILED {
-            return Err(Error::refused("mmap", "a page that shows its soft-dirty bit", IoError::last_os_error()));
+        let mapping = unsafe { libc::mmap(ptr::null_mut(), PAGES * size, libc::PROT_NONE, flags, -1, 0) };
+        if mapping == libc::MAP_FAILED {
+            return Err(refused("mmap"));
         }
-        Ok(Self(page.cast()))
+        let own = Self { mapping, page: mapping.cast::<u8>().wrapping_add(size) };
+        // SAFETY: the page is the middle one of those that were just mapped, and nobody else knows it.
+        if unsafe { libc::mprotect(own.page.cast(), size, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
+            return Err(refused("mprotect"));
+        }
+        Ok(own)
     }
 
     fn write(&self) {
         // SAFETY: the page is this one's, and may be written.
-        unsafe { self.0.write_volatile(1) };
+        unsafe { self.page.write_volatile(1) };
     }
 
     fn is_soft_dirty(&self) -> Result<bool> {
         let refused = |call| move |source| Error::refused(call, PAGEMAP, source);
         let mut entry = [0; 8];
         let pagemap = File::open(PAGEMAP).map_err(refused("open"))?;
-        let read = pagemap.read_exact_at(&mut entry, self.0.addr() as u64 / host_page_size() * 8);
+        let read = pagemap.read_exact_at(&mut entry, self.page.addr() as u64 / host_page_size() * 8);
         read.map_err(refused("pread"))?;
         Ok(is_soft_dirty(u64::from_ne_bytes(entry)))
     }
@@ -86,8 +100,8 @@ impl OwnPage {
 
 impl Drop for OwnPage {
     fn drop(&mut self) {
-        // SAFETY: the page is this one's, and nothing points into it.
-        unsafe { libc::munmap(self.0.cast(), host_page_size() as usize) };
+        // SAFETY: the pages are this one's, and nothing else points into them.
+        unsafe { libc::munmap(self.mapping, PAGES * host_page_size() as usize) };
     }
 }
 
