@@ -294,7 +294,7 @@ describe('what is exported', () => {
     expect(texts[2]).toMatch(/\n# TYPE dirtyrate_dirty_bytes_total counter\n/)
   })
 
-  it('has nothing but the samples, so that what is absent is not 0', async () => {
+  it('leaves out what has no sample, and does not say 0 for it', async () => {
     const metrics = registered()
     metrics.add('a').measured(RATES, 'QEMU 10.0.2', ENDED_AT)
     const samples = [...metrics.samples()].map(({ name, labels }) => [name, labels])

@@ -13,8 +13,8 @@ const BISECTED = 1e-6
 const BISECTIONS = 200
 
 /**
- * The same points in two columns, each of which begins with 0. The seconds ascend. The columns are
- * the curve's own from now on, but several curves may have the same seconds.
+ * The same points in two columns. Both begin with 0, and the seconds ascend. The columns are the
+ * curve's own from now on, but several curves may have the same seconds.
  */
 interface Columns {
   readonly seconds: Float64Array

@@ -22,7 +22,7 @@ interface Counted {
  */
 export class Points {
   #lookedAt: HrTime
-  /** Of the last look only, so that it does not grow with targets that have gone. */
+  /** Only the counters of the last look are kept, so that targets that have gone leave nothing. */
   #counters: ReadonlyMap<string, Counted> = new Map()
 
   /** `startedAt` is when the first counter can have begun. */
